@@ -1,0 +1,1 @@
+"""Suite: a support ticket in, one line of flat JSON out."""
