@@ -1,0 +1,91 @@
+"""The errors that tunegate shows to people, and the exit code each of them stands for.
+
+```
+TunegateError               13  anything of ours that stops a run
+├── UsageError               2  the user's mistake: says where, what, what is allowed, what to do
+│   ├── SuiteError           2  problems in suite files, all of them at once
+│   ├── UnknownName          2  a name that matches nothing, with "did you mean"
+│   ├── ModelError           2  a model spec that cannot be opened
+│   ├── UnsafeWeights        2  a file that could run code when loaded
+│   └── MissingExtra         2  an optional dependency that this job needs
+├── NotComparable           12  the arms differ in more than the weights
+├── BackendError            13  a backend, store or disk that failed in mid-run; resumable
+└── Interrupted            130  Ctrl-C; what was finished is stored
+Undecided               (assert) too little evidence for a user's assert either way
+```
+
+A `TunegateError` is printed as one line. Anything else is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class TunegateError(Exception):
+    """An error whose message is written for the user: one sentence and the remedy."""
+
+    exit_code = 13
+
+
+class UsageError(TunegateError):
+    """The user asked for something that cannot be done as asked."""
+
+    exit_code = 2
+
+
+class SuiteError(UsageError):
+    """Problems in the files of a suite, collected so that one edit can mend them all."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """Keep the problems, each of them one line of the form `file:line: what; remedy`."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UnknownName(UsageError):
+    """A name that matches no metric, source, backend or command."""
+
+
+class ModelError(UsageError):
+    """A model spec that names nothing that can be opened."""
+
+
+class UnsafeWeights(UsageError):
+    """Weights or configuration that could run code when loaded."""
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, needed_for: str, extra: str) -> None:
+        """Say what needs the extra and how to install it."""
+        super().__init__(
+            f"{needed_for} needs packages that are not installed: pip install 'tunegate[{extra}]'"
+        )
+
+
+class NotComparable(TunegateError):
+    """The arms differ in more than the weights, or the adapter is not active."""
+
+    exit_code = 12
+
+
+class BackendError(TunegateError):
+    """A model backend, the store or the disk failed; what was finished is kept."""
+
+    exit_code = 13
+
+
+class Interrupted(TunegateError):
+    """The user stopped the run; finished completions are stored."""
+
+    exit_code = 130
+
+
+class Undecided(AssertionError):
+    """An assert on a delta that the evidence neither proves nor refutes.
+
+    Raised by `Delta.gains` and `Delta.holds`. It fails the test that asked, and counts as
+    UNDECIDED (exit 10) rather than as BLOCK.
+    """

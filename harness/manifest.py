@@ -1,0 +1,112 @@
+"""manifest.json: what a run is, written before its first completion.
+
+It holds all that the verdict is a function of, beside the cells: the suites' gates and what the
+statistics must know of each metric, the identities of the arms, the plan, and what was proven
+about the arms before anything was scored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from harness.records import SCHEMA_VERSION, Cell, CellKind, Record, Text
+
+
+class GateKind(StrEnum):
+    """The rules a gate can make."""
+
+    FLOOR = "floor"
+    """Tuned's level must be at least this."""
+    CEILING = "ceiling"
+    """Tuned's level must be at most this."""
+    GAIN = "gain"
+    """Tuned must beat base by more than this (superiority): a goal."""
+    TOLERANCE = "tolerance"
+    """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the gate looks at tuned alone."""
+        return self in (GateKind.FLOOR, GateKind.CEILING)
+
+
+class Gate(Record):
+    """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
+
+    metric: str
+    kind: GateKind
+    margin: float | str
+    """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
+    floor_mode: str = "observed"
+    """`observed`, `certified` or `zero_tolerance`."""
+    expected_gain: float | None = None
+    """What would be worth having; the only way to HOLD."""
+    confidence: float = 0.90
+    """Two-sided: 0.90 tests at 5 % one-sided."""
+    where: Text = ""
+    """File and line, for messages and annotations."""
+
+    @property
+    def id(self) -> str:
+        """Name of the gate within its suite: `json_schema::floor`."""
+        return f"{self.metric}::{self.kind.value}"
+
+
+class MetricRecord(Record):
+    """What the statistics must know of a metric."""
+
+    name: str
+    use: str
+    needs: CellKind
+    higher_is_better: bool
+    range: tuple[float, float] | None
+    binary: bool
+
+    @property
+    def bound(self) -> float | None:
+        """Largest possible |difference| of two scores; None if unbounded."""
+        return None if self.range is None else self.range[1] - self.range[0]
+
+
+class SuiteRecord(Record):
+    """A suite as the run judged it."""
+
+    name: str
+    path: Text
+    hash: str
+    n_cases: int
+    goal_rule: str
+    """`primary`, `all` or `any`."""
+    max_unscored: float
+    metrics: tuple[MetricRecord, ...]
+    gates: tuple[Gate, ...]
+    generation: dict[str, Any]
+
+
+class Manifest(Record):
+    """What a run is."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    created: str
+    """ISO 8601 time of the first start, UTC."""
+    command: tuple[str, ...]
+    """Arguments of `tunegate gate` that repeat the run."""
+    arms: dict[str, dict[str, Any]]
+    """Identity of each arm: spec, hashes, format, engine."""
+    suites: tuple[SuiteRecord, ...]
+    plan: tuple[Cell, ...] = Field(repr=False)
+    """Every cell in the order of the suites."""
+    seed: int
+    versions: dict[str, str]
+    comparability: dict[str, Any]
+    """What was proven about prompts and templates, or declared."""
+    liveness: dict[str, Any]
+    """What was proven about the adapter being active."""
+    attempts: dict[str, int]
+    """Suite hash → number of candidates judged on it so far, this one included."""
+    filtered: tuple[str, ...] = ()
+    """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""

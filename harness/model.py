@@ -1,0 +1,112 @@
+"""The model contract: an arm answers requests, and can say exactly what it is.
+
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Two abilities are
+optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
+prefixes), `probe` lets the liveness check compare logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from harness.records import Case, CellKind, Completion, sha256
+from harness.suite import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A case as the model sees it."""
+
+    text: str
+    """The rendered prompt: after the chat template, or as the case gives it."""
+    token_ids: tuple[int, ...] | None = None
+    """Its token ids where the arm tokenises here; None where a server or a file does it."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the token ids, or of the text where there are none."""
+        return sha256(list(self.token_ids) if self.token_ids is not None else self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One cell's question to an arm."""
+
+    key: str
+    """The cell's key."""
+    suite: str
+    kind: CellKind
+    case: Case
+    sample: int
+    """Index of the repetition, from 0."""
+    prompt: Prompt
+    generation: Generation
+    seed: int
+    """Seed of this cell's sampling; unused by greedy decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request: a completion, or an error in words."""
+
+    key: str
+    completion: Completion | None
+    error: str | None
+    started_s: float
+    """Unix time at which the work on the request began."""
+
+
+@runtime_checkable
+class Arm(Protocol):
+    """One side of the comparison."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the arm is, for people: spec, hashes, number format, engine."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in the arm that can change an answer; its place is no part of it."""
+
+    @property
+    def kinds(self) -> frozenset[CellKind]:
+        """The kinds of question this arm can answer."""
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return why it cannot answer questions of `kind`, and what would help."""
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Render a case; raises ValueError if the case cannot be rendered."""
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Yield one answer a request, in any order, each as soon as it is known.
+
+        Raises:
+            BackendError: the backend as a whole is gone; what was yielded counts.
+        """
+
+
+@runtime_checkable
+class LocalArm(Protocol):
+    """An arm whose model runs in this process: the engine decodes with it."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Transformers tokenizer."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Token ids that end a completion."""
+
+    @property
+    def context_length(self) -> int | None:
+        """Largest number of tokens the model can attend to; None if unlimited."""
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Return a context in which the yielded torch model computes this arm."""
+
+    def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
+        """Return the last token's logits of each prompt alone, a float32 array [prompts, vocabulary]."""

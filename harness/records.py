@@ -1,0 +1,220 @@
+"""What reaches the disk: cases, completions, scores and cells.
+
+Every record is frozen, refuses unknown fields and non-finite numbers, and carries its meaning in
+the docstring under each field. Derived numbers are never stored. The plan of a run is in
+`harness.manifest`, its outcome in `harness.verdict.record`.
+
+JSON can spell half of a surrogate pair (`"\\ud800"`), which no UTF-8 file can hold: in every text
+it becomes U+FFFD, the replacement character, as soon as it is read.
+
+Example:
+    >>> Case(id="r1", prompt="Where is my parcel?", expected="shipping").input_messages()
+    ({'role': 'user', 'content': 'Where is my parcel?'},)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from enum import StrEnum
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+"""Version of the files in a run folder; raised when a reader of the old form would misread."""
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, strict numbers."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def sha256(value: Any) -> str:
+    """Return the hex SHA-256 of a string's UTF-8 bytes or of a value's canonical JSON."""
+    text = value if isinstance(value, str) else canonical_json(value)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def readable(value: Any) -> Any:
+    """Return `value` with U+FFFD for every lone surrogate in its texts, keys included."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {readable(key): readable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(readable(item) for item in value)
+    return value
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Text = Annotated[str, BeforeValidator(readable)]
+"""A text that UTF-8 can hold."""
+Json = Annotated[dict[str, Any], BeforeValidator(readable)]
+"""A JSON object whose texts UTF-8 can hold."""
+
+LARGEST = 1e100
+"""Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
+
+
+class Record(BaseModel):
+    """The common base: frozen, strict about fields, no NaN and no Infinity."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class CellKind(StrEnum):
+    """What a model is asked in one cell."""
+
+    GENERATE = "generate"
+    """Write a completion of the prompt."""
+    CHOICES = "choices"
+    """Give the log-likelihood of each of the case's choices after the prompt."""
+    ANSWER = "answer"
+    """Give the mean log-probability per token of the expected answer after the prompt."""
+    LATENCY = "latency"
+    """Write a completion alone in its batch, to be timed."""
+
+
+class Case(Record):
+    """One prompt with what is needed to score its answer."""
+
+    id: Text = Field(min_length=1, max_length=200)
+    """Stable name of the case; the hash of its content where the file gives none."""
+    prompt: Text | None = None
+    """The user's text; either this or `messages`."""
+    messages: tuple[Json, ...] | None = None
+    """A whole conversation in the chat format (`role`, `content`), ending with the user's turn."""
+    expected: Text | tuple[Text, ...] | None = None
+    """The right answer, or several of which one is enough."""
+    context: Text | None = None
+    """Source text that a faithful answer rests on."""
+    answer_schema: Json | None = Field(default=None, alias="schema")
+    """JSON schema that this case's answer must satisfy, where it differs from the suite's."""
+    tools: tuple[Json, ...] | None = None
+    """Tool definitions offered to the model, in the chat template's format."""
+    expected_calls: tuple[Json, ...] | None = None
+    """The tool calls that a right answer makes."""
+    choices: tuple[Text, ...] | None = None
+    """Texts of the possible answers of a multiple-choice question."""
+    answer: int | None = None
+    """Index of the right choice, from 0; suite files may write a letter."""
+    tags: tuple[Text, ...] = ()
+    """Labels such as the subject: shown as slices, never used as clusters."""
+    cluster: Text | None = None
+    """Cases that belong together (one passage, one customer) share this name."""
+
+    def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:
+        """Return the conversation the model sees, with the suite's system prompt in front."""
+        turns = self.messages or ({"role": "user", "content": self.prompt or ""},)
+        if system is None or turns[0]["role"] == "system":
+            return turns
+        return ({"role": "system", "content": system}, *turns)
+
+    def expected_texts(self) -> tuple[str, ...]:
+        """Return the expected answers as a tuple, empty where there is none."""
+        if self.expected is None:
+            return ()
+        return (self.expected,) if isinstance(self.expected, str) else self.expected
+
+
+class Completion(Record):
+    """What a model answered to one case, and what is known about how."""
+
+    text: Text | None = None
+    """The answer; None where the suite asked for log-likelihoods only."""
+    finish_reason: str | None = None
+    """`stop`, `length` (the token limit cut it) or what the backend said; None if unknown."""
+    input_tokens: int | None = Field(default=None, ge=0)
+    """Tokens of the prompt."""
+    output_tokens: int | None = Field(default=None, ge=0)
+    """Tokens of the answer, the end marker not counted."""
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds from sending to the last token; of the whole batch where it ran in one."""
+    cost: float | None = Field(default=None, ge=0)
+    """Price in US dollars; None if unknown."""
+    choice_logprobs: tuple[float, ...] | None = None
+    """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
+    answer_logprob: float | None = None
+    """Mean natural-log probability per token of the expected answer."""
+
+
+class Score(Record):
+    """One metric's value for one completion, or the reason why there is none."""
+
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """The value; None if unscored."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
+
+    @classmethod
+    def of(cls, value: float, reason: str | None = None) -> Score:
+        """Return a score, unscored if `value` is not finite or too large to be one."""
+        if not math.isfinite(value):
+            return cls.unscored(f"the metric returned {value!r}, which is not a number")
+        if abs(value) > LARGEST:
+            return cls.unscored(f"the metric returned {value:g}, too large to be a measurement")
+        return cls(value=float(value), reason=reason)
+
+    @classmethod
+    def unscored(cls, reason: str) -> Score:
+        """Return a score without a value, for `reason`."""
+        return cls(value=None, reason=reason)
+
+    @model_validator(mode="after")
+    def _unscored_says_why(self) -> Score:
+        if self.value is None and not self.reason:
+            raise ValueError("an unscored Score must say why: Score.unscored(reason)")
+        return self
+
+
+class ScoreRow(Record):
+    """A score with its place in the run; one line of `scores.jsonl`."""
+
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """Mean over the case's samples; None if one of them is unscored."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found in the first sample."""
+
+
+class Cell(Record):
+    """One question to one arm: the unit of planning, storing and resuming."""
+
+    suite: str
+    case: str
+    arm: str
+    kind: CellKind
+    sample: int = 0
+    """Index of the repetition, from 0."""
+    key: str
+    """SHA-256 of everything that can change the answer; the store's primary key."""
+
+
+class StoredCell(Record):
+    """A cell with its outcome; one line of `cells.jsonl`."""
+
+    cell: Cell
+    status: str
+    """`ok`, `error` or `missing`."""
+    completion: Completion | None = None
+    error: Text | None = None
+    """What failed, in words, if the status is `error`."""
+    started_s: float | None = None
+    """Unix time at which the backend began."""
+    cache_hit: bool = False
+    """Whether the completion was already stored when this run began."""

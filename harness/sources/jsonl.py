@@ -1,0 +1,78 @@
+"""Cases from a JSON-lines file: one case a line, in the form of case.schema.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.source import SourcedCase, make_case
+
+
+def jsonl(folder: Path, *, file: str) -> Iterator[SourcedCase]:
+    """Yield the cases of `file`, a path that starts at the suite's folder; blank lines are skipped.
+
+    Raises:
+        SuiteError: the file is missing or not UTF-8, or lines are broken: every one with its number.
+    """
+    path = folder / file
+    problems: list[str] = []
+    for number, line in _lines(path):
+        where = f"{path}:{number}"
+        try:
+            yield SourcedCase(make_case(_read(line)), where)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise SuiteError(problems)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SuiteError([f"{path}: cannot be read ({error.strerror}); write one case a line"]) from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SuiteError(
+            [f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8"]
+        ) from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _read(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(
+            line, object_pairs_hook=_no_duplicates, parse_constant=_finite, parse_float=_number
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"broken JSON at column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply to be a case") from error
+    if not isinstance(row, dict):
+        raise ValueError('a line must be an object such as {"prompt": "…"}')
+    return row
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice; remove one")
+    return row
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _finite(text)
+
+
+def _finite(text: str) -> Any:
+    raise ValueError(f"{text} is not a finite number; JSON has none of the kind")
