@@ -1,0 +1,44 @@
+"""Statistics of the gate: pure functions from numbers to intervals, tests and plans.
+
+Owns the arithmetic only. It knows no model, file, suite or verdict, draws no random number
+without a seed it was given, and never answers "no evidence" with a number that reads as evidence:
+degenerate data give a wide interval, impossible data a `ValueError` of the form
+``name=value must …``.
+
+A difference is oriented so that positive means *tuned is better*. `confidence` is two-sided: 0.90
+puts one-sided error 0.05 at each end, so that "the interval lies above the margin" and "the
+one-sided test rejects at 0.05" are one statement.
+
+Which function answers which question:
+
+| question                                            | function                               |
+|-----------------------------------------------------|----------------------------------------|
+| By how much does a 0/1 score change?                | `binary.tango_interval`                |
+| Is that change beyond a margin?                     | `binary.tango_test`                    |
+| … beyond zero (the second opinion at margin 0)?     | `binary.mcnemar_midp`                  |
+| … beyond a margin > 0, with few cases?              | `binary.exact_unconditional`           |
+| How often does tuned succeed (floors)?              | `binary.clopper_pearson`               |
+| … when the cases come in clusters?                  | `paired.clustered_binary_interval`     |
+| By how much does a continuous score change?         | `paired.mean_interval`                 |
+| Is that change beyond a margin?                     | `paired.mean_test`                     |
+| Are there too many catastrophic cases?              | `paired.severe_drops`                  |
+| Which share of the signal above chance is left?     | `paired.retention_interval`            |
+| Is the sample too skewed to trust?                  | `paired.skewness_warning`              |
+| By how much does BLEU, micro-F1, … change?          | `corpus.jackknife_interval`            |
+| How many times slower or faster is tuned?           | `latency.geometric_mean_ratio`         |
+| … at a latency quantile?                            | `latency.quantile_ratio`               |
+| Is the latency promise kept?                        | `latency.service_level`                |
+| Which of many p-values survive?                     | `multiplicity.holm`                    |
+| … for exploring slices, never for a gate?           | `multiplicity.benjamini_hochberg`      |
+| How many cases does a binary gate need?             | `power.binary_sample_size`             |
+| … a continuous one?                                 | `power.mean_sample_size`               |
+| Which margins are out of reach for n cases?         | `power.smallest_provable_n`            |
+| May the run stop early for success?                 | `sequential.efficacy_bounds`           |
+| … for futility?                                     | `sequential.conditional_power`         |
+| … when the number of cases is not known?            | `sequential.e_process_test`            |
+| What does a judge plus a few human labels say?      | `judge.ppi_interval`                   |
+| What is the true rate behind a judged rate?         | `judge.rogan_gladen_interval`          |
+| Does the judge agree with people?                   | `judge.cohens_kappa`                   |
+
+Nothing is re-exported here, so `import harness.stats` loads neither numpy nor scipy.
+"""

@@ -1,0 +1,234 @@
+"""Scores given by a judge model, tied to a sample that people labelled.
+
+A judge that is kinder to one of the two models makes a naive comparison err up to always; with
+labels for both models' outputs the bias can be measured and removed.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.stats import inter_rater  # type: ignore[import-untyped]  # ships no types
+
+from harness.stats import numeric, validation
+from harness.stats.binary import clopper_pearson
+from harness.stats.paired import mean_interval
+from harness.stats.result import Interval
+from harness.stats.validation import Floats, Ints
+
+Table = Sequence[Sequence[int]] | NDArray[np.integer]
+"""Counts: rows are the people's labels, columns the judge's; in a 2 x 2 table "yes" is first."""
+
+
+def ppi_weight(human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike) -> float:
+    """Share of trust, from 0 to 1, that the judge earns on the labelled cases.
+
+    Args:
+        human: Paired differences by people, one per labelled case.
+        judge: Paired differences by the judge for the same cases.
+        unlabelled: Paired differences by the judge for all other cases.
+
+    Raises:
+        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, or
+            a value is not finite.
+
+    Source: Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453, example 6.1:
+    Cov(human, judge) / ((1 + n/N) Var(judge)), clipped to [0, 1].
+    """
+    return _weight(*_labelled(human, judge, unlabelled))
+
+
+def ppi_interval(
+    human: ArrayLike,
+    judge: ArrayLike,
+    unlabelled: ArrayLike,
+    *,
+    confidence: float = 0.90,
+    bound: float | None = None,
+) -> Interval:
+    """Interval for the mean difference people would see, using the judge as far as it helps.
+
+    Args:
+        human: Paired differences (tuned minus base) by people, one per labelled case.
+        judge: Paired differences by the judge for the same cases.
+        unlabelled: Paired differences by the judge for all other cases, disjoint from these.
+        confidence: Two-sided level.
+        bound: Largest possible absolute difference, if there is one.
+
+    Returns:
+        The interval, clipped to plus and minus `bound`; that of `paired.mean_interval` on the
+        people's labels alone where nothing varies.
+
+    Raises:
+        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, a
+            value is not finite or beyond `bound`, or `confidence` is outside (0, 1).
+
+    Source: PPI++ (arXiv 2311.01453) on paired differences: w * mean(unlabelled) +
+    mean(human - w * judge), t with n - 1 degrees of freedom.
+
+    Traps: the labelled cases must be a random sample, labelled blind and for both models. A judge
+    whose errors all point one way skews the correction: the limit on that side errs with .08 at
+    50 labels, .06 at 100; below 50 the interval is advisory.
+    """
+    validation.between("confidence", confidence, 0, 1)
+    limit = math.inf if bound is None else validation.positive("bound", bound)
+    truth, seen, rest = _labelled(human, judge, unlabelled, limit)
+    weight = _weight(truth, seen, rest)
+    rectifier = truth - weight * seen
+    variance = weight**2 * rest.var(ddof=1) / rest.size + rectifier.var(ddof=1) / truth.size
+    largest = max(float(np.abs(array).max()) for array in (truth, seen, rest))
+    if variance <= (1e-12 * largest) ** 2:
+        return mean_interval(truth, confidence=confidence, bound=bound)
+    half = numeric.t_critical(confidence, truth.size - 1) * math.sqrt(variance)
+    estimate = float(weight * rest.mean() + rectifier.mean())
+    estimate = max(-limit, min(limit, estimate))
+    low, high = max(-limit, estimate - half), min(limit, estimate + half)
+    return Interval(estimate, low, high, confidence, "PPI++ on paired differences, t")
+
+
+def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> float:
+    """True rate behind a rate reported by an imperfect judge, clipped to [0, 1].
+
+    Args:
+        rate: Share of cases the judge calls positive.
+        sensitivity: Probability that the judge calls a positive case positive.
+        specificity: Probability that the judge calls a negative case negative.
+
+    Raises:
+        ValueError: If an argument is outside [0, 1], or sensitivity + specificity is below 1.1:
+            such a judge is close to guessing and the correction explodes.
+
+    Source: Rogan and Gladen (1978), American Journal of Epidemiology 107:71-76:
+    (rate + specificity - 1) / (sensitivity + specificity - 1).
+
+    Trap: calibrate per model; pooled calibration errs up to always if the judge favours one.
+    """
+    validation.within("rate", rate, 0, 1)
+    validation.within("sensitivity", sensitivity, 0, 1)
+    validation.within("specificity", specificity, 0, 1)
+    total = sensitivity + specificity
+    if total < 1.1:
+        raise ValueError(f"sensitivity+specificity={total:.4g} must be at least 1.1")
+    return max(0.0, min(1.0, (rate + specificity - 1) / (total - 1)))
+
+
+def rogan_gladen_interval(
+    positives: int, n: int, table: Table, *, confidence: float = 0.90
+) -> Interval:
+    """Interval for the true rate behind a judged rate, calibration error included.
+
+    Args:
+        positives: Cases the judge calls positive, among those without a human label.
+        n: Cases the judge saw.
+        table: 2 x 2 calibration counts of this model: [[both yes, only people yes],
+            [only judge yes, both no]].
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If counts are impossible, a row of the table is empty, the judge is close to
+            guessing, or `confidence` is outside (0, 1).
+
+    Source: delta method with calibration variance (Lee et al., arXiv 2511.21140), each rate
+    smoothed (Agresti and Coull 1998) so that a flawless calibration sample has no zero variance.
+
+    Trap: conservative; for a difference of two models prefer `ppi_interval`.
+    """
+    validation.count("n", n, least=1)
+    validation.within("positives", validation.count("positives", positives), 0, n)
+    validation.between("confidence", confidence, 0, 1)
+    counts = _counts(table, square=2)
+    (hits, misses), (alarms, passes) = counts.tolist()
+    for name, size in (("positives", hits + misses), ("negatives", alarms + passes)):
+        validation.count(f"human {name} in table", size, least=1)
+    z = numeric.normal_critical(confidence)
+    estimate = rogan_gladen(
+        positives / n,
+        sensitivity=hits / (hits + misses),
+        specificity=passes / (alarms + passes),
+    )
+    rate, rate_n = (positives + z**2 / 2) / (n + z**2), n + z**2
+    yes, yes_n = (hits + 1) / (hits + misses + 2), hits + misses + 2
+    no, no_n = (passes + 1) / (alarms + passes + 2), alarms + passes + 2
+    gain = yes + no - 1
+    if gain <= 0:
+        return Interval(estimate, 0.0, 1.0, confidence, "Rogan-Gladen")
+    center = (rate + no - 1) / gain
+    variance = (
+        rate * (1 - rate) / rate_n
+        + center**2 * yes * (1 - yes) / yes_n
+        + (1 - center) ** 2 * no * (1 - no) / no_n
+    )
+    half = z * math.sqrt(variance) / gain
+    low, high = max(0.0, center - half), min(1.0, center + half)
+    return Interval(estimate, min(low, estimate), max(high, estimate), confidence, "Rogan-Gladen")
+
+
+def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Chance-corrected agreement of judge and people, with its interval in [-1, 1].
+
+    Args:
+        table: Square counts, rows by people, columns by the judge, same order of labels.
+        confidence: Two-sided level.
+
+    Returns:
+        Kappa. Where a side uses one label only, kappa is 0 whatever they think: (-1, 1). Perfect
+        agreement takes its lower limit from the exact interval of the agreement.
+
+    Raises:
+        ValueError: If the table is not square, of size 2 or more, with whole counts of at least
+            one case, or `confidence` is outside (0, 1).
+
+    Source: Cohen (1960); large-sample variance of Fleiss, Cohen and Everitt (1969), by
+    statsmodels.
+
+    Trap: falls with lopsided labels at equal accuracy; read it beside the balanced accuracy.
+    """
+    validation.between("confidence", confidence, 0, 1)
+    counts, method = _counts(table), "Cohen's kappa"
+    shares = counts / counts.sum()
+    chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    if chance >= 1 - 1e-12:
+        return Interval(0.0, -1.0, 1.0, confidence, method)
+    agreed, total = int(np.trace(counts)), int(counts.sum())
+    if agreed == total:
+        lowest = clopper_pearson(agreed, total, confidence=confidence).low
+        return Interval(1.0, (lowest - chance) / (1 - chance), 1.0, confidence, method)
+    with np.errstate(all="ignore"):
+        fitted = inter_rater.cohens_kappa(counts)
+    kappa, variance = float(fitted.kappa), float(fitted.var_kappa)
+    if not variance > 1e-15:
+        return Interval(kappa, -1.0, 1.0, confidence, method)
+    half = numeric.normal_critical(confidence) * math.sqrt(variance)
+    return Interval(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), confidence, method)
+
+
+def _labelled(
+    human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike, limit: float = math.inf
+) -> tuple[Floats, Floats, Floats]:
+    truth = validation.ranged("human", human, -limit, limit)
+    seen = validation.ranged("judge", judge, -limit, limit)
+    rest = validation.ranged("unlabelled", unlabelled, -limit, limit)
+    validation.paired(truth, seen, "human, judge")
+    validation.count("number of human", truth.size, least=2)
+    validation.count("number of unlabelled", rest.size, least=2)
+    return truth, seen, rest
+
+
+def _weight(truth: Floats, seen: Floats, rest: Floats) -> float:
+    everything = np.concatenate([seen, rest])
+    variance = float(everything.var(ddof=1))
+    if variance <= (1e-12 * float(np.abs(everything).max())) ** 2:
+        return 0.0
+    covariance = float(np.cov(truth, seen, ddof=1)[0, 1])
+    return max(0.0, min(1.0, covariance / ((1 + truth.size / rest.size) * variance)))
+
+
+def _counts(table: Table, *, square: int | None = None) -> Ints:
+    counts = np.asarray(table)
+    size = square or max(2, len(counts))
+    if counts.shape != (size, size):
+        raise ValueError(f"table.shape={counts.shape} must be ({size}, {size})")
+    if counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() == 0:
+        raise ValueError(f"table={counts.tolist()} must hold whole counts, not all zero")
+    return counts.astype(np.int64)

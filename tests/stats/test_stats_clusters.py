@@ -1,0 +1,192 @@
+"""Clustered cases: jackknife interval and score interval on reduced counts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.stats.binary import tango_interval
+from harness.stats.paired import (
+    clustered_binary_interval,
+    clustered_binary_test,
+    design_effect,
+    mean_interval,
+    mean_test,
+)
+
+PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+
+D = [0, 0.2, -0.1, 0.3, 0, 0, 0.5, 0.1, -0.05, 0.25, 0.4, 0, 0.15, -0.2, 0.35, 0.1, 0, 0.3, 0.2]
+D.append(0.05)
+BINARY = [1, 1, 0, 0, -1, 0, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, -1, 0, 1, 1, 0, 0, 0, 0, 0, 1]
+BINARY += [0, 0]
+TRIPLES = np.repeat(np.arange(10), 3)
+
+
+@st.composite
+def clustered(draw):
+    """Draw differences in {-1, 0, 1} with cluster labels, at least two of them used."""
+    rows = draw(st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 5)), min_size=2))
+    assume(len({label for _, label in rows}) > 1)
+    return [value for value, _ in rows], [label for _, label in rows]
+
+
+class TestMeanInterval:
+    """mean_interval with clusters."""
+
+    def test_reference(self):
+        """Five clusters of four give scipy's t interval of the cluster means, (.1031, .1519)."""
+        interval = mean_interval(D, clusters=np.repeat(np.arange(5), 4))
+        means = np.reshape(D, (5, 4)).mean(axis=1)
+        expected = stats.ttest_1samp(means, 0).confidence_interval(0.9)
+
+        assert (round(interval.low, 4), round(interval.high, 4)) == (0.1031, 0.1519)
+        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+    def test_unequal_sizes(self):
+        """Unequal clusters are weighted by case: means .5, .2, .5 left out one at a time."""
+        # Clusters {0, 0}, {1}, {.5}: mean 1.5/4; left out: 1.5/2, .5/3, 1/3.
+        left = np.array([1.5 / 2, 0.5 / 3, 1 / 3])
+        error = math.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
+        interval = mean_interval([0, 0, 1, 0.5], clusters=["a", "a", "b", "c"])
+
+        assert interval.estimate == pytest.approx(0.375)
+        assert interval.high == pytest.approx(0.375 + stats.t.ppf(0.95, 2) * error)
+
+    @pytest.mark.parametrize("bound", [None, 1.0])
+    def test_singletons(self, bound):
+        """A cluster for every case changes nothing, the guard included."""
+        assert mean_interval(D, bound=bound, clusters=range(20)) == mean_interval(D, bound=bound)
+
+    def test_guarded(self):
+        """Fewer than 50 clusters of a bounded score also cover an extra cluster at each end."""
+        labels = np.repeat(np.arange(5), 4)
+        means = np.append(np.reshape(D, (5, 4)).mean(axis=1), [-1, 1])
+        half = stats.t.ppf(0.95, 4) * means.std(ddof=1) / math.sqrt(7)
+        interval = mean_interval(D, bound=1.0, clusters=labels)
+
+        assert interval.low == pytest.approx(means.mean() - half)
+        assert interval.high == pytest.approx(means.mean() + half)
+
+    def test_equal_clusters(self):
+        """Clusters with equal means are no proof: guarded if bounded, no limits if not."""
+        values, labels = [0.0, 0.2] * 100, np.repeat(np.arange(100), 2)
+
+        assert mean_interval(values, bound=1.0, clusters=labels).width > 0.03
+        assert mean_interval(values, clusters=labels).high == math.inf
+        assert mean_test(values, margin=0.1, bound=1.0, clusters=labels).p_value == 1
+
+    def test_error_rate(self):
+        """Correlated cases, 20 clusters: the limits err at .05, not at .2 as without clusters."""
+        rng = np.random.default_rng(11)
+        labels = np.repeat(np.arange(20), 5)
+        naive, honest = [], []
+        for _ in range(1000):
+            values = rng.normal(0, 1, 20)[labels] + rng.normal(0, 1, 100)
+            naive.append(mean_interval(values).low > 0)
+            honest.append(mean_interval(values, clusters=labels).low > 0)
+
+        assert 0.03 < np.mean(honest) < 0.07
+        assert np.mean(naive) > 0.12
+
+
+class TestClusteredBinary:
+    """clustered_binary_interval, clustered_binary_test and design_effect."""
+
+    def test_reference(self):
+        """Ten clusters of three give (.0077, .3863) with design effect 1."""
+        interval = clustered_binary_interval(BINARY, TRIPLES)
+
+        assert (round(interval.low, 4), round(interval.high, 4)) == (0.0077, 0.3863)
+        assert design_effect(BINARY, TRIPLES) == 1
+        assert interval.estimate == pytest.approx(0.2)
+
+    def test_identical_cases(self):
+        """Four copies of every case have the effect of the sizes and one copy's information."""
+        values = [1, -1, 0, 1, 0, 0, 1, 0, 0, 0] * 3
+        labels = np.repeat(np.arange(30), 4)
+        effect = design_effect(np.repeat(values, 4), labels)
+        interval = clustered_binary_interval(np.repeat(values, 4), labels)
+        # jackknife variance s^2/30 over population variance/120: 4 * 30/29
+        level = 2 * stats.norm.cdf(stats.t.ppf(0.95, 29)) - 1
+        single = tango_interval(9, 3, 30, confidence=level)
+
+        assert effect == pytest.approx(4 * 30 / 29)
+        assert interval.low == pytest.approx(single.low, abs=0.005)
+        assert interval.low < single.low
+
+    def test_all_ties(self):
+        """All ties count as one case per cluster: t^2/(G + t^2) for equal sizes."""
+        t = stats.t.ppf(0.95, 9)
+        interval = clustered_binary_interval([0] * 30, TRIPLES)
+
+        assert design_effect([0] * 30, TRIPLES) == 3
+        assert interval.high == pytest.approx(t**2 / (10 + t**2))
+        assert interval.low == -interval.high
+
+    def test_all_ties_unequal(self):
+        """Without variation the effect is the sum of squared sizes over the sum of sizes."""
+        assert design_effect([0] * 4, [1, 1, 1, 2]) == (9 + 1) / 4
+
+    @PROPERTY
+    @given(clustered(), st.floats(-0.95, 0.95), st.floats(0.5, 0.99))
+    def test_agrees_with_test(self, data, margin, confidence):
+        """The lower limit clears the margin exactly if p is below (1 - confidence)/2."""
+        low = clustered_binary_interval(*data, confidence=confidence).low
+        p_value = clustered_binary_test(*data, margin=margin).p_value
+
+        assume(abs(low - margin) > 1e-6)
+        assert (low > margin) == (p_value < (1 - confidence) / 2)
+
+    @PROPERTY
+    @given(clustered())
+    def test_negation_and_order(self, data):
+        """Exchanging the models mirrors the interval; order and names of clusters do not matter."""
+        values, labels = data
+        one = clustered_binary_interval(values, labels)
+        other = clustered_binary_interval([-v for v in values], labels)
+        renamed = clustered_binary_interval(values[::-1], [f"c{label}" for label in labels[::-1]])
+
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+        assert (one.low, one.high) == pytest.approx((renamed.low, renamed.high))
+        assert one.width > 0
+
+    @PROPERTY
+    @given(clustered())
+    def test_not_narrower_than_independent(self, data):
+        """Clusters never narrow the interval."""
+        values, labels = data
+        wins, losses = values.count(1), values.count(-1)
+        plain = tango_interval(wins, losses, len(values))
+        interval = clustered_binary_interval(values, labels)
+
+        assert interval.low <= plain.low + 1e-9
+        assert interval.high >= plain.high - 1e-9
+
+
+@pytest.mark.parametrize("function", [clustered_binary_interval, clustered_binary_test])
+@pytest.mark.parametrize(
+    ("values", "labels", "message"),
+    [
+        ([], [], r"differences must hold at least one value"),
+        ([1, 0.5], [1, 2], r"differences\[1\]=0\.5 must be -1, 0 or 1"),
+        ([1, math.nan], [1, 2], r"differences\[1\]=nan must be finite"),
+        ([1, 0], [1, 1], r"number of clusters=1 must be at least 2"),
+        ([1, 0], [1, 2, 3], r"len\(clusters\)=3 must equal the number of cases, 2"),
+    ],
+)
+def test_refuses(function, values, labels, message):
+    """Other values and useless clusters are refused by name and value."""
+    with pytest.raises(ValueError, match=message):
+        function(values, labels)
+
+
+def test_refuses_settings():
+    """Levels and margins out of range are refused by name and value."""
+    with pytest.raises(ValueError, match=r"confidence=2 must"):
+        clustered_binary_interval([1, 0], [1, 2], confidence=2)
+    with pytest.raises(ValueError, match=r"margin=-1 must"):
+        clustered_binary_test([1, 0], [1, 2], margin=-1)
