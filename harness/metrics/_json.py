@@ -1,0 +1,125 @@
+"""JSON as models write it, read as the standard says: no NaN, no Infinity, no key twice.
+
+RFC 8259 leaves the meaning of a repeated key open and has no form for NaN; Python's `json` takes
+both in silence. Here they are errors, so that two readers can never see two different answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_MAX_DIGITS = 4300
+"""Digits of the longest integer that Python turns into a number (its own default limit)."""
+
+
+class Unreadable(ValueError):
+    """A text that is not one JSON value; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A JSON value and where in the completion it stood."""
+
+    value: Any
+    text: str
+    """The characters that were read."""
+    where: str | None = None
+    """`a ``` fence` or `the text around it`; None if the whole text is JSON."""
+
+
+def read(text: str) -> Any:
+    """Return the value of `text`, which must be JSON from its first character to its last.
+
+    Raises:
+        Unreadable: it is not.
+    """
+    if not text.strip():
+        raise Unreadable("the text is empty")
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    except RecursionError as error:
+        raise Unreadable("nested too deeply to be read") from error
+
+
+def find(text: str, *, extract: bool) -> Found:
+    """Return the JSON of a completion; with `extract` also from a ``` fence or from prose.
+
+    Fences are tried in their order, then the text from the first opening bracket to the last
+    closing one of the same kind. Each part is read once, so the time is linear in the text.
+
+    Raises:
+        Unreadable: there is none; the message is about the whole text.
+    """
+    try:
+        return Found(read(text), text)
+    except Unreadable:
+        for part, where in _parts(text) if extract else ():
+            try:
+                return Found(read(part), part, where)
+            except Unreadable:
+                continue
+        raise
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    for block in text.split("```")[1::2]:
+        yield _without_language(block), "a ``` fence"
+    openings = sorted((text.find(pair[0]), pair) for pair in ("{}", "[]") if pair[0] in text)
+    for start, pair in openings:
+        end = text.rfind(pair[1])
+        if end > start:
+            yield text[start : end + 1], "the text around it"
+
+
+def _without_language(block: str) -> str:
+    """Drop the word after the opening ```: `json` and the like."""
+    first, newline, rest = block.partition("\n")
+    if newline and (first.strip().isalnum() or not first.strip()):
+        return rest
+    return block.removeprefix("json")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
+        raise Unreadable(f"the key {shorten(repr(twice))} stands twice in one object")
+    return value
+
+
+def _no_constant(text: str) -> Any:
+    raise Unreadable(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise Unreadable(f"the number {shorten(text)} is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise Unreadable(f"a number of {len(text)} digits is too large")
+    return int(text)
+
+
+def shorten(text: str, longest: int = 300) -> str:
+    """Return `text` fit for a reason: the middle cut out if long, lone surrogates escaped."""
+    if len(text) > longest:
+        text = f"{text[: longest - 100]} … {text[-90:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

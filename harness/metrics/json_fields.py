@@ -1,0 +1,181 @@
+"""How many fields of a JSON answer are right: F1 over the leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from harness.metric import metric
+from harness.metrics import _json
+from harness.records import Case, Completion, Score
+
+Lists = Literal["sequence", "set"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Leaves of the answer, of the expected value, and those that agree in place and value."""
+
+    given: int
+    wanted: int
+    right: int
+    wrong: str | None
+    """Path of the first expected leaf that the answer has not."""
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.right / (self.given + self.wanted)
+
+
+@metric(range=(0.0, 1.0), requires=("expected",))
+def json_fields(
+    case: Case,
+    completion: Completion,
+    *,
+    lists: Lists = "sequence",
+    numeric_tolerance: float = 0.0,
+    extract: bool = False,
+) -> Score:
+    """Score the share of right fields: F1 of the answer's JSON leaves against the expected ones.
+
+    What it does:
+        Both values are taken apart into leaves (text, number, true, false, null, empty object,
+        empty list), each with its path. With `right` leaves equal in path and value, the score is
+        2 · right / (leaves given + leaves expected), so missing and invented fields both cost.
+        Types are strict: `"1"`, `1` and `true` are three values; `1` and `1.0` are one number. An
+        answer that is not strict JSON scores 0, for the model failed; an `expected` that is not
+        JSON leaves the case unscored. With several expected values the best one counts.
+
+    Why:
+        `exact_match` gives nothing for three right fields of four, so it needs many more cases to
+        see the same improvement.
+
+    Known problems:
+        Every leaf weighs the same, an id as much as a flag. In a list read as a sequence one
+        element too many at the front makes all later ones wrong. Read as a set, fields of
+        different objects in one list are not kept together. A long list outweighs the rest.
+
+    Example:
+        Expected `{"city": "Rome", "days": 3}`, answer `{"city": "Rome", "days": 4, "vip": true}`:
+        one right leaf of three given and two expected, 2 · 1 / 5 = 0.4.
+
+    Options:
+        lists: `sequence` compares element by element; `set` ignores the order (repeats count).
+        numeric_tolerance: Largest difference at which two numbers are still equal, in decimal
+            arithmetic: 1.0 and 1.1 differ by exactly 0.1.
+        extract: Whether JSON inside a ``` fence or inside prose counts too.
+    """
+    if not numeric_tolerance >= 0:
+        raise ValueError(f"numeric_tolerance={numeric_tolerance} must be 0 or more")
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    if not case.expected_texts():
+        return Score.unscored("the case has no expected answer")
+    try:
+        wanted = [_json.read(text) for text in case.expected_texts()]
+    except _json.Unreadable as error:
+        return Score.unscored(f"the case's expected answer is not JSON: {error}")
+    try:
+        given = _json.find(completion.text, extract=extract).value
+    except _json.Unreadable as error:
+        return Score.of(0.0, f"not JSON: {error}")
+    comparisons = [_compare(given, value, lists, numeric_tolerance) for value in wanted]
+    best = max(comparisons, key=lambda comparison: comparison.f1)
+    return Score.of(best.f1, _in_words(best))
+
+
+def _in_words(best: _Comparison) -> str:
+    text = f"{best.right} of {best.wanted} expected fields right, {best.given} given"
+    return text if best.wrong is None else _json.shorten(f"{text}; first wrong: {best.wrong}")
+
+
+def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _Comparison:
+    """Walk both values at once; a place holds several values where lists are sets."""
+    right, wrong = 0, None
+    waiting: list[tuple[list[Any], list[Any], Any]] = [([given], [wanted], None)]
+    while waiting:
+        left, expected, path = waiting.pop()
+        leaves = [value for value in expected if _is_leaf(value)]
+        equal = _equal([value for value in left if _is_leaf(value)], leaves, tolerance)
+        right += equal
+        if equal < len(leaves) and wrong is None:
+            wrong = _path(path)
+        have = _children(left, lists)
+        for step, values in reversed(_children(expected, lists).items()):
+            waiting.append((have.get(step, []), values, (path, step)))
+    return _Comparison(_count(given), _count(wanted), right, wrong)
+
+
+def _is_leaf(value: Any) -> bool:
+    return not (isinstance(value, dict | list) and value)
+
+
+def _children(values: Sequence[Any], lists: Lists) -> dict[str | int | None, list[Any]]:
+    """Group the children by key, by index, or (lists as sets) all under None."""
+    children: dict[str | int | None, list[Any]] = {}
+    for value in values:
+        if isinstance(value, dict):
+            for key, child in value.items():
+                children.setdefault(key, []).append(child)
+        elif isinstance(value, list):
+            for index, child in enumerate(value):
+                children.setdefault(index if lists == "sequence" else None, []).append(child)
+    return children
+
+
+def _count(value: Any) -> int:
+    leaves, waiting = 0, [value]
+    while waiting:
+        value = waiting.pop()
+        if _is_leaf(value):
+            leaves += 1
+        else:
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return leaves
+
+
+def _equal(left: Sequence[Any], right: Sequence[Any], tolerance: float) -> int:
+    """Return how many pairs of equal leaves can be made, each leaf used once."""
+    plain = Counter(map(_token, left)) & Counter(map(_token, right))
+    if tolerance == 0:
+        return plain.total()
+    texts = sum(count for (kind, _), count in plain.items() if kind != "number")
+    return texts + _close(_numbers(left), _numbers(right), tolerance)
+
+
+def _token(value: Any) -> tuple[str, Any]:
+    """Return a hashable stand-in that is equal for equal JSON leaves only."""
+    if isinstance(value, dict | list):
+        return (type(value).__name__, None)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ("number", value)
+    return (type(value).__name__, value)
+
+
+def _numbers(values: Sequence[Any]) -> list[Decimal]:
+    numbers = (value for kind, value in map(_token, values) if kind == "number")
+    return sorted(Decimal(repr(value)) for value in numbers)
+
+
+def _close(left: Sequence[Decimal], right: Sequence[Decimal], tolerance: float) -> int:
+    """Pair sorted numbers from the smallest up: the most pairs that the tolerance allows."""
+    limit, pairs, i, j = Decimal(repr(tolerance)), 0, 0, 0
+    while i < len(left) and j < len(right):
+        if abs(left[i] - right[j]) <= limit:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif left[i] < right[j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _path(path: Any) -> str:
+    steps: list[str] = []
+    while path is not None:
+        path, step = path
+        steps.append(f".{step}" if isinstance(step, str) else f"[{'*' if step is None else step}]")
+    return "$" + "".join(reversed(steps))

@@ -1,0 +1,115 @@
+"""Whether the answer is JSON that satisfies a JSON schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.metric import metric
+from harness.metrics import _bounded, _json
+from harness.records import Case, Completion, Score
+
+LIMIT_S = 1.0
+"""Seconds that validating one completion may take."""
+
+_VALIDATION = "harness.metrics._schema"
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return what is wrong with the schemas before any case is spent."""
+    schema = options.get("schema")
+    problems = [] if schema is None else list(check_schema(schema))
+    bare = [c.id for c in cases if c.answer_schema is None]
+    if schema is None and bare:
+        problems.append(
+            f"metric 'json_schema' has no schema for case {bare[0]!r}; give the metric the option "
+            "schema = \"FILE\", or the case a 'schema'"
+        )
+    return problems
+
+
+@metric(binary=True, check=_check)
+def json_schema(
+    case: Case, completion: Completion, *, schema: Path | None = None, extract: bool = False
+) -> Score:
+    r"""Score 1 if the answer is JSON that satisfies the schema, else 0 with the first violation.
+
+    What it does:
+        The answer must be strict JSON (no NaN, no Infinity, no key twice, nothing around it) and
+        valid under the schema, `format` included. Drafts 7, 2019-09 and 2020-12 are known by
+        `$schema`; without it the schema is read as 2020-12. References stay inside the schema:
+        nothing is fetched. The reason names the first violation with its JSON path.
+
+    Why:
+        A program reads the answer. One missing brace or one unknown category breaks it, however
+        good the rest is.
+
+    Known problems:
+        Right form says nothing about right content: add `json_fields`. Patterns are Python's
+        regular expressions, not JavaScript's (`\p{L}` is refused). Validation runs in a child
+        process and is stopped after one second: such a case is unscored (`check_error`), so a
+        runaway pattern depends on the machine's speed. Starting the child takes about a second,
+        once. JSON nested deeper than about 1,000 levels counts as unreadable.
+
+    Example:
+        ```toml
+        [[metrics]]
+        use = "json_schema"
+        schema = "ticket.schema.json"
+        ```
+
+    Options:
+        schema: File with the schema; its path starts at the suite's folder. A case's own `schema`
+            wins over it.
+        extract: Whether JSON inside a ``` fence or inside prose counts too. The reason then says
+            where it stood.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    try:
+        document = _document(case, schema)
+    except (OSError, ValueError) as error:
+        return Score.unscored(f"the schema cannot be read: {error}")
+    if document is None:
+        return Score.unscored("no schema: give the metric the option 'schema' or the case one")
+    try:
+        found = _json.find(completion.text, extract=extract)
+    except _json.Unreadable as error:
+        return Score.of(0.0, f"not JSON: {error}")
+    return _validate(document, found)
+
+
+def check_schema(schema: Path) -> tuple[str, ...]:
+    """Return what makes the schema file unusable, each as `file: what`; empty if nothing does."""
+    try:
+        problems = _bounded.run(_VALIDATION, "problems", _read(schema), limit_s=LIMIT_S)
+    except (OSError, ValueError) as error:
+        problems = [f"cannot be read: {error}"]
+    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        problems = [f"cannot be checked: {error}"]
+    return tuple(f"{schema}: {problem}" for problem in problems)
+
+
+def _document(case: Case, schema: Path | None) -> str | None:
+    if case.answer_schema is not None:
+        return json.dumps(case.answer_schema)
+    return None if schema is None else _read(schema)
+
+
+def _read(schema: Path) -> str:
+    return schema.read_text(encoding="utf-8-sig")
+
+
+def _validate(document: str, found: _json.Found) -> Score:
+    try:
+        answer = _bounded.run(_VALIDATION, "violation", document, found.text, limit_s=LIMIT_S)
+    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        return Score.unscored(f"check_error: validation failed: {error}")
+    if "problem" in answer:
+        return Score.unscored(f"the schema is unusable: {answer['problem']}")
+    source = f"JSON taken from {found.where}" if found.where else None
+    if "violation" in answer:
+        return Score.of(0.0, "; ".join(filter(None, (answer["violation"], source))))
+    return Score.of(1.0, source)

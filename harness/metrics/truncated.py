@@ -1,0 +1,36 @@
+"""Whether the token limit cut the answer off."""
+
+from __future__ import annotations
+
+from harness.metric import metric
+from harness.records import Case, Completion, Score
+
+
+@metric(higher_is_better=False, binary=True)
+def truncated(case: Case, completion: Completion) -> Score:
+    """Score 1 if the token limit ended the answer, 0 if the model did.
+
+    What it does:
+        Reads the finish reason: `length` scores 1, `stop` scores 0. Anything else, or none at all,
+        leaves the case unscored.
+
+    Why:
+        A model that has lost its end marker, the commonest accident of fine-tuning, still begins
+        with the right answer; other metrics may not notice that it never ends.
+
+    Known problems:
+        A limit that is too low cuts good answers of both arms. A backend that reports no finish
+        reason leaves every case unscored.
+
+    Example:
+        A gate with `ceiling = 0.02` allows 2 % of the answers to be cut off.
+
+    Options:
+        None.
+    """
+    reason = completion.finish_reason
+    if reason is None:
+        return Score.unscored("the backend gave no finish reason")
+    if reason not in ("length", "stop"):
+        return Score.unscored(f"finish_reason={reason!r} is neither 'stop' nor 'length'")
+    return Score.of(float(reason == "length"))

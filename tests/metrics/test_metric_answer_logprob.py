@@ -1,0 +1,75 @@
+"""answer_logprob: the mean log-probability per token, as the backend measured it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.answer_logprob import answer_logprob
+from harness.records import Case, CellKind, Completion, Score
+
+CASE = Case(id="c", prompt="p", expected="Paris")
+
+
+def score(value: float | None, case: Case = CASE) -> Score:
+    """Score this log-probability; records refuse infinities, so their check is skipped."""
+    return answer_logprob.score(case, Completion.model_construct(answer_logprob=value))
+
+
+@pytest.mark.parametrize(
+    ("logprob", "value"),
+    [
+        (0.0, 0.0),  # certainty
+        (math.log(0.5), math.log(0.5)),  # one chance in two per token
+        (-2.5, -2.5),
+        (-50.0, -50.0),
+        (-50.1, -50.0),  # the floor of statistics.md section 9
+        (-1e9, -50.0),
+        (-math.inf, -50.0),
+        (0.0005, 0.0005),  # rounding of half precision, left as it is
+    ],
+)
+def test_passes_the_value_on_above_the_floor(logprob: float, value: float) -> None:
+    """The value is the backend's, and never below -50 nats."""
+    assert score(logprob).value == value
+
+
+def test_says_when_it_was_floored() -> None:
+    """A floored value can be counted: it has a reason, an ordinary one has none."""
+    assert score(-math.inf).reason == "floored at -50"
+    assert score(-50.0).reason is None
+
+
+@pytest.mark.parametrize("logprob", [None, math.nan, math.inf, 2.3])
+def test_what_is_no_log_probability_is_unscored(logprob: float | None) -> None:
+    """Nothing, NaN, and a loss given by mistake (positive) are unscored with a reason."""
+    result = score(logprob)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_a_case_without_expected_answer_is_unscored() -> None:
+    """There is nothing to be likely."""
+    assert score(-1.0, Case(id="c", prompt="p")).value is None
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It asks for the answer cell, is unbounded, and more is better."""
+    assert answer_logprob.needs is CellKind.ANSWER
+    assert answer_logprob.range is None
+    assert answer_logprob.higher_is_better
+    assert answer_logprob.requires == ("expected",)
+
+
+@given(st.floats(max_value=0.0, allow_nan=False))
+def test_any_log_probability_is_scored_between_floor_and_zero(logprob: float) -> None:
+    """Every number of 0 or less has a score, and order is kept."""
+    value = score(logprob).value
+
+    assert value is not None
+    assert -50.0 <= value <= 0.0
+    assert value >= logprob

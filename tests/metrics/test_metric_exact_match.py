@@ -1,0 +1,136 @@
+"""exact_match: the answer is one of the expected texts, and each leniency is asked for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.exact_match import exact_match
+from harness.records import Case, CellKind, Completion, Score
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...] | None, text: str | None, **options: bool) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=expected)
+    return exact_match.score(case, Completion(text=text), **options)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "value"),
+    [
+        ("shipping", "shipping", 1.0),
+        ("shipping", "  shipping\n", 1.0),  # white space around is no content
+        (" shipping ", "shipping", 1.0),  # on either side
+        ("shipping", "\u00a0shipping\u3000", 1.0),  # no-break and ideographic space are white space
+        ("shipping", "Shipping", 0.0),  # trap T6: nothing is lenient unless asked
+        ("shipping", "shipping.", 0.0),
+        ("new york", "new  york", 0.0),
+        ("shipping", "it is shipping", 0.0),  # not "contains"
+        ("shipping", "", 0.0),
+        ("", "", 1.0),  # silence can be the right answer
+        ("", "x", 0.0),
+        (("shipping", "delivery"), "delivery", 1.0),  # one of several is enough
+        (("shipping", "delivery"), "shipping delivery", 0.0),
+        ("\u00e9", "e\u0301", 0.0),  # the documented limit: no Unicode normalisation
+        ("שלום", "שלום", 1.0),
+        ("a\0b", "a\0b", 1.0),
+        ("\ud800", "\ud800", 1.0),
+    ],
+)
+def test_compares_stripped_texts(expected: str, text: str, value: float) -> None:
+    """Without options only the white space around the texts is dropped."""
+    assert score(expected, text) == Score(value=value)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected", "text", "value"),
+    [
+        ("ignore_case", "Shipping", "sHIPPING", 1.0),
+        ("ignore_case", "straße", "STRASSE", 1.0),  # casefold of ß is ss; lower() would fail
+        ("ignore_case", "shipping", "shipping.", 0.0),
+        ("ignore_punctuation", "Yes", "«Yes!»", 1.0),  # Pi, Po and Pf are all punctuation
+        ("ignore_punctuation", "well-known", "wellknown", 1.0),  # Pd
+        ("ignore_punctuation", "5 €", "5", 0.0),  # a currency sign is a symbol (Sc)
+        ("ignore_punctuation", "a+b", "ab", 0.0),  # so is + (Sm)
+        ("ignore_punctuation", "yes", "yes !", 1.0),  # stripping comes last
+        ("ignore_punctuation", "yes", "Yes", 0.0),
+        ("ignore_whitespace", "new york", " new\n\t york ", 1.0),
+        ("ignore_whitespace", "newyork", "new york", 0.0),  # collapsed, not deleted
+    ],
+)
+def test_each_option_drops_one_difference(
+    option: str, expected: str, text: str, value: float
+) -> None:
+    """An option forgives what its name says and nothing else."""
+    assert score(expected, text, **{option: True}).value == value
+
+
+def test_options_combine() -> None:
+    """All three together compare the bare words."""
+    options = {"ignore_case": True, "ignore_punctuation": True, "ignore_whitespace": True}
+
+    assert score("new york", "New,\n YORK!", **options).value == 1.0
+
+
+def test_punctuation_only_answers_cannot_be_judged_without_it() -> None:
+    """An expected text that the option empties would match every empty answer: unscored."""
+    assert score("?", "", ignore_punctuation=True).value is None
+    assert score("", "", ignore_punctuation=True).value == 1.0
+
+
+@pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
+def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
+    """A missing text or a missing expectation is no zero."""
+    result = score(expected, text)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is a bounded metric of generated text, more is better, and it needs `expected`."""
+    assert (exact_match.name, exact_match.needs) == ("exact_match", CellKind.GENERATE)
+    assert exact_match.range == (0.0, 1.0)
+    assert exact_match.higher_is_better
+    assert exact_match.requires == ("expected",)
+
+
+@given(ANY_TEXT, ANY_TEXT, st.booleans(), st.booleans(), st.booleans())
+def test_any_text_scores_zero_or_one(
+    expected: str, text: str, case: bool, punctuation: bool, whitespace: bool
+) -> None:
+    """No text raises, and a value is 0 or 1."""
+    options = {
+        "ignore_case": case,
+        "ignore_punctuation": punctuation,
+        "ignore_whitespace": whitespace,
+    }
+    assert score(expected, text, **options).value in (0.0, 1.0, None)
+
+
+@given(ANY_TEXT)
+def test_a_text_matches_itself(text: str) -> None:
+    """Identity scores 1, also with white space around it."""
+    assert score(text, f" {text}\n").value == 1.0
+
+
+@given(st.text(), st.text())
+def test_options_only_ever_forgive(expected: str, text: str) -> None:
+    """What matches strictly matches leniently, or is unscored."""
+    if score(expected, text).value == 1.0:
+        options = {"ignore_case": True, "ignore_punctuation": True, "ignore_whitespace": True}
+        assert score(expected, text, **options).value in (1.0, None)
+
+
+def test_a_megabyte_takes_no_time() -> None:
+    """All options on 1 MB end within seconds."""
+    start = time.monotonic()
+    options = {"ignore_case": True, "ignore_punctuation": True, "ignore_whitespace": True}
+
+    assert score("a, " * 350_000, "A " * 350_000, **options).value == 1.0
+    assert time.monotonic() - start < 5

@@ -1,0 +1,275 @@
+"""json_fields: F1 over leaves, counted by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.json_fields import json_fields
+from harness.records import Case, CellKind, Completion, Score
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text("ab", max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def score(expected: Any, text: str | None, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=expected)
+    return json_fields.score(case, Completion(text=text), **options)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "value"),
+    [
+        # 2 · right / (given + wanted)
+        ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}', 1.0),  # 4/4, order of keys is nothing
+        ('{"a": 1, "b": 2}', '{"a": 1, "b": 3}', 0.5),  # 2·1/(2+2)
+        ('{"a": 1, "b": 2}', '{"a": 1}', 2 / 3),  # 2·1/(1+2): missing
+        ('{"a": 1}', '{"a": 1, "b": 2}', 2 / 3),  # 2·1/(2+1): invented
+        ('{"city": "Rome", "days": 3}', '{"city": "Rome", "days": 4, "vip": true}', 0.4),  # 2/5
+        ('{"a": {"b": {"c": 1, "d": 2}}}', '{"a": {"b": {"c": 1}}}', 2 / 3),
+        ('{"a": {"b": 1}}', '{"b": 1}', 0.0),  # the path belongs to the leaf
+        ('{"a": 1}', '{"A": 1}', 0.0),
+        ("{}", "{}", 1.0),  # an empty object is one leaf: 2·1/2
+        ("{}", '{"a": 1}', 0.0),
+        ('{"a": []}', '{"a": []}', 1.0),
+        ('{"a": []}', '{"a": {}}', 0.0),
+        ('{"a": []}', '{"a": null}', 0.0),
+        ('{"a": null}', "{}", 0.0),  # absent is not null
+        ("[1, 2]", "[1, 2]", 1.0),  # any JSON value can be expected
+        ("3", "3", 1.0),
+        ("3", "[3]", 0.0),
+        # strict types
+        ('{"a": 1}', '{"a": "1"}', 0.0),
+        ('{"a": 1}', '{"a": true}', 0.0),
+        ('{"a": 0}', '{"a": false}', 0.0),
+        ('{"a": null}', '{"a": "null"}', 0.0),
+        ('{"a": 1}', '{"a": 1.0}', 1.0),  # JSON has one kind of number
+        ('{"a": 0.1}', '{"a": 0.10000000000000001}', 1.0),
+        ('{"a": 1}', '{"a": 1.0000001}', 0.0),
+        ('{"a": "x"}', '{"a": "x "}', 0.0),
+        # lists as sequences
+        ("[1, 2, 3]", "[1, 2, 3]", 1.0),
+        ("[1, 2, 3]", "[3, 2, 1]", 1 / 3),  # only the middle one: 2·1/6
+        ("[1, 2, 3]", "[0, 1, 2, 3]", 0.0),  # one too many in front, the documented limit
+        ("[1, 2]", "[1, 2, 2, 2]", 2 / 3),  # 2·2/6
+        ('[{"a": 1}, {"a": 2}]', '[{"a": 2}, {"a": 2}]', 0.5),
+    ],
+)
+def test_counts_equal_leaves(expected: str, text: str, value: float) -> None:
+    """Each row is 2 · right / (given + wanted), counted by hand."""
+    assert score(expected, text).value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "value"),
+    [
+        ("[1, 2, 3]", "[3, 1, 2]", 1.0),
+        ("[1, 2, 3]", "[0, 1, 2, 3]", 6 / 7),  # 2·3/(4+3)
+        ("[1, 1, 2]", "[1, 2, 2]", 2 / 3),  # repeats count: one 1 and one 2 pair up
+        ("[true]", "[1]", 0.0),
+        ('[{"a": 1}, {"a": 2}]', '[{"a": 2}, {"a": 1}]', 1.0),
+        ('[{"a": 1, "b": 1}, {"a": 2, "b": 2}]', '[{"a": 1, "b": 2}, {"a": 2, "b": 1}]', 1.0),
+        ("[[1, 2], [3]]", "[[3], [2, 1]]", 1.0),
+        ("[[], {}]", "[{}, []]", 1.0),
+        ('{"a": [1]}', '{"a": {"0": 1}}', 0.0),
+        ('["1"]', "[1]", 0.0),
+    ],
+)
+def test_sets_ignore_the_order(expected: str, text: str, value: float) -> None:
+    """With lists = "set" a list's elements share one place."""
+    assert score(expected, text, lists="set").value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "tolerance", "lists", "value"),
+    [
+        ("1.0", "1.1", 0.1, "sequence", 1.0),  # decimal: 1.1 - 1.0 is 0.1, though floats say more
+        ("1.0", "1.11", 0.1, "sequence", 0.0),
+        ("0.3", "0.1", 0.2, "sequence", 1.0),
+        ("100", "98", 2, "sequence", 1.0),
+        ("1", "true", 5, "sequence", 0.0),
+        ("1", '"1"', 5, "sequence", 0.0),
+        ("1e300", "-1e300", 1e308, "sequence", 1.0),
+        ("1" + "0" * 400, "1.5", 0.5, "sequence", 0.0),  # an integer beyond any float
+        # 1 reaches 1.4 only, 2 reaches both: the most pairs are two
+        ("[1, 2]", "[1.6, 1.4]", 0.5, "set", 1.0),
+        ("[1, 2, 9]", "[1.5]", 0.5, "set", 0.5),  # one leaf pairs once: 2·1/(1+3)
+        ('[1, "x", null]', '[null, "x", 1.5]', 0.5, "set", 1.0),
+        ("[1, 2, 9]", "[5, 9]", 0.5, "set", 0.4),  # 2·1/5: those without a partner are passed over
+        ("[5, 9]", "[1, 2, 9]", 0.5, "set", 0.4),  # on either side
+        ("1", "5", math.inf, "sequence", 1.0),
+    ],
+)
+def test_tolerance_is_for_numbers(
+    expected: str, text: str, tolerance: float, lists: str, value: float
+) -> None:
+    """Numbers may differ by the tolerance, border included; nothing else may."""
+    assert score(expected, text, numeric_tolerance=tolerance, lists=lists).value == value
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan])
+def test_a_senseless_tolerance_is_refused(tolerance: float) -> None:
+    """A negative tolerance is the suite's mistake: the case is unscored and says why."""
+    result = json_fields(
+        Case(id="c", prompt="p", expected="1"), Completion(text="1"), numeric_tolerance=tolerance
+    )
+
+    assert result.value is None
+    assert "numeric_tolerance" in str(result.reason)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", "{'a': 1}", '{"a": NaN}', '{"a": 1, "a": 1}', "[" * 9999]
+)
+def test_an_unreadable_answer_is_the_models_zero(text: str) -> None:
+    """The model was asked for JSON and failed: 0 with the reason."""
+    result = score('{"a": 1}', text)
+
+    assert result.value == 0.0
+    assert str(result.reason).startswith("not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ('{"a": 1}', None),
+        (None, "{}"),
+        ((), "{}"),
+        ("{a: 1}", "{}"),
+        ('{"a": NaN}', "{}"),
+        (("{}", "oops"), "{}"),
+    ],
+)
+def test_missing_data_and_broken_expectations_are_unscored(
+    expected: str | tuple[str, ...] | None, text: str | None
+) -> None:
+    """What is not the model's fault is no zero."""
+    result = score(expected, text)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_the_best_of_several_expectations_counts() -> None:
+    """Alternatives are scored one by one: 1/2 against the first, 1 against the second."""
+    assert score(('{"a": 1, "b": 2}', '{"a": 1, "b": 3}'), '{"a": 1, "b": 3}').value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "place"),
+    [
+        ('{"a": 1, "b": {"c": [1, 2]}}', '{"a": 1, "b": {"c": [1, 3]}}', "$.b.c[1]"),
+        ('{"a": 1, "b": 2}', '{"b": 2}', "$.a"),
+        ("1", "2", "$"),
+    ],
+)
+def test_the_reason_names_the_first_wrong_field(expected: str, text: str, place: str) -> None:
+    """A reader sees which field failed, in the order of the expected value."""
+    assert str(score(expected, text).reason).endswith(f"first wrong: {place}")
+
+
+def test_fences_count_only_when_asked() -> None:
+    """`extract` takes the JSON out of a fence."""
+    text = 'Sure!\n```json\n{"a": 1}\n```'
+
+    assert score('{"a": 1}', text).value == 0.0
+    assert score('{"a": 1}', text, extract=True).value == 1.0
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It lies between 0 and 1, more is better, and it needs `expected`."""
+    assert json_fields.needs is CellKind.GENERATE
+    assert json_fields.range == (0.0, 1.0)
+    assert json_fields.higher_is_better
+    assert json_fields.requires == ("expected",)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "lists": st.sampled_from(["sequence", "set"]),
+        "numeric_tolerance": st.sampled_from([0.0, 0.5]),
+    }
+)
+
+
+@given(JSON, JSON, OPTIONS)
+def test_is_a_symmetric_share(one: Any, two: Any, options: dict[str, Any]) -> None:
+    """F1 lies in [0, 1] and does not care which side is which."""
+    there = score(json.dumps(one), json.dumps(two), **options).value
+    back = score(json.dumps(two), json.dumps(one), **options).value
+
+    assert there == back
+    assert there is not None
+    assert 0.0 <= there <= 1.0
+
+
+@given(JSON, OPTIONS)
+def test_a_value_equals_itself(value: Any, options: dict[str, Any]) -> None:
+    """Identity scores 1 in every mode, in any layout."""
+    assert score(json.dumps(value), json.dumps(value, indent=2), **options).value == 1.0
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any]:
+    """Flatten plainly: the definition of the specification, without its speed."""
+    if isinstance(value, dict) and value:
+        parts = [_leaves(child, (*path, key)) for key, child in value.items()]
+    elif isinstance(value, list) and value:
+        parts = [_leaves(child, (*path, index)) for index, child in enumerate(value)]
+    else:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return {path: Fraction(value) if number else repr(value)}
+    return {key: leaf for part in parts for key, leaf in part.items()}
+
+
+@given(JSON, JSON)
+def test_agrees_with_the_plain_definition(expected: Any, answer: Any) -> None:
+    """The walk over both values equals the comparison of flattened leaves."""
+    wanted, given_ = _leaves(expected), _leaves(answer)
+    right = sum(path in given_ and given_[path] == leaf for path, leaf in wanted.items())
+
+    result = score(json.dumps(expected), json.dumps(answer))
+
+    assert result.value == pytest.approx(2 * right / (len(wanted) + len(given_)))
+    assert (right < len(wanted)) == ("first wrong" in str(result.reason))
+
+
+@given(st.text(st.characters(exclude_categories=())), OPTIONS)
+def test_any_text_is_scored(text: str, options: dict[str, Any]) -> None:
+    """No answer raises or is unscored."""
+    value = score('{"a": [1, "x"]}', text, **options).value
+
+    assert value is not None
+    assert 0.0 <= value <= 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + "1," * 300_000 + "1]",
+        '{"a":' * 900 + "[" + "1," * 200_000 + "1]" + "}" * 900,  # long paths must not multiply
+        "[" + '{"a":[1]},' * 90_000 + "1]",
+        json.dumps({str(index): index / 7 for index in range(60_000)}),
+        "[1," * 300_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_a_megabyte_takes_no_time(text: str) -> None:
+    """The time is linear in the size of the answer, in both modes, with a tolerance too."""
+    start = time.monotonic()
+    score("[1]", text, lists="set", numeric_tolerance=0.5)
+    score(text if text.endswith(("]", "}")) else "[1]", text)
+
+    assert time.monotonic() - start < 20

@@ -1,0 +1,421 @@
+"""json_schema: strict JSON that satisfies a schema, without fetching and without hanging."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.metrics import _bounded, _schema
+from harness.metrics import json_schema as module
+from harness.metrics.json_schema import check_schema, json_schema
+from harness.records import Case, CellKind, Completion, Score
+
+TICKET = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["urgency", "order"],
+    "properties": {
+        "urgency": {"enum": ["low", "high"]},
+        "order": {"type": ["string", "null"], "pattern": "^[A-Z]{2}-[0-9]{4}$"},
+    },
+}
+RIGHT = '{"urgency": "low", "order": "AB-1234"}'
+DRAFTS = [
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+]
+
+
+def score(text: str | None, own: dict[str, Any] | None = TICKET, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__; `own` is the case's schema."""
+    case = Case(id="c", prompt="p", answer_schema=own)
+    return json_schema.score(case, Completion(text=text), **options)
+
+
+@pytest.mark.parametrize("text", [RIGHT, f" \n{RIGHT}\n", '{"order": null, "urgency": "high"}'])
+def test_valid_answers_score_one(text: str) -> None:
+    """Layout and order of keys are free."""
+    assert score(text) == Score(value=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"urgency": "low"}', "$: 'order' is a required property"),
+        (
+            '{"urgency": "urgent", "order": null}',
+            "$.urgency: 'urgent' is not one of ['low', 'high']",
+        ),
+        ('{"urgency": "low", "order": 7}', "$.order: 7 is not of type 'string', 'null'"),
+        (
+            '{"urgency": "low", "order": "x"}',
+            "$.order: 'x' does not match '^[A-Z]{2}-[0-9]{4}$'",
+        ),
+        (
+            '{"urgency": "low", "order": null, "x": 1}',
+            "$: Additional properties are not allowed ('x' was unexpected)",
+        ),
+        ("[]", "$: [] is not of type 'object'"),
+    ],
+)
+def test_the_reason_names_the_violation_and_its_place(text: str, reason: str) -> None:
+    """A violation is 0, with its JSON path and the words of jsonschema."""
+    assert score(text) == Score(value=0.0, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("sorry", "line 1 column 1"),
+        (RIGHT + " done", "Extra data"),
+        (f"```json\n{RIGHT}\n```", "line 1 column 1"),
+        ('{"urgency": "low", "order": null, "urgency": "low"}', "twice"),
+        ('{"urgency": "low", "order": NaN}', "NaN"),
+        ('{"urgency": "low", "order": 1e400}', "1e400"),
+        ("[" * 100_000, "deeply"),
+        ("\ud800\0", "line 1"),
+    ],
+)
+def test_what_is_not_strict_json_scores_zero(text: str, words: str) -> None:
+    """The model was asked for JSON and failed: 0 with the reason."""
+    result = score(text)
+
+    assert result.value == 0.0
+    assert str(result.reason).startswith("not JSON: ")
+    assert words in str(result.reason)
+
+
+def test_extraction_is_asked_for_and_recorded() -> None:
+    """JSON in a fence or in prose counts with `extract`, and the reason says where it stood."""
+    fenced, prose = f"Sure!\n```json\n{RIGHT}\n```", f"Here: {RIGHT} Bye."
+    wrong = "Here: {} Bye."
+
+    assert score(fenced, extract=True) == Score(value=1.0, reason="JSON taken from a ``` fence")
+    assert score(prose, extract=True).reason == "JSON taken from the text around it"
+    assert score(RIGHT, extract=True) == Score(value=1.0)
+    assert score(wrong, extract=True).value == 0.0
+    assert str(score(wrong, extract=True).reason).startswith("$: 'urgency' is a required property")
+
+
+def test_the_schema_of_the_case_wins(tmp_path: Path) -> None:
+    """The suite's schema is read from its file; a case's own replaces it."""
+    path = tmp_path / "s.json"
+    path.write_text('\ufeff{"type": "array"}', encoding="utf-8")
+
+    assert score("[]", None, schema=path).value == 1.0
+    assert score("{}", None, schema=path).value == 0.0
+    assert score("{}", {"type": "object"}, schema=path).value == 1.0
+
+
+def test_missing_data_is_unscored(tmp_path: Path) -> None:
+    """No text, no schema and no file are no zeros."""
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(b"\xff\xfe")
+    results = [
+        score(None),
+        score("{}", None),
+        score("{}", None, schema=tmp_path / "gone.json"),
+        score("{}", None, schema=broken),
+    ]
+
+    assert [result.value for result in results] == [None] * 4
+    assert all(result.reason for result in results)
+
+
+@pytest.mark.parametrize("dialect", DRAFTS)
+def test_the_draft_is_the_schemas_own(dialect: str) -> None:
+    """`$schema` picks the draft: `prefixItems` means something in 2020-12 only."""
+    schema = {"$schema": dialect, "prefixItems": [{"type": "string"}]}
+
+    assert score("[1]", schema).value == float("2020-12" not in dialect)
+
+
+def test_without_a_dialect_it_is_the_newest() -> None:
+    """A schema that names no draft is read as 2020-12."""
+    assert score("[1]", {"prefixItems": [{"type": "string"}]}).value == 0.0
+
+
+@pytest.mark.parametrize("dialect", DRAFTS)
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("date", "2024-02-29", "2023-02-29"),
+        ("date-time", "2024-02-29T10:00:00Z", "2024-02-29 10:00"),
+        ("email", "a@b.org", "a.b.org"),
+        ("ipv4", "127.0.0.1", "256.0.0.1"),
+        ("uri", "https://a.org/x", "not a uri"),
+        ("iri", "https://ä.org/x", "not an iri"),
+        ("hostname", "a.org", "-a.org"),
+        ("json-pointer", "/a/0", "a"),
+        ("uri-template", "/a/{b}", "/a/{b"),
+        ("regex", "^a+$", "("),
+    ],
+)
+def test_formats_are_checked(dialect: str, name: str, good: str, bad: str) -> None:
+    """The checkers of the non-GPL extra are installed and on: an unchecked format passes all."""
+    schema = {"$schema": dialect, "format": name}
+
+    assert score(json.dumps(good), schema).value == 1.0
+    assert score(json.dumps(bad), schema).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ('{"type": "objekt"}', "'objekt'"),
+        ('{"pattern": "("}', "'(' is not a 'regex'"),
+        ('{"$schema": "http://json-schema.org/draft-04/schema#"}', "is not supported"),
+        ('{"$schema": 7}', "is not supported"),
+        ("[]", "must be an object"),
+        ("{", "not JSON"),
+        ('{"minimum": NaN}', "not JSON"),
+        ('{"type": "object", "type": "array"}', "twice"),
+        ('{"$ref": "#/$defs/gone"}', "'#/$defs/gone' leads to no place"),
+        ('{"items": {"$ref": "other.json"}}', "'other.json' leads to no place"),
+        ("", "not JSON"),
+    ],
+)
+def test_an_unusable_schema_is_unscored_and_found_at_load(
+    tmp_path: Path, schema: str, words: str
+) -> None:
+    """`check_schema` names file and fault; scoring with it is no zero."""
+    path = tmp_path / "s.json"
+    path.write_text(schema, encoding="utf-8")
+    (problem,) = check_schema(path)
+    result = score("{}", None, schema=path)
+
+    assert problem.startswith(f"{path}: ")
+    assert words in problem
+    assert result.value is None
+    assert words in str(result.reason)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        TICKET,
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}},
+        {"$id": "http://x.test/s.json", "$ref": "s.json#/$defs/a", "$defs": {"a": True}},
+        {"$ref": "#here", "$defs": {"a": {"$anchor": "here"}}},
+        {"$ref": "a.json", "$defs": {"a": {"$id": "a.json", "type": "object"}}},
+        {"properties": {"schema": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}},
+        {"const": {"$ref": "http://data.test/not-a-reference"}},
+        {"properties": {"$ref": {"type": "string"}}},
+        {"$schema": DRAFTS[1], "properties": {"a": {"$recursiveRef": "#"}}},
+        {"$dynamicRef": "#node", "$defs": {"a": {"$dynamicAnchor": "node"}}},
+        {"properties": {"a": {"$ref": "#"}}},
+    ],
+)
+def test_references_inside_the_schema_work(tmp_path: Path, schema: dict[str, Any]) -> None:
+    """Pointers, anchors, embedded ids and the standard meta-schemas need no fetching."""
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(schema), encoding="utf-8")
+
+    assert check_schema(path) == ()
+    assert score("{}", None, schema=path).value is not None
+
+
+def test_check_schema_reports_a_missing_file(tmp_path: Path) -> None:
+    """A file that cannot be read is a problem, not a traceback."""
+    assert "cannot be read" in check_schema(tmp_path / "gone.json")[0]
+
+
+def test_check_schema_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema whose check does not end in time is a problem, not a hang."""
+    path = tmp_path / "s.json"
+    path.write_text("{}")
+    monkeypatch.setattr(module, "LIMIT_S", 0.0)
+
+    assert "cannot be checked: not done after 0 s" in check_schema(path)[0]
+
+
+def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six forms of outside reference: no connection, no file read, no content in the message."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"enum": ["TOP-SECRET"]}')
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    references = [
+        "http://127.0.0.1:9/s.json",
+        "https://example.org/s.json#/$defs/a",
+        "ftp://127.0.0.1/s.json",
+        f"file://{secret}",
+        str(secret),
+        "secret.json",
+    ]
+    for reference in references:
+        for schema in (
+            {"$ref": reference},
+            {"$id": f"file://{tmp_path}/s.json", "properties": {"a": {"$ref": reference}}},
+            {"$schema": DRAFTS[0], "items": {"$ref": reference}},
+        ):
+            (problem,) = _schema.problems(json.dumps(schema))
+            assert _schema.violation(json.dumps(schema), '{"a": 1}') == {"problem": problem}
+            assert "TOP-SECRET" not in problem
+
+
+def test_the_validator_cannot_fetch_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the check at load ever miss a reference, following it fails without a fetch."""
+    fetched: list[Any] = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **_: fetched.append(args))
+    monkeypatch.setattr(_schema, "_dangling", lambda *_: iter(()))
+    with pytest.raises(Exception, match="Unresolvable"):
+        _schema.violation(json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1")
+
+    assert fetched == []
+
+
+EVIL = "(a|a)*$"
+LONG = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"pattern": "^(a+)+$"}, LONG),
+        ({"patternProperties": {EVIL: True}}, {LONG: 1}),
+        ({"patternProperties": {EVIL: True}, "unevaluatedProperties": False}, {LONG: 1}),
+        # a nested $schema must not lead around the limit
+        ({"items": {"$schema": DRAFTS[0], "pattern": EVIL}}, [LONG]),
+        # no pattern at all: every level tries the next one twice, 2^40 ways
+        (
+            {
+                "$ref": "#/$defs/40",
+                "$defs": {
+                    str(n): {"oneOf": [{"$ref": f"#/$defs/{max(n - 1, 0)}"}] * 2 if n else [False]}
+                    for n in range(41)
+                },
+            },
+            1,
+        ),
+        # objects cannot be sorted, so jsonschema compares each with each
+        ({"uniqueItems": True}, [{"n": n} for n in range(20_000)]),
+    ],
+    ids=["pattern", "patternProperties", "unevaluated", "nested-dialect", "branches", "unique"],
+)
+def test_a_check_that_runs_away_is_unscored(
+    schema: dict[str, Any], answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever takes too long, the case is unscored as `check_error` and the run goes on."""
+    assert score("1", {"type": "integer"}).value == 1.0  # the child is up
+    monkeypatch.setattr(module, "LIMIT_S", 0.3)
+    start = time.monotonic()
+    result = score(json.dumps(answer), schema)
+    elapsed = time.monotonic() - start
+
+    assert result.value is None
+    assert str(result.reason).startswith("check_error: ")
+    assert elapsed < 3
+
+
+def test_the_limit_is_one_second() -> None:
+    """Row 36 of the fault table."""
+    assert module.LIMIT_S == 1.0
+
+
+def test_a_reference_that_never_ends_is_unscored() -> None:
+    """A schema that is only itself ends in a recursion error, not in a hang or a zero."""
+    result = score("1", {"$ref": "#"})
+
+    assert result.value is None
+    assert "check_error" in str(result.reason)
+
+
+def test_deep_answers_are_scored_or_explained() -> None:
+    """Nesting that a recursive schema cannot follow is a check_error."""
+    text = '{"a":' * 500 + "1" + "}" * 500
+    result = score(text, {"properties": {"a": {"$ref": "#"}}})
+
+    assert result.value == 1.0 or "check_error" in str(result.reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lorem " * 170_000, "[1," * 300_000, json.dumps("x" * 1_000_000), json.dumps(["\0"] * 50_000)],
+    ids=["prose", "nesting", "string", "list"],
+)
+def test_a_megabyte_takes_no_time(text: str) -> None:
+    """Long answers are scored, and their reasons stay short."""
+    start = time.monotonic()
+    result = score(text, {"type": "object"}, extract=True)
+
+    assert result.value == 0.0
+    assert len(str(result.reason)) < 500
+    assert time.monotonic() - start < 5
+
+
+def test_reasons_can_be_written_to_a_file() -> None:
+    """Lone surrogates in keys and values are escaped."""
+    result = score('{"\\ud800 x": "\\udfff"}', {"additionalProperties": {"type": "null"}})
+
+    assert result.value == 0.0
+    assert str(result.reason).encode()
+
+
+def test_the_first_violation_does_not_depend_on_chance() -> None:
+    """The library walks over sets; the child fixes their order: the reason repeats."""
+    schema = {"additionalProperties": {"type": "null"}}
+    answer = json.dumps({f"key{n}": n for n in range(50)})
+    first = score(answer, schema).reason
+    _bounded._end()
+
+    assert score(answer, schema).reason == first
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It lies between 0 and 1, and more is better; the schema may come from case or suite."""
+    assert json_schema.needs is CellKind.GENERATE
+    assert json_schema.range == (0.0, 1.0)
+    assert json_schema.higher_is_better
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab", max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+SCHEMAS = st.sampled_from(
+    [
+        {"type": "object", "required": ["a"]},
+        {"type": ["array", "null"], "uniqueItems": True},
+        {"properties": {"a": {"type": "integer"}}, "additionalProperties": False},
+        {"anyOf": [{"type": "string", "pattern": "^a"}, {"type": "number", "minimum": 0}]},
+        {"items": {"not": {"type": "null"}}, "maxItems": 2},
+        {"patternProperties": {"a|b": {"type": "boolean"}}, "unevaluatedProperties": False},
+        {"if": {"type": "object"}, "then": {"minProperties": 1}, "else": {"const": 1}},
+        {"properties": {"a": {"$ref": "#"}}, "maxProperties": 1},
+    ]
+)
+
+
+@settings(deadline=None)
+@given(SCHEMAS, JSON)
+def test_agrees_with_jsonschema(schema: dict[str, Any], value: Any) -> None:
+    """On strict JSON the score is the verdict of the library itself."""
+    valid = jsonschema.Draft202012Validator(schema).is_valid(value)
+
+    assert score(json.dumps(value), schema).value == float(valid)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=())), st.booleans())
+def test_any_text_scores_zero_or_one(text: str, extract: bool) -> None:
+    """No answer raises or is unscored."""
+    assert score(text, extract=extract).value in (0.0, 1.0)
