@@ -1,0 +1,102 @@
+"""Is this really my fine-tune? Proven on logits before anything is scored.
+
+For an adapter on a shared load: switched off it must give base's logits exactly, bit for bit, as
+they were before it was attached; switched on it must give others. For two loads: the logits must
+differ. An adapter that changes nothing is the field's most reported silent failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import NotComparable
+from harness.model import Arm, LocalArm
+
+
+def check(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    """Return, for every arm but base, what was proven about its being another model than base.
+
+    Raises:
+        NotComparable: the weights are identical, or the adapter changes no logit; with the cause.
+    """
+    base = arms["base"]
+    proofs: dict[str, Any] = {}
+    for name, arm in arms.items():
+        if name == "base":
+            continue
+        if arm.fingerprint == base.fingerprint:
+            raise NotComparable(
+                f"base and {name} have identical {_what(arm)}: there is nothing to compare; "
+                f"check the path given for {name}"
+            )
+        proofs[name] = _prove(name, base, arm)
+    return proofs
+
+
+def _what(arm: Arm) -> str:
+    return "weights" if isinstance(arm, LocalArm) else "content"
+
+
+def _prove(name: str, base: Arm, arm: Arm) -> dict[str, Any]:
+    if not (isinstance(base, LocalArm) and isinstance(arm, LocalArm)):
+        return {"status": "declared", "note": "by the hashes of what was recorded"}
+    loaded = getattr(arm, "loaded", None)
+    if loaded is not getattr(base, "loaded", None):
+        return _two_loads(name, base, arm)
+    return _one_load(name, base, arm, loaded)
+
+
+def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str, Any]:
+    ids = arm.probe_ids()  # type: ignore[attr-defined]  # HfArm's, which alone shares a load
+    on = arm.probe(ids)
+    off = base.probe(ids)
+    if not bool((off == loaded.pristine).all()):
+        worst = float((off - loaded.pristine).abs().max())
+        raise NotComparable(
+            f"switching {name} off does not restore base: logits differ by up to {worst:.3g}; "
+            "load the merged model as an arm of its own instead"
+        )
+    largest = float((on - off).abs().max())
+    if largest == 0:
+        raise NotComparable(f"{name}: {_dead(arm)}; check the training and the saved adapter")
+    return {
+        "status": "proven",
+        "probes": len(ids),
+        "largest_logit_change": _round(largest),
+        "switching_off_restores_base": "exactly",
+    }
+
+
+def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
+    ids = base.probe_ids()  # type: ignore[attr-defined]  # HfArm's
+    theirs, ours = arm.probe(ids), base.probe(ids)
+    if theirs.shape != ours.shape:
+        return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
+    largest = float((theirs - ours).abs().max())
+    if largest == 0:
+        raise NotComparable(f"{name} computes base's logits exactly: its weights change nothing")
+    return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
+
+
+def _round(value: float) -> float:
+    """Two significant digits: threads and processors move the rest."""
+    return float(f"{value:.2g}")
+
+
+def _dead(arm: Any) -> str:
+    """Return why an adapter changes no logit."""
+    name = arm.adapter
+    weights = {
+        n: p for n, p in arm.loaded.torch_model.named_parameters() if name in n.split(".")
+    }
+    if not weights:
+        return "adapter is a no-op: none of its modules is in the model"
+    second = [p for n, p in weights.items() if "lora_B" in n]
+    if second and not any(bool(p.any()) for p in second):
+        return "adapter is a no-op: lora_B is all zeros"
+    if not any(bool(p.any()) for p in weights.values()):
+        return "adapter is a no-op: all its weights are zero"
+    if arm.identity["adapter_config"].get("lora_alpha") == 0:
+        return "adapter is a no-op: lora_alpha is 0"
+    return "adapter is a no-op: it changes no logit on the probe prompts"

@@ -1,0 +1,119 @@
+"""Is this folder safe to load, and which weights are in it?
+
+Nothing is executed or unpickled here. `refuse_unsafe` lints the configuration and the file list
+before any library reads them; `fingerprint` names the weights by content, so that a moved or
+renamed folder is the same model and a changed file is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ModelError, UnsafeWeights
+from harness.records import sha256
+
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_WEIGHTS = (".safetensors", ".gguf")
+_HEADER_LIMIT = 100_000_000
+"""Largest safetensors header the format allows, in bytes."""
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Refuse weights that are only there as pickles, and configuration that runs code.
+
+    Raises:
+        UnsafeWeights: with the file, the key and the remedy.
+        ModelError: a configuration file is not readable JSON, or a safetensors file is malformed.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    pickles = [f for f in files if f.suffix in _PICKLES and "model" in f.stem]
+    if pickles and not any(f.suffix in _WEIGHTS for f in files):
+        raise UnsafeWeights(
+            f"{pickles[0]}: weights are only there as a pickle, which can run code when loaded; "
+            "save them as safetensors (model.save_pretrained(…)) and try again"
+        )
+    for name in ("config.json", "adapter_config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file():
+            _lint(path, _read_json(path))
+    for path in files:
+        if path.suffix == ".safetensors":
+            _check_header(path)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 that names the weights in `folder`.
+
+    It covers the content of every weight file and, of the configuration, what decides the
+    computation; file names of shards count, the folder's own name and place do not.
+
+    Raises:
+        ModelError: there are no weights in the folder.
+    """
+    weights = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS)
+    if not weights:
+        raise ModelError(f"{folder}: no .safetensors or .gguf file in this folder")
+    return sha256({path.name: file_sha256(path) for path in weights})
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+
+
+def _lint(path: Path, value: Any, trail: str = "") -> None:
+    """Refuse keys through which a configuration makes a library import or fetch code."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _lint_key(path, f"{trail}{key}", str(key), item)
+            _lint(path, item, f"{trail}{key}.")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _lint(path, item, f"{trail}{i}.")
+
+
+def _lint_key(path: Path, trail: str, key: str, item: Any) -> None:
+    runs_code = (
+        (key in ("auto_map", "auto_mapping", "megatron_config", "megatron_core") and item)
+        or (key == "trust_remote_code" and item)
+        or ("attn_implementation" in key and isinstance(item, str) and "/" in item)
+    )
+    if runs_code and not _is_harmless(key, item):
+        raise UnsafeWeights(
+            f"{path}: {trail}={item!r} would run code that comes with the model; remove the key, "
+            "or use a model that the installed transformers supports by itself"
+        )
+
+
+def _is_harmless(key: str, item: Any) -> bool:
+    """PEFT writes `auto_mapping` for plain models and a default `megatron_core` string."""
+    if key == "auto_mapping" and isinstance(item, dict):
+        parent = str(item.get("parent_library", ""))
+        return parent.startswith("transformers.models.")
+    return key == "megatron_core" and item == "megatron.core"
+
+
+def _check_header(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            raise ModelError(f"{path}: not a whole safetensors file; copy or save it again")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ModelError(f"{path}: the safetensors header is not JSON ({error})") from error
+    ends = [t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"]
+    if max(ends, default=0) != size - 8 - length:
+        raise ModelError(f"{path}: truncated or padded safetensors file; copy or save it again")

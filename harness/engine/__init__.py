@@ -1,0 +1,1 @@
+"""The paired engine: one plan for all suites and arms, one store, nothing computed twice."""

@@ -1,0 +1,76 @@
+"""Batches under a token budget: questions of one kind and of like length together.
+
+Decoding is bound by overhead and memory traffic, so wide batches of short questions win; the
+budget bounds memory. Sorting by length keeps padding small. The order is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from harness.records import CellKind
+
+TOKEN_BUDGET = 8192
+"""Tokens of a batch: rows × (longest prompt + longest answer)."""
+ROW_LIMIT = 48
+"""Rows of a batch; more adds memory and little speed on two cores."""
+
+
+class HasKind(Protocol):
+    """Anything asked in one way."""
+
+    @property
+    def suite(self) -> str:
+        """Suite the question belongs to."""
+
+    @property
+    def kind(self) -> CellKind:
+        """The way it is asked."""
+
+
+Q = TypeVar("Q", bound=HasKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Q]):
+    """Questions that are computed together, by every arm alike."""
+
+    kind: CellKind
+    questions: tuple[Q, ...]
+
+    def halves(self) -> tuple[Batch[Q], Batch[Q]]:
+        """Return the batch in two, for a machine whose memory did not hold it."""
+        middle = len(self.questions) // 2
+        return Batch(self.kind, self.questions[:middle]), Batch(self.kind, self.questions[middle:])
+
+
+def make_batches(lengths: Mapping[Q, int]) -> tuple[Batch[Q], ...]:
+    """Group questions by kind, longest first, under the token budget.
+
+    Longest first, so that memory that will not do shows at once and the time left is never
+    underestimated. Timed questions get batches of one.
+    """
+    batches: list[Batch[Q]] = []
+    groups: dict[tuple[str, CellKind], list[Q]] = {}
+    for question in lengths:
+        group = question.suite if question.kind is not CellKind.GENERATE else ""
+        groups.setdefault((group, question.kind), []).append(question)
+    for (_, kind), members in groups.items():
+        ordered = sorted(members, key=lambda q: -lengths[q])
+        batches += [Batch(kind, tuple(rows)) for rows in _rows(ordered, lengths, kind)]
+    return tuple(batches)
+
+
+def _rows(ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind) -> Iterator[list[Q]]:
+    limit = 1 if kind is CellKind.LATENCY else ROW_LIMIT
+    batch: list[Q] = []
+    for question in ordered:
+        longest = lengths[batch[0]] if batch else lengths[question]
+        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > TOKEN_BUDGET):
+            yield batch
+            batch = []
+        batch.append(question)
+    if batch:
+        yield batch

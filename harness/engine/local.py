@@ -1,0 +1,154 @@
+"""Answering a batch of requests with a model in this process.
+
+Requests of one kind arrive together; each answer is yielded as soon as it is known, so that the
+store never loses a finished one. A prompt that does not fit the model's context is an error of its
+case, never a silent truncation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.engine import loglikelihood
+from harness.engine.decode import Row, decode, start
+from harness.engine.drafts import Watch, decode_drafted, draft_ids
+from harness.model import Answer, LocalArm, Request
+from harness.records import CellKind, Completion
+
+
+class OutOfMemory(Exception):
+    """The batch did not fit; halves of it may."""
+
+
+@dataclass
+class Drafts:
+    """What another arm answered to the same questions, to be verified instead of decoded."""
+
+    completions: Mapping[str, Completion]
+    """Request key → the other arm's completion."""
+    watch: Watch
+
+
+def complete(
+    arm: LocalArm, requests: Sequence[Request], drafts: Drafts | None = None
+) -> Iterator[Answer]:
+    """Yield an answer for each request.
+
+    Args:
+        arm: The arm.
+        requests: Requests of one kind.
+        drafts: Answers to try first; the result is the same without them.
+
+    Raises:
+        OutOfMemory: the machine's memory did not hold the batch.
+    """
+    fitting = []
+    for request in requests:
+        problem = _misfit(arm, request)
+        if problem:
+            yield Answer(request.key, None, problem, time.time())
+        else:
+            fitting.append(request)
+    if not fitting:
+        return
+    try:
+        with arm.active() as model:
+            if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
+                yield from _generate(arm, model, fitting, drafts)
+            else:
+                yield from _score(arm, model, fitting)
+    except (MemoryError, RuntimeError) as error:
+        if _is_memory(error):
+            raise OutOfMemory(str(error)) from error
+        raise
+
+
+def _misfit(arm: LocalArm, request: Request) -> str | None:
+    ids = request.prompt.token_ids or ()
+    if not ids:
+        return "the prompt is empty after tokenising"
+    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+        needed = len(ids) + request.generation.max_new_tokens
+    else:
+        needed = len(ids) + max((len(ids) for ids in _texts(arm, request)), default=0)
+    limit = arm.context_length
+    if limit is not None and needed > limit:
+        return f"{needed} tokens do not fit the model's context of {limit}; shorten the prompt"
+    return None
+
+
+def _generate(
+    arm: LocalArm, model: Any, requests: Sequence[Request], drafts: Drafts | None
+) -> Iterator[Answer]:
+    started, clock = time.time(), time.perf_counter()
+    for row in _rows(arm, model, requests, drafts):
+        completion = _completion(arm, row, time.perf_counter() - clock)
+        yield Answer(row.request.key, completion, None, started)
+
+
+def _rows(
+    arm: LocalArm, model: Any, requests: Sequence[Request], drafts: Drafts | None
+) -> Iterator[Row]:
+    """Return the finished rows, drafted where there is something to verify."""
+    if drafts is None or not drafts.completions:
+        return decode(arm, model, [start(request) for request in requests])
+    ids = {key: draft_ids(arm, c) for key, c in drafts.completions.items()}
+    return decode_drafted(arm, model, requests, ids, drafts.watch)
+
+
+def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
+    text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
+    for stop in row.request.generation.stop:
+        text = text.partition(stop)[0]
+    return Completion(
+        text=text,
+        finish_reason=row.finish_reason,
+        input_tokens=len(row.request.prompt.token_ids or ()),
+        output_tokens=len(row.token_ids),
+        latency_s=round(seconds, 6),
+    )
+
+
+def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
+    """Return the token ids of the texts whose likelihood is asked."""
+    case = request.case
+    texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
+    chat = request.generation.template == "chat"
+    delimiter = "" if chat or request.prompt.text[-1:].isspace() else " "
+    return [
+        loglikelihood.encode(arm.tokenizer, request.prompt, text, delimiter=delimiter)
+        for text in texts or ()
+    ]
+
+
+def _score(arm: LocalArm, model: Any, requests: Sequence[Request]) -> Iterator[Answer]:
+    started, clock = time.time(), time.perf_counter()
+    wanted = [
+        loglikelihood.Continuation(row, ids)
+        for row, request in enumerate(requests)
+        for ids in _texts(arm, request)
+    ]
+    sums = loglikelihood.score(arm, model, [r.prompt for r in requests], wanted)
+    seconds = time.perf_counter() - clock
+    for row, request in enumerate(requests):
+        mine = [(s, c.token_ids) for s, c in zip(sums, wanted, strict=True) if c.row == row]
+        fields: dict[str, Any]
+        if request.kind is CellKind.CHOICES:
+            fields = {"choice_logprobs": tuple(s for s, _ in mine)}
+        else:
+            # Several right answers: the likeliest one counts.
+            fields = {"answer_logprob": max(s / len(ids) for s, ids in mine)}
+        completion = Completion(
+            input_tokens=len(request.prompt.token_ids or ()),
+            latency_s=round(seconds, 6),
+            **fields,
+        )
+        yield Answer(request.key, completion, None, started)
+
+
+def _is_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text

@@ -1,0 +1,121 @@
+"""Log-likelihoods of given texts after a prompt, the prompt computed once for all of them.
+
+One forward of the prompts gives the first token of every continuation; the rest of the
+continuations are computed on the prompts' key-value cache. Logits exist only where a continuation
+is scored, never as [batch, length, vocabulary].
+
+Tokens are split as lm-eval does (`_encode_pair`): prompt and continuation are tokenised together,
+and what exceeds the prompt's tokens is the continuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.engine.prefix import Prefilled, positions, prefill
+from harness.model import LocalArm, Prompt
+
+_LOGIT_BYTES = 256_000_000
+"""Memory for one block of logits: rows × scored positions × vocabulary × 4 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text to be scored after a prompt."""
+
+    row: int
+    """Index of its prompt in the batch."""
+    token_ids: tuple[int, ...]
+
+
+def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tuple[int, ...]:
+    """Return the token ids of `text` as the continuation of `prompt`.
+
+    Raises:
+        ValueError: the text has no tokens.
+    """
+    context = prompt.token_ids or ()
+    joined = f"{prompt.text}{delimiter}{text}"
+    whole = tuple(tokenizer(joined, add_special_tokens=False)["input_ids"])
+    if whole[: len(context)] == context and len(whole) > len(context):
+        return whole[len(context) :]
+    alone = tuple(tokenizer(delimiter + text, add_special_tokens=False)["input_ids"])
+    if not alone:
+        raise ValueError(f"{text!r} has no tokens to score")
+    return alone
+
+
+def score(
+    arm: LocalArm, model: Any, prompts: Sequence[Prompt], wanted: Sequence[Continuation]
+) -> list[float]:
+    """Return the summed natural-log likelihood of each wanted continuation.
+
+    Args:
+        arm: Gives the padding token.
+        model: The torch model, switched to the arm.
+        prompts: The batch's prompts, each at least one token long.
+        wanted: Continuations, each pointing at its prompt.
+    """
+    import torch
+
+    with torch.inference_mode():
+        ready = prefill(arm, model, [p.token_ids or () for p in prompts])
+        first = torch.log_softmax(ready.logits.float(), dim=-1)
+        sums = [float(first[c.row, c.token_ids[0]]) for c in wanted]
+        longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
+        for block in _blocks(wanted, longer, first.shape[-1]):
+            rest = _rest(model, ready, [wanted[i] for i in block])
+            for i, value in zip(block, rest, strict=True):
+                sums[i] += value
+    return sums
+
+
+def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:
+    """Split the continuations so that one block's logits stay within the memory bound."""
+    blocks: list[list[int]] = []
+    longest = 0
+    for i in sorted(chosen, key=lambda i: len(wanted[i].token_ids)):
+        longest = max(longest, len(wanted[i].token_ids) - 1)
+        rows = len(blocks[-1]) + 1 if blocks else 1
+        if blocks and rows * longest * vocabulary * 4 <= _LOGIT_BYTES:
+            blocks[-1].append(i)
+        else:
+            longest = len(wanted[i].token_ids) - 1
+            blocks.append([i])
+    return blocks
+
+
+def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[float]:
+    """Score the tokens after the first, on a copy of the prompts' cache."""
+    import copy
+
+    import torch
+
+    mask = ready.mask
+    index = torch.tensor([c.row for c in wanted], device=mask.device)
+    own = copy.deepcopy(ready.cache)
+    own.batch_select_indices(index)
+    longest = max(len(c.token_ids) for c in wanted) - 1
+    inputs = torch.zeros((len(wanted), longest), dtype=torch.long)
+    inside = torch.zeros_like(inputs)
+    targets = torch.zeros_like(inputs)
+    for i, c in enumerate(wanted):
+        length = len(c.token_ids) - 1
+        inputs[i, :length] = torch.tensor(c.token_ids[:-1])
+        targets[i, :length] = torch.tensor(c.token_ids[1:])
+        inside[i, :length] = 1
+    inputs, inside, targets = (t.to(mask.device) for t in (inputs, inside, targets))
+    whole = torch.cat([mask[index], inside], dim=1)
+    logits = model(
+        input_ids=inputs,
+        attention_mask=whole,
+        position_ids=positions(whole)[:, -longest:],
+        cache=own,
+        use_cache=True,
+    ).logits
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside
+    sums: list[float] = picked.sum(dim=-1).tolist()
+    return sums

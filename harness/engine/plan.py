@@ -1,0 +1,137 @@
+"""The plan: every cell of a run, its key, and the batches in which the arms will compute them.
+
+All suites of a session are planned together. A question is a case asked in one way; each question
+has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
+greedy answer and would be noise between the arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.engine.batching import Batch, make_batches
+from harness.model import Arm, Prompt, Request
+from harness.records import Case, Cell, CellKind, sha256
+from harness.suite import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A case asked in one way, before an arm is named."""
+
+    suite: str
+    case: str
+    kind: CellKind
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will ask, in order."""
+
+    cells: tuple[Cell, ...] = field(repr=False)
+    """Every cell: suites in order, cases in order, arms within a case."""
+    batches: tuple[Batch[Question], ...] = field(repr=False)
+    """Questions to be computed together, the same for every arm."""
+    requests: Mapping[tuple[Question, str], Request] = field(repr=False)
+    """(question, arm) → what to send; absent where a prompt could not be rendered."""
+    prompts: Mapping[tuple[str, str, str], Prompt] = field(repr=False)
+    """(suite, case, arm) → rendered prompt."""
+    failures: Mapping[str, str] = field(repr=False)
+    """Cell key → why its prompt could not be rendered."""
+
+
+def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) -> Plan:
+    """Render every prompt once and lay out cells and batches."""
+    prompts: dict[tuple[str, str, str], Prompt] = {}
+    cells: list[Cell] = []
+    requests: dict[tuple[Question, str], Request] = {}
+    failures: dict[str, str] = {}
+    questions: dict[Question, int] = {}
+    for suite in suites:
+        for case in (s.case for s in suite.cases):
+            rendered = _render(suite, case, arms)
+            prompts |= {(suite.name, case.id, a): p for a, p in rendered.items() if isinstance(p, Prompt)}
+            for question in _questions(suite, case):
+                for name, arm in arms.items():
+                    request = _request(question, suite, case, arm, rendered[name], seed)
+                    cells.append(
+                        Cell(suite=suite.name, case=case.id, arm=name, kind=question.kind,
+                             sample=question.sample, key=request.key)
+                    )
+                    if isinstance(rendered[name], Prompt):
+                        requests[question, name] = request
+                        questions[question] = _length(request)
+                    else:
+                        failures[request.key] = str(rendered[name])
+    return Plan(tuple(cells), make_batches(questions), requests, prompts, failures)
+
+
+def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
+    rendered: dict[str, Prompt | str] = {}
+    for name, arm in arms.items():
+        try:
+            rendered[name] = arm.prompt(case, suite.generation)
+        except Exception as error:
+            rendered[name] = f"the prompt cannot be rendered: {error}"
+    return rendered
+
+
+def _questions(suite: Suite, case: Case) -> Iterator[Question]:
+    kinds = {m.needs for m in suite.metrics}
+    timed = {s.case.id for s in suite.cases[: suite.generation.latency_cases]}
+    for kind in CellKind:
+        if kind not in kinds or (kind is CellKind.LATENCY and case.id not in timed):
+            continue
+        samples = suite.generation.samples if kind is CellKind.GENERATE else 1
+        for sample in range(samples):
+            yield Question(suite.name, case.id, kind, sample)
+
+
+def _request(
+    question: Question, suite: Suite, case: Case, arm: Arm, prompt: Prompt | str, seed: int
+) -> Request:
+    known = prompt if isinstance(prompt, Prompt) else Prompt("")
+    sampling_seed = int(sha256([seed, suite.name, case.id, question.sample])[:8], 16)
+    identity: dict[str, Any] = {
+        "arm": arm.fingerprint,
+        "prompt": known.sha256,
+        "case": [suite.name, case.id],
+        "kind": question.kind.value,
+        "asked": _asked(question.kind, case, suite),
+        "sample": question.sample,
+        "seed": sampling_seed if suite.generation.temperature else None,
+    }
+    return Request(
+        key=sha256(identity),
+        suite=suite.name,
+        kind=question.kind,
+        case=case,
+        sample=question.sample,
+        prompt=known,
+        generation=suite.generation,
+        seed=sampling_seed,
+    )
+
+
+def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
+    """Return what, beside the prompt, decides the answer to a question of this kind."""
+    if kind is CellKind.CHOICES:
+        return case.choices
+    if kind is CellKind.ANSWER:
+        return case.expected_texts()
+    settings = suite.generation.model_dump(mode="json", exclude={"system", "samples", "latency_cases"})
+    return settings
+
+
+def _length(request: Request) -> int:
+    """Return the tokens (or, without a tokenizer, characters) a question may take."""
+    prompt = request.prompt
+    size = len(prompt.token_ids) if prompt.token_ids is not None else len(prompt.text)
+    if request.kind is CellKind.CHOICES:
+        return size + max(len(text) // 3 for text in request.case.choices or ("",))
+    if request.kind is CellKind.ANSWER:
+        return size + max(len(text) // 3 for text in request.case.expected_texts())
+    return size + request.generation.max_new_tokens

@@ -1,0 +1,102 @@
+"""Shared prefixes once: what all prompts of a batch begin with is computed for one row only.
+
+A system prompt or few-shot header is often most of a prompt. Its key-value cache is computed once
+and repeated for the rows; the rest of the prompts is left-padded behind it. In float32 the logits
+equal those of whole prompts within 1e-4, as any change of padding does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.model import LocalArm
+
+SHORTEST = 16
+"""Tokens from which sharing pays for the second forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Prompts after their prefill."""
+
+    tail: Any
+    """Logits of each prompt's last tokens, [rows, kept, vocabulary]."""
+    cache: Any
+    """Key-value cache of all rows."""
+    mask: Any
+    """Attention mask over the cache, [rows, cached tokens]."""
+
+    @property
+    def logits(self) -> Any:
+        """Logits of each prompt's last token, [rows, vocabulary]."""
+        return self.tail[:, -1]
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving each at least one of its own."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)
+    limit = min(len(p) for p in prompts) - 1
+    same = next((i for i in range(limit) if first[i] != last[i]), limit)
+    return same if same >= SHORTEST else 0
+
+
+def prefill(
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    keep: int = 1,
+    shared: int | None = None,
+) -> Prefilled:
+    """Compute the prompts' cache and last logits, a shared prefix only once.
+
+    Args:
+        arm: Gives the padding token.
+        model: The torch model, switched to the arm.
+        prompts: Token ids, each at least one.
+        keep: How many of the last tokens' logits to compute.
+        shared: Length of the shared prefix, if the caller knows better than `shared_length`.
+    """
+    import torch
+
+    length = shared_length(prompts) if shared is None else shared
+    cache = None
+    if length:
+        head = torch.tensor([list(prompts[0][:length])], device=model.device)
+        cache = model(input_ids=head, use_cache=True, logits_to_keep=1).cache
+        cache.batch_repeat_interleave(len(prompts))
+    ids, own = left_padded([p[length:] for p in prompts], arm, model.device)
+    mask = torch.cat([own.new_ones((len(prompts), length)), own], dim=1)
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask)[:, length:],
+        cache=cache,
+        use_cache=True,
+        logits_to_keep=keep,
+    )
+    return Prefilled(out.logits, out.cache, mask)
+
+
+def left_padded(prompts: Sequence[Sequence[int]], arm: LocalArm, device: Any) -> tuple[Any, Any]:
+    """Return ids and mask [rows, longest] with padding on the left."""
+    import torch
+
+    longest = max(len(ids) for ids in prompts)
+    pad = arm.tokenizer.pad_token_id
+    pad = next(iter(arm.stop_ids), 0) if pad is None else pad
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(prompts):
+        ids[i, longest - len(row) :] = torch.tensor(list(row), dtype=torch.long)
+        mask[i, longest - len(row) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def positions(mask: Any) -> Any:
+    """Return the position of every token: padding does not count."""
+    return (mask.cumsum(dim=-1) - 1).clamp(min=0)

@@ -1,0 +1,72 @@
+"""Progress for people: what is done, how fast, how long it still takes.
+
+On a terminal one line is rewritten; in a log a line appears every few seconds, so that a silent
+CI job can be told from a hung one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TextIO
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people write it: `0:07`, `12:30`, `1:02:03`."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclass
+class Progress:
+    """Counts finished work and tells about it, at most every `interval_s` seconds."""
+
+    total: float
+    """Work planned, in any unit that grows evenly with time (tokens)."""
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    interval_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+    done: float = 0.0
+    tokens: int = 0
+    _started: float = 0.0
+    _told: float = 0.0
+    _open_line: bool = False
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._started = self._told = self.clock()
+        if self.stream.isatty():
+            self.interval_s = 0.5
+
+    def add(self, work: float, *, tokens: int, label: str) -> None:
+        """Count finished work and tell, if it is time."""
+        self.done += work
+        self.tokens += tokens
+        if self.clock() - self._told >= self.interval_s:
+            self.tell(label)
+
+    def tell(self, label: str) -> None:
+        """Write the state now."""
+        self._told = self.clock()
+        spent = self._told - self._started
+        share = self.done / self.total if self.total else 1.0
+        left = duration(spent / share - spent) if share > 0 else "?"
+        speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
+        text = f"tunegate: {share:4.0%} · {label}{speed} · {left} left"
+        if self.stream.isatty():
+            self.stream.write(f"\r\x1b[2K{text}")
+            self._open_line = True
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """End the rewritten line."""
+        if self._open_line:
+            self.stream.write("\r\x1b[2K")
+            self.stream.flush()
+            self._open_line = False

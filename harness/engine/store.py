@@ -1,0 +1,170 @@
+"""The store: one SQLite file a project, one row a cell, written the moment it is known.
+
+A cell's key is the hash of everything that can change its answer, so a row can serve any later
+run: the second candidate against the same base pays only for its own arm. Only `ok` rows are
+reused. Rows are never evicted. Payloads are JSON with a checksum; a row that fails it is a miss.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from harness.errors import BackendError, UsageError
+from harness.records import Completion, canonical_json, sha256
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cells (
+    key TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    payload TEXT,
+    sha256 TEXT,
+    attempts INTEGER NOT NULL,
+    error TEXT,
+    started REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    suite TEXT NOT NULL,
+    candidate TEXT NOT NULL,
+    first REAL NOT NULL,
+    PRIMARY KEY (suite, candidate)
+) WITHOUT ROWID;
+"""
+_CHUNK = 500
+"""Keys a SELECT, well under SQLite's limit on variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A row: a completion, or the error of the last attempt."""
+
+    completion: Completion | None
+    error: str | None
+    started_s: float
+
+
+_NOTHING = StoredAnswer(None, None, 0.0)
+
+
+class Store:
+    """The project's cell cache."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the store at `path`.
+
+        Raises:
+            UsageError: the place cannot be written.
+            BackendError: the file is there and is no SQLite database.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Switching to WAL races between processes, so the first opening is serialised.
+            with FileLock(f"{path}.lock", timeout=30):
+                self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            if "readonly" in str(error) or "unable to open" in str(error):
+                raise UsageError(_unwritable(path, str(error))) from error
+            raise BackendError(
+                f"{path}: {error}; move the file away and run again: it is only a cache"
+            ) from error
+        except OSError as error:
+            raise UsageError(_unwritable(path, error.strerror or str(error))) from error
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the rows of the given keys that exist and pass their checksum."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, StoredAnswer] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            rows = self._db.execute(
+                f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})",
+                chunk,
+            )
+            for key, payload, digest, error, started in rows:
+                answer = _read(payload, digest, error, started)
+                if answer is not None:
+                    found[key] = answer
+        return found
+
+    def put(self, key: str, answer: StoredAnswer) -> None:
+        """Write one row durably; a completion that is already there is kept."""
+        payload = None
+        if answer.completion is not None:
+            payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
+        status = "ok" if payload is not None else "error"
+        with self._writing():
+            if self.get([key]).get(key, _NOTHING).completion is None:
+                self._db.execute(
+                    "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key) DO UPDATE SET "
+                    "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
+                    "error=excluded.error, started=excluded.started, attempts=attempts+1",
+                    (key, status, payload, payload and sha256(payload), answer.error,
+                     answer.started_s),
+                )
+
+    def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
+        """Record that `candidate` is judged on the suites; return how many were, it included."""
+        counts = {}
+        with self._writing():
+            for suite in suite_hashes:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?)",
+                    (suite, candidate, time.time()),
+                )
+                row = self._db.execute("SELECT COUNT(*) FROM attempts WHERE suite = ?", (suite,))
+                counts[suite] = int(row.fetchone()[0])
+        return counts
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise BackendError(
+                f"{self.path}: cannot be written ({error}); what was finished is kept: "
+                "make room or permission, then `tunegate resume`"
+            ) from error
+
+
+def _read(
+    payload: str | None, digest: str | None, error: str | None, started: float
+) -> StoredAnswer | None:
+    """Return a row's content; None if its checksum fails."""
+    if payload is None:
+        return StoredAnswer(None, error, started)
+    if sha256(payload) != digest:
+        return None
+    try:
+        return StoredAnswer(Completion.model_validate(json.loads(payload)), None, started)
+    except (ValueError, ValidationError):
+        return None
+
+
+def _unwritable(path: Path, reason: str) -> str:
+    return f"{path}: cannot be written ({reason}); choose another place with --gate-run-dir DIR"
+
+
+def reusable(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
+    """Return the rows that hold a completion: errors are tried again."""
+    return {key: row for key, row in rows.items() if row.completion is not None}

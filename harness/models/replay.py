@@ -1,0 +1,175 @@
+"""`replay:FILE.jsonl` and `replay:RUN_DIR`: an arm whose completions were recorded elsewhere.
+
+A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
+`input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob` and, for several
+completions of a case, `sample`. No model and no torch is needed to judge them. A run folder replays
+an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from harness.checks.weights import file_sha256
+from harness.errors import ModelError
+from harness.model import Answer, Prompt, Request
+from harness.records import Case, CellKind, Completion, Record, sha256
+from harness.run import read_jsonl
+from harness.suite import Generation
+
+
+class ReplayLine(Record):
+    """One recorded completion."""
+
+    id: str
+    completion: str | None = None
+    sample: int = 0
+    finish_reason: str | None = None
+    latency_s: float | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
+    choice_logprobs: tuple[float, ...] | None = None
+    answer_logprob: float | None = None
+
+    def as_completion(self) -> Completion:
+        """Return the line as a Completion."""
+        fields = self.model_dump(exclude={"id", "completion", "sample"})
+        return Completion(text=self.completion, **fields)
+
+
+@dataclass(frozen=True)
+class ReplayArm:
+    """An arm that answers from recorded lines."""
+
+    spec: str
+    sha256: str
+    lines: Mapping[tuple[str, str, int], ReplayLine] = field(repr=False)
+    """(suite, case id, sample) → line; the suite is empty where a file serves any suite."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec, the file's hash and the number of lines."""
+        return {
+            "spec": self.spec,
+            "backend": "replay",
+            "file_sha256": self.sha256,
+            "lines": len(self.lines),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the recorded file."""
+        return self.sha256
+
+    @property
+    def kinds(self) -> frozenset[CellKind]:
+        """The kinds for which some line has the key."""
+        return frozenset(
+            kind
+            for kind, (name, _) in _KEYS.items()
+            if any(getattr(line, name) is not None for line in self.lines.values())
+        )
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return which key the lines lack for questions of `kind`."""
+        key = _KEYS[kind][1]
+        return f"{self.spec}: no line has {key!r}; record it, or leave out the metric"
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Return the conversation as text; what was really sent is not known here."""
+        turns = case.input_messages(generation.system)
+        return Prompt("\n".join(f"{t['role']}: {t.get('content', '')}" for t in turns))
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Yield the recorded answers; a case without a line is an error, not an empty answer."""
+        for request in requests:
+            place = (request.case.id, request.sample)
+            line = self.lines.get((request.suite, *place)) or self.lines.get(("", *place))
+            completion = line.as_completion() if line else None
+            if completion and getattr(completion, _FIELDS[request.kind]) is None:
+                completion = None
+            error = None if completion else f"{self.spec} has no answer to {request.case.id!r}"
+            yield Answer(request.key, completion, error, 0.0)
+
+
+_KEYS = {
+    CellKind.GENERATE: ("completion", "completion"),
+    CellKind.CHOICES: ("choice_logprobs", "choice_logprobs"),
+    CellKind.ANSWER: ("answer_logprob", "answer_logprob"),
+    CellKind.LATENCY: ("latency_s", "latency_s"),
+}
+_FIELDS = {
+    CellKind.GENERATE: "text",
+    CellKind.CHOICES: "choice_logprobs",
+    CellKind.ANSWER: "answer_logprob",
+    CellKind.LATENCY: "latency_s",
+}
+
+
+def replay(target: str) -> ReplayArm:
+    """Open recorded completions: a JSONL file, or a run folder with an optional `#arm`.
+
+    Raises:
+        ModelError: nothing is there, or lines are broken: every one with its number.
+    """
+    place, _, arm = target.partition("#")
+    path = Path(place)
+    if path.is_dir():
+        return _from_run(path, arm or "tuned")
+    if not path.is_file():
+        raise ModelError(f"replay:{target}: no such file or run folder")
+    return ReplayArm(f"replay:{target}", file_sha256(path), _index(path, _read(path)))
+
+
+def _read(path: Path) -> Iterator[tuple[int, ReplayLine]]:
+    problems = []
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            try:
+                yield number, ReplayLine.model_validate_json(raw)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, first["loc"])) or "line"
+                problems.append(f"{path}:{number}: {key}: {first['msg']}")
+    if problems:
+        more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
+        raise ModelError("\n".join(problems[:20] + more))
+
+
+def _index(
+    path: Path, lines: Iterable[tuple[int, ReplayLine]]
+) -> Mapping[tuple[str, str, int], ReplayLine]:
+    index: dict[tuple[str, str, int], ReplayLine] = {}
+    for number, line in lines:
+        if ("", line.id, line.sample) in index:
+            raise ModelError(f"{path}:{number}: id {line.id!r} stands twice; give a sample number")
+        index["", line.id, line.sample] = line
+    if not index:
+        raise ModelError(f"{path}: no lines; write one completion a line")
+    return index
+
+
+def _from_run(folder: Path, arm: str) -> ReplayArm:
+    index: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for row in read_jsonl(folder / "cells.jsonl"):
+        cell = row["cell"]
+        if cell["arm"] == arm and row["status"] == "ok":
+            line = index.setdefault((cell["suite"], cell["case"], cell.get("sample", 0)), {})
+            line |= {k: v for k, v in row["completion"].items() if v is not None}
+    if not index:
+        raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
+    lines = {
+        key: ReplayLine(id=key[1], sample=key[2], completion=row.pop("text", None), **row)
+        for key, row in index.items()
+    }
+    digest = sha256(json.dumps([line.model_dump(mode="json") for line in lines.values()]))
+    return ReplayArm(f"replay:{folder}#{arm}", digest, lines)

@@ -1,0 +1,117 @@
+"""`scripted:FILE`: an arm that answers by rule, for tests of tunegate and of users' suites.
+
+FILE is JSON. Completions are looked up by case id, then by prompt, then the default is used:
+
+    {"completions": {"r1": "refund"}, "default": "I do not know.",
+     "choice_logprobs": {"q1": [-1.0, -2.0]}, "answer_logprob": {"a1": -0.5},
+     "fail": {"r2": "HTTP 500"}, "delay_s": 0.0}
+
+`delay_s` is the time each completion takes, so that interruptions can be tested.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from harness.errors import ModelError
+from harness.model import Answer, Prompt, Request
+from harness.records import Case, CellKind, Completion, Record, sha256
+from harness.suite import Generation
+
+
+class Script(Record):
+    """The content of a script file."""
+
+    completions: dict[str, str] = Field(default_factory=dict)
+    default: str | None = None
+    choice_logprobs: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    answer_logprob: dict[str, float] = Field(default_factory=dict)
+    finish_reason: dict[str, str] = Field(default_factory=dict)
+    fail: dict[str, str] = Field(default_factory=dict)
+    prefix: str = ""
+    """Put in front of every rendered prompt, as another chat template would."""
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ScriptedArm:
+    """An arm that reads its answers from a `Script`."""
+
+    spec: str
+    script: Script = field(repr=False)
+    kinds: frozenset[CellKind] = frozenset(CellKind)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the hash of the script."""
+        return {"spec": self.spec, "backend": "scripted", "script_sha256": self.fingerprint}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in the script but its delay."""
+        return sha256(self.script.model_dump(mode="json", exclude={"delay_s"}))
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return a sentence; a script can answer every kind."""
+        return f"{self.spec} has no {kind.value}"
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Render the conversation as plain lines."""
+        turns = case.input_messages(generation.system)
+        text = "\n".join(f"{turn['role']}: {turn.get('content', '')}" for turn in turns)
+        return Prompt(self.script.prefix + text)
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Yield the scripted answers, each after the script's delay."""
+        for request in requests:
+            started = time.time()
+            if self.script.delay_s:
+                time.sleep(self.script.delay_s)
+            failure = self.script.fail.get(request.case.id)
+            completion = None if failure else self._completion(request)
+            if completion is None and failure is None:
+                failure = f"the script has no {request.kind.value} for case {request.case.id!r}"
+            yield Answer(request.key, completion, failure, started)
+
+    def _completion(self, request: Request) -> Completion | None:
+        case, script = request.case, self.script
+        if request.kind is CellKind.CHOICES:
+            values = script.choice_logprobs.get(case.id)
+            return None if values is None else Completion(choice_logprobs=values)
+        if request.kind is CellKind.ANSWER:
+            value = script.answer_logprob.get(case.id)
+            return None if value is None else Completion(answer_logprob=value)
+        text = script.completions.get(case.id, script.completions.get(case.prompt or ""))
+        text = script.default if text is None else text
+        if text is None:
+            return None
+        return Completion(
+            text=text,
+            finish_reason=script.finish_reason.get(case.id, "stop"),
+            input_tokens=len(request.prompt.text.split()),
+            output_tokens=len(text.split()),
+            latency_s=script.delay_s,
+        )
+
+
+def scripted(path: str) -> ScriptedArm:
+    """Open the script file at `path`.
+
+    Raises:
+        ModelError: the file is missing or not a script.
+    """
+    try:
+        script = Script.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"scripted:{path}: {place}: {first['msg']}") from error
+    return ScriptedArm(f"scripted:{path}", script)

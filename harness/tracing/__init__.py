@@ -1,0 +1,1 @@
+"""OpenTelemetry out: one span per completion, with the GenAI attributes and ours."""

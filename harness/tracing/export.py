@@ -1,0 +1,183 @@
+"""traces.jsonl: every completion of a run as an OTLP/JSON span, one TracesData a line.
+
+The spans are made from the stored cells, so a resumed or fully cached run has them all; the store
+is the record, the span carries hashes and the key. Prompts and answers are left out unless asked.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.manifest import Manifest
+from harness.model import Prompt
+from harness.records import StoredCell, sha256
+from harness.run import write_atomic
+from harness.tracing import attributes as a
+from harness.verdict.record import VerdictRecord
+
+FILE_NAME = "traces.jsonl"
+_NANO = 1_000_000_000
+_OPERATIONS = {"generate": "chat", "latency": "chat", "choices": "text_completion",
+               "answer": "text_completion"}
+
+
+def write_traces(
+    folder: Path,
+    manifest: Manifest,
+    cells: Sequence[StoredCell],
+    prompts: Mapping[tuple[str, str, str], Prompt],
+    verdict: VerdictRecord,
+    *,
+    content: bool,
+) -> Path:
+    """Write the run's spans to `traces.jsonl`: a root per run, a span per suite, case and cell.
+
+    Args:
+        folder: The run folder.
+        manifest: The run.
+        cells: Its cells.
+        prompts: (suite, case, arm) → rendered prompt.
+        verdict: The decision, for the root span.
+        content: Whether prompts and answers go into the spans.
+    """
+    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / FILE_NAME
+        exporter = FileSpanExporter(path)
+        provider = TracerProvider(
+            resource=Resource({"service.name": "tunegate"}),
+            span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
+            shutdown_on_exit=False,
+        )
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracer = provider.get_tracer("tunegate", manifest.versions.get("tunegate"))
+        _spans(tracer, manifest, cells, prompts, verdict, content=content)
+        provider.shutdown()
+        write_atomic(folder / FILE_NAME, path.read_text(encoding="utf-8"))
+    return folder / FILE_NAME
+
+
+def _spans(
+    tracer: Any,
+    manifest: Manifest,
+    cells: Sequence[StoredCell],
+    prompts: Mapping[tuple[str, str, str], Prompt],
+    verdict: VerdictRecord,
+    *,
+    content: bool,
+) -> None:
+    from opentelemetry import trace
+
+    starts = [c.started_s for c in cells if c.started_s] or [0.0]
+    root = tracer.start_span("eval run", start_time=_nano(min(starts)))
+    root.set_attributes({a.RUN_ID: manifest.run_id, a.VERDICT: verdict.verdict.value})
+    context = trace.set_span_in_context(root)
+    last = max((_end(c) for c in cells), default=0)
+    for (suite, case), group in _by_case(cells).items():
+        span = tracer.start_span(
+            "eval case",
+            context=context,
+            start_time=_nano(min(c.started_s or 0.0 for c in group)),
+            attributes={a.SUITE_NAME: suite, a.CASE_NAME: case, a.RUN_ID: manifest.run_id},
+        )
+        inner = trace.set_span_in_context(span, context)
+        for stored in group:
+            prompt = prompts.get((suite, case, stored.cell.arm))
+            _completion_span(tracer, inner, manifest, stored, prompt, content=content)
+        span.end(end_time=max(_end(c) for c in group))
+    root.end(end_time=last)
+
+
+def _by_case(cells: Sequence[StoredCell]) -> dict[tuple[str, str], list[StoredCell]]:
+    groups: dict[tuple[str, str], list[StoredCell]] = {}
+    for stored in cells:
+        groups.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
+    return groups
+
+
+def _completion_span(
+    tracer: Any,
+    context: Any,
+    manifest: Manifest,
+    stored: StoredCell,
+    prompt: Prompt | None,
+    *,
+    content: bool,
+) -> None:
+    """Add one span; the process's own model is INTERNAL, as the conventions allow."""
+    from opentelemetry.trace import SpanKind, StatusCode
+
+    identity = manifest.arms[stored.cell.arm]
+    operation = _OPERATIONS[stored.cell.kind.value]
+    values = _attributes(manifest, stored, identity, operation)
+    if prompt is not None:
+        values[a.PROMPT_SHA256] = prompt.sha256
+        if content:
+            values[a.INPUT_MESSAGES] = _message("user", prompt.text)
+    if content and stored.completion and stored.completion.text is not None:
+        values[a.OUTPUT_MESSAGES] = _message("assistant", stored.completion.text)
+    span = tracer.start_span(
+        f"{operation} {identity['spec']}",
+        context=context,
+        kind=SpanKind.INTERNAL,
+        start_time=_nano(stored.started_s or 0.0),
+        attributes={k: v for k, v in values.items() if v is not None},
+    )
+    if stored.status != "ok":
+        span.set_status(StatusCode.ERROR, stored.error)
+    span.end(end_time=_end(stored))
+
+
+def _attributes(
+    manifest: Manifest, stored: StoredCell, identity: Mapping[str, Any], operation: str
+) -> dict[str, Any]:
+    cell, done = stored.cell, stored.completion
+    settings = next(s.generation for s in manifest.suites if s.name == cell.suite)
+    local = identity.get("backend") == "hf"
+    generated = done is not None and done.text is not None
+    return {
+        a.OPERATION: operation,
+        a.PROVIDER: "huggingface.transformers" if local else identity.get("backend"),
+        a.REQUEST_MODEL: identity["spec"],
+        a.RESPONSE_MODEL: identity["spec"],
+        a.REQUEST_MAX_TOKENS: settings["max_new_tokens"] if generated else None,
+        a.REQUEST_TEMPERATURE: settings["temperature"] if generated else None,
+        a.REQUEST_TOP_P: settings["top_p"] if generated else None,
+        a.FINISH_REASONS: [done.finish_reason] if done and done.finish_reason else None,
+        a.INPUT_TOKENS: done.input_tokens if done else None,
+        a.OUTPUT_TOKENS: done.output_tokens if done else None,
+        a.OUTPUT_SHA256: sha256(done.text) if done and done.text is not None else None,
+        a.ERROR_TYPE: "unscored" if stored.status != "ok" else None,
+        a.RUN_ID: manifest.run_id,
+        a.ARM: cell.arm,
+        a.CELL_KIND: cell.kind.value,
+        a.SAMPLE_INDEX: cell.sample,
+        a.STORE_KEY: cell.key,
+        a.CACHE_HIT: stored.cache_hit,
+        a.WEIGHTS_SHA256: identity.get("weights_sha256"),
+        a.ADAPTER_SHA256: identity.get("adapter_sha256"),
+        a.TEMPLATE_SHA256: identity.get("template_sha256"),
+        a.DTYPE: identity.get("dtype"),
+        a.ENGINE: identity.get("engine"),
+    }
+
+
+def _message(role: str, text: str) -> str:
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+
+
+def _nano(seconds: float) -> int:
+    return int(seconds * _NANO)
+
+
+def _end(stored: StoredCell) -> int:
+    latency = stored.completion.latency_s if stored.completion else None
+    return _nano((stored.started_s or 0.0) + (latency or 0.0))
