@@ -1,0 +1,1 @@
+"""From pairs of scores to a verdict: compare, gates, decide."""
