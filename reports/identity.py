@@ -1,0 +1,82 @@
+"""Who the arms are: short names for the page, every recorded fact side by side for provenance."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import canonical_json, sha256
+from harness.run import Run
+
+_HASH_KEYS = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
+"""Where an arm's own hash is looked for, the most telling first."""
+
+_HEX = re.compile(r"[0-9a-f]{7,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm's identity as recorded in the verdict."""
+
+    name: str
+    spec: str
+    """What the user wrote."""
+    short: str
+    """Ten characters that tell it from another one."""
+    facts: Mapping[str, str]
+    """Every recorded fact; nested ones under dotted names."""
+
+
+def arms(run: Run) -> dict[str, Arm]:
+    """Return the arms of a run, base and tuned first."""
+    recorded = run.verdict.arms
+    first = [name for name in ("base", "tuned") if name in recorded]
+    names = first + sorted(recorded.keys() - set(first))
+    return {name: _arm(name, recorded[name]) for name in names}
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a nested record as dotted names and texts, sorted by name."""
+    flat: dict[str, str] = {}
+    for key in sorted(value):
+        inner = value[key]
+        if isinstance(inner, Mapping):
+            flat |= flatten(inner, f"{prefix}{key}.") or {f"{prefix}{key}": "none"}
+        else:
+            flat[f"{prefix}{key}"] = _text(inner)
+    return flat
+
+
+def command(run: Run) -> str:
+    """Return the shell command that repeats the run."""
+    return shlex.join(("tunegate", "gate", *run.manifest.command))
+
+
+def _arm(name: str, recorded: Mapping[str, Any]) -> Arm:
+    facts = flatten(recorded)
+    return Arm(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)
+
+
+def _short(facts: Mapping[str, str]) -> str:
+    leaves = {key.rpartition(".")[2]: value for key, value in facts.items()}
+    for key in _HASH_KEYS:
+        if _HEX.fullmatch(leaves.get(key, "")):
+            return leaves[key][:10]
+    return sha256(canonical_json(dict(facts)))[:10]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value or "(empty)"
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return ", ".join(value) or "none"
+    return canonical_json(value)

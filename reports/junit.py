@@ -1,0 +1,117 @@
+"""junit.xml: one testcase for the verdict and one for each gate; cases are named, never failed.
+
+A case that got worse is evidence, not a rule: it stands in the output of its gate's testcase. An
+undecided gate is skipped, as no test framework knows a third answer; an advisory one never fails.
+"""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from harness.run import Run
+from harness.verdict.record import GateResult, GateStatus, SuiteResult, Verdict
+from reports.data import ReportData, prepare
+from reports.escapes import plain
+from reports.pairs import CasePair
+
+NAMED = 200
+"""Regressed cases named in one gate's output."""
+
+_TAGS = {
+    GateStatus.FAIL: "failure",
+    GateStatus.ERROR: "error",
+    GateStatus.UNDECIDED: "skipped",
+    Verdict.BLOCK: "failure",
+    Verdict.HOLD: "failure",
+    Verdict.NOT_COMPARABLE: "error",
+    Verdict.ERROR: "error",
+    Verdict.UNDECIDED: "skipped",
+}
+
+
+def junit(run: Run) -> str:
+    """Return the run as JUnit XML; the same run gives the same text."""
+    data = prepare(run)
+    root = ET.Element("testsuites", name="tunegate")
+    _verdict(root, run)
+    for suite in run.verdict.suites:
+        _suite(root, suite, data)
+    for total in ("tests", "failures", "errors", "skipped"):
+        root.set(total, str(sum(int(child.get(total, "0")) for child in root)))
+    ET.indent(root)
+    text = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _verdict(root: ET.Element, run: Run) -> None:
+    """Add the run's verdict, so that a run without gates is not an empty, green file."""
+    parent = ET.SubElement(root, "testsuite", name="tunegate")
+    case = ET.SubElement(parent, "testcase", classname="tunegate", name="verdict", time="0")
+    verdict = run.verdict
+    facts = {"verdict": verdict.verdict, "run_id": verdict.run_id, "seed": verdict.seed}
+    _properties(case, facts)
+    _outcome(case, _TAGS.get(verdict.verdict), verdict.verdict, verdict.sentence)
+    _count(parent)
+
+
+def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
+    parent = ET.SubElement(root, "testsuite", name=plain(suite.name))
+    facts = suite.model_dump(exclude={"gates", "notes", "n_unscored", "unscored_reasons", "name"})
+    unscored = {f"n_unscored.{arm}": n for arm, n in sorted(suite.n_unscored.items())}
+    _properties(parent, facts | unscored)
+    for gate in suite.gates:
+        _gate(parent, suite, gate, data)
+    _count(parent)
+
+
+def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: ReportData) -> None:
+    name = plain(f"{gate.metric}::{gate.kind}")
+    case = ET.SubElement(parent, "testcase", classname=plain(suite.name), name=name, time="0")
+    _properties(case, gate.model_dump(exclude={"metric", "kind", "sentence"}))
+    tag = _TAGS.get(gate.status)
+    if tag and gate.advisory:
+        _outcome(case, "skipped", "advisory", f"advisory, {gate.status}: {gate.sentence}")
+    else:
+        _outcome(case, tag, gate.reason or gate.status, gate.sentence)
+    worse = [pair for pair in data.regressions if _worse(pair, suite.name, gate.metric)]
+    lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.metric}"]
+    lines += [f"  {pair.case.case.id} ({pair.case.where})" for pair in worse[:NAMED]]
+    if len(worse) > NAMED:
+        lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
+    ET.SubElement(case, "system-out").text = plain("\n".join(map(_one_line, lines)))
+
+
+def _one_line(text: str) -> str:
+    """Return text that cannot begin a line with a workflow command."""
+    joined = " ".join(text.splitlines())
+    return f" {joined}" if joined.startswith("::") else joined
+
+
+def _worse(pair: CasePair, suite: str, metric: str) -> bool:
+    return pair.suite == suite and any(
+        score.metric.name == metric and (score.change or 0) < 0 for score in pair.scores
+    )
+
+
+def _outcome(case: ET.Element, tag: str | None, kind: str, sentence: str) -> None:
+    if tag is None:
+        return
+    message = plain(" ".join(sentence.split()))
+    outcome = ET.SubElement(case, tag, message=message)
+    if tag != "skipped":
+        outcome.set("type", str(kind))
+        outcome.text = message
+
+
+def _properties(parent: ET.Element, facts: dict[str, object]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in facts.items():
+        if value is not None:
+            ET.SubElement(properties, "property", name=plain(name), value=plain(str(value)))
+
+
+def _count(suite: ET.Element) -> None:
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    for tag, total in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(total, str(sum(case.find(tag) is not None for case in cases)))

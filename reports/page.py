@@ -1,0 +1,86 @@
+"""report.html: one self-contained page that runs nothing but its own script and asks for nothing.
+
+The sections are the modules of `reports.sections`; each has `TITLE` (empty if it brings its own
+heading), `ORDER` and `render(data) -> Markup`. A new one is a file there and a template.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from harness.run import Run, write_atomic
+from reports import sections
+from reports.data import ReportData, prepare
+from reports.templating import FOLDER, fill
+from reports.wording import FACES
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+class Section(Protocol):
+    """What a module of `reports.sections` offers."""
+
+    TITLE: str
+    ORDER: int
+    __name__: str
+
+    def render(self, data: ReportData) -> Markup:
+        """Return the section's HTML."""
+        ...
+
+
+def render(run: Run) -> str:
+    """Return the whole page of a run: the same run gives the same bytes."""
+    from markupsafe import Markup
+
+    data = prepare(run)
+    style, script = (Markup(_asset(name)) for name in ("style.css", "page.js"))
+    return fill(
+        "page.html",
+        run=run,
+        face=FACES[run.verdict.verdict],
+        csp=policy(style, script),
+        style=style,
+        script=script,
+        sections=[_part(section, data) for section in discover()],
+    )
+
+
+def write(run: Run, path: Path) -> None:
+    """Write the page of a run; a reader sees the old file or the new one, never a part."""
+    write_atomic(path, render(run))
+
+
+def discover() -> list[Section]:
+    """Return the sections in the order of the page."""
+    names = (module.name for module in pkgutil.iter_modules(sections.__path__))
+    found = (import_module(f"{sections.__name__}.{name}") for name in sorted(names))
+    return sorted(cast("list[Section]", list(found)), key=lambda section: section.ORDER)
+
+
+def policy(style: str, script: str) -> str:
+    """Return the content security policy: only these two texts apply, nothing is fetched."""
+    return (
+        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _asset(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _part(section: Section, data: ReportData) -> dict[str, Any]:
+    name = section.__name__.rpartition(".")[2].replace("_", "-")
+    return {"id": name, "title": section.TITLE, "html": section.render(data)}

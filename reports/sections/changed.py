@@ -1,0 +1,28 @@
+"""Completions that changed while every gated score stayed equal: what the metrics cannot see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.case_view import view
+from reports.data import ReportData
+from reports.pairs import Outcome
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Changed, but equal"
+ORDER = 50
+SHOWN = 20
+"""Cases shown in full."""
+
+
+def render(data: ReportData) -> Markup:
+    """Return the counts and the folded beginning of the list."""
+    return fill(
+        "changed.html",
+        total=len(data.changed),
+        equal=data.with_outcome(Outcome.EQUAL),
+        views=[view(pair) for pair in data.changed[:SHOWN]],
+    )

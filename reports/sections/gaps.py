@@ -1,0 +1,54 @@
+"""What is missing: unscored cases and failed cells, by reason and arm."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.data import ReportData
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Errors and gaps"
+ORDER = 60
+NAMED = 5
+"""Cases named of each gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Cases that lack something for one reason."""
+
+    suite: str
+    arm: str
+    what: str
+    """The metric without a score, or the kind of cell that failed."""
+    reason: str
+    cases: tuple[str, ...]
+
+
+def render(data: ReportData) -> Markup:
+    """Return a table of gaps, the largest first."""
+    return fill("gaps.html", gaps=gaps(data), named=NAMED, skipped=_skipped(data))
+
+
+def gaps(data: ReportData) -> list[Gap]:
+    """Return the failed cells and unscored cases, the largest group first."""
+    found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for stored in data.run.cells:
+        if stored.status != "ok":
+            cell, reason = stored.cell, stored.error or stored.status
+            found[cell.suite, cell.arm, f"{cell.kind} cell", reason].append(cell.case)
+    for row in data.run.scores:
+        if row.value is None:
+            found[row.suite, row.arm, row.metric, row.reason or "no reason"].append(row.case)
+    made = [Gap(*key, cases=tuple(cases)) for key, cases in found.items()]
+    return sorted(made, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
+
+
+def _skipped(data: ReportData) -> list[tuple[str, int]]:
+    suites = data.run.verdict.suites
+    return [(suite.name, suite.n_skipped_decided) for suite in suites if suite.n_skipped_decided]

@@ -1,0 +1,32 @@
+"""Every gate with its rule, numbers, interval and sentence, suite by suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.data import ReportData
+from reports.interval import HEIGHT, WIDTH, draw
+from reports.templating import fill
+from reports.wording import FACES, REASONS, STATUSES, direction
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Gates"
+ORDER = 10
+
+
+def render(data: ReportData) -> Markup:
+    """Return a table of gates for each suite."""
+    return fill(
+        "gates.html",
+        suites=data.run.verdict.suites,
+        attempts=data.run.verdict.attempts,
+        faces=FACES,
+        statuses=STATUSES,
+        reasons=REASONS,
+        direction=direction,
+        draw=draw,
+        width=WIDTH,
+        height=HEIGHT,
+    )

@@ -1,0 +1,44 @@
+"""What was compared, exactly: identities, hashes, checks, versions, the command that repeats it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.data import BASE, TUNED, ReportData
+from reports.identity import command, flatten
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Provenance"
+ORDER = 70
+
+
+def render(data: ReportData) -> Markup:
+    """Return the tables of everything the verdict rests on."""
+    verdict = data.run.verdict
+    return fill(
+        "provenance.html",
+        arms=data.arms,
+        identity=_identity(data),
+        verdict=verdict,
+        manifest=data.run.manifest,
+        checks=[
+            ("Comparability", flatten(verdict.comparability)),
+            ("Liveness", flatten(verdict.liveness)),
+            ("Versions", dict(sorted(verdict.versions.items()))),
+        ],
+        command=command(data.run),
+    )
+
+
+def _identity(data: ReportData) -> list[tuple[str, list[str | None], str]]:
+    """Return each fact with its value by arm, and whether base and tuned agree on it."""
+    names = {name for arm in data.arms.values() for name in arm.facts}
+    rows = []
+    for name in sorted(names, key=lambda name: (name != "spec", name)):
+        values = {arm.name: arm.facts.get(name) for arm in data.arms.values()}
+        same = values.get(BASE) == values.get(TUNED)
+        rows.append((name, list(values.values()), "equal" if same else "differs"))
+    return rows

@@ -1,0 +1,68 @@
+"""What got worse: how many cases flipped, then each case, newly failing first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.case_view import view
+from reports.data import ReportData
+from reports.pairs import MetricFacts, Outcome, PairScore
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Regressions"
+ORDER = 20
+SHOWN = 200
+"""Regressions shown in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """How often a pass/fail metric changed sides."""
+
+    metric: MetricFacts
+    broke: int
+    fixed: int
+    both_pass: int
+    both_fail: int
+
+
+def render(data: ReportData) -> Markup:
+    """Return the flip counts and the list."""
+    return fill(
+        "regressions.html",
+        flips=flips(data),
+        broke=data.with_outcome(Outcome.BROKE),
+        worse=data.with_outcome(Outcome.WORSE),
+        total=len(data.regressions),
+        views=[view(pair) for pair in data.regressions[:SHOWN]],
+    )
+
+
+def flips(data: ReportData) -> list[Flips]:
+    """Return the flip counts of every gated pass/fail metric."""
+    scores = [score for pair in data.pairs for score in pair.scores]
+    return [
+        _count(facts, (s for s in scores if s.metric is facts))
+        for facts in data.metrics.values()
+        if facts.gated and facts.binary
+    ]
+
+
+def _count(facts: MetricFacts, scores: Iterable[PairScore]) -> Flips:
+    counts = dict.fromkeys(((a, b) for a in (True, False) for b in (True, False)), 0)
+    for score in scores:
+        if score.base and score.tuned and score.delta is not None:
+            passed = [bool(s.value) is facts.higher_is_better for s in (score.base, score.tuned)]
+            counts[passed[0], passed[1]] += 1
+    return Flips(
+        metric=facts,
+        broke=counts[True, False],
+        fixed=counts[False, True],
+        both_pass=counts[True, True],
+        both_fail=counts[False, False],
+    )

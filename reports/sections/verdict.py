@@ -1,0 +1,36 @@
+"""The sticky bar with the verdict, and under it the sentence and how it was decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.data import ReportData
+from reports.templating import fill
+from reports.wording import FACES, goal_rule
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = ""
+ORDER = 0
+
+
+def render(data: ReportData) -> Markup:
+    """Return the bar and the sentence; the frame and heading are its own."""
+    suites = data.run.verdict.suites
+    unscored: dict[str, int] = {}
+    for suite in suites:
+        for arm, n in suite.n_unscored.items():
+            unscored[arm] = unscored.get(arm, 0) + n
+    return fill(
+        "verdict.html",
+        data=data,
+        verdict=data.run.verdict,
+        manifest=data.run.manifest,
+        faces=FACES,
+        goal_rule=goal_rule,
+        n_planned=sum(suite.n_planned for suite in suites),
+        n_scored=sum(suite.n_scored for suite in suites),
+        n_skipped=sum(suite.n_skipped_decided for suite in suites),
+        unscored={arm: n for arm, n in sorted(unscored.items()) if n},
+    )

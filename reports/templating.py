@@ -1,0 +1,55 @@
+"""The one Jinja environment: everything escaped, every value's hidden characters written out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import escapes, numbers
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+def fill(template: str, /, **values: Any) -> Markup:
+    """Return a template of `reports/templates` filled with `values`, safe to put into a page."""
+    from markupsafe import Markup
+
+    return Markup(environment().get_template(template).render(values))
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of all templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(FOLDER, encoding="utf-8"),
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "visible": escapes.visible,
+        "number": numbers.number,
+        "signed": numbers.signed,
+        "percent": numbers.percent,
+        "seconds": numbers.seconds,
+        "dollars": numbers.dollars,
+        "counted": numbers.counted,
+        "rule": numbers.rule,
+    }
+    return made
+
+
+def _finalize(value: Any) -> Any:
+    """Write out hidden characters of every value that a template prints."""
+    from markupsafe import Markup
+
+    return escapes.plain(value) if isinstance(value, str) and type(value) is not Markup else value

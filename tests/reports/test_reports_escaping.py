@@ -1,0 +1,157 @@
+"""Payloads in every text of a run: in the page, the summary and JUnit they stay text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from harness.run import Run
+from reports.escapes import one_line, plain, visible
+from reports.junit import junit
+from reports.markdown import summary
+from reports.page import render
+
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
+
+KNOWN = {
+    "aria-current",
+    "aria-describedby",
+    "aria-hidden",
+    "aria-label",
+    "aria-labelledby",
+    "aria-live",
+    "autocomplete",
+    "charset",
+    "class",
+    "colspan",
+    "content",
+    "cx",
+    "cy",
+    "data-help",
+    "data-label",
+    "for",
+    "height",
+    "hidden",
+    "href",
+    "http-equiv",
+    "id",
+    "lang",
+    "method",
+    "name",
+    "placeholder",
+    "r",
+    "rel",
+    "role",
+    "scope",
+    "spellcheck",
+    "tabindex",
+    "text-anchor",
+    "type",
+    "viewbox",
+    "width",
+    "x",
+    "x1",
+    "x2",
+    "y",
+    "y1",
+    "y2",
+}
+"""Every attribute that the templates write."""
+
+
+class Attributes(HTMLParser):
+    """Collects the names of all attributes and the targets of all links."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__()
+        self.names: set[str] = set()
+        self.targets: set[str] = set()
+        self.icon = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag's attributes."""
+        self.names |= {name for name, _ in attrs}
+        target = dict(attrs).get("href")
+        self.targets |= {target} if target else set()
+        if tag == "link" and target:
+            self.icon = target
+
+
+def test_no_payload_becomes_a_tag_or_an_attribute(
+    poisoned_run: Run, payloads: tuple[str, ...]
+) -> None:
+    """Every payload in every field is on the page, and only as escaped text."""
+    html = render(poisoned_run)
+    for marker in (
+        "<script>alert",
+        "<img",
+        "<svg onload",
+        "<iframe",
+        "<base",
+        "<!--",
+        "<form action",
+    ):
+        assert marker not in html
+    assert html.count("<script") == html.count("</script") == 1
+    assert html.count("<style") == html.count("</style") == 1
+    inside = re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.DOTALL)
+    attributes = Attributes()
+    attributes.feed(inside)
+    assert attributes.names <= KNOWN
+    assert all(target.startswith("#") for target in attributes.targets - {attributes.icon})
+    assert "{{7*7}}" in inside
+    assert "&lt;script&gt;" in inside
+
+
+def test_no_hidden_character_reaches_a_file(poisoned_run: Run) -> None:
+    """Bidi overrides, terminal escapes and nulls are written out in all three files."""
+    for text in (render(poisoned_run), summary(poisoned_run), junit(poisoned_run)):
+        assert not HIDDEN.search(text)
+        assert "\\u202e" in text
+        assert "\\u001b" in text
+
+
+def test_junit_of_a_poisoned_run_parses(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
+    """The XML is well formed, and a name comes back as it was, hidden characters written out."""
+    root = ET.fromstring(junit(poisoned_run))
+    names = [case.get("classname") or "" for case in root.iter("testcase")]
+    assert all(any(plain(bad)[:9] in name for bad in payloads) for name in names[1:])
+    for line in junit(poisoned_run).splitlines():
+        assert not line.startswith("::")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u202eb", "a\\u202eb"),
+        ("\x1b[31mred", "\\u001b[31mred"),
+        ("nul\x00", "nul\\u0000"),
+        ("cr\r\n", "cr\\u000d\n"),
+        ("\ud800", "\\ud800"),
+        ("tag\U000e0041", "tag\\U000e0041"),
+        ("a\u200bb", "a\\u200bb"),
+        ("x\u200dy", "x\\u200dy"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("tab\tline\n", "tab\tline\n"),
+    ],
+)
+def test_hidden_characters_are_written_out(text: str, shown: str) -> None:
+    """What cannot be seen is written as an escape; joiners inside other scripts stay."""
+    assert plain(text) == shown
+
+
+def test_visible_marks_what_it_wrote_out() -> None:
+    """In HTML the escape is marked, so it differs from the same letters typed by a model."""
+    assert visible("<\u202e>") == '&lt;<span class="esc">\\u202e</span>&gt;'
+    assert visible("\\u202e") == "\\u202e"
+
+
+def test_one_line_is_one_line_and_short() -> None:
+    """Line breaks become spaces, and a long text ends in an ellipsis within the limit."""
+    assert one_line("a\n\n  b") == "a b"
+    assert one_line("x" * 500, 10) == "x" * 9 + "…"

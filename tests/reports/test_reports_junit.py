@@ -1,0 +1,98 @@
+"""JUnit: what fails, what is skipped, and where regressed cases stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from harness.verdict.record import GateStatus, Verdict
+from reports.junit import junit
+
+
+def cases(text: str) -> dict[str, ET.Element]:
+    """Return classname::name → testcase."""
+    root = ET.fromstring(text)
+    return {f"{c.get('classname')}::{c.get('name')}": c for c in root.iter("testcase")}
+
+
+def test_one_testcase_for_each_gate_and_the_verdict(make_run: Any) -> None:
+    """Gates are named metric::kind under their suite; totals add up."""
+    text = junit(make_run("BLOCK"))
+    assert list(cases(text)) == [
+        "tunegate::verdict",
+        "support_json::json_schema::floor",
+        "support_json::json_schema::gain",
+        "support_json::json_fields::tolerance",
+        "support_json::truncated::tolerance",
+        "general_knowledge::choice_accuracy::tolerance",
+        "general_knowledge::choice_probability::tolerance",
+    ]
+    root = ET.fromstring(text)
+    totals = [root.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert totals == ["7", "2", "0", "1"]
+
+
+def test_a_failed_gate_fails_with_its_sentence_and_names_cases(make_run: Any) -> None:
+    """The failure's message is the gate's sentence; regressed cases are output, not failures."""
+    run = make_run("BLOCK")
+    case = cases(junit(run))["general_knowledge::choice_probability::tolerance"]
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("message") == run.verdict.suites[1].gates[1].sentence
+    assert failure.get("type") == "regressed"
+    output = case.findtext("system-out") or ""
+    assert "q003 (suites/general_knowledge/cases.jsonl:4)" in output
+    names = {p.get("name"): p.get("value") for p in case.iter("property")}
+    assert float(names["delta"] or "nan") == run.verdict.suites[1].gates[1].delta
+
+
+def test_a_passed_gate_with_regressed_cases_passes(make_run: Any) -> None:
+    """Two cases broke on json_schema, and its gates held: no failure, the cases are named."""
+    case = cases(junit(make_run("BLOCK")))["support_json::json_schema::gain"]
+    assert case.find("failure") is None
+    assert "2 cases got worse on json_schema" in (case.findtext("system-out") or "")
+
+
+def test_undecided_is_skipped_and_advisory_never_fails(make_run: Any) -> None:
+    """An undecided gate is skipped; an advisory one is skipped whatever its status."""
+    run = make_run("UNDECIDED")
+    found = cases(junit(run))
+    assert found["general_knowledge::choice_probability::tolerance"].find("skipped") is not None
+    assert found["tunegate::verdict"].find("skipped") is not None
+    suites = tuple(
+        s.model_copy(
+            update={
+                "gates": tuple(
+                    g.model_copy(update={"status": GateStatus.FAIL, "advisory": True})
+                    for g in s.gates
+                )
+            }
+        )
+        for s in run.verdict.suites
+    )
+    verdict = run.verdict.model_copy(update={"suites": suites})
+    root = ET.fromstring(junit(replace(run, verdict=verdict)))
+    assert root.get("failures") == "0"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tag"),
+    [
+        (Verdict.BLOCK, "failure"),
+        (Verdict.HOLD, "failure"),
+        (Verdict.NOT_COMPARABLE, "error"),
+        (Verdict.ERROR, "error"),
+        (Verdict.UNDECIDED, "skipped"),
+        (Verdict.SHIP, None),
+    ],
+)
+def test_only_ship_is_green(make_run: Any, verdict: Verdict, tag: str | None) -> None:
+    """The verdict's own testcase is green for SHIP alone, even when no gate was judged."""
+    run = make_run("SHIP")
+    record = run.verdict.model_copy(update={"verdict": verdict, "suites": ()})
+    case = cases(junit(replace(run, verdict=record)))["tunegate::verdict"]
+    outcomes = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+    assert outcomes == ([tag] if tag else [])

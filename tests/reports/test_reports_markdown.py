@@ -1,0 +1,118 @@
+"""The summary: its order, its size, and that GitHub finds nothing in it to act on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from harness.run import Run
+from reports import inert, markdown
+from reports.markdown import summary
+
+ALLOWED = re.compile(r"</?(?:details|summary|code)>")
+GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
+
+
+def tokens(text: str) -> list[Any]:
+    """Return all tokens of a Markdown text, inline ones too."""
+    found = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
+    return [t for token in found for t in (token, *(token.children or ()))]
+
+
+def test_the_order_and_the_headings(make_run: Any) -> None:
+    """Verdict, gates, regressions, subjects, provenance, command; headings start at h3."""
+    text = summary(make_run("BLOCK"))
+    titles = re.findall(r"^(#+) (.+)$", text, re.MULTILINE)
+    assert [level for level, _ in titles] == ["###"] * 6
+    assert titles[0][1] == "✕ tunegate: BLOCK"
+    assert [t for _, t in titles[1:]] == [
+        "Gates",
+        "Regressions",
+        "Subjects",
+        "Provenance",
+        "Reproduce",
+    ]
+    assert text.count("<details>") == text.count("</details>") == 10
+    assert "40 more regressions in the report" in text
+    assert "tunegate gate suites/ --base" in text
+
+
+def test_the_summary_is_deterministic(make_run: Any) -> None:
+    """The same run gives the same text."""
+    assert summary(make_run("SHIP")) == summary(make_run("SHIP"))
+
+
+def test_poison_stays_text(poisoned_run: Run) -> None:
+    """No link, image or foreign HTML is in the summary, and no text outside code can ping."""
+    for token in tokens(summary(poisoned_run)):
+        assert token.type not in ("link_open", "image")
+        if token.type in ("html_block", "html_inline"):
+            assert not re.search(
+                r"<(?!/?(?:details|summary|code)>)", ALLOWED.sub("", token.content)
+            )
+            outside = re.sub(r"<code>.*?</code>", "", token.content)
+            assert not GITHUB_LINKS.search(outside)
+        if token.type == "text":
+            assert not GITHUB_LINKS.search(token.content)
+
+
+def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
+    """Headings and folds are ours alone: a fence cannot be left from inside."""
+    found = tokens(summary(poisoned_run))
+    assert sum(t.type == "heading_open" for t in found) == 6
+    blocks = "".join(t.content for t in found if t.type == "html_block")
+    assert blocks.count("<details>") == blocks.count("</details>") <= markdown.CASES
+
+
+@pytest.mark.parametrize("text", ["a|b", "`x`", "``", "a\nb", "@team", "<b>", "", "`" * 9, "\\|"])
+def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
+    """A table row with a hostile name still has its two cells and one code span each."""
+    table = f"| a | b |\n| --- | --- |\n| {inert.code(text)} | {inert.code('x')} |"
+    found = tokens(table)
+    assert sum(t.type == "td_open" for t in found) == 2
+    assert sum(t.type == "code_inline" for t in found) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# no heading", "- no list", "1. none", "> none", "*a* _b_ [c](d) ![e](f)", "a & b <i>"],
+)
+def test_prose_renders_as_itself(text: str) -> None:
+    """A sentence full of marks comes out as one paragraph with the same characters."""
+    found = tokens(inert.prose(text))
+    assert [t.type for t in found][:2] == ["paragraph_open", "inline"]
+    shown = "".join(t.content for t in found if t.type in ("text", "text_special"))
+    assert shown.replace(inert.JOINER, "") == text
+
+
+def test_a_fence_is_longer_than_what_it_holds() -> None:
+    """A block with five backticks inside is fenced by six, and a long one is cut."""
+    found = tokens(inert.block("`````\nout?"))
+    assert [t.type for t in found] == ["fence"]
+    assert "more characters in the report" in inert.block("x" * 9_000)
+
+
+def test_a_section_that_does_not_fit_is_named(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the limit, the summary drops whole sections and says which."""
+    monkeypatch.setattr(markdown, "LIMIT", 4_000)
+    text = summary(make_run("BLOCK"))
+    assert len(text.encode()) < 4_000
+    assert "In the report only: Regressions" in text
+
+
+def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
+    """No suites, no cases: the verdict line and the reason it is short."""
+    run = make_run("SHIP")
+    verdict = run.verdict.model_copy(update={"suites": ()})
+    manifest = run.manifest.model_copy(update={"filtered": ("-x stopped it",), "suites": ()})
+    empty = replace(run, verdict=verdict, manifest=manifest, cases={}, cells=(), scores=())
+    text = summary(empty)
+    assert "No gate was judged." in text
+    assert "\\-x stopped it" in text
+    assert "No subject has cases enough to tell." in text

@@ -1,0 +1,333 @@
+"""The page: what it says, that it is the same each time, and that no text escapes its place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records import Case, Completion
+from harness.run import Run, record_json, record_lines, write_atomic
+from harness.verdict.record import SuiteResult, Verdict
+from reports import page
+from reports.bundle import write_all
+from reports.sections import regressions
+from reports.templating import FOLDER
+
+VOID = {"meta", "link", "input", "br", "rect", "line", "circle"}
+
+
+class Outline(HTMLParser):
+    """Collects tags, attributes and visible text, and checks that tags are closed in order."""
+
+    def __init__(self, source: str) -> None:
+        """Parse `source` at once."""
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag that closes itself."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that the tag closes the innermost open one."""
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Collect text by where it stands."""
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] == "style":
+            self.styles.append(data)
+        else:
+            self.text += data
+
+    def count(self, tag: str) -> int:
+        """Return how often a tag occurs."""
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture(scope="module")
+def block(make_run: Any) -> Run:
+    """Return a run that ends in BLOCK."""
+    run: Run = make_run("BLOCK")
+    return run
+
+
+@pytest.fixture(scope="module")
+def html(block: Run) -> str:
+    """Return its page."""
+    return page.render(block)
+
+
+def test_the_same_run_gives_the_same_bytes(make_run: Any, html: str) -> None:
+    """Two renderings of two equal runs are one text: no clock, no hash order."""
+    assert page.render(make_run("BLOCK")) == html
+
+
+def test_a_run_read_from_disk_gives_the_same_bytes(block: Run, html: str, tmp_path: Path) -> None:
+    """A page made from the files of a run folder equals the one made from memory."""
+    write_atomic(tmp_path / "manifest.json", record_json(block.manifest))
+    write_atomic(tmp_path / "verdict.json", record_json(block.verdict))
+    write_atomic(tmp_path / "cases.jsonl", record_lines(block.cases.values()))
+    write_atomic(tmp_path / "cells.jsonl", record_lines(block.cells))
+    write_atomic(tmp_path / "scores.jsonl", record_lines(block.scores))
+    assert page.render(Run.load(tmp_path)) == html
+
+
+def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
+    """Every tag is closed in order, and no id stands twice."""
+    outline = Outline(html)
+    assert not outline.open
+    ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("wish", "word"), [("SHIP", "SHIP"), ("BLOCK", "BLOCK"), ("UNDECIDED", "UNDECIDED")]
+)
+def test_the_bar_names_the_verdict_and_the_sentence(make_run: Any, wish: str, word: str) -> None:
+    """Word, deciding sentence and both short hashes stand before everything else."""
+    run = make_run(wish)
+    text = Outline(page.render(run)).text
+    head = text[: text.index("Gates")]
+    assert word in head
+    assert run.verdict.sentence in head
+    assert "5af571cbf0" in head
+    assert "c41b7e02d9" in head
+    assert "105" in head
+
+
+def test_headings_descend_one_level_at_a_time(html: str) -> None:
+    """One h1, and no heading skips a level."""
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", html)]
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_sections_come_in_their_order(html: str) -> None:
+    """The page shows gates, then regressions, and provenance last."""
+    titles = re.findall(r'<h2 id="[a-z-]+-title">([^<]+)</h2>', html)
+    assert titles == [
+        "Gates",
+        "Regressions",
+        "By subject",
+        "Improvements",
+        "Changed, but equal",
+        "Errors and gaps",
+        "Provenance",
+        "Keyboard",
+    ]
+
+
+def test_the_policy_names_the_real_hashes(html: str) -> None:
+    """The page's policy allows exactly its own style and script, and no inline attribute."""
+    outline = Outline(html)
+    policy = next(a["content"] for _, a in outline.tags if "http-equiv" in a) or ""
+    assert len(outline.scripts) == len(outline.styles) == 1
+    for text in (outline.scripts[0], outline.styles[0]):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    names = {name for _, attrs in outline.tags for name in attrs}
+    assert not [n for n in names if n == "style" or n.startswith("on")]
+
+
+def test_nothing_on_the_page_asks_for_anything(html: str) -> None:
+    """Links stay on the page; the icon is data; the script builds no HTML from text."""
+    outline = Outline(html)
+    assert not [a for _, a in outline.tags if "src" in a]
+    targets = {a["href"] for tag, a in outline.tags if tag == "a"}
+    assert all(target and target.startswith("#") for target in targets)
+    script = (FOLDER / "page.js").read_text()
+    for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "fetch("):
+        assert word not in script
+
+
+def test_regressions_come_newly_failing_first_then_by_size(html: str) -> None:
+    """The list starts with the flips, and drops only get smaller after them."""
+    part = html[html.index('id="regression-list"') : html.index('id="subjects"')]
+    flags = re.findall(r'class="flag">. ([a-z ]+)<', part)
+    assert flags == sorted(flags, key=lambda flag: flag != "newly failing")
+    scores = re.findall(r'class="scores">([\d.]+) → ([\d.]+)<', part)
+    drops = [abs(float(b) - float(a)) for a, b in scores]
+    rest = drops[flags.count("newly failing") :]
+    assert rest
+    assert all(b <= a + 0.0011 for a, b in itertools.pairwise(rest))
+
+
+def test_a_long_list_says_how_many_are_left_out(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the limit, the page names the number of regressions it does not show."""
+    monkeypatch.setattr(regressions, "SHOWN", 3)
+    html = page.render(make_run("BLOCK"))
+    part = html[html.index('id="regression-list"') : html.index('id="subjects"')]
+    assert part.count('<details class="case') == 3
+    counts = re.search(r"<b>(\d+) cases</b> newly failing, <b>(\d+)</b>", html)
+    more = re.search(r"largest are shown; (\d+) more regressions", part)
+    assert counts is not None
+    assert more is not None
+    assert int(more[1]) == int(counts[1]) + int(counts[2]) - 3
+
+
+def test_choices_mark_the_right_answer_and_each_arms_pick(html: str) -> None:
+    """A question row shows choices, both arms' probabilities, and which choice is right."""
+    start = html.index("Choices: log-likelihood")
+    table = html[start : html.index("</table>", start)]
+    assert table.count("✓ right") == 1
+    assert table.count("picked") == 2
+    shares = [float(v) for v in re.findall(r"([\d.]+) %<", table)]
+    assert sum(shares) == pytest.approx(200, abs=0.5)
+
+
+def test_gaps_are_counted_by_reason(html: str) -> None:
+    """A failed cell and the scores it cost appear with their arm and case."""
+    part = html[html.index('id="gaps"') : html.index('id="provenance"')]
+    assert "TimeoutError: no answer within 120 s" in part
+    assert part.count("no completion") == 3
+
+
+def test_few_cases_are_too_few_to_tell(html: str) -> None:
+    """A subject under 20 cases shows no number, and slices are said never to gate."""
+    part = html[html.index('id="subjects"') : html.index('id="improvements"')]
+    assert "never gate" in part
+    for row in re.findall(r"<tr.*?</tr>", part, re.DOTALL)[1:]:
+        n = re.search(r'<td class="num">(\d+)</td>', row)
+        if n:
+            assert (int(n[1]) < 20) == ("too few to tell" in row)
+
+
+def test_provenance_says_what_differs(html: str) -> None:
+    """The adapter differs, the template is equal, and the command is quoted for a shell."""
+    part = html[html.index('id="provenance"') :]
+    rows = {r.split("<")[0]: r for r in part.split('<th scope="row">')[1:]}
+    assert "differs" in rows["adapter_sha256"]
+    assert "= equal" in rows["template_sha256"]
+    assert "--tuned &#39;runs/my lora&#39;" in part
+
+
+def test_an_empty_completion_says_so(block: Run) -> None:
+    """An empty answer is shown as (empty), a missing one as (no completion)."""
+    name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
+    cells = tuple(
+        c.model_copy(update={"completion": Completion(text="")})
+        if c.cell.case == name and c.cell.arm == "tuned"
+        else c
+        for c in block.cells
+    )
+    html = page.render(replace(block, cells=cells))
+    assert '<i class="esc">(empty)</i>' in html
+
+
+def test_a_run_that_failed_before_scoring_still_has_a_page(block: Run) -> None:
+    """Without cells, scores and gates, the page says ERROR and nothing breaks."""
+    verdict = block.verdict.model_copy(
+        update={"verdict": Verdict.ERROR, "sentence": "the disk is full", "suites": (), "arms": {}}
+    )
+    manifest = block.manifest.model_copy(update={"suites": (), "filtered": ("-k refunds",)})
+    empty = replace(block, cases={}, cells=(), scores=(), verdict=verdict, manifest=manifest)
+    text = Outline(page.render(empty)).text
+    assert "ERROR" in text
+    assert "The run has no suites." in text
+    assert "-k refunds" in text
+
+
+def test_not_comparable_and_hold_have_words_of_their_own(block: Run) -> None:
+    """Each verdict renders, in the page's title too."""
+    for verdict, word in ((Verdict.NOT_COMPARABLE, "NOT COMPARABLE"), (Verdict.HOLD, "HOLD")):
+        changed = block.verdict.model_copy(update={"verdict": verdict})
+        assert f"<title>{word} ·" in page.render(replace(block, verdict=changed))
+
+
+def test_each_section_offers_the_contract() -> None:
+    """A section is a module with TITLE, ORDER and render; orders are distinct."""
+    found = page.discover()
+    assert len({section.ORDER for section in found}) == len(found) >= 8
+    for section in found:
+        assert isinstance(section.TITLE, str)
+        assert callable(section.render)
+
+
+def test_write_all_writes_three_files(block: Run, html: str, tmp_path: Path) -> None:
+    """The bundle writes page, summary and JUnit, and leaves no temporary file."""
+    paths = write_all(block, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(paths)
+    assert paths["report.html"].read_text(encoding="utf-8") == html
+
+
+def test_a_huge_answer_is_cut_and_said_to_be(block: Run) -> None:
+    """An answer of 5 MB leaves the page small, with a note where the rest is."""
+    name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
+    cells = tuple(
+        c.model_copy(update={"completion": Completion(text="loop " * 1_000_000)})
+        if c.cell.case == name and c.cell.arm == "tuned"
+        else c
+        for c in block.cells
+    )
+    html = page.render(replace(block, cells=cells))
+    assert len(html) < 1_000_000
+    assert "Shown up to 2,000 words a side" in html
+
+
+def test_a_conversation_shows_every_turn(block: Run) -> None:
+    """Messages appear with their roles; a turn that is no text appears as JSON."""
+    key = next(iter(block.cases))
+    turns = (
+        {"role": "system", "content": "Be terse."},
+        {"role": "assistant", "content": None, "tool_calls": [{"name": "look_up"}]},
+        {"role": "user", "content": [{"type": "text", "text": "part one"}]},
+    )
+    case = Case(id=key[1], messages=turns, expected=("a", "b"), context="source", tags=("t",))
+    scores = tuple(
+        s.model_copy(update={"value": float(s.arm == "base"), "reason": None})
+        if (s.suite, s.case) == key and s.metric == "json_schema"
+        else s
+        for s in block.scores
+    )
+    cases = {**block.cases, key: block.cases[key].model_copy(update={"case": case})}
+    text = Outline(page.render(replace(block, cases=cases, scores=scores))).text
+    for shown in ("Be terse.", "look_up", "part one", "source"):
+        assert shown in text
+
+
+def suite_without_gates(suite: SuiteResult) -> SuiteResult:
+    """Return the suite with its gates taken away."""
+    return suite.model_copy(update={"gates": ()})
+
+
+def test_a_suite_without_gates_is_named(block: Run) -> None:
+    """A suite that judged nothing says so instead of showing an empty table."""
+    suites = tuple(map(suite_without_gates, block.verdict.suites))
+    verdict = block.verdict.model_copy(update={"suites": suites})
+    assert "This suite has no gates." in page.render(replace(block, verdict=verdict))
+
+
+def test_importing_the_reports_loads_nothing_heavy() -> None:
+    """Jinja, markupsafe and rapidfuzz are loaded by rendering, not by importing."""
+    heavy = "{'jinja2', 'markupsafe', 'rapidfuzz', 'torch'}"
+    code = f"import sys, reports.bundle; print(*({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
