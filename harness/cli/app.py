@@ -1,0 +1,18 @@
+"""The typer application: collects the commands of this folder."""
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli import demo, doctor, gate, report, resume, suite, train
+
+app = typer.Typer(
+    name="tunegate",
+    help="Ship a fine-tune only when it is proven better and nothing that worked has broken.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (gate, resume, report, suite, train, demo, doctor):
+    module.register(app)

@@ -1,0 +1,112 @@
+"""`tunegate demo`: three real fine-tunes of a real model, each judged: ship it or not?
+
+It fine-tunes SmolLM2-135M-Instruct three times (sensibly, with far too high a learning rate, and
+hardly at all), gates each against the base on the bundled suites and prints the verdicts. What is
+finished is kept: a second call trains nothing and answers nothing again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.checks.weights import file_sha256
+from harness.engine.progress import duration
+from harness.errors import BackendError
+from harness.records import sha256
+from harness.run import read_record
+from harness.verdict.record import VerdictRecord
+
+CANDIDATES = ("good", "overcooked", "lazy")
+SUITES = ("support_json", "general_knowledge", "production")
+_HOME = Path(__file__).resolve().parents[2]
+_MARKER = "demo.sha256"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    model: Annotated[
+        str, typer.Option(help="Base model: a folder or hub id. Default: the embedded one.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path(".tunegate/demo"),
+    only: Annotated[str, typer.Option(help="One candidate: good, overcooked or lazy.")] = "",
+) -> None:
+    """Fine-tune three adapters of a real model, judge each, and print the three verdicts."""
+    started = time.monotonic()
+    base = model or str(_embedded())
+    chosen = [only] if only else list(CANDIDATES)
+    verdicts = {}
+    for number, name in enumerate(chosen, start=1):
+        _say(f"[{number}/{len(chosen)}] {name}")
+        adapter = folder / "adapters" / f"{name}-{seed}"
+        _train(name, base, adapter, seed)
+        verdicts[name] = _judge(base, adapter, folder / (name if seed == 0 else f"{name}-{seed}"))
+    _say(f"done in {duration(time.monotonic() - started)}\n")
+    for name, (verdict, run) in verdicts.items():
+        print(f"{name}: {verdict.verdict.value.replace('_', ' ')}")
+        print(f"    {verdict.sentence}")
+        print(f"    {run / 'report.html'}")
+
+
+def _embedded() -> Path:
+    from harness.models.embedded import embedded
+
+    return embedded(progress=_say)
+
+
+def _train(name: str, base: str, adapter: Path, seed: int) -> None:
+    """Train a candidate, unless the same configuration, data and seed were trained already."""
+    config = _HOME / "trainers" / "demo" / f"{name}.yaml"
+    data = sorted(_HOME.glob("suites/*/train.jsonl"))
+    inputs = {str(p.relative_to(_HOME)): file_sha256(p) for p in [config, *data]}
+    wanted = sha256({"inputs": inputs, "seed": seed, "base": base})
+    marker = adapter / _MARKER
+    if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
+        _say(f"{name}: trained already, in {adapter}")
+        return
+    _run(
+        "train", "sft", "--config", str(config), "--model_name_or_path", base,
+        "--output_dir", str(adapter), "--seed", str(seed),
+        what=f"training {name}",
+    )
+    marker.write_text(wanted, encoding="utf-8")
+
+
+def _judge(base: str, adapter: Path, run: Path) -> tuple[VerdictRecord, Path]:
+    """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
+    suites = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
+    _run(
+        "gate", *suites, "--base", base, "--tuned", str(adapter), "--run-dir", str(run),
+        what=f"judging {adapter.name}", allowed=(0, 1, 10, 11),
+    )
+    return read_record(run / "verdict.json", VerdictRecord), run
+
+
+def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
+    """Run a tunegate command in a process of its own, so that its memory comes back.
+
+    Raises:
+        BackendError: it failed; the command that repeats it is named.
+    """
+    command = [sys.executable, "-m", "harness.cli", *args]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(_HOME)}, check=False)
+    if done.returncode not in allowed:
+        raise BackendError(
+            f"{what} ended with exit code {done.returncode}; what is finished is kept: "
+            "`tunegate demo` goes on from there"
+        )
+
+
+def _say(text: str) -> None:
+    print(f"tunegate: {text}", file=sys.stderr, flush=True)

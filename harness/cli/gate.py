@@ -1,0 +1,111 @@
+"""`tunegate gate SUITES --base … --tuned …`: pytest with the right arguments, no second path."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from harness.errors import UsageError
+from harness.lookup import unknown
+
+_QUIETLY = (
+    "-p", "no:cacheprovider", "--no-header", "-q", "--rootdir=.",
+    # We are imported before pytest could rewrite our asserts, and have none to rewrite.
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)
+_HELP = "tunegate gate SUITES… --base SPEC --tuned SPEC [OPTIONS] [-- PYTEST ARGUMENTS]"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command("gate", context_settings=settings, help=_doc())(gate)
+
+
+def _doc() -> str:
+    return "Judge suites and exit with the verdict: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, 12, 13."
+
+
+def gate(context: typer.Context) -> None:
+    """Run the gate and exit with the verdict's code."""
+    args = list(context.args)
+    if not args or "--help" in args or "-h" in args:
+        print(help_text())
+        raise typer.Exit(0 if args else 2)
+    raise typer.Exit(run(args))
+
+
+def help_text() -> str:
+    """Return the usage with every option of the shared table."""
+    from harness.plugin.options import OPTIONS
+
+    lines = [f"Usage: {_HELP}", "", _doc(), "", "Options:"]
+    for option in OPTIONS:
+        value = "" if option.flag else " " + ("|".join(option.choices or ()) or option.name.upper())
+        default = f" [default: {option.default}]" if option.default not in (None, False) else ""
+        lines += [f"  --{option.name}{value}", f"      {option.help}{default}"]
+    return "\n".join(lines)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a gate with arguments as after `tunegate gate`; return the exit code."""
+    import pytest
+
+    code = int(pytest.main([*pytest_arguments(args)]))
+    return 2 if code == pytest.ExitCode.USAGE_ERROR else code
+
+
+def pytest_arguments(args: Sequence[str]) -> list[str]:
+    """Translate `--base X` to `--gate-base=X`; suites and what follows `--` stay.
+
+    Raises:
+        UsageError: an option does not exist, has no value, or a suite is missing.
+    """
+    from harness.plugin.options import OPTIONS, PREFIX
+
+    options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
+    translated: list[str] = [*_QUIETLY]
+    rest = list(args)
+    paths = []
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            translated += rest
+            break
+        name, has_value, value = word.partition("=")
+        if not word.startswith("-"):
+            paths.append(_suite_path(word))
+        elif name not in options:
+            raise UsageError(unknown(name, tuple(options)[: len(OPTIONS)], what="option"))
+        elif options[name].flag:
+            translated.append(PREFIX + options[name].name)
+        else:
+            if not has_value and not rest:
+                raise UsageError(f"{name} needs a value")
+            given = value if has_value else rest.pop(0)
+            translated.append(f"{PREFIX}{options[name].name}={given}")
+    if not paths:
+        raise UsageError("no suites; name at least one folder that holds a suite.toml")
+    return [*paths, *translated]
+
+
+def _suite_path(word: str) -> str:
+    """Return the suite.toml of a suite's folder, or a folder of suites as it is."""
+    path = Path(word.partition("::")[0])
+    if not path.exists():
+        bundled = Path(__file__).resolve().parents[2] / "suites" / word
+        if "/" in word or not (bundled / "suite.toml").is_file():
+            raise UsageError(f"{word}: no such suite; name a folder that holds a suite.toml")
+        return str(bundled / "suite.toml")
+    if path.is_dir() and (path / "suite.toml").is_file():
+        return str(path / "suite.toml")
+    if path.is_dir() and not any(path.rglob("suite.toml")):
+        raise UsageError(f"{word}: no suite.toml in this folder; `tunegate suite new` makes one")
+    return word
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""`tunegate report [RUN]`: make page, summary and JUnit of a stored run again, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(
+    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the files. Default: the run's.")
+    ] = None,
+) -> None:
+    """Write report.html, summary.md and junit.xml of a finished run."""
+    from harness.cli.resume import RUNS, newest
+    from harness.run import Run
+    from reports.bundle import write_all
+
+    folder = run or newest(RUNS)
+    loaded = Run.load(folder)
+    for path in write_all(loaded, output or folder).values():
+        print(path)
+    print(f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}")

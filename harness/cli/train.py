@@ -1,0 +1,31 @@
+"""`tunegate train sft --config x.yaml [TRL flags]`: TRL's names and YAML, passed through."""
+
+from __future__ import annotations
+
+import importlib
+
+import typer
+
+from harness.errors import UsageError
+from harness.lookup import unknown
+
+TRAINERS = ("sft",)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command("train", context_settings=settings)(train)
+
+
+def train(context: typer.Context) -> None:
+    """Train a fine-tune: `tunegate train sft --config x.yaml [TRL flags]`."""
+    args = list(context.args)
+    if not args or args[0] in ("-h", "--help"):
+        print("Usage: tunegate train sft --config x.yaml [TRL flags]\n\nTrainers: sft")
+        raise typer.Exit(0 if args else 2)
+    method, *rest = args
+    if method not in TRAINERS:
+        raise UsageError(unknown(method, TRAINERS, what="trainer"))
+    trainer = importlib.import_module(f"trainers.{method}")
+    raise typer.Exit(trainer.run(rest))

@@ -1,0 +1,217 @@
+"""One run from suites and model specs to a verdict: the order in which the rooms are used.
+
+Nothing here decides, computes or renders; every step is another room's. Each file of the run
+folder is written as soon as it is known, so that an interrupted run can be resumed and a finished
+one can be read without a model.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.checks import comparability, liveness
+from harness.engine.plan import Plan, make_plan
+from harness.engine.progress import Progress
+from harness.engine.runner import Runner, collect
+from harness.engine.store import Store, reusable
+from harness.errors import BackendError, NotComparable, TunegateError, UsageError
+from harness.manifest import Manifest
+from harness.model import Arm
+from harness.models.pair import open_arms
+from harness.records import Cell, StoredCell
+from harness.run import RunCase, read_record, record_json, record_lines, write_atomic
+from harness.suite import Suite
+from harness.verdict.decide import decide, failed, not_comparable
+from harness.verdict.planning import unreachable
+from harness.verdict.record import VerdictRecord
+from harness.verdict.scores import score_suite
+
+
+@dataclass
+class Evaluation:
+    """Everything one run needs; `run()` carries it out."""
+
+    suites: Sequence[Suite]
+    specs: Mapping[str, str | None]
+    """Arm → model spec."""
+    folder: Path
+    store_path: Path
+    stream: TextIO
+    seed: int = 0
+    dtype: str = "auto"
+    command: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+    trace_content: bool = False
+    arms: dict[str, Arm] = field(default_factory=dict)
+    """Arms opened by an earlier evaluation of the same session."""
+
+    def run(self) -> VerdictRecord:
+        """Carry the run out and write its folder.
+
+        Raises:
+            UsageError: something was asked that cannot be done.
+            Interrupted: the user stopped it; it can be resumed.
+            BackendError: a backend or the store failed; verdict.json says ERROR.
+        """
+        self._refuse_what_cannot_work()
+        store = Store(self.store_path)
+        try:
+            return self._compared(store)
+        except NotComparable as refusal:
+            verdict = not_comparable(self._manifest(None, {}, {}, {}), str(refusal))
+            self._write("verdict.json", record_json(verdict))
+            return verdict
+        finally:
+            store.close()
+
+    def _refuse_what_cannot_work(self) -> None:
+        problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        if problems:
+            raise UsageError("\n".join(problems))
+        names = [s.name for s in self.suites]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / ".writable", "")
+            (self.folder / ".writable").unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder}: cannot be written ({error.strerror}); "
+                "choose another place with --gate-run-dir DIR"
+            ) from error
+
+    def _compared(self, store: Store) -> VerdictRecord:
+        if not self.arms:
+            self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
+            self.arms |= open_arms(self.specs, dtype=self.dtype)
+        self._refuse_unanswerable()
+        alive = liveness.check(self.arms)
+        plan = make_plan(self.suites, self.arms, seed=self.seed)
+        comparable = comparability.check(plan.prompts, self.arms)
+        hashes = [s.hash for s in self.suites]
+        attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
+        manifest = self._manifest(plan, comparable, alive, attempts)
+        self._write("manifest.json", record_json(manifest))
+        self._write("cases.jsonl", record_lines(self._cases(plan)))
+        cached = set(reusable(store.get(c.key for c in plan.cells)))
+        self._answer(plan, store, manifest, cached)
+        return self._decided(manifest, plan, tuple(collect(plan, store, cached)))
+
+    def _refuse_unanswerable(self) -> None:
+        for suite in self.suites:
+            for metric in suite.metrics:
+                for arm in self.arms.values():
+                    if metric.needs not in arm.kinds:
+                        raise UsageError(
+                            f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
+                        )
+
+    def _answer(self, plan: Plan, store: Store, manifest: Manifest, cached: set[str]) -> None:
+        todo = len({c.key for c in plan.cells}) - len(cached)
+        note = f" ({len(cached)} are stored already)" if cached else ""
+        self._say(f"{len(plan.cells)} answers planned{note}")
+        if not todo:
+            return
+        try:
+            Runner(plan, self.arms, store, Progress(1.0, stream=self.stream)).run()
+        except BackendError as error:
+            self._write("verdict.json", record_json(failed(manifest, str(error))))
+            raise
+
+    def _decided(
+        self, manifest: Manifest, plan: Plan, cells: tuple[StoredCell, ...]
+    ) -> VerdictRecord:
+        scores = [
+            row for suite in self.suites for row in score_suite(suite, cells, tuple(self.arms))
+        ]
+        self._write("cells.jsonl", record_lines(cells))
+        self._write("scores.jsonl", record_lines(scores))
+        cases = {s.name: [c.case for c in s.cases] for s in self.suites}
+        verdict = decide(manifest, cases, scores)
+        self._write("verdict.json", record_json(verdict))
+        from harness.tracing.export import write_traces
+
+        write_traces(self.folder, manifest, cells, plan.prompts, verdict, content=self.trace_content)
+        return verdict
+
+    def _cases(self, plan: Plan) -> list[RunCase]:
+        return [
+            RunCase(
+                suite=suite.name,
+                case=sourced.case,
+                where=sourced.where,
+                rendered=prompt.text if prompt else None,
+                prompt_sha256=prompt.sha256 if prompt else None,
+            )
+            for suite in self.suites
+            for sourced in suite.cases
+            for prompt in [plan.prompts.get((suite.name, sourced.case.id, "base"))]
+        ]
+
+    def _manifest(
+        self,
+        plan: Plan | None,
+        comparable: Mapping[str, Any],
+        alive: Mapping[str, Any],
+        attempts: Mapping[str, int],
+    ) -> Manifest:
+        cells: tuple[Cell, ...] = plan.cells if plan else ()
+        return Manifest(
+            run_id=self.folder.name,
+            created=self._created(),
+            command=self.command,
+            arms={name: dict(arm.identity) for name, arm in self.arms.items()},
+            suites=tuple(s.record() for s in self.suites),
+            plan=cells,
+            seed=self.seed,
+            versions=versions(),
+            comparability=dict(comparable),
+            liveness=dict(alive),
+            attempts=dict(attempts),
+            filtered=self.filtered,
+        )
+
+    def _created(self) -> str:
+        """Return when the run was first started: a resumed run keeps its date."""
+        path = self.folder / "manifest.json"
+        if path.is_file():
+            try:
+                return read_record(path, Manifest).created
+            except TunegateError:
+                pass
+        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            write_atomic(self.folder / name, text)
+        except OSError as error:
+            raise BackendError(
+                f"{self.folder / name}: cannot be written ({error.strerror}); finished answers "
+                f"are stored: make room, then `tunegate resume {self.folder}`"
+            ) from error
+
+    def _say(self, text: str) -> None:
+        self.stream.write(f"tunegate: {text}\n")
+        self.stream.flush()
+
+
+_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

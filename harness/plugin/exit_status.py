@@ -1,0 +1,94 @@
+"""Which exit code a session ends with: 13 > 12 > 1 > 10 > 11 > 0.
+
+A failing gate is no failure of its own: the run's verdict speaks for it. A user's test that fails
+on an error of ours stands for that error's code; any other failing test is 1.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+import pytest
+
+from harness.errors import Interrupted, TunegateError, Undecided, UsageError
+from harness.plugin.text import inert
+from harness.verdict.record import Verdict
+
+PRECEDENCE = (
+    Verdict.ERROR.exit_code,
+    Verdict.NOT_COMPARABLE.exit_code,
+    Verdict.BLOCK.exit_code,
+    Verdict.UNDECIDED.exit_code,
+    Verdict.HOLD.exit_code,
+    Verdict.SHIP.exit_code,
+)
+_PROPERTY = "tunegate"
+_OWN = frozenset(
+    {
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.INTERRUPTED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    }
+)
+"""Exit codes of pytest that a verdict replaces."""
+
+
+def mark(
+    report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], *, gate: bool
+) -> None:
+    """Write on a failed report which exit code it stands for; it travels with the report."""
+    from harness.plugin.collect import GateFailed
+
+    error = excinfo.value
+    code = None
+    if isinstance(error, GateFailed):
+        code = 0
+    elif isinstance(error, Undecided):
+        code = Verdict.UNDECIDED.exit_code
+    elif isinstance(error, TunegateError):
+        code = int(pytest.ExitCode.USAGE_ERROR) if error.exit_code == 2 else error.exit_code
+        report.longrepr = inert(str(error))
+    elif gate:
+        code = Verdict.ERROR.exit_code
+    if code is not None:
+        report.user_properties.append((_PROPERTY, code))
+
+
+def of_report(report: pytest.TestReport) -> set[int]:
+    """Return the exit codes that a report stands for."""
+    if not report.failed:
+        return set()
+    marks = {int(str(v)) for name, v in report.user_properties if name == _PROPERTY}
+    if marks:
+        return marks
+    # An unmarked gate was on an xdist worker that died.
+    died = "suite.toml::" in report.nodeid
+    return {Verdict.ERROR.exit_code if died else Verdict.BLOCK.exit_code}
+
+
+def of_error(error: TunegateError) -> int:
+    """Return the exit code of an error that ended the run."""
+    if isinstance(error, Interrupted):
+        return 128 + (signal.SIGTERM if f"signal {int(signal.SIGTERM)}" in str(error) else 2)
+    if isinstance(error, UsageError):
+        return int(pytest.ExitCode.USAGE_ERROR)
+    return error.exit_code
+
+
+def decide(codes: Iterable[int], given: int) -> int:
+    """Return the session's exit code.
+
+    Args:
+        codes: What the verdict and the failed tests stand for.
+        given: What pytest would end with.
+    """
+    found = set(codes)
+    if int(pytest.ExitCode.USAGE_ERROR) in found:
+        return int(pytest.ExitCode.USAGE_ERROR)
+    if given == pytest.ExitCode.INTERNAL_ERROR:
+        return Verdict.ERROR.exit_code
+    if not found or given not in _OWN:
+        return given
+    return next(code for code in PRECEDENCE if code in found)

@@ -1,0 +1,54 @@
+"""pytest hooks that are always there: they cost nothing until a gate run is asked for.
+
+Once it is, `activate` registers the hooks of `active`, which do the work.
+Reference: https://docs.pytest.org/en/stable/reference/reference.html#hooks
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.plugin.options import add_options, is_active
+
+if TYPE_CHECKING:
+    from harness.plugin.fixture import Gate
+    from harness.plugin.session import GateSession
+
+SESSION = pytest.StashKey["GateSession"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options. (pytest_addoption in pytest's reference)"""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set a gate run up if one was asked for. (pytest_configure)"""
+    if is_active(config):
+        activate(config)
+
+
+def activate(config: pytest.Config) -> GateSession:
+    """Return the gate session of this pytest run, made and hooked in by the first call.
+
+    Raises:
+        pytest.UsageError: packages of ours are shadowed, or an option is wrong.
+    """
+    if SESSION not in config.stash:
+        from harness.plugin.active import ActiveHooks
+        from harness.plugin.session import GateSession
+
+        config.stash[SESSION] = GateSession.from_config(config)
+        config.pluginmanager.register(ActiveHooks(config.stash[SESSION]), "tunegate-active")
+    return config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def gate(request: pytest.FixtureRequest) -> Gate:
+    """Compare base and tuned in code: `gate.compare("suites/refunds", metric="json_schema")`."""
+    from harness.plugin.fixture import Gate
+
+    return Gate(activate(request.config), Path(str(request.config.rootpath)))

@@ -1,0 +1,126 @@
+"""The options of a gate run: one table for pytest (`--gate-base`) and the CLI (`--base`).
+
+Each option has an ini twin (`gate_base = …`), so that a project sets its models once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PREFIX = "--gate-"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option, without its prefix."""
+
+    name: str
+    help: str
+    default: Any = None
+    type: Callable[[str], Any] = str
+    choices: tuple[str, ...] | None = None
+    flag: bool = False
+
+    @property
+    def dest(self) -> str:
+        """Name of its ini key and of its attribute: `gate_run_dir`."""
+        return "gate_" + self.name.replace("-", "_")
+
+
+def _count(text: str) -> int:
+    """Read a number of cases."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise pytest.UsageError(f"{PREFIX}max-cases={text!r} must be a whole number of at least 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    """Read a seed."""
+    if not text.isdigit():
+        raise pytest.UsageError(f"{PREFIX}seed={text!r} must be a whole number of at least 0")
+    return int(text)
+
+
+OPTIONS = (
+    Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
+    Option("tuned", "Model spec of the fine-tune: a folder, hub id, replay:FILE or scripted:FILE."),
+    Option("incumbent", "Model spec of the fine-tune that is shipped today, as a third arm."),
+    Option("run-dir", "Folder of this run. Default: .tunegate/runs/<time>."),
+    Option("store", "Cell cache shared by all runs of the project.", ".tunegate/store.sqlite"),
+    Option("report", "Also write the HTML report to this file."),
+    Option("junit", "Also write JUnit XML with one testcase a gate to this file."),
+    Option("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
+    Option("max-cases", "Judge only the first N cases of each suite; never ships.", type=_count),
+    Option(
+        "undecided",
+        "What an UNDECIDED verdict does to the exit code: fail = 10, neutral and pass = 0.",
+        "fail",
+        choices=("fail", "neutral", "pass"),
+    ),
+    Option("seed", "Seed of sampling.", 0, type=_seed),
+    Option(
+        "dtype",
+        "Number format of local models, the same for all arms; auto is float32 without a GPU.",
+        "auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    ),
+    Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the table with pytest."""
+    group = parser.getgroup("tunegate", "tunegate: is this fine-tune safe to ship?")
+    for option in OPTIONS:
+        help_text = option.help
+        if option.default not in (None, False):
+            help_text += f" Default: {option.default!r}."
+        if option.flag:
+            group.addoption(
+                PREFIX + option.name, dest=option.dest, action="store_true", default=None,
+                help=help_text,
+            )
+        else:
+            group.addoption(
+                PREFIX + option.name, dest=option.dest, default=None, type=option.type,
+                choices=option.choices, metavar=option.name.upper().replace("-", "_"),
+                help=help_text,
+            )
+        parser.addini(option.dest, help=help_text, default="")
+
+
+def read_options(config: pytest.Config) -> Mapping[str, Any]:
+    """Return the value of every option: command line, then ini, then default."""
+    return {option.name: _value(config, option) for option in OPTIONS}
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    given = config.getoption(option.dest)
+    if given is not None:
+        return given
+    written = str(config.getini(option.dest)).strip()
+    if not written:
+        return option.default
+    if option.flag:
+        return written.lower() in ("true", "1", "yes", "on")
+    if option.choices and written not in option.choices:
+        raise pytest.UsageError(
+            f"ini {option.dest}={written!r} must be one of {', '.join(option.choices)}"
+        )
+    return option.type(written)
+
+
+def is_active(config: pytest.Config) -> bool:
+    """Return whether a gate run was asked for: by a model, or by naming a suite.toml."""
+    specs = (config.getoption("gate_tuned"), config.getini("gate_tuned"))
+    named = any(Path(arg.partition("::")[0]).name == "suite.toml" for arg in config.args)
+    return any(specs) or named
