@@ -1,4 +1,4 @@
-"""This repository's own tests: pytester, no network, and the fixtures many tests share.
+"""This repository's own tests: pytester, no network, and the fixtures many rooms share.
 
 The plugin itself arrives through its entry point, so `pytest suites/ --gate-base … --gate-tuned …`
 works here as in any user's project.
@@ -6,10 +6,16 @@ works here as in any user's project.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import socket
-from collections.abc import Callable, Iterator
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +36,7 @@ for _name, _value in ENVIRONMENT.items():
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse connections to anything but this machine."""
     connect = socket.socket.connect
 
@@ -41,7 +47,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-    yield
 
 
 @pytest.fixture
@@ -69,3 +74,158 @@ def suite_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+SUITE = """\
+name = "{name}"
+cases = "cases.jsonl"
+
+[[metrics]]
+use = "exact_match"
+
+[[gates]]
+metric = "exact_match"
+{gates}
+"""
+GATES = "floor = 0.2\ngain = 0.1\nexpected_gain = 0.3"
+QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
+"""Plugins that this machine happens to have and a user's project has no need of."""
+TUNEGATE = str(Path(sys.executable).with_name("tunegate"))
+
+
+@dataclass
+class Project:
+    """A user's project outside this repository, with suites, scripted models and commands."""
+
+    pytester: pytest.Pytester
+
+    @property
+    def path(self) -> Path:
+        """The project's folder, which is the current one."""
+        return self.pytester.path
+
+    @property
+    def run(self) -> Path:
+        """The run folder that `gate` names."""
+        return self.path / "run"
+
+    def suite(self, name: str = "demo", *, gates: str = GATES, n: int = 100) -> Path:
+        """Write a suite whose right answer is always `yes`; return its suite.toml."""
+        cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(n)]
+        return self.raw_suite(SUITE.format(name=name, gates=gates), cases, name)
+
+    def raw_suite(self, toml: str, cases: list[Any], name: str = "demo") -> Path:
+        """Write a suite as given; a case that is text is written as it is."""
+        folder = self.path / "suites" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [case if isinstance(case, str) else json.dumps(case) for case in cases]
+        (folder / "cases.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "suite.toml").write_text(toml, encoding="utf-8")
+        return folder / "suite.toml"
+
+    def model(self, name: str, right: int, *, n: int = 100, **script: Any) -> str:
+        """Write a script that answers the first `right` of n cases correctly; return its spec."""
+        answers = {f"c{i:03}": "yes" if i < right else "no" for i in range(n)}
+        path = self.path / f"{name}.json"
+        path.write_text(json.dumps({"completions": answers, **script}), encoding="utf-8")
+        return f"scripted:{path}"
+
+    def models(self, base: int = 30, tuned: int = 95, **script: Any) -> tuple[str, str]:
+        """Return the options that name base and tuned; `script` is added to tuned's script."""
+        return (
+            f"--gate-base={self.model('base', base)}",
+            f"--gate-tuned={self.model('tuned', tuned, **script)}",
+        )
+
+    def pytest_apart(self, *args: str | Path) -> pytest.RunResult:
+        """Run pytest in a process of its own."""
+        return self.pytester.runpytest_subprocess(*args, timeout=120)
+
+    def pytest_here(self, *args: str | Path) -> pytest.RunResult:
+        """Run pytest in this process, which saves the imports."""
+        return self.pytester.runpytest_inprocess("-p", "no:xdist", *args)
+
+    def gate(self, *args: str | Path) -> pytest.RunResult:
+        """Run pytest on all suites with the run folder `run`; with workers in new processes."""
+        run = self.pytest_apart if "-n" in args else self.pytest_here
+        return run("suites", f"--gate-run-dir={self.run}", *args)
+
+    def tunegate(self, *args: str | Path) -> pytest.RunResult:
+        """Run the tunegate command."""
+        return self.pytester.run(TUNEGATE, *args, timeout=120)
+
+    def start(self, *args: str | Path) -> subprocess.Popen[str]:
+        """Start the tunegate command and do not wait for it."""
+        command = [TUNEGATE, *map(str, args)]
+        return subprocess.Popen(
+            command, cwd=self.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def verdict(self, run: Path | None = None) -> dict[str, Any]:
+        """Return verdict.json of a run folder."""
+        text = ((run or self.run) / "verdict.json").read_text(encoding="utf-8")
+        verdict: dict[str, Any] = json.loads(text)
+        return verdict
+
+    def stored(self, store: Path | None = None) -> dict[str, int]:
+        """Return the attempts of every answer in the store; nothing if there is no store yet."""
+        path = store or self.path / ".tunegate" / "store.sqlite"
+        if not path.is_file():
+            return {}
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        try:
+            return dict(
+                db.execute("SELECT key, attempts FROM cells WHERE status = 'ok'").fetchall()
+            )
+        except sqlite3.OperationalError:  # the table is not made yet
+            return {}
+        finally:
+            db.close()
+
+
+ROOMS = (
+    "harness",
+    "harness.stats",
+    "harness.verdict",
+    "harness.metrics",
+    "harness.plugin",
+    "harness.sources",
+    "harness.tracing",
+    "reports",
+    "reports.sections",
+)
+"""What a gate run may import, each room with its modules."""
+
+
+@pytest.fixture(scope="session")
+def preloaded() -> None:
+    """Import what a gate run imports, before pytester takes its snapshot of the modules.
+
+    It would unload them after each test, and numpy cannot be loaded twice.
+    """
+    for name in (
+        "jinja2",
+        "jsonschema",
+        "opentelemetry.exporter.otlp.json.file",
+        "opentelemetry.sdk.trace.export",
+    ):
+        importlib.import_module(name)
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{room}.{module.name}")
+
+
+@pytest.fixture
+def project(preloaded: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a user's project in an empty folder."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "GITHUB_ACTIONS", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(QUIET))
+    return Project(pytester)
+
+
+@pytest.fixture(params=["plain", "-n2"])
+def workers(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the arguments of a plain run and of one with two workers."""
+    return () if request.param == "plain" else ("-n", "2")

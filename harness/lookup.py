@@ -43,6 +43,8 @@ def unknown(name: str, allowed: tuple[str, ...], *, what: str) -> str:
 
 def _find_own(name: str, *, what: str) -> Any:
     module_name, _, attribute = name.partition(":")
+    if not module_name or module_name.startswith(".") or not attribute:
+        raise UnknownName(f"{what} {name!r}: write it as 'package.module:function'")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

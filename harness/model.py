@@ -109,4 +109,4 @@ class LocalArm(Protocol):
         """Return a context in which the yielded torch model computes this arm."""
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
-        """Return the last token's logits of each prompt alone, a float32 array [prompts, vocabulary]."""
+        """Return each prompt's last logits, computed alone, as float32 [prompts, vocabulary]."""

@@ -1,10 +1,10 @@
-"""What reaches the disk: cases, completions, scores and cells.
+r"""What reaches the disk: cases, completions, scores and cells.
 
 Every record is frozen, refuses unknown fields and non-finite numbers, and carries its meaning in
 the docstring under each field. Derived numbers are never stored. The plan of a run is in
 `harness.manifest`, its outcome in `harness.verdict.record`.
 
-JSON can spell half of a surrogate pair (`"\\ud800"`), which no UTF-8 file can hold: in every text
+JSON can spell half of a surrogate pair (`"\ud800"`), which no UTF-8 file can hold: in every text
 it becomes U+FFFD, the replacement character, as soon as it is read.
 
 Example:
@@ -17,11 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from enum import StrEnum
 import re
+from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,9 +26,8 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import UsageError
 from harness.manifest import Manifest
-from harness.records import Case, Record, ScoreRow, StoredCell
+from harness.records import SCHEMA_VERSION, Case, Record, ScoreRow, StoredCell, Text
 from harness.verdict.record import VerdictRecord
-
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -38,9 +37,9 @@ class RunCase(Record):
 
     suite: str
     case: Case
-    where: str
+    where: Text
     """File and line the case came from."""
-    rendered: str | None = None
+    rendered: Text | None = None
     """The prompt after the chat template, as both arms saw it."""
     prompt_sha256: str | None = None
     """Hash of the prompt's token ids, equal in all arms."""
@@ -63,7 +62,7 @@ class Run:
         """Read a finished run.
 
         Raises:
-            UsageError: the folder holds no finished run, or one of another version.
+            UsageError: the folder holds no finished run, a damaged one or one of another version.
         """
         for name in ("manifest.json", "verdict.json"):
             if not (folder / name).is_file():
@@ -71,13 +70,13 @@ class Run:
                     f"{folder}: no {name}: not a finished run; `tunegate resume {folder}` "
                     "finishes an interrupted one"
                 )
-        cases = [RunCase.model_validate(row) for row in read_jsonl(folder / "cases.jsonl")]
+        cases = read_records(folder / "cases.jsonl", RunCase)
         return cls(
             folder=folder,
             manifest=read_record(folder / "manifest.json", Manifest),
             cases={(row.suite, row.case.id): row for row in cases},
-            cells=tuple(StoredCell.model_validate(r) for r in read_jsonl(folder / "cells.jsonl")),
-            scores=tuple(ScoreRow.model_validate(r) for r in read_jsonl(folder / "scores.jsonl")),
+            cells=read_records(folder / "cells.jsonl", StoredCell),
+            scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
         )
 
@@ -97,18 +96,64 @@ class Run:
 
 
 def read_record(path: Path, kind: type[R]) -> R:
-    """Read one record from a JSON file, or say in one line why it cannot be read."""
+    """Read one record from a JSON file.
+
+    Raises:
+        UsageError: in one line, why it cannot be read.
+    """
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"{path}: cannot be read as {kind.__name__}: {first}") from error
+        content = json.loads(path.read_bytes())
+        _refuse_other_version(content)
+        return kind.model_validate(content)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: {_not_a(kind, error)}") from error
+
+
+def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
+    """Read the records of a JSON-lines file of ours; none if it does not exist.
+
+    Raises:
+        UsageError: in one line, which line cannot be read and why.
+    """
+    if not path.is_file():
+        return ()
+    found = []
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    found.append(kind.model_validate(json.loads(line)))
+                except (ValueError, RecursionError) as error:
+                    raise UsageError(f"{path}:{number}: {_not_a(kind, error)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    return tuple(found)
+
+
+def _refuse_other_version(content: Any) -> None:
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else None
+    if version not in (None, SCHEMA_VERSION):
+        raise ValueError(
+            f"written in version {version} of the format, and this tunegate reads version "
+            f"{SCHEMA_VERSION}: install the tunegate that wrote it"
+        )
+
+
+def _not_a(kind: type[BaseModel], error: Exception) -> str:
+    """Return in one line why something is no record of that kind."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"not a {kind.__name__}: {place}: {first['msg']}"
+    return f"not a {kind.__name__}: {error or 'nested too deeply'}"
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON-lines file of ours; nothing if it does not exist."""
     if path.is_file():
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
                 yield json.loads(line)
 
@@ -120,30 +165,27 @@ def write_atomic(path: Path, text: str) -> None:
         OSError: as the file system says; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
+    temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}"
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def record_json(record: BaseModel) -> str:
     """Return the one text of a record for a file of its own: sorted keys, two-space indent."""
     value = record.model_dump(mode="json", by_alias=True)
+    # Half a surrogate pair in an identity, which is any JSON, leaves as the escape `\\ud800`.
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def record_lines(records: Iterable[BaseModel]) -> str:
     """Return JSON lines of records, fields that are None left out."""
-    return "".join(
-        json.dumps(
-            r.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=True
-        )
-        + "\n"
-        for r in records
-    )
+    rows = (r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in records)
+    return "".join(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)

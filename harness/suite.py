@@ -13,20 +13,25 @@ Example:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from harness import lookup, toml
+from harness import consistency, lookup, options, toml
 from harness import metric as metric_contract
 from harness.errors import SuiteError, UnknownName
+from harness.form import located_problems
 from harness.manifest import Gate, GateKind, MetricRecord, SuiteRecord
 from harness.metric import Metric
-from harness.records import Case, CellKind, Record, canonical_json, sha256
-from harness.source import SourcedCase, located_problems
+from harness.records import Record, sha256
+from harness.source import SourcedCase
 
 FILE_NAME = "suite.toml"
+
+T = TypeVar("T")
 
 
 class Generation(Record):
@@ -73,8 +78,10 @@ class Suite:
 
     def record(self) -> SuiteRecord:
         """Return what the verdict must know of the suite."""
-        uses = {table.get("name", table["use"].rpartition(":")[2]): table["use"]
-                for table in self.definition["metrics"]}
+        uses = {
+            table.get("name", table["use"].rpartition(":")[2]): table["use"]
+            for table in self.definition["metrics"]
+        }
         return SuiteRecord(
             name=self.name,
             path=str(self.path),
@@ -83,8 +90,14 @@ class Suite:
             goal_rule=self.goal_rule,
             max_unscored=self.max_unscored,
             metrics=tuple(
-                MetricRecord(name=m.name, use=uses[m.name], needs=m.needs, binary=m.binary,
-                             higher_is_better=m.higher_is_better, range=m.range)
+                MetricRecord(
+                    name=m.name,
+                    use=uses[m.name],
+                    needs=m.needs,
+                    binary=m.binary,
+                    higher_is_better=m.higher_is_better,
+                    range=m.range,
+                )
                 for m in self.metrics
             ),
             gates=self.gates,
@@ -118,79 +131,121 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = toml.read(file)
-    problems = _definition_problems(source)
-    if problems:
-        raise SuiteError(problems)
-    cases = _collect(problems, lambda: tuple(_cases(source))) or ()
-    metrics = tuple(m for i in _tables(source, "metrics") if (m := _metric(source, i, problems)))
-    gates = tuple(g for i in _tables(source, "gates") for g in _gates(source, i))
-    generation = Generation.model_validate(source.data.get("generation", {}))
-    if not problems:
-        problems += _consistency(source, cases, metrics, gates, generation)
-    if problems:
-        raise SuiteError(problems)
+    parts = _Parts(source)
+    if parts.problems:
+        raise SuiteError(parts.problems)
     return Suite(
         name=source.data["name"],
         path=file,
-        cases=cases[:max_cases],
-        generation=generation,
-        metrics=metrics,
-        gates=gates,
+        cases=tuple(parts.cases[:max_cases]),
+        generation=parts.generation,
+        metrics=tuple(parts.metrics.values()),
+        gates=parts.gates,
         goal_rule=source.data.get("goal_rule", "primary"),
         max_unscored=source.data.get("max_unscored", 0.05),
         definition=source.data,
-        hash=_hash(source, cases, metrics),
+        hash=_hash(source, parts.cases, parts.metrics.values()),
     )
 
 
-def _definition_problems(source: toml.TomlFile) -> list[str]:
-    return [
-        f"{source.where(*place)}: {text}"
-        for place, text in located_problems(source.data, "suite")
-    ]
+class _Parts:
+    """What could be read of a suite, and everything that is wrong with it.
 
+    A part whose form is wrong is left out, so that the problems of the others are found as well.
+    """
 
-def _tables(source: toml.TomlFile, name: str) -> range:
-    return range(len(source.data.get(name, ())))
+    def __init__(self, source: toml.TomlFile) -> None:
+        self.source = source
+        found = located_problems(source.data, "suite")
+        found.sort(key=lambda problem: source.line(*problem[0]))
+        self.problems = [f"{source.where(*place)}: {text}" for place, text in found]
+        self.places = [place for place, _ in found]
+        self.generation = Generation()
+        if self._sound("generation"):
+            self.generation = Generation.model_validate(source.data["generation"])
+        self.cases: list[SourcedCase] = []
+        all_read = self._sound("cases") and self._collect(self._read_cases) is True
+        self.cases_known = all_read or bool(self.cases)
+        self.metrics: dict[int, Metric] = {}
+        for index in self._tables("metrics"):
+            self._collect(partial(self._read_metric, index))
+        self.gates = tuple(g for i in self._tables("gates") for g in _gates(source, i))
+        self._check_together()
+
+    def _sound(self, *keys: str | int) -> bool:
+        """Return whether the value is there and has the right form."""
+        there = keys[0] in self.source.data
+        return there and not any(place[: len(keys)] == keys for place in self.places)
+
+    def _tables(self, name: str) -> list[int]:
+        """Return the numbers of the tables of an array whose form is right."""
+        tables = self.source.data.get(name, ())
+        count = len(tables) if isinstance(tables, list) else 0
+        return [index for index in range(count) if self._sound(name, index)]
+
+    def _collect(self, make: Callable[[], T]) -> T | None:
+        """Return what `make` returns, or None with its problems added to the list."""
+        try:
+            return make()
+        except SuiteError as error:
+            self.problems += error.problems
+            return None
+
+    def _read_cases(self) -> bool:
+        for sourced in _cases(self.source):  # those before a broken line are kept
+            self.cases.append(sourced)
+        return True
+
+    def _read_metric(self, index: int) -> None:
+        self.metrics[index] = _metric(self.source, index)
+
+    def _check_together(self) -> None:
+        source, used = self.source, tuple(self.metrics.values())
+        if self.cases_known:
+            self.problems += consistency.case_problems(source, self.cases, used)
+            for index, one in self.metrics.items():
+                where = source.where("metrics", index, "use")
+                self.problems += consistency.metric_problems(where, one, self.cases)
+        names = [(index, one.name) for index, one in self.metrics.items()]
+        self.problems += consistency.name_problems(source, names)
+        complete = self._sound("metrics") and len(used) == len(source.data["metrics"])
+        self.problems += consistency.gate_problems(used, self.gates, complete=complete)
+        for index in self._tables("gates"):
+            self.problems += consistency.companion_problems(source, index)
+        samples = self.generation.samples
+        if samples > 1 and self.generation.temperature == 0:
+            self.problems.append(
+                f"{source.where('generation', 'samples')}: samples={samples} of greedy decoding "
+                "are all the same; set a temperature, or samples = 1"
+            )
 
 
 def _cases(source: toml.TomlFile) -> Iterator[SourcedCase]:
     given = source.data["cases"]
-    options = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
-    name = options.pop("from")
+    settings = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
+    name = settings.pop("from")
     where = source.where("cases") if isinstance(given, str) else source.where("cases", "from")
     try:
         function = lookup.find("harness.sources", name, what="case source")
-        yield from function(source.path.parent, **options)
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
-    except TypeError as error:
-        raise SuiteError([f"{where}: case source {name!r}: {error}"]) from error
+    folder, place = source.path.parent, f"{where}: case source {name!r}"
+    yield from function(
+        folder, **options.bind(function, settings, given=1, folder=folder, where=place)
+    )
 
 
-def _collect(problems: list[str], make: Any) -> Any:
-    """Return what `make` returns, or None with its problems added to the list."""
-    try:
-        return make()
-    except SuiteError as error:
-        problems += error.problems
-        return None
-
-
-def _metric(source: toml.TomlFile, index: int, problems: list[str]) -> Metric | None:
-    options = dict(source.data["metrics"][index])
-    use = options.pop("use")
-    name = options.pop("name", use.rpartition(":")[2])
+def _metric(source: toml.TomlFile, index: int) -> Metric:
+    settings = dict(source.data["metrics"][index])
+    use = settings.pop("use")
+    name = settings.pop("name", use.rpartition(":")[2])
     where = source.where("metrics", index, "use")
     try:
         return metric_contract.load(
-            use, options, name=name, folder=source.path.parent, where=where
+            use, settings, name=name, folder=source.path.parent, where=where
         )
-    except SuiteError as error:
-        problems += error.problems
     except UnknownName as error:
-        problems.append(f"{where}: {error}")
-    return None
+        raise SuiteError([f"{where}: {error}"]) from error
 
 
 def _gates(source: toml.TomlFile, index: int) -> Iterator[Gate]:
@@ -208,106 +263,15 @@ def _gates(source: toml.TomlFile, index: int) -> Iterator[Gate]:
             )
 
 
-def _consistency(
-    source: toml.TomlFile,
-    cases: tuple[SourcedCase, ...],
-    metrics: tuple[Metric, ...],
-    gates: tuple[Gate, ...],
-    generation: Generation,
-) -> list[str]:
-    problems = _case_problems(source, cases, metrics) + _gate_problems(source, metrics, gates)
-    if generation.samples > 1 and generation.temperature == 0:
-        problems.append(
-            f"{source.where('generation', 'samples')}: samples={generation.samples} of greedy "
-            "decoding are all the same; set a temperature, or samples = 1"
-        )
-    return problems
-
-
-def _case_problems(
-    source: toml.TomlFile, cases: tuple[SourcedCase, ...], metrics: tuple[Metric, ...]
-) -> list[str]:
-    if not cases:
-        return [f"{source.where('cases')}: no cases; a suite needs at least one line"]
-    problems = []
-    seen: dict[str, str] = {}
-    for sourced in cases:
-        case, where = sourced.case, sourced.where
-        if case.id in seen:
-            problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
-        seen.setdefault(case.id, where)
-        problems += [
-            f"{where}: case {case.id!r} has no {what!r}, which the metric {m.name!r} needs"
-            for m in metrics
-            for what in _lacking(case, m)
-        ]
-    for used in metrics:
-        if used.check is not None:
-            problems += used.check(used.options, [s.case for s in cases])
-    return problems
-
-
-def _lacking(case: Case, used: Metric) -> list[str]:
-    needed = set(used.requires)
-    if used.needs is CellKind.CHOICES:
-        needed |= {"choices", "answer"}
-    if used.needs is CellKind.ANSWER:
-        needed.add("expected")
-    return sorted(name for name in needed if getattr(case, name) is None)
-
-
-def _gate_problems(
-    source: toml.TomlFile, metrics: tuple[Metric, ...], gates: tuple[Gate, ...]
-) -> list[str]:
-    names = tuple(m.name for m in metrics)
-    problems = [
-        f"{source.where('metrics', i, 'use')}: metric {name!r} is already used; give one a name"
-        for i, name in enumerate(names)
-        if name in names[:i]
-    ]
-    by_name = {m.name: m for m in metrics}
-    seen: set[str] = set()
-    for gate in gates:
-        if gate.metric not in by_name:
-            problems.append(f"{gate.where}: {lookup.unknown(gate.metric, names, what='metric')}")
-            continue
-        if gate.id in seen:
-            problems.append(f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}")
-        seen.add(gate.id)
-        problems += _range_problems(gate, by_name[gate.metric])
-    return problems
-
-
-def _range_problems(gate: Gate, used: Metric) -> list[str]:
-    """Catch `floor = 90` on a metric that ends at 1, and margins that nothing can reach."""
-    if used.range is None or isinstance(gate.margin, str):
-        return []
-    low, high = used.range
-    if gate.kind.is_level and not low <= gate.margin <= high:
-        hint = f"; did you mean {gate.margin / 100:g}?" if low <= gate.margin / 100 <= high else ""
-        return [f"{gate.where}: {gate.kind.value}={gate.margin:g} is outside {low:g}–{high:g}{hint}"]
-    if not gate.kind.is_level and gate.margin >= high - low:
-        return [
-            f"{gate.where}: {gate.kind.value}={gate.margin:g}: scores of {gate.metric!r} lie in "
-            f"{low:g}–{high:g}, so a difference cannot be that large"
-        ]
-    if gate.expected_gain is not None and gate.expected_gain < gate.margin:
-        return [
-            f"{gate.where}: expected_gain={gate.expected_gain:g} is below gain={gate.margin:g}; "
-            "what would be worth having is at least what must be proven"
-        ]
-    return []
-
-
-def _hash(
-    source: toml.TomlFile, cases: tuple[SourcedCase, ...], metrics: tuple[Metric, ...]
-) -> str:
+def _hash(source: toml.TomlFile, cases: Sequence[SourcedCase], metrics: Iterable[Metric]) -> str:
     files = {
-        str(value.name): hashlib.sha256(value.read_bytes()).hexdigest()
-        for m in metrics
-        for value in m.options.values()
+        f"{used.name}.{option}": hashlib.sha256(value.read_bytes()).hexdigest()
+        for used in metrics
+        for option, value in used.options.items()
         if isinstance(value, Path)
     }
-    definition = canonical_json({k: v for k, v in source.data.items() if k != "cases"})
+    definition = {key: value for key, value in source.data.items() if key != "cases"}
     rows = [s.case.model_dump(mode="json", exclude_none=True, by_alias=True) for s in cases]
-    return sha256({"definition": definition, "cases": rows, "files": files})
+    # A date, which TOML has and JSON has not, is hashed as its text.
+    text = json.dumps(definition, sort_keys=True, default=str)
+    return sha256({"definition": text, "cases": rows, "files": files})

@@ -5,8 +5,11 @@ tomllib gives values without places, so `TomlFile.line` finds the line of a key 
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from harness.errors import SuiteError
 
 _LIMIT = 1_000_000
 """Largest TOML file read, in bytes."""
+DEEPEST = 50
+"""Levels of nesting: what reads, checks and writes the values recurses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +31,20 @@ class TomlFile:
     text: str = field(repr=False)
 
     def line(self, *keys: str | int) -> int:
-        """Return the line (from 1) of a key such as `("gates", 1, "floor")`, or of its table."""
+        """Return the line (from 1) of a key such as `("gates", 1, "floor")`, or of its table.
+
+        Where the text spells it in another way (an inline table, a dotted key), it is the line of
+        the nearest thing that can be found.
+        """
         lines = self.text.splitlines()
         start, end = self._span(lines, keys)
-        name = keys[-1] if keys and isinstance(keys[-1], str) else None
-        if name is not None:
+        names = [key for key in reversed(keys) if isinstance(key, str)]
+        for name in names if start == 0 else names[:1]:
             pattern = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*[=.]")
             for number in range(start, end):
                 if pattern.match(lines[number]):
                     return number + 1
-        return start + 1 if lines else 1
+        return start + 1
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of a key."""
@@ -65,7 +74,8 @@ def read(path: Path) -> TomlFile:
     """Read a TOML file.
 
     Raises:
-        SuiteError: missing, too large, not UTF-8 or not TOML, with line and column where known.
+        SuiteError: missing, too large, not UTF-8, not TOML, nested too deeply, or with numbers
+            that are not finite; with line and column where known.
     """
     try:
         content = path.read_bytes()
@@ -75,17 +85,70 @@ def read(path: Path) -> TomlFile:
         raise SuiteError([f"{path}: {len(content)} bytes; at most {_LIMIT}: cases go into a file"])
     try:
         text = content.decode("utf-8-sig")
-        return TomlFile(path, tomllib.loads(text), text)
+        file = TomlFile(path, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         raise SuiteError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SuiteError([_toml_problem(path, error)]) from error
+    except (ValueError, RecursionError) as error:
+        raise SuiteError([_toml_problem(path, text, error)]) from error
+    problems = [f"{file.where(*keys)}: {problem}" for keys, problem in _unusable(file.data)]
+    if problems:
+        raise SuiteError(problems)
+    return file
 
 
-def _toml_problem(path: Path, error: Exception) -> str:
+def _unusable(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the place of every value that TOML allows and nothing here can use."""
+    rest: deque[tuple[tuple[str | int, ...], Any]] = deque([((), data)])
+    while rest:
+        keys, value = rest.popleft()
+        if isinstance(value, float) and not math.isfinite(value):
+            yield keys, f"{value} is not a finite number"
+        elif isinstance(value, dict | list) and len(keys) >= DEEPEST:
+            yield keys, f"nested too deeply; at most {DEEPEST} levels are read"
+        elif isinstance(value, dict):
+            rest += [((*keys, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            rest += [((*keys, index), inner) for index, inner in enumerate(value)]
+
+
+def _toml_problem(path: Path, text: str, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"{path}: nested too deeply; at most {DEEPEST} levels are read"
+    if "int_max_str" in str(error):
+        return f"{path}: a number with thousands of digits"
     found = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
     if found is None:
-        return f"{path}: {error or 'nested too deeply'}"
+        return f"{path}: {error}"
     reason, line, column = found.groups()
     place = f":{line}:{column}" if line else ""
-    return f"{path}{place}: {reason[:1].lower()}{reason[1:]}; TOML strings need quotes"
+    remedy = _remedy(reason, text, int(line or 0))
+    return f"{path}{place}: {reason[:1].lower()}{reason[1:]}{remedy}"
+
+
+def _remedy(reason: str, text: str, line: int) -> str:
+    """Return what to do about tomllib's complaint, with the first of two equal keys."""
+    if reason == "Invalid value":
+        return "; texts need quotes, numbers a digit before the point"
+    if not line or not re.search("overwrite|twice|mutate", reason):
+        return ""
+    lines = text.splitlines()
+    # tomllib counts the end of a line as part of the next one where a key came last.
+    for number in (line, line - 1):
+        same = _same(lines, number)
+        if same:
+            return f"; it stands on line {same} too: remove one"
+    return "; it is defined twice: remove one"
+
+
+def _same(lines: list[str], number: int) -> int | None:
+    """Return the line before `number` of the same table that has the same key or header."""
+    key = re.match(r"^\s*(\[[^\]]*\]|[^=\[]+?)\s*(=|$)", lines[number - 1] if number else "")
+    if key is None:
+        return None
+    header = key[1].startswith("[")
+    for earlier in range(number - 1, 0, -1):
+        if re.match(rf"^\s*{re.escape(key[1])}\s*(=|#|$)", lines[earlier - 1]):
+            return earlier
+        if not header and re.match(r"^\s*\[", lines[earlier - 1]):
+            return None
+    return None

@@ -1,4 +1,4 @@
-"""Untrusted text made harmless and honest: what cannot be seen is written out as an escape.
+r"""Untrusted text made harmless and honest: what cannot be seen is written out as an escape.
 
 Control characters, terminal escapes, bidirectional overrides and zero-width characters change
 what a reader sees without being seen. They are shown as `\\u202e`; line breaks and tabs stay.

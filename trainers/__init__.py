@@ -1,1 +1,1 @@
-"""Fine-tuning: thin wrappers over TRL with TRL's names, TRL's YAML and a record of what was done."""
+"""Fine-tuning: thin wrappers over TRL, with its names and YAML, and a record of what was done."""

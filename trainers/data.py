@@ -3,7 +3,8 @@
 A line of JSONL (or a row of Parquet) is one of
 
 ```
-{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": "assistant", "content": "…"}]}
+{"prompt": [{"role": "user", "content": "…"}],
+ "completion": [{"role": "assistant", "content": "…"}]}
 {"prompt": "plain text", "completion": "its continuation"}
 {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
 ```

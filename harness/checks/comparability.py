@@ -21,7 +21,10 @@ def check(
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
     """
-    others = [name for name in arms if name != "base"]
+    replayed = [n for n, arm in arms.items() if arm.identity.get("backend") == "replay"]
+    # What a recorded arm was really sent is not known here: only recordings compare with another.
+    recorded_base = "base" in replayed
+    others = [n for n in arms if n != "base" and (n in replayed) == recorded_base]
     compared = 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
@@ -33,7 +36,6 @@ def check(
                 if theirs.sha256 != prompt.sha256:
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
     tokens = all(p.token_ids is not None for p in prompts.values())
-    replayed = [n for n, arm in arms.items() if arm.identity.get("backend") == "replay"]
     if replayed:
         return {
             "status": "declared",

@@ -48,7 +48,8 @@ def _prove(name: str, base: Arm, arm: Arm) -> dict[str, Any]:
 
 
 def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str, Any]:
-    ids = arm.probe_ids()  # type: ignore[attr-defined]  # HfArm's, which alone shares a load
+    # Base's own ids, on which the pristine logits were computed; the adapter may bring a tokenizer.
+    ids = base.probe_ids()  # type: ignore[attr-defined]  # HfArm's, which alone shares a load
     on = arm.probe(ids)
     off = base.probe(ids)
     if not bool((off == loaded.pristine).all()):
@@ -87,9 +88,7 @@ def _round(value: float) -> float:
 def _dead(arm: Any) -> str:
     """Return why an adapter changes no logit."""
     name = arm.adapter
-    weights = {
-        n: p for n, p in arm.loaded.torch_model.named_parameters() if name in n.split(".")
-    }
+    weights = {n: p for n, p in arm.loaded.torch_model.named_parameters() if name in n.split(".")}
     if not weights:
         return "adapter is a no-op: none of its modules is in the model"
     second = [p for n, p in weights.items() if "lora_B" in n]

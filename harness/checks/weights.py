@@ -8,7 +8,9 @@ renamed folder is the same model and a changed file is another.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from harness.errors import ModelError, UnsafeWeights
 from harness.records import sha256
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
+"""Pickles that trainers leave beside the weights and that nothing here reads."""
 _WEIGHTS = (".safetensors", ".gguf")
 _HEADER_LIMIT = 100_000_000
 """Largest safetensors header the format allows, in bytes."""
@@ -29,26 +33,31 @@ def refuse_unsafe(folder: Path) -> None:
         ModelError: a configuration file is not readable JSON, or a safetensors file is malformed.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    pickles = [f for f in files if f.suffix in _PICKLES and "model" in f.stem]
-    if pickles and not any(f.suffix in _WEIGHTS for f in files):
+    pickles = [f for f in files if f.suffix in _PICKLES and not f.stem.startswith(_NO_WEIGHTS)]
+    if pickles and not any(_is_read(f) for f in files):
         raise UnsafeWeights(
             f"{pickles[0]}: weights are only there as a pickle, which can run code when loaded; "
             "save them as safetensors (model.save_pretrained(…)) and try again"
         )
-    for name in ("config.json", "adapter_config.json", "tokenizer_config.json"):
-        path = folder / name
-        if path.is_file():
-            _lint(path, _read_json(path))
     for path in files:
+        if path.suffix == ".json" and "config" in path.stem:
+            _lint(path, read_json(path))
         if path.suffix == ".safetensors":
             _check_header(path)
+
+
+def _is_read(file: Path) -> bool:
+    """Return whether the libraries read this file's weights; PEFT reads one name only."""
+    if (file.parent / "adapter_config.json").is_file():
+        return file.name == "adapter_model.safetensors"
+    return file.suffix in _WEIGHTS
 
 
 def fingerprint(folder: Path) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
-    It covers the content of every weight file and, of the configuration, what decides the
-    computation; file names of shards count, the folder's own name and place do not.
+    It covers the content of every weight file; file names of shards count, the folder's own name
+    and place do not. The configuration is no part of it: an arm's identity holds that beside it.
 
     Raises:
         ModelError: there are no weights in the folder.
@@ -65,10 +74,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return the content of a model's JSON file.
+
+    Raises:
+        ModelError: it is missing, or no JSON.
+    """
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
 
 
@@ -112,8 +126,19 @@ def _check_header(path: Path) -> None:
             raise ModelError(f"{path}: not a whole safetensors file; copy or save it again")
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: the safetensors header is not JSON ({error})") from error
-    ends = [t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"]
-    if max(ends, default=0) != size - 8 - length:
+    try:
+        spans = _spans(header)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: the safetensors header names no tensors") from error
+    if max((end for _, end in spans), default=0) != size - 8 - length:
         raise ModelError(f"{path}: truncated or padded safetensors file; copy or save it again")
+    if any(begin != end for (_, end), (begin, _) in itertools.pairwise([(0, 0), *spans])):
+        raise ModelError(f"{path}: tensors overlap or leave holes; copy or save it again")
+
+
+def _spans(header: Any) -> list[tuple[int, int]]:
+    """Return where each tensor begins and ends, in the order of the file."""
+    pairs = [tensor["data_offsets"] for key, tensor in header.items() if key != "__metadata__"]
+    return sorted((operator.index(begin), operator.index(end)) for begin, end in pairs)

@@ -23,6 +23,8 @@ def main() -> None:
         sys.exit(f"tunegate: {shadowed}")
     try:
         app(prog_name="tunegate")
+    except KeyboardInterrupt:
+        sys.exit(130)
     except TunegateError as error:
         for line in str(error).splitlines():
             print(f"tunegate: {line}", file=sys.stderr)

@@ -76,8 +76,16 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
         _say(f"{name}: trained already, in {adapter}")
         return
     _run(
-        "train", "sft", "--config", str(config), "--model_name_or_path", base,
-        "--output_dir", str(adapter), "--seed", str(seed),
+        "train",
+        "sft",
+        "--config",
+        str(config),
+        "--model_name_or_path",
+        base,
+        "--output_dir",
+        str(adapter),
+        "--seed",
+        str(seed),
         what=f"training {name}",
     )
     marker.write_text(wanted, encoding="utf-8")
@@ -87,8 +95,16 @@ def _judge(base: str, adapter: Path, run: Path) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
     suites = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
-        "gate", *suites, "--base", base, "--tuned", str(adapter), "--run-dir", str(run),
-        what=f"judging {adapter.name}", allowed=(0, 1, 10, 11),
+        "gate",
+        *suites,
+        "--base",
+        base,
+        "--tuned",
+        str(adapter),
+        "--run-dir",
+        str(run),
+        what=f"judging {adapter.name}",
+        allowed=(0, 1, 10, 11),
     )
     return read_record(run / "verdict.json", VerdictRecord), run
 

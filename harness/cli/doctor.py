@@ -56,10 +56,18 @@ _EXTRAS = {
 def _extras() -> Iterator[Finding]:
     """Check the optional packages without importing them."""
     for extra, names in _EXTRAS.items():
-        missing = [n for n in names if importlib.util.find_spec(n) is None]
-        present = ", ".join(f"{n} {metadata.version(n)}" for n in names if n not in missing)
+        found = {n: _version(n) for n in names}
+        missing = [n for n, version in found.items() if version is None]
+        present = ", ".join(f"{n} {version}" for n, version in found.items())
         remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
         yield Finding(not missing, False, f"extra {extra}", remedy if missing else present)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _machine() -> Iterator[Finding]:
@@ -72,8 +80,12 @@ def _machine() -> Iterator[Finding]:
         yield Finding(gpu, False, "GPU", name)
         policy = os.environ.get("OMP_WAIT_POLICY", "unset")
         yield Finding(
-            policy.upper() == "PASSIVE", False, "OMP_WAIT_POLICY",
-            policy if policy.upper() == "PASSIVE" else f"{policy}: export OMP_WAIT_POLICY=PASSIVE, "
+            policy.upper() == "PASSIVE",
+            False,
+            "OMP_WAIT_POLICY",
+            policy
+            if policy.upper() == "PASSIVE"
+            else f"{policy}: export OMP_WAIT_POLICY=PASSIVE, "
             "or torch slows down up to 30 times beside another process",
         )
 

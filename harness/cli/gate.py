@@ -11,17 +11,30 @@ import typer
 from harness.errors import UsageError
 from harness.lookup import unknown
 
+FILE_NAME = "suite.toml"
+
 _QUIETLY = (
-    "-p", "no:cacheprovider", "--no-header", "-q", "--rootdir=.",
+    "-p",
+    "no:cacheprovider",
+    "--no-header",
+    "-q",
+    "--rootdir=.",
     # We are imported before pytest could rewrite our asserts, and have none to rewrite.
-    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
 )
 _HELP = "tunegate gate SUITES… --base SPEC --tuned SPEC [OPTIONS] [-- PYTEST ARGUMENTS]"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    settings = {
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+        # Otherwise click swallows the `--` in front of pytest's arguments.
+        "allow_interspersed_args": False,
+    }
     app.command("gate", context_settings=settings, help=_doc())(gate)
 
 
@@ -52,10 +65,17 @@ def help_text() -> str:
 
 def run(args: Sequence[str]) -> int:
     """Run a gate with arguments as after `tunegate gate`; return the exit code."""
+    return pytest_exit_code(pytest_arguments(args))
+
+
+def pytest_exit_code(arguments: Sequence[str]) -> int:
+    """Run pytest in this process; return the code that `tunegate` ends with."""
     import pytest
 
-    code = int(pytest.main([*pytest_arguments(args)]))
-    return 2 if code == pytest.ExitCode.USAGE_ERROR else code
+    code = int(pytest.main([*arguments]))
+    return {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.INTERNAL_ERROR: 13}.get(
+        pytest.ExitCode(code) if code in set(pytest.ExitCode) else pytest.ExitCode.OK, code
+    )
 
 
 def pytest_arguments(args: Sequence[str]) -> list[str]:
@@ -77,13 +97,13 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths.append(_suite_path(word))
+            paths += _suite_paths(word)
         elif name not in options:
             raise UsageError(unknown(name, tuple(options)[: len(OPTIONS)], what="option"))
         elif options[name].flag:
             translated.append(PREFIX + options[name].name)
         else:
-            if not has_value and not rest:
+            if not has_value and (not rest or rest[0].startswith("--")):
                 raise UsageError(f"{name} needs a value")
             given = value if has_value else rest.pop(0)
             translated.append(f"{PREFIX}{options[name].name}={given}")
@@ -92,19 +112,27 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     return [*paths, *translated]
 
 
-def _suite_path(word: str) -> str:
-    """Return the suite.toml of a suite's folder, or a folder of suites as it is."""
-    path = Path(word.partition("::")[0])
+def _suite_paths(word: str) -> list[str]:
+    """Return the suite.toml files that a word of the command line stands for.
+
+    Raises:
+        UsageError: there are none.
+    """
+    place, colons, gate = word.partition("::")
+    path = Path(place)
     if not path.exists():
-        bundled = Path(__file__).resolve().parents[2] / "suites" / word
-        if "/" in word or not (bundled / "suite.toml").is_file():
-            raise UsageError(f"{word}: no such suite; name a folder that holds a suite.toml")
-        return str(bundled / "suite.toml")
-    if path.is_dir() and (path / "suite.toml").is_file():
-        return str(path / "suite.toml")
-    if path.is_dir() and not any(path.rglob("suite.toml")):
-        raise UsageError(f"{word}: no suite.toml in this folder; `tunegate suite new` makes one")
-    return word
+        bundled = Path(__file__).resolve().parents[2] / "suites" / place
+        if "/" in place or not (bundled / FILE_NAME).is_file():
+            raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
+        path = bundled
+    if path.is_file():
+        return [word]
+    found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
+    if not found:
+        raise UsageError(
+            f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
+        )
+    return [f"{file}{colons}{gate}" for file in found]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.errors import UsageError
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,7 +18,8 @@ def register(app: typer.Typer) -> None:
 def report(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the files. Default: the run's.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the files. Default: the run's."),
     ] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
@@ -26,6 +29,12 @@ def report(
 
     folder = run or newest(RUNS)
     loaded = Run.load(folder)
-    for path in write_all(loaded, output or folder).values():
+    try:
+        written = write_all(loaded, output or folder)
+    except OSError as error:
+        raise UsageError(
+            f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
+        ) from error
+    for path in written.values():
         print(path)
     print(f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}")

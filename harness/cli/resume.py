@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,10 @@ def resume(
 ) -> None:
     """Go on with an interrupted run."""
     folder = run or newest(RUNS)
+    if not (folder / "manifest.json").is_file():
+        raise UsageError(
+            f"{folder}: no manifest.json: no run was begun here; start with `tunegate gate`"
+        )
     manifest = read_record(folder / "manifest.json", Manifest)
     if not manifest.command:
         raise UsageError(f"{folder}: the manifest names no command; run the gate again")
@@ -32,11 +37,19 @@ def resume(
 
 def run_again(folder: Path, manifest: Manifest) -> int:
     """Run pytest with the recorded arguments, on the recorded folder."""
-    import pytest
+    from harness.cli.gate import pytest_exit_code
 
-    kept = [a for a in manifest.command if not a.startswith("--gate-run-dir")]
-    code = int(pytest.main([*kept, f"--gate-run-dir={folder}"]))
-    return 2 if code == pytest.ExitCode.USAGE_ERROR else code
+    return pytest_exit_code([*_without_folder(manifest.command), f"--gate-run-dir={folder}"])
+
+
+def _without_folder(command: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments but the run folder, which may have moved since."""
+    rest = iter(command)
+    for word in rest:
+        if word == "--gate-run-dir":
+            next(rest, None)
+        elif not word.startswith("--gate-run-dir="):
+            yield word
 
 
 def newest(runs: Path) -> Path:

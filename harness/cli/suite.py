@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -46,14 +47,24 @@ def new(
     """Write a new suite folder."""
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
-    if like is not None:
-        shutil.copytree(bundled(like), folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    else:
-        folder.mkdir(parents=True)
-        (folder / "suite.toml").write_text(_TEMPLATE.format(name=folder.name), encoding="utf-8")
-        (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+    try:
+        _write(folder, None if like is None else bundled(like))
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another place"
+        ) from error
     print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
     print(f"next: edit them, then `tunegate suite check {folder}`")
+
+
+def _write(folder: Path, like: Path | None) -> None:
+    if like is not None:
+        shutil.copytree(like, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        return
+    folder.mkdir(parents=True)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80] or "suite"
+    (folder / "suite.toml").write_text(_TEMPLATE.format(name=name), encoding="utf-8")
+    (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
 
 
 @commands.command()
@@ -72,7 +83,8 @@ def check(
             problems += error.problems
             continue
         problems += unreachable(suite)
-        print(f"{suite.name}: {len(suite.cases)} cases, {len(suite.gates)} gates")
+        gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
+        print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
     if problems:
         raise SuiteError(problems)
 

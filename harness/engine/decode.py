@@ -39,7 +39,8 @@ def decode(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
     if not rows:
         return
     with torch.inference_mode():
-        ready = prefill(arm, model, [_so_far(row) for row in rows])
+        room = max(row.request.generation.max_new_tokens - len(row.token_ids) for row in rows)
+        ready = prefill(arm, model, [_so_far(row) for row in rows], room=room)
         cache, mask, logits = ready.cache, ready.mask, ready.logits
         while True:
             tokens = _next_tokens(torch, rows, logits)

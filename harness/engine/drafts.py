@@ -74,15 +74,17 @@ def decode_drafted(
     """
     rows = [start(request) for request in requests]
     drafted = [row for row in rows if drafts.get(row.request.key)]
-    _verify(arm, model, drafted, drafts)
-    for row in drafted:
-        watch.count(row.request.suite, len(_within(row, drafts)), len(row.token_ids) - 1)
+    _verify(arm, model, drafted, drafts, watch)
     yield from (row for row in rows if row.finish_reason is not None)
     yield from decode(arm, model, [row for row in rows if row.finish_reason is None])
 
 
 def _verify(
-    arm: LocalArm, model: Any, rows: Sequence[Row], drafts: Mapping[str, tuple[int, ...]]
+    arm: LocalArm,
+    model: Any,
+    rows: Sequence[Row],
+    drafts: Mapping[str, tuple[int, ...]],
+    watch: Watch,
 ) -> None:
     """Advance each row as far as its draft agrees with the model, and one token further."""
     import torch
@@ -94,12 +96,17 @@ def _verify(
         keep = max(map(len, guesses)) + 1
         with torch.inference_mode():
             ready = prefill(
-                arm, model, [(*p, *g) for p, g in zip(prompts, guesses, strict=True)],
-                keep=keep, shared=shared_length(prompts),
+                arm,
+                model,
+                [(*p, *g) for p, g in zip(prompts, guesses, strict=True)],
+                room=0,
+                keep=keep,
+                shared=shared_length(prompts),
             )
             own = ready.tail.argmax(dim=-1).tolist()
         for row, guess, tokens in zip(chunk, guesses, own, strict=True):
-            _accept(row, guess, tokens[-len(guess) - 1 :], arm)
+            accepted = _accept(row, guess, tokens[-len(guess) - 1 :], arm)
+            watch.count(row.request.suite, len(guess), accepted)
 
 
 def _within(row: Row, drafts: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
@@ -107,11 +114,13 @@ def _within(row: Row, drafts: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     return drafts[row.request.key][: row.request.generation.max_new_tokens - 1]
 
 
-def _accept(row: Row, guess: Sequence[int], own: Sequence[int], arm: LocalArm) -> None:
-    """Take the model's own tokens as long as they are the guessed ones, and the next one."""
+def _accept(row: Row, guess: Sequence[int], own: Sequence[int], arm: LocalArm) -> int:
+    """Take the model's own tokens while they are the guessed ones, and the next; count the hits."""
     for i, token in enumerate(own):
-        if advance(row, token, arm) or i >= len(guess) or token != guess[i]:
-            return
+        hit = i < len(guess) and token == guess[i]
+        if advance(row, token, arm) or not hit:
+            return i + hit
+    return len(guess)
 
 
 def _chunks(

@@ -45,13 +45,15 @@ def complete(
     Raises:
         OutOfMemory: the machine's memory did not hold the batch.
     """
+    asked: dict[str, list[tuple[int, ...]]] = {}
     fitting = []
     for request in requests:
-        problem = _misfit(arm, request)
-        if problem:
-            yield Answer(request.key, None, problem, time.time())
-        else:
+        try:
+            asked[request.key] = _texts(arm, request)
+            _refuse_misfit(arm, request, asked[request.key])
             fitting.append(request)
+        except ValueError as error:
+            yield Answer(request.key, None, str(error), time.time())
     if not fitting:
         return
     try:
@@ -59,25 +61,27 @@ def complete(
             if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
                 yield from _generate(arm, model, fitting, drafts)
             else:
-                yield from _score(arm, model, fitting)
+                yield from _score(arm, model, fitting, asked)
     except (MemoryError, RuntimeError) as error:
         if _is_memory(error):
             raise OutOfMemory(str(error)) from error
         raise
 
 
-def _misfit(arm: LocalArm, request: Request) -> str | None:
-    ids = request.prompt.token_ids or ()
-    if not ids:
-        return "the prompt is empty after tokenising"
+def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int]]) -> None:
+    """Raise ValueError if the model cannot be asked this without cutting something off."""
+    length = len(request.prompt.token_ids or ())
+    if not length:
+        raise ValueError("the prompt is empty after tokenising")
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
-        needed = len(ids) + request.generation.max_new_tokens
+        needed = length + request.generation.max_new_tokens
     else:
-        needed = len(ids) + max((len(ids) for ids in _texts(arm, request)), default=0)
+        needed = length + max((len(ids) for ids in texts), default=0)
     limit = arm.context_length
     if limit is not None and needed > limit:
-        return f"{needed} tokens do not fit the model's context of {limit}; shorten the prompt"
-    return None
+        raise ValueError(
+            f"{needed} tokens do not fit the model's context of {limit}; shorten the prompt"
+        )
 
 
 def _generate(
@@ -113,7 +117,13 @@ def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
 
 
 def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
-    """Return the token ids of the texts whose likelihood is asked."""
+    """Return the token ids of the texts whose likelihood is asked; none where one is written.
+
+    Raises:
+        ValueError: a text has no tokens.
+    """
+    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+        return []
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
     chat = request.generation.template == "chat"
@@ -124,12 +134,17 @@ def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
     ]
 
 
-def _score(arm: LocalArm, model: Any, requests: Sequence[Request]) -> Iterator[Answer]:
+def _score(
+    arm: LocalArm,
+    model: Any,
+    requests: Sequence[Request],
+    asked: Mapping[str, Sequence[tuple[int, ...]]],
+) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
         loglikelihood.Continuation(row, ids)
         for row, request in enumerate(requests)
-        for ids in _texts(arm, request)
+        for ids in asked[request.key]
     ]
     sums = loglikelihood.score(arm, model, [r.prompt for r in requests], wanted)
     seconds = time.perf_counter() - clock

@@ -5,7 +5,8 @@ continuations are computed on the prompts' key-value cache. Logits exist only wh
 is scored, never as [batch, length, vocabulary].
 
 Tokens are split as lm-eval does (`_encode_pair`): prompt and continuation are tokenised together,
-and what exceeds the prompt's tokens is the continuation.
+and what exceeds the prompt's tokens is the continuation. Where a token would reach across the
+border, the prompt stays as the arm was given it and the continuation is tokenised alone.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tupl
     """
     context = prompt.token_ids or ()
     joined = f"{prompt.text}{delimiter}{text}"
-    whole = tuple(tokenizer(joined, add_special_tokens=False)["input_ids"])
-    if whole[: len(context)] == context and len(whole) > len(context):
-        return whole[len(context) :]
+    for special in (False, True):  # a rendered chat holds its special tokens, a plain prompt not
+        whole = tuple(tokenizer(joined, add_special_tokens=special)["input_ids"])
+        if whole[: len(context)] == context and len(whole) > len(context):
+            return whole[len(context) :]
     alone = tuple(tokenizer(delimiter + text, add_special_tokens=False)["input_ids"])
     if not alone:
         raise ValueError(f"{text!r} has no tokens to score")
@@ -61,7 +63,8 @@ def score(
     import torch
 
     with torch.inference_mode():
-        ready = prefill(arm, model, [p.token_ids or () for p in prompts])
+        room = max((len(c.token_ids) for c in wanted), default=0)
+        ready = prefill(arm, model, [p.token_ids or () for p in prompts], room=room)
         first = torch.log_softmax(ready.logits.float(), dim=-1)
         sums = [float(first[c.row, c.token_ids[0]]) for c in wanted]
         longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]

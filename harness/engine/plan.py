@@ -53,13 +53,23 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
     for suite in suites:
         for case in (s.case for s in suite.cases):
             rendered = _render(suite, case, arms)
-            prompts |= {(suite.name, case.id, a): p for a, p in rendered.items() if isinstance(p, Prompt)}
+            prompts |= {
+                (suite.name, case.id, name): prompt
+                for name, prompt in rendered.items()
+                if isinstance(prompt, Prompt)
+            }
             for question in _questions(suite, case):
                 for name, arm in arms.items():
                     request = _request(question, suite, case, arm, rendered[name], seed)
                     cells.append(
-                        Cell(suite=suite.name, case=case.id, arm=name, kind=question.kind,
-                             sample=question.sample, key=request.key)
+                        Cell(
+                            suite=suite.name,
+                            case=case.id,
+                            arm=name,
+                            kind=question.kind,
+                            sample=question.sample,
+                            key=request.key,
+                        )
                     )
                     if isinstance(rendered[name], Prompt):
                         requests[question, name] = request
@@ -74,7 +84,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
     for name, arm in arms.items():
         try:
             rendered[name] = arm.prompt(case, suite.generation)
-        except Exception as error:
+        except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered
 
@@ -119,11 +129,11 @@ def _request(
 def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
     """Return what, beside the prompt, decides the answer to a question of this kind."""
     if kind is CellKind.CHOICES:
-        return case.choices
+        return [suite.generation.template, case.choices]
     if kind is CellKind.ANSWER:
-        return case.expected_texts()
-    settings = suite.generation.model_dump(mode="json", exclude={"system", "samples", "latency_cases"})
-    return settings
+        return [suite.generation.template, case.expected_texts()]
+    elsewhere = {"system", "samples", "latency_cases"}
+    return suite.generation.model_dump(mode="json", exclude=elsewhere)
 
 
 def _length(request: Request) -> int:

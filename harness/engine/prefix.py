@@ -3,10 +3,14 @@
 A system prompt or few-shot header is often most of a prompt. Its key-value cache is computed once
 and repeated for the rows; the rest of the prompts is left-padded behind it. In float32 the logits
 equal those of whole prompts within 1e-4, as any change of padding does.
+
+The padding lies between prefix and suffix there, and Transformers counts it when it measures a
+sliding window: beyond the window such a model gets whole prompts instead.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +42,7 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all prompts begin with, leaving each at least one of its own."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)
+    first, *_, last = sorted(tuple(ids) for ids in prompts)
     limit = min(len(p) for p in prompts) - 1
     same = next((i for i in range(limit) if first[i] != last[i]), limit)
     return same if same >= SHORTEST else 0
@@ -49,6 +53,7 @@ def prefill(
     model: Any,
     prompts: Sequence[Sequence[int]],
     *,
+    room: int,
     keep: int = 1,
     shared: int | None = None,
 ) -> Prefilled:
@@ -58,12 +63,15 @@ def prefill(
         arm: Gives the padding token.
         model: The torch model, switched to the arm.
         prompts: Token ids, each at least one.
+        room: How many tokens will be put behind the prompts at most.
         keep: How many of the last tokens' logits to compute.
         shared: Length of the shared prefix, if the caller knows better than `shared_length`.
     """
     import torch
 
     length = shared_length(prompts) if shared is None else shared
+    if _window(model) < max(map(len, prompts)) + room:
+        length = 0
     cache = None
     if length:
         head = torch.tensor([list(prompts[0][:length])], device=model.device)
@@ -80,6 +88,13 @@ def prefill(
         logits_to_keep=keep,
     )
     return Prefilled(out.logits, out.cache, mask)
+
+
+def _window(model: Any) -> float:
+    """Return over how many tokens every layer can look back."""
+    config = model.config.get_text_config()
+    spans = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((span for span in spans if span), default=math.inf)
 
 
 def left_padded(prompts: Sequence[Sequence[int]], arm: LocalArm, device: Any) -> tuple[Any, Any]:

@@ -28,7 +28,8 @@ class Progress:
     total: float
     """Work planned, in any unit that grows evenly with time (tokens)."""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
-    interval_s: float = 10.0
+    interval_s: float | None = None
+    """Least time between two messages; None is 0.5 s on a terminal and 10 s in a log."""
     clock: Callable[[], float] = time.monotonic
     done: float = 0.0
     tokens: int = 0
@@ -39,21 +40,21 @@ class Progress:
     def __post_init__(self) -> None:
         """Start the clock."""
         self._started = self._told = self.clock()
-        if self.stream.isatty():
-            self.interval_s = 0.5
+        if self.interval_s is None:
+            self.interval_s = 0.5 if self.stream.isatty() else 10.0
 
     def add(self, work: float, *, tokens: int, label: str) -> None:
         """Count finished work and tell, if it is time."""
         self.done += work
         self.tokens += tokens
-        if self.clock() - self._told >= self.interval_s:
+        if self.clock() - self._told >= (self.interval_s or 0.0):
             self.tell(label)
 
     def tell(self, label: str) -> None:
         """Write the state now."""
         self._told = self.clock()
         spent = self._told - self._started
-        share = self.done / self.total if self.total else 1.0
+        share = min(1.0, self.done / self.total) if self.total else 1.0
         left = duration(spent / share - spent) if share > 0 else "?"
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
         text = f"tunegate: {share:4.0%} · {label}{speed} · {left} left"

@@ -7,30 +7,21 @@ its answers came about; what is stored stays.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.engine import local
 from harness.engine.batching import Batch
 from harness.engine.drafts import Watch
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
+from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer, reusable
 from harness.errors import Interrupted
 from harness.model import Answer, Arm, LocalArm, Request
 from harness.records import Cell, CellKind, StoredCell
-
-
-@dataclass
-class Stop:
-    """Whether the user asked to stop, and how urgently."""
-
-    requested: bool = False
-    signal_number: int = signal.SIGINT
 
 
 @dataclass(frozen=True)
@@ -47,6 +38,8 @@ class Runner:
     """Whether base's answers are tried as drafts of the other arms'."""
     watches: dict[str, Watch] = field(default_factory=dict)
     """Arm → how well its drafts were accepted."""
+    warm: set[str] = field(default_factory=set)
+    """Arms that have answered a question before the first one that is timed."""
 
     def run(self) -> None:
         """Answer every cell that the store does not hold.
@@ -58,20 +51,25 @@ class Runner:
         known = set(reusable(self.store.get(c.key for c in self.plan.cells)))
         todo = [b for b in self.plan.batches if self._missing(b, known)]
         self.progress.total = sum(self._work(b, known) for b in todo) or 1.0
-        with _stoppable() as stop:
-            for batch in todo:
-                self._run_batch(batch, known)
-                if stop.requested:
-                    raise Interrupted(f"stopped by signal {stop.signal_number}")
-        self.progress.close()
+        try:
+            with stoppable() as stop:
+                for batch in todo:
+                    self._run_batch(batch, known)
+                    if stop.requested:
+                        raise Interrupted(f"stopped by signal {stop.signal_number}")
+        finally:
+            self.progress.close()
 
     def _missing(self, batch: Batch[Question], known: set[str]) -> list[str]:
-        """Return the arms that have an unanswered question in the batch."""
-        return [
-            arm
-            for arm in self.arms
-            if any(r.key not in known for r in self._requests(batch, arm))
-        ]
+        """Return the arms that have an unanswered question in the batch.
+
+        A timed question is put to all arms again if one of them lacks it: times that were taken
+        hours apart, or on different machines, cannot be compared.
+        """
+        asked = {arm: [r.key for r in self._requests(batch, arm)] for arm in self.arms}
+        missing = [arm for arm, keys in asked.items() if not known.issuperset(keys)]
+        timed = batch.kind is CellKind.LATENCY and missing
+        return [arm for arm, keys in asked.items() if keys] if timed else missing
 
     def _requests(self, batch: Batch[Question], arm: str) -> list[Request]:
         pairs = ((q, arm) for q in batch.questions)
@@ -80,33 +78,78 @@ class Runner:
     def _work(self, batch: Batch[Question], known: set[str]) -> float:
         return float(len(batch.questions) * len(self._missing(batch, known)))
 
-    def _run_batch(self, batch: Batch[Question], known: set[str]) -> None:
-        try:
-            for arm in self._missing(batch, known):
-                self._run_arm(arm, batch, known)
-        except local.OutOfMemory:
-            if len(batch.questions) == 1:
-                raise
-            self.halved.append(len(batch.questions))
-            for half in batch.halves():
-                self._run_batch(half, known)
+    def _run_batch(self, batch: Batch[Question], known: set[str], *, again: bool = False) -> None:
+        """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
 
-    def _run_arm(self, arm: str, batch: Batch[Question], known: set[str]) -> None:
+        Args:
+            batch: The questions.
+            known: Keys that are answered; grows.
+            again: Whether answers of a larger batch are replaced.
+        """
+        asked = {r.key for arm in self.arms for r in self._requests(batch, arm)}
+        before = asked & known
+        missing = self._missing(batch, known)
+        if batch.kind is CellKind.LATENCY:
+            self._warm_up(batch, missing)
+            known -= asked
+        if all(self._run_arm(arm, batch, known, again=again) for arm in missing):
+            return
+        self.halved.append(len(batch.questions))
+        known -= asked - before
+        for half in batch.halves():
+            self._run_batch(half, known, again=True)
+
+    def _warm_up(self, batch: Batch[Question], arms: Sequence[str]) -> None:
+        """Let each arm answer its first timed question once before time counts."""
+        for arm in (a for a in arms if a not in self.warm):
+            self.warm.add(arm)
+            with suppress(local.OutOfMemory):
+                list(self._answers(arm, self._requests(batch, arm), None))
+
+    def _run_arm(self, arm: str, batch: Batch[Question], known: set[str], *, again: bool) -> bool:
+        """Store an arm's answers to a batch; return False if it must be tried in halves."""
         requests = self._requests(batch, arm)
-        label = f"{requests[0].suite} · {arm}"
-        backend = self.arms[arm]
-        answers: Iterator[Answer]
-        if isinstance(backend, LocalArm):
-            answers = local.complete(backend, requests, self._drafts(batch, arm))
-        else:
-            answers = backend.complete([r for r in requests if r.key not in known])
-        for answer in answers:
-            stored = StoredAnswer(answer.completion, answer.error, answer.started_s)
-            self.store.put(answer.key, stored)
-            known.add(answer.key)
-            tokens = answer.completion.output_tokens or 0 if answer.completion else 0
-            self.progress.add(1.0, tokens=tokens, label=label)
+        if not isinstance(self.arms[arm], LocalArm):
+            requests = [r for r in requests if r.key not in known]
+        label = f"{batch.questions[0].suite} · {arm}"
+        replace = again or batch.kind is CellKind.LATENCY
+        try:
+            with closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers:
+                for answer in answers:
+                    self._keep(answer, known, label, replace=replace)
+        except local.OutOfMemory as error:
+            if len(requests) > 1:
+                return False
+            text = f"the model ran out of memory on this case alone ({error})"
+            self._keep(
+                Answer(requests[0].key, None, text, time.time()), known, label, replace=replace
+            )
+        return True
 
+    def _answers(
+        self, arm: str, requests: Sequence[Request], drafts: local.Drafts | None
+    ) -> Generator[Answer, None, None]:
+        """Yield an arm's answers; however this ends, the model is switched back at once."""
+        backend = self.arms[arm]
+        answers = (
+            local.complete(backend, requests, drafts)
+            if isinstance(backend, LocalArm)
+            else backend.complete(requests)
+        )
+        try:
+            yield from answers
+        finally:
+            close = getattr(answers, "close", None)
+            if close is not None:
+                close()
+
+    def _keep(self, answer: Answer, known: set[str], label: str, *, replace: bool) -> None:
+        """Store an answer and count it; one that an earlier run stored stays as it is."""
+        stored = StoredAnswer(answer.completion, answer.error, answer.started_s)
+        self.store.put(answer.key, stored, replace=replace and answer.key not in known)
+        known.add(answer.key)
+        tokens = answer.completion.output_tokens or 0 if answer.completion else 0
+        self.progress.add(1.0, tokens=tokens, label=label)
 
     def _drafts(self, batch: Batch[Question], arm: str) -> local.Drafts | None:
         """Return base's stored answers to the batch's greedy questions, where drafting pays."""
@@ -131,9 +174,7 @@ def collect(plan: Plan, store: Store, cached: set[str]) -> Iterator[StoredCell]:
         yield _stored(cell, rows.get(cell.key), plan.failures.get(cell.key), cell.key in cached)
 
 
-def _stored(
-    cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool
-) -> StoredCell:
+def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:
     if failure is not None:
         return StoredCell(cell=cell, status="error", error=failure)
     if row is None:
@@ -147,24 +188,3 @@ def _stored(
         started_s=row.started_s,
         cache_hit=hit,
     )
-
-
-@contextmanager
-def _stoppable() -> Iterator[Stop]:
-    """While open, the first Ctrl-C or SIGTERM finishes the batch, the second stops at once."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def note(number: int, frame: Any) -> None:
-        if stop.requested:
-            raise Interrupted(f"stopped at once by signal {number}")
-        stop.requested, stop.signal_number = True, number
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -70,15 +70,15 @@ class Store:
             # Switching to WAL races between processes, so the first opening is serialised.
             with FileLock(f"{path}.lock", timeout=30):
                 self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+                # Damaged text must reach the checksum instead of failing to decode.
+                self._db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             if "readonly" in str(error) or "unable to open" in str(error):
                 raise UsageError(_unwritable(path, str(error))) from error
-            raise BackendError(
-                f"{path}: {error}; move the file away and run again: it is only a cache"
-            ) from error
+            raise BackendError(_damaged(path, error)) from error
         except OSError as error:
             raise UsageError(_unwritable(path, error.strerror or str(error))) from error
 
@@ -86,33 +86,47 @@ class Store:
         """Return the rows of the given keys that exist and pass their checksum."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, StoredAnswer] = {}
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = wanted[start : start + _CHUNK]
-            marks = ",".join("?" * len(chunk))
-            rows = self._db.execute(
-                f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})",
-                chunk,
-            )
-            for key, payload, digest, error, started in rows:
-                answer = _read(payload, digest, error, started)
-                if answer is not None:
-                    found[key] = answer
+        try:
+            for start in range(0, len(wanted), _CHUNK):
+                found |= self._rows(wanted[start : start + _CHUNK])
+        except sqlite3.DatabaseError as error:
+            raise BackendError(_damaged(self.path, error)) from error
         return found
 
-    def put(self, key: str, answer: StoredAnswer) -> None:
-        """Write one row durably; a completion that is already there is kept."""
+    def _rows(self, keys: list[str]) -> dict[str, StoredAnswer]:
+        marks = ",".join("?" * len(keys))
+        rows = self._db.execute(
+            f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})", keys
+        )
+        answers = {key: _read(*columns) for key, *columns in rows}
+        return {key: answer for key, answer in answers.items() if answer is not None}
+
+    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Write one row durably.
+
+        Args:
+            key: The cell's key.
+            answer: What came back.
+            replace: Whether a completion that is already there makes way; else it is kept.
+        """
         payload = None
         if answer.completion is not None:
             payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
         status = "ok" if payload is not None else "error"
         with self._writing():
-            if self.get([key]).get(key, _NOTHING).completion is None:
+            if replace or self.get([key]).get(key, _NOTHING).completion is None:
                 self._db.execute(
                     "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key) DO UPDATE SET "
                     "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
                     "error=excluded.error, started=excluded.started, attempts=attempts+1",
-                    (key, status, payload, payload and sha256(payload), answer.error,
-                     answer.started_s),
+                    (
+                        key,
+                        status,
+                        payload,
+                        payload and sha256(payload),
+                        answer.error,
+                        answer.started_s,
+                    ),
                 )
 
     def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
@@ -139,12 +153,13 @@ class Store:
             yield
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             raise BackendError(
                 f"{self.path}: cannot be written ({error}); what was finished is kept: "
                 "make room or permission, then `tunegate resume`"
             ) from error
+        finally:
+            if self._db.in_transaction:  # a failure or a signal came in between
+                self._db.execute("ROLLBACK")
 
 
 def _read(
@@ -159,6 +174,10 @@ def _read(
         return StoredAnswer(Completion.model_validate(json.loads(payload)), None, started)
     except (ValueError, ValidationError):
         return None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: {error}; move the file away and run again: it is only a cache"
 
 
 def _unwritable(path: Path, reason: str) -> str:

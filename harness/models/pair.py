@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import lookup
+from harness.checks.weights import fingerprint, refuse_unsafe
 from harness.errors import ModelError, NotComparable, UsageError
 from harness.model import Arm
+from harness.models._files import (
+    adapter_config,
+    base_record,
+    hub_name,
+    is_adapter,
+    need,
+    resolve,
+)
 
 _PREFIXES = ("replay", "scripted")
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
@@ -39,7 +48,7 @@ def open_arms(specs: Mapping[str, str | None], *, dtype: str = "auto") -> dict[s
         if prefix in _PREFIXES:
             arms[name] = lookup.find("harness.models", prefix, what="backend")(target)
         else:
-            arms[name] = _open_hf(spec, name, loads, dtype)
+            arms[name] = _open_hf(spec, name, arms, loads, dtype)
     return arms
 
 
@@ -54,67 +63,78 @@ def _with_base(specs: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _base_of(tuned: str) -> str:
-    from harness.models import hf
-
-    folder = Path(tuned.removeprefix("hf:")).expanduser()
-    if not folder.is_dir():
-        hf.resolve(tuned)
-    if not hf.is_adapter(folder):
+    recorded = tuned.partition(":")[0] in _PREFIXES
+    folder = None if recorded else resolve(tuned)
+    adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
+    named = adapter.get("base_model_name_or_path")
+    if not named:
         raise UsageError(
             f"no base model: {tuned} is not an adapter that names one; say it with --gate-base SPEC"
         )
-    return str(hf.adapter_config(folder).get("base_model_name_or_path"))
+    try:
+        resolve(str(named))
+    except ModelError as error:
+        raise ModelError(
+            f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
+            "with --gate-base SPEC"
+        ) from error
+    return str(named)
 
 
-def _open_hf(spec: str, name: str, loads: dict[Path, Any], dtype: str) -> Arm:
-    from harness.models import hf
-
-    folder = hf.resolve(spec)
-    if not hf.is_adapter(folder):
-        loads.setdefault(folder, None)
-        loads[folder] = loads[folder] or hf.load(folder, dtype=dtype)
-        return hf.HfArm(spec, loads[folder], loads[folder].tokenizer)
-    if name == "base":
+def _open_hf(
+    spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
+) -> Arm:
+    folder = resolve(spec)
+    if name == "base" and is_adapter(folder):
         raise UsageError(f"base={spec} is an adapter; give the model it was trained on")
-    loaded = _base_for(spec, folder, loads)
-    hf.attach(loaded, folder, name)
+    need("torch", "transformers")
+    from harness.models import _loading, hf
+
+    if not is_adapter(folder):
+        if folder not in loads:
+            loads[folder] = _loading.load(folder, dtype=dtype)
+        return hf.HfArm(spec, loads[folder], loads[folder].tokenizer)
+    loaded = _base_for(spec, folder, arms["base"])
+    _loading.attach(loaded, folder, name)
     own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-    tokenizer = hf.load_tokenizer(folder) if own else loaded.tokenizer
+    tokenizer = _loading.load_tokenizer(folder) if own else loaded.tokenizer
     return hf.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
 
 
-def _base_for(spec: str, folder: Path, loads: Mapping[Path, Any]) -> Any:
+def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
     """Return the loaded base of an adapter, after proving that it is the one it was trained on."""
-    from harness.models import hf
-
-    base = next(iter(loads.values()), None)
+    base = getattr(arm, "loaded", None)
     if base is None:
         raise ModelError(f"{spec} is an adapter, and the base arm is no local model; give a folder")
-    recorded = hf.base_record(folder).get("base", {}).get("weights_sha256")
-    if recorded is not None:
-        if recorded != base.weights_sha256:
-            raise NotComparable(
-                f"{spec} was trained on weights {recorded[:12]}, not on base "
-                f"{base.folder} ({base.weights_sha256[:12]}); give the base it was trained on"
-            )
-        return base
-    _check_config(spec, folder, base)
+    refuse_unsafe(folder)
+    recorded = (base_record(folder).get("base") or {}).get("weights_sha256")
+    if recorded is None:
+        _check_config(spec, folder, base)
+    elif recorded != base.weights_sha256:
+        raise NotComparable(
+            f"{spec} was trained on weights {recorded[:12]}, not on base "
+            f"{base.folder} ({base.weights_sha256[:12]}); give the base it was trained on"
+        )
     return base
 
 
 def _check_config(spec: str, folder: Path, base: Any) -> None:
-    """Without a training record: the named base, if it is here, must have base's weights."""
-    from harness.checks.weights import fingerprint
-    from harness.models import hf
+    """Without a training record: the named base must have base's weights, as far as can be seen.
 
-    named = Path(str(hf.adapter_config(folder).get("base_model_name_or_path", "")))
-    if named.is_dir() and named.resolve() != base.folder:
-        sha = fingerprint(named)
-        if sha != base.weights_sha256:
-            raise NotComparable(
-                f"{spec} names {named} as its base, whose weights differ from {base.folder}; "
-                "give the base it was trained on"
-            )
+    A named folder that is here is compared by content, a hub id with the id base came from, and
+    the shapes in any case.
+    """
+    name = str(adapter_config(folder).get("base_model_name_or_path", ""))
+    named, hub_id = Path(name), hub_name(base.folder)
+    if named.is_dir():
+        differs = named.resolve() != base.folder and fingerprint(named) != base.weights_sha256
+    else:
+        differs = hub_id is not None and name.count("/") == 1 and name != hub_id
+    if differs:
+        raise NotComparable(
+            f"{spec} names {name} as its base, whose weights differ from {hub_id or base.folder}; "
+            "give the base it was trained on"
+        )
     misfit = _misfit(folder, base.torch_model)
     if misfit:
         raise NotComparable(f"{spec} does not fit {base.folder}: {misfit}; it has another base")
@@ -124,19 +144,20 @@ def _misfit(folder: Path, model: Any) -> str | None:
     """Return the first LoRA tensor whose shape does not fit its module of the base."""
     from safetensors import safe_open
 
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        return None
-    modules = dict(model.named_modules())
-    with safe_open(file, framework="pt") as tensors:
-        for key in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
-            if ".lora_A." not in key:
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    modules = dict(plain.named_modules())
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
+        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
+            part = next((p for p in (".lora_A.", ".lora_B.") if p in key), None)
+            if part is None:
                 continue
-            name = key.split(".lora_A.")[0].removeprefix("base_model.model.")
-            wanted = tensors.get_slice(key).get_shape()[-1]
-            weight = getattr(modules.get(name), "weight", None)
+            name = key.split(part)[0].removeprefix("base_model.model.")
+            shape = tensors.get_slice(key).get_shape()
+            size = shape[-1] if part == ".lora_A." else shape[0]
+            module = modules.get(name)
+            weight = getattr(getattr(module, "base_layer", module), "weight", None)
             if weight is None:
                 return f"it has no module {name}"
-            if weight.dim() == 2 and wanted not in weight.shape:
-                return f"{name} takes {weight.shape[-1]} inputs, the adapter {wanted}"
+            if weight.dim() == 2 and size not in weight.shape:
+                return f"{name} is {list(weight.shape)}, the adapter's side {size}"
     return None

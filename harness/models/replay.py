@@ -8,8 +8,7 @@ an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from pydantic import Field, ValidationError
 from harness.checks.weights import file_sha256
 from harness.errors import ModelError
 from harness.model import Answer, Prompt, Request
-from harness.records import Case, CellKind, Completion, Record, sha256
+from harness.records import Case, CellKind, Completion, Record, StoredCell, sha256
 from harness.run import read_jsonl
 from harness.suite import Generation
 
@@ -29,7 +28,7 @@ class ReplayLine(Record):
 
     id: str
     completion: str | None = None
-    sample: int = 0
+    sample: int = Field(default=0, ge=0)
     finish_reason: str | None = None
     latency_s: float | None = Field(default=None, ge=0)
     input_tokens: int | None = Field(default=None, ge=0)
@@ -99,6 +98,8 @@ class ReplayArm:
             yield Answer(request.key, completion, error, 0.0)
 
 
+_BOM = b"\xef\xbb\xbf"
+_BLANK = b" \t\r\n\x0b\x0c" + _BOM
 _KEYS = {
     CellKind.GENERATE: ("completion", "completion"),
     CellKind.CHOICES: ("choice_logprobs", "choice_logprobs"),
@@ -125,51 +126,63 @@ def replay(target: str) -> ReplayArm:
         return _from_run(path, arm or "tuned")
     if not path.is_file():
         raise ModelError(f"replay:{target}: no such file or run folder")
-    return ReplayArm(f"replay:{target}", file_sha256(path), _index(path, _read(path)))
+    return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
 
 
-def _read(path: Path) -> Iterator[tuple[int, ReplayLine]]:
+def _read(path: Path) -> Mapping[tuple[str, str, int], ReplayLine]:
+    """Return the lines by case and sample; every broken or doubled one is reported."""
+    index: dict[tuple[str, str, int], ReplayLine] = {}
+    numbers: dict[tuple[str, str, int], int] = {}
     problems = []
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            try:
-                yield number, ReplayLine.model_validate_json(raw)
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(map(str, first["loc"])) or "line"
-                problems.append(f"{path}:{number}: {key}: {first['msg']}")
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not raw.strip(_BLANK):
+            continue
+        try:
+            line = ReplayLine.model_validate_json(raw.removeprefix(_BOM))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "line"
+            problems.append(f"{path}:{number}: {key}: {first['msg']}")
+            continue
+        place = ("", line.id, line.sample)
+        if place in index:
+            problems.append(
+                f"{path}:{number}: id {line.id!r} stands already in line {numbers[place]}; "
+                "give a sample number"
+            )
+        index.setdefault(place, line)
+        numbers.setdefault(place, number)
+    if not index and not problems:
+        problems.append(f"{path}: no lines; write one completion a line")
     if problems:
         more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
         raise ModelError("\n".join(problems[:20] + more))
-
-
-def _index(
-    path: Path, lines: Iterable[tuple[int, ReplayLine]]
-) -> Mapping[tuple[str, str, int], ReplayLine]:
-    index: dict[tuple[str, str, int], ReplayLine] = {}
-    for number, line in lines:
-        if ("", line.id, line.sample) in index:
-            raise ModelError(f"{path}:{number}: id {line.id!r} stands twice; give a sample number")
-        index["", line.id, line.sample] = line
-    if not index:
-        raise ModelError(f"{path}: no lines; write one completion a line")
     return index
 
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:
-    index: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for row in read_jsonl(folder / "cells.jsonl"):
-        cell = row["cell"]
-        if cell["arm"] == arm and row["status"] == "ok":
-            line = index.setdefault((cell["suite"], cell["case"], cell.get("sample", 0)), {})
-            line |= {k: v for k, v in row["completion"].items() if v is not None}
-    if not index:
+    try:
+        rows = [StoredCell.model_validate(row) for row in read_jsonl(folder / "cells.jsonl")]
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"{folder / 'cells.jsonl'}: not readable: {first}") from error
+    fields: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for row in rows:
+        if row.cell.arm == arm and row.completion is not None:
+            place = (row.cell.suite, row.cell.case, row.cell.sample)
+            fields.setdefault(place, {}).update(_told(row.cell.kind, row.completion))
+    if not fields:
         raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
-    lines = {
-        key: ReplayLine(id=key[1], sample=key[2], completion=row.pop("text", None), **row)
-        for key, row in index.items()
-    }
-    digest = sha256(json.dumps([line.model_dump(mode="json") for line in lines.values()]))
+    lines = {key: ReplayLine(id=key[1], sample=key[2], **told) for key, told in fields.items()}
+    digest = sha256([[key[0], line.model_dump(mode="json")] for key, line in lines.items()])
     return ReplayArm(f"replay:{folder}#{arm}", digest, lines)
+
+
+def _told(kind: CellKind, completion: Completion) -> dict[str, Any]:
+    """Return what a cell of a run says about its case: only a timed one says how long it took."""
+    if kind is CellKind.LATENCY:
+        return {"latency_s": completion.latency_s}
+    if kind is not CellKind.GENERATE:
+        return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
+    told = completion.model_dump(exclude_none=True, exclude={"text", "latency_s"})
+    return {"completion": completion.text, **told}

@@ -44,7 +44,12 @@ class ActiveHooks:
         """Mark failures that stand for another exit code than 1. (pytest_runtest_makereport)"""
         report = yield
         if call.excinfo is not None and report.failed:
-            exit_status.mark(report, call.excinfo, gate=isinstance(item, GateItem))
+            exit_status.mark(
+                report,
+                call.excinfo,
+                gate=isinstance(item, GateItem),
+                undecided=self.state.options["undecided"],
+            )
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

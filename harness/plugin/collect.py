@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from harness.errors import TunegateError
+from harness.errors import Interrupted, TunegateError, UsageError
 from harness.manifest import Gate
-from harness.verdict.record import GateResult, GateStatus
+from harness.plugin.summary import explain
+from harness.plugin.text import inert
+from harness.verdict.record import GateStatus, Verdict
 
 
 class GateFailed(Exception):
@@ -19,11 +21,11 @@ class GateFailed(Exception):
 class SuiteFile(pytest.File):
     """A collected suite.toml."""
 
-    def collect(self) -> Iterator[pytest.Item]:
-        """Yield one item a gate.
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Yield a node for every gated metric.
 
         Raises:
-            pytest.UsageError: the suite has problems; every one is named.
+            CollectError: the suite has problems; every one is named.
         """
         from harness.plugin.hooks import SESSION
 
@@ -33,12 +35,30 @@ class SuiteFile(pytest.File):
         except TunegateError as error:
             session.refuse(str(error))
             raise self.CollectError(str(error)) from None
-        for gate in suite.gates:
-            yield GateItem.from_parent(self, name=gate.id, gate=gate, suite=suite.name)
+        for name in dict.fromkeys(gate.metric for gate in suite.gates):
+            gates = [gate for gate in suite.gates if gate.metric == name]
+            yield MetricNode.from_parent(self, name=name, gates=gates, suite=suite.name)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the problems, a line each, without a traceback."""
-        return str(excinfo.value)
+        if isinstance(excinfo.value, self.CollectError):
+            return inert(str(excinfo.value))
+        return super().repr_failure(excinfo)
+
+
+class MetricNode(pytest.Collector):
+    """The gates of one metric, so that an id can be given to pytest again, part by part."""
+
+    def __init__(self, *, gates: Sequence[Gate], suite: str, **kwargs: Any) -> None:
+        """Keep the gates and their suite's name."""
+        super().__init__(**kwargs)
+        self.gates = gates
+        self.suite = suite
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item a gate."""
+        for gate in self.gates:
+            yield GateItem.from_parent(self, name=gate.kind.value, gate=gate, suite=self.suite)
 
 
 class GateItem(pytest.Item):
@@ -58,28 +78,30 @@ class GateItem(pytest.Item):
         """
         from harness.plugin.hooks import SESSION
 
-        session = self.config.stash[SESSION]
+        state = self.config.stash[SESSION]
         try:
-            result = session.gate_result(self.suite, self.gate)
+            suite, result = state.gate_result(self.suite, self.gate)
         except TunegateError as error:
-            raise GateFailed(str(error)) from None
-        if result.status is GateStatus.UNDECIDED and session.options["undecided"] != "fail":
-            if session.options["undecided"] == "neutral":
-                pytest.skip(result.sentence)
+            if isinstance(error, (Interrupted, UsageError)):
+                self.session.shouldstop = "the gates cannot be judged"
+            raise GateFailed(inert(str(error))) from None
+        if result.status is GateStatus.PASS:
             return
-        if result.status is not GateStatus.PASS:
-            raise GateFailed(session.explain(self.suite, result))
+        if suite.verdict is Verdict.SHIP or result.advisory:
+            pytest.skip(f"the verdict does not rest on it: {inert(result.sentence)}")
+        if result.status is GateStatus.UNDECIDED and state.options["undecided"] != "fail":
+            if state.options["undecided"] == "neutral":
+                pytest.skip(inert(result.sentence))
+            return
+        raise GateFailed(explain(state.folder, self.suite, result))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return sentences for a failed gate; a defect of ours keeps its traceback."""
         if excinfo.errisinstance(GateFailed):
             return str(excinfo.value)
-        return super().repr_failure(excinfo)
+        return excinfo.getrepr(style="native")
 
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return file, line and name of the gate, as pytest prints them."""
         line = self.gate.where.rpartition(":")[2]
-        return self.path, int(line) - 1 if line.isdigit() else 0, f"{self.suite}::{self.name}"
-
-
-__all__ = ["GateFailed", "GateItem", "GateResult", "SuiteFile"]
+        return self.path, int(line) - 1 if line.isdigit() else 0, f"{self.suite}::{self.gate.id}"

@@ -7,12 +7,15 @@ one can be read without a model.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
@@ -20,7 +23,13 @@ from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
 from harness.engine.store import Store, reusable
-from harness.errors import BackendError, NotComparable, TunegateError, UsageError
+from harness.errors import (
+    BackendError,
+    Interrupted,
+    NotComparable,
+    TunegateError,
+    UsageError,
+)
 from harness.manifest import Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
@@ -31,6 +40,18 @@ from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import score_suite
+
+_OUTCOME = (
+    "verdict.json",
+    "cases.jsonl",
+    "cells.jsonl",
+    "scores.jsonl",
+    "traces.jsonl",
+    "report.html",
+    "summary.md",
+    "junit.xml",
+)
+"""Files of a run folder that say how the run ended."""
 
 
 @dataclass
@@ -51,6 +72,23 @@ class Evaluation:
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
 
+    manifest: Manifest | None = None
+    """What is known of the run so far, once the arms were found to be comparable."""
+
+    def refuse_impossible(self) -> None:
+        """Refuse what can be seen to be impossible before anything is touched.
+
+        Raises:
+            UsageError: every problem, one a line.
+        """
+        problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        if problems:
+            raise UsageError("\n".join(problems))
+        names = [s.name for s in self.suites]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+
     def run(self) -> VerdictRecord:
         """Carry the run out and write its folder.
 
@@ -59,25 +97,24 @@ class Evaluation:
             Interrupted: the user stopped it; it can be resumed.
             BackendError: a backend or the store failed; verdict.json says ERROR.
         """
-        self._refuse_what_cannot_work()
+        self._refuse_unwritable()
         store = Store(self.store_path)
         try:
-            return self._compared(store)
+            with warnings.catch_warnings():
+                # A project that turns warnings into errors means its own, not our libraries'.
+                warnings.simplefilter("ignore")
+                return self._compared(store)
         except NotComparable as refusal:
-            verdict = not_comparable(self._manifest(None, {}, {}, {}), str(refusal))
+            verdict = not_comparable(self._begin(self._manifest()), str(refusal))
             self._write("verdict.json", record_json(verdict))
             return verdict
+        except (BackendError, Interrupted) as error:
+            self._broken_off(error)
+            raise
         finally:
             store.close()
 
-    def _refuse_what_cannot_work(self) -> None:
-        problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
-        if problems:
-            raise UsageError("\n".join(problems))
-        names = [s.name for s in self.suites]
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+    def _refuse_unwritable(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / ".writable", "")
@@ -98,12 +135,28 @@ class Evaluation:
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
-        manifest = self._manifest(plan, comparable, alive, attempts)
-        self._write("manifest.json", record_json(manifest))
+        manifest = self._begin(self._manifest(plan, comparable, alive, attempts))
         self._write("cases.jsonl", record_lines(self._cases(plan)))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
-        self._answer(plan, store, manifest, cached)
+        self._answer(plan, store, cached)
         return self._decided(manifest, plan, tuple(collect(plan, store, cached)))
+
+    def _begin(self, manifest: Manifest) -> Manifest:
+        """Write the manifest; what an earlier run left in the folder is no outcome of this one."""
+        for path in (self.folder / name for name in _OUTCOME):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self._disk(path, error) from error
+        self._write("manifest.json", record_json(manifest))
+        self.manifest = manifest
+        return manifest
+
+    def _broken_off(self, error: TunegateError) -> None:
+        """Leave verdict.json as ERROR, as far as the disk allows."""
+        with contextlib.suppress(BackendError):
+            manifest = self.manifest or self._begin(self._manifest())
+            self._write("verdict.json", record_json(failed(manifest, str(error))))
 
     def _refuse_unanswerable(self) -> None:
         for suite in self.suites:
@@ -114,17 +167,12 @@ class Evaluation:
                             f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                         )
 
-    def _answer(self, plan: Plan, store: Store, manifest: Manifest, cached: set[str]) -> None:
+    def _answer(self, plan: Plan, store: Store, cached: set[str]) -> None:
         todo = len({c.key for c in plan.cells}) - len(cached)
         note = f" ({len(cached)} are stored already)" if cached else ""
         self._say(f"{len(plan.cells)} answers planned{note}")
-        if not todo:
-            return
-        try:
+        if todo:
             Runner(plan, self.arms, store, Progress(1.0, stream=self.stream)).run()
-        except BackendError as error:
-            self._write("verdict.json", record_json(failed(manifest, str(error))))
-            raise
 
     def _decided(
         self, manifest: Manifest, plan: Plan, cells: tuple[StoredCell, ...]
@@ -134,13 +182,31 @@ class Evaluation:
         ]
         self._write("cells.jsonl", record_lines(cells))
         self._write("scores.jsonl", record_lines(scores))
+        missing = sum(c.status == "missing" for c in cells)
+        if missing:
+            raise BackendError(f"{missing} of {len(cells)} answers never came")
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
         verdict = decide(manifest, cases, scores)
+        self._trace(manifest, cells, plan, verdict)
         self._write("verdict.json", record_json(verdict))
+        return verdict
+
+    def _trace(
+        self,
+        manifest: Manifest,
+        cells: tuple[StoredCell, ...],
+        plan: Plan,
+        verdict: VerdictRecord,
+    ) -> None:
+        """Write traces.jsonl."""
         from harness.tracing.export import write_traces
 
-        write_traces(self.folder, manifest, cells, plan.prompts, verdict, content=self.trace_content)
-        return verdict
+        try:
+            write_traces(
+                self.folder, manifest, cells, plan.prompts, verdict, content=self.trace_content
+            )
+        except OSError as error:
+            raise self._disk(self.folder / "traces.jsonl", error) from error
 
     def _cases(self, plan: Plan) -> list[RunCase]:
         return [
@@ -158,10 +224,10 @@ class Evaluation:
 
     def _manifest(
         self,
-        plan: Plan | None,
-        comparable: Mapping[str, Any],
-        alive: Mapping[str, Any],
-        attempts: Mapping[str, int],
+        plan: Plan | None = None,
+        comparable: Mapping[str, Any] = MappingProxyType({}),
+        alive: Mapping[str, Any] = MappingProxyType({}),
+        attempts: Mapping[str, int] = MappingProxyType({}),
     ) -> Manifest:
         cells: tuple[Cell, ...] = plan.cells if plan else ()
         return Manifest(
@@ -193,10 +259,14 @@ class Evaluation:
         try:
             write_atomic(self.folder / name, text)
         except OSError as error:
-            raise BackendError(
-                f"{self.folder / name}: cannot be written ({error.strerror}); finished answers "
-                f"are stored: make room, then `tunegate resume {self.folder}`"
-            ) from error
+            raise self._disk(self.folder / name, error) from error
+
+    @staticmethod
+    def _disk(path: Path, error: OSError) -> BackendError:
+        return BackendError(
+            f"{path}: cannot be written ({error.strerror}); finished answers are stored: make "
+            "room, then resume"
+        )
 
     def _say(self, text: str) -> None:
         self.stream.write(f"tunegate: {text}\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ PRECEDENCE = (
     Verdict.HOLD.exit_code,
     Verdict.SHIP.exit_code,
 )
+_HOME = Path(__file__).resolve().parents[1]
 _PROPERTY = "tunegate"
 _OWN = frozenset(
     {
@@ -36,24 +38,48 @@ _OWN = frozenset(
 
 
 def mark(
-    report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], *, gate: bool
+    report: pytest.TestReport,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    *,
+    gate: bool,
+    undecided: str,
 ) -> None:
-    """Write on a failed report which exit code it stands for; it travels with the report."""
+    """Write on a failed report which exit code it stands for; it travels with the report.
+
+    Args:
+        report: The report of the failed test.
+        excinfo: What the test raised.
+        gate: Whether the test is a gate of a suite.
+        undecided: What an undecided assert does: `fail`, `neutral` or `pass`.
+    """
     from harness.plugin.collect import GateFailed
 
     error = excinfo.value
+    if isinstance(error, Undecided) and undecided != "fail":
+        path, line, _ = report.location
+        report.outcome = "skipped"
+        report.longrepr = (path, line or 0, f"Skipped: {inert(str(error))}")
+        return
     code = None
     if isinstance(error, GateFailed):
         code = 0
     elif isinstance(error, Undecided):
         code = Verdict.UNDECIDED.exit_code
+        report.longrepr = f"{_asked_at(excinfo)}: UNDECIDED: {inert(str(error))}"
     elif isinstance(error, TunegateError):
         code = int(pytest.ExitCode.USAGE_ERROR) if error.exit_code == 2 else error.exit_code
-        report.longrepr = inert(str(error))
+        report.longrepr = f"{_asked_at(excinfo)}: {inert(str(error))}"
     elif gate:
         code = Verdict.ERROR.exit_code
     if code is not None:
         report.user_properties.append((_PROPERTY, code))
+
+
+def _asked_at(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """Return file and line of the last frame that is not ours: where the user asked."""
+    theirs = [f for f in excinfo.traceback if not Path(f.path).is_relative_to(_HOME)]
+    found = theirs[-1] if theirs else excinfo.traceback[0]
+    return f"{Path(found.path).name}:{found.lineno + 1}"
 
 
 def of_report(report: pytest.TestReport) -> set[int]:

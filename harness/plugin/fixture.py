@@ -42,14 +42,21 @@ class Gate:
             SuiteError: the suite has problems.
             UnknownName: the suite has no such metric.
             NotComparable: the arms differ in more than the weights.
+            BackendError: more cases are unscored than the suite allows.
         """
         loaded, run = self._run(suite)
         loaded.metric(metric)
-        record = next(m for m in loaded.record().metrics if m.name == metric)
-        scores = {
-            (s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name
-        }
-        table = Table(loaded.record(), {s.case.id: s.case for s in loaded.cases}, scores)
+        suite_record = loaded.record()
+        record = next(m for m in suite_record.metrics if m.name == metric)
+        scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
+        table = Table(suite_record, {s.case.id: s.case for s in loaded.cases}, scores)
+        for arm in ("base", "tuned"):
+            missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
+            if missing > suite_record.max_unscored * asked:
+                raise BackendError(
+                    f"{loaded.name}: {metric}: {missing} of {asked} cases of {arm} are unscored, "
+                    f"more than the {suite_record.max_unscored:.0%} the suite allows"
+                )
         return Delta(table.pairs(record), confidence)
 
     def pairs(self, suite: str | Path) -> Iterator[Pair]:
@@ -62,30 +69,16 @@ class Gate:
 
     def _run(self, path: str | Path) -> tuple[Suite, Run]:
         """Return the suite and the run that holds it: the session's own, or one beside it."""
-        session = self.session
-        place = Path(path) if Path(path).is_absolute() else self.root / path
+        state = self.session
+        place = self.root / path
         file = (place / "suite.toml" if place.is_dir() else place).resolve()
-        if file in session.loaded:
-            verdict, folder = session.evaluate(), session.folder
+        if any(suite is state.loaded.get(file) for suite in state.chosen):
+            suite, verdict, folder = state.loaded[file], state.evaluate(), state.folder
         else:
-            suite = session.load(file)
-            del session.loaded[file]
-            folder = session.folder.with_name(f"{session.folder.name}.{suite.name}")
-            key = str(folder)
-            if key not in _done:
-                _done[key] = session.run((suite,), folder).verdict
-            verdict = session.verdict
-            if _done[key] is Verdict.NOT_COMPARABLE:
-                raise NotComparable(Run.load(folder).verdict.sentence)
-        if verdict is not None and verdict.verdict is Verdict.NOT_COMPARABLE:
+            suite, verdict, folder = state.evaluate_beside(file)
+        if verdict.verdict is Verdict.NOT_COMPARABLE:
             raise NotComparable(verdict.sentence)
-        run = Run.load(folder)
-        if not run.cells:
-            raise BackendError(f"{folder}: the run has no completions")
-        loaded = session.loaded.get(file) or session.load(file)
-        session.loaded.pop(file, None) if folder != session.folder else None
-        return loaded, run
-
-
-_done: dict[str, Verdict] = {}
-"""Run folders made for suites that only code asks for, within this process."""
+        if state.options["max-cases"]:
+            state.codes.add(Verdict.UNDECIDED.exit_code)
+            state.why = state.why or state.filtered[0]
+        return suite, Run.load(folder)

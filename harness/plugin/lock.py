@@ -6,9 +6,9 @@ xdist's workers are one session: each waits for its turn, and all but the first 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 
-_WAIT_S = 0.7
+_WAIT_S = 0.5
 """Time between two looks at a folder that is taken; a foreign session is refused on the second."""
 
 
@@ -81,12 +81,12 @@ class RunLock:
 
     def forget(self) -> None:
         """Remove the note of who holds the folder."""
-        self._holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._holder.unlink()
 
     def _take(self) -> None:
         foreign = 0
         while True:
-            started = time.monotonic()
             try:
                 self._lock.acquire(timeout=_WAIT_S)
                 return
@@ -99,7 +99,6 @@ class RunLock:
                         f"{holder.get('pid', 'unknown')}); wait for it, or choose another folder "
                         "with --gate-run-dir DIR"
                     ) from None
-            time.sleep(max(0.0, _WAIT_S - (time.monotonic() - started)))
 
     def _recall(self) -> None:
         """Learn how another process of this session ended the run, if one did."""

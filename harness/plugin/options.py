@@ -45,7 +45,7 @@ def _count(text: str) -> int:
 
 def _seed(text: str) -> int:
     """Read a seed."""
-    if not text.isdigit():
+    if not text.isdecimal():
         raise pytest.UsageError(f"{PREFIX}seed={text!r} must be a whole number of at least 0")
     return int(text)
 
@@ -86,13 +86,20 @@ def add_options(parser: pytest.Parser) -> None:
             help_text += f" Default: {option.default!r}."
         if option.flag:
             group.addoption(
-                PREFIX + option.name, dest=option.dest, action="store_true", default=None,
+                PREFIX + option.name,
+                dest=option.dest,
+                action="store_true",
+                default=None,
                 help=help_text,
             )
         else:
             group.addoption(
-                PREFIX + option.name, dest=option.dest, default=None, type=option.type,
-                choices=option.choices, metavar=option.name.upper().replace("-", "_"),
+                PREFIX + option.name,
+                dest=option.dest,
+                default=None,
+                type=option.type,
+                choices=option.choices,
+                metavar=option.name.upper().replace("-", "_"),
                 help=help_text,
             )
         parser.addini(option.dest, help=help_text, default="")
@@ -111,7 +118,7 @@ def _value(config: pytest.Config, option: Option) -> Any:
     if not written:
         return option.default
     if option.flag:
-        return written.lower() in ("true", "1", "yes", "on")
+        return _flag(option, written)
     if option.choices and written not in option.choices:
         raise pytest.UsageError(
             f"ini {option.dest}={written!r} must be one of {', '.join(option.choices)}"
@@ -119,8 +126,25 @@ def _value(config: pytest.Config, option: Option) -> Any:
     return option.type(written)
 
 
+def _flag(option: Option, written: str) -> bool:
+    """Read a switch from an ini file."""
+    switch = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
+    if written.lower() not in switch:
+        raise pytest.UsageError(f"ini {option.dest}={written!r} must be true or false")
+    return switch[written.lower()]
+
+
 def is_active(config: pytest.Config) -> bool:
-    """Return whether a gate run was asked for: by a model, or by naming a suite.toml."""
-    specs = (config.getoption("gate_tuned"), config.getini("gate_tuned"))
+    """Return whether a gate run was asked for: by an option, an ini key, or naming a suite.toml."""
+    given = any(config.getoption(option.dest) is not None for option in OPTIONS)
     named = any(Path(arg.partition("::")[0]).name == "suite.toml" for arg in config.args)
-    return any(specs) or named
+    return given or named or any(str(config.getini(option.dest)).strip() for option in OPTIONS)

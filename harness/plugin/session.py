@@ -9,22 +9,29 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness import suite as suites
-from harness.errors import Interrupted, TunegateError, UsageError
+from harness.errors import BackendError, Interrupted, TunegateError, UsageError
 from harness.manifest import Gate
-from harness.plugin.options import PREFIX, read_options
-from harness.run import Run, read_record
+from harness.plugin import exit_status, exports
+from harness.plugin.lock import RunLock, error_from
+from harness.plugin.options import read_options
+from harness.plugin.stopping import last_signal, stoppable
+from harness.run import Run, read_record, write_atomic
 from harness.suite import Suite
-from harness.verdict.record import GateKind, GateResult, GateStatus, Verdict, VerdictRecord
+from harness.verdict.record import GateResult, SuiteResult, Verdict, VerdictRecord
 
-ORDINARY_FAILURE = 1
+if TYPE_CHECKING:
+    from harness.plugin.collect import GateItem
 
 
 @dataclass
@@ -33,16 +40,26 @@ class GateSession:
 
     options: Mapping[str, Any]
     folder: Path
-    stream: TextIO
-    """Where progress goes: the terminal, past pytest's capturing."""
     command: tuple[str, ...]
-    worker: str | None = None
-    """xdist's name of this worker; None in the controller or without xdist."""
+    name: str
+    """Name of the pytest session, the same in all its workers."""
+    worker: bool
+    """Whether this process is one of xdist's workers."""
+    uncaptured: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Makes a context in which what is written reaches the terminal."""
     loaded: dict[Path, Suite] = field(default_factory=dict)
+    chosen: tuple[Suite, ...] = ()
+    """The suites of which a gate was selected; they make the run."""
     filtered: list[str] = field(default_factory=list)
     verdict: VerdictRecord | None = None
     error: TunegateError | None = None
     arms: dict[str, Any] = field(default_factory=dict)
+    beside: dict[Path, VerdictRecord] = field(default_factory=dict)
+    """suite.toml → verdict of a run that only code asked for."""
+    codes: set[int] = field(default_factory=set)
+    """Exit codes that failed tests stand for."""
+    why: str = ""
+    """What the codes of a session without a verdict are about."""
     exit_status: int | None = None
 
     @classmethod
@@ -57,19 +74,39 @@ class GateSession:
         shadowed = problem()
         if shadowed:
             raise pytest.UsageError(shadowed)
+        if str(Path.cwd()) not in sys.path:
+            # A user's own metric, `pkg.mod:fn`, may lie where the run was started.
+            sys.path.append(str(Path.cwd()))
         options = read_options(config)
         inputs: Mapping[str, Any] = getattr(config, "workerinput", {})
-        folder = inputs.get("gate_run_dir") or options["run-dir"] or _new_folder(options)
+        capture: Any = config.pluginmanager.get_plugin("capturemanager")
         session = cls(
             options=options,
-            folder=Path(folder).absolute(),
-            stream=_terminal(config),
-            command=tuple(map(str, config.invocation_params.args)),
-            worker=inputs.get("workerid"),
+            folder=Path(inputs.get("gate_run_dir") or _folder(options)).absolute(),
+            command=tuple(inputs.get("gate_command") or map(str, config.invocation_params.args)),
+            name=inputs.get("gate_session") or uuid.uuid4().hex,
+            worker=bool(inputs),
         )
+        if capture is not None:
+            session.uncaptured = capture.global_and_fixture_disabled
         if options["max-cases"]:
             session.filtered.append(f"only the first {options['max-cases']} cases of each suite")
+        if not session.worker:
+            session.refuse_taken()
         return session
+
+    def refuse_taken(self) -> None:
+        """Find out at once whether another session is at work in the run folder.
+
+        Raises:
+            pytest.UsageError: one is; the message names its process.
+        """
+        if (self.folder / "lock").is_file():
+            try:
+                with RunLock(self.folder, session=self.name, shared=False):
+                    pass
+            except UsageError as error:
+                raise pytest.UsageError(str(error)) from None
 
     def load(self, path: Path) -> Suite:
         """Load a suite once."""
@@ -80,52 +117,69 @@ class GateSession:
 
     def refuse(self, reason: str) -> None:
         """Note a user's mistake in a suite: the session ends with pytest's usage exit code."""
-        self.error = UsageError(reason)
+        known = f"{self.error}\n" if self.error else ""
+        self.error = UsageError(known + reason)
 
-    def note_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Note gates that `-k` or the like removed."""
-        from harness.plugin.collect import GateItem
+    def note_selected(self, items: Sequence[GateItem]) -> None:
+        """Note which gates are left after `-k` and the like."""
+        left = {(item.suite, item.gate.id) for item in items}
+        all_suites = tuple(self.loaded.values())
+        every = [(s.name, g.id) for s in all_suites for g in s.gates]
+        gone = [f"{suite}::{gate}" for suite, gate in every if (suite, gate) not in left]
+        if gone:
+            more = " among them" if len(gone) > 1 else ""
+            self.filtered.append(
+                f"{len(gone)} of {len(every)} gates were deselected: {gone[0]}{more}"
+            )
+        names = {suite for suite, _ in left}
+        self.chosen = tuple(s for s in all_suites if s.name in names or not s.gates)
+        if all_suites and not left:
+            self.codes.add(Verdict.UNDECIDED.exit_code)
+            self.why = "no gate was judged: " + ("all were deselected" if gone else "there is none")
 
-        gates = [f"{i.suite}::{i.name}" for i in items if isinstance(i, GateItem)]
-        if gates:
-            self.filtered.append(f"{len(gates)} gates were deselected, {gates[0]} among them")
-
-    def gate_result(self, suite: str, gate: Gate) -> GateResult:
-        """Return how a gate ended; the first call makes the run."""
+    def gate_result(self, suite: str, gate: Gate) -> tuple[SuiteResult, GateResult]:
+        """Return how a gate and its suite ended; the first call makes the run."""
         verdict = self.evaluate()
-        for result in (r for s in verdict.suites if s.name == suite for r in s.gates):
-            if (result.metric, result.kind) == (gate.metric, gate.kind):
-                return result
+        for found in verdict.suites:
+            for result in found.gates:
+                if (found.name, result.metric, result.kind) == (suite, gate.metric, gate.kind):
+                    return found, result
         raise TunegateError(verdict.sentence)
 
     def evaluate(self) -> VerdictRecord:
-        """Return the run's verdict, made once over all collected suites."""
+        """Return the run's verdict, made once over all selected suites."""
         if self.error is not None:
             raise self.error
         if self.verdict is None:
             try:
-                self.verdict = self.run(tuple(self.loaded.values()), self.folder)
+                self.verdict = self.run(self.chosen, self.folder)
             except TunegateError as error:
                 self.error = error
                 raise
+            except Exception as error:
+                # The defect shows its traceback once, not in every gate.
+                self.error = BackendError(f"a defect of tunegate, please report it: {error!r}")
+                raise
         return self.verdict
 
-    def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
-        """Make or, as another xdist worker, read the run in `folder`."""
-        with _exclusive(folder, wait=self.worker is not None):
-            if self.worker is not None and (folder / "verdict.json").is_file():
-                return read_record(folder / "verdict.json", VerdictRecord)
-            return self._evaluation(chosen, folder).run()
+    def evaluate_beside(self, file: Path) -> tuple[Suite, VerdictRecord, Path]:
+        """Return suite, verdict and folder of a run that only code asks for."""
+        suite = suites.load(file, max_cases=self.options["max-cases"])
+        folder = self.folder.with_name(f"{self.folder.name}.{suite.name}")
+        if file not in self.beside:
+            self.beside[file] = self.run((suite,), folder)
+        return suite, self.beside[file], folder
 
-    def _evaluation(self, chosen: Sequence[Suite], folder: Path) -> Any:
+    def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
+        """Make or, where another xdist worker has made it, read the run in `folder`."""
         from harness.plugin.evaluate import Evaluation
 
-        return Evaluation(
+        evaluation = Evaluation(
             suites=chosen,
             specs={name: self.options[name] for name in ("base", "tuned", "incumbent")},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
-            stream=self.stream,
+            stream=sys.stderr,
             seed=self.options["seed"],
             dtype=self.options["dtype"],
             command=self.command,
@@ -133,131 +187,100 @@ class GateSession:
             trace_content=bool(self.options["trace-content"]),
             arms=self.arms,
         )
+        evaluation.refuse_impossible()
+        exports.refuse_unwritable(self.options)
+        with RunLock(folder, session=self.name, shared=self.worker) as lock, stoppable():
+            if lock.error is not None:
+                raise lock.error
+            if lock.done:
+                return read_record(folder / "verdict.json", VerdictRecord)
+            with self.uncaptured():
+                # The stream is looked up again: capturing had replaced it.
+                evaluation.stream = sys.stderr
+                return evaluation.run()
 
-    def explain(self, suite: str, result: GateResult) -> str:
-        """Return the sentences of a failed gate: numbers, worst cases, where to look."""
-        lines = [f"{result.status.value.upper()}: {result.sentence}."]
-        worst = self._worst(suite, result)
-        if worst:
-            lines.append("worst cases: " + ", ".join(worst))
-        lines.append(f"look: {self.folder / 'report.html'}")
-        return "\n".join(lines)
+    def note_interrupt(self) -> None:
+        """Note that the user stopped pytest while no completion was being made."""
+        if self.error is None:
+            self.error = Interrupted(f"stopped by signal {last_signal()}")
 
-    def _worst(self, suite: str, result: GateResult) -> list[str]:
-        """Return the cases that speak most against the gate, three at most."""
-        if not (self.folder / "scores.jsonl").is_file():
-            return []
-        table = Run.load(self.folder).score_table
-        sign = 1 if result.higher_is_better else -1
-        found = []
-        for (of_suite, metric, case, arm), row in table.items():
-            if (of_suite, metric, arm) == (suite, result.metric, "tuned") and row.value is not None:
-                base = table.get((suite, metric, case, "base"))
-                before = base.value if base and base.value is not None else row.value
-                level = result.kind in (GateKind.FLOOR, GateKind.CEILING)
-                found.append((sign * (row.value if level else row.value - before), case))
-        return [case for _, case in sorted(found)[:3]]
+    def for_worker(self) -> dict[str, Any]:
+        """Return what xdist's workers must know of this session."""
+        return {
+            "gate_run_dir": str(self.folder),
+            "gate_command": list(self.command),
+            "gate_session": self.name,
+        }
+
+    def merge(self, output: Mapping[str, Any]) -> None:
+        """Take over what a worker's `finish` left in its output."""
+        self.codes |= set(output.get("gate_codes", ()))
+        self.why = self.why or output.get("gate_why", "")
+        if output.get("gate_error") and self.error is None:
+            self.error = error_from(*output["gate_error"])
+        if output.get("gate_verdict") and self.verdict is None:
+            self._read_verdict()
 
     def finish(self, session: pytest.Session) -> None:
-        """Write what people and CI read, and set the exit status (controller or single process)."""
-        if self.worker is not None:
+        """Write what people and CI read, and set the exit status; a worker only tells."""
+        if self.worker:
+            self._tell(session.config)
             return
-        if self.verdict is None and (self.folder / "verdict.json").is_file():
-            self.verdict = read_record(self.folder / "verdict.json", VerdictRecord)
-        if self.verdict is not None and self.verdict.suites:
-            self._write_reports()
-        self.exit_status = self._exit_status(session)
-        if self.exit_status is not None:
-            session.exitstatus = self.exit_status
+        try:
+            if isinstance(self.error, (BackendError, Interrupted)) and self.verdict is None:
+                self._read_verdict()
+            if self.verdict is not None:
+                if self.verdict.suites:
+                    exports.refuse_gaps(self.folder)
+                self._write_reports()
+        except TunegateError as error:
+            self.error = self.error or error
+        except Exception as error:
+            traceback.print_exc()
+            self.error = self.error or BackendError(f"the reports could not be written: {error!r}")
+        self._clean()
+        self.exit_status = self._exit_status(int(session.exitstatus))
+        session.exitstatus = self.exit_status
 
-    def _exit_status(self, session: pytest.Session) -> int | None:
-        """Return the exit code by precedence 13 > 12 > 1 > 10 > 11 > 0; None leaves pytest's own."""
-        if isinstance(self.error, Interrupted):
-            return 143 if "signal 15" in str(self.error) else 130
-        if isinstance(self.error, UsageError):
-            return int(pytest.ExitCode.USAGE_ERROR)
+    def _tell(self, config: pytest.Config) -> None:
+        output: dict[str, Any] = getattr(config, "workeroutput", {})
+        output["gate_codes"] = sorted(self.codes)
+        output["gate_why"] = self.why
+        output["gate_verdict"] = self.verdict is not None
         if self.error is not None:
-            return self.error.exit_code
-        codes = [] if self.verdict is None else [self._verdict_code(self.verdict.verdict)]
-        codes += _test_codes(session)
-        order = (13, 12, 1, 10, 11)
-        return next((code for code in order if code in codes), None if not codes else 0)
+            output["gate_error"] = [self.error.exit_code, str(self.error)]
 
-    def _verdict_code(self, verdict: Verdict) -> int:
-        if verdict is Verdict.UNDECIDED and self.options["undecided"] != "fail":
-            return 0
-        return verdict.exit_code
+    def _read_verdict(self) -> None:
+        if (self.folder / "verdict.json").is_file():
+            self.verdict = read_record(self.folder / "verdict.json", VerdictRecord)
+
+    def _exit_status(self, given: int) -> int:
+        if self.error is not None:
+            return exit_status.of_error(self.error)
+        codes = set(self.codes)
+        if self.verdict is not None:
+            undecided = self.verdict.verdict is Verdict.UNDECIDED
+            neutral = undecided and self.options["undecided"] != "fail"
+            codes.add(0 if neutral else self.verdict.verdict.exit_code)
+        return exit_status.decide(codes, given)
 
     def _write_reports(self) -> None:
         from reports.bundle import write_all
 
-        run = Run.load(self.folder)
-        written = write_all(run, self.folder)
-        for option, name in (("report", "report.html"), ("junit", "junit.xml"),
-                             ("summary", "summary.md")):
+        written = write_all(Run.load(self.folder), self.folder)
+        for option, name in exports.EXPORTS.items():
             if self.options[option]:
-                target = Path(self.options[option])
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(written[name].read_text(encoding="utf-8"), encoding="utf-8")
+                target = Path(self.options[option]).absolute()
+                write_atomic(target, written[name].read_text(encoding="utf-8"))
 
-    def summarise(self, terminal: pytest.TerminalReporter) -> None:
-        """Print the verdict, the deciding sentence, the report and the next command."""
-        if self.error is not None:
-            terminal.section("tunegate", sep="=")
-            terminal.line(str(self.error))
-            if not isinstance(self.error, UsageError) and (self.folder / "manifest.json").is_file():
-                terminal.line(f"go on with: tunegate resume {_relative(self.folder)}")
-        elif self.verdict is not None:
-            good = self.verdict.verdict is Verdict.SHIP
-            terminal.section("tunegate", sep="=")
-            terminal.line(
-                f"{self.verdict.verdict.value.replace('_', ' ')}: {self.verdict.sentence}",
-                green=good, red=not good, bold=True,
-            )
-            for note in (n for s in self.verdict.suites for n in s.notes):
-                terminal.line(f"note: {note}")
-            if (self.folder / "report.html").is_file():
-                terminal.line(f"report: {_relative(self.folder / 'report.html')}")
+    def _clean(self) -> None:
+        """Remove the notes by which xdist's workers knew each other."""
+        for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
+            RunLock(folder, session=self.name, shared=True).forget()
 
 
-def _test_codes(session: pytest.Session) -> list[int]:
-    """Return the exit codes of ordinary tests: 1 for a failure, 10 for an undecided assert."""
-    from harness.plugin.collect import GateItem
-
-    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return [ORDINARY_FAILURE] if session.testsfailed else []
-    gates = {i.nodeid for i in session.items if isinstance(i, GateItem)} if session.items else set()
-    codes = []
-    for report in reporter.stats.get("failed", []) + reporter.stats.get("error", []):
-        if "suite.toml::" in report.nodeid or report.nodeid in gates:
-            continue
-        undecided = ("tunegate", "undecided") in getattr(report, "user_properties", [])
-        codes.append(Verdict.UNDECIDED.exit_code if undecided else ORDINARY_FAILURE)
-    return codes
-
-
-def _new_folder(options: Mapping[str, Any]) -> Path:
+def _folder(options: Mapping[str, Any]) -> Path:
+    if options["run-dir"]:
+        return Path(options["run-dir"])
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"
-
-
-def _terminal(config: pytest.Config) -> TextIO:
-    """Return the real terminal: pytest's capturing has replaced sys.stderr."""
-    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    stream: TextIO = getattr(getattr(reporter, "_tw", None), "_file", sys.__stderr__ or sys.stderr)
-    return stream
-
-
-def _relative(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _exclusive(folder: Path, *, wait: bool) -> Any:
-    """Return a lock on the run folder; a second run on it is refused, another worker waits."""
-    from harness.plugin.lock import RunLock
-
-    return RunLock(folder, timeout=-1 if wait else 1)
-
-
-__all__ = ["PREFIX", "GateSession", "GateStatus"]

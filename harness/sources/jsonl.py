@@ -11,12 +11,18 @@ from typing import Any
 from harness.errors import SuiteError
 from harness.source import SourcedCase, make_case
 
+LARGEST_FILE = 50_000_000
+"""Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
+DEEPEST = 100
+"""Levels of nesting in a line; parsers, schemas and writers all recurse."""
+
 
 def jsonl(folder: Path, *, file: str) -> Iterator[SourcedCase]:
     """Yield the cases of `file`, a path that starts at the suite's folder; blank lines are skipped.
 
     Raises:
-        SuiteError: the file is missing or not UTF-8, or lines are broken: every one with its number.
+        SuiteError: the file is missing, too large or not UTF-8, or lines are broken: every one
+            with its number.
     """
     path = folder / file
     problems: list[str] = []
@@ -32,9 +38,17 @@ def jsonl(folder: Path, *, file: str) -> Iterator[SourcedCase]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
+        size = path.stat().st_size if path.is_file() else 0
+        if size > LARGEST_FILE:
+            raise SuiteError(
+                [f"{path}: {size} bytes, at most {LARGEST_FILE} are read; leave cases out"]
+            )
+        if path.exists() and not path.is_file():
+            raise SuiteError([f"{path}: not a file; write one case a line"])
         content = path.read_bytes()
-    except OSError as error:
-        raise SuiteError([f"{path}: cannot be read ({error.strerror}); write one case a line"]) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SuiteError([f"{path}: cannot be read ({reason}); write one case a line"]) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -55,9 +69,31 @@ def _read(line: str) -> dict[str, Any]:
         raise ValueError(f"broken JSON at column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply to be a case") from error
+    except ValueError as error:
+        raise ValueError(_in_words(error)) from error
     if not isinstance(row, dict):
         raise ValueError('a line must be an object such as {"prompt": "…"}')
+    if _depth(row) > DEEPEST:
+        raise ValueError(f"nested too deeply to be a case; at most {DEEPEST} levels are read")
     return row
+
+
+def _depth(value: Any) -> int:
+    """Return the levels of nesting, counted without recursion."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth - 1
+
+
+def _in_words(error: ValueError) -> str:
+    return "a number with thousands of digits" if "int_max_str" in str(error) else str(error)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ is the record, the span carries hashes and the key. Prompts and answers are left
 
 from __future__ import annotations
 
+import datetime
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,13 @@ from harness.tracing import attributes as a
 from harness.verdict.record import VerdictRecord
 
 FILE_NAME = "traces.jsonl"
-_NANO = 1_000_000_000
-_OPERATIONS = {"generate": "chat", "latency": "chat", "choices": "text_completion",
-               "answer": "text_completion"}
+_MICRO = 1_000_000
+_OPERATIONS = {
+    "generate": "chat",
+    "latency": "chat",
+    "choices": "text_completion",
+    "answer": "text_completion",
+}
 
 
 def write_traces(
@@ -33,8 +38,11 @@ def write_traces(
     verdict: VerdictRecord,
     *,
     content: bool,
-) -> Path:
-    """Write the run's spans to `traces.jsonl`: a root per run, a span per suite, case and cell.
+) -> Path | None:
+    """Write the run's spans to `traces.jsonl`: a root, a span per case, and in it one per cell.
+
+    Without the packages of the extra `trace`, or with OTEL_SDK_DISABLED, there is no file and None
+    is returned: the store is the record, and a verdict must not fail for want of spans.
 
     Args:
         folder: The run folder.
@@ -44,24 +52,34 @@ def write_traces(
         verdict: The decision, for the root span.
         content: Whether prompts and answers go into the spans.
     """
-    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    try:
+        from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+    except ImportError:
+        return None
 
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / FILE_NAME
         exporter = FileSpanExporter(path)
         provider = TracerProvider(
             resource=Resource({"service.name": "tunegate"}),
-            span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
+            sampler=ALWAYS_ON,
+            span_limits=SpanLimits(
+                max_span_attributes=SpanLimits.UNSET, max_span_attribute_length=SpanLimits.UNSET
+            ),
             shutdown_on_exit=False,
         )
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         tracer = provider.get_tracer("tunegate", manifest.versions.get("tunegate"))
         _spans(tracer, manifest, cells, prompts, verdict, content=content)
         provider.shutdown()
-        write_atomic(folder / FILE_NAME, path.read_text(encoding="utf-8"))
+        lines = path.read_text(encoding="utf-8")
+    if not lines:  # OTEL_SDK_DISABLED: whoever runs this wants no spans of anything
+        return None
+    write_atomic(folder / FILE_NAME, lines)
     return folder / FILE_NAME
 
 
@@ -76,23 +94,27 @@ def _spans(
 ) -> None:
     from opentelemetry import trace
 
-    starts = [c.started_s for c in cells if c.started_s] or [0.0]
-    root = tracer.start_span("eval run", start_time=_nano(min(starts)))
+    begun = _begun(manifest, cells)
+    root = tracer.start_span("eval run", start_time=_nano(begun))
     root.set_attributes({a.RUN_ID: manifest.run_id, a.VERDICT: verdict.verdict.value})
     context = trace.set_span_in_context(root)
-    last = max((_end(c) for c in cells), default=0)
+    last = max((_end(c, begun) for c in cells), default=_nano(begun))
     for (suite, case), group in _by_case(cells).items():
         span = tracer.start_span(
             "eval case",
             context=context,
-            start_time=_nano(min(c.started_s or 0.0 for c in group)),
+            start_time=_nano(min(c.started_s or begun for c in group)),
             attributes={a.SUITE_NAME: suite, a.CASE_NAME: case, a.RUN_ID: manifest.run_id},
         )
         inner = trace.set_span_in_context(span, context)
         for stored in group:
             prompt = prompts.get((suite, case, stored.cell.arm))
-            _completion_span(tracer, inner, manifest, stored, prompt, content=content)
-        span.end(end_time=max(_end(c) for c in group))
+            values = _attributes(manifest, stored) | _prompt(prompt)
+            if content:
+                values |= _content(stored, prompt)
+            known = {k: v for k, v in values.items() if v is not None}
+            _completion_span(tracer, inner, manifest, stored, known, begun)
+        span.end(end_time=max(_end(c, begun) for c in group))
     root.end(end_time=last)
 
 
@@ -108,43 +130,46 @@ def _completion_span(
     context: Any,
     manifest: Manifest,
     stored: StoredCell,
-    prompt: Prompt | None,
-    *,
-    content: bool,
+    values: Mapping[str, Any],
+    begun: float,
 ) -> None:
     """Add one span; the process's own model is INTERNAL, as the conventions allow."""
     from opentelemetry.trace import SpanKind, StatusCode
 
-    identity = manifest.arms[stored.cell.arm]
-    operation = _OPERATIONS[stored.cell.kind.value]
-    values = _attributes(manifest, stored, identity, operation)
-    if prompt is not None:
-        values[a.PROMPT_SHA256] = prompt.sha256
-        if content:
-            values[a.INPUT_MESSAGES] = _message("user", prompt.text)
-    if content and stored.completion and stored.completion.text is not None:
-        values[a.OUTPUT_MESSAGES] = _message("assistant", stored.completion.text)
+    spec = manifest.arms[stored.cell.arm]["spec"]
     span = tracer.start_span(
-        f"{operation} {identity['spec']}",
+        f"{values[a.OPERATION]} {spec}",
         context=context,
         kind=SpanKind.INTERNAL,
-        start_time=_nano(stored.started_s or 0.0),
-        attributes={k: v for k, v in values.items() if v is not None},
+        start_time=_nano(stored.started_s or begun),
+        attributes=values,
     )
     if stored.status != "ok":
         span.set_status(StatusCode.ERROR, stored.error)
-    span.end(end_time=_end(stored))
+    span.end(end_time=_end(stored, begun))
 
 
-def _attributes(
-    manifest: Manifest, stored: StoredCell, identity: Mapping[str, Any], operation: str
-) -> dict[str, Any]:
+def _prompt(prompt: Prompt | None) -> dict[str, Any]:
+    return {a.PROMPT_SHA256: prompt.sha256 if prompt else None}
+
+
+def _content(stored: StoredCell, prompt: Prompt | None) -> dict[str, Any]:
+    """Return prompt and answer in the form of the conventions."""
+    text = stored.completion.text if stored.completion else None
+    return {
+        a.INPUT_MESSAGES: _message("user", prompt.text) if prompt else None,
+        a.OUTPUT_MESSAGES: _message("assistant", text) if text is not None else None,
+    }
+
+
+def _attributes(manifest: Manifest, stored: StoredCell) -> dict[str, Any]:
     cell, done = stored.cell, stored.completion
+    identity = manifest.arms[cell.arm]
     settings = next(s.generation for s in manifest.suites if s.name == cell.suite)
     local = identity.get("backend") == "hf"
     generated = done is not None and done.text is not None
     return {
-        a.OPERATION: operation,
+        a.OPERATION: _OPERATIONS[cell.kind.value],
         a.PROVIDER: "huggingface.transformers" if local else identity.get("backend"),
         a.REQUEST_MODEL: identity["spec"],
         a.RESPONSE_MODEL: identity["spec"],
@@ -175,9 +200,15 @@ def _message(role: str, text: str) -> str:
 
 
 def _nano(seconds: float) -> int:
-    return int(seconds * _NANO)
+    return round(seconds * _MICRO) * 1000  # a float holds no more of a Unix time
 
 
-def _end(stored: StoredCell) -> int:
+def _begun(manifest: Manifest, cells: Sequence[StoredCell]) -> float:
+    """Return when the first cell was begun: where recorded cells have no time, the run itself."""
+    starts = [c.started_s for c in cells if c.started_s]
+    return min(starts, default=datetime.datetime.fromisoformat(manifest.created).timestamp())
+
+
+def _end(stored: StoredCell, begun: float) -> int:
     latency = stored.completion.latency_s if stored.completion else None
-    return _nano((stored.started_s or 0.0) + (latency or 0.0))
+    return _nano((stored.started_s or begun) + (latency or 0.0))

@@ -1,179 +1,20 @@
 """From two columns of scores to a Delta: the paired difference of one metric on one suite.
 
 Statistics work on oriented differences (positive = tuned is better); a `Delta` speaks of
-tuned − base, as people do. The choice of method is the specification's: Tango's score interval
-for 0/1 scores, the t ∧ Hall envelope with its guard for continuous ones, cluster-robust forms
-where cases belong together.
+tuned − base, as people do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from harness.errors import Undecided
 from harness.manifest import MetricRecord
-from harness.stats.result import Interval, Test
-
-FEW_CLUSTERS = 10
-"""Below this many clusters no interval is trustworthy and the gate stays undecided."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Complete pairs of one metric on one suite, with the counts of what is missing."""
-
-    suite: str
-    metric: MetricRecord
-    base: tuple[float, ...] = field(repr=False)
-    tuned: tuple[float, ...] = field(repr=False)
-    clusters: tuple[str, ...] | None = field(default=None, repr=False)
-    """Cluster of each pair; None where every case stands for itself."""
-    n_unscored: Mapping[str, int] = field(default_factory=dict)
-    """Arm → cases without a score."""
-    chance: float | None = None
-    """Accuracy of guessing, for multiple choice."""
-
-    @property
-    def n(self) -> int:
-        """Number of complete pairs."""
-        return len(self.base)
-
-    @cached_property
-    def binary(self) -> bool:
-        """Whether all scores are 0 or 1, by declaration and in fact."""
-        return self.metric.binary and set(self.base) | set(self.tuned) <= {0.0, 1.0}
-
-    @cached_property
-    def differences(self) -> tuple[float, ...]:
-        """Oriented differences: positive means tuned is better."""
-        sign = 1.0 if self.metric.higher_is_better else -1.0
-        return tuple(sign * (t - b) for b, t in zip(self.base, self.tuned, strict=True))
-
-    @property
-    def wins(self) -> int:
-        """Cases on which tuned is better."""
-        return sum(d > 0 for d in self.differences)
-
-    @property
-    def losses(self) -> int:
-        """Cases on which tuned is worse."""
-        return sum(d < 0 for d in self.differences)
-
-    @cached_property
-    def n_clusters(self) -> int | None:
-        """Number of clusters; None where every case stands for itself."""
-        return None if self.clusters is None else len(set(self.clusters))
-
-    @property
-    def too_few(self) -> bool:
-        """Whether there is too little to compute an interval from."""
-        return self.n < 2 or (self.n_clusters is not None and self.n_clusters < FEW_CLUSTERS)
-
-    def interval(self, confidence: float) -> Interval:
-        """Return the oriented difference's interval; ±range where there is too little data."""
-        return _interval(self, self.differences, confidence, binary=self.binary)
-
-    def test(self, margin: float) -> Test:
-        """Return the one-sided test of "the oriented difference is at most `margin`"."""
-        return _test(self, self.differences, margin, binary=self.binary)
-
-    def reversed_test(self) -> Test:
-        """Return the one-sided test of "tuned is not worse than base at all"."""
-        return _test(self, tuple(-d for d in self.differences), 0.0, binary=self.binary)
-
-    def relative(self, share: float) -> Pairs:
-        """Return pairs whose difference is the distance from a loss of `share` of base's level.
-
-        Their mean is d̄ + share·|base mean|, so that non-inferiority within the share is a mean
-        above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
-        """
-        level = mean(self.base)
-        slack = share if level >= 0 else -share
-        sign = 1.0 if self.metric.higher_is_better else -1.0
-        shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))
-        metric = self.metric.model_copy(
-            update={"binary": False, "range": _widened(self.metric.range, share)}
-        )
-        return Pairs(self.suite, metric, self.base, shifted, self.clusters, self.n_unscored)
-
-
-def _widened(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:
-    if range_ is None:
-        return None
-    extra = share * max(abs(range_[0]), abs(range_[1]))
-    return (range_[0] - extra, range_[1] + extra)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean; 0.0 is never returned for no values: it raises ValueError."""
-    if not values:
-        raise ValueError("values must hold at least one value")
-    return sum(values) / len(values)
-
-
-def _interval(
-    pairs: Pairs, differences: Sequence[float], confidence: float, *, binary: bool
-) -> Interval:
-    from harness.stats import binary as proportions
-    from harness.stats import paired
-
-    bound = pairs.metric.bound
-    if pairs.too_few:
-        width = float("inf") if bound is None else bound
-        estimate = mean(differences) if differences else 0.0
-        return Interval(estimate, -width, width, confidence, "too few cases for an interval")
-    if binary and pairs.clusters is not None:
-        return paired.clustered_binary_interval(
-            [round(d) for d in differences], pairs.clusters, confidence=confidence
-        )
-    if binary:
-        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-        return proportions.tango_interval(wins, losses, pairs.n, confidence=confidence)
-    return paired.mean_interval(
-        differences, confidence=confidence, bound=bound, clusters=pairs.clusters
-    )
-
-
-def _test(pairs: Pairs, differences: Sequence[float], margin: float, *, binary: bool) -> Test:
-    from harness.stats import binary as proportions
-    from harness.stats import paired
-
-    if pairs.too_few:
-        return Test(0.0, 1.0, margin, "too few cases for a test")
-    if binary and pairs.clusters is not None:
-        return paired.clustered_binary_test(
-            [round(d) for d in differences], pairs.clusters, margin=margin
-        )
-    if binary:
-        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-        return _strictest(
-            proportions.tango_test(wins, losses, pairs.n, margin=margin),
-            *_second_opinions(wins, losses, pairs.n, margin),
-        )
-    return paired.mean_test(
-        differences, margin=margin, bound=pairs.metric.bound, clusters=pairs.clusters
-    )
-
-
-_EXACT_LIMIT = 1000
-"""Cases up to which the exact unconditional test joins Tango's for margins above 0."""
-
-
-def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test]:
-    """Return the tests that must agree with Tango's, where its size alone is above nominal."""
-    from harness.stats import binary as proportions
-
-    if margin == 0:
-        return [proportions.mcnemar_midp(wins, losses)]
-    if margin > 0 and n <= _EXACT_LIMIT:
-        return [proportions.exact_unconditional(wins, losses, n, margin=margin)]
-    return []
-
-
-def _strictest(*tests: Test) -> Test:
-    return max(tests, key=lambda test: test.p_value)
+from harness.records import LARGEST
+from harness.stats.result import Interval
+from harness.verdict.pairs import Pairs, mean, shared
 
 
 @dataclass(frozen=True)
@@ -224,7 +65,7 @@ class Delta:
         Raises:
             Undecided: the evidence is too thin for either.
         """
-        return self._decide(by, f"gains by more than {by:g}")
+        return self._decide(by, f"gains more than {by:g}")
 
     def holds(self, within: float) -> bool:
         """Return True if tuned is proven no worse than base by `within`, False if proven worse.
@@ -238,22 +79,39 @@ class Delta:
         return self._decide(-within, f"holds within {within:g}")
 
     def _decide(self, margin: float, claim: str) -> bool:
-        alpha = (1 - self.confidence) / 2
-        if self.oriented.low > margin and self.pairs.test(margin).p_value <= alpha:
+        if proven(self.pairs, margin, self.confidence):
             return True
-        if self.oriented.high < margin:
+        if not self.pairs.too_few and self.oriented.high < margin:
             return False
+        place = f" on {self.pairs.suite}" if self.pairs.suite else ""
+        cases = "1 case" if self.n == 1 else f"{self.n} cases"
         raise Undecided(
-            f"{self.pairs.metric.name} on {self.pairs.suite}: {claim!r} is undecided with "
-            f"{self.n} cases: {self}"
+            f"{self.pairs.metric.name}{place}: whether it {claim} is undecided with {cases}: {self}"
         )
 
     def __str__(self) -> str:
         """Return base, tuned, difference and interval in one line."""
+        if not self.n:
+            return "no case has a score in both arms"
         return (
             f"base {self.base:.4g}, tuned {self.tuned:.4g}, difference {self.estimate:+.4g} "
-            f"[{self.low:+.4g}, {self.high:+.4g}] at {self.confidence:.0%}"
+            f"[{self.low:+.4g}, {self.high:+.4g}] at {100 * self.confidence:g} %"
         )
+
+
+def proven(pairs: Pairs, margin: float, confidence: float) -> bool:
+    """Return whether the oriented difference is proven to exceed `margin`.
+
+    Interval and test must agree; they are one statement except where a second test joins in.
+    """
+    if pairs.too_few or not pairs.interval(confidence).low > margin:
+        return False
+    return pairs.test(margin).p_value <= one_sided(confidence) + 1e-12
+
+
+def one_sided(confidence: float) -> float:
+    """Return the error at each end of a two-sided interval."""
+    return (1 - confidence) / 2
 
 
 def compare(
@@ -267,15 +125,21 @@ def compare(
     """Compare two columns of scores of the same cases in the same order.
 
     Raises:
-        ValueError: the columns differ in length.
+        ValueError: the columns differ in length, or a score is not finite.
     """
     if len(base) != len(tuned):
         raise ValueError(f"base has {len(base)} scores and tuned {len(tuned)}; they must be pairs")
+    if clusters is not None and len(clusters) != len(base):
+        raise ValueError(f"clusters has {len(clusters)} labels and base {len(base)} scores")
+    for name, values in (("base", base), ("tuned", tuned)):
+        for index, value in enumerate(values):
+            if not abs(value) <= LARGEST:
+                raise ValueError(f"{name}[{index}]={value} must be a finite score; drop its pair")
     pairs = Pairs(
         suite="",
         metric=metric,
-        base=tuple(base),
-        tuned=tuple(tuned),
-        clusters=tuple(clusters) if clusters else None,
+        base=tuple(map(float, base)),
+        tuned=tuple(map(float, tuned)),
+        clusters=shared(clusters),
     )
     return Delta(pairs, confidence)

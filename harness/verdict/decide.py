@@ -5,12 +5,15 @@ No clock, no random numbers, no model: the same records give the same bytes each
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
-from harness.verdict.compare import Pairs
+from harness.verdict.compare import one_sided
 from harness.verdict.gates import decide_gate, regressions
+from harness.verdict.notes import notes
+from harness.verdict.pairs import Pairs
 from harness.verdict.record import (
     GateReason,
     GateResult,
@@ -20,12 +23,10 @@ from harness.verdict.record import (
     VerdictRecord,
 )
 from harness.verdict.scores import Table
-from harness.verdict.words import run_sentence
+from harness.verdict.words import not_without_them, run_sentence, too_many_unscored
 
-WARN_UNSCORED = 0.02
-"""Share of unscored cases from which a reader is warned."""
-SAME_ANSWERS = 0.99
-"""Share of equal scores from which a live adapter's lack of effect is pointed out."""
+ARMS = ("base", "tuned")
+"""The arms that the verdict is about."""
 
 
 def decide(
@@ -39,13 +40,19 @@ def decide(
         scores: Every score of the run.
     """
     tables = _tables(manifest, cases, scores)
-    observed = _judge(manifest, tables, imputed=False)
-    worst = _judge(manifest, tables, imputed=True)
+    observed = _judge(tables, imputed=False)
+    complete = not any(
+        table.unscored(gate.metric, arm)
+        for table in tables
+        for gate in table.suite.gates
+        for arm in ARMS
+    )
+    worst = observed if complete else _judge(tables, imputed=True)
     suites = tuple(
         _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
         for table in tables
     )
-    gated = [s.verdict for s in suites if s.gates]
+    gated = [s.verdict for s in suites if any(not g.advisory for g in s.gates)]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
     return _record(manifest, verdict, run_sentence(verdict, suites), suites)
 
@@ -80,33 +87,38 @@ def _record(
 def _tables(
     manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
 ) -> list[Table]:
-    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = {s.name: {} for s in manifest.suites}
+    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
     for row in scores:
         by_suite[row.suite][row.metric, row.case, row.arm] = row
+    planned = defaultdict(set)
+    for cell in manifest.plan:
+        planned[cell.suite].add((cell.kind, cell.case))
     return [
-        Table(suite, {c.id: c for c in cases[suite.name]}, by_suite[suite.name])
+        Table(
+            suite,
+            {c.id: c for c in cases[suite.name]},
+            by_suite[suite.name],
+            frozenset(planned[suite.name]),
+        )
         for suite in manifest.suites
     ]
 
 
-def _judge(
-    manifest: Manifest, tables: Sequence[Table], *, imputed: bool
-) -> dict[str, tuple[GateResult, ...]]:
+def _judge(tables: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateResult, ...]]:
     """Decide every gate of the run, on complete pairs or with unscored cases imputed."""
-    family: dict[tuple[str, str], Pairs] = {}
+    made: dict[tuple[str, str, bool], Pairs] = {}
     for table in tables:
-        gated = {g.metric for g in table.suite.gates}
-        for metric in table.suite.metrics:
-            if metric.name in gated:
-                pairs = table.imputed(metric) if imputed else table.pairs(metric)
-                family[table.suite.name, metric.name] = pairs
-    worse = regressions({k: p for k, p in family.items() if _compares(manifest, k)})
+        for gate in table.suite.gates:
+            key = (table.suite.name, gate.metric, gate.kind.is_level)
+            made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
+    family = {(suite, metric): pairs for (suite, metric, level), pairs in made.items() if not level}
+    worse = regressions(family)
     return {
         table.suite.name: tuple(
             decide_gate(
                 gate,
-                family[table.suite.name, gate.metric],
-                regressed=(table.suite.name, gate.metric) in worse,
+                made[table.suite.name, gate.metric, gate.kind.is_level],
+                worse_p=worse.get((table.suite.name, gate.metric), 1.0),
             )
             for gate in table.suite.gates
         )
@@ -114,10 +126,11 @@ def _judge(
     }
 
 
-def _compares(manifest: Manifest, key: tuple[str, str]) -> bool:
-    """Return whether some gate of the metric compares the arms, so that it can regress."""
-    suite = next(s for s in manifest.suites if s.name == key[0])
-    return any(g.metric == key[1] and not g.kind.is_level for g in suite.gates)
+def _pairs(table: Table, gate: Gate, *, imputed: bool) -> Pairs:
+    metric = next(m for m in table.suite.metrics if m.name == gate.metric)
+    if imputed:
+        return table.imputed(metric, level=gate.kind.is_level)
+    return table.pairs(metric)
 
 
 def _suite_result(
@@ -126,39 +139,32 @@ def _suite_result(
     gates: tuple[GateResult, ...],
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
-    suite, arms = table.suite, ("base", "tuned")
-    gated = [m for m in suite.metrics if m.name in {g.metric for g in suite.gates}]
-    missing = {
-        arm: len({c for m in gated for c in table.unscored(m.name, arm)}) for arm in arms
-    }
-    incomplete = {c for m in gated for arm in arms for c in table.unscored(m.name, arm)}
-    asked = {c for m in gated for c in table.asked(m.name)}
+    suite = table.suite
+    gated = [m.name for m in suite.metrics if m.name in {g.metric for g in suite.gates}]
+    missing = {arm: {c for m in gated for c in table.unscored(m, arm)} for arm in ARMS}
+    incomplete = set().union(*missing.values())
+    asked = {c for m in gated for c in table.asked(m)}
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
     verdict = _suite_verdict(suite, gates)
     worst = _suite_verdict(suite, worst_gates) if incomplete else None
-    notes = _notes(manifest, table, gates, missing)
+    caps = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
-        verdict = Verdict.UNDECIDED
-        notes = (
-            f"{suite.name}: the gates hold on the scored cases, but not if the {len(incomplete)} "
-            "unscored ones went against tuned",
-            *notes,
-        )
+        caps.append(not_without_them(suite.name, len(incomplete)))
     if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
-        verdict = Verdict.UNDECIDED
-        notes = (f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}", *notes)
+        caps.append(f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}")
+    counts = {arm: len(missing[arm]) for arm in ARMS}
     return SuiteResult(
         name=suite.name,
         hash=suite.hash,
-        verdict=verdict,
+        verdict=Verdict.UNDECIDED if caps else verdict,
         goal_rule=suite.goal_rule,
         has_goal=any(g.kind is GateKind.GAIN for g in suite.gates),
         n_planned=suite.n_cases,
         n_scored=len(asked) - len(incomplete),
-        n_unscored=missing,
-        unscored_reasons=table.reasons([m.name for m in gated], arms),
+        n_unscored=counts,
+        unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
-        notes=notes,
+        notes=(*caps, *notes(table, counts)),
         gates=gates,
     )
 
@@ -166,17 +172,19 @@ def _suite_result(
 def _over_budget(gate: GateResult, table: Table) -> GateResult | None:
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
     asked = len(table.asked(gate.metric))
-    counts = {arm: len(table.unscored(gate.metric, arm)) for arm in ("base", "tuned")}
+    counts = {arm: len(table.unscored(gate.metric, arm)) for arm in ARMS}
     arm, count = max(counts.items(), key=lambda item: item[1])
-    if asked and count <= table.suite.max_unscored * asked:
+    # 0.29 * 100 is 28.999999999999996: rounding must not turn 29 of 100 into too many.
+    if count <= table.suite.max_unscored * asked * (1 + 1e-9):
         return None
-    reason = next(iter(table.reasons([gate.metric], [arm])), "nothing was asked")
+    reason = next(iter(table.reasons([gate.metric], [arm])))
+    sentence = too_many_unscored(gate.metric, arm, count, asked, table.suite.max_unscored, reason)
     return gate.model_copy(
         update={
             "status": GateStatus.ERROR,
             "reason": GateReason.UNSCORED,
-            "sentence": f"{gate.metric}: {count} of {asked} cases of {arm} are unscored, more than "
-            f"the {table.suite.max_unscored:.0%} the suite allows ({reason})",
+            "sentence": sentence,
+            "needed_n": None,
         }
     )
 
@@ -196,7 +204,8 @@ def _suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
         return Verdict.UNDECIDED
     if _goal_rule_holds(suite, goals):
         return Verdict.SHIP
-    still_open = [g for g in goals if g.status is not GateStatus.PASS]
+    # Where any goal would do, the rule still needs all of them to be ruled out.
+    still_open = [g for g in goals if suite.goal_rule == "any" or g.status is not GateStatus.PASS]
     if all(g.reason is GateReason.NO_WORTHWHILE_GAIN for g in still_open):
         return Verdict.HOLD
     return Verdict.UNDECIDED
@@ -216,44 +225,6 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
 
     adjusted = holm([1.0 if g.p_value is None else g.p_value for g in goals])
     return any(
-        p <= (1 - g.confidence) / 2 and g.status is GateStatus.PASS
+        p <= one_sided(g.confidence) + 1e-12 and g.status is GateStatus.PASS
         for p, g in zip(adjusted, goals, strict=True)
-    )
-
-
-def _notes(
-    manifest: Manifest,
-    table: Table,
-    gates: Sequence[GateResult],
-    missing: Mapping[str, int],
-) -> tuple[str, ...]:
-    notes = []
-    planned = max(1, table.suite.n_cases)
-    for arm, count in missing.items():
-        if count > WARN_UNSCORED * planned:
-            notes.append(f"{table.suite.name}: {count} of {planned} cases of {arm} are unscored")
-    if not any(g.kind is GateKind.GAIN for g in gates):
-        notes.append(f"{table.suite.name} asks for no gain: SHIP means no worse")
-    notes += [note for gate in _continuous(table) if (note := _skew(table, gate))]
-    return tuple(notes)
-
-
-def _continuous(table: Table) -> list[Gate]:
-    seen: dict[str, Gate] = {}
-    for gate in table.suite.gates:
-        if not gate.kind.is_level:
-            seen.setdefault(gate.metric, gate)
-    return list(seen.values())
-
-
-def _skew(table: Table, gate: Gate) -> str | None:
-    from harness.stats.paired import skewness_warning
-
-    metric = next(m for m in table.suite.metrics if m.name == gate.metric)
-    pairs = table.pairs(metric)
-    if pairs.binary or pairs.too_few or not skewness_warning(pairs.differences):
-        return None
-    return (
-        f"{table.suite.name}: the differences of {gate.metric} are strongly skewed; "
-        "its interval may be too optimistic on one side"
     )

@@ -1,17 +1,20 @@
 """One gate at a time: from pairs to pass, fail, undecided or error, with the reason in words.
 
-The rules are those of docs/statistics.md: a goal passes when its interval lies above the gain, a
-guardrail when it lies above minus the tolerance; a regression is claimed only where the difference
-is proven below zero after Holm's adjustment over the whole run.
+A goal passes when its interval lies above the gain, a guardrail when it lies above minus the
+tolerance; a regression is claimed only where the difference is proven below zero after Holm's
+adjustment over the whole run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.manifest import Gate, GateKind
-from harness.verdict.compare import FEW_CLUSTERS, Delta, Pairs, mean
+from harness.verdict.compare import Delta, one_sided, proven
+from harness.verdict.needed import difference_needs, level_needs
+from harness.verdict.pairs import Pairs, is_binary, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus
 from harness.verdict.words import gate_sentence
 
@@ -29,19 +32,20 @@ class Outcome:
     needed_n: int | None = None
 
 
-def decide_gate(gate: Gate, pairs: Pairs, *, regressed: bool) -> GateResult:
+def decide_gate(gate: Gate, pairs: Pairs, *, worse_p: float) -> GateResult:
     """Decide one gate.
 
     Args:
         gate: The rule.
         pairs: The complete pairs of its metric.
-        regressed: Whether the metric is proven worse than base, adjusted over the run.
+        worse_p: p-value of "the metric is worse than base", adjusted over the run; 1 if nothing
+            of the kind was tested.
     """
     delta = Delta(pairs, gate.confidence)
     if gate.kind.is_level:
         outcome = _level(gate, pairs)
     else:
-        outcome = _difference(gate, pairs, delta, regressed=regressed)
+        outcome = _difference(gate, pairs, delta, worse_p=worse_p)
     result = GateResult(
         metric=gate.metric,
         kind=gate.kind,
@@ -65,30 +69,32 @@ def decide_gate(gate: Gate, pairs: Pairs, *, regressed: bool) -> GateResult:
 
 
 def _finite(value: float) -> float | None:
-    return value if abs(value) != float("inf") else None
+    return value if math.isfinite(value) else None
 
 
-def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool) -> Outcome:
+def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, worse_p: float) -> Outcome:
     judged = pairs
     if isinstance(gate.margin, str):
         judged, margin = pairs.relative(float(gate.margin.rstrip("%")) / 100), 0.0
     else:
         margin = gate.margin if gate.kind is GateKind.GAIN else -gate.margin
-    oriented = judged.interval(gate.confidence)
     test = judged.test(margin)
-    alpha = (1 - gate.confidence) / 2
-    passed = oriented.low > margin and test.p_value <= alpha + 1e-12
-    status, reason = _verdict_on(gate, pairs, delta, passed=passed, regressed=regressed)
-    needed = _needed(gate, judged, margin) if status is GateStatus.UNDECIDED else None
-    return Outcome(
-        status, reason, test.p_value, delta.low, delta.high, delta.oriented.method, needed
+    status, reason = _verdict_on(
+        gate,
+        pairs,
+        passed=proven(judged, margin, gate.confidence),
+        regressed=worse_p <= one_sided(gate.confidence) + 1e-12,
+        high=delta.oriented.high,
     )
+    open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
+    needed = difference_needs(gate, judged, margin) if open_ and not pairs.too_few else None
+    methods = dict.fromkeys((delta.oriented.method, test.method))
+    return Outcome(status, reason, test.p_value, delta.low, delta.high, "; ".join(methods), needed)
 
 
 def _verdict_on(
-    gate: Gate, pairs: Pairs, delta: Delta, *, passed: bool, regressed: bool
+    gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
 ) -> tuple[GateStatus, GateReason | None]:
-    high = delta.oriented.high
     if pairs.too_few:
         return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
     if passed and gate.kind is GateKind.TOLERANCE and not _sensitive(gate, pairs):
@@ -117,96 +123,87 @@ def _sensitive(gate: Gate, pairs: Pairs) -> bool:
     return low > pairs.chance + gate.margin
 
 
-def _needed(gate: Gate, pairs: Pairs, margin: float) -> int | None:
-    """Return the cases for 80 % power if the true difference is the observed one.
-
-    A guardrail is planned at no difference where less than that was lost by chance alone. None
-    where the observed difference lies on the wrong side, so that more cases would not help.
-    """
-    from harness.stats import power
-
-    if pairs.n < 2:
-        return None
-    effect = mean(pairs.differences)
-    if effect <= margin:
-        return None
-    if pairs.binary:
-        share = max((pairs.wins + pairs.losses) / pairs.n, abs(effect), 1 / pairs.n)
-        return power.binary_sample_size(
-            effect=effect, discordance=share, margin=margin, confidence=gate.confidence
-        ).n
-    spread = _spread(pairs)
-    if spread == 0:
-        return None
-    return power.mean_sample_size(
-        effect=effect, deviation=spread, margin=margin, confidence=gate.confidence
-    ).n
-
-
-def _spread(pairs: Pairs) -> float:
-    centre = mean(pairs.differences)
-    squares = sum((d - centre) ** 2 for d in pairs.differences)
-    return float((squares / (pairs.n - 1)) ** 0.5)
-
-
 def _level(gate: Gate, pairs: Pairs) -> Outcome:
-    """Decide a floor or ceiling on tuned alone; both are floors once the sign is turned."""
+    """Decide a floor or ceiling on tuned alone."""
     assert not isinstance(gate.margin, str)
-    if pairs.n == 0:
-        return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None,
-                       float("-inf"), float("inf"), "no scored case")
     low, high, method = _level_interval(pairs, gate.confidence)
-    level = mean(pairs.tuned)
     floor = gate.kind is GateKind.FLOOR
-    broken = level < gate.margin if floor else level > gate.margin
-    certain = low >= gate.margin if floor else high <= gate.margin
     reason = GateReason.BELOW_FLOOR if floor else GateReason.ABOVE_CEILING
-    if gate.floor_mode == "zero_tolerance":
-        failures = sum(v < gate.margin if floor else v > gate.margin for v in pairs.tuned)
-        broken, certain = failures > 0, True
-    if broken:
+    failing = [_beyond(value, gate.margin, floor=floor) for value in pairs.tuned]
+    if gate.floor_mode == "zero_tolerance" and any(failing):
         return Outcome(GateStatus.FAIL, reason, None, low, high, method)
-    if gate.floor_mode == "certified" and not certain:
+    if pairs.n < 2:
         return Outcome(
-            GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method
+            GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, pairs.why_too_few
+        )
+    if _beyond(mean(pairs.tuned), gate.margin, floor=floor):
+        return Outcome(GateStatus.FAIL, reason, None, low, high, method)
+    certain = low >= gate.margin if floor else high <= gate.margin
+    if gate.floor_mode == "certified" and not certain:
+        needed = None if pairs.too_few else level_needs(gate, pairs)
+        return Outcome(
+            GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, needed
         )
     return Outcome(GateStatus.PASS, None, None, low, high, method)
 
 
+def _beyond(level: float, margin: float, *, floor: bool) -> bool:
+    """Return whether a level breaks the bound by more than the rounding of a mean."""
+    slack = 1e-12 * max(abs(level), abs(margin))
+    return level < margin - slack if floor else level > margin + slack
+
+
 def _level_interval(pairs: Pairs, confidence: float) -> tuple[float, float, str]:
+    """Return the interval of tuned's level; the metric's range where the data say nothing."""
     from harness.stats import binary, paired
 
-    if set(pairs.tuned) <= {0.0, 1.0} and pairs.metric.range == (0.0, 1.0):
-        k = sum(round(v) for v in pairs.tuned)
-        interval = binary.clopper_pearson(k, pairs.n, confidence=confidence)
-        return interval.low, interval.high, interval.method
-    if pairs.n < 2:
-        return float("-inf"), float("inf"), "too few cases for an interval"
+    least, most = pairs.metric.range or (-math.inf, math.inf)
+    if is_binary(pairs.metric, pairs.tuned):
+        least, most = 0.0, 1.0
+    if pairs.too_few:
+        return least, most, pairs.why_too_few
+    if not is_binary(pairs.metric, pairs.tuned):
+        return _mean_level(pairs, confidence, least, most)
+    if pairs.clusters is not None:
+        interval = paired.clustered_binary_interval(
+            [round(v) for v in pairs.tuned], pairs.clusters, confidence=confidence
+        )
+    else:
+        successes = sum(round(v) for v in pairs.tuned)
+        interval = binary.clopper_pearson(successes, pairs.n, confidence=confidence)
+    return max(interval.low, 0.0), min(interval.high, 1.0), interval.method
+
+
+def _mean_level(
+    pairs: Pairs, confidence: float, least: float, most: float
+) -> tuple[float, float, str]:
+    """Return the interval of a mean score, guarded by the ends of its range."""
+    from harness.stats import paired
+
+    bounded = math.isfinite(most - least)
+    middle = (least + most) / 2 if bounded else 0.0
     interval = paired.mean_interval(
-        pairs.tuned, confidence=confidence, clusters=_usable_clusters(pairs)
+        [value - middle for value in pairs.tuned],
+        confidence=confidence,
+        bound=(most - least) / 2 if bounded else None,
+        clusters=pairs.clusters,
     )
-    low, high = pairs.metric.range or (float("-inf"), float("inf"))
-    return max(interval.low, low), min(interval.high, high), interval.method
+    return interval.low + middle, interval.high + middle, interval.method
 
 
-def _usable_clusters(pairs: Pairs) -> tuple[str, ...] | None:
-    return pairs.clusters if (pairs.n_clusters or 0) >= 2 else None
+def regressions(family: Mapping[tuple[str, str], Pairs]) -> dict[tuple[str, str], float]:
+    """Return (suite, metric) → p-value of "worse than base", Holm-adjusted over all of them.
 
+    Where there is too little to test, the p-value is 1 and counts for nothing.
 
-def regressions(
-    family: Mapping[tuple[str, str], Pairs], *, alpha: float = 0.05
-) -> frozenset[tuple[str, str]]:
-    """Return the (suite, metric) that are proven worse than base, Holm-adjusted over all of them.
-
-    Source: Holm (1979); the probability of any false alarm is at most alpha.
+    Source: Holm (1979); the probability of any false alarm is at most the level it is held
+    against.
     """
     from harness.stats.multiplicity import holm
 
-    keys = [key for key, pairs in family.items() if not pairs.too_few]
-    if not keys:
-        return frozenset()
-    adjusted = holm([family[key].reversed_test().p_value for key in keys])
-    return frozenset(k for k, p in zip(keys, adjusted, strict=True) if p <= alpha)
-
-
-__all__ = ["FEW_CLUSTERS", "Outcome", "decide_gate", "regressions"]
+    tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
+    adjusted = dict.fromkeys(family, 1.0)
+    if tested:
+        values = holm([pairs.reversed_test().p_value for pairs in tested.values()])
+        adjusted |= {key: float(p) for key, p in zip(tested, values, strict=True)}
+    return adjusted

@@ -1,29 +1,42 @@
-"""Before anything is spent: gates that these cases can never pass are refused at load."""
+"""Before anything is spent: gates that these cases cannot pass are refused at load."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from harness.manifest import Gate, GateKind
 from harness.metric import Metric
 from harness.records import CellKind
 from harness.suite import Suite
-
-_SEARCH_LIMIT = 10_000_000
-"""Cases beyond which a margin is called unprovable rather than given a number."""
+from harness.verdict.needed import fewest
 
 
 def unreachable(suite: Suite) -> list[str]:
-    """Return a sentence for every gate that even a perfect result could not pass."""
-    problems = []
-    for gate in suite.gates:
-        metric = suite.metric(gate.metric)
-        n = _asked(suite, metric)
-        needed = _needed(gate, metric)
-        if needed is not None and n < needed:
-            problems.append(
-                f"{gate.where}: {gate.kind.value}={gate.margin} on {gate.metric!r} can never be "
-                f"proven with {n} cases: it takes at least {needed}; add cases, or widen the margin"
+    """Return a sentence for every gate that a flawless result could not pass."""
+    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in _problem(suite, gate)]
+
+
+def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
+    metric = suite.metric(gate.metric)
+    if not metric.binary or isinstance(gate.margin, str):
+        return
+    n, rule = _asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
+    if gate.kind is GateKind.TOLERANCE and not _wins_count(suite, gate):
+        least = _tolerates(gate)
+        if n < least:
+            yield (
+                f"{rule} cannot be proven with {n} cases even if no answer changes: it takes "
+                f"{least}; add cases, or widen the tolerance"
             )
-    return problems
+    if gate.kind.is_level and gate.floor_mode == "certified":
+        needed = fewest(lambda n: _certifies(gate, n))
+        if needed is None:
+            yield f"{rule} cannot be certified with any number of cases; leave room for an error"
+        elif n < needed:
+            yield (
+                f"{rule} cannot be certified with {n} cases even if all are right: it takes "
+                f'{needed}; add cases, or use floor_mode = "observed"'
+            )
 
 
 def _asked(suite: Suite, metric: Metric) -> int:
@@ -32,30 +45,21 @@ def _asked(suite: Suite, metric: Metric) -> int:
     return min(cases, suite.generation.latency_cases) if metric.needs is CellKind.LATENCY else cases
 
 
-def _needed(gate: Gate, metric: Metric) -> int | None:
-    """Return the fewest cases with which the best possible result passes; None if any will do."""
-    from harness.stats import power
-
-    if gate.kind is GateKind.TOLERANCE and metric.binary and not isinstance(gate.margin, str):
-        return power.smallest_provable_n(gate.margin, confidence=gate.confidence)
-    if gate.floor_mode == "certified" and metric.binary and gate.kind.is_level:
-        return _certified(gate)
-    return 2 if not gate.kind.is_level else None
+def _wins_count(suite: Suite, gate: Gate) -> bool:
+    """Return whether a gain is asked of the metric too: wins prove a tolerance with fewer cases."""
+    return any(g.metric == gate.metric and g.kind is GateKind.GAIN for g in suite.gates)
 
 
-def _certified(gate: Gate) -> int | None:
-    """Return the fewest all-passing cases that certify a floor (Clopper and Pearson 1934)."""
-    n = 1
-    while n < _SEARCH_LIMIT and not _certifies(gate, n):
-        n *= 2
-    low = n // 2
-    while low + 1 < n:
-        middle = (low + n) // 2
-        low, n = (low, middle) if _certifies(gate, middle) else (middle, n)
-    return n
+def _tolerates(gate: Gate) -> int:
+    """Return the fewest cases that prove the tolerance where no answer changes."""
+    from harness.stats.power import smallest_provable_n
+
+    assert not isinstance(gate.margin, str)
+    return smallest_provable_n(gate.margin, confidence=gate.confidence)
 
 
 def _certifies(gate: Gate, n: int) -> bool:
+    """Return whether n cases, all of them right, certify the bound (Clopper and Pearson 1934)."""
     from harness.stats.binary import clopper_pearson
 
     assert not isinstance(gate.margin, str)

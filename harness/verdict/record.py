@@ -76,8 +76,8 @@ class GateReason(StrEnum):
 
 
 def six_digits(value: float | None) -> float | None:
-    """Round to six significant digits, the precision of verdict.json."""
-    return None if value is None else float(f"{value:.6g}")
+    """Round to six significant digits, the precision of verdict.json; there is no minus zero."""
+    return None if value is None else float(f"{value:.6g}") + 0.0
 
 
 Number = Annotated[float | None, AfterValidator(six_digits)]
@@ -87,12 +87,17 @@ class GateResult(Record):
     """One gate's outcome. Differences are tuned − base, whatever direction is better."""
 
     metric: str
+    """Name of the metric within the suite."""
     kind: GateKind
+    """Which rule of the `[[gates]]` table it is."""
     status: GateStatus
+    """How it ended."""
     reason: GateReason | None = None
+    """Why it did not pass; None for a plain pass."""
     sentence: str
     """The outcome in words, with its numbers."""
     higher_is_better: bool = True
+    """Whether a positive delta is an improvement."""
     base: Number = None
     """Base's level over the complete pairs."""
     tuned: Number = None
@@ -103,7 +108,7 @@ class GateResult(Record):
     """Lower end of the delta's interval; of tuned's level for floors and ceilings."""
     high: Number = None
     """Upper end, likewise."""
-    confidence: Number
+    confidence: float
     """Two-sided confidence of the interval."""
     method: str
     """The interval and test used."""
@@ -112,7 +117,7 @@ class GateResult(Record):
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int
-    """Complete pairs (clusters are counted in `method`)."""
+    """Complete pairs."""
     needed_n: int | None = None
     """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
     advisory: bool = False
@@ -123,9 +128,13 @@ class SuiteResult(Record):
     """One suite's gates and counts."""
 
     name: str
+    """Its name in suite.toml."""
     hash: str
+    """SHA-256 of its definition, cases and files."""
     verdict: Verdict
+    """The decision on this suite alone."""
     goal_rule: str
+    """`primary`, `all` or `any`: which gains it needs."""
     has_goal: bool
     """False for a pure regression check, where SHIP means "no worse"."""
     n_planned: int
@@ -141,25 +150,36 @@ class SuiteResult(Record):
     worst_case: Verdict | None = None
     """The verdict if every unscored case went worst for tuned and best for base."""
     notes: tuple[str, ...] = ()
-    """Warnings a reader must see: skew, few clusters, identical answers."""
+    """Warnings a reader must see: skew, few clusters, equal scores, what capped the verdict."""
     gates: tuple[GateResult, ...]
+    """In the order of suite.toml."""
 
 
 class VerdictRecord(Record):
     """The whole of verdict.json."""
 
     schema_version: int = SCHEMA_VERSION
+    """Version of the format; a reader refuses one it does not know."""
     verdict: Verdict
+    """The worst of the suites' verdicts, or why the run was refused or broke off."""
     sentence: str
     """The sentence that decided it, naming gate and numbers."""
     run_id: str
+    """Name of the run's folder."""
     arms: dict[str, dict[str, Any]]
+    """Arm → its identity: spec, hashes, number format, engine."""
     suites: tuple[SuiteResult, ...]
+    """In the order of the run; none if it was refused or broke off."""
     comparability: dict[str, Any]
+    """What was proven about prompts and templates, or declared."""
     liveness: dict[str, Any]
+    """What was proven about the adapter being active."""
     attempts: dict[str, int]
+    """Suite hash → number of candidates judged on it so far, this one included."""
     seed: int
+    """Seed of everything drawn at random."""
     versions: dict[str, str]
+    """Package → version, Python among them."""
 
 
 __all__ = [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.manifest import MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
-from harness.verdict.compare import Pairs
+from harness.verdict.pairs import Pairs, mean, shared
 
 
 def score_suite(
@@ -30,9 +30,7 @@ def score_suite(
                     yield _row(suite.name, metric, case, arm, asked)
 
 
-def _row(
-    suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]
-) -> ScoreRow:
+def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]) -> ScoreRow:
     """Score the samples of one case and average them: the unit of inference is the case."""
     scores = [_score(metric, case, stored) for stored in asked]
     values = [s.value for s in scores if s.value is not None]
@@ -43,7 +41,7 @@ def _row(
         metric=metric.name,
         case=case.id,
         arm=arm,
-        value=sum(values) / len(values) if values and not unscored else None,
+        value=mean(values) if values and not unscored else None,
         reason=(unscored or reasons or [None])[0],
     )
 
@@ -63,10 +61,18 @@ class Table:
     cases: Mapping[str, Case]
     values: Mapping[tuple[str, str, str], ScoreRow]
     """(metric, case, arm) → score."""
+    planned: frozenset[tuple[CellKind, str]] = frozenset()
+    """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""
-        return [c for c in self.cases if (metric, c, "tuned") in self.values]
+        kinds = {m.needs for m in self.suite.metrics if m.name == metric}
+        return [
+            case
+            for case in self.cases
+            if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
+            or any((kind, case) in self.planned for kind in kinds)
+        ]
 
     def value(self, metric: str, case: str, arm: str) -> float | None:
         """Return a score; None if unscored."""
@@ -75,49 +81,45 @@ class Table:
 
     def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
         """Return the complete pairs of a metric, `arm` against tuned."""
-        asked = self.asked(metric.name)
         both = [
             (case, b, t)
-            for case in asked
+            for case in self.asked(metric.name)
             if (b := self.value(metric.name, case, arm)) is not None
             and (t := self.value(metric.name, case, "tuned")) is not None
         ]
-        return Pairs(
-            suite=self.suite.name,
-            metric=metric,
-            base=tuple(b for _, b, _ in both),
-            tuned=tuple(t for _, _, t in both),
-            clusters=self._clusters([case for case, _, _ in both]),
-            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
-            chance=self._chance(metric, [case for case, _, _ in both]),
-        )
+        return self._made(metric, both, arm)
 
-    def imputed(self, metric: MetricRecord) -> Pairs:
+    def imputed(self, metric: MetricRecord, *, level: bool = False) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.
 
-        On an unbounded metric the missing difference is the worst observed one.
+        On an unbounded metric, which has no worst score, the missing difference is the worst
+        observed one.
+
+        Args:
+            metric: The metric.
+            level: Whether tuned's level is what matters: on an unbounded metric a missing score is
+                then the worst that tuned has, whatever the difference.
         """
-        observed = self.pairs(metric)
-        best, worst = _extremes(metric, observed)
-        base, tuned = list(observed.base), list(observed.tuned)
-        missing = []
+        worst = _Worst.of(metric, self.pairs(metric), level=level)
+        rows = []
         for case in self.asked(metric.name):
             b = self.value(metric.name, case, "base")
             t = self.value(metric.name, case, "tuned")
-            if b is None or t is None:
-                missing.append(case)
-                base.append(best if b is None else b)
-                tuned.append(worst if t is None else t)
-        scored = [
-            c for c in self.asked(metric.name)
-            if self.value(metric.name, c, "base") is not None
-            and self.value(metric.name, c, "tuned") is not None
-        ]
-        return replace(
-            observed,
-            base=tuple(base),
-            tuned=tuple(tuned),
-            clusters=self._clusters(scored + missing),
+            rows.append((case, *worst.fill(b, t)))
+        return self._made(metric, rows, "base")
+
+    def _made(
+        self, metric: MetricRecord, rows: Sequence[tuple[str, float, float]], arm: str
+    ) -> Pairs:
+        ids = [case for case, _, _ in rows]
+        return Pairs(
+            suite=self.suite.name,
+            metric=metric,
+            base=tuple(b for _, b, _ in rows),
+            tuned=tuple(t for _, _, t in rows),
+            clusters=shared([self.cases[i].cluster or f"\0{i}" for i in ids]),
+            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
+            chance=self._chance(metric, ids),
         )
 
     def unscored(self, metric: str, arm: str) -> list[str]:
@@ -127,18 +129,13 @@ class Table:
     def reasons(self, metrics: Iterable[str], arms: Sequence[str]) -> dict[str, int]:
         """Return why cases are unscored, with counts, the commonest first."""
         counts = Counter(
-            self.values[metric, case, arm].reason or "unknown"
+            (row.reason if row else None) or "there is no completion"
             for metric in metrics
             for arm in arms
             for case in self.unscored(metric, arm)
-            if (metric, case, arm) in self.values
+            for row in [self.values.get((metric, case, arm))]
         )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-    def _clusters(self, ids: Sequence[str]) -> tuple[str, ...] | None:
-        """Return each case's cluster; None if no case shares one."""
-        names = tuple(self.cases[i].cluster or f"\0{i}" for i in ids)
-        return names if len(set(names)) < len(names) else None
 
     def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
         if metric.needs is not CellKind.CHOICES or not metric.binary or not ids:
@@ -147,12 +144,35 @@ class Table:
         return sum(shares) / len(shares)
 
 
-def _extremes(metric: MetricRecord, observed: Pairs) -> tuple[float, float]:
-    """Return the best score for base and the worst for tuned."""
-    if metric.range is not None:
-        low, high = metric.range
-        return (high, low) if metric.higher_is_better else (low, high)
-    if not observed.n:
-        return 0.0, 0.0
-    worst = min(range(observed.n), key=lambda i: observed.differences[i])
-    return observed.base[worst], observed.tuned[worst]
+@dataclass(frozen=True, slots=True)
+class _Worst:
+    """What stands in for missing scores."""
+
+    base: float
+    tuned: float
+    difference: float | None
+    """tuned − base where one of the two is known; None to put in the score itself."""
+
+    @classmethod
+    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> _Worst:
+        if metric.range is not None:
+            low, high = metric.range
+            base, tuned = (high, low) if metric.higher_is_better else (low, high)
+            return cls(base, tuned, None)
+        if not observed.n:
+            return cls(0.0, 0.0, 0.0)
+        worst = min(range(observed.n), key=lambda i: observed.differences[i])
+        if level:
+            lowest = min(observed.tuned) if metric.higher_is_better else max(observed.tuned)
+            return cls(observed.base[worst], lowest, None)
+        base, tuned = observed.base[worst], observed.tuned[worst]
+        return cls(base, tuned, tuned - base)
+
+    def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
+        if base is None:
+            base = self.base
+            if tuned is not None and self.difference is not None:
+                base = tuned - self.difference
+        if tuned is None:
+            tuned = self.tuned if self.difference is None else base + self.difference
+        return base, tuned

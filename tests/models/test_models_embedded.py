@@ -123,7 +123,7 @@ def test_missing_wheel_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
     """A variable that points to nothing is a one-line error that names it."""
     monkeypatch.setenv(module.WHEEL_VARIABLE, "/nowhere/x.whl")
 
-    with pytest.raises(ModelError, match="TUNEGATE_SMOLLM2_WHEEL=/nowhere/x.whl.*try again"):
+    with pytest.raises(ModelError, match=r"TUNEGATE_SMOLLM2_WHEEL=/nowhere/x.whl.*try again"):
         embedded()
 
 
@@ -134,7 +134,7 @@ def test_wheel_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(module.WHEEL_VARIABLE, str(other))
     monkeypatch.setattr(module, "WHEEL_SHA256", _digest(b"no zip"))
 
-    with pytest.raises(ModelError, match="other.whl: no SmolLM2"):
+    with pytest.raises(ModelError, match=r"other.whl: no SmolLM2"):
         embedded()
 
 
@@ -147,7 +147,7 @@ def test_failed_download_gives_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(module.subprocess, "run", run)
 
-    with pytest.raises(ModelError, match="ERROR: no route.*TUNEGATE_SMOLLM2_WHEEL") as raised:
+    with pytest.raises(ModelError, match=r"ERROR: no route.*TUNEGATE_SMOLLM2_WHEEL") as raised:
         embedded()
 
     assert "\n" not in str(raised.value)
@@ -176,7 +176,7 @@ def test_unwritable_cache_is_a_backend_error(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path / "file"))
 
-    with pytest.raises(BackendError, match="TUNEGATE_CACHE"):
+    with pytest.raises(BackendError, match=r"TUNEGATE_CACHE"):
         embedded()
 
 

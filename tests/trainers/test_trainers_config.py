@@ -36,7 +36,7 @@ def _without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_defaults_run_on_a_cpu() -> None:
-    """Without CUDA, TRL's bf16, checkpointing and pinned memory are off, and nothing is reported."""
+    """Without CUDA, TRL's bf16, checkpointing and pinned memory are off; nothing is reported."""
     args = _parse().training
 
     assert (True, False, False, False) == (
@@ -152,7 +152,7 @@ def test_training_files_lie_beside_the_file_or_here(
 
 @pytest.mark.parametrize("name", ["good", "overcooked", "lazy"])
 def test_demo_configurations_parse(name: str) -> None:
-    """The demo's three candidates are valid, find their rows and train LoRA on the embedded model."""
+    """The demo's candidates are valid, find their rows and train LoRA on the embedded model."""
     config = _parse("--config", str(DEMO / f"{name}.yaml"))
 
     assert ("embedded", True) == (config.model.model_name_or_path, config.model.use_peft)

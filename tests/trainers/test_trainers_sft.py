@@ -65,7 +65,8 @@ def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path
     assert ("all-linear", 4, 0.01) == tuple(
         record.hyperparameters[k] for k in ("lora_target_modules", "lora_r", "learning_rate")
     )
-    assert record.final_loss is not None and record.final_loss > 0
+    assert record.final_loss is not None
+    assert record.final_loss > 0
     assert {"torch", "trl", "peft"} <= set(record.versions)
 
 
@@ -249,7 +250,7 @@ def test_weights_that_are_not_numbers_are_not_saved(training: Training) -> None:
 def test_failures_become_one_line(
     failure: BaseException, expected: type[TunegateError], said: str, tmp_path: Path
 ) -> None:
-    """Memory, disk and Ctrl-C become our errors with a remedy; other errors keep their traceback."""
+    """Memory, disk and Ctrl-C become our errors with a remedy; others keep their traceback."""
 
     class Args:
         output_dir = str(tmp_path)

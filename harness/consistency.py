@@ -1,0 +1,137 @@
+"""What only shows when cases, metrics and gates are seen together: problems of a whole suite.
+
+Each problem is one line, `file:line: what; remedy`. The form of the file itself is the schema's
+business, in `harness/schemas/suite.schema.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness import lookup
+from harness.manifest import Gate
+from harness.metric import Metric
+from harness.records import Case, CellKind
+from harness.source import SourcedCase
+from harness.toml import TomlFile
+
+_OF_LEVELS = ("floor", "ceiling")
+_COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",)}
+"""Key of a gate → the kinds of which it needs one."""
+
+
+def case_problems(
+    source: TomlFile, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
+) -> list[str]:
+    """Return missing and repeated cases, and what a metric lacks in them."""
+    if not cases:
+        return [f"{source.where('cases')}: no cases; a suite needs at least one"]
+    problems = []
+    seen: dict[str, str] = {}
+    for sourced in cases:
+        case, where = sourced.case, sourced.where
+        if case.id in seen:
+            problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
+        seen.setdefault(case.id, where)
+        problems += [
+            f"{where}: case {case.id!r} has no {what!r}, which the metric {used.name!r} needs"
+            for used in metrics
+            for what in _lacking(case, used)
+        ]
+    return problems
+
+
+def _lacking(case: Case, used: Metric) -> list[str]:
+    needed = {"answer_schema" if name == "schema" else name for name in used.requires}
+    if used.needs is CellKind.CHOICES:
+        needed |= {"choices", "answer"}
+    if used.needs is CellKind.ANSWER:
+        needed.add("expected")
+    return sorted(name for name in needed if getattr(case, name, None) in (None, ()))
+
+
+def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> list[str]:
+    """Return what the metric's own check has to say about its options and the cases."""
+    if used.check is None:
+        return []
+    try:
+        found = used.check(used.options, [sourced.case for sourced in cases])
+    except Exception as error:
+        found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
+    return [f"{where}: {problem}" for problem in found]
+
+
+def gate_problems(
+    metrics: Sequence[Metric], gates: Sequence[Gate], *, complete: bool
+) -> Iterator[str]:
+    """Yield gates on nothing, gates made twice and bounds that make no sense.
+
+    Args:
+        metrics: The metrics that could be read.
+        gates: The gates.
+        complete: Whether those are all metrics, so that another name is certainly wrong.
+    """
+    names = tuple(used.name for used in metrics)
+    by_name = dict(zip(names, metrics, strict=True))
+    seen: set[str] = set()
+    for gate in gates:
+        if gate.metric not in by_name:
+            if complete:
+                yield f"{gate.where}: {lookup.unknown(gate.metric, names, what='metric')}"
+            continue
+        if gate.id in seen:
+            yield f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}; remove one"
+        seen.add(gate.id)
+        yield from _bound_problems(gate, by_name[gate.metric])
+
+
+def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:
+    """Return metrics that have the name of an earlier one; `names` are (table, name)."""
+    return [
+        f"{source.where('metrics', index, 'use')}: the metric {name!r} is already there; "
+        "give this one another name = …"
+        for position, (index, name) in enumerate(names)
+        if name in [earlier for _, earlier in names[:position]]
+    ]
+
+
+def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
+    """Yield keys of a gate that would be ignored because what they refine is missing."""
+    table = source.data["gates"][index]
+    for key, kinds in _COMPANIONS.items():
+        if key in table and not any(kind in table for kind in kinds):
+            yield (
+                f"{source.where('gates', index, key)}: {key} without {' or '.join(kinds)} does "
+                f"nothing; add one, or remove {key}"
+            )
+
+
+def _bound_problems(gate: Gate, used: Metric) -> Iterator[str]:
+    """Catch `floor = 90` on a metric that ends at 1, and margins that nothing can reach."""
+    kind, margin = gate.kind.value, gate.margin
+    if isinstance(margin, str):
+        if used.higher_is_better and float(margin.rstrip("%")) >= 100:
+            yield f"{gate.where}: {kind}={margin!r} lets tuned lose all it has; allow less"
+        return
+    if gate.expected_gain is not None and gate.expected_gain < margin:
+        yield (
+            f"{gate.where}: expected_gain={gate.expected_gain:g} is below gain={margin:g}; "
+            "what would be worth having is at least what must be proven"
+        )
+    if used.range is None:
+        return
+    low, high = used.range
+    hint = (
+        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
+    )
+    if gate.kind.is_level and not low <= margin <= high:
+        yield (
+            f"{gate.where}: {kind}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
+            f"{high:g}{hint}"
+        )
+    for key, size in ((kind, margin), ("expected_gain", gate.expected_gain or 0)):
+        if not gate.kind.is_level and size >= high - low and (key == kind or size > high - low):
+            yield (
+                f"{gate.where}: {key}={size:g}: scores of {gate.metric!r} lie between {low:g} and "
+                f"{high:g}, so no difference is that large{hint if key == kind else ''}"
+            )

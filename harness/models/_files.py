@@ -1,0 +1,100 @@
+"""Model folders: what a spec names, and what the files say before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.checks.weights import read_json
+from harness.errors import MissingExtra, ModelError
+
+BOOKKEEPING = frozenset(
+    {
+        "_name_or_path",
+        "auto_mapping",
+        "base_model_name_or_path",
+        "dtype",
+        "inference_mode",
+        "peft_version",
+        "revision",
+        "task_type",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
+"""Keys of configurations that say where, when or by what something was saved."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether the folder holds a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Read an adapter's configuration."""
+    return _object(folder / "adapter_config.json")
+
+
+def resolve(spec: str) -> Path:
+    """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
+
+    Raises:
+        ModelError: nothing is there; the message says what was tried.
+    """
+    name = spec.removeprefix("hf:")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if spec.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"
+        )
+    return _from_hub(name)
+
+
+def hub_name(folder: Path) -> str | None:
+    """Return the hub id of a folder in the hub's cache (`models--org--name/snapshots/…`)."""
+    parts = folder.parts[-3].split("--") if len(folder.parts) > 2 else []
+    return "/".join(parts[1:]) if parts[:1] == ["models"] and len(parts) == 3 else None
+
+
+def _from_hub(name: str) -> Path:
+    need("huggingface_hub")
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = name.partition("@")
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision or None,
+            allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"],
+        )
+    except Exception as error:
+        raise ModelError(
+            f"{name}: neither a folder here nor reachable on the model hub "
+            f"({type(error).__name__}); give the path of a downloaded model"
+        ) from error
+    return Path(folder)
+
+
+def base_record(folder: Path) -> Mapping[str, Any]:
+    """Return what the training record beside an adapter says of its base; empty without one."""
+    record = folder / "tunegate_training.json"
+    if not record.is_file():
+        return {}
+    return _object(record)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return value
+
+
+def need(*modules: str) -> None:
+    if any(importlib.util.find_spec(name) is None for name in modules):
+        raise MissingExtra("a Transformers model", "hf")

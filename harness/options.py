@@ -1,0 +1,116 @@
+"""Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
+
+An option is a parameter of the function beside those it is always given; its annotation says what
+is allowed. Every problem of a table is reported at once.
+
+Example:
+    >>> def shout(case, completion, *, times: int = 1): ...
+    >>> bind(shout, {"times": 2}, given=2, folder=Path(), where="suite.toml:7")
+    {'times': 2}
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from harness.errors import SuiteError
+from harness.lookup import unknown
+
+_LOOSE = (float, Path, Path | None, float | None, tuple[str, ...])
+"""Types that TOML has no form of its own for: 1 for 1.0, text for a path, arrays for tuples."""
+
+
+def bind(
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    given: int,
+    folder: Path,
+    where: str,
+) -> dict[str, Any]:
+    """Return `options` as the function's parameters want them.
+
+    Args:
+        function: What will be called.
+        options: Name → value as the file has it.
+        given: Number of leading parameters that are no options: they are filled in by us.
+        folder: The suite's folder: `Path` options are read relative to it.
+        where: Place in the suite file, for messages.
+
+    Raises:
+        SuiteError: an option does not exist, has the wrong type or is missing, or the function
+            cannot be called in this way at all; every problem on a line of its own.
+    """
+    parameters = _parameters(function, given=given, where=where)
+    hints = _hints(function)
+    problems = []
+    bound: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in parameters:
+            allowed = tuple(parameters) or ("none",)
+            problems.append(f"{where}: {unknown(name, allowed, what='option')}")
+            continue
+        try:
+            bound[name] = _convert(value, hints.get(name, Any), folder)
+        except (ValidationError, OSError) as error:
+            problems.append(f"{where}: {name}={value!r}: {_reason(error)}")
+    problems += [
+        f"{where} needs the option {name!r}"
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in options
+    ]
+    if problems:
+        raise SuiteError(problems)
+    return bound
+
+
+def _parameters(
+    function: Callable[..., Any], *, given: int, where: str
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that are options, once it is clear that the others fit."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind_partial(*range(given))
+    except (TypeError, ValueError):
+        raise SuiteError(
+            [f"{where} must be a function of {given} arguments and, after them, options by name"]
+        ) from None
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in signature.parameters.values() if p.kind not in variadic]
+    positional = [p for p in named if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return {p.name: p for p in named if p not in positional[:given]}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations; none where the user's module hides them under TYPE_CHECKING."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        return {}
+
+
+def _convert(value: Any, hint: Any, folder: Path) -> Any:
+    """Return `value` as the parameter's type; a path must exist beside the suite."""
+    try:
+        adapter = TypeAdapter(hint)
+    except PydanticUserError:
+        return value
+    converted = adapter.validate_python(value, strict=hint not in _LOOSE)
+    if isinstance(converted, Path):
+        path = folder / converted
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}; paths start at the suite's folder")
+        return path
+    return converted
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors()[0]["msg"]
+    return str(error)

@@ -1,0 +1,78 @@
+"""What a reader of a verdict must know beside the gates: a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.manifest import GateKind, SuiteRecord
+from harness.verdict.pairs import Pairs
+from harness.verdict.scores import Table
+from harness.verdict.words import counted
+
+WARN_UNSCORED = 0.02
+"""Share of unscored cases from which a reader is warned."""
+SAME_SCORES = 0.99
+"""Share of equal scores from which the fine-tune's lack of effect is pointed out."""
+FEW_CASES = 20
+"""Below this, equal scores are no surprise."""
+COMFORTABLE_CLUSTERS = 20
+"""Clusters from which the interval's level is as promised."""
+
+
+def notes(table: Table, unscored: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the notes on one suite.
+
+    Args:
+        table: Its scores.
+        unscored: Arm → cases without a score on some gated metric.
+    """
+    suite = table.suite
+    return tuple(
+        f"{suite.name}: {text}"
+        for text in (*_missing(suite, unscored), *_no_goal(suite), *_metrics(table))
+    )
+
+
+def _missing(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
+    for arm, count in unscored.items():
+        if count > WARN_UNSCORED * max(1, suite.n_cases):
+            verb = "is" if count == 1 else "are"
+            yield f"{count} of {counted(suite.n_cases, 'case')} of {arm} {verb} unscored"
+
+
+def _no_goal(suite: SuiteRecord) -> Iterator[str]:
+    kinds = {gate.kind for gate in suite.gates}
+    if not kinds:
+        yield "no gates, so it has no say in the verdict"
+    elif GateKind.GAIN not in kinds and GateKind.TOLERANCE in kinds:
+        yield "asks for no gain: SHIP means no worse"
+    elif GateKind.GAIN not in kinds:
+        yield "does not compare tuned with base: SHIP means good enough"
+
+
+def _metrics(table: Table) -> Iterator[str]:
+    compared = {gate.metric for gate in table.suite.gates if not gate.kind.is_level}
+    for metric in table.suite.metrics:
+        if metric.name in compared:
+            yield from _of_pairs(metric.name, table.pairs(metric))
+
+
+def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
+    from harness.stats.paired import skewness_warning
+
+    clusters = pairs.n_clusters
+    if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
+        yield (
+            f"{name}: the cases come in only {clusters} clusters; "
+            f"intervals are dependable from {COMFORTABLE_CLUSTERS}"
+        )
+    if pairs.binary or pairs.too_few:
+        return
+    if skewness_warning(pairs.differences):
+        yield (
+            f"{name}: the differences are strongly skewed; "
+            "the interval may be too optimistic on one side"
+        )
+    same = sum(d == 0 for d in pairs.differences)
+    if pairs.n >= FEW_CASES and same >= SAME_SCORES * pairs.n:
+        yield f"{name}: both arms have the same score on {same} of {pairs.n} cases"

@@ -1,0 +1,199 @@
+"""Pairs of scores, and which statistics they call for.
+
+The choice of method is the specification's: Tango's score interval for 0/1 scores, the t ∧ Hall
+envelope with its guard for continuous ones, cluster-robust forms where cases belong together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from harness.manifest import MetricRecord
+from harness.stats.result import Interval, Test
+
+FEW_CLUSTERS = 10
+"""Below this many clusters no interval is trustworthy and the gate stays undecided."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Complete pairs of one metric on one suite, with the counts of what is missing."""
+
+    suite: str
+    metric: MetricRecord
+    base: tuple[float, ...] = field(repr=False)
+    tuned: tuple[float, ...] = field(repr=False)
+    clusters: tuple[str, ...] | None = field(default=None, repr=False)
+    """Cluster of each pair; None where every case stands for itself."""
+    n_unscored: Mapping[str, int] = field(default_factory=dict)
+    """Arm → cases without a score."""
+    chance: float | None = None
+    """Accuracy of guessing, for multiple choice."""
+
+    @property
+    def n(self) -> int:
+        """Number of complete pairs."""
+        return len(self.base)
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether all scores are 0 or 1, and the metric's range does not speak against it."""
+        return is_binary(self.metric, (*self.base, *self.tuned))
+
+    @cached_property
+    def differences(self) -> tuple[float, ...]:
+        """Oriented differences: positive means tuned is better."""
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+        return tuple(sign * (t - b) for b, t in zip(self.base, self.tuned, strict=True))
+
+    @property
+    def wins(self) -> int:
+        """Cases on which tuned is better."""
+        return sum(d > 0 for d in self.differences)
+
+    @property
+    def losses(self) -> int:
+        """Cases on which tuned is worse."""
+        return sum(d < 0 for d in self.differences)
+
+    @cached_property
+    def n_clusters(self) -> int | None:
+        """Number of clusters; None where every case stands for itself."""
+        return None if self.clusters is None else len(set(self.clusters))
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there is too little to compute an interval from."""
+        return self.n < 2 or (self.n_clusters is not None and self.n_clusters < FEW_CLUSTERS)
+
+    @property
+    def why_too_few(self) -> str:
+        """What there is too little of, for the report's column on methods."""
+        return "too few cases" if self.n < 2 else "too few clusters"
+
+    def interval(self, confidence: float) -> Interval:
+        """Return the oriented difference's interval; ±range where there is too little data."""
+        return _interval(self, self.differences, confidence, binary=self.binary)
+
+    def test(self, margin: float) -> Test:
+        """Return the one-sided test of "the oriented difference is at most `margin`"."""
+        return _test(self, self.differences, margin, binary=self.binary)
+
+    def reversed_test(self) -> Test:
+        """Return the one-sided test of "tuned is not worse than base at all"."""
+        return _test(self, tuple(-d for d in self.differences), 0.0, binary=self.binary)
+
+    def relative(self, share: float) -> Pairs:
+        """Return pairs whose difference is the distance from a loss of `share` of base's level.
+
+        Their mean is d̄ + share·|base mean|, so that non-inferiority within the share is a mean
+        above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
+        """
+        if not self.n:
+            return self
+        slack = math.copysign(share, mean(self.base))
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+        shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))
+        metric = self.metric.model_copy(
+            update={"binary": False, "range": _widened(self.metric.range, share)}
+        )
+        return replace(self, metric=metric, tuned=shifted)
+
+
+def _widened(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:
+    """Return a range as wide as the largest difference once a share of base is added to it."""
+    if range_ is None:
+        return None
+    return (range_[0], range_[1] + share * max(abs(range_[0]), abs(range_[1])))
+
+
+def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
+    """Return whether the values are successes and failures.
+
+    Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
+    judge them otherwise, errs twice as often as promised. A wider declared range says that other
+    values were possible.
+    """
+    possible = metric.binary or metric.range in (None, (0.0, 1.0))
+    return possible and set(values) <= {0.0, 1.0}
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean; 0.0 is never returned for no values: it raises ValueError."""
+    if not values:
+        raise ValueError("values must hold at least one value")
+    return math.fsum(values) / len(values)
+
+
+def shared(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the clusters' labels; None if no two cases have the same one."""
+    names = tuple(clusters or ())
+    return names if len(set(names)) < len(names) else None
+
+
+def _interval(
+    pairs: Pairs, differences: Sequence[float], confidence: float, *, binary: bool
+) -> Interval:
+    from harness.stats import binary as proportions
+    from harness.stats import paired
+
+    bound = pairs.metric.bound
+    if pairs.too_few:
+        width = float("inf") if bound is None else bound
+        estimate = mean(differences) if differences else 0.0
+        return Interval(estimate, -width, width, confidence, pairs.why_too_few)
+    if binary and pairs.clusters is not None:
+        return paired.clustered_binary_interval(
+            [round(d) for d in differences], pairs.clusters, confidence=confidence
+        )
+    if binary:
+        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+        return proportions.tango_interval(wins, losses, pairs.n, confidence=confidence)
+    return paired.mean_interval(
+        differences, confidence=confidence, bound=bound, clusters=pairs.clusters
+    )
+
+
+def _test(pairs: Pairs, differences: Sequence[float], margin: float, *, binary: bool) -> Test:
+    from harness.stats import binary as proportions
+    from harness.stats import paired
+
+    if pairs.too_few:
+        return Test(0.0, 1.0, margin, pairs.why_too_few)
+    # Beyond 1 there is no difference of 0/1 scores to test; only an undeclared range gets here.
+    binary = binary and abs(margin) < 1
+    if binary and pairs.clusters is not None:
+        return paired.clustered_binary_test(
+            [round(d) for d in differences], pairs.clusters, margin=margin
+        )
+    if binary:
+        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+        return _strictest(
+            proportions.tango_test(wins, losses, pairs.n, margin=margin),
+            *_second_opinions(wins, losses, pairs.n, margin),
+        )
+    return paired.mean_test(
+        differences, margin=margin, bound=pairs.metric.bound, clusters=pairs.clusters
+    )
+
+
+_EXACT_LIMIT = 1000
+"""Cases up to which the exact unconditional test joins Tango's for margins above 0."""
+
+
+def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test]:
+    """Return the tests that must agree with Tango's, where its size alone is above nominal."""
+    from harness.stats import binary as proportions
+
+    if margin == 0:
+        return [proportions.mcnemar_midp(wins, losses)]
+    if margin > 0 and n <= _EXACT_LIMIT:
+        return [proportions.exact_unconditional(wins, losses, n, margin=margin)]
+    return []
+
+
+def _strictest(*tests: Test) -> Test:
+    return max(tests, key=lambda test: test.p_value)

@@ -1,0 +1,42 @@
+"""`tunegate doctor`: what is installed and how to get what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.cli.doctor import _extras
+
+
+def test_doctor_reports_in_lines(project: Any) -> None:
+    """Each line has a mark, a subject and a detail; nothing needed is missing here."""
+    result = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    for subject in (
+        "python",
+        "tunegate",
+        "extra hf",
+        "extra train",
+        "store",
+        "package names",
+        "embedded model",
+    ):
+        assert any(line[5:].startswith(subject) for line in result.output.splitlines()), subject
+    assert not list(Path().iterdir())
+
+
+def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy is a line to paste."""
+    import harness.cli.doctor as doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "peft" else "1.0")
+
+    hf = next(iter(_extras()))
+
+    assert not hf.good
+    assert hf.detail == "missing peft: pip install 'tunegate[hf]'"

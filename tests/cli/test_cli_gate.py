@@ -1,0 +1,111 @@
+"""`tunegate gate`: the words of the command line become pytest's arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.gate import pytest_arguments
+from harness.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _suite(project: Any) -> Path:
+    path: Path = project.suite()
+    return path
+
+
+def _given(*args: str) -> list[str]:
+    arguments = pytest_arguments(args)
+    return [a for a in arguments if a.startswith("--gate") or "suite.toml" in a]
+
+
+@pytest.mark.parametrize(
+    "word", ["suites", "suites/demo", "suites/demo/suite.toml"], ids=["parent", "folder", "file"]
+)
+def test_a_suite_is_found_from_any_of_its_names(word: str) -> None:
+    """A folder of suites, a suite's folder and its file."""
+    assert _given(word, "--tuned", "x") == ["suites/demo/suite.toml", "--gate-tuned=x"]
+
+
+def test_a_single_gate_can_be_named() -> None:
+    """The id that pytest prints works here too."""
+    assert _given("suites/demo::exact_match::floor") == [
+        "suites/demo/suite.toml::exact_match::floor"
+    ]
+
+
+def test_a_bundled_suite_is_found_by_its_name() -> None:
+    """`tunegate gate support_json` needs no path."""
+    [path] = _given("support_json")
+
+    assert path.endswith("/suites/support_json/suite.toml")
+
+
+def test_options_may_be_written_in_every_usual_way() -> None:
+    """With a space, with =, with pytest's own prefix; flags without a value."""
+    given = _given("suites", "--base", "b", "--tuned=t", "--gate-seed", "3", "--trace-content")
+
+    assert given[1:] == ["--gate-base=b", "--gate-tuned=t", "--gate-seed=3", "--gate-trace-content"]
+
+
+def test_what_follows_two_dashes_is_pytests() -> None:
+    """`-- -n 2 -k floor` goes through as it is."""
+    assert pytest_arguments(["suites", "--", "-n", "2", "-k", "floor"])[-4:] == [
+        "-n",
+        "2",
+        "-k",
+        "floor",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["suites", "--tuend", "x"], "unknown option '--tuend'; did you mean '--tuned'?"),
+        (["suites", "--tuned"], "--tuned needs a value"),
+        (["suites", "--base", "--tuned", "x"], "--base needs a value"),
+        (["--tuned", "x"], "no suites; name at least one folder that holds a suite.toml"),
+        (["nowhere"], "nowhere: no such suite"),
+        (["empty"], "empty: no suite.toml in this folder; `tunegate suite new DIR` makes a suite"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:
+    """What is wrong, and what would be right."""
+    Path("empty").mkdir()
+
+    with pytest.raises(UsageError) as caught:
+        pytest_arguments(arguments)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_exits_2_with_one_line(project: Any) -> None:
+    """The process prints the sentence and nothing else."""
+    result = project.tunegate("gate", "suites", "--tuend", "x")
+
+    assert result.ret == 2
+    assert result.outlines == []
+    assert result.errlines == ["tunegate: unknown option '--tuend'; did you mean '--tuned'?"]
+
+
+def test_without_a_tuned_model_nothing_is_run(project: Any) -> None:
+    """`tunegate gate SUITES` alone is a mistake, not a pass."""
+    result = project.tunegate("gate", "suites")
+
+    assert result.ret == 2
+    assert (
+        "no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)"
+        in result.stdout.str()
+    )
+
+
+def test_an_ini_file_of_the_project_counts(project: Any) -> None:
+    """Models written in pytest.ini serve the command line too."""
+    base, tuned = project.model("base", 30), project.model("tuned", 95)
+    project.pytester.makeini(f"[pytest]\ngate_base = {base}\ngate_tuned = {tuned}\n")
+
+    assert project.tunegate("gate", "suites").ret == 0

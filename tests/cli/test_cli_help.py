@@ -1,0 +1,74 @@
+"""Help: every command and option is told, and telling costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from harness.cli import gate
+from harness.plugin.options import OPTIONS
+
+COMMANDS = ("gate", "resume", "report", "suite", "train", "demo", "doctor")
+
+
+def test_help_lists_every_command(project: Any) -> None:
+    """`tunegate --help` names what there is."""
+    result = project.tunegate("--help")
+
+    assert result.ret == 0
+    for command in COMMANDS:
+        result.stdout.fnmatch_lines([f"  {command} *"])
+
+
+def test_help_loads_no_model_library() -> None:
+    """Neither torch nor numpy is imported to print a help text."""
+    code = (
+        "import sys\n"
+        "sys.argv = ['tunegate', '--help']\n"
+        "from harness.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'transformers', 'numpy', 'scipy', 'trl') if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_gate_help_lists_every_option() -> None:
+    """The table that pytest registers is the table that the command prints."""
+    text = gate.help_text()
+
+    for option in OPTIONS:
+        assert f"  --{option.name}" in text
+        assert option.help in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("gate", "--help"), ("train", "--help"), ("suite", "--help"), ("report", "--help")],
+)
+def test_every_command_has_help(project: Any, arguments: tuple[str, ...]) -> None:
+    """Help is exit 0 and says how to call."""
+    result = project.tunegate(*arguments)
+
+    assert result.ret == 0
+    assert "Usage: tunegate" in result.stdout.str()
+
+
+@pytest.mark.parametrize("arguments", [("gate",), ("train",), ("nonsense",)])
+def test_a_call_that_says_too_little_is_2(project: Any, arguments: tuple[str, ...]) -> None:
+    """No suite, no trainer, no such command."""
+    assert project.tunegate(*arguments).ret == 2
+
+
+def test_an_unknown_trainer_is_named(project: Any) -> None:
+    """The nearest trainer is offered."""
+    result = project.tunegate("train", "sf")
+
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["tunegate: unknown trainer 'sf'; did you mean 'sft'?"])

@@ -1,0 +1,81 @@
+"""`tunegate report` and `tunegate resume`: work on stored runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.errors import UsageError
+
+
+def _refused(*args: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(app, list(args), catch_exceptions=False)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_without_runs_the_way_in_is_named(project: Any, command: str) -> None:
+    """An empty project has nothing to report or resume."""
+    assert "no runs here; name a run folder, or start with `tunegate gate`" in _refused(command)
+
+
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_a_folder_without_a_run_is_named(project: Any, command: str) -> None:
+    """A wrong path is a user's mistake, in one line."""
+    message = _refused(command, "nowhere")
+
+    assert message.startswith("nowhere: no manifest.json")
+    assert "\n" not in message
+
+
+def test_a_run_of_another_version_is_refused(project: Any) -> None:
+    """A file that cannot be read names itself."""
+    Path("run").mkdir()
+    Path("run/manifest.json").write_text(json.dumps({"schema_version": 99}), encoding="utf-8")
+
+    message = _refused("resume", "run")
+
+    assert message.startswith("run/manifest.json: ")
+    assert "\n" not in message
+
+
+def test_the_newest_run_is_the_default(project: Any) -> None:
+    """`tunegate report` after `tunegate gate` needs no path."""
+    project.suite()
+    project.pytest_here("suites", *project.models())
+
+    result = CliRunner().invoke(app, ["report", "-o", "out"], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert "SHIP: demo" in result.output
+    assert {p.name for p in Path("out").iterdir()} == {"report.html", "summary.md", "junit.xml"}
+
+
+def test_a_report_that_cannot_be_written_is_refused(project: Any) -> None:
+    """The folder is named, and how to give another."""
+    project.suite()
+    project.gate(*project.models())
+    Path("file").write_text("", encoding="utf-8")
+
+    assert _refused("report", "run", "-o", "file/x").startswith("file/x: cannot be written")
+
+
+@pytest.mark.parametrize("form", ["=", " "])
+def test_a_finished_run_can_be_resumed(project: Any, form: str) -> None:
+    """It asks nothing again and ends the same, however the run folder had been given."""
+    project.suite()
+    folder = ["--gate-run-dir=first"] if form == "=" else ["--gate-run-dir", "first"]
+    project.pytest_here("suites", *project.models(tuned=31), *folder)
+    Path("first").rename("moved")
+
+    result = project.tunegate("resume", "moved")
+
+    assert result.ret == 11
+    assert "(200 are stored already)" in result.stderr.str()
+    assert not Path("first").exists()

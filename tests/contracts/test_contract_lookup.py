@@ -1,0 +1,71 @@
+"""Names to objects, and what is said when a name matches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import lookup
+from harness.errors import UnknownName
+
+
+def message(name: str, room: str = "harness.metrics") -> str:
+    """Return what is said of a name that matches nothing."""
+    with pytest.raises(UnknownName) as caught:
+        lookup.find(room, name, what="metric")
+    return str(caught.value)
+
+
+def test_a_bare_name_is_the_module_of_that_name() -> None:
+    """`exact_match` is harness/metrics/exact_match.py:exact_match."""
+    from harness.metrics.exact_match import exact_match
+
+    assert lookup.find("harness.metrics", "exact_match", what="metric") is exact_match
+
+
+def test_private_modules_are_no_names() -> None:
+    """Helpers of a room start with an underscore and cannot be asked for."""
+    names = lookup.available("harness.metrics")
+
+    assert list(names) == sorted(names)
+    assert not any(name.startswith("_") for name in names)
+    assert "unknown metric '_json'" in message("_json")
+
+
+def test_everything_in_the_rooms_can_be_loaded() -> None:
+    """Each module of a room holds an object of its own name."""
+    for room in ("harness.metrics", "harness.sources"):
+        for name in lookup.available(room):
+            assert callable(lookup.find(room, name, what="thing"))
+
+
+def test_a_name_that_is_like_nothing_gets_the_list() -> None:
+    """Without a near name, all names are given."""
+    assert "there are: answer_logprob, choice_accuracy" in message("zzz")
+
+
+def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pkg.mod:fn` is imported; each way to fail is one sentence with a remedy."""
+    (tmp_path / "own_good.py").write_text("def fn(): ...\nfunniest = 1\n", encoding="utf-8")
+    (tmp_path / "own_bad.py").write_text("1/0\n", encoding="utf-8")
+    (tmp_path / "own_syntax.py").write_text("def\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert lookup.find("harness.metrics", "own_good:fn", what="metric").__name__ == "fn"
+    assert (
+        message("own_good:funiest")
+        == "own_good: unknown metric 'funiest'; did you mean 'funniest'?"
+    )
+    assert "cannot import 'own_none'" in message("own_none:fn")
+    assert "run from the folder that holds it, or install it" in message("own_none:fn")
+    assert "'own_bad' fails when imported (ZeroDivisionError: division by zero)" in message(
+        "own_bad:fn"
+    )
+    assert "fails when imported (SyntaxError: " in message("own_syntax:fn")
+
+
+@pytest.mark.parametrize("name", [":fn", ".mod:fn", "mod:", ":"])
+def test_half_a_name_is_explained(name: str) -> None:
+    """A module and a function are needed, both by their full name."""
+    assert message(name) == f"metric {name!r}: write it as 'package.module:function'"

@@ -1,0 +1,252 @@
+"""The metric contract: functions become metrics, options are checked, failures are unscored."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.errors import SuiteError, UnknownName
+from harness.metric import Metric, load, mean, metric
+from harness.records import Case, CellKind, Completion, Score
+from harness.suite import load as load_suite
+
+CASE = Case(id="a", prompt="p", expected="x")
+ANSWER = Completion(text="x")
+
+
+@pytest.fixture(name="own")
+def _own(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return an importable module `own_metrics` for a user's functions."""
+    module = ModuleType("own_metrics")
+    monkeypatch.setitem(sys.modules, "own_metrics", module)
+    return module
+
+
+def loaded(use: str, **options: Any) -> Metric:
+    """Load a metric as a suite does."""
+    return load(use, options, name="m", folder=Path(__file__).parent, where="s.toml:4")
+
+
+def refused(use: str, **options: Any) -> list[str]:
+    """Return the problems of a metric that does not load."""
+    with pytest.raises(SuiteError) as caught:
+        loaded(use, **options)
+    return list(caught.value.problems)
+
+
+def test_the_decorator_declares() -> None:
+    """Name, range and direction stand in the metric; 0/1 scores have the range 0 to 1."""
+
+    @metric(binary=True, higher_is_better=False, needs=CellKind.CHOICES, requires=("answer",))
+    def loops(case: Case, completion: Completion) -> Score:
+        return Score.of(1.0)
+
+    assert (loops.name, loops.range, loops.bound) == ("loops", (0.0, 1.0), 1.0)
+    assert (loops.binary, loops.higher_is_better) == (True, False)
+    assert (loops.needs, loops.requires) == (CellKind.CHOICES, ("answer",))
+    assert loops(CASE, ANSWER).value == 1.0
+
+
+def test_a_plain_function_is_a_metric(own: ModuleType) -> None:
+    """It reads the text, higher is better, its range is unknown; a bool is a score."""
+    own.right = lambda case, completion: completion.text == case.expected
+    found = loaded("own_metrics:right")
+
+    assert (found.name, found.range, found.bound, found.higher_is_better) == ("m", None, None, True)
+    assert found(CASE, ANSWER).value == 1.0
+    assert found(CASE, Completion(text="y")).value == 0.0
+
+
+def test_the_aggregate_of_a_metric_is_the_mean() -> None:
+    """(1 + 2 + 6)/3 = 3."""
+    assert mean([1, 2, 6]) == 3
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (math.nan, "the metric returned nan, which is not a number"),
+        (math.inf, "the metric returned inf, which is not a number"),
+        (1e200, "the metric returned 1e+200, too large to be a measurement"),
+        (None, "m failed: TypeError: float() argument must be"),
+        ("high", "m failed: ValueError: could not convert string to float"),
+        (Score.unscored("no idea"), "no idea"),
+    ],
+)
+def test_what_is_no_score_is_unscored(own: ModuleType, result: Any, reason: str) -> None:
+    """Never a silent 0: the case is unscored and says why."""
+    own.odd = lambda case, completion: result
+    score = loaded("own_metrics:odd")(CASE, ANSWER)
+
+    assert score.value is None
+    assert (score.reason or "").startswith(reason)
+
+
+def test_an_exception_is_unscored_in_one_line(own: ModuleType) -> None:
+    """The first line of the message is the reason, cut to a length that fits a report."""
+
+    def fails(case: Case, completion: Completion) -> float:
+        raise RuntimeError("half a \ud800 character\n" + "x" * 10_000)
+
+    def rambles(case: Case, completion: Completion) -> float:
+        raise RuntimeError("x" * 10_000)
+
+    own.fails, own.rambles = fails, rambles
+    assert loaded("own_metrics:fails")(CASE, ANSWER).reason == (
+        "m failed: RuntimeError: half a \ufffd character"
+    )
+    assert len(loaded("own_metrics:rambles")(CASE, ANSWER).reason or "") < 400
+
+
+def test_a_score_outside_the_declared_range_is_unscored(own: ModuleType) -> None:
+    """It would break the statistics' bound; rounding at the end of the range does not count."""
+
+    @metric(range=(0.0, 1.0))
+    def share(case: Case, completion: Completion, *, value: float) -> Score:
+        return Score.of(value)
+
+    own.share = share
+    assert loaded("own_metrics:share", value=1.5)(CASE, ANSWER).reason == (
+        "m returned 1.5, outside its range of 0 to 1"
+    )
+    assert loaded("own_metrics:share", value=1 + 1e-15)(CASE, ANSWER).value is not None
+
+
+def test_an_unscored_score_must_say_why() -> None:
+    """No value and no reason is no record."""
+    with pytest.raises(ValueError, match="must say why"):
+        Score()
+
+
+def test_options_are_checked_by_their_annotations(own: ModuleType) -> None:
+    """Right types pass (1 for 1.0, an array for a tuple), wrong ones are named with their value."""
+
+    @metric()
+    def picky(
+        case: Case,
+        completion: Completion,
+        *,
+        weight: float = 1.0,
+        words: tuple[str, ...] = (),
+        strict: bool = False,
+        count: int = 1,
+    ) -> Score:
+        return Score.of(weight)
+
+    own.picky = picky
+    assert loaded("own_metrics:picky", weight=2, words=["a", "b"]).options == {
+        "weight": 2.0, "words": ("a", "b"),
+    }  # fmt: skip
+    assert refused("own_metrics:picky", strict=1, count="2", wieght=1.0) == [
+        "s.toml:4: metric 'own_metrics:picky': strict=1: Input should be a valid boolean",
+        "s.toml:4: metric 'own_metrics:picky': count='2': Input should be a valid integer",
+        "s.toml:4: metric 'own_metrics:picky': unknown option 'wieght'; did you mean 'weight'?",
+    ]
+
+
+def test_options_without_a_default_are_required(own: ModuleType) -> None:
+    """A missing one is asked for at load, not at the first case."""
+
+    @metric()
+    def needy(case: Case, completion: Completion, *, word: str) -> Score:
+        return Score.of(1.0)
+
+    own.needy = needy
+    assert refused("own_metrics:needy") == [
+        "s.toml:4: metric 'own_metrics:needy' needs the option 'word'"
+    ]
+
+
+def test_paths_must_exist_beside_the_suite(own: ModuleType) -> None:
+    """A path option arrives whole, or is refused by name; NUL in it is no crash."""
+
+    @metric()
+    def reads(case: Case, completion: Completion, *, file: Path | None = None) -> Score:
+        return Score.of(1.0)
+
+    own.reads = reads
+    here = Path(__file__)
+    assert loaded("own_metrics:reads", file=here.name).options == {"file": here}
+    for missing in ("nowhere.txt", "a\0b", "."):
+        assert "no such file" in refused("own_metrics:reads", file=missing)[0]
+
+
+def test_plain_options_need_no_star(own: ModuleType) -> None:
+    """A plain function's third parameter is an option too, annotated or not."""
+
+    def longer(case, completion, than=3):  # type: ignore[no-untyped-def]  # a user's own
+        return len(completion.text) > than
+
+    own.longer = longer
+    assert loaded("own_metrics:longer", than=0)(CASE, ANSWER).value == 1.0
+
+
+def test_annotations_that_cannot_be_read_are_no_obstacle(own: ModuleType) -> None:
+    """Names imported under TYPE_CHECKING are unknown when the suite loads."""
+
+    def hidden(case: Nowhere, completion: Nowhere, *, n: Nowhere = 1) -> float:  # type: ignore[name-defined]  # noqa: F821  # the point of the test
+        return float(n)
+
+    own.hidden = hidden
+    assert loaded("own_metrics:hidden", n=2)(CASE, ANSWER).value == 2.0
+
+
+@pytest.mark.parametrize("attribute", ["text", "nothing", "one"])
+def test_what_is_no_metric_function_is_refused(own: ModuleType, attribute: str) -> None:
+    """Texts, functions of nothing and of the answer alone cannot score (case, completion)."""
+    own.text, own.nothing, own.one = "x", lambda: 1.0, lambda completion: 1.0
+
+    assert refused(f"own_metrics:{attribute}") == [
+        f"s.toml:4: metric 'own_metrics:{attribute}' must be a function of 2 arguments and, after "
+        "them, options by name"
+    ]
+
+
+def test_a_check_speaks_at_load(own: ModuleType, suite_folder: Any) -> None:
+    """It sees the bound options and the cases; its problems carry the metric's line."""
+    seen: list[Any] = []
+
+    def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+        seen.append((dict(options), [case.id for case in cases]))
+        return ["the moon is full"]
+
+    @metric(check=check)
+    def moody(case: Case, completion: Completion, *, mood: str = "") -> Score:
+        return Score.of(1.0)
+
+    own.moody = moody
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:moody"\nmood = "x"\n'
+    folder = suite_folder(toml, [{"id": "a", "prompt": "p"}])
+    with pytest.raises(SuiteError, match=r"suite\.toml:4: the moon is full"):
+        load_suite(folder)
+    assert seen == [({"mood": "x"}, ["a"])]
+
+
+def test_a_check_that_fails_is_the_metrics_problem(own: ModuleType, suite_folder: Any) -> None:
+    """Its exception is a problem of the suite, in one line."""
+
+    def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+        raise KeyError("oops")
+
+    @metric(check=check, requires=("expcted",))
+    def broken(case: Case, completion: Completion) -> Score:
+        return Score.of(1.0)
+
+    own.broken = broken
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:broken"\n'
+    with pytest.raises(SuiteError) as caught:
+        load_suite(suite_folder(toml, [{"id": "a", "prompt": "p"}]))
+    assert "case 'a' has no 'expcted'" in caught.value.problems[0]
+    assert "the check of metric 'broken' failed: KeyError: 'oops'" in caught.value.problems[1]
+
+
+def test_unknown_metrics_are_answered_with_the_nearest() -> None:
+    """Ours by name, the user's own by module and name."""
+    with pytest.raises(UnknownName, match="unknown metric 'exact_mach'; did you mean"):
+        loaded("exact_mach")

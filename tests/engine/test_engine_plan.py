@@ -1,0 +1,198 @@
+"""The plan: one key for each thing that can change an answer, the same batches for every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import suite as suites
+from harness.engine.plan import Plan, make_plan
+from harness.model import Prompt
+from harness.records import Case, CellKind, sha256
+from harness.suite import Generation
+
+TOML = """
+name = "{name}"
+cases = "cases.jsonl"
+[generation]
+{generation}
+[[metrics]]
+use = "{use}"
+[[gates]]
+metric = "{use}"
+tolerance = 0.5
+"""
+CASE = {"id": "c", "prompt": "Q", "expected": "yes", "choices": ["yes", "no"], "answer": 0}
+Write = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Stub:
+    """An arm of which only rendering and fingerprint matter."""
+
+    fingerprint: str = "f"
+    prefix: str = ""
+    refuses: str | None = None
+    token_ids: bool = False
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    kinds: frozenset[CellKind] = frozenset(CellKind)
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Render, or refuse one case."""
+        if case.id == self.refuses:
+            raise ValueError("no such role")
+        text = f"{self.prefix}{generation.system or ''}{case.prompt}"
+        return Prompt(text, tuple(map(ord, text)) if self.token_ids else None)
+
+
+def _plan(
+    suite_folder: Write,
+    *,
+    use: str = "exact_match",
+    generation: str = "",
+    name: str = "s",
+    seed: int = 0,
+    arm: Stub | None = None,
+    **case: Any,
+) -> Plan:
+    toml = TOML.format(name=name, use=use, generation=generation)
+    folder = suite_folder(toml, [{**CASE, **case}])
+    return make_plan([suites.load(folder)], {"base": arm or Stub()}, seed=seed)
+
+
+def _key(*args: Any, **kwargs: Any) -> str:
+    (cell,) = _plan(*args, **kwargs).cells
+    return cell.key
+
+
+SAMPLED = "temperature = 0.7"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"arm": Stub(fingerprint="g")}),
+        ({}, {"arm": Stub(prefix=" ")}),
+        ({}, {"arm": Stub(token_ids=True)}),
+        ({}, {"prompt": "Q2"}),
+        ({}, {"id": "d"}),
+        ({}, {"name": "t"}),
+        ({}, {"generation": 'system = "S"'}),
+        ({}, {"generation": 'template = "none"'}),
+        ({}, {"generation": "max_new_tokens = 5"}),
+        ({}, {"generation": 'stop = ["x"]'}),
+        ({}, {"generation": SAMPLED}),
+        ({"generation": SAMPLED}, {"generation": "temperature = 0.8"}),
+        ({"generation": SAMPLED}, {"generation": SAMPLED + "\ntop_p = 0.5"}),
+        ({"generation": SAMPLED}, {"generation": SAMPLED, "seed": 1}),
+        ({"use": "choice_accuracy"}, {"use": "answer_logprob"}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "choices": ["yes", "nay"]}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "choices": ["yes", "no", "x"]}),
+        (
+            {"use": "choice_accuracy"},
+            {"use": "choice_accuracy", "generation": 'template = "none"'},
+        ),
+        ({"use": "answer_logprob"}, {"use": "answer_logprob", "expected": "no"}),
+        ({"use": "answer_logprob"}, {"use": "answer_logprob", "expected": ["yes", "no"]}),
+        ({"use": "answer_logprob"}, {"use": "answer_logprob", "prompt": "Q2"}),
+        ({"use": "latency"}, {"use": "exact_match"}),
+        ({"use": "latency"}, {"use": "latency", "generation": "max_new_tokens = 5"}),
+    ],
+)
+def test_what_changes_the_answer_changes_the_key(
+    suite_folder: Write, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Nothing stored is taken for the answer to another question."""
+    assert _key(suite_folder, **before) != _key(suite_folder, **after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"arm": Stub(identity={"spec": "/elsewhere"})}),
+        ({}, {"seed": 1}),
+        ({}, {"expected": "no"}),
+        ({}, {"tags": ["x"], "cluster": "y"}),
+        ({}, {"generation": "latency_cases = 5"}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "answer": 1}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "expected": "no"}),
+        ({"use": "choice_accuracy"}, {"use": "choice_probability"}),
+        ({"use": "answer_logprob"}, {"use": "answer_logprob", "choices": ["yes", "nay"]}),
+    ],
+)
+def test_what_does_not_change_the_answer_keeps_the_key(
+    suite_folder: Write, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Nothing is asked twice because of what the model never sees."""
+    assert _key(suite_folder, **before) == _key(suite_folder, **after)
+
+
+def test_samples_have_keys_and_seeds_of_their_own(suite_folder: Write) -> None:
+    """Three samples are three cells; asking for four keeps the first three."""
+    three = _plan(suite_folder, generation=SAMPLED + "\nsamples = 3")
+    four = _plan(suite_folder, generation=SAMPLED + "\nsamples = 4")
+    assert [c.sample for c in three.cells] == [0, 1, 2]
+    assert len({c.key for c in three.cells}) == 3
+    assert len({r.seed for r in three.requests.values()}) == 3
+    assert [c.key for c in four.cells[:3]] == [c.key for c in three.cells]
+
+
+def test_the_place_and_number_of_cases_keep_the_keys(suite_folder: Write, tmp_path: Path) -> None:
+    """A moved suite, one with fewer cases and one in another order ask for the same cells."""
+    toml = TOML.format(name="s", use="exact_match", generation="")
+    cases = [{**CASE, "id": f"c{i}", "prompt": f"Q{i}"} for i in range(5)]
+    here = suite_folder(toml, cases)
+    there = suite_folder(toml, cases[::-1], "elsewhere")
+    keys = [
+        {c.case: c.key for c in make_plan([loaded], {"base": Stub()}, seed=0).cells}
+        for loaded in (suites.load(here), suites.load(there), suites.load(here, max_cases=2))
+    ]
+    assert keys[0] == keys[1]
+    assert keys[2] == {case: keys[0][case] for case in ("c0", "c1")}
+
+
+def test_cells_stand_in_the_order_of_suites_cases_and_arms(suite_folder: Write) -> None:
+    """The plan lists each suite's cases in order, the arms within a case; batches hold no arm."""
+    toml = TOML.format(name="s", use="exact_match", generation="")
+    cases = [{**CASE, "id": f"c{i}", "prompt": "Q" * (i + 1)} for i in range(3)]
+    loaded = suites.load(suite_folder(toml, cases))
+    arms = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="t")}
+    plan = make_plan([loaded], arms, seed=0)
+    assert [(c.case, c.arm) for c in plan.cells] == [
+        (f"c{i}", arm) for i in range(3) for arm in ("base", "tuned")
+    ]
+    (batch,) = plan.batches
+    assert [q.case for q in batch.questions] == ["c2", "c1", "c0"]
+    assert len(plan.requests) == 6
+    assert plan.prompts["s", "c0", "tuned"].text == "Q"
+
+
+def test_a_case_that_cannot_be_rendered(suite_folder: Write) -> None:
+    """An arm that refuses a case has an error there; the other arm is asked all the same."""
+    arms = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="t", refuses="c")}
+    toml = TOML.format(name="s", use="exact_match", generation="")
+    plan = make_plan([suites.load(suite_folder(toml, [CASE]))], arms, seed=0)
+    base, tuned = plan.cells
+    assert plan.failures == {tuned.key: "the prompt cannot be rendered: no such role"}
+    assert [arm for _, arm in plan.requests] == ["base"]
+    assert base.key not in plan.failures
+
+
+def test_a_suite_times_its_first_cases_only(suite_folder: Write) -> None:
+    """latency_cases bounds the timed pass."""
+    toml = TOML.format(name="s", use="latency", generation="latency_cases = 2")
+    cases = [{**CASE, "id": f"c{i}"} for i in range(5)]
+    plan = make_plan([suites.load(suite_folder(toml, cases))], {"base": Stub()}, seed=0)
+    assert [(c.case, c.kind.value) for c in plan.cells] == [("c0", "latency"), ("c1", "latency")]
+    assert [len(b.questions) for b in plan.batches] == [1, 1]
+
+
+def test_prompts_are_hashed_by_token_or_text() -> None:
+    """The hash of a prompt is that of its ids where the arm has them, of its text otherwise."""
+    assert Prompt("ab", (1, 2)).sha256 == sha256([1, 2])
+    assert Prompt("ab").sha256 == sha256("ab")
+    assert Prompt("", ()).sha256 == sha256([])

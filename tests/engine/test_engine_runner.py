@@ -1,0 +1,405 @@
+"""The runner: asks what is missing, stores at once, stops when told, times in a pass of its own."""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import suite as suites
+from harness.engine.plan import Plan, make_plan
+from harness.engine.progress import Progress
+from harness.engine.runner import Runner, collect
+from harness.engine.stop import stoppable
+from harness.engine.store import Store, StoredAnswer
+from harness.errors import BackendError, Interrupted
+from harness.model import Answer, Prompt, Request
+from harness.records import Case, CellKind, Completion
+from harness.suite import Generation
+
+TOML = """
+name = "s"
+cases = "cases.jsonl"
+[generation]
+template = "none"
+max_new_tokens = 8
+[[metrics]]
+use = "{use}"
+[[gates]]
+metric = "{use}"
+tolerance = 0.5
+"""
+Act = Callable[[Request, int], None]
+
+
+@dataclass
+class Recorder:
+    """An arm that answers by name and notes what it was asked; `act` runs before each answer."""
+
+    name: str
+    log: list[tuple[str, str]]
+    act: Act = lambda request, n: None
+    identity: dict[str, Any] = field(default_factory=dict)
+    kinds: frozenset[CellKind] = frozenset(CellKind)
+
+    @property
+    def fingerprint(self) -> str:
+        """Its name."""
+        return self.name
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """The prompt as it is."""
+        return Prompt(case.prompt or "")
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Answer with the arm's name and a number that never repeats."""
+        for request in requests:
+            self.act(request, len(self.log))
+            self.log.append((self.name, request.case.id))
+            text = f"{self.name} {len(self.log)}"
+            yield Answer(request.key, Completion(text=text, latency_s=0.1), None, 1.0)
+
+
+@dataclass
+class Bench:
+    """A plan of a few cases, two recording arms and a store."""
+
+    folder: Path
+    store: Store
+    log: list[tuple[str, str]] = field(default_factory=list)
+    act: Act = lambda request, n: None
+    stream: io.StringIO = field(default_factory=io.StringIO)
+
+    def runner(self, arms: dict[str, Any] | None = None) -> Runner:
+        """A runner, by default of the recording arms."""
+        arms = arms or {n: Recorder(n, self.log, self.act) for n in ("base", "tuned")}
+        return Runner(self.plan(arms), arms, self.store, Progress(1.0, stream=self.stream))
+
+    def plan(self, arms: dict[str, Any]) -> Plan:
+        """The plan of the bench's suite."""
+        return make_plan([suites.load(self.folder)], arms, seed=0)
+
+    def texts(self, runner: Runner) -> dict[tuple[str, str], str]:
+        """(arm, case) → stored answer."""
+        return {
+            (c.cell.arm, c.cell.case): c.completion.text or ""
+            for c in collect(runner.plan, self.store, set())
+            if c.completion
+        }
+
+
+@pytest.fixture(name="bench")
+def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Bench]:
+    def make(n: int = 4, use: str = "exact_match") -> Bench:
+        cases = [{"id": f"c{i}", "prompt": "Q" * (n - i), "expected": "yes"} for i in range(n)]
+        folder = suite_folder(TOML.format(use=use), cases)
+        return Bench(folder, Store(tmp_path / "store.sqlite"))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """After every test the signal handlers are those from before."""
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_every_cell_is_answered_once(bench: Callable[..., Bench]) -> None:
+    """Both arms answer the same batch, base first, longest case first."""
+    b = bench()
+    b.runner().run()
+    assert b.log == [(arm, f"c{i}") for arm in ("base", "tuned") for i in range(4)]
+    assert len(b.texts(b.runner())) == 8
+
+
+def test_a_second_run_asks_nothing(bench: Callable[..., Bench]) -> None:
+    """What is stored is not asked again."""
+    b = bench()
+    b.runner().run()
+    asked = len(b.log)
+    b.runner().run()
+    assert len(b.log) == asked
+
+
+def test_only_the_arm_that_lacks_answers_is_asked(bench: Callable[..., Bench]) -> None:
+    """A second candidate against the same base pays for its own arm only."""
+    b = bench()
+    b.runner().run()
+    b.log.clear()
+    b.runner({"base": Recorder("base", b.log), "tuned": Recorder("tuned2", b.log)}).run()
+    assert {arm for arm, _ in b.log} == {"tuned2"}
+
+
+def test_errors_are_asked_again_and_nothing_else(bench: Callable[..., Bench]) -> None:
+    """A cell whose last answer was an error is the only one asked by the next run."""
+    b = bench()
+    runner = b.runner()
+    runner.run()
+    cell = next(c for c in runner.plan.cells if (c.case, c.arm) == ("c2", "tuned"))
+    b.store.put(cell.key, StoredAnswer(None, "HTTP 500", 0.0), replace=True)
+    b.log.clear()
+    b.runner().run()
+    assert b.log == [("tuned", "c2")]
+
+
+def test_a_failing_backend_keeps_what_was_finished(bench: Callable[..., Bench]) -> None:
+    """A backend that goes away leaves its finished answers; the next run asks for the rest."""
+    b = bench()
+
+    def gone(request: Request, n: int) -> None:
+        if n == 5:
+            raise BackendError("the server is gone")
+
+    b.act = gone
+    with pytest.raises(BackendError, match="the server is gone"):
+        b.runner().run()
+    assert len(b.texts(b.runner())) == 5
+    b.act = lambda request, n: None
+    b.runner().run()
+    assert sorted(b.log) == sorted((a, f"c{i}") for a in ("base", "tuned") for i in range(4))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_finishes_the_batch(bench: Callable[..., Bench], number: int) -> None:
+    """After Ctrl-C or SIGTERM both arms finish the batch, the next one is not begun."""
+    b = bench(n=60)  # a batch has 48 rows at most
+    b.act = lambda request, n: signal.raise_signal(number) if n == 3 else None
+    with pytest.raises(Interrupted, match=f"stopped by signal {number}$"):
+        b.runner().run()
+    assert len(b.log) == 96
+    b.act = lambda request, n: None
+    b.runner().run()
+    assert len(b.log) == len(set(b.log)) == 120
+
+
+def test_the_second_signal_stops_at_once(bench: Callable[..., Bench]) -> None:
+    """Two Ctrl-C stop in mid-batch; what was answered before is stored and not asked again."""
+    b = bench()
+    b.act = lambda request, n: signal.raise_signal(signal.SIGINT) if n in (2, 4) else None
+    with pytest.raises(Interrupted, match="stopped at once"):
+        b.runner().run()
+    assert len(b.log) == len(b.texts(b.runner())) == 4
+    b.act = lambda request, n: None
+    b.runner().run()
+    assert len(b.log) == len(set(b.log)) == 8
+
+
+def test_another_thread_leaves_signals_alone() -> None:
+    """Off the main thread, where Python allows no handlers, none is set."""
+    seen: list[object] = []
+
+    def work() -> None:
+        before = signal.getsignal(signal.SIGINT)
+        with stoppable() as stop:
+            seen.append(signal.getsignal(signal.SIGINT) is before and not stop.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert seen == [True]
+
+
+def test_progress_ends_when_the_run_fails(bench: Callable[..., Bench]) -> None:
+    """However a run ends, the rewritten line is cleared."""
+    b = bench()
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    b.stream = Terminal()
+    runner = b.runner()
+    runner.progress.interval_s = 0.0
+
+    def gone(request: Request, n: int) -> None:
+        if n == 2:
+            raise BackendError("gone")
+
+    for arm in runner.arms.values():
+        arm.act = gone
+    with pytest.raises(BackendError):
+        runner.run()
+    assert b.stream.getvalue().endswith("\r\x1b[2K")
+
+
+def test_what_was_never_answered_is_missing(bench: Callable[..., Bench]) -> None:
+    """collect() names every cell: answered, failed, unrendered or never asked; and cache hits."""
+    b = bench(n=3)
+    runner = b.runner()
+    first, second, third, *rest = runner.plan.cells
+    b.store.put(first.key, StoredAnswer(Completion(text="yes"), None, 7.0))
+    b.store.put(second.key, StoredAnswer(None, "HTTP 500", 8.0))
+    plan = Plan(runner.plan.cells, (), {}, {}, {third.key: "no such role"})
+    cells = list(collect(plan, b.store, {first.key}))
+    assert [(c.status, c.error, c.cache_hit) for c in cells[:3]] == [
+        ("ok", None, True),
+        ("error", "HTTP 500", False),
+        ("error", "no such role", False),
+    ]
+    assert cells[0].started_s == 7.0
+    assert {(c.status, c.error) for c in cells[3:]} == {("missing", "it was never answered")}
+    assert len(cells) == 3 + len(rest)
+
+
+def test_latency_has_a_pass_of_its_own(bench: Callable[..., Bench]) -> None:
+    """One case at a time, arms in turn, and each arm's first question once before it counts."""
+    b = bench(n=3, use="latency")
+    runner = b.runner()
+    runner.run()
+    arms = ("base", "tuned")
+    warm = [(arm, "c0") for arm in arms]
+    assert b.log == warm + [(arm, f"c{i}") for i in range(3) for arm in arms]
+    texts = b.texts(runner)
+    assert texts["base", "c0"] == "base 3"
+    assert texts["tuned", "c0"] == "tuned 4"
+
+
+def test_times_are_compared_within_one_sitting(bench: Callable[..., Bench]) -> None:
+    """A new candidate times base again; a finished run times nothing again."""
+    b = bench(n=2, use="latency")
+    b.runner().run()
+    asked = len(b.log)
+    b.runner().run()
+    assert len(b.log) == asked
+    b.log.clear()
+    arms = {"base": Recorder("base", b.log), "tuned": Recorder("tuned2", b.log)}
+    runner = b.runner(arms)
+    runner.run()
+    assert [arm for arm, _ in b.log] == ["base", "tuned2"] * 3
+    assert b.texts(runner)["base", "c0"] == "base 3"
+
+
+class Tight:
+    """A local arm whose memory holds few rows, and which notes the batches it computes."""
+
+    def __init__(self, arm: Any, rows: int, log: list[tuple[str, int]], name: str) -> None:
+        """Keep the arm and its limit."""
+        self.arm, self.rows, self.log, self.name = arm, rows, log, name
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the arm in everything else."""
+        return getattr(self.arm, name)
+
+    @contextmanager
+    def active(self) -> Iterator[Any]:
+        """Yield the model behind a check of its batch."""
+        with self.arm.active() as model:
+            yield Limited(model, self)
+
+
+class Limited:
+    """A model that runs out of memory on batches that are too wide."""
+
+    def __init__(self, model: Any, arm: Tight) -> None:
+        """Keep the model."""
+        self.model, self.arm = model, arm
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the model in everything else."""
+        return getattr(self.model, name)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Compute, or raise as torch does."""
+        rows = len(inputs["input_ids"])
+        if rows > self.arm.rows:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        if inputs["input_ids"].shape[1] > 1:
+            self.arm.log.append((self.arm.name, rows))
+        return self.model(**inputs)
+
+
+def _tight(tiny: Any, base: int, tuned: int) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    log: list[tuple[str, int]] = []
+    pair = tiny.pair("llama")
+    return {
+        "base": Tight(pair["base"], base, log, "base"),
+        "tuned": Tight(pair["tuned"], tuned, log, "tuned"),
+    }, log
+
+
+@pytest.mark.parametrize(("base", "tuned"), [(2, 99), (99, 2), (2, 2)])
+def test_a_lack_of_memory_halves_the_batch_for_both_arms(
+    tiny: Any, bench: Callable[..., Bench], base: int, tuned: int
+) -> None:
+    """Whichever arm runs out: the stored answers of both come from batches of the same rows."""
+    arms, log = _tight(tiny, base, tuned)
+    b = bench(n=8)
+    runner = b.runner(arms)
+    runner = Runner(runner.plan, arms, b.store, runner.progress, drafting=False)
+    puts: list[tuple[str, int]] = []
+    put = b.store.put
+
+    def noting(key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        puts.append((key, log[-1][1]))
+        put(key, answer, replace=replace)
+
+    b.store.put = noting  # type: ignore[method-assign]  # to see the batch of each answer
+    runner.run()
+    last = dict(puts)
+    assert {last[c.key] for c in runner.plan.cells} == {2}
+    assert runner.halved == [8, 4, 4]
+    assert len(b.texts(runner)) == 16
+
+
+def test_halves_give_the_same_answers(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """The answers of halved batches are those of whole ones."""
+    pair = tiny.pair("llama")
+    b = bench(n=8)
+    whole = b.runner(pair)
+    whole.run()
+    expected = b.texts(whole)
+    b.store.close()
+    b.store = Store(b.folder / "other.sqlite")
+    arms, _ = _tight(tiny, 3, 3)
+    halved = b.runner(arms)
+    halved.run()
+    assert b.texts(halved) == expected
+
+
+def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """Where not even one row fits, each case has an error that says so, and the run ends."""
+    arms, _ = _tight(tiny, 99, 0)
+    b = bench(n=2)
+    runner = b.runner(arms)
+    runner.run()
+    cells = list(collect(runner.plan, b.store, set()))
+    assert [c.status for c in cells] == ["ok", "error"] * 2
+    assert all("out of memory on this case alone" in (c.error or "ok") for c in cells[1::2])
+
+
+def test_a_resumed_batch_is_computed_as_planned(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """A batch of which some answers are stored runs whole; the stored ones stay as they are."""
+    arms, log = _tight(tiny, 99, 99)
+    b = bench(n=4)
+    runner = b.runner(arms)
+    key = next(c.key for c in runner.plan.cells if (c.case, c.arm) == ("c0", "base"))
+    b.store.put(key, StoredAnswer(Completion(text="stored before"), None, 0.0))
+    runner.run()
+    assert log[0] == ("base", 4)
+    assert b.texts(runner)["base", "c0"] == "stored before"
+
+
+def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """With base's answers as drafts the tuned arm answers what it answers without them."""
+    pair = tiny.pair("qwen2")
+    b = bench(n=6)
+    drafted = b.runner(pair)
+    drafted.run()
+    expected = b.texts(drafted)
+    assert drafted.watches["tuned"].drafted["s"] > 0
+    b.store.close()
+    b.store = Store(b.folder / "other.sqlite")
+    plain = b.runner(pair)
+    plain = Runner(plain.plan, pair, b.store, plain.progress, drafting=False)
+    plain.run()
+    assert b.texts(plain) == expected
+    assert plain.watches == {}

@@ -1,0 +1,249 @@
+"""Recorded completions: every documented key, every broken line, nothing made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ModelError
+from harness.model import Request
+from harness.models.replay import ReplayArm, replay
+from harness.records import Case, Cell, CellKind, Completion, StoredCell
+from harness.run import record_lines
+from harness.suite import Generation
+
+FULL: dict[str, Any] = {
+    "id": "r1",
+    "completion": "refund",
+    "finish_reason": "stop",
+    "latency_s": 0.25,
+    "input_tokens": 12,
+    "output_tokens": 2,
+    "cost": 0.0001,
+    "choice_logprobs": [-1.0, -2.5],
+    "answer_logprob": -0.75,
+}
+
+
+@pytest.fixture(name="recorded")
+def _recorded(tmp_path: Path) -> Callable[..., str]:
+    """Write lines, each as given or as JSON; return what `replay:` is given."""
+
+    def write(*lines: Any) -> str:
+        path = tmp_path / "recorded.jsonl"
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def _ask(arm: ReplayArm, case: str, kind: str = "generate", sample: int = 0) -> Any:
+    asked = Case(id=case, prompt="Q")
+    generation = Generation()
+    request = Request(
+        "key", "suite", CellKind(kind), asked, sample, arm.prompt(asked, generation), generation, 0
+    )
+    (answer,) = arm.complete([request])
+    assert answer.key == "key"
+    return answer
+
+
+def test_every_documented_key(recorded: Callable[..., str]) -> None:
+    """All keys of a line come back in the completion."""
+    answer = _ask(replay(recorded(FULL)), "r1")
+    assert answer.error is None
+    assert answer.completion == Completion(
+        text="refund",
+        finish_reason="stop",
+        latency_s=0.25,
+        input_tokens=12,
+        output_tokens=2,
+        cost=0.0001,
+        choice_logprobs=(-1.0, -2.5),
+        answer_logprob=-0.75,
+    )
+
+
+def test_id_and_completion_are_enough(recorded: Callable[..., str]) -> None:
+    """A line needs no more than an id and a completion, which may be empty."""
+    arm = replay(recorded({"id": "r1", "completion": ""}))
+    assert _ask(arm, "r1").completion == Completion(text="")
+
+
+def test_what_was_not_recorded_is_an_error(recorded: Callable[..., str]) -> None:
+    """A case, a sample or a kind without a record is an error that names it, no empty answer."""
+    arm = replay(recorded(FULL, {"id": "r2", "choice_logprobs": [-1.0]}))
+    for asked in [("r3",), ("r1", "generate", 1), ("r2",), ("r2", "answer"), ("r2", "latency")]:
+        answer = _ask(arm, *asked)
+        assert answer.completion is None
+        assert f"has no answer to {asked[0]!r}" in answer.error
+
+
+def test_samples(recorded: Callable[..., str]) -> None:
+    """Several completions of a case are told apart by their sample number."""
+    lines = [{"id": "r1", "completion": f"a{i}", "sample": i} for i in range(3)]
+    arm = replay(recorded(*lines))
+    assert [_ask(arm, "r1", sample=i).completion.text for i in range(3)] == ["a0", "a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "kinds"),
+    [
+        (("completion",), {"generate"}),
+        (("choice_logprobs",), {"choices"}),
+        (("answer_logprob",), {"answer"}),
+        (("completion", "latency_s"), {"generate", "latency"}),
+        (tuple(FULL), {"generate", "choices", "answer", "latency"}),
+    ],
+)
+def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[str]) -> None:
+    """An arm can do what some line has the key for, and says of the rest which key is lacking."""
+    arm = replay(recorded({"id": "r1", **{key: FULL[key] for key in keys}}))
+    assert {kind.value for kind in arm.kinds} == kinds
+    needed = {
+        "generate": "completion",
+        "choices": "choice_logprobs",
+        "answer": "answer_logprob",
+        "latency": "latency_s",
+    }
+    for kind in set(CellKind) - arm.kinds:
+        assert f"no line has {needed[kind.value]!r}" in arm.cannot(kind)
+
+
+def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
+    """Every broken and every doubled line is reported with its number, good ones are not."""
+    target = recorded(
+        FULL,
+        "{broken",
+        "",
+        {"id": "r2", "completion": 5},
+        {"id": "r3", "completion": "x", "colour": "red"},
+        {"completion": "x"},
+        '{"id": "r4", "completion": "x", "latency_s": NaN}',
+        {"id": "r5", "completion": "x", "latency_s": -1},
+        {"id": "r1", "completion": "again"},
+        {"id": "r6", "completion": "fine"},
+    )
+    with pytest.raises(ModelError) as caught:
+        replay(target)
+    lines = str(caught.value).splitlines()
+    assert [int(line.split(":")[1]) for line in lines] == [2, 4, 5, 6, 7, 8, 9]
+    starts = ["line", "completion", "colour", "id", "", "latency_s", " id 'r1' stands already in"]
+    for line, start in zip(lines, starts, strict=True):
+        assert start in line.split(":", 2)[2]
+    assert lines[-1].endswith("in line 1; give a sample number")
+
+
+def test_many_bad_lines_are_not_all_printed(recorded: Callable[..., str]) -> None:
+    """Of more than twenty problems the first twenty are shown, and the number of the others."""
+    with pytest.raises(ModelError) as caught:
+        replay(recorded(*["{"] * 30))
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1]) == (21, "… and 10 more")
+
+
+def test_nothing_recorded(recorded: Callable[..., str], tmp_path: Path) -> None:
+    """An empty file, one of blank lines and one that is not there are refused."""
+    for target in (recorded(), recorded("", "  ")):
+        with pytest.raises(ModelError, match="no lines; write one completion a line"):
+            replay(target)
+    with pytest.raises(ModelError, match="no such file or run folder"):
+        replay(str(tmp_path / "nowhere.jsonl"))
+
+
+def test_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
+    """A file saved by Windows editors reads as any other."""
+    path = tmp_path / "w.jsonl"
+    lines = ['{"id": "a", "completion": "x"}', "", '{"id": "b", "completion": "y"}']
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    arm = replay(str(path))
+    assert [_ask(arm, case).completion.text for case in "ab"] == ["x", "y"]
+
+
+def test_the_file_is_the_identity(recorded: Callable[..., str], tmp_path: Path) -> None:
+    """The bytes name the arm, not the path; another byte is another arm."""
+    arm = replay(recorded(FULL))
+    moved = tmp_path / "moved.jsonl"
+    moved.write_bytes((tmp_path / "recorded.jsonl").read_bytes())
+    assert replay(str(moved)).fingerprint == arm.fingerprint == arm.identity["file_sha256"]
+    assert arm.identity["backend"] == "replay"
+    assert arm.identity["lines"] == 1
+    assert replay(recorded({**FULL, "completion": "r"})).fingerprint != arm.fingerprint
+
+
+def test_the_prompt_is_the_conversation(recorded: Callable[..., str]) -> None:
+    """What was really sent is unknown: the prompt is the conversation as text, without ids."""
+    prompt = replay(recorded(FULL)).prompt(Case(id="c", prompt="Q"), Generation(system="S"))
+    assert prompt.text == "system: S\nuser: Q"
+    assert prompt.token_ids is None
+
+
+def _cell(arm: str, case: str, kind: str, status: str = "ok", suite: str = "s", **done: Any) -> Any:
+    cell = Cell(suite=suite, case=case, arm=arm, kind=CellKind(kind), key="k")
+    completion = Completion(**done) if done else None
+    error = None if done else "HTTP 500"
+    return StoredCell(cell=cell, status=status, completion=completion, error=error)
+
+
+@pytest.fixture(name="run")
+def _run(tmp_path: Path) -> Path:
+    """A run folder with the cells of two arms."""
+    cells = [
+        _cell("base", "c1", "generate", text="base says", latency_s=9.0),
+        _cell("tuned", "c1", "generate", text="tuned says", latency_s=9.0, output_tokens=2),
+        _cell("tuned", "c1", "choices", choice_logprobs=(-1.0, -2.0), latency_s=8.0),
+        _cell("tuned", "c1", "answer", answer_logprob=-0.5, latency_s=8.0),
+        _cell("tuned", "c2", "generate", status="error"),
+        _cell("tuned", "c1", "generate", suite="t", text="in another suite"),
+    ]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "cells.jsonl").write_text(record_lines(cells), encoding="utf-8")
+    return folder
+
+
+def test_a_run_folder_replays_its_tuned_arm(run: Path) -> None:
+    """`replay:RUN` answers as the run's tuned arm did, each suite its own; errors stay errors."""
+    arm = replay(str(run))
+    assert arm.spec == f"replay:{run}#tuned"
+    in_t = arm.lines["t", "c1", 0]
+    assert in_t.completion == "in another suite"
+    line = arm.lines["s", "c1", 0]
+    assert line.completion == "tuned says"
+    assert line.output_tokens == 2
+    assert (line.choice_logprobs, line.answer_logprob) == ((-1.0, -2.0), -0.5)
+    assert ("s", "c2", 0) not in arm.lines
+
+
+def test_a_run_folder_replays_its_base(run: Path) -> None:
+    """`replay:RUN#base` answers as base did and is another arm than tuned."""
+    base = replay(f"{run}#base")
+    assert [line.completion for line in base.lines.values()] == ["base says"]
+    assert base.fingerprint != replay(str(run)).fingerprint
+
+
+def test_batched_time_is_no_latency(run: Path) -> None:
+    """The time of a whole batch does not become the latency of a case; a timed cell's does."""
+    assert CellKind.LATENCY not in replay(str(run)).kinds
+    timed = _cell("tuned", "c1", "latency", text="tuned says", latency_s=0.5)
+    with (run / "cells.jsonl").open("a", encoding="utf-8") as file:
+        file.write(record_lines([timed]))
+    arm = replay(str(run))
+    assert CellKind.LATENCY in arm.kinds
+    assert arm.lines["s", "c1", 0].latency_s == 0.5
+
+
+def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
+    """An arm the run lacks, a folder without cells and a broken file are one line each."""
+    with pytest.raises(ModelError, match="no completions of an arm 'incumbent'"):
+        replay(f"{run}#incumbent")
+    with pytest.raises(ModelError, match="no completions of an arm 'tuned'"):
+        replay(str(tmp_path))
+    (run / "cells.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"cells.jsonl: not readable"):
+        replay(str(run))

@@ -1,0 +1,168 @@
+"""Collection: an item a gate, ids that can be given again, one run for all suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _ids(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.outlines if "suite.toml::" in line]
+
+
+@pytest.mark.parametrize("place", ["suites", "suites/demo", "suites/demo/suite.toml"])
+def test_every_gate_is_an_item(project: Any, place: str) -> None:
+    """A folder of suites, a suite's folder and its file give the same ids."""
+    project.suite()
+
+    result = project.pytest_here(place, *project.models(), "--collect-only", "-q")
+
+    assert _ids(result) == [
+        "suites/demo/suite.toml::exact_match::floor",
+        "suites/demo/suite.toml::exact_match::gain",
+    ]
+    assert result.ret == 0
+    assert not (project.path / ".tunegate").exists()
+
+
+def test_two_suites_make_one_run(project: Any, workers: tuple[str, ...]) -> None:
+    """All suites of a session share a run folder, a verdict and a report: the worst suite wins."""
+    project.suite("first", n=60)
+    project.suite("second", gates="floor = 0.99")
+
+    result = project.gate(*project.models(), *workers)
+
+    assert result.ret == 1
+    verdict = project.verdict()
+    assert [(s["name"], s["verdict"]) for s in verdict["suites"]] == [
+        ("first", "SHIP"),
+        ("second", "BLOCK"),
+    ]
+    result.assert_outcomes(passed=2, failed=1)
+    assert [p.parent for p in project.path.rglob("verdict.json")] == [project.run]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ("suites", "-k", "gain"),
+        ("suites/demo/suite.toml::exact_match::gain",),
+        ("suites", "--deselect", "suites/demo/suite.toml::exact_match::floor"),
+        ("suites", "--gate-max-cases=50"),
+    ],
+    ids=["k", "id", "deselect", "max-cases"],
+)
+def test_a_filtered_run_never_ships(project: Any, choice: tuple[str, ...]) -> None:
+    """What was left out caps the verdict at UNDECIDED, and a note says what it was."""
+    project.suite()
+
+    result = project.pytest_here(*choice, *project.models(tuned=95), "--gate-run-dir=run")
+
+    assert result.ret == 10
+    assert project.verdict()["verdict"] == "UNDECIDED"
+    result.stdout.fnmatch_lines(["UNDECIDED: demo: judged in part only: *"])
+
+
+def test_a_broken_floor_blocks_a_filtered_run_too(project: Any) -> None:
+    """Filtering can hide a success, not a failure."""
+    project.suite()
+
+    assert project.gate(*project.models(tuned=10), "-k", "floor").ret == 1
+
+
+def test_only_suites_with_a_selected_gate_are_answered(project: Any) -> None:
+    """A suite that -k leaves out costs no completion."""
+    project.suite("first", n=20)
+    project.suite("second", n=20)
+
+    project.gate(*project.models(tuned=100), "-k", "second")
+
+    assert len(project.stored()) == 2 * 20
+    assert [s["name"] for s in project.verdict()["suites"]] == ["second"]
+
+
+def test_nothing_left_to_judge_is_undecided(project: Any) -> None:
+    """All gates filtered away exit 10, not 0 and not pytest's 5."""
+    project.suite()
+
+    result = project.gate(*project.models(), "-k", "nothing_like_this")
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["UNDECIDED: no gate was judged: all were deselected"])
+
+
+def test_a_suite_without_gates_is_undecided(project: Any) -> None:
+    """Numbers without a rule ship nothing."""
+    toml = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    project.raw_suite(toml, [{"id": "a", "prompt": "q", "expected": "yes"}])
+
+    result = project.gate(*project.models())
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["UNDECIDED: no gate was judged: *"])
+
+
+def test_x_stops_at_the_first_failing_gate(project: Any, workers: tuple[str, ...]) -> None:
+    """-x prints one failure, the verdict still speaks for all gates."""
+    project.suite()
+
+    result = project.gate(*project.models(tuned=10), "-x", *workers)
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["BLOCK: demo: *"])
+
+
+def test_one_case_is_undecided(project: Any) -> None:
+    """A single case decides nothing."""
+    project.suite(n=1, gates="floor = 0.5\ngain = 0")
+
+    result = project.gate(*project.models(tuned=100, base=0), "--gate-max-cases=1")
+
+    assert result.ret == 10
+
+
+def _break(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("floor = 0.2", "flor = 0.2\ntolerance = 'x'"), encoding="utf-8")
+    with path.with_name("cases.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{broken\n")
+
+
+def test_suite_problems_are_lines_and_exit_4(project: Any, workers: tuple[str, ...]) -> None:
+    """Every problem is one line with file and line; nothing is run, no traceback."""
+    _break(project.suite())
+    project.suite("whole")
+
+    result = project.gate(*project.models(), *workers)
+
+    assert result.ret == 4
+    text = result.stdout.str()
+    assert "did you mean 'floor'?" in text
+    assert any("demo/suite.toml:" in line and "flor" in line for line in result.outlines)
+    assert "Traceback" not in text + result.stderr.str()
+    assert not (project.run / "manifest.json").exists()
+
+
+def test_the_command_line_exits_2_for_suite_problems(project: Any) -> None:
+    """`tunegate gate` calls a user's mistake 2."""
+    _break(project.suite())
+
+    result = project.tunegate("gate", "suites", "--tuned", project.model("tuned", 95))
+
+    assert result.ret == 2
+    assert "did you mean 'floor'?" in result.stdout.str()
+
+
+def test_two_suites_of_one_name_are_refused(project: Any) -> None:
+    """Names are keys of the report, so a second one is a mistake."""
+    project.suite("demo")
+    path = project.suite("other")
+    path.write_text(path.read_text(encoding="utf-8").replace('"other"', '"demo"'), encoding="utf-8")
+
+    result = project.gate(*project.models())
+
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["two suites are called 'demo'; give one of them another name"])
+    assert not project.run.exists()

@@ -1,0 +1,119 @@
+"""The rules behind the exit code, and the text that reaches a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import (
+    BackendError,
+    Interrupted,
+    NotComparable,
+    SuiteError,
+    TunegateError,
+    UsageError,
+)
+from harness.plugin import exit_status
+from harness.plugin.lock import RunLock, error_from
+from harness.plugin.text import LIMIT, inert
+
+
+@pytest.mark.parametrize(
+    ("codes", "given", "expected"),
+    [
+        ({13, 12, 1, 10, 11, 0}, 1, 13),
+        ({12, 1, 10, 11, 0}, 1, 12),
+        ({1, 10, 11, 0}, 1, 1),
+        ({10, 11, 0}, 1, 10),
+        ({11, 0}, 1, 11),
+        ({0}, 1, 0),
+        ({4, 13}, 1, 4),  # a usage error ends the session before any verdict
+        (set(), 5, 5),  # nothing of ours: pytest's own
+        ({0}, 3, 13),  # a crash inside pytest is no success
+        ({0}, 77, 77),  # pytest.exit(returncode=77)
+        ({1}, 2, 1),  # xdist calls -x an interruption
+    ],
+)
+def test_precedence(codes: set[int], given: int, expected: int) -> None:
+    """13 before 12 before 1 before 10 before 11 before 0."""
+    assert exit_status.decide(codes, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 4),
+        (SuiteError(["x"]), 4),
+        (NotComparable("x"), 12),
+        (BackendError("x"), 13),
+        (Interrupted("stopped by signal 2"), 130),
+        (Interrupted("stopped by signal 15"), 143),
+        (Interrupted("stopped at once by signal 15"), 143),
+    ],
+)
+def test_every_error_has_its_code(error: TunegateError, code: int) -> None:
+    """A user's mistake is pytest's 4, a signal is 128 and its number."""
+    assert exit_status.of_error(error) == code
+
+
+@pytest.mark.parametrize(
+    "error", [UsageError("a"), NotComparable("b"), BackendError("c"), Interrupted("d")]
+)
+def test_an_error_survives_the_way_to_another_process(error: TunegateError) -> None:
+    """Kind and words are what the other workers print."""
+    again = error_from(error.exit_code, str(error))
+
+    assert (type(again), str(again)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\nlines", "plain\nlines"),
+        ("\ud800", "\\ud800"),
+        ("\x1b[31mred", "\\u001b[31mred"),
+        ("::error::x", ": :error::x"),
+        ("a\n  ::add-mask::x", "a\n  : :add-mask::x"),
+        ("##[group]", "## [group]"),
+        ("a\u202eb", "a\\u202eb"),
+        ("x" * 3000, "x" * (LIMIT - 1) + "…"),
+    ],
+)
+def test_text_is_inert(text: str, shown: str) -> None:
+    """What a terminal or a CI service would obey is written out."""
+    assert inert(text) == shown
+
+
+def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:
+    """A foreign session is refused; the holder's process id is in the message."""
+    folder = tmp_path / "run"
+    with (
+        RunLock(folder, session="mine", shared=False),
+        pytest.raises(UsageError, match=r"another run is at work here \(process \d+\)"),
+        RunLock(folder, session="theirs", shared=True),
+    ):
+        pass
+
+
+def test_workers_learn_how_the_run_ended(tmp_path: Path) -> None:
+    """The second worker of a session finds the run made, or its error."""
+    with RunLock(tmp_path, session="s", shared=True) as first:
+        assert not first.done
+    with RunLock(tmp_path, session="s", shared=True) as second:
+        assert second.done
+    with RunLock(tmp_path, session="other", shared=True) as stranger:
+        assert not stranger.done
+    with pytest.raises(UsageError), RunLock(tmp_path, session="t", shared=True):
+        raise UsageError("no such model")
+    with RunLock(tmp_path, session="t", shared=True) as late:
+        assert str(late.error) == "no such model"
+
+
+def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    """A run that is refused leaves no empty folder."""
+    folder = tmp_path / "run"
+    with pytest.raises(UsageError), RunLock(folder, session="s", shared=False):
+        raise UsageError("no such model")
+
+    assert not folder.exists()

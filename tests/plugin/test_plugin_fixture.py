@@ -1,0 +1,146 @@
+"""The gate fixture: deltas in code, undecided asserts, pairs of completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+TESTS = """
+    import pytest
+    from harness import NotComparable, Undecided
+
+    SUITE = "suites/demo"
+
+    def test_delta(gate):
+        delta = gate.compare(SUITE, metric="exact_match")
+        assert delta.tuned >= 0.9
+        assert delta.gains(by=0.10)
+        assert delta.holds(within=0.02)
+
+    def test_pairs(gate):
+        pairs = list(gate.pairs(SUITE))
+        assert len(pairs) == 100
+        assert [p.tuned.text for p in pairs if p.case.id == "c050"] == ["yes"]
+        assert [p.base.text for p in pairs if p.case.id == "c050"] == ["no"]
+"""
+UNDECIDED = """
+    def test_holds(gate):
+        assert gate.compare("suites/demo", metric="exact_match").holds(within=0.02)
+"""
+
+
+def _tests(project: Any, source: str) -> str:
+    project.pytester.makepyfile(test_own=source.replace("NotComparable, ", ""))
+    return "test_own.py"
+
+
+def test_a_suite_that_only_code_asks_for(project: Any, workers: tuple[str, ...]) -> None:
+    """The completions are made once, beside the session's run, whoever asks first."""
+    project.suite()
+    run = project.pytest_apart if workers else project.pytest_here
+
+    result = run(_tests(project, TESTS), *project.models(), "--gate-run-dir=run", *workers)
+
+    result.assert_outcomes(passed=2)
+    assert result.ret == 0
+    assert set(project.stored().values()) == {1}
+    assert project.verdict(project.path / "run.demo")["verdict"] == "SHIP"
+    assert not list(project.path.glob("run*/holder.json"))
+
+
+def test_a_suite_of_the_session_is_not_run_twice(project: Any) -> None:
+    """Gates and code share one run where the suite is collected too."""
+    project.suite()
+
+    result = project.gate(_tests(project, TESTS), *project.models())
+
+    result.assert_outcomes(passed=4)
+    assert result.ret == 0
+    assert not (project.path / "run.demo").exists()
+
+
+def test_an_undecided_assert_is_10(project: Any, workers: tuple[str, ...]) -> None:
+    """Too little evidence for a user's assert is UNDECIDED, not BLOCK."""
+    project.suite(gates="gain = 0.1")
+    run = project.pytest_apart if workers else project.pytest_here
+
+    result = run(_tests(project, UNDECIDED), *project.models(tuned=29), *workers)
+
+    result.assert_outcomes(failed=1)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["test_own.py:2: UNDECIDED: exact_match on demo*undecided*100*"])
+
+
+def test_an_undecided_assert_can_be_let_through(project: Any) -> None:
+    """--gate-undecided=neutral holds for code as it does for gates."""
+    project.suite(gates="gain = 0.1")
+
+    result = project.pytest_here(
+        _tests(project, UNDECIDED), *project.models(tuned=29), "--gate-undecided=neutral"
+    )
+
+    result.assert_outcomes(skipped=1)
+    assert result.ret == 0
+
+
+def test_a_refuted_assert_is_1(project: Any) -> None:
+    """A loss that is proven is an ordinary failure."""
+    project.suite()
+
+    result = project.pytest_here(_tests(project, UNDECIDED), *project.models(tuned=5))
+
+    assert result.ret == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "script", "code", "line"),
+    [
+        ("compare('suites/demo', metric='exact')", {}, 4, "did you mean 'exact_match'?"),
+        ("compare('suites/nowhere', metric='x')", {}, 4, "nowhere: no such suite"),
+        ("compare('suites/demo', metric='exact_match')", {"prefix": "Hi. "}, 12, "get different"),
+        (
+            "compare('suites/demo', metric='exact_match')",
+            {"fail": {f"c{i:03}": "HTTP 500" for i in range(10)}},
+            13,
+            "10 of 100 cases of tuned are unscored",
+        ),
+    ],
+    ids=["metric", "suite", "prompts", "unscored"],
+)
+def test_an_error_of_ours_has_its_code_and_no_traceback(
+    project: Any, call: str, script: dict[str, Any], code: int, line: str
+) -> None:
+    """A user's test that meets one fails with its sentence and its exit code."""
+    project.suite()
+    source = f"def test_own(gate): gate.{call}"
+
+    result = project.pytest_here(_tests(project, source), *project.models(**script))
+
+    assert result.ret == code
+    result.stdout.fnmatch_lines(["test_own.py:1: *"])
+    assert line in result.stdout.str()
+    assert "raise " not in result.stdout.str()
+
+
+def test_the_fixture_without_a_model_says_what_is_missing(project: Any) -> None:
+    """Using the fixture is enough to be active; a model must be named all the same."""
+    project.suite()
+
+    result = project.pytest_here(_tests(project, UNDECIDED))
+
+    assert result.ret == 4
+    assert "no tuned model: say which with --gate-tuned SPEC" in result.stdout.str()
+
+
+def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]) -> None:
+    """--gate-max-cases caps a session whose gates are asserts at UNDECIDED."""
+    project.suite()
+    source = "def test_own(gate): gate.compare('suites/demo', metric='exact_match')"
+    run = project.pytest_apart if workers else project.pytest_here
+
+    result = run(_tests(project, source), *project.models(), "--gate-max-cases=40", *workers)
+
+    result.assert_outcomes(passed=1)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["UNDECIDED: only the first 40 cases of each suite"])

@@ -1,0 +1,211 @@
+"""The files of a run folder: all there, the same bytes each time, readable anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = {
+    "manifest.json",
+    "cases.jsonl",
+    "cells.jsonl",
+    "scores.jsonl",
+    "verdict.json",
+    "traces.jsonl",
+    "report.html",
+    "summary.md",
+    "junit.xml",
+    "lock",
+}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
+    """A finished run folder holds the plan, the cells, the scores, the decision and the reports."""
+    project.suite()
+
+    project.gate(*project.models(), *workers)
+
+    assert {path.name for path in project.run.iterdir()} == FILES
+    manifest = json.loads((project.run / "manifest.json").read_text(encoding="utf-8"))
+    assert len(manifest["plan"]) == len(_rows(project.run / "cells.jsonl")) == 200
+    assert len(_rows(project.run / "cases.jsonl")) == 100
+    assert len(_rows(project.run / "scores.jsonl")) == 200
+    assert len(_rows(project.run / "traces.jsonl")) >= 1
+    assert any(word.startswith("--gate-tuned=") for word in manifest["command"])
+
+
+def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
+    """The verdict is a function of the cells: again in the same folder, byte for byte."""
+    project.suite()
+    options = project.models()
+    project.gate(*options)
+    first = (project.run / "verdict.json").read_bytes()
+
+    result = project.gate(*options)
+
+    assert "(200 are stored already)" in result.stderr.str()
+    assert (project.run / "verdict.json").read_bytes() == first
+
+
+def test_another_store_gives_the_same_bytes(project: Any) -> None:
+    """Nothing of the machine or the hour is in verdict.json."""
+    project.suite()
+    options = project.models()
+    project.gate(*options)
+    first = (project.run / "verdict.json").read_bytes()
+    shutil.rmtree(project.run)
+    shutil.rmtree(project.path / ".tunegate")
+
+    project.gate(*options)
+
+    assert (project.run / "verdict.json").read_bytes() == first
+
+
+def test_what_an_earlier_run_left_is_no_outcome(project: Any) -> None:
+    """A folder used again for another model says nothing about the first one."""
+    project.suite()
+    project.gate(*project.models())
+
+    result = project.gate(*project.models(prefix="Hello. "))
+
+    assert result.ret == 12
+    assert project.verdict()["verdict"] == "NOT_COMPARABLE"
+    assert not (project.run / "cells.jsonl").exists()
+    assert "SHIP" not in (project.run / "summary.md").read_text(encoding="utf-8").split("\n", 1)[0]
+
+
+def test_a_session_without_gates_does_not_read_an_old_verdict(project: Any) -> None:
+    """Ordinary tests beside an old run folder have their own exit code."""
+    project.suite()
+    project.gate(*project.models(tuned=10))
+    project.pytester.makepyfile(test_own="def test_own(): pass")
+
+    result = project.pytest_here("test_own.py", *project.models(), "--gate-run-dir=run")
+
+    assert result.ret == 0
+    assert "BLOCK" not in result.stdout.str()
+
+
+def test_workers_do_not_read_the_verdict_of_an_earlier_session(project: Any) -> None:
+    """With -n 2 a run folder used again is judged again."""
+    project.suite()
+    project.gate(*project.models(tuned=10))
+
+    assert project.gate(*project.models(tuned=95), "-n", "2").ret == 0
+
+
+@pytest.mark.parametrize("kind", ["prefix", "fail"])
+def test_every_verdict_has_its_reports(project: Any, kind: str) -> None:
+    """A CI job that gets no verdict gets a summary and a JUnit file all the same."""
+    project.suite()
+    failures = {f"c{i:03}": "HTTP 500" for i in range(9)}
+    script = {"prefix": "Hi. "} if kind == "prefix" else {"fail": failures}
+
+    project.gate(
+        *project.models(**script),
+        "--gate-report=out/r.html",
+        "--gate-junit=out/j.xml",
+        "--gate-summary=out/s.md",
+    )
+
+    for name in ("r.html", "j.xml", "s.md"):
+        assert (project.path / "out" / name).stat().st_size > 100
+    assert '<error message="' in (project.path / "out/j.xml").read_text(encoding="utf-8")
+
+
+def test_a_refused_run_leaves_no_folder(project: Any) -> None:
+    """A typing error in a model spec does not litter the list of runs."""
+    project.suite()
+
+    result = project.pytest_here("suites", "--gate-base=scripted:no", "--gate-tuned=scripted:no")
+
+    assert result.ret == 4
+    assert not list((project.path / ".tunegate").glob("runs/*"))
+
+
+def test_a_moved_run_can_be_reported(project: Any) -> None:
+    """A run folder needs neither its place, nor the suite, nor the models."""
+    project.suite()
+    project.pytest_apart("suites", "--gate-run-dir=run", *project.models())
+    moved = project.path / "elsewhere" / "kept"
+    moved.parent.mkdir()
+    project.run.rename(moved)
+    page = (moved / "report.html").read_bytes()
+    for name in ("report.html", "summary.md", "junit.xml"):
+        (moved / name).unlink()
+    shutil.rmtree(project.path / "suites")
+    shutil.rmtree(project.path / ".tunegate")
+    for model in project.path.glob("*.json"):
+        model.unlink()
+
+    result = project.tunegate("report", moved)
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*kept/report.html", "SHIP: demo: *"])
+    assert (moved / "report.html").read_bytes() == page
+
+
+def test_no_torch_is_needed_for_recorded_or_scripted_models(project: Any) -> None:
+    """A gate on scripted arms loads neither torch nor transformers."""
+    project.suite()
+    project.pytester.makeconftest(
+        """
+        import sys
+
+        class NoTorch:
+            def find_spec(self, name, path=None, target=None):
+                if name in ("torch", "transformers", "peft"):
+                    raise ImportError(name)
+
+        sys.meta_path.insert(0, NoTorch())
+        """
+    )
+
+    assert project.pytest_apart("suites", *project.models()).ret == 0
+
+
+def test_odd_text_is_inert_with_workers_too(project: Any, workers: tuple[str, ...]) -> None:
+    """Lone surrogates, escapes and workflow commands in ids and answers change nothing."""
+    odd = ["\ud800", "\x1b[31m", "::error::x", "\u202e", "a\u0000b", "##[group]"]
+    cases = [{"id": f"{odd[i % 6]}-{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(60)]
+    toml = (
+        'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+        '[[gates]]\nmetric = "exact_match"\nfloor = 0.9\n'
+    )
+    project.raw_suite(toml, cases)
+    models = [
+        f"--gate-{arm}={project.model(arm, 0, default=f'no {arm} {odd[0]}')}"
+        for arm in ("base", "tuned")
+    ]
+
+    result = project.gate(*models, *workers)
+
+    assert result.ret in (1, 4)
+    text = result.stdout.str()
+    assert not [line for line in result.outlines if line.startswith("::")]
+    assert "\x1b[31m" not in text
+    assert "INTERNALERROR" not in text
+    if result.ret == 1:
+        assert len(_rows(project.run / "cells.jsonl")) == 120
+
+
+def test_a_disk_error_in_the_reports_is_13(project: Any) -> None:
+    """A report that cannot be written ends in ERROR with the path; the verdict is kept."""
+    project.suite()
+    (project.run / "report.html").mkdir(parents=True)
+    os.utime(project.run)
+
+    result = project.gate(*project.models())
+
+    assert result.ret in (4, 13)
+    assert "report.html" in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()

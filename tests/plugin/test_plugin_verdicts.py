@@ -1,0 +1,160 @@
+"""Exit codes: one for each verdict, the same plain, with workers and from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+OPEN = "gain = 0.1"
+"""A gate that thin evidence leaves undecided: no expected gain, so nothing to rule out."""
+VERDICTS = {
+    "SHIP": (0, {}),
+    "BLOCK": (1, {"tuned": 10}),
+    "UNDECIDED": (10, {"tuned": 31, "gates": OPEN}),
+    "HOLD": (11, {"tuned": 31}),
+    "NOT COMPARABLE": (12, {"prefix": "You are kind. "}),
+    "ERROR": (13, {"fail": {f"c{i:03}": "HTTP 500" for i in range(10)}}),
+}
+
+
+def _prepare(project: Any, gates: str | None = None, **models: Any) -> tuple[str, str]:
+    project.suite(**({} if gates is None else {"gates": gates}))
+    options: tuple[str, str] = project.models(**models)
+    return options
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_every_verdict_has_its_exit_code(
+    project: Any, verdict: str, workers: tuple[str, ...]
+) -> None:
+    """pytest prints the verdict with its numbers and exits with its code, no traceback."""
+    code, given = VERDICTS[verdict]
+
+    result = project.gate(*_prepare(project, **given), *workers)
+
+    result.stdout.fnmatch_lines([f"{verdict}: *demo*", "report: run/report.html"])
+    assert result.ret == code
+    assert project.verdict()["verdict"] == verdict.replace(" ", "_")
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert "Error:" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("verdict", ["BLOCK", "UNDECIDED"])
+def test_the_command_line_gives_the_same_codes(project: Any, verdict: str) -> None:
+    """`tunegate gate` is pytest with the right arguments."""
+    code, given = VERDICTS[verdict]
+    options = [o.replace("--gate-", "--") for o in _prepare(project, **given)]
+
+    result = project.tunegate("gate", "suites", *options, "--run-dir", "run")
+
+    result.stdout.fnmatch_lines([f"{verdict}: *demo*"])
+    assert result.ret == code
+
+
+def test_a_failing_gate_prints_sentences(project: Any) -> None:
+    """Numbers, interval, worst cases and the report's path; not one line of our code."""
+    result = project.gate(*_prepare(project, tuned=10))
+
+    result.stdout.fnmatch_lines(
+        [
+            "*_ demo::exact_match::floor _*",
+            "FAIL: exact_match of tuned is 0.1 [[]0.05*, 0.16*[]]*100*the floor*0.2 is broken.",
+            "worst cases: c010 (0), c011 (0), c012 (0)",
+            "report: run/report.html",
+            "*_ demo::exact_match::gain _*",
+            "worst cases: c010 (1 → 0), *",
+            "BLOCK: demo: exact_match*",
+        ]
+    )
+    assert "raise " not in result.stdout.str()
+
+
+@pytest.mark.parametrize(("choice", "outcome"), [("neutral", "skipped"), ("pass", "passed")])
+def test_undecided_can_be_let_through(project: Any, choice: str, outcome: str) -> None:
+    """--gate-undecided changes exit code and items, never the verdict."""
+    options = _prepare(project, tuned=31, gates=OPEN)
+
+    result = project.gate(*options, f"--gate-undecided={choice}")
+
+    assert result.ret == 0
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["UNDECIDED: *"])
+    assert project.verdict()["verdict"] == "UNDECIDED"
+
+
+def test_identical_arms_are_not_comparable(project: Any) -> None:
+    """The same script twice leaves nothing to compare, and the report says so."""
+    project.suite()
+    spec = project.model("base", 30)
+
+    result = project.gate(f"--gate-base={spec}", f"--gate-tuned={spec}")
+
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["NOT COMPARABLE: base and tuned have identical content*"])
+    assert "NOT COMPARABLE" in (project.run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("right", "code"), [(95, 1), (10, 1), (31, 1)], ids=["SHIP", "BLOCK", "HOLD"]
+)
+def test_an_ordinary_failure_is_1(project: Any, right: int, code: int) -> None:
+    """A failing test beside the gates is worse than HOLD and makes SHIP a 1."""
+    project.pytester.makepyfile("def test_own(): assert 0")
+
+    result = project.gate("test_an_ordinary_failure_is_1.py", *_prepare(project, tuned=right))
+
+    assert result.ret == code
+
+
+def test_an_error_is_worse_than_an_ordinary_failure(project: Any) -> None:
+    """13 comes before 1."""
+    project.pytester.makepyfile(test_own="def test_own(): assert 0")
+    options = _prepare(project, fail={f"c{i:03}": "HTTP 500" for i in range(10)})
+
+    assert project.gate("test_own.py", *options).ret == 13
+
+
+def test_a_goal_that_the_verdict_does_not_rest_on_is_no_failure(project: Any) -> None:
+    """Under goal_rule any, one proven gain ships; the other gate is shown as skipped."""
+    toml = """\
+name = "demo"
+cases = "cases.jsonl"
+goal_rule = "any"
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "exact_match"
+name = "strict"
+[[gates]]
+metric = "exact_match"
+gain = 0.1
+[[gates]]
+metric = "strict"
+gain = 0.64
+"""
+    cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(100)]
+    project.raw_suite(toml, cases)
+
+    result = project.gate(*project.models())
+
+    result.assert_outcomes(passed=1, skipped=1)
+    assert result.ret == 0
+
+
+def test_a_defect_of_ours_is_13(project: Any) -> None:
+    """An exception that is no TunegateError shows its traceback once and never exits 1."""
+    project.pytester.makeconftest(
+        """
+        import harness.plugin.evaluate
+
+        def broken(*args): raise ZeroDivisionError("oops")
+        harness.plugin.evaluate.decide = broken
+        """
+    )
+
+    result = project.pytest_apart("suites", "--gate-run-dir=run", *_prepare(project))
+
+    assert result.ret == 13
+    assert result.stdout.str().count("Traceback") == 1
+    result.stdout.fnmatch_lines(["*defect of tunegate*oops*", "go on with: tunegate resume run"])

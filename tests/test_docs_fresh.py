@@ -1,0 +1,90 @@
+"""What the documents say is so: names, options, links and examples."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness import lookup
+from harness.form import schema_problems
+from harness.plugin.options import OPTIONS
+from harness.verdict.record import Verdict
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("suites/*/*.md"))
+    if path.read_text(encoding="utf-8").strip()
+)
+
+
+def name_of(path: Path) -> str:
+    """Return a page's path within the repository."""
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    """A link to a file of this repository names one that exists."""
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+    pictures_to_come = [link for link in local if link.startswith("docs/images/")]
+
+    assert [x for x in local if x not in pictures_to_come and not (path.parent / x).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_examples_can_be_read(path: Path) -> None:
+    """TOML, JSON and Python in the documents parse; a whole suite has the right form."""
+    for block in blocks(path, "toml"):
+        data = tomllib.loads(block)
+        if {"name", "cases", "metrics"} <= set(data):
+            assert schema_problems(data, "suite") == []
+    for block in blocks(path, "json"):
+        for line in block.splitlines() if block.lstrip().startswith('{"') else [block]:
+            json.loads(line)
+    for block in blocks(path, "python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_options_exist(path: Path) -> None:
+    """Every `--gate-…` option and its ini twin that a page names is one of ours."""
+    text = path.read_text(encoding="utf-8")
+    known = {option.name for option in OPTIONS}
+    named = set(re.findall(r"--gate-([a-z][a-z-]*[a-z])", text))
+    twins = {name.replace("_", "-") for name in re.findall(r"\bgate_([a-z_]+) = ", text)}
+
+    assert named - known == set()
+    assert twins - known == set()
+
+
+def test_the_readme_names_every_metric() -> None:
+    """A new metric is entered in the sentence that lists them."""
+    text = README.read_text(encoding="utf-8")
+
+    missing = [n for n in lookup.available("harness.metrics") if f"`{n}`" not in text]
+    assert missing == []
+
+
+def test_the_readme_has_the_exit_codes() -> None:
+    """The table of verdicts is the one of the code."""
+    rows = re.findall(
+        r"^\| ([A-Z ]+) \|.*\| (\d+) \|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+
+    assert {name.replace(" ", "_"): int(code) for name, code in rows} == {
+        verdict.value: verdict.exit_code for verdict in Verdict
+    }

@@ -1,0 +1,56 @@
+"""What pytest pays in every project that has tunegate installed: next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
+    "jsonschema", "typer", "rich", "datasets", "trl", "peft",
+)  # fmt: skip
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a statement loads in a fresh Python that has loaded pytest."""
+    code = (
+        "import sys, pytest; before = set(sys.modules)\n"
+        f"{statement}\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import harness", "import harness.plugin"])
+def test_importing_us_loads_no_library(statement: str) -> None:
+    """pytest itself and the standard library are all that is needed until a gate runs."""
+    loaded = loaded_by(statement)
+
+    assert sorted(name for name in HEAVY if name in loaded) == []
+
+
+def test_the_plugin_loads_little_of_ours() -> None:
+    """Hooks and options; suites, records and sessions come when they are asked for."""
+    ours = {name for name in loaded_by("import harness.plugin") if name.startswith("harness")}
+
+    assert ours == {"harness", "harness.plugin", "harness.plugin.hooks", "harness.plugin.options"}
+
+
+def test_a_public_name_is_loaded_when_it_is_used() -> None:
+    """`harness.Verdict` needs records and no statistics."""
+    loaded = loaded_by("import harness; harness.Verdict")
+
+    assert "harness.verdict.record" in loaded
+    assert not {"numpy", "scipy", "torch"} & loaded
+
+
+def test_the_command_answers_without_the_heavy_libraries() -> None:
+    """`tunegate --help` needs typer and nothing that computes."""
+    loaded = loaded_by("import harness.cli.app")
+
+    assert not {"numpy", "scipy", "torch", "transformers", "jinja2", "opentelemetry"} & loaded

@@ -1,0 +1,118 @@
+"""The wheel: four packages with their data, and nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+import zipfile
+from email.parser import Parser
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"harness", "suites", "trainers", "reports"}
+
+
+@pytest.fixture(name="wheel", scope="module")
+def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Return the wheel, built by hatchling itself: no index, no virtual environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    (built,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    return zipfile.ZipFile(built)
+
+
+def test_four_packages_and_the_metadata(wheel: zipfile.ZipFile) -> None:
+    """No fifth name is put into site-packages: two of the four are generic enough."""
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert len(tops) == 5
+
+
+def test_every_file_of_the_packages_is_inside(wheel: zipfile.ZipFile) -> None:
+    """Code, schemas, suites, templates, demo configurations and typing marks."""
+    inside = set(wheel.namelist())
+    missing = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        if str(path.relative_to(ROOT)) not in inside
+    ]
+
+    assert missing == []
+
+
+def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
+    """One file of each kind, by name: the loop above cannot see what is not there."""
+    inside = set(wheel.namelist())
+
+    assert inside >= {
+        "harness/schemas/case.schema.json",
+        "harness/schemas/suite.schema.json",
+        "harness/schemas/verdict.schema.json",
+        "suites/support_json/suite.toml",
+        "suites/support_json/cases.jsonl",
+        "suites/support_json/ticket.schema.json",
+        "reports/templates/page.html",
+        "reports/templates/style.css",
+        "trainers/demo/good.yaml",
+        *(f"{package}/py.typed" for package in PACKAGES),
+    }
+
+
+def test_tests_stay_at_home(wheel: zipfile.ZipFile) -> None:
+    """No test and no conftest is installed into a user's project."""
+    assert [n for n in wheel.namelist() if "tests/" in n or "conftest" in n or "test_" in n] == []
+
+
+def test_metadata(wheel: zipfile.ZipFile) -> None:
+    """Licence, Python version and the two entry points are what users get."""
+    (info,) = {n.split("/")[0] for n in wheel.namelist() if ".dist-info/" in n}
+    metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode("utf-8"))
+    entries = wheel.read(f"{info}/entry_points.txt").decode("utf-8")
+
+    assert (metadata["Name"], metadata["License-Expression"]) == ("tunegate", "Apache-2.0")
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert any(name.endswith("LICENSE") for name in wheel.namelist())
+    assert "tunegate = harness.cli:main" in entries
+    assert "[pytest11]\ntunegate = harness.plugin" in entries
+
+
+def test_what_is_imported_is_required() -> None:
+    """Every library that our code imports is a dependency, or of an extra, by itself."""
+    import ast
+    import sys
+    from importlib.metadata import packages_distributions
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *chain.from_iterable(extras.values())]
+    required = {_distribution(requirement) for requirement in wanted}
+    # namespace packages and the parts of a distribution that we name by its main one
+    parts = {"opentelemetry": "opentelemetry-sdk", "_pytest": "pytest"}
+    homes = packages_distributions()
+    missing = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                for top in {name.split(".")[0] for name in names}:
+                    known = top in PACKAGES or top in sys.stdlib_module_names
+                    home = {parts[top]} if top in parts else set(homes.get(top, ()))
+                    if not known and not {_distribution(h) for h in home} & required:
+                        missing.add((top, str(path.relative_to(ROOT))))
+
+    assert missing == set()
+
+
+def _distribution(requirement: str) -> str:
+    """Return the normalised name in front of extras and versions."""
+    import re
+
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None
+    return re.sub(r"[-_.]+", "-", name[0]).lower()

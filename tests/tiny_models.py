@@ -1,0 +1,221 @@
+"""Tiny models for the rooms that run one: random weights, a small tokenizer, adapters by PEFT.
+
+Nothing is made before a test asks for it, and each folder once a session.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+TRAINING_TEXT = (
+    "the parcel is late and the customer wants a refund",
+    "a refund for the parcel that the customer never got",
+    "the capital of France is Paris, the capital of Spain is Madrid",
+)
+ARCHITECTURES = ("llama", "gpt2", "qwen2", "gemma", "gemma3", "mistral", "phi3")
+CONTEXT = 256
+LATER_STOPS = (9, 33, 71, 105, 140, 166, 201, 237, 250, 270, 290, 305)
+"""Ids that the tiny generation configs call end-of-sequence too, so that rows leave early."""
+
+
+def make_tokenizer(*, bos: bool = False, template: str | None = TEMPLATE) -> Any:
+    """A byte-level BPE tokenizer of at most 320 tokens; `bos` puts `<|start|>` in front."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        TRAINING_TEXT,
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=["<|end|>", "<|start|>"],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<|start|> $A", special_tokens=[("<|start|>", 1)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|start|>",
+        eos_token="<|end|>",
+        pad_token="<|end|>",
+        chat_template=template,
+    )
+
+
+def make_config(architecture: str) -> Any:
+    """A two-layer configuration of the architecture, its weights wide enough for clear argmaxes."""
+    import transformers as t
+
+    common = {"vocab_size": 320, "bos_token_id": 1, "eos_token_id": 0, "pad_token_id": 0}
+    if architecture == "gpt2":
+        return t.GPT2Config(
+            **common, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, initializer_range=0.3
+        )
+    shape = {
+        **common,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.3,
+    }
+    if architecture == "gemma3":
+        kinds = ["sliding_attention", "full_attention"]
+        return t.Gemma3TextConfig(**shape, head_dim=8, sliding_window=12, layer_types=kinds)
+    if architecture == "gemma":
+        return t.GemmaConfig(**shape, head_dim=8)
+    if architecture == "mistral":
+        return t.MistralConfig(**shape, sliding_window=12)
+    names = {"llama": t.LlamaConfig, "qwen2": t.Qwen2Config, "phi3": t.Phi3Config}
+    return names[architecture](**shape)
+
+
+@dataclass
+class Tiny:
+    """Folders of tiny models, made when asked for and kept."""
+
+    root: Path
+    made: dict[str, Path] = field(default_factory=dict)
+    opened: dict[str, Any] = field(default_factory=dict)
+
+    def base(self, architecture: str = "llama", *, seed: int = 0) -> Path:
+        """The folder of a model."""
+        name = f"{architecture}-{seed}"
+        return self._once(name, lambda out: _save_model(out, architecture, seed))
+
+    def adapter(self, architecture: str = "llama", *, seed: int = 1, dead: bool = False) -> Path:
+        """The folder of a LoRA adapter of `base(architecture)`; a dead one has lora_B zero."""
+        base = self.base(architecture)
+        name = f"{architecture}-lora-{seed}{'-dead' if dead else ''}"
+        return self._once(name, lambda out: _save_adapter(out, base, seed, dead=dead))
+
+    def pair(self, architecture: str = "llama") -> dict[str, Any]:
+        """Both arms of a base and its adapter, loaded once a session."""
+        from harness.models.pair import open_arms
+
+        if architecture not in self.opened:
+            specs = {"base": str(self.base(architecture)), "tuned": str(self.adapter(architecture))}
+            self.opened[architecture] = open_arms(specs)
+        return self.opened[architecture]
+
+    def _once(self, name: str, make: Callable[[Path], None]) -> Path:
+        if name not in self.made:
+            make(self.root / name)
+            self.made[name] = self.root / name
+        return self.made[name]
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Let PEFT and Transformers warn of each other: only our own code must be silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _save_model(out: Path, architecture: str, seed: int) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(make_config(architecture))
+    model.generation_config.eos_token_id = [0, *LATER_STOPS]
+    model.save_pretrained(out)
+    make_tokenizer().save_pretrained(out)
+
+
+def _save_adapter(out: Path, base: Path, seed: int, *, dead: bool) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    kind = {"fan_in_fan_out": True} if model.config.model_type == "gpt2" else {}
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **kind)
+    with muted():
+        model = get_peft_model(model, config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name and not dead:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(out)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Tiny models and adapters, and pairs of them opened by tunegate."""
+    import torch
+
+    torch.set_num_threads(1)
+    return Tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Callable[..., Any]:
+    """The function that makes the tiny models' tokenizer."""
+    return make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., list[Any]]:
+    """Make requests to an arm: one a case, of one kind, with the generation settings given."""
+    from harness.model import Prompt, Request
+    from harness.records import CellKind
+    from harness.suite import Generation
+
+    def make(
+        arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any
+    ) -> list[Request]:
+        settings = Generation(**{"template": "none", **generation})
+        return [
+            Request(
+                key=case.id,
+                suite="suite",
+                kind=CellKind(kind),
+                case=case,
+                sample=0,
+                prompt=arm.prompt(case, settings) if case.prompt else Prompt("", ()),
+                generation=settings,
+                seed=seed + i,
+            )
+            for i, case in enumerate(cases)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[..., Path]:
+    """Copy a model folder, with changes to one of its JSON files."""
+    import shutil
+
+    def copy(folder: Path, name: str = "copy", *, file: str = "config.json", **keys: Any) -> Path:
+        out = tmp_path / name
+        shutil.copytree(folder, out)
+        if keys:
+            value = json.loads((out / file).read_text(encoding="utf-8"))
+            (out / file).write_text(json.dumps({**value, **keys}), encoding="utf-8")
+        return out
+
+    return copy

@@ -1,0 +1,420 @@
+"""From gates to the verdict of a suite and of a run: the decision table."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from harness.manifest import Gate, GateKind
+from harness.run import record_json
+from harness.verdict.decide import decide, failed, not_comparable
+from harness.verdict.record import GateReason, GateStatus, Verdict, six_digits
+
+FLOOR, CEILING, GAIN, TOLERANCE = GateKind
+SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict
+
+# (wins, losses, both right, neither) of a 0/1 metric, and what a gain of 0.02 makes of it
+BETTER = (30, 0, 50, 20)
+WORSE = (0, 30, 50, 20)
+SAME = (5, 5, 990, 0)
+THIN = (1, 0, 9, 0)
+
+
+def gain(metric: str = "m", margin: float = 0.02, **more: Any) -> Gate:
+    """Return a goal."""
+    return Gate(metric=metric, kind=GAIN, margin=margin, **more)
+
+
+def tolerance(metric: str = "m", margin: float | str = 0.05) -> Gate:
+    """Return a guardrail."""
+    return Gate(metric=metric, kind=TOLERANCE, margin=margin)
+
+
+def floor(metric: str = "m", margin: float = 0.5, **more: Any) -> Gate:
+    """Return a floor."""
+    return Gate(metric=metric, kind=FLOOR, margin=margin, **more)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [(BETTER, SHIP), (WORSE, BLOCK), (SAME, HOLD), (THIN, UNDECIDED)],
+)
+def test_one_goal(
+    judge: Any, columns: Any, made: Any, scores: tuple[int, ...], verdict: Verdict
+) -> None:
+    """A goal ships, blocks, holds (its expectation is ruled out) or stays undecided."""
+    found = judge(columns([gain(expected_gain=0.05)], {"m": made.pairs(*scores)}))
+
+    assert found.verdict is verdict
+    assert found.suites[0].verdict is verdict
+    assert found.suites[0].has_goal
+
+
+def test_without_an_expectation_nothing_holds(judge: Any, columns: Any, made: Any) -> None:
+    """A gain that is ruled out only by planning defaults stays undecided."""
+    assert judge(columns([gain()], {"m": made.pairs(*SAME)})).verdict is UNDECIDED
+
+
+def test_every_floor_and_guardrail_must_hold(judge: Any, columns: Any, made: Any) -> None:
+    """A goal in glory does not make up for a broken floor or an open guardrail."""
+    glory = {"m": made.pairs(*BETTER)}
+    thin = ([1.0] * 100, [1.0] * 99 + [0.0])  # one loss in 100: 0.05 is not yet proven
+
+    assert judge(columns([gain(), floor(margin=0.9)], glory)).verdict is BLOCK
+    assert judge(columns([gain(), tolerance("g", 0.02)], {**glory, "g": thin})).verdict is UNDECIDED
+    assert (
+        judge(columns([gain(), tolerance("g")], {**glory, "g": made.pairs(*WORSE)})).verdict
+        is BLOCK
+    )
+
+
+def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made: Any) -> None:
+    """No goal: SHIP means no worse, and both the sentence and a note say so."""
+    found = judge(columns([tolerance()], {"m": made.pairs(0, 0, 100, 0)}))
+
+    assert found.verdict is SHIP
+    assert not found.suites[0].has_goal
+    assert found.sentence == "no worse: the gate holds; no gate asks for a gain"
+    assert found.suites[0].notes == ("s: asks for no gain: SHIP means no worse",)
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "second", "verdict"),
+    [
+        ("primary", BETTER, SAME, SHIP),
+        ("primary", SAME, BETTER, HOLD),
+        ("all", BETTER, BETTER, SHIP),
+        ("all", BETTER, SAME, HOLD),
+        ("all", BETTER, THIN, UNDECIDED),
+        ("any", SAME, BETTER, SHIP),
+        ("any", SAME, SAME, HOLD),
+        ("any", SAME, THIN, UNDECIDED),
+        ("all", BETTER, WORSE, BLOCK),
+        ("any", BETTER, WORSE, BLOCK),
+    ],
+)
+def test_goal_rules(
+    judge: Any,
+    columns: Any,
+    made: Any,
+    rule: str,
+    first: tuple[int, ...],
+    second: tuple[int, ...],
+    verdict: Verdict,
+) -> None:
+    """The first goal, all of them or any decide; what regressed blocks under every rule."""
+    gates = [gain("a", expected_gain=0.05), gain("b", expected_gain=0.05)]
+    n = max(sum(first), sum(second))
+    scores = {
+        name: [[*column, *[1.0] * (n - sum(counts))] for column in made.pairs(*counts)]
+        for name, counts in (("a", first), ("b", second))
+        if sum(counts) in (n, 10, 100)
+    }
+    # THIN stays thin only if its other cases are not asked
+    for name, counts in (("a", first), ("b", second)):
+        if counts == THIN:
+            scores[name] = list(made.pairs(*counts))
+
+    assert judge(columns(gates, scores, goal_rule=rule)).verdict is verdict
+
+
+def test_any_corrects_for_looking_twice(judge: Any, columns: Any, made: Any) -> None:
+    """Four wins of four have mid-p 1/32 = .031; twice that is above .05, so either alone is not.
+
+    Both gates pass by themselves, none survives Holm: that is undecided, not a reason to hold.
+    """
+    scores = {"a": made.pairs(4, 0, 96, 0), "b": made.pairs(0, 0, 100, 0)}
+    gates = [gain("a", 0.0, expected_gain=0.3), gain("b", 0.0, expected_gain=0.3)]
+    one = judge(columns(gates, scores, goal_rule="any"))
+
+    assert one.suites[0].gates[0].status is GateStatus.PASS
+    assert one.suites[0].gates[1].reason is GateReason.NO_WORTHWHILE_GAIN
+    assert one.verdict is UNDECIDED
+    assert judge(columns(gates, scores, goal_rule="primary")).verdict is SHIP
+
+
+def test_regressions_are_adjusted_over_the_whole_run(judge: Any, columns: Any, made: Any) -> None:
+    """Five losses of five have p = 1/64 = .0156: one metric regressed, four metrics have not.
+
+    Holm multiplies the smallest of four by 4: .0625. The other suite's metrics count as well.
+    """
+    lost, even = made.pairs(0, 5, 95, 0), made.pairs(0, 0, 100, 0)
+    alone = judge(columns([gain("a")], {"a": lost}))
+    crowd = judge(
+        columns([gain("a"), tolerance("b"), tolerance("c")], {"a": lost, "b": even, "c": even}),
+        columns([tolerance("d")], {"d": even}, name="t"),
+    )
+
+    assert alone.verdict is BLOCK
+    assert crowd.suites[0].gates[0].reason is GateReason.UNDERPOWERED
+    assert crowd.verdict is UNDECIDED
+
+
+def test_floors_are_no_part_of_the_adjustment(judge: Any, columns: Any, made: Any) -> None:
+    """A metric that only has floors cannot regress, so it does not dilute the others."""
+    lost, even = made.pairs(0, 5, 95, 0), made.pairs(0, 0, 100, 0)
+    gates = [gain("a"), *(floor(name) for name in "bcd")]
+    found = judge(columns(gates, {"a": lost, **dict.fromkeys("bcd", even)}))
+
+    assert found.verdict is BLOCK
+
+
+def test_the_worst_suite_is_the_runs_verdict(judge: Any, columns: Any, made: Any) -> None:
+    """BLOCK beats UNDECIDED beats HOLD beats SHIP, and the sentence names the suite."""
+    rule = [gain(expected_gain=0.05)]
+    suites = {
+        name: columns(rule, {"m": made.pairs(*scores)}, name=name)
+        for name, scores in (("good", BETTER), ("even", SAME), ("thin", THIN), ("bad", WORSE))
+    }
+    order = [("good", SHIP), ("even", HOLD), ("thin", UNDECIDED), ("bad", BLOCK)]
+
+    for count in range(1, 5):
+        found = judge(*(suites[name] for name, _ in order[:count]))
+        worst, verdict = order[count - 1]
+        assert found.verdict is verdict
+        assert found.sentence.startswith(f"{worst}: ")
+
+
+def test_a_suite_without_gates_has_no_say(judge: Any, columns: Any, made: Any) -> None:
+    """It is shown, with a note; a run of nothing else is undecided."""
+    bare = columns([], {"m": made.pairs(*WORSE)}, name="bare")
+    good = columns([gain()], {"m": made.pairs(*BETTER)})
+
+    assert judge(bare, good).verdict is SHIP
+    alone = judge(bare)
+    assert alone.verdict is UNDECIDED
+    assert alone.sentence == "no gate was judged"
+    assert alone.suites[0].notes == ("bare: no gates, so it has no say in the verdict",)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [(BETTER, UNDECIDED), (SAME, UNDECIDED), (WORSE, BLOCK), (THIN, UNDECIDED)],
+)
+def test_a_filtered_run_ships_and_holds_nothing(
+    judge: Any, columns: Any, made: Any, scores: tuple[int, ...], verdict: Verdict
+) -> None:
+    """Judged in part: UNDECIDED at best, with the reason in the sentence; a loss stays a loss."""
+    suite = columns([gain(expected_gain=0.05)], {"m": made.pairs(*scores)})
+    found = judge(suite, filtered=("only the first 5 cases of each suite",))
+
+    assert found.verdict is verdict
+    if scores == BETTER:
+        assert found.sentence == "s: judged in part only: only the first 5 cases of each suite"
+
+
+def test_too_much_unscored_is_an_error(judge: Any, columns: Any, made: Any) -> None:
+    """6 of 100 unscored in one arm are more than 5 %: ERROR, not BLOCK and never SHIP."""
+    base, tuned = made.pairs(0, 30, 70, 0)
+    tuned[:6] = [None] * 6
+    found = judge(columns([gain()], {"m": (base, tuned)}))
+
+    assert found.verdict is ERROR
+    assert found.suites[0].n_unscored == {"base": 0, "tuned": 6}
+    assert found.suites[0].unscored_reasons == {"the judge timed out": 6}
+    assert found.sentence == (
+        "s: m: 6 of 100 cases of tuned are unscored, more than the 5 % that the suite allows "
+        "(the judge timed out)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("allowed", "unscored", "verdict"),
+    [(0.29, 29, UNDECIDED), (0.29, 30, ERROR), (0.07, 7, UNDECIDED), (0.0, 1, ERROR)],
+)
+def test_the_budget_is_exact(
+    judge: Any, columns: Any, made: Any, allowed: float, unscored: int, verdict: Verdict
+) -> None:
+    """29 of 100 are 29 %, although 0.29 * 100 is 28.999999999999996."""
+    base, tuned = made.pairs(0, 0, 100, 0)
+    tuned[:unscored] = [None] * unscored
+    found = judge(columns([gain()], {"m": (base, tuned)}, max_unscored=allowed))
+
+    assert found.verdict is verdict
+
+
+def test_shipping_survives_a_few_unscored_cases(judge: Any, columns: Any, made: Any) -> None:
+    """30 wins in 100 stay a gain even if two more cases are losses."""
+    base, tuned = made.pairs(*BETTER)
+    base[50], tuned[60] = None, None
+    found = judge(columns([gain()], {"m": (base, tuned)}))
+
+    assert found.verdict is SHIP
+    assert found.suites[0].worst_case is SHIP
+    assert (100, 98) == (found.suites[0].n_planned, found.suites[0].n_scored)
+    assert found.suites[0].gates[0].n == 98
+
+
+def test_shipping_must_survive_the_worst_case(judge: Any, columns: Any, made: Any) -> None:
+    """Four wins prove a gain, but not with two unscored cases that may both be losses.
+
+    Complete pairs: mid-p(4, 0) = 1/32 = .031. Worst case: mid-p(4, 2) = (1 + 6 + 15/2)/64 = .23.
+    """
+    base, tuned = made.pairs(4, 0, 96, 0)
+    tuned[-2:] = [None, None]
+    found = judge(columns([gain(margin=0.0)], {"m": (base, tuned)}))
+
+    assert found.suites[0].gates[0].status is GateStatus.PASS
+    assert found.suites[0].worst_case is UNDECIDED
+    assert found.verdict is UNDECIDED
+    assert found.sentence == (
+        "s: the gates hold on the scored cases, but not if the 2 unscored ones went wrong"
+    )
+
+
+def test_a_floor_must_survive_the_worst_case(judge: Any, columns: Any, made: Any) -> None:
+    """90 of 98 scored reach 0.9; with two more failures it is 90 of 100, which still does.
+
+    91 of 99 would do, 89 of 98 (0.908) would not survive: 89 of 100 is below 0.9.
+    """
+    for right, verdict in ((90, SHIP), (89, UNDECIDED)):
+        tuned = [1.0] * right + [0.0] * (98 - right) + [None, None]
+        found = judge(columns([floor(margin=0.9)], {"m": ([1.0] * 100, tuned)}))
+        assert found.verdict is verdict
+
+
+def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """A missing score beside base's -9 becomes -9 plus the worst difference seen, -1.
+
+    Imputing tuned's worst level instead (-3) would turn the missing case into a gain of 6.
+    """
+    from harness.verdict.scores import Table
+
+    metric = made.metric(binary=False, range=None)
+    suite = columns(
+        [tolerance(margin=0.1)], {"m": ([-2.0, -1.0, -9.0], [-3.0, -1.5, None])}, [metric]
+    )
+    rows = {(r.metric, r.case, r.arm): r for r in suite.rows()}
+    table = Table(suite.record(), {c.id: c for c in suite.cases()}, rows)
+
+    assert table.pairs(metric).differences == (-1.0, -0.5)
+    assert table.imputed(metric).differences == (-1.0, -0.5, -1.0)
+    assert table.imputed(metric, level=True).tuned == (-3.0, -1.5, -3.0)
+
+
+def test_missing_rows_are_unscored_cases(judge: Any, columns: Any, made: Any) -> None:
+    """A planned case whose scores are gone counts as unscored; it does not vanish."""
+    suite = columns([gain()], {"m": made.pairs(*BETTER)})
+    rows = [row for row in suite.rows() if row.case not in ("c003", "c004")]
+    rows = [row for row in rows if (row.case, row.arm) != ("c005", "tuned")]
+    plan = made.cells(suite)
+    found = decide(made.manifest([suite], plan=plan), {"s": suite.cases()}, rows)
+
+    assert found.suites[0].n_unscored == {"base": 2, "tuned": 3}
+    assert found.suites[0].unscored_reasons == {"there is no completion": 5}
+    # without the plan the half pair is still seen
+    unplanned = decide(made.manifest([suite]), {"s": suite.cases()}, rows)
+    assert unplanned.suites[0].n_unscored == {"base": 0, "tuned": 1}
+
+
+def test_more_than_two_percent_unscored_is_noted(judge: Any, columns: Any, made: Any) -> None:
+    """3 of 100 are worth a warning and 2 are not."""
+    for count, noted in ((2, False), (3, True)):
+        base, tuned = made.pairs(*BETTER)
+        tuned[-count:] = [None] * count
+        notes = judge(columns([gain()], {"m": (base, tuned)})).suites[0].notes
+        assert (f"s: {count} of 100 cases of tuned are unscored" in notes) is noted
+
+
+def test_unscored_cases_of_an_ungated_metric_do_not_matter(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """What no gate rests on is shown in the report and decides nothing."""
+    scores = {"m": made.pairs(*BETTER), "extra": ([None] * 100, [None] * 100)}
+    found = judge(columns([gain()], scores))
+
+    assert found.verdict is SHIP
+    assert found.suites[0].n_scored == 100
+
+
+def test_clusters_come_from_the_cases(judge: Any, columns: Any, made: Any) -> None:
+    """Nine clusters leave the verdict open, 12 decide with a note, 20 without one."""
+    for count, verdict, noted in ((9, UNDECIDED, False), (12, SHIP, True), (20, SHIP, False)):
+        labels = [f"p{i % count}" for i in range(240)]
+        suite = columns([gain()], {"m": made.pairs(200, 0, 40, 0)}, clusters=labels)
+        found = judge(suite)
+        assert found.verdict is verdict
+        assert any("clusters" in note for note in found.suites[0].notes) is noted
+
+
+def test_equal_continuous_scores_are_noted(judge: Any, columns: Any, made: Any) -> None:
+    """A fine-tune that changes nothing is pointed out where scores are not just 0 and 1."""
+    metric = made.metric(binary=False)
+    found = judge(columns([tolerance()], {"m": ([0.5] * 60, [0.5] * 60)}, [metric]))
+
+    assert "s: m: both arms have the same score on 60 of 60 cases" in found.suites[0].notes
+
+
+def test_skewed_differences_are_noted(judge: Any, columns: Any, made: Any) -> None:
+    """One case in 30 that loses everything makes the interval less dependable."""
+    metric = made.metric(binary=False)
+    scores = ([0.9] * 30, [0.9 + 0.001 * i for i in range(29)] + [0.0])
+    found = judge(columns([tolerance()], {"m": scores}, [metric]))
+
+    assert any("strongly skewed" in note for note in found.suites[0].notes)
+
+
+def test_the_same_records_give_the_same_bytes(judge: Any, columns: Any, made: Any) -> None:
+    """Twice, and with the scores in any order: verdict.json is a pure function."""
+    noise = random.Random(1)
+    base = [noise.random() for _ in range(60)]
+    tuned = [min(1.0, b + noise.random() / 5) for b in base]
+    metric = made.metric(binary=False)
+    suite = columns([gain(), tolerance(margin="2%"), floor()], {"m": (base, tuned)}, [metric])
+    rows = suite.rows()
+    texts = set()
+    for _ in range(3):
+        noise.shuffle(rows)
+        verdict = decide(made.manifest([suite]), {"s": suite.cases()}, rows)
+        texts.add(record_json(verdict))
+
+    assert len(texts) == 1
+
+
+def test_numbers_have_six_digits(judge: Any, columns: Any, made: Any) -> None:
+    """1/3 is written 0.333333, tiny and huge numbers keep six digits, and there is no -0."""
+    suite = columns([gain()], {"m": ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0])})
+    written = json.loads(record_json(judge(suite)))["suites"][0]["gates"][0]
+
+    assert written["tuned"] == 0.333333
+    assert [six_digits(x) for x in (1.23456789e-9, 1.23456789e99, None)] == [
+        1.23457e-9, 1.23457e99, None,
+    ]  # fmt: skip
+    assert str(six_digits(-0.0)) == "0.0"
+
+
+def test_scores_of_other_suites_are_ignored(judge: Any, columns: Any, made: Any) -> None:
+    """Rows of a suite that is not in the manifest change nothing."""
+    suite = columns([gain()], {"m": made.pairs(*BETTER)})
+    other = columns([gain()], {"m": made.pairs(*WORSE)}, name="other")
+    rows = [*other.rows(), *suite.rows()]
+
+    assert decide(made.manifest([suite]), {"s": suite.cases()}, rows).verdict is SHIP
+
+
+@pytest.mark.parametrize(("make", "verdict"), [(not_comparable, NOT_COMPARABLE), (failed, ERROR)])
+def test_runs_that_were_not_judged_say_why(
+    validator: Any, made: Any, make: Any, verdict: Verdict
+) -> None:
+    """A refused and a broken run have a verdict, a sentence and no suites."""
+    found = make(made.manifest([]), "the adapter is not active")
+
+    validator.validate(json.loads(record_json(found)))
+    assert (verdict, "the adapter is not active", ()) == (
+        found.verdict, found.sentence, found.suites,
+    )  # fmt: skip
+
+
+def test_exit_codes_and_their_order() -> None:
+    """Only SHIP is 0; the worst of several wins."""
+    codes = {v: v.exit_code for v in Verdict}
+
+    assert codes == {SHIP: 0, BLOCK: 1, UNDECIDED: 10, HOLD: 11, NOT_COMPARABLE: 12, ERROR: 13}
+    assert Verdict.worst([SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR]) is ERROR
+    assert Verdict.worst([BLOCK, UNDECIDED]) is BLOCK
+    assert Verdict.worst([UNDECIDED, HOLD]) is UNDECIDED

@@ -1,0 +1,55 @@
+"""verdict.schema.json says what verdict.json holds, and is fresh."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from harness.manifest import Gate, GateKind
+from harness.run import record_json
+from harness.verdict import schema
+
+
+def test_the_file_is_fresh() -> None:
+    """Made anew it is the same; else: python -m harness.verdict.schema."""
+    assert schema.FILE.read_text(encoding="utf-8") == schema.text()
+
+
+def test_it_is_a_schema_of_draft_2020_12() -> None:
+    """The schema itself is valid and names its draft."""
+    content = schema.verdict_schema()
+
+    Draft202012Validator.check_schema(content)
+    assert content["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_every_field_is_described() -> None:
+    """No key of any record is left without a sentence."""
+    content = schema.verdict_schema()
+    records = {"verdict.json": content} | content["$defs"]
+
+    bare = [
+        f"{name}.{key}"
+        for name, record in records.items()
+        for key, field in record.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field
+    ]
+    assert bare == []
+
+
+def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:
+    """An unknown key, an unknown verdict and a missing sentence are all refused."""
+    suite = columns(
+        [Gate(metric="m", kind=GateKind.GAIN, margin=0.1)], {"m": made.pairs(5, 0, 0, 0)}
+    )
+    good = json.loads(record_json(judge(suite)))
+    validator = Draft202012Validator(schema.verdict_schema())
+
+    validator.validate(good)
+    without = {key: value for key, value in good.items() if key != "sentence"}
+    for bad in ({**good, "extra": 1}, {**good, "verdict": "OK"}, without):
+        with pytest.raises(ValidationError):
+            validator.validate(bad)
