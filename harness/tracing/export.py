@@ -41,7 +41,7 @@ def write_traces(
 ) -> Path | None:
     """Write the run's spans to `traces.jsonl`: a root, a span per case, and in it one per cell.
 
-    Without the packages of the extra `trace`, or with OTEL_SDK_DISABLED, there is no file and None
+    Where OpenTelemetry is not installed, or with OTEL_SDK_DISABLED, there is no file and None
     is returned: the store is the record, and a verdict must not fail for want of spans.
 
     Args:

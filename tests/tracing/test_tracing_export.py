@@ -289,7 +289,7 @@ def test_disabled_opentelemetry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_opentelemetry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the extra is not installed there are no traces, and no failure."""
+    """Where it is not installed there are no traces, and no failure."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.json.file", None)
     verdict: Any = Decided()
     assert write_traces(tmp_path, _manifest(), CELLS, PROMPTS, verdict, content=False) is None
