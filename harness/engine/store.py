@@ -181,7 +181,7 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def _unwritable(path: Path, reason: str) -> str:
-    return f"{path}: cannot be written ({reason}); choose another place with --gate-run-dir DIR"
+    return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
 
 
 def reusable(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:

@@ -132,7 +132,7 @@ def test_a_truncated_database(store: Store) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that cannot be made is the user's mistake, with the option that helps."""
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"cannot be written .*--gate-run-dir DIR"):
+    with pytest.raises(UsageError, match=r"cannot be written .*--gate-store FILE"):
         Store(tmp_path / "file" / "store.sqlite")
 
 
