@@ -19,6 +19,7 @@ A `TunegateError` is printed as one line. Anything else is a defect of ours and 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 
@@ -80,7 +81,10 @@ class BackendError(TunegateError):
 class Interrupted(TunegateError):
     """The user stopped the run; finished completions are stored."""
 
-    exit_code = 130
+    def __init__(self, text: str, signal_number: int = signal.SIGINT) -> None:
+        """Keep the signal: shells know 130 as Ctrl-C and 143 as SIGTERM."""
+        super().__init__(text)
+        self.exit_code = 128 + signal_number
 
 
 class Undecided(AssertionError):

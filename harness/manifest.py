@@ -14,6 +14,9 @@ from pydantic import Field
 
 from harness.records import SCHEMA_VERSION, Cell, CellKind, Record, Text
 
+BASE_AGAIN = "base_again"
+"""The arm by which the noise floor is measured: base, asked a sample of its questions again."""
+
 
 class GateKind(StrEnum):
     """The rules a gate can make."""
@@ -110,3 +113,7 @@ class Manifest(Record):
     """Suite hash → number of candidates judged on it so far, this one included."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+
+    def identity(self, arm: str) -> dict[str, Any]:
+        """Return what an arm is; `base_again` is base."""
+        return self.arms["base" if arm == BASE_AGAIN else arm]

@@ -65,6 +65,7 @@ REASONS = {
     GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
     GateReason.UNDERPOWERED: "too few cases",
     GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",
+    GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
     GateReason.UNSCORED: "too much unscored",
     GateReason.FILTERED: "the run was filtered",
     GateReason.PASS_WITH_LOSS: "passes, with a proven loss inside the tolerance",

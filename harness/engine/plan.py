@@ -8,10 +8,12 @@ greedy answer and would be noise between the arms.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.engine import noise
 from harness.engine.batching import Batch, make_batches
+from harness.manifest import BASE_AGAIN
 from harness.model import Arm, Prompt, Request
 from harness.records import Case, Cell, CellKind, sha256
 from harness.suite import Suite
@@ -51,16 +53,22 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
     for suite in suites:
+        again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
-            rendered = _render(suite, case, arms)
+            asked = {n: a for n, a in arms.items() if n != BASE_AGAIN or case.id in again}
+            rendered = _render(suite, case, asked)
             prompts |= {
                 (suite.name, case.id, name): prompt
                 for name, prompt in rendered.items()
                 if isinstance(prompt, Prompt)
             }
             for question in _questions(suite, case):
-                for name, arm in arms.items():
+                for name, arm in asked.items():
+                    if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
+                        continue
                     request = _request(question, suite, case, arm, rendered[name], seed)
+                    if name == BASE_AGAIN:
+                        request = replace(request, key=sha256([BASE_AGAIN, request.key]))
                     cells.append(
                         Cell(
                             suite=suite.name,

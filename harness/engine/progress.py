@@ -26,7 +26,7 @@ class Progress:
     """Counts finished work and tells about it, at most every `interval_s` seconds."""
 
     total: float
-    """Work planned, in any unit that grows evenly with time (tokens)."""
+    """Work planned, in any unit that grows evenly with time (tokens to write)."""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     interval_s: float | None = None
     """Least time between two messages; None is 0.5 s on a terminal and 10 s in a log."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from harness.engine import local
 from harness.engine.batching import Batch
@@ -22,6 +23,9 @@ from harness.engine.store import Store, StoredAnswer, reusable
 from harness.errors import Interrupted
 from harness.model import Answer, Arm, LocalArm, Request
 from harness.records import Cell, CellKind, StoredCell
+
+_READING = 0.05
+"""What reading a token costs beside writing one: a prompt is read in one pass."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class Runner:
                 for batch in todo:
                     self._run_batch(batch, known)
                     if stop.requested:
-                        raise Interrupted(f"stopped by signal {stop.signal_number}")
+                        raise Interrupted(
+                            f"stopped by signal {stop.signal_number}", stop.signal_number
+                        )
         finally:
             self.progress.close()
 
@@ -76,7 +82,13 @@ class Runner:
         return [self.plan.requests[pair] for pair in pairs if pair in self.plan.requests]
 
     def _work(self, batch: Batch[Question], known: set[str]) -> float:
-        return float(len(batch.questions) * len(self._missing(batch, known)))
+        arms = self._missing(batch, known)
+        return sum(self._effort[r.key] for arm in arms for r in self._requests(batch, arm))
+
+    @cached_property
+    def _effort(self) -> dict[str, float]:
+        """Request key → work, in tokens that have to be written."""
+        return {r.key: effort(r) for r in self.plan.requests.values()}
 
     def _run_batch(self, batch: Batch[Question], known: set[str], *, again: bool = False) -> None:
         """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
@@ -149,7 +161,7 @@ class Runner:
         self.store.put(answer.key, stored, replace=replace and answer.key not in known)
         known.add(answer.key)
         tokens = answer.completion.output_tokens or 0 if answer.completion else 0
-        self.progress.add(1.0, tokens=tokens, label=label)
+        self.progress.add(self._effort[answer.key], tokens=tokens, label=label)
 
     def _drafts(self, batch: Batch[Question], arm: str) -> local.Drafts | None:
         """Return base's stored answers to the batch's greedy questions, where drafting pays."""
@@ -165,6 +177,18 @@ class Runner:
         stored = self.store.get(pairs.values())
         found = {own: stored[base].completion for own, base in pairs.items() if base in stored}
         return local.Drafts({k: c for k, c in found.items() if c and c.text is not None}, watch)
+
+
+def effort(request: Request) -> float:
+    """Return how much work a request is, in tokens that have to be written.
+
+    Texts whose likelihood is asked are only read, like the prompt.
+    """
+    prompt = request.prompt
+    size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
+    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+        return request.generation.max_new_tokens + _READING * size
+    return 1 + _READING * size
 
 
 def collect(plan: Plan, store: Store, cached: set[str]) -> Iterator[StoredCell]:

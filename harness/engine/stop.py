@@ -30,7 +30,7 @@ def stoppable() -> Iterator[Stop]:
 
     def note(number: int, frame: Any) -> None:
         if stop.requested:
-            raise Interrupted(f"stopped at once by signal {number}")
+            raise Interrupted(f"stopped at once by signal {number}", number)
         stop.requested, stop.signal_number = True, number
 
     before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}

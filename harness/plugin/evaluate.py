@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
+from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
@@ -39,7 +40,7 @@ from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
-from harness.verdict.scores import score_suite
+from harness.verdict.scores import same_answers, score_suite
 
 _OUTCOME = (
     "verdict.json",
@@ -131,7 +132,7 @@ class Evaluation:
             self.arms |= open_arms(self.specs, dtype=self.dtype)
         self._refuse_unanswerable()
         alive = liveness.check(self.arms)
-        plan = make_plan(self.suites, self.arms, seed=self.seed)
+        plan = make_plan(self.suites, with_base_again(self.arms), seed=self.seed)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
@@ -172,13 +173,15 @@ class Evaluation:
         note = f" ({len(cached)} are stored already)" if cached else ""
         self._say(f"{len(plan.cells)} answers planned{note}")
         if todo:
-            Runner(plan, self.arms, store, Progress(1.0, stream=self.stream)).run()
+            Runner(plan, with_base_again(self.arms), store, Progress(1.0, stream=self.stream)).run()
 
     def _decided(
         self, manifest: Manifest, plan: Plan, cells: tuple[StoredCell, ...]
     ) -> VerdictRecord:
         scores = [
-            row for suite in self.suites for row in score_suite(suite, cells, tuple(self.arms))
+            row
+            for suite in self.suites
+            for row in score_suite(suite, cells, tuple(with_base_again(self.arms)))
         ]
         self._write("cells.jsonl", record_lines(cells))
         self._write("scores.jsonl", record_lines(scores))
@@ -186,7 +189,7 @@ class Evaluation:
         if missing:
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        verdict = decide(manifest, cases, scores)
+        verdict = decide(manifest, cases, scores, same_answers=same_answers(cells))
         self._trace(manifest, cells, plan, verdict)
         self._write("verdict.json", record_json(verdict))
         return verdict

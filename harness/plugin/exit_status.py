@@ -6,13 +6,12 @@ on an error of ours stands for that error's code; any other failing test is 1.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from harness.errors import Interrupted, TunegateError, Undecided, UsageError
+from harness.errors import TunegateError, Undecided, UsageError
 from harness.plugin.text import inert
 from harness.verdict.record import Verdict
 
@@ -96,8 +95,6 @@ def of_report(report: pytest.TestReport) -> set[int]:
 
 def of_error(error: TunegateError) -> int:
     """Return the exit code of an error that ended the run."""
-    if isinstance(error, Interrupted):
-        return 128 + (signal.SIGTERM if f"signal {int(signal.SIGTERM)}" in str(error) else 2)
     if isinstance(error, UsageError):
         return int(pytest.ExitCode.USAGE_ERROR)
     return error.exit_code

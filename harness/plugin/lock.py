@@ -124,5 +124,7 @@ class RunLock:
 
 def error_from(exit_code: int, text: str) -> TunegateError:
     """Return an error of another process, made again from its exit code and its words."""
-    kinds = {2: UsageError, 12: NotComparable, 130: Interrupted}
+    if exit_code > 128:
+        return Interrupted(text, exit_code - 128)
+    kinds = {2: UsageError, 12: NotComparable}
     return kinds.get(exit_code, BackendError)(text)

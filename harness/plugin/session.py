@@ -202,7 +202,7 @@ class GateSession:
     def note_interrupt(self) -> None:
         """Note that the user stopped pytest while no completion was being made."""
         if self.error is None:
-            self.error = Interrupted(f"stopped by signal {last_signal()}")
+            self.error = Interrupted(f"stopped by signal {last_signal()}", last_signal())
 
     def for_worker(self) -> dict[str, Any]:
         """Return what xdist's workers must know of this session."""

@@ -136,7 +136,7 @@ def _completion_span(
     """Add one span; the process's own model is INTERNAL, as the conventions allow."""
     from opentelemetry.trace import SpanKind, StatusCode
 
-    spec = manifest.arms[stored.cell.arm]["spec"]
+    spec = manifest.identity(stored.cell.arm)["spec"]
     span = tracer.start_span(
         f"{values[a.OPERATION]} {spec}",
         context=context,
@@ -164,7 +164,7 @@ def _content(stored: StoredCell, prompt: Prompt | None) -> dict[str, Any]:
 
 def _attributes(manifest: Manifest, stored: StoredCell) -> dict[str, Any]:
     cell, done = stored.cell, stored.completion
-    identity = manifest.arms[cell.arm]
+    identity = manifest.identity(cell.arm)
     settings = next(s.generation for s in manifest.suites if s.name == cell.suite)
     local = identity.get("backend") == "hf"
     generated = done is not None and done.text is not None

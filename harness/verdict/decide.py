@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
@@ -30,7 +32,11 @@ ARMS = ("base", "tuned")
 
 
 def decide(
-    manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
+    manifest: Manifest,
+    cases: Mapping[str, Sequence[Case]],
+    scores: Iterable[ScoreRow],
+    *,
+    same_answers: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> VerdictRecord:
     """Decide a run.
 
@@ -38,8 +44,12 @@ def decide(
         manifest: The plan and the suites' gates.
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
+        same_answers: Suite → how many answers are equal in base and tuned, of how many.
     """
-    tables = _tables(manifest, cases, scores)
+    tables = [
+        replace(table, same_answers=same_answers.get(table.suite.name, (0, 0)))
+        for table in _tables(manifest, cases, scores)
+    ]
     observed = _judge(tables, imputed=False)
     complete = not any(
         table.unscored(gate.metric, arm)
@@ -119,6 +129,7 @@ def _judge(tables: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateRes
                 gate,
                 made[table.suite.name, gate.metric, gate.kind.is_level],
                 worse_p=worse.get((table.suite.name, gate.metric), 1.0),
+                noise=table.noise(gate.metric),
             )
             for gate in table.suite.gates
         )

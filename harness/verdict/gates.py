@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.manifest import Gate, GateKind
 from harness.verdict.compare import Delta, one_sided, proven
@@ -32,7 +32,9 @@ class Outcome:
     needed_n: int | None = None
 
 
-def decide_gate(gate: Gate, pairs: Pairs, *, worse_p: float) -> GateResult:
+def decide_gate(
+    gate: Gate, pairs: Pairs, *, worse_p: float, noise: float | None = None
+) -> GateResult:
     """Decide one gate.
 
     Args:
@@ -40,12 +42,16 @@ def decide_gate(gate: Gate, pairs: Pairs, *, worse_p: float) -> GateResult:
         pairs: The complete pairs of its metric.
         worse_p: p-value of "the metric is worse than base", adjusted over the run; 1 if nothing
             of the kind was tested.
+        noise: Mean |difference| of base to itself asked again; None where arithmetic is exact. A
+            claimed gain or regression that is no larger is undecided.
     """
     delta = Delta(pairs, gate.confidence)
     if gate.kind.is_level:
         outcome = _level(gate, pairs)
     else:
-        outcome = _difference(gate, pairs, delta, worse_p=worse_p)
+        outcome = _beyond_noise(
+            _difference(gate, pairs, delta, worse_p=worse_p), gate, delta.estimate, noise
+        )
     result = GateResult(
         metric=gate.metric,
         kind=gate.kind,
@@ -63,9 +69,19 @@ def decide_gate(gate: Gate, pairs: Pairs, *, worse_p: float) -> GateResult:
         margin=gate.margin,
         p_value=outcome.p_value,
         n=pairs.n,
+        noise=None if gate.kind.is_level else noise,
         needed_n=outcome.needed_n,
     )
     return result.model_copy(update={"sentence": gate_sentence(result, pairs)})
+
+
+def _beyond_noise(outcome: Outcome, gate: Gate, delta: float, noise: float | None) -> Outcome:
+    """Take back a claim of a difference that arithmetic alone could have made."""
+    gained = gate.kind is GateKind.GAIN and outcome.status is GateStatus.PASS
+    claimed = gained or outcome.reason is GateReason.REGRESSED
+    if noise is None or not claimed or abs(delta) > noise:
+        return outcome
+    return replace(outcome, status=GateStatus.UNDECIDED, reason=GateReason.WITHIN_NOISE)
 
 
 def _finite(value: float) -> float | None:

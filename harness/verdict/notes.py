@@ -12,7 +12,7 @@ from harness.verdict.words import counted
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
 SAME_SCORES = 0.99
-"""Share of equal scores from which the fine-tune's lack of effect is pointed out."""
+"""Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
 FEW_CASES = 20
 """Below this, equal scores are no surprise."""
 COMFORTABLE_CLUSTERS = 20
@@ -29,7 +29,12 @@ def notes(table: Table, unscored: Mapping[str, int]) -> tuple[str, ...]:
     suite = table.suite
     return tuple(
         f"{suite.name}: {text}"
-        for text in (*_missing(suite, unscored), *_no_goal(suite), *_metrics(table))
+        for text in (
+            *_missing(suite, unscored),
+            *_no_goal(suite),
+            *_identical(table),
+            *_metrics(table),
+        )
     )
 
 
@@ -44,10 +49,17 @@ def _no_goal(suite: SuiteRecord) -> Iterator[str]:
     kinds = {gate.kind for gate in suite.gates}
     if not kinds:
         yield "no gates, so it has no say in the verdict"
-    elif GateKind.GAIN not in kinds and GateKind.TOLERANCE in kinds:
-        yield "asks for no gain: SHIP means no worse"
-    elif GateKind.GAIN not in kinds:
+    elif GateKind.GAIN not in kinds and GateKind.TOLERANCE not in kinds:
         yield "does not compare tuned with base: SHIP means good enough"
+
+
+def _identical(table: Table) -> Iterator[str]:
+    same, compared = table.same_answers
+    if compared >= FEW_CASES and same >= SAME_SCORES * compared:
+        yield (
+            f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "
+            "the fine-tune hardly acts here"
+        )
 
 
 def _metrics(table: Table) -> Iterator[str]:

@@ -70,6 +70,7 @@ class GateReason(StrEnum):
     NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
     UNDERPOWERED = "underpowered"
     INSENSITIVE = "insensitive"
+    WITHIN_NOISE = "within_noise"
     UNSCORED = "unscored"
     FILTERED = "filtered"
     PASS_WITH_LOSS = "pass_with_loss"
@@ -118,6 +119,8 @@ class GateResult(Record):
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int
     """Complete pairs."""
+    noise: Number = None
+    """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
     needed_n: int | None = None
     """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
     advisory: bool = False

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.manifest import MetricRecord, SuiteRecord
+from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
@@ -53,6 +53,22 @@ def _score(metric: Metric, case: Case, stored: StoredCell) -> Score:
     return metric(case, completion)
 
 
+def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
+    """Return suite → how many of base's and tuned's written answers are equal, of how many."""
+    texts: dict[tuple[str, str, int], dict[str, str | None]] = {}
+    for stored in cells:
+        cell, completion = stored.cell, stored.completion
+        if cell.kind is CellKind.GENERATE and completion is not None:
+            found = texts.setdefault((cell.suite, cell.case, cell.sample), {})
+            found[cell.arm] = completion.text
+    counts: dict[str, tuple[int, int]] = {}
+    for (suite, _, _), found in texts.items():
+        if {"base", "tuned"} <= found.keys():
+            same, all_ = counts.get(suite, (0, 0))
+            counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
+    return counts
+
+
 @dataclass(frozen=True)
 class Table:
     """The scores of one suite, ready to be paired."""
@@ -63,6 +79,8 @@ class Table:
     """(metric, case, arm) → score."""
     planned: frozenset[tuple[CellKind, str]] = frozenset()
     """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    same_answers: tuple[int, int] = (0, 0)
+    """How many of the written answers are equal in base and tuned, and of how many."""
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""
@@ -88,6 +106,16 @@ class Table:
             and (t := self.value(metric.name, case, "tuned")) is not None
         ]
         return self._made(metric, both, arm)
+
+    def noise(self, metric: str) -> float | None:
+        """Return base's mean |difference| to itself asked again; None if it was not asked."""
+        apart = [
+            abs(first - again)
+            for case in self.cases
+            if (first := self.value(metric, case, "base")) is not None
+            and (again := self.value(metric, case, BASE_AGAIN)) is not None
+        ]
+        return mean(apart) if apart else None
 
     def imputed(self, metric: MetricRecord, *, level: bool = False) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.

@@ -70,6 +70,8 @@ _CONCLUSIONS: dict[GateReason | None, str] = {
     GateReason.ABOVE_CEILING: "{} is broken",
     GateReason.REGRESSED: "a regression is proven, and {} is not",
     GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
+    GateReason.WITHIN_NOISE: "the difference is no larger than what base shows against itself, so "
+    "inexact arithmetic alone may explain it, and {} is undecided",
     GateReason.INSENSITIVE: "{} means nothing here: base is not proven better than guessing by "
     "that much, so it may have nothing to lose",
 }
@@ -139,6 +141,7 @@ _SEVERITY: dict[GateReason | None, int] = {
     GateReason.REGRESSED: 1,
     GateReason.NO_WORTHWHILE_GAIN: 2,
     GateReason.INSENSITIVE: 3,
+    GateReason.WITHIN_NOISE: 3,
     GateReason.UNDERPOWERED: 4,
     GateReason.FILTERED: 5,
 }

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from harness import suite as suites
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
-from harness.engine.runner import Runner, collect
+from harness.engine.runner import Runner, collect, effort
 from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer
 from harness.errors import BackendError, Interrupted
@@ -403,3 +403,19 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     plain.run()
     assert b.texts(plain) == expected
     assert plain.watches == {}
+
+
+@pytest.mark.parametrize(
+    ("use", "least", "most"), [("exact_match", 8.0, 9.0), ("choice_accuracy", 1.0, 2.0)]
+)
+def test_effort_is_counted_in_tokens_to_write(
+    bench: Callable[..., Bench], use: str, least: float, most: float
+) -> None:
+    """8 new tokens are the work of 8; what is only read, as choices are, costs a twentieth."""
+    b = bench()
+    runner = b.runner()
+    (request, *_) = runner.plan.requests.values()
+    if use == "choice_accuracy":
+        request = replace(request, kind=CellKind.CHOICES)
+
+    assert least <= effort(request) < most

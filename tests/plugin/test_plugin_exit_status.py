@@ -48,8 +48,7 @@ def test_precedence(codes: set[int], given: int, expected: int) -> None:
         (NotComparable("x"), 12),
         (BackendError("x"), 13),
         (Interrupted("stopped by signal 2"), 130),
-        (Interrupted("stopped by signal 15"), 143),
-        (Interrupted("stopped at once by signal 15"), 143),
+        (Interrupted("stopped by signal 15", 15), 143),
     ],
 )
 def test_every_error_has_its_code(error: TunegateError, code: int) -> None:

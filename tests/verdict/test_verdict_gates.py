@@ -11,6 +11,8 @@ from scipy.stats import multinomial
 
 from harness.manifest import Gate, GateKind
 from harness.verdict.compare import compare, proven
+from harness.verdict.gates import decide_gate
+from harness.verdict.pairs import Pairs
 from harness.verdict.record import GateReason, GateResult, GateStatus
 
 FLOOR, CEILING, GAIN, TOLERANCE = GateKind
@@ -351,3 +353,34 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
 
     assert above == pytest.approx(0.352, abs=0.002)
     assert ship == pytest.approx(above - 0.02, abs=0.005)
+
+
+@pytest.mark.parametrize(("noise", "status"), [(0.09, PASS), (0.1, UNDECIDED), (None, PASS)])
+def test_a_gain_within_the_noise_of_the_arithmetic_is_undecided(
+    made: Any, noise: float | None, status: GateStatus
+) -> None:
+    """20 wins of 200 are proven, +0.1; but not where base differs from itself by as much."""
+    base, tuned = made.pairs(20, 0, 180, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+
+    result = decide_gate(Gate(metric="m", kind=GAIN, margin=0.0), pairs, worse_p=1.0, noise=noise)
+
+    assert (result.status, result.noise) == (status, noise)
+    if status is UNDECIDED:
+        assert result.reason is GateReason.WITHIN_NOISE
+        assert "inexact arithmetic alone" in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("noise", "expected"),
+    [(0.1, (UNDECIDED, GateReason.WITHIN_NOISE)), (0.05, (FAIL, GateReason.REGRESSED))],
+)
+def test_a_regression_within_the_noise_is_undecided(
+    made: Any, noise: float, expected: tuple[Any, ...]
+) -> None:
+    """A proven loss of 0.1 is held against a fine-tune only where base loses less to itself."""
+    base, tuned = made.pairs(0, 20, 180, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
+
+    assert outcome(decide_gate(rule, pairs, worse_p=0.001, noise=noise)) == expected
