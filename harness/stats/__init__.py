@@ -34,6 +34,7 @@ Which function answers which question:
 | … a continuous one?                                 | `power.mean_sample_size`               |
 | Which margins are out of reach for n cases?         | `power.smallest_provable_n`            |
 | May the run stop early for success?                 | `sequential.efficacy_bounds`           |
+| When to look at a growing sample?                   | `sequential.look_sizes`                |
 | … for futility?                                     | `sequential.conditional_power`         |
 | … when the number of cases is not known?            | `sequential.e_process_test`            |
 | What does a judge plus a few human labels say?      | `judge.ppi_interval`                   |

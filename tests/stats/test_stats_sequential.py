@@ -16,6 +16,7 @@ from harness.stats.sequential import (
     efficacy_bounds,
     kim_demets,
     log_e_values,
+    look_sizes,
     obrien_fleming,
     repeated_confidence,
 )
@@ -224,3 +225,18 @@ def test_refuses(call, message):
     """Schedules and settings out of range are refused by name and value."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("n", "first", "sizes"),
+    [
+        (200, 20, (32, 64, 96, 128, 160, 200)),  # 192 would leave a step of 8
+        (250, 50, (64, 96, 128, 160, 192, 224, 250)),  # 32 lies before the first look
+        (1000, 20, tuple(range(50, 1001, 50))),  # 5 % are more than 32
+        (30, 20, (30,)),
+        (1, 20, (1,)),
+    ],
+)
+def test_looks_come_every_twentieth_or_32_cases(n: int, first: int, sizes: tuple[int, ...]) -> None:
+    """At most 20 looks, the last one at the end of the plan."""
+    assert look_sizes(n, first=first) == sizes
