@@ -61,7 +61,7 @@ def obrien_fleming(fraction: float, alpha: float) -> float:
     return 2 * numeric.normal_tail(numeric.normal_upper(alpha / 2) / math.sqrt(fraction))
 
 
-def look_sizes(n: int, *, first: int = 20) -> tuple[int, ...]:
+def look_sizes(n: int, *, first: int = 20) -> list[int]:
     """Cases seen at each look: every 5 % of the plan or 32 cases, whichever is more, and all.
 
     Args:
@@ -82,7 +82,7 @@ def look_sizes(n: int, *, first: int = 20) -> tuple[int, ...]:
     validation.count("first", first, least=1)
     step = max(LOOK, -(-n // MOST_LOOKS))
     sizes = [size for size in range(step, n, step) if size >= first and n - size >= step / 2]
-    return (*sizes, n)
+    return [*sizes, n]
 
 
 def efficacy_bounds(
