@@ -31,6 +31,11 @@ class GateKind(StrEnum):
     """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
 
     @property
+    def compares(self) -> bool:
+        """Whether the gate is about the mean difference of tuned and base."""
+        return self in (GateKind.GAIN, GateKind.TOLERANCE)
+
+    @property
     def is_level(self) -> bool:
         """Whether the gate looks at tuned alone."""
         return self in (GateKind.FLOOR, GateKind.CEILING)
@@ -74,6 +79,17 @@ class MetricRecord(Record):
         return None if self.range is None else self.range[1] - self.range[0]
 
 
+class Looks(Record):
+    """When a suite is looked at while it runs, to stop as soon as all is decided."""
+
+    order: tuple[str, ...] = Field(repr=False)
+    """Every case, in the seeded order in which they are asked."""
+    sizes: tuple[int, ...]
+    """Cases seen at each look; the last look sees all."""
+    shares: tuple[float, ...]
+    """Share of the independent units (clusters, where cases have them) seen at each look."""
+
+
 class SuiteRecord(Record):
     """A suite as the run judged it."""
 
@@ -87,6 +103,8 @@ class SuiteRecord(Record):
     metrics: tuple[MetricRecord, ...]
     gates: tuple[Gate, ...]
     generation: dict[str, Any]
+    looks: Looks | None = None
+    """None where every case is asked before anything is judged."""
 
 
 class Manifest(Record):

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.manifest import Gate, GateKind
-from harness.verdict.compare import Delta, one_sided, proven
+from harness.verdict.compare import Delta, proven
+from harness.verdict.looks import Look
 from harness.verdict.needed import difference_needs, level_needs
 from harness.verdict.pairs import Pairs, is_binary, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus
@@ -33,24 +34,29 @@ class Outcome:
 
 
 def decide_gate(
-    gate: Gate, pairs: Pairs, *, worse_p: float, noise: float | None = None
+    gate: Gate,
+    pairs: Pairs,
+    *,
+    regressed: bool,
+    noise: float | None = None,
+    remaining: int = 0,
 ) -> GateResult:
     """Decide one gate.
 
     Args:
         gate: The rule.
         pairs: The complete pairs of its metric.
-        worse_p: p-value of "the metric is worse than base", adjusted over the run; 1 if nothing
-            of the kind was tested.
+        regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
         noise: Mean |difference| of base to itself asked again; None where arithmetic is exact. A
             claimed gain or regression that is no larger is undecided.
+        remaining: Cases not asked: an observed bound is decided where they cannot change it.
     """
     delta = Delta(pairs, gate.confidence)
     if gate.kind.is_level:
-        outcome = _level(gate, pairs)
+        outcome = _level(gate, pairs, remaining)
     else:
         outcome = _beyond_noise(
-            _difference(gate, pairs, delta, worse_p=worse_p), gate, delta.estimate, noise
+            _difference(gate, pairs, delta, regressed=regressed), gate, delta.estimate, noise
         )
     result = GateResult(
         metric=gate.metric,
@@ -72,7 +78,7 @@ def decide_gate(
         noise=None if gate.kind.is_level else noise,
         needed_n=outcome.needed_n,
     )
-    return result.model_copy(update={"sentence": gate_sentence(result, pairs)})
+    return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
 
 
 def _beyond_noise(outcome: Outcome, gate: Gate, delta: float, noise: float | None) -> Outcome:
@@ -88,7 +94,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, worse_p: float) -> Outcome:
+def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool) -> Outcome:
     judged = pairs
     if isinstance(gate.margin, str):
         judged, margin = pairs.relative(float(gate.margin.rstrip("%")) / 100), 0.0
@@ -99,7 +105,7 @@ def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, worse_p: float) -> Ou
         gate,
         pairs,
         passed=proven(judged, margin, gate.confidence),
-        regressed=worse_p <= one_sided(gate.confidence) + 1e-12,
+        regressed=regressed,
         high=delta.oriented.high,
     )
     open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
@@ -139,7 +145,7 @@ def _sensitive(gate: Gate, pairs: Pairs) -> bool:
     return low > pairs.chance + gate.margin
 
 
-def _level(gate: Gate, pairs: Pairs) -> Outcome:
+def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
     """Decide a floor or ceiling on tuned alone."""
     assert not isinstance(gate.margin, str)
     low, high, method = _level_interval(pairs, gate.confidence)
@@ -152,8 +158,15 @@ def _level(gate: Gate, pairs: Pairs) -> Outcome:
         return Outcome(
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, pairs.why_too_few
         )
-    if _beyond(mean(pairs.tuned), gate.margin, floor=floor):
+    least, most = _curtailed(pairs, remaining)
+    if _beyond(most if floor else least, gate.margin, floor=floor):
         return Outcome(GateStatus.FAIL, reason, None, low, high, method)
+    if gate.floor_mode != "certified" and _beyond(
+        least if floor else most, gate.margin, floor=floor
+    ):
+        return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method)
+    if gate.floor_mode == "zero_tolerance" and remaining:
+        return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method)
     certain = low >= gate.margin if floor else high <= gate.margin
     if gate.floor_mode == "certified" and not certain:
         needed = None if pairs.too_few else level_needs(gate, pairs)
@@ -161,6 +174,22 @@ def _level(gate: Gate, pairs: Pairs) -> Outcome:
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, needed
         )
     return Outcome(GateStatus.PASS, None, None, low, high, method)
+
+
+def _curtailed(pairs: Pairs, remaining: int) -> tuple[float, float]:
+    """Return the least and the largest mean of tuned, whatever the remaining cases bring.
+
+    Source: deterministic curtailment: exact, and free of charge.
+    """
+    level = mean(pairs.tuned)
+    if not remaining:
+        return level, level
+    least, most = pairs.metric.range or (-math.inf, math.inf)
+    total = pairs.n + remaining
+    return (
+        (level * pairs.n + least * remaining) / total,
+        (level * pairs.n + most * remaining) / total,
+    )
 
 
 def _beyond(level: float, margin: float, *, floor: bool) -> bool:
@@ -207,19 +236,50 @@ def _mean_level(
     return interval.low + middle, interval.high + middle, interval.method
 
 
-def regressions(family: Mapping[tuple[str, str], Pairs]) -> dict[tuple[str, str], float]:
-    """Return (suite, metric) → p-value of "worse than base", Holm-adjusted over all of them.
+class Alarms:
+    """Which metrics are proven worse than base, with at most the asked error over all of them.
 
-    Where there is too little to test, the p-value is 1 and counts for nothing.
-
-    Source: Holm (1979); the probability of any false alarm is at most the level it is held
-    against.
+    Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
+    spent over the looks, for those of suites that are looked at while they run. Together they keep
+    the level: of m true nulls the r looked at once raise an alarm with at most r/m of the error.
     """
-    from harness.stats.multiplicity import holm
 
-    tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
-    adjusted = dict.fromkeys(family, 1.0)
-    if tested:
-        values = holm([pairs.reversed_test().p_value for pairs in tested.values()])
-        adjusted |= {key: float(p) for key, p in zip(tested, values, strict=True)}
-    return adjusted
+    def __init__(
+        self,
+        family: Mapping[tuple[str, str], Pairs],
+        *,
+        looks: Mapping[str, Look],
+        compared: int | None = None,
+    ) -> None:
+        """Test every metric.
+
+        Args:
+            family: (suite, metric) → its pairs.
+            looks: Suite → its look, where it is looked at while it runs.
+            compared: Metrics that are compared in the whole run, if more than those of `family`.
+        """
+        self._looks = looks
+        self._size = max(len(family), compared or 0)
+        tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
+        self._p_values = {key: p.reversed_test().p_value for key, p in tested.items()}
+        self._adjusted = self._holm()
+
+    def proven(self, suite: str, metric: str, alpha: float) -> bool:
+        """Return whether the metric is worse than base; False where it was not tested."""
+        key, look = (suite, metric), self._looks.get(suite)
+        if key not in self._p_values:
+            return False
+        if look is not None:
+            return self._p_values[key] <= look.error(alpha / self._size) + 1e-12
+        return self._adjusted[key] <= alpha + 1e-12
+
+    def _holm(self) -> dict[tuple[str, str], float]:
+        """Return the adjusted p-values of the metrics that are looked at once."""
+        from harness.stats.multiplicity import holm
+
+        once = {k: p for k, p in self._p_values.items() if k[0] not in self._looks}
+        if not once:
+            return {}
+        others = [1.0] * sum(key not in once for key in self._p_values)
+        adjusted = holm([*once.values(), *others])
+        return dict(zip(once, map(float, adjusted), strict=False))

@@ -34,6 +34,7 @@ def notes(table: Table, unscored: Mapping[str, int]) -> tuple[str, ...]:
             *_no_goal(suite),
             *_identical(table),
             *_metrics(table),
+            *_early(table),
         )
     )
 
@@ -59,6 +60,16 @@ def _identical(table: Table) -> Iterator[str]:
         yield (
             f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "
             "the fine-tune hardly acts here"
+        )
+
+
+def _early(table: Table) -> Iterator[str]:
+    if table.look is not None and table.remaining:
+        seen = len(table.look.seen)
+        yield (
+            f"ended after {seen} of {counted(table.suite.n_cases, 'case')} ({table.look}): "
+            f"the other {table.remaining} would not have changed the decision; "
+            "--early-stop=off asks them too"
         )
 
 

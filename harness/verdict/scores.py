@@ -10,6 +10,7 @@ from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
+from harness.verdict.looks import Look
 from harness.verdict.pairs import Pairs, mean, shared
 
 
@@ -79,8 +80,15 @@ class Table:
     """(metric, case, arm) → score."""
     planned: frozenset[tuple[CellKind, str]] = frozenset()
     """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    look: Look | None = None
+    """The look at which the suite is judged; None where all its cases were asked first."""
     same_answers: tuple[int, int] = (0, 0)
     """How many of the written answers are equal in base and tuned, and of how many."""
+
+    @property
+    def remaining(self) -> int:
+        """Cases not asked, or not yet."""
+        return 0 if self.look is None else self.look.remaining
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""

@@ -19,10 +19,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def gate_sentence(result: GateResult, pairs: Pairs) -> str:
-    """Return what was measured, against what, and what follows."""
+def gate_sentence(result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
+    """Return what was measured, against what, and what follows.
+
+    Args:
+        result: The gate's outcome.
+        pairs: What it rests on.
+        remaining: Cases that were not asked.
+    """
     if result.n == 0:
         return f"{result.metric}: no case has a score in both arms"
+    if remaining and result.kind.is_level and result.status is GateStatus.UNDECIDED:
+        cases = counted(remaining, "case")
+        return f"{_measured(result)}: {_rule(result)} is open with {cases} not asked"
     return f"{_measured(result)}: {_conclusion(result, pairs)}"
 
 

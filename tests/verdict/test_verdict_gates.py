@@ -363,7 +363,9 @@ def test_a_gain_within_the_noise_of_the_arithmetic_is_undecided(
     base, tuned = made.pairs(20, 0, 180, 0)
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
 
-    result = decide_gate(Gate(metric="m", kind=GAIN, margin=0.0), pairs, worse_p=1.0, noise=noise)
+    result = decide_gate(
+        Gate(metric="m", kind=GAIN, margin=0.0), pairs, regressed=False, noise=noise
+    )
 
     assert (result.status, result.noise) == (status, noise)
     if status is UNDECIDED:
@@ -383,4 +385,4 @@ def test_a_regression_within_the_noise_is_undecided(
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
 
-    assert outcome(decide_gate(rule, pairs, worse_p=0.001, noise=noise)) == expected
+    assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
