@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from harness.suite import Suite
     from harness.verdict.forecast import GateForecast, Outlook, SuiteForecast
 
-_HEAD = ("gate", "spread", "proves (80 %)", "if true", "passes", "80 % takes")
-"""Columns of the table; all numbers but the first two are of improvements."""
+_HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
+"""Columns: what changes is an improvement, in the metric's unit; cases are the gate's for SHIP."""
 
 
 def register(app: typer.Typer) -> None:
@@ -110,14 +110,13 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
 
 def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
     """Yield the gates with their numbers, and behind or below them what must be known of them."""
-    rows = [(gate, _row(gate)) for gate in gates]
-    width = max(len(gate.gate.id) for gate in gates)
-    planned = [row for _, row in rows if row]
+    rows = [(f"{gate.gate.id} {gate.gate.margin}", gate, _row(gate)) for gate in gates]
+    width = max(len(name) for name, _, _ in rows)
+    planned = [row for _, _, row in rows if row]
     widths = [max(map(len, column)) for column in zip(_HEAD[1:], *planned, strict=True)]
     if planned:
         yield "  " + _aligned((_HEAD[0], *_HEAD[1:]), (width, *widths))
-    for gate, row in rows:
-        name = gate.gate.id
+    for name, gate, row in rows:
         if row:
             yield "  " + _aligned((name, *row), (width, *widths))
         if gate.note:
@@ -134,10 +133,9 @@ def _row(gate: GateForecast) -> tuple[str, ...]:
     if not found:
         return ()
     symbol = "ψ" if found[0].spread.binary else "σ"
-    proves = "tolerance" if gate.gate.kind.value == "tolerance" else "gain"
     return (
         f"{symbol} {_joined(_spread(o) for o in found)}",
-        f"{proves} {_joined('none' if o.provable is None else _number(o.provable) for o in found)}",
+        _joined("none" if o.provable is None else _number(o.provable) for o in found),
         _joined(f"{o.effect:+.2g}" if o.effect else "0" for o in found),
         _shares([o.chance for o in found]),
         _joined(_count(o.cases) for o in found),
@@ -176,15 +174,11 @@ def _time(one: SuiteForecast) -> str:
 
 
 def _shares(values: Sequence[float]) -> str:
-    """Return probabilities in percent; 0 and 100 only where they are exact."""
+    """Return probabilities in percent; no forecast is certain, and 0 is what cannot pass."""
     texts = []
     for value in values:
-        rounded = f"{100 * value:.0f}"
-        if 0 < value < 0.01:
-            rounded = "<1"
-        elif 0.99 < value < 1:
-            rounded = ">99"
-        texts.append(rounded)
+        rare, sure = 0 < value < 0.005, value >= 0.995
+        texts.append("<1" if rare else ">99" if sure else f"{100 * value:.0f}")
     return f"{_joined(texts)} %"
 
 

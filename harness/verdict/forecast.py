@@ -20,6 +20,9 @@ from harness.verdict.observed import Observed
 from harness.verdict.pairs import FEW_CLUSTERS, mean, shared
 from harness.verdict.spread import GUARDED, Comparison, Spread, assumed, seen
 
+ROUGH = 30
+"""Below this many cases the normal approximation of the power is off by more than 6 points."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -86,7 +89,9 @@ def forecast(suite: Suite, observed: Observed | None = None) -> SuiteForecast:
     clusters = shared([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
     n_clusters = None if clusters is None else len(set(clusters))
     refusals = (*planning.unreachable(suite), *_undecidable(suite, n_clusters))
-    gates = _Plan(suite, observed).gates()
+    # Below ten clusters nothing is decided, however few cases the spread asks for.
+    least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
+    gates = _Plan(suite, observed, least).gates()
     chances, cases = _whole_rule(suite.goal_rule, [g for g in gates if g.counts])
     return SuiteForecast(
         name=suite.name,
@@ -119,8 +124,8 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
 class _Plan:
     """The gates of one suite, planned together."""
 
-    def __init__(self, suite: Suite, observed: Observed | None) -> None:
-        self.suite, self.observed = suite, observed
+    def __init__(self, suite: Suite, observed: Observed | None, least: int) -> None:
+        self.suite, self.observed, self.least = suite, observed, least
         gains = [g for g in suite.gates if g.kind is GateKind.GAIN]
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
         # Holm's first step: of m goals of which one is enough, the best is tested at alpha/m.
@@ -146,7 +151,7 @@ class _Plan:
             provable = plan.detectable()
             largest = plan.limit if plan.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
-            cases = plan.cases(effect, 1 - (self.share if counts else 1 - POWER))
+            cases = self._cases(plan, effect, counts=counts)
             outlooks.append(Outlook(spread, provable, effect, plan.chance(effect), cases))
         notes = [why]
         if outlooks and gate.expected_gain is None:
@@ -169,7 +174,7 @@ class _Plan:
             effect = gained[index].effect if gained else 0.0
             plan = self._comparison(gate, margin, gate.confidence, spread)
             chance = 0.0 if refused else plan.chance(effect)
-            cases = plan.cases(effect, 1 - self.share)
+            cases = self._cases(plan, effect)
             outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
         return GateForecast(gate, tuple(outlooks), told or why)
 
@@ -188,6 +193,10 @@ class _Plan:
         metric = self.suite.metric(gate.metric)
         n = planning.asked(self.suite, metric)
         return Comparison(n, margin, confidence, spread, 1.0 if spread.binary else metric.bound)
+
+    def _cases(self, plan: Comparison, effect: float, *, counts: bool = True) -> int | None:
+        found = plan.cases(effect, 1 - self.share if counts else POWER)
+        return None if found is None else max(found, self.least)
 
     def _tolerance(self, gate: Gate) -> tuple[float, str]:
         """Return a guardrail's margin, below 0, and what a share of base is; 0 if unknown."""
@@ -242,6 +251,8 @@ def _notes(
     observed: Observed | None,
 ) -> Iterator[str]:
     planned = [g for g in gates if g.outlooks]
+    if planned and len(suite.cases) < ROUGH:
+        yield f"with fewer than {ROUGH} cases the chances are rough: up to 6 points off"
     if n_clusters is not None and observed is None and planned:
         yield (
             f"the {n_clusters} clusters are planned as if cases of one were unrelated; "
