@@ -157,7 +157,9 @@ def _whole_rule(one: SuiteForecast) -> str:
         return f"SHIP: {why}"
     where = " where the floors hold" if levels else ""
     takes = f"80 % takes {_joined(_count(n) for n in one.cases)} cases"
-    return f"SHIP: {_shares(one.chances)}{where}, as if gates were independent; {takes}"
+    several = sum(gate.counts for gate in one.gates) > 1
+    independent = ", as if gates were independent" if several else ""
+    return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
 
 
 def _time(one: SuiteForecast) -> str:

@@ -15,6 +15,7 @@ from harness.manifest import Gate, GateKind
 from harness.records import CellKind
 from harness.suite import Suite
 from harness.verdict import planning
+from harness.verdict.gates import sensitive
 from harness.verdict.needed import POWER
 from harness.verdict.observed import Observed
 from harness.verdict.pairs import FEW_CLUSTERS, mean, shared
@@ -166,7 +167,10 @@ class _Plan:
     def _guard(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
         margin, told = self._tolerance(gate)
         spreads, why = self._spreads(gate) if margin < 0 else ((), "")
-        refused = any(planning.refusals(self.suite, gate))
+        blind = self.observed is not None and not sensitive(gate, self.observed.pairs[gate.metric])
+        if blind and margin < 0:
+            told = "base is not proven above chance in the run: whatever it keeps proves nothing"
+        refused = blind or any(planning.refusals(self.suite, gate))
         outlooks = []
         for index, spread in enumerate(spreads):
             # A goal on the same metric is planned to be reached: its gain is the true difference.
@@ -176,7 +180,7 @@ class _Plan:
             chance = 0.0 if refused else plan.chance(effect)
             cases = self._cases(plan, effect)
             outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
-        return GateForecast(gate, tuple(outlooks), told or why)
+        return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, [told, why])))
 
     def _level(self, gate: Gate) -> GateForecast:
         note = "not planned: depends on tuned's level"
@@ -217,7 +221,10 @@ class _Plan:
             return (), "not planned: it takes 2 cases"
         if self.observed is not None:
             found = seen(self.observed.pairs[gate.metric], gate)
-            return found, "" if found else "σ unknown: no score differs in the run; name another"
+            return (
+                found,
+                "" if found else "σ unknown: all differences of the run are equal; name another",
+            )
         # The samples of a case are averaged: their mean is no longer 0 or 1.
         averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
         found = assumed(metric, binary=metric.binary and not averaged)
@@ -255,8 +262,8 @@ def _notes(
         yield f"with fewer than {ROUGH} cases the chances are rough: up to 6 points off"
     if n_clusters is not None and observed is None and planned:
         yield (
-            f"the {n_clusters} clusters are planned as if cases of one were unrelated; "
-            "--from RUN measures what they cost"
+            f"cases of the {n_clusters} clusters are planned as unrelated ones; --from RUN "
+            "measures what that hides"
         )
     bounded = {
         g.gate.metric: None

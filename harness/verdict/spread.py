@@ -53,8 +53,8 @@ def seen(pairs: Pairs, gate: Gate) -> tuple[Spread, ...]:
         gate: A gain or a tolerance.
 
     Returns:
-        One spread; nothing if no two continuous scores differ, which tells nothing of the next
-        run. Of 0/1 scores without a discordant pair one is assumed.
+        One spread; nothing if all differences of continuous scores are equal, which tells nothing
+        of the next run. Of 0/1 scores without a discordant pair one is assumed.
     """
     from harness.stats import paired
 

@@ -35,8 +35,7 @@ def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
         "  exact_match::floor 0.5  not planned: depends on tuned's level",
         "  exact_match::gain 0.0   ψ 0.1 / 0.2 / 0.3  0.055 / 0.078 / 0.096  +0.1         "
         ">99 / 94 / 83 %  60 / 122 / 184",
-        "  SHIP: >99 / 94 / 83 % where the floors hold, as if gates were independent; "
-        "80 % takes 60 / 122 / 184 cases",
+        "  SHIP: >99 / 94 / 83 % where the floors hold; 80 % takes 60 / 122 / 184 cases",
         "  time: unknown; a timed run tells with --from RUN",
     ]
 
@@ -65,7 +64,7 @@ def test_several_suites_are_one_run(project: Any) -> None:
 
     output = _plan("suites", "suites/first")
 
-    assert output.count("80 % takes 60 / 122 / 184 cases") == 2
+    assert output.count("; 80 % takes 60 / 122 / 184 cases") == 2
     # .94² = .88 at ψ = .2, .83² = .69 at ψ = .3
     assert output.splitlines()[-1] == "all 2 suites: SHIP >99 / 88 / 69 %"
 

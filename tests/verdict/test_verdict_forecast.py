@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil, sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -186,7 +187,7 @@ def test_deviation_is_read_off_a_run(made: Any) -> None:
 
 
 def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
-    """A run in which nothing moved says not how far the next may."""
+    """A run in which all moved alike says not how far the next may."""
     assert seen(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
 
 
@@ -338,7 +339,7 @@ def test_ten_clusters_are_the_least(suite: Any) -> None:
 
     assert planned.n_clusters == 20
     assert planned.cases == (100, 100, 100)
-    assert "the 20 clusters are planned as if" in planned.notes[0]
+    assert "cases of the 20 clusters are planned as unrelated" in planned.notes[0]
 
 
 def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> None:
@@ -379,6 +380,56 @@ def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
 
     assert "is nothing; give a number" in planned.gates[0].note
     assert planned.chances == ()
+
+
+def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
+    """30 of 100 right by guessing among four: a guardrail on that would stay undecided."""
+    given = suite("exact_match", rule("exact_match", tolerance=0.1))
+    guessed = pairs_of(made, *made.pairs(5, 5, 25, 65))
+    known = pairs_of(made, *made.pairs(5, 5, 75, 15))
+
+    planned = [
+        forecast(given, Observed({"exact_match": replace(pairs, chance=0.25)}, {}))
+        for pairs in (guessed, known)
+    ]
+
+    assert planned[0].chances == (0.0,)
+    assert "not proven above chance" in planned[0].gates[0].note
+    assert planned[1].chances == pytest.approx([power_by_hand(100, -0.1, 0.0, 0.1)], abs=1e-5)
+
+
+def test_both_reasons_are_told(suite: Any, made: Any) -> None:
+    """A share of base that is known, and a spread that is not."""
+    given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
+    pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
+
+    planned = forecast(given, Observed({"answer_logprob": pairs}, {}))
+
+    assert planned.gates[0].note == (
+        "2% of base's -2 is 0.04; σ unknown: all differences of the run are equal; name another"
+    )
+
+
+def test_a_metric_of_unknown_range_may_turn_out_to_be_0_or_1(suite: Any, made: Any) -> None:
+    """By a run's scores it is planned as 0/1, unless a gain of 2 says that others are possible."""
+    pairs = pairs_of(made, *made.pairs(18, 7, 40, 35), binary=False, range=None)
+    gate = Gate(metric="m", kind=GateKind.GAIN, margin=2.0)
+
+    assert [s.binary for s in seen(pairs, TOLERANCE)] == [True]
+    assert [s.binary for s in seen(pairs, gate)] == [False]
+
+
+def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> None:
+    """30 of the 100 cases are timed: σ = .1 proves .05 with t_29: Φ(.05√30/.1 - 1.70) ≈ .85."""
+    given = suite("latency", rule("latency", tolerance=0.05))
+    pairs = pairs_of(
+        made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
+    )
+
+    planned = forecast(given, Observed({"latency": pairs}, {}))
+
+    assert planned.chances == pytest.approx([0.85], abs=0.01)
+    assert "raise latency_cases too" in planned.notes[0]
 
 
 def test_repeated_samples_are_continuous(suite: Any) -> None:
