@@ -119,7 +119,7 @@ def _verdict_on(
 ) -> tuple[GateStatus, GateReason | None]:
     if pairs.too_few:
         return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
-    if passed and gate.kind is GateKind.TOLERANCE and not _sensitive(gate, pairs):
+    if passed and gate.kind is GateKind.TOLERANCE and not sensitive(gate, pairs):
         return GateStatus.UNDECIDED, GateReason.INSENSITIVE
     if passed:
         loss = gate.kind is GateKind.TOLERANCE and high < 0
@@ -131,7 +131,7 @@ def _verdict_on(
     return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
 
 
-def _sensitive(gate: Gate, pairs: Pairs) -> bool:
+def sensitive(gate: Gate, pairs: Pairs) -> bool:
     """Return whether base has something to lose: accuracy proven above chance plus the margin.
 
     Source: assay sensitivity (ICH E10): non-inferiority to a base at chance proves nothing.

@@ -13,14 +13,15 @@ from harness.verdict.needed import fewest
 
 def unreachable(suite: Suite) -> list[str]:
     """Return a sentence for every gate that a flawless result could not pass."""
-    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in _problem(suite, gate)]
+    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in refusals(suite, gate)]
 
 
-def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
+def refusals(suite: Suite, gate: Gate) -> Iterator[str]:
+    """Yield why a flawless result could not pass the gate; nothing if it could."""
     metric = suite.metric(gate.metric)
     if not metric.binary or isinstance(gate.margin, str):
         return
-    n, rule = _asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
+    n, rule = asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
     if gate.kind is GateKind.TOLERANCE and not _wins_count(suite, gate):
         least = _tolerates(gate)
         if n < least:
@@ -29,7 +30,7 @@ def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
                 f"{least}; add cases, or widen the tolerance"
             )
     if gate.kind.is_level and gate.floor_mode == "certified":
-        needed = fewest(lambda n: _certifies(gate, n))
+        needed = certifying_cases(gate)
         if needed is None:
             yield f"{rule} cannot be certified with any number of cases; leave room for an error"
         elif n < needed:
@@ -39,7 +40,7 @@ def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
             )
 
 
-def _asked(suite: Suite, metric: Metric) -> int:
+def asked(suite: Suite, metric: Metric) -> int:
     """Return the number of cases (the timed ones for latency) that the metric is asked of."""
     cases = len(suite.cases)
     return min(cases, suite.generation.latency_cases) if metric.needs is CellKind.LATENCY else cases
@@ -56,6 +57,11 @@ def _tolerates(gate: Gate) -> int:
 
     assert not isinstance(gate.margin, str)
     return smallest_provable_n(gate.margin, confidence=gate.confidence)
+
+
+def certifying_cases(gate: Gate) -> int | None:
+    """Return the fewest cases, all of them right, that certify a floor or ceiling of 0/1 scores."""
+    return fewest(lambda n: _certifies(gate, n))
 
 
 def _certifies(gate: Gate, n: int) -> bool:
