@@ -84,16 +84,7 @@ def make_plan(
                     request = _request(
                         question, suite, case, _fingerprint(name, arm), rendered[name], seed
                     )
-                    cells.append(
-                        Cell(
-                            suite=suite.name,
-                            case=case.id,
-                            arm=name,
-                            kind=question.kind,
-                            sample=question.sample,
-                            key=request.key,
-                        )
-                    )
+                    cells.append(_cell(question, name, request.key))
                     if isinstance(rendered[name], Prompt):
                         requests[question, name] = request
                         questions[question] = _length(request)
@@ -137,6 +128,17 @@ def _questions(suite: Suite, case: Case) -> Iterator[Question]:
         samples = suite.generation.samples if kind is CellKind.GENERATE else 1
         for sample in range(samples):
             yield Question(suite.name, case.id, kind, sample)
+
+
+def _cell(question: Question, arm: str, key: str) -> Cell:
+    return Cell(
+        suite=question.suite,
+        case=question.case,
+        arm=arm,
+        kind=question.kind,
+        sample=question.sample,
+        key=key,
+    )
 
 
 def _fingerprint(name: str, arm: Arm) -> str:

@@ -47,7 +47,7 @@ def test_a_run_tells_spread_and_time(project: Any) -> None:
         project.model("base", 30, delay_s=0.003),
         project.model("tuned", 95, delay_s=0.003),
     )
-    project.gate(f"--gate-base={base}", f"--gate-tuned={tuned}")
+    project.gate(f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-early-stop=off")
 
     output = _plan("suites/demo", "--from", "run")
 
