@@ -29,6 +29,8 @@ class GateKind(StrEnum):
     """Tuned must beat base by more than this (superiority): a goal."""
     TOLERANCE = "tolerance"
     """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
+    SEVERE_DROP = "severe_drop"
+    """At most this share of the cases may lose a lot: a guardrail against rare catastrophes."""
 
     @property
     def compares(self) -> bool:
@@ -50,6 +52,8 @@ class Gate(Record):
     """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
     floor_mode: str = "observed"
     """`observed`, `certified` or `zero_tolerance`."""
+    drop: float | None = None
+    """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
     """What would be worth having; the only way to HOLD."""
     confidence: float = 0.90
@@ -103,6 +107,8 @@ class SuiteRecord(Record):
     metrics: tuple[MetricRecord, ...]
     gates: tuple[Gate, ...]
     generation: dict[str, Any]
+    alpha_per_attempt: bool = False
+    """Whether the k-th candidate is judged at 1/k of the error."""
     looks: Looks | None = None
     """None where every case is asked before anything is judged."""
 

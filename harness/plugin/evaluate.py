@@ -37,6 +37,7 @@ from harness.records import Cell, StoredCell
 from harness.run import RunCase, read_record, record_json, record_lines, write_atomic
 from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
+from harness.verdict.ledger import refuse_sealed
 from harness.verdict.looks import Look
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
@@ -70,6 +71,8 @@ class Evaluation:
     dtype: str = "auto"
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    open_sealed: bool = False
+    """Whether sealed suites may be judged."""
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
     trace_content: bool = False
@@ -86,6 +89,7 @@ class Evaluation:
             UsageError: every problem, one a line.
         """
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        refuse_sealed(self.suites, opened=self.open_sealed)
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]

@@ -72,6 +72,7 @@ OPTIONS = (
         "on",
         choices=("on", "off"),
     ),
+    Option("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
     Option("seed", "Seed of sampling and of the order of cases.", 0, type=_seed),
     Option(
         "dtype",

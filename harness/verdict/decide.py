@@ -12,8 +12,10 @@ from types import MappingProxyType
 
 from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
+from harness.verdict.alarms import Alarms
 from harness.verdict.compare import one_sided
-from harness.verdict.gates import Alarms, decide_gate
+from harness.verdict.gates import decide_gate
+from harness.verdict.ledger import at_attempt
 from harness.verdict.looks import Look
 from harness.verdict.notes import notes
 from harness.verdict.pairs import Pairs
@@ -150,9 +152,13 @@ def _judge(
     return {
         table.suite.name: tuple(
             decide_gate(
-                _at_look(gate, table),
+                _leveled(gate, table, manifest.attempts),
                 made[table.suite.name, gate.metric, gate.kind.is_level],
-                regressed=alarms.proven(table.suite.name, gate.metric, one_sided(gate.confidence)),
+                regressed=alarms.proven(
+                    table.suite.name,
+                    gate.metric,
+                    one_sided(at_attempt(gate, table.suite, manifest.attempts).confidence),
+                ),
                 noise=table.noise(gate.metric),
                 remaining=table.remaining,
             )
@@ -167,8 +173,9 @@ def _compared(manifest: Manifest) -> int:
     return len({(s.name, g.metric) for s in manifest.suites for g in s.gates if g.kind.compares})
 
 
-def _at_look(gate: Gate, table: Table) -> Gate:
-    """Return the gate at the level that its suite's look allows."""
+def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
+    """Return the gate at the level that its suite's attempts and look allow."""
+    gate = at_attempt(gate, table.suite, attempts)
     if table.look is None:
         return gate
     goals = sum(g.kind is GateKind.GAIN for g in table.suite.gates)
@@ -215,7 +222,7 @@ def _suite_result(
         n_skipped_decided=table.remaining,
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
-        notes=(*caps, *notes(table, counts)),
+        notes=(*caps, *notes(table, counts, manifest.attempts)),
         gates=gates,
     )
 
@@ -245,7 +252,12 @@ def _suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     counted = [g for g in gates if not g.advisory]
     if any(g.status is GateStatus.ERROR for g in counted):
         return Verdict.ERROR
-    blocking = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING, GateReason.REGRESSED)
+    blocking = (
+        GateReason.BELOW_FLOOR,
+        GateReason.ABOVE_CEILING,
+        GateReason.REGRESSED,
+        GateReason.SEVERE_DROPS,
+    )
     if any(g.status is GateStatus.FAIL and g.reason in blocking for g in counted):
         return Verdict.BLOCK
     goals = _needed_goals(suite, counted)

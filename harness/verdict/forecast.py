@@ -162,6 +162,9 @@ class _Plan:
         return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, notes)), counts)
 
     def _other(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
+        if gate.kind is GateKind.SEVERE_DROP:
+            told = "not planned: depends on how many cases collapse"
+            return GateForecast(gate, (), told, counts=False)
         return self._level(gate) if gate.kind.is_level else self._guard(gate, reached)
 
     def _guard(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:

@@ -8,29 +8,16 @@ adjustment over the whole run.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.manifest import Gate, GateKind
 from harness.verdict.compare import Delta, proven
-from harness.verdict.looks import Look
 from harness.verdict.needed import difference_needs, level_needs
+from harness.verdict.outcome import Outcome
 from harness.verdict.pairs import Pairs, is_binary, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus
+from harness.verdict.severe import severe, severe_size
 from harness.verdict.words import gate_sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Status, reason and the numbers that led to them."""
-
-    status: GateStatus
-    reason: GateReason | None
-    p_value: float | None
-    low: float
-    high: float
-    method: str
-    needed_n: int | None = None
 
 
 def decide_gate(
@@ -54,6 +41,8 @@ def decide_gate(
     delta = Delta(pairs, gate.confidence)
     if gate.kind.is_level:
         outcome = _level(gate, pairs, remaining)
+    elif gate.kind is GateKind.SEVERE_DROP:
+        outcome = severe(gate, pairs)
     else:
         outcome = _beyond_noise(
             _difference(gate, pairs, delta, regressed=regressed), gate, delta.estimate, noise
@@ -75,7 +64,9 @@ def decide_gate(
         margin=gate.margin,
         p_value=outcome.p_value,
         n=pairs.n,
-        noise=None if gate.kind.is_level else noise,
+        noise=noise if gate.kind.compares else None,
+        drop=severe_size(gate, pairs) if gate.kind is GateKind.SEVERE_DROP else None,
+        share=outcome.share,
         needed_n=outcome.needed_n,
     )
     return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
@@ -234,52 +225,3 @@ def _mean_level(
         clusters=pairs.clusters,
     )
     return interval.low + middle, interval.high + middle, interval.method
-
-
-class Alarms:
-    """Which metrics are proven worse than base, with at most the asked error over all of them.
-
-    Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
-    spent over the looks, for those of suites that are looked at while they run. Together they keep
-    the level: of m true nulls the r looked at once raise an alarm with at most r/m of the error.
-    """
-
-    def __init__(
-        self,
-        family: Mapping[tuple[str, str], Pairs],
-        *,
-        looks: Mapping[str, Look],
-        compared: int | None = None,
-    ) -> None:
-        """Test every metric.
-
-        Args:
-            family: (suite, metric) → its pairs.
-            looks: Suite → its look, where it is looked at while it runs.
-            compared: Metrics that are compared in the whole run, if more than those of `family`.
-        """
-        self._looks = looks
-        self._size = max(len(family), compared or 0)
-        tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
-        self._p_values = {key: p.reversed_test().p_value for key, p in tested.items()}
-        self._adjusted = self._holm()
-
-    def proven(self, suite: str, metric: str, alpha: float) -> bool:
-        """Return whether the metric is worse than base; False where it was not tested."""
-        key, look = (suite, metric), self._looks.get(suite)
-        if key not in self._p_values:
-            return False
-        if look is not None:
-            return self._p_values[key] <= look.error(alpha / self._size) + 1e-12
-        return self._adjusted[key] <= alpha + 1e-12
-
-    def _holm(self) -> dict[tuple[str, str], float]:
-        """Return the adjusted p-values of the metrics that are looked at once."""
-        from harness.stats.multiplicity import holm
-
-        once = {k: p for k, p in self._p_values.items() if k[0] not in self._looks}
-        if not once:
-            return {}
-        others = [1.0] * sum(key not in once for key in self._p_values)
-        adjusted = holm([*once.values(), *others])
-        return dict(zip(once, map(float, adjusted), strict=False))

@@ -50,7 +50,7 @@ def level_needs(gate: Gate, pairs: Pairs) -> int | None:
         return cases if cases is not None and cases <= LIMIT else None
     rate = mean(pairs.tuned) if sign > 0 else 1 - mean(pairs.tuned)
     floor = gate.margin if sign > 0 else 1 - gate.margin
-    return fewest(lambda n: _often_certified(n, rate, floor, gate.confidence))
+    return fewest(lambda n: often_certified(n, rate, floor, gate.confidence))
 
 
 def fewest(enough: Callable[[int], bool]) -> int | None:
@@ -67,7 +67,7 @@ def fewest(enough: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _often_certified(n: int, rate: float, floor: float, confidence: float) -> bool:
+def often_certified(n: int, rate: float, floor: float, confidence: float) -> bool:
     """Return whether the successes of 4 runs in 5 certify the floor."""
     from scipy.stats import binom  # type: ignore[import-untyped]  # ships no types
 

@@ -19,6 +19,9 @@ def unreachable(suite: Suite) -> list[str]:
 def refusals(suite: Suite, gate: Gate) -> Iterator[str]:
     """Yield why a flawless result could not pass the gate; nothing if it could."""
     metric = suite.metric(gate.metric)
+    if gate.kind is GateKind.SEVERE_DROP:
+        yield from _severe(gate, asked(suite, metric))
+        return
     if not metric.binary or isinstance(gate.margin, str):
         return
     n, rule = asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
@@ -72,3 +75,17 @@ def _certifies(gate: Gate, n: int) -> bool:
     if gate.kind is GateKind.FLOOR:
         return clopper_pearson(n, n, confidence=gate.confidence).low >= gate.margin
     return clopper_pearson(0, n, confidence=gate.confidence).high <= gate.margin
+
+
+def _severe(gate: Gate, n: int) -> Iterator[str]:
+    """Refuse a limit that these cases cannot prove even if none of them drops."""
+    from harness.stats.binary import clopper_pearson
+
+    assert not isinstance(gate.margin, str)
+    limit, confidence = gate.margin, gate.confidence
+    needed = fewest(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
+    if needed is not None and n < needed:
+        yield (
+            f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {n} cases even if "
+            f"none drops: it takes {needed}; add cases, or allow a larger share"
+        )
