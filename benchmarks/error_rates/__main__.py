@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,8 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     reps = parsed.reps or (FAST_REPS if parsed.fast else Settings().reps)
     settings = Settings(reps=reps, seed=parsed.seed, fast=parsed.fast)
-    # statsmodels collects garbage in every Holm adjustment; what is loaded by now is none.
-    gc.freeze()
     found: list[Row] = []
     started = time.perf_counter()
     for name in [parsed.only] if parsed.only else DEFAULT:
@@ -38,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(render(rows), end="\n\n", flush=True)
         found += rows
     seconds = time.perf_counter() - started
-    print(f"{summary(found)} ({seconds:.0f} s, seed {settings.seed}, {settings.reps} samples a cell)")
+    print(
+        f"{summary(found)} ({seconds:.0f} s, seed {settings.seed}, {settings.reps} samples a cell)"
+    )
     return int(any(row.status == "FAIL" for row in found))
 
 

@@ -47,7 +47,7 @@ def between(settings: Settings) -> list[Row]:
     one family ever show.
     """
     found = []
-    last = 30 if settings.fast else SIZES[-1]
+    last = 20 if settings.fast else SIZES[-1]
     for margin, name in MARGINS.items():
         tables = {n: proofs(n, margin, CONFIDENCE) for n in range(SIZES[0], last + 1)}
         for most in (0.5, 1.0):
@@ -115,9 +115,9 @@ def worst(
 
     A grid up to 1, and a finer one around its worst point.
     """
-    shares = np.linspace(least, 1.0, round((1 - least) / step) + 1).tolist()
+    shares: list[float] = np.linspace(least, 1.0, round((1 - least) / step) + 1).tolist()
     rate, best = max((probability(share), share) for share in shares)
-    near = np.linspace(max(least, best - step), min(1.0, best + step), 11).tolist()
+    near: list[float] = np.linspace(max(least, best - step), min(1.0, best + step), 11).tolist()
     return max((rate, best), *((probability(share), share) for share in near))
 
 

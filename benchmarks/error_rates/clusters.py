@@ -76,9 +76,7 @@ def _losses(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
     return -(rng.random(labels.size) < rates[labels]).astype(np.float64)
 
 
-_LOSING = Scenario(
-    "0/1, tolerance .05, losses only", rules.ZERO_ONE, _losses, truth=-LOSSES
-)
+_LOSING = Scenario("0/1, tolerance .05, losses only", rules.ZERO_ONE, _losses, truth=-LOSSES)
 SCENARIOS = (
     Scenario("score, unbounded", rules.UNBOUNDED, _mixed(_normal)),
     Scenario("score, unbounded, uneven clusters", rules.UNBOUNDED, _mixed(_normal), sizes=UNEVEN),
@@ -109,15 +107,9 @@ def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
     rate, error = simulated(hits, settings.reps)
     size = len(labels) / count
     note = "note: few clusters" if count < COMFORTABLE_CLUSTERS else ""
-    return Row(
-        "clusters",
-        scenario.name,
-        f"{count}x{size:g}",
-        rate,
-        error,
-        listed=scenario.listed.get(count),
-        note=note,
-    )
+    listed = scenario.listed.get(count)
+    name = scenario.name
+    return Row("clusters", name, f"{count}x{size:g}", rate, error, listed=listed, note=note)
 
 
 def _wrong(scenario: Scenario, labels: list[str], rng: np.random.Generator) -> bool:

@@ -8,12 +8,12 @@ distribution of wins and losses among the runs still going is carried from look 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import binary, continuous, rules
+from benchmarks.error_rates import binary, continuous
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from harness.stats.sequential import efficacy_bounds, look_sizes, repeated_confidence
 
@@ -53,13 +53,13 @@ def rows(settings: Settings) -> list[Row]:
         for n in sizes:
             looks = plan(n, margin)
             rate, share = binary.worst(
-                lambda share, looks=looks, margin=margin: stops(looks, margin, share).sum(),
+                partial(ever, looks, margin),
                 max(abs(margin), 1e-9),
                 step=0.05 if settings.fast else 0.02,
             )
             what = f"0/1, {name}, true difference {margin:+g}, {len(looks.sizes)} looks"
             note = f"worst with {100 * share:.3g} % discordant"
-            found.append(Row("looks", what, str(n), float(rate), note=note))
+            found.append(Row("looks", what, str(n), rate, note=note))
     return [*found, *_continuous(settings), *_gains()]
 
 
@@ -94,6 +94,11 @@ def stops(looks: Plan, difference: float, share: float) -> NDArray[np.float64]:
     return np.array(found)
 
 
+def ever(looks: Plan, difference: float, share: float) -> float:
+    """Return the probability that the margin is proven at any look."""
+    return float(stops(looks, difference, share).sum())
+
+
 def _grown(alive: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distribution of [losses, wins] after a further step: a convolution."""
     width = alive.shape[0]
@@ -116,7 +121,7 @@ def _gains() -> list[Row]:
     found = [Row("looks", what, str(PLANNED), used, limit=MOST_CASES)]
     for gain in (0.05, 0.10, 0.20):
         alone = binary.proof(fixed, gain, SHARE)
-        looked = float(stops(looks, gain, SHARE).sum())
+        looked = ever(looks, gain, SHARE)
         what = f"0/1, true gain {gain:g}: power lost to looking"
         note = f"power {looked:.3f} with looks, {alone:.3f} without"
         lost = max(0.0, alone - looked)
@@ -151,7 +156,5 @@ def _ever_wrong(
     base, tuned = (column.tolist() for column in scenario.draw(rng, looks[-1]))
     wrong: set[str] = set()
     for size, confidence in zip(looks, confidences(tuple(looks)), strict=True):
-        wrong |= set(
-            continuous.wrong_ends(base[:size], tuned[:size], scenario, confidence)
-        )
+        wrong |= set(continuous.wrong_ends(base[:size], tuned[:size], scenario, confidence))
     return wrong

@@ -6,8 +6,10 @@ question are given true effects far beyond their bounds, the worst case for the 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from harness.verdict.pairs import Pairs
 from harness.verdict.record import GateReason, Verdict
 
 TOLERANCE = 0.05
-CASES = 200
+CASES = 100
 GUARDRAILS = (1, 5, 10)
 UNCHANGED = (5, 10, 20)
 SUITE = "s"
@@ -42,7 +44,9 @@ class Gated:
 
 def rows(settings: Settings) -> list[Row]:
     """Return the error rates of whole runs."""
-    return [*_guardrails(settings), *_alarms(settings), *_goals(settings)]
+    # statsmodels collects garbage in each Holm adjustment: nine tenths of the time.
+    with mock.patch.object(gc, "collect", return_value=0):
+        return [*_guardrails(settings), *_alarms(settings), *_goals(settings)]
 
 
 def flips(rng: np.random.Generator, n: int, win: float, lose: float) -> Column:
@@ -108,13 +112,13 @@ def _gated(name: str, kind: GateKind, margin: float, scores: Column, of: MetricR
 
 def _goal(rng: np.random.Generator) -> Gated:
     """Return a goal that is far exceeded."""
-    scores = flips(rng, CASES, 0.4, 0.05)
+    scores = flips(rng, CASES, 0.5, 0.05)
     return _gated("goal", GateKind.GAIN, 0.0, scores, rules.ZERO_ONE)
 
 
 def _guardrail(rng: np.random.Generator, name: str) -> Gated:
     """Return a guardrail that holds with room to spare."""
-    scores = flips(rng, CASES, 0.10, 0.02)
+    scores = flips(rng, CASES, 0.15, 0.01)
     return _gated(name, GateKind.TOLERANCE, TOLERANCE, scores, rules.ZERO_ONE)
 
 
@@ -123,7 +127,7 @@ def _broken(rng: np.random.Generator, kind: str) -> Gated:
     if kind == "0/1":
         scores, of = flips(rng, CASES, 0.05, 0.05 + TOLERANCE), rules.ZERO_ONE
     else:
-        base = rng.uniform(0.4, 1, CASES)
+        base = rng.uniform(0.4, 0.8, CASES)
         scores = base, base + rng.uniform(-0.3, 0.2, CASES) * 0.8 - (TOLERANCE - 0.04)
         of = rules.SCORE
     return _gated("broken", GateKind.TOLERANCE, TOLERANCE, scores, of)
@@ -155,7 +159,7 @@ def _alarms(settings: Settings) -> list[Row]:
         reps = _reps(settings)
         alarms = sum(_alarm(rng, count) for _ in range(reps))
         what = f"false REGRESSED in a run of {count} unchanged metrics (Holm)"
-        found.append(Row("runs", what, "100", *simulated(alarms, reps)))
+        found.append(Row("runs", what, str(CASES), *simulated(alarms, reps)))
     return found
 
 
@@ -164,9 +168,9 @@ def _alarm(rng: np.random.Generator, count: int) -> bool:
     family: dict[tuple[str, str], Pairs] = {}
     for i in range(count):
         scores, of = (
-            (flips(rng, 100, 0.15, 0.15), rules.ZERO_ONE)
+            (flips(rng, CASES, 0.15, 0.15), rules.ZERO_ONE)
             if i % 2
-            else (noise(rng, 100), rules.UNBOUNDED)
+            else (noise(rng, CASES), rules.UNBOUNDED)
         )
         base, tuned = (column.tolist() for column in scores)
         family[SUITE, str(i)] = rules.pairs_of(base, tuned, of)
@@ -204,4 +208,4 @@ def _goals(settings: Settings) -> list[Row]:
 
 def _reps(settings: Settings) -> int:
     """Return fewer repetitions than for single metrics: a run is many of them."""
-    return max(50, settings.reps // 4)
+    return max(30, settings.reps // 5)
