@@ -40,6 +40,21 @@ def rows(settings: Settings, *, rule: rules.Rule = rules.gate) -> list[Row]:
     return found
 
 
+def refutations(settings: Settings) -> list[Row]:
+    """Return how often a user's `assert delta.holds(…)` fails for good though the margin is kept.
+
+    False there is a claim: tuned is proven worse by more than the margin.
+    """
+    sizes = SIZES[:3] if settings.fast else SIZES
+    found = []
+    for n in sizes:
+        table = proofs(n, 0.05, CONFIDENCE, rules.refuted)
+        rate, share = size(table, 0.05)
+        note = f"worst with {100 * share:.3g} % discordant"
+        found.append(Row("binary", "holds(within=.05) False, -0.05", str(n), rate, note=note))
+    return found
+
+
 def between(settings: Settings) -> list[Row]:
     """Return the worst of *every* number of cases, which round numbers may miss.
 
@@ -72,29 +87,27 @@ def _coarse(least: float, most: float) -> list[float]:
 def proofs(n: int, margin: float, confidence: float, rule: rules.Rule = rules.gate) -> Flags:
     """Return which samples prove the margin, as a table of [losses, wins].
 
-    The gate's rule never turns back as wins are added, so it is asked around its turn only,
+    A monotone rule never turns back as wins are added, so it is asked around its turn only,
     beginning where it turned with one loss less.
     """
     table = np.zeros((n + 1, n + 1), dtype=bool)
     turn = 0
     for losses in range(n + 1):
+
+        def proves(wins: int, losses: int = losses) -> bool:
+            return rule(rules.counts(wins, losses, n), margin, confidence)
+
         most = n - losses
-        if rule is rules.gate:
-            turn = _turn(n, losses, margin, confidence, start=turn)
+        if rule in rules.MONOTONE:
+            turn = _turn(proves, most, start=turn)
             table[losses, turn : most + 1] = True
         else:
-            for wins in range(most + 1):
-                table[losses, wins] = rule(rules.counts(wins, losses, n), margin, confidence)
+            table[losses, : most + 1] = [proves(wins) for wins in range(most + 1)]
     return table
 
 
-def _turn(n: int, losses: int, margin: float, confidence: float, *, start: int) -> int:
-    """Return the fewest wins that prove the margin; n - losses + 1 if none do."""
-
-    def proves(wins: int) -> bool:
-        return rules.gate(rules.counts(wins, losses, n), margin, confidence)
-
-    most = n - losses
+def _turn(proves: Callable[[int], bool], most: int, *, start: int) -> int:
+    """Return the fewest of 0..`most` wins that prove the margin; most + 1 if none do."""
     turn = min(start, most + 1)
     while turn <= most and not proves(turn):
         turn += 1

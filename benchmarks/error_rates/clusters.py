@@ -106,8 +106,10 @@ def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
     hits = sum(_wrong(scenario, labels, rng) for _ in range(settings.reps))
     rate, error = simulated(hits, settings.reps)
     size = len(labels) / count
-    note = "note: few clusters" if count < COMFORTABLE_CLUSTERS else ""
     listed = scenario.listed.get(count)
+    note = "no flag is shown" if listed else ""
+    if count < COMFORTABLE_CLUSTERS:
+        note = "note: few clusters"
     name = scenario.name
     return Row("clusters", name, f"{count}x{size:g}", rate, error, listed=listed, note=note)
 

@@ -6,13 +6,15 @@ A rule says whether the oriented difference of a sample is proven to exceed a ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
+from harness.errors import Undecided
 from harness.manifest import MetricRecord
 from harness.records import CellKind
-from harness.verdict.compare import compare, proven
+from harness.verdict.compare import Delta, compare, proven
 from harness.verdict.pairs import Pairs
 
 Rule = Callable[[Pairs, float, float], bool]
@@ -20,6 +22,23 @@ Rule = Callable[[Pairs, float, float], bool]
 
 gate: Rule = proven
 """What a gain and a tolerance rest on."""
+
+
+def refuted(pairs: Pairs, margin: float, confidence: float) -> bool:
+    """Return whether `delta.holds(within=margin)` of a user's test is False, for exchanged arms.
+
+    That is a claim too: tuned is proven worse by more than the margin. With the arms exchanged it
+    reads as the others do: the difference is proven to exceed the margin.
+    """
+    exchanged = replace(pairs, base=pairs.tuned, tuned=pairs.base)
+    try:
+        return not Delta(exchanged, confidence).holds(margin)
+    except Undecided:
+        return False
+
+
+MONOTONE = (gate, refuted)
+"""Rules that never turn back to "not proven" as wins are added."""
 
 
 def paired_t(pairs: Pairs, margin: float, confidence: float) -> bool:

@@ -105,15 +105,19 @@ class TestArithmetic:
         assert table[2, 3] == pytest.approx(stats.multinomial.pmf([2, 3, 2], n, chances))
         assert table[5, 4] == 0
 
-    @pytest.mark.parametrize("margin", [0.0, 0.05, -0.05])
-    def test_every_sample(self, margin: float) -> None:
+    @pytest.mark.parametrize(
+        ("rule", "margin"),
+        [(rules.gate, 0.0), (rules.gate, 0.05), (rules.gate, -0.05), (rules.refuted, 0.05)],
+    )
+    def test_every_sample(self, rule: rules.Rule, margin: float) -> None:
         """Following the turn from loss to loss finds the same samples as asking each of them."""
 
         def each(pairs: rules.Pairs, margin: float, confidence: float) -> bool:
-            return rules.gate(pairs, margin, confidence)
+            return rule(pairs, margin, confidence)
 
-        followed = binary.proofs(12, margin, 0.90)
+        followed = binary.proofs(12, margin, 0.90, rule)
 
+        assert followed.any()
         assert (followed == binary.proofs(12, margin, 0.90, each)).all()
 
     def test_one_look_is_the_fixed_design(self) -> None:
