@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
-from benchmarks.error_rates.table import Row, Settings, simulated
+from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
 from harness.records import Case, ScoreRow
+from harness.verdict.alarms import Alarms
 from harness.verdict.decide import decide
-from harness.verdict.gates import decide_gate, regressions
+from harness.verdict.gates import decide_gate
 from harness.verdict.pairs import Pairs
 from harness.verdict.record import GateReason, Verdict
 
@@ -174,11 +175,11 @@ def _alarm(rng: np.random.Generator, count: int) -> bool:
         )
         base, tuned = (column.tolist() for column in scores)
         family[SUITE, str(i)] = rules.pairs_of(base, tuned, of)
-    worse = regressions(family)
+    alarms = Alarms(family, looks={})
     return any(
-        decide_gate(_no_gain(key[1]), family[key], worse_p=p).reason is GateReason.REGRESSED
-        for key, p in worse.items()
-        if p < 0.5
+        decide_gate(_no_gain(name), pairs, regressed=alarms.proven(suite, name, ALPHA)).reason
+        is GateReason.REGRESSED
+        for (suite, name), pairs in family.items()
     )
 
 

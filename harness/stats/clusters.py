@@ -18,6 +18,8 @@ from harness.stats.validation import Floats
 Labels = Sequence[Hashable] | NDArray[np.generic]
 """One cluster label per case, in the order of the cases."""
 
+_TELLING = 5
+"""Clusters with a discordant pair from which on the design effect can be estimated."""
 _ROUNDING = 1e-13
 """Standard errors below this, on data scaled to at most 1, are rounding, not spread."""
 
@@ -57,8 +59,9 @@ def design_effect(differences: ArrayLike, clusters: Labels) -> float:
         ValueError: If a difference is not -1, 0 or 1, or there are fewer than two clusters.
 
     Source: Kish (1965), Survey Sampling: jackknife variance over the variance for independent
-    cases. Without any variation it is the sum of squared sizes over the sum of sizes: the effect
-    if all cases of a cluster always agreed.
+    cases. Where fewer than five clusters hold a discordant pair, the data cannot tell how far the
+    cases of a cluster agree: the effect is then at least what it is if they always did, the sum of
+    squared sizes over the sum of sizes.
     """
     return _reduce(differences, clusters).effect
 
@@ -80,7 +83,8 @@ def clustered_binary_interval(
     Source: Tango (1998) on counts divided by the design effect (Rao and Scott 1992, Biometrics
     48:577-585), with the t quantile of G - 1 degrees of freedom in place of the normal one.
 
-    Trap: liberal (.08 to .09) when fewer than ten clusters hold a discordant pair.
+    Trap: somewhat liberal when fewer than ten clusters hold a discordant pair; `benchmarks` has the
+    rates.
     """
     validation.between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
@@ -134,6 +138,10 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _Reduced:
     sums = np.bincount(numbers, weights=values).astype(np.float64)
     error = jackknife(sums, sizes).error
     naive = values.var() / values.size
-    effect = float(max(1.0, error**2 / naive) if naive > 0 else (sizes**2).sum() / values.size)
+    effect = max(1.0, error**2 / naive) if naive > 0 else 1.0
+    if np.unique(numbers[values != 0]).size < _TELLING:
+        effect = max(effect, float((sizes**2).sum() / values.size))
     wins, losses = float((values > 0).sum()), float((values < 0).sum())
-    return _Reduced(wins / effect, losses / effect, values.size / effect, effect, sizes.size - 1)
+    return _Reduced(
+        wins / effect, losses / effect, values.size / effect, float(effect), sizes.size - 1
+    )

@@ -81,7 +81,7 @@ class Delta:
     def _decide(self, margin: float, claim: str) -> bool:
         if proven(self.pairs, margin, self.confidence):
             return True
-        if not self.pairs.too_few and self.oriented.high < margin:
+        if not self.pairs.too_few and proven(self.pairs.exchanged(), -margin, self.confidence):
             return False
         place = f" on {self.pairs.suite}" if self.pairs.suite else ""
         cases = "1 case" if self.n == 1 else f"{self.n} cases"

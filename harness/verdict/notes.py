@@ -16,6 +16,10 @@ SAME_SCORES = 0.99
 """Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
 FEW_CASES = 20
 """Below this, equal scores are no surprise."""
+FEW_UNBOUNDED = 50
+"""Cases from which the interval of an unbounded score is dependable."""
+FEW_TELLING = 10
+"""Clusters with differing scores from which a 0/1 score's design effect is dependable."""
 COMFORTABLE_CLUSTERS = 20
 """Clusters from which the interval's level is as promised."""
 
@@ -85,6 +89,16 @@ def _metrics(table: Table) -> Iterator[str]:
             yield from _of_pairs(metric.name, table.pairs(metric))
 
 
+def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
+    groups = zip(pairs.clusters or (), pairs.differences, strict=True)
+    telling = len({cluster for cluster, difference in groups if difference})
+    if 0 < telling < FEW_TELLING:
+        yield (
+            f"{name}: the scores differ in only {counted(telling, 'cluster')}; intervals are "
+            f"dependable from {FEW_TELLING}"
+        )
+
+
 def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
     from harness.stats.paired import skewness_warning
 
@@ -94,8 +108,15 @@ def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
             f"{name}: the cases come in only {clusters} clusters; "
             f"intervals are dependable from {COMFORTABLE_CLUSTERS}"
         )
+    if pairs.binary and clusters is not None and not pairs.too_few:
+        yield from _few_telling(name, pairs)
     if pairs.binary or pairs.too_few:
         return
+    if pairs.metric.bound is None and pairs.n < FEW_UNBOUNDED:
+        yield (
+            f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
+            f"intervals are dependable from {FEW_UNBOUNDED}"
+        )
     if skewness_warning(pairs.differences):
         yield (
             f"{name}: the differences are strongly skewed; "

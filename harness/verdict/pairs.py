@@ -86,6 +86,10 @@ class Pairs:
         """Return the one-sided test of "tuned is not worse than base at all"."""
         return _test(self, tuple(-d for d in self.differences), 0.0, binary=self.binary)
 
+    def exchanged(self) -> Pairs:
+        """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
+        return replace(self, base=self.tuned, tuned=self.base)
+
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
 

@@ -12,8 +12,6 @@ from benchmarks.error_rates.table import Row, Settings, render, simulated, summa
 from harness.verdict.record import Verdict
 
 SMALL = Settings(reps=150, seed=7, fast=True)
-KNOWN = {"lognormal, unbounded, upper end", "0/1, tolerance .05, losses only"}
-"""Rates that the benchmark shows above their limit."""
 
 
 def too_high(rows: list[Row]) -> list[str]:
@@ -22,7 +20,6 @@ def too_high(rows: list[Row]) -> list[str]:
         f"{row.what}, n = {row.n}: {row.rate:.4f}"
         for row in rows
         if row.rate > max(row.limit, row.listed or 0.0) + 4 * row.error + 1e-12
-        and row.what not in KNOWN
     ]
 
 

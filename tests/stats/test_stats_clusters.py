@@ -190,3 +190,16 @@ def test_refuses_settings():
         clustered_binary_interval([1, 0], [1, 2], confidence=2)
     with pytest.raises(ValueError, match=r"margin=-1 must"):
         clustered_binary_test([1, 0], [1, 2], margin=-1)
+
+
+@pytest.mark.parametrize(("clusters_with_a_loss", "effect"), [(1, 5.0), (4, 5.0), (5, 1.0)])
+def test_few_telling_clusters_count_as_agreeing(clusters_with_a_loss, effect):
+    """Twenty clusters of five, one loss in some of them.
+
+    From five such clusters on the effect is estimated (here below 1, so 1); before, it is what it
+    is if the five cases always agreed: 25 * 20 / 100 = 5.
+    """
+    differences = np.zeros(100)
+    differences[: 5 * clusters_with_a_loss : 5] = -1
+
+    assert design_effect(differences, np.repeat(np.arange(20), 5)) == pytest.approx(effect)

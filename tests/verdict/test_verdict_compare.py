@@ -334,3 +334,13 @@ def test_a_delta_keeps_its_confidence(made: Any) -> None:
     z = stats.norm.ppf(0.975)
 
     assert Delta(pairs, 0.95).high == pytest.approx(z**2 / (50 + z**2))
+
+
+def test_a_broken_tolerance_is_claimed_as_strictly_as_a_gain(made: Any) -> None:
+    """1 win and 6 losses in 10: the interval ends below -0.05, the exact test has p = 0.077."""
+    base, tuned = made.pairs(1, 6, 3, 0)
+    delta = compare(base, tuned, metric=made.metric())
+
+    assert delta.high < -0.05
+    with pytest.raises(Undecided):
+        delta.holds(within=0.05)
