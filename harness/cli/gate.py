@@ -97,7 +97,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths += _suite_paths(word)
+            paths += suite_paths(word)
         elif name not in options:
             raise UsageError(unknown(name, tuple(options)[: len(OPTIONS)], what="option"))
         elif options[name].flag:
@@ -112,7 +112,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     return [*paths, *translated]
 
 
-def _suite_paths(word: str) -> list[str]:
+def suite_paths(word: str) -> list[str]:
     """Return the suite.toml files that a word of the command line stands for.
 
     Raises:

@@ -52,6 +52,7 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
     requests: dict[tuple[Question, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
+    again_arms = _asked_again(arms)
     for suite in suites:
         again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
@@ -67,8 +68,8 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
                     if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
                         continue
                     request = _request(question, suite, case, arm, rendered[name], seed)
-                    if name == BASE_AGAIN:
-                        request = replace(request, key=sha256([BASE_AGAIN, request.key]))
+                    if name in again_arms:
+                        request = replace(request, key=sha256([name, request.key]))
                     cells.append(
                         Cell(
                             suite=suite.name,
@@ -85,6 +86,15 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
                     else:
                         failures[request.key] = str(rendered[name])
     return Plan(tuple(cells), make_batches(questions), requests, prompts, failures)
+
+
+def _asked_again(arms: Mapping[str, Arm]) -> frozenset[str]:
+    """Return the arms that are base once more: a second asking is a cell of its own.
+
+    From base's own cells they would read what base answered, and differ from it in nothing.
+    """
+    others = {name: arm.fingerprint for name, arm in arms.items() if name != "base"}
+    return frozenset(n for n, known in others.items() if known == arms["base"].fingerprint)
 
 
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:

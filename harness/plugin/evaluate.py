@@ -72,6 +72,8 @@ class Evaluation:
     trace_content: bool = False
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
+    self_check: bool = False
+    """An A/A run: the arms may have identical weights, and no attempt is counted."""
 
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
@@ -131,10 +133,10 @@ class Evaluation:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype)
         self._refuse_unanswerable()
-        alive = liveness.check(self.arms)
+        alive = liveness.check(self.arms, twins=self.self_check)
         plan = make_plan(self.suites, with_base_again(self.arms), seed=self.seed)
         comparable = comparability.check(plan.prompts, self.arms)
-        hashes = [s.hash for s in self.suites]
+        hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts))
         self._write("cases.jsonl", record_lines(self._cases(plan)))

@@ -5,7 +5,6 @@ No clock, no random numbers, no model: the same records give the same bytes each
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from harness.verdict.record import (
     Verdict,
     VerdictRecord,
 )
-from harness.verdict.scores import Table
+from harness.verdict.scores import Table, tables
 from harness.verdict.words import not_without_them, run_sentence, too_many_unscored
 
 ARMS = ("base", "tuned")
@@ -46,21 +45,21 @@ def decide(
         scores: Every score of the run.
         same_answers: Suite → how many answers are equal in base and tuned, of how many.
     """
-    tables = [
+    judged = [
         replace(table, same_answers=same_answers.get(table.suite.name, (0, 0)))
-        for table in _tables(manifest, cases, scores)
+        for table in tables(manifest, cases, scores)
     ]
-    observed = _judge(tables, imputed=False)
+    observed = _judge(judged, imputed=False)
     complete = not any(
         table.unscored(gate.metric, arm)
-        for table in tables
+        for table in judged
         for gate in table.suite.gates
         for arm in ARMS
     )
-    worst = observed if complete else _judge(tables, imputed=True)
+    worst = observed if complete else _judge(judged, imputed=True)
     suites = tuple(
         _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
-        for table in tables
+        for table in judged
     )
     gated = [s.verdict for s in suites if any(not g.advisory for g in s.gates)]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
@@ -94,30 +93,10 @@ def _record(
     )
 
 
-def _tables(
-    manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
-) -> list[Table]:
-    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
-    for row in scores:
-        by_suite[row.suite][row.metric, row.case, row.arm] = row
-    planned = defaultdict(set)
-    for cell in manifest.plan:
-        planned[cell.suite].add((cell.kind, cell.case))
-    return [
-        Table(
-            suite,
-            {c.id: c for c in cases[suite.name]},
-            by_suite[suite.name],
-            frozenset(planned[suite.name]),
-        )
-        for suite in manifest.suites
-    ]
-
-
-def _judge(tables: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateResult, ...]]:
+def _judge(judged: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateResult, ...]]:
     """Decide every gate of the run, on complete pairs or with unscored cases imputed."""
     made: dict[tuple[str, str, bool], Pairs] = {}
-    for table in tables:
+    for table in judged:
         for gate in table.suite.gates:
             key = (table.suite.name, gate.metric, gate.kind.is_level)
             made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
@@ -133,7 +112,7 @@ def _judge(tables: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateRes
             )
             for gate in table.suite.gates
         )
-        for table in tables
+        for table in judged
     }
 
 
@@ -156,8 +135,8 @@ def _suite_result(
     incomplete = set().union(*missing.values())
     asked = {c for m in gated for c in table.asked(m)}
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
-    verdict = _suite_verdict(suite, gates)
-    worst = _suite_verdict(suite, worst_gates) if incomplete else None
+    verdict = suite_verdict(suite, gates)
+    worst = suite_verdict(suite, worst_gates) if incomplete else None
     caps = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         caps.append(not_without_them(suite.name, len(incomplete)))
@@ -200,7 +179,7 @@ def _over_budget(gate: GateResult, table: Table) -> GateResult | None:
     )
 
 
-def _suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
+def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     """Apply the decision table: ERROR, then BLOCK, SHIP, HOLD, else UNDECIDED."""
     counted = [g for g in gates if not g.advisory]
     if any(g.status is GateStatus.ERROR for g in counted):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
+from harness.manifest import BASE_AGAIN, Manifest, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
@@ -67,6 +67,33 @@ def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
             same, all_ = counts.get(suite, (0, 0))
             counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
     return counts
+
+
+def tables(
+    manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
+) -> list[Table]:
+    """Return a run's scores by suite, in the manifest's order.
+
+    Args:
+        manifest: The suites and the plan.
+        cases: Suite name → its cases, in the order of the suite.
+        scores: Every score of the run.
+    """
+    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
+    for row in scores:
+        by_suite[row.suite][row.metric, row.case, row.arm] = row
+    planned = defaultdict(set)
+    for cell in manifest.plan:
+        planned[cell.suite].add((cell.kind, cell.case))
+    return [
+        Table(
+            suite,
+            {c.id: c for c in cases[suite.name]},
+            by_suite[suite.name],
+            frozenset(planned[suite.name]),
+        )
+        for suite in manifest.suites
+    ]
 
 
 @dataclass(frozen=True)
