@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.manifest import GateKind, MetricRecord, SuiteRecord
+from harness.records import CellKind
 from harness.verdict.compare import Delta
 from harness.verdict.decide import suite_verdict
 from harness.verdict.pairs import mean
@@ -43,18 +44,27 @@ def noise_floors(table: Table) -> tuple[NoiseFloor, ...]:
     return tuple(NoiseFloor(m, Delta(table.pairs(m))) for m in table.suite.metrics)
 
 
-def false_claims(suite: SuiteRecord, result: SuiteResult) -> tuple[GateResult, ...]:
+def false_claims(
+    suite: SuiteRecord, result: SuiteResult, *, adapter: bool = False
+) -> tuple[GateResult, ...]:
     """Return the gates that claimed a difference between the arms of an A/A run.
 
     Levels do not count: a floor that base itself is below says nothing about differences, and
     must not hide a goal that was reached beside it. Without a goal a suite ships what is no
     worse, which in an A/A run is right; only a regression is a false claim there.
+
+    Args:
+        suite: The suite.
+        result: How its gates ended.
+        adapter: Whether one arm has an adapter, whose computing takes time: then measured times
+            differ in truth, and do not count.
     """
-    return tuple(_claims(suite, result))
+    timed = {m.name for m in suite.metrics if m.needs is CellKind.LATENCY} if adapter else set()
+    return tuple(_claims(suite, result, timed))
 
 
-def _claims(suite: SuiteRecord, result: SuiteResult) -> Iterator[GateResult]:
-    differences = [g for g in result.gates if not g.kind.is_level]
+def _claims(suite: SuiteRecord, result: SuiteResult, left_out: set[str]) -> Iterator[GateResult]:
+    differences = [g for g in result.gates if not g.kind.is_level and g.metric not in left_out]
     yield from (g for g in differences if g.reason is GateReason.REGRESSED and not g.advisory)
     if result.has_goal and suite_verdict(suite, differences) is Verdict.SHIP:
         goals = (g for g in differences if g.kind is GateKind.GAIN)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.manifest import Gate, GateKind
+from harness.records import CellKind
 from harness.verdict.record import Verdict
 from harness.verdict.scores import tables
 from harness.verdict.selfcheck import NoiseFloor, broken_levels, false_claims, noise_floors
@@ -53,6 +54,24 @@ def test_a_goal_that_the_rule_still_lacks_is_no_claim(judge: Any, columns: Any, 
     [result] = judge(suite).suites
 
     assert false_claims(suite.record(), result) == ()
+
+
+@pytest.mark.parametrize(("adapter", "claimed"), [(False, ["m"]), (True, [])])
+def test_an_adapter_may_take_its_time(
+    judge: Any, columns: Any, made: Any, adapter: bool, claimed: list[str]
+) -> None:
+    """Base that is slower than itself is a false claim; with an adapter it is the truth."""
+    timed = {"binary": False, "range": None, "higher_is_better": False}
+    metric = made.metric("m", needs=CellKind.LATENCY, **timed)
+    seconds = [0.1 + 0.001 * (i % 5) for i in range(60)]
+    slower = [s + 0.05 + 0.001 * (i % 3) for i, s in enumerate(seconds)]
+    suite = columns([gate(TOLERANCE, 0.01)], {"m": (seconds, slower)}, [metric])
+    [result] = judge(suite).suites
+
+    found = false_claims(suite.record(), result, adapter=adapter)
+
+    assert result.verdict is Verdict.BLOCK
+    assert [g.metric for g in found] == claimed
 
 
 def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> None:
