@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness import lookup
-from harness.manifest import Gate
+from harness.manifest import Gate, GateKind
 from harness.metric import Metric
 from harness.records import Case, CellKind
 from harness.source import SourcedCase
 from harness.toml import TomlFile
 
 _OF_LEVELS = ("floor", "ceiling")
-_COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",)}
+_COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",), "drop": ("severe_drop",)}
 """Key of a gate → the kinds of which it needs one."""
 
 
@@ -82,7 +82,8 @@ def gate_problems(
         if gate.id in seen:
             yield f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}; remove one"
         seen.add(gate.id)
-        yield from _bound_problems(gate, by_name[gate.metric])
+        severe = gate.kind is GateKind.SEVERE_DROP
+        yield from (_drop_problems if severe else _bound_problems)(gate, by_name[gate.metric])
 
 
 def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:
@@ -135,3 +136,20 @@ def _bound_problems(gate: Gate, used: Metric) -> Iterator[str]:
                 f"{gate.where}: {key}={size:g}: scores of {gate.metric!r} lie between {low:g} and "
                 f"{high:g}, so no difference is that large{hint if key == kind else ''}"
             )
+
+
+def _drop_problems(gate: Gate, used: Metric) -> Iterator[str]:
+    """Severe drops need a metric between two bounds whose values are not all or nothing."""
+    if used.binary or used.range is None:
+        kind = "0 or 1, so every loss is a whole one" if used.binary else "unbounded"
+        yield (
+            f"{gate.where}: severe_drop on {gate.metric!r}, whose scores are {kind}; use a "
+            "tolerance"
+        )
+        return
+    size = used.range[1] - used.range[0]
+    if gate.drop is not None and gate.drop > size:
+        yield (
+            f"{gate.where}: drop={gate.drop:g}: scores of {gate.metric!r} lie between "
+            f"{used.range[0]:g} and {used.range[1]:g}, so no drop is that large"
+        )

@@ -29,6 +29,13 @@ class GateKind(StrEnum):
     """Tuned must beat base by more than this (superiority): a goal."""
     TOLERANCE = "tolerance"
     """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
+    SEVERE_DROP = "severe_drop"
+    """At most this share of the cases may lose a lot: a guardrail against rare catastrophes."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the gate is about the mean difference of tuned and base."""
+        return self in (GateKind.GAIN, GateKind.TOLERANCE)
 
     @property
     def is_level(self) -> bool:
@@ -45,6 +52,8 @@ class Gate(Record):
     """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
     floor_mode: str = "observed"
     """`observed`, `certified` or `zero_tolerance`."""
+    drop: float | None = None
+    """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
     """What would be worth having; the only way to HOLD."""
     confidence: float = 0.90
@@ -74,6 +83,17 @@ class MetricRecord(Record):
         return None if self.range is None else self.range[1] - self.range[0]
 
 
+class Looks(Record):
+    """When a suite is looked at while it runs, to stop as soon as all is decided."""
+
+    order: tuple[str, ...] = Field(repr=False)
+    """Every case, in the seeded order in which they are asked."""
+    sizes: tuple[int, ...]
+    """Cases seen at each look; the last look sees all."""
+    shares: tuple[float, ...]
+    """Share of the independent units (clusters, where cases have them) seen at each look."""
+
+
 class SuiteRecord(Record):
     """A suite as the run judged it."""
 
@@ -87,6 +107,10 @@ class SuiteRecord(Record):
     metrics: tuple[MetricRecord, ...]
     gates: tuple[Gate, ...]
     generation: dict[str, Any]
+    alpha_per_attempt: bool = False
+    """Whether the k-th candidate is judged at 1/k of the error."""
+    looks: Looks | None = None
+    """None where every case is asked before anything is judged."""
 
 
 class Manifest(Record):

@@ -210,7 +210,7 @@ class StoredCell(Record):
 
     cell: Cell
     status: str
-    """`ok`, `error` or `missing`."""
+    """`ok`, `error`, `missing`, or `skipped`: everything was decided before it was asked."""
     completion: Completion | None = None
     error: Text | None = None
     """What failed, in words, if the status is `error`."""

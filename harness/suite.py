@@ -65,6 +65,10 @@ class Suite:
     gates: tuple[Gate, ...]
     goal_rule: str
     max_unscored: float
+    alpha_per_attempt: bool
+    """Whether the k-th candidate is judged at 1/k of the error."""
+    sealed: bool
+    """Whether it is judged only when the user opens it."""
     definition: Mapping[str, Any] = field(repr=False)
     """suite.toml as parsed."""
     hash: str
@@ -89,6 +93,7 @@ class Suite:
             n_cases=len(self.cases),
             goal_rule=self.goal_rule,
             max_unscored=self.max_unscored,
+            alpha_per_attempt=self.alpha_per_attempt or self.sealed,
             metrics=tuple(
                 MetricRecord(
                     name=m.name,
@@ -143,6 +148,8 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
         gates=parts.gates,
         goal_rule=source.data.get("goal_rule", "primary"),
         max_unscored=source.data.get("max_unscored", 0.05),
+        alpha_per_attempt=source.data.get("alpha_per_attempt", False),
+        sealed=source.data.get("sealed", False),
         definition=source.data,
         hash=_hash(source, parts.cases, parts.metrics.values()),
     )
@@ -257,6 +264,7 @@ def _gates(source: toml.TomlFile, index: int) -> Iterator[Gate]:
                 kind=kind,
                 margin=table[kind.value],
                 floor_mode=table.get("floor_mode", "observed"),
+                drop=table.get("drop") if kind is GateKind.SEVERE_DROP else None,
                 expected_gain=table.get("expected_gain") if kind is GateKind.GAIN else None,
                 confidence=table.get("confidence", 0.90),
                 where=source.where("gates", index, kind.value),

@@ -100,13 +100,16 @@ def _facts(
 def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable[CasePair]:
     cells: dict[tuple[str, str], dict[tuple[str, CellKind], StoredCell]] = defaultdict(dict)
     for stored in run.cells:
-        if stored.cell.sample == 0:
+        if stored.cell.sample == 0 and stored.status != "skipped":
             key = stored.cell.suite, stored.cell.case
             cells[key][stored.cell.arm, stored.cell.kind] = stored
     of_suite: dict[str, list[MetricFacts]] = defaultdict(list)
     for facts in metrics.values():
         of_suite[facts.suite].append(facts)
+    decided = {(c.cell.suite, c.cell.case) for c in run.cells if c.status == "skipped"}
     for (suite, case), row in run.cases.items():
+        if (suite, case) in decided:
+            continue
         scores = (_score(run, facts, case) for facts in of_suite[suite])
         yield CasePair(
             suite=suite,

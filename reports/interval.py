@@ -50,12 +50,14 @@ def draw(gate: GateResult) -> Drawing | None:
     """Return the drawing of a gate's interval, None if nothing was estimated."""
     level = gate.kind.is_level
     point, reference = (gate.tuned, gate.base) if level else (gate.delta, 0.0)
+    if gate.kind is GateKind.SEVERE_DROP:
+        point = gate.share
     if point is None:
         return None
     limit = boundary(gate)
     at = _scale([v for v in (point, gate.low, gate.high, limit, reference) if v is not None])
     known = gate.low is not None or gate.high is not None
-    write = number if level else signed
+    write = signed if gate.kind.compares else number
     return Drawing(
         point=at(point),
         low=at(gate.low) if gate.low is not None else (0.0 if known else at(point)),
@@ -70,7 +72,7 @@ def draw(gate: GateResult) -> Drawing | None:
 def boundary(gate: GateResult) -> float | None:
     """Return the value that the interval must clear, on the axis that is drawn."""
     margin = absolute_margin(gate)
-    if margin is None or gate.kind.is_level:
+    if margin is None or not gate.kind.compares:
         return margin
     sign = 1 if (gate.kind is GateKind.GAIN) == gate.higher_is_better else -1
     return sign * margin
@@ -87,9 +89,7 @@ def _scale(values: list[float]) -> Callable[[float], float]:
 def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
     if x is None:
         return 0.0, 0.0
-    upwards = gate.kind is GateKind.FLOOR or (
-        gate.kind is not GateKind.CEILING and gate.higher_is_better
-    )
+    upwards = gate.kind is GateKind.FLOOR or (gate.kind.compares and gate.higher_is_better)
     return (x, round(WIDTH - x, 1)) if upwards else (0.0, x)
 
 
@@ -101,7 +101,7 @@ def _mark(x: float, label: str) -> Mark:
 def _words(
     gate: GateResult, point: float, limit: float | None, write: Callable[[float | None], str]
 ) -> str:
-    what = "tuned" if gate.kind.is_level else "difference"
+    what = "tuned" if gate.kind.is_level else "difference" if gate.kind.compares else "share"
     text = f"{gate.metric}, {what} {write(point)}"
     if gate.low is not None or gate.high is not None:
         text += f", interval from {write(gate.low)} to {write(gate.high)}"

@@ -78,7 +78,7 @@ def _gates(run: Run) -> str:
 
 
 def _gate(suite: SuiteResult, gate: GateResult) -> list[str]:
-    status, write = STATUSES[gate.status], number if gate.kind.is_level else signed
+    status, write = STATUSES[gate.status], signed if gate.kind.compares else number
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"
     return [

@@ -73,6 +73,7 @@ def rule(gate: GateResult) -> str:
         GateKind.CEILING: f"tuned at most {margin}",
         GateKind.GAIN: f"better by more than {margin}",
         GateKind.TOLERANCE: f"worse by less than {margin}",
+        GateKind.SEVERE_DROP: f"at most {margin} of the cases lose {number(gate.drop)} or more",
     }[gate.kind]
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from harness.records import Case
 from harness.verdict.compare import Delta
-from harness.verdict.scores import Table, tables
+from harness.verdict.decide import tables_of
+from harness.verdict.scores import Table
 from reports.data import ReportData
 from reports.pairs import MetricFacts
 
@@ -72,7 +73,8 @@ class Slice:
 def by_tag(data: ReportData) -> tuple[Slice, ...]:
     """Return every gated metric on every tag, worst first, those with too few cases last."""
     run = data.run
-    found = [s for t in tables(run.manifest, run.cases_of, run.scores) for s in _slices(data, t)]
+    tables = tables_of(run.manifest, run.cases_of, run.scores, {})
+    found = [s for table in tables for s in _slices(data, table)]
     return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 

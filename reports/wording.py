@@ -62,6 +62,7 @@ REASONS = {
     GateReason.BELOW_FLOOR: "below the floor",
     GateReason.ABOVE_CEILING: "above the ceiling",
     GateReason.REGRESSED: "a regression is proven",
+    GateReason.SEVERE_DROPS: "too many severe drops",
     GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
     GateReason.UNDERPOWERED: "too few cases",
     GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",

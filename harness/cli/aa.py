@@ -64,12 +64,12 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
 
 
 def _suite(word: str, max_cases: int | None) -> Suite:
-    from harness.cli.gate import suite_paths
+    from harness.cli.suite_files import suite_files
 
     if str(Path.cwd()) not in sys.path:
         # A user's own metric, `pkg.mod:fn`, may lie where the command was given.
         sys.path.append(str(Path.cwd()))
-    paths = suite_paths(word)
+    paths = suite_files(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
     return load(Path(paths[0]), max_cases=max_cases)
@@ -125,7 +125,8 @@ def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
     """Make one comparison in its run folder.
 
     The suite's gates are judged as they stand, few cases or not: a cap at UNDECIDED, as a shortened
-    run of `tunegate gate` gets, would hide what is looked for.
+    run of `tunegate gate` gets, would hide what is looked for. All cases are asked, whatever they
+    decide early, for the noise floor's sake.
     """
     from harness.models.null_adapter import WORDS
     from harness.plugin.evaluate import Evaluation
@@ -141,6 +142,7 @@ def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
         stream=sys.stderr,
         arms={"base": base, "tuned": other},
         self_check=True,
+        early_stop=False,
     )
     return Comparison(title, RUNS / suite.name / label, name != "base", _run(evaluation))
 
@@ -167,7 +169,7 @@ def _again(text: str) -> str:
 
 def _print(comparison: Comparison) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
-    from harness.verdict.scores import tables
+    from harness.verdict.decide import tables_of
     from harness.verdict.selfcheck import broken_levels, false_claims, noise_floors
 
     verdict = comparison.verdict
@@ -176,7 +178,7 @@ def _print(comparison: Comparison) -> list[GateResult]:
         print(f"  could not be checked: {verdict.sentence}")
         return []
     run = Run.load(comparison.folder)
-    [table] = tables(run.manifest, run.cases_of, run.scores)
+    [table] = tables_of(run.manifest, run.cases_of, run.scores, {})
     [result] = verdict.suites
     floors = noise_floors(table)
     width = max(len(f.metric.name) for f in floors)

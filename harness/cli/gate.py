@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 
+from harness.cli.suite_files import NONE_NAMED, suite_files
 from harness.errors import UsageError
 from harness.lookup import unknown
-
-FILE_NAME = "suite.toml"
 
 _QUIETLY = (
     "-p",
@@ -97,7 +95,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths += suite_paths(word)
+            paths += suite_files(word)
         elif name not in options:
             raise UsageError(unknown(name, tuple(options)[: len(OPTIONS)], what="option"))
         elif options[name].flag:
@@ -108,31 +106,8 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             given = value if has_value else rest.pop(0)
             translated.append(f"{PREFIX}{options[name].name}={given}")
     if not paths:
-        raise UsageError("no suites; name at least one folder that holds a suite.toml")
+        raise UsageError(NONE_NAMED)
     return [*paths, *translated]
-
-
-def suite_paths(word: str) -> list[str]:
-    """Return the suite.toml files that a word of the command line stands for.
-
-    Raises:
-        UsageError: there are none.
-    """
-    place, colons, gate = word.partition("::")
-    path = Path(place)
-    if not path.exists():
-        bundled = Path(__file__).resolve().parents[2] / "suites" / place
-        if "/" in place or not (bundled / FILE_NAME).is_file():
-            raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
-        path = bundled
-    if path.is_file():
-        return [word]
-    found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
-    if not found:
-        raise UsageError(
-            f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
-        )
-    return [f"{file}{colons}{gate}" for file in found]
 
 
 if __name__ == "__main__":

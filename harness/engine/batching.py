@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from harness.records import CellKind
@@ -39,27 +40,38 @@ class Batch(Generic[Q]):
 
     kind: CellKind
     questions: tuple[Q, ...]
+    stage: int = 0
+    """Batches run stage by stage; a suite may be decided between two of them."""
 
     def halves(self) -> tuple[Batch[Q], Batch[Q]]:
         """Return the batch in two, for a machine whose memory did not hold it."""
         middle = len(self.questions) // 2
-        return Batch(self.kind, self.questions[:middle]), Batch(self.kind, self.questions[middle:])
+        first, second = self.questions[:middle], self.questions[middle:]
+        return Batch(self.kind, first, self.stage), Batch(self.kind, second, self.stage)
 
 
-def make_batches(lengths: Mapping[Q, int]) -> tuple[Batch[Q], ...]:
+def make_batches(
+    lengths: Mapping[Q, int], stages: Mapping[Q, int] = MappingProxyType({})
+) -> tuple[Batch[Q], ...]:
     """Group questions by kind, longest first, under the token budget.
 
     Longest first, so that memory that will not do shows at once and the time left is never
     underestimated. Timed questions get batches of one.
+
+    Args:
+        lengths: Question → tokens of prompt and answer.
+        stages: Question → its stage, where its suite is looked at while it runs; such suites share
+            no batch with others, so that they can end without them.
     """
     batches: list[Batch[Q]] = []
-    groups: dict[tuple[str, CellKind], list[Q]] = {}
+    groups: dict[tuple[int, str, CellKind], list[Q]] = {}
     for question in lengths:
-        group = question.suite if question.kind is not CellKind.GENERATE else ""
-        groups.setdefault((group, question.kind), []).append(question)
-    for (_, kind), members in groups.items():
+        alone = question.kind is not CellKind.GENERATE or question in stages
+        group = question.suite if alone else ""
+        groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
+    for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         ordered = sorted(members, key=lambda q: -lengths[q])
-        batches += [Batch(kind, tuple(rows)) for rows in _rows(ordered, lengths, kind)]
+        batches += [Batch(kind, tuple(rows), stage) for rows in _rows(ordered, lengths, kind)]
     return tuple(batches)
 
 

@@ -7,13 +7,15 @@ greedy answer and would be noise between the arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from harness.engine import noise
 from harness.engine.batching import Batch, make_batches
-from harness.manifest import BASE_AGAIN
+from harness.manifest import BASE_AGAIN, Looks
 from harness.model import Arm, Prompt, Request
 from harness.records import Case, Cell, CellKind, sha256
 from harness.suite import Suite
@@ -45,14 +47,27 @@ class Plan:
     """Cell key → why its prompt could not be rendered."""
 
 
-def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) -> Plan:
-    """Render every prompt once and lay out cells and batches."""
+def make_plan(
+    suites: Sequence[Suite],
+    arms: Mapping[str, Arm],
+    *,
+    seed: int,
+    looks: Mapping[str, Looks] = MappingProxyType({}),
+) -> Plan:
+    """Render every prompt once and lay out cells and batches.
+
+    Args:
+        suites: The suites.
+        arms: Arm name → arm.
+        seed: Seed of sampling and of every drawn order.
+        looks: Suite → when it is looked at while it runs.
+    """
     prompts: dict[tuple[str, str, str], Prompt] = {}
     cells: list[Cell] = []
     requests: dict[tuple[Question, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
-    again_arms = _asked_again(arms)
+    fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
         again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
@@ -64,37 +79,35 @@ def make_plan(suites: Sequence[Suite], arms: Mapping[str, Arm], *, seed: int) ->
                 if isinstance(prompt, Prompt)
             }
             for question in _questions(suite, case):
-                for name, arm in asked.items():
+                for name in asked:
                     if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
                         continue
-                    request = _request(question, suite, case, arm, rendered[name], seed)
-                    if name in again_arms:
-                        request = replace(request, key=sha256([name, request.key]))
-                    cells.append(
-                        Cell(
-                            suite=suite.name,
-                            case=case.id,
-                            arm=name,
-                            kind=question.kind,
-                            sample=question.sample,
-                            key=request.key,
-                        )
+                    request = _request(
+                        question, suite, case, fingerprints[name], rendered[name], seed
                     )
+                    cells.append(_cell(question, name, request.key))
                     if isinstance(rendered[name], Prompt):
                         requests[question, name] = request
                         questions[question] = _length(request)
                     else:
                         failures[request.key] = str(rendered[name])
-    return Plan(tuple(cells), make_batches(questions), requests, prompts, failures)
+    return Plan(
+        tuple(cells),
+        make_batches(questions, _stages(questions, looks)),
+        requests,
+        prompts,
+        failures,
+    )
 
 
-def _asked_again(arms: Mapping[str, Arm]) -> frozenset[str]:
-    """Return the arms that are base once more: a second asking is a cell of its own.
-
-    From base's own cells they would read what base answered, and differ from it in nothing.
-    """
-    others = {name: arm.fingerprint for name, arm in arms.items() if name != "base"}
-    return frozenset(n for n, known in others.items() if known == arms["base"].fingerprint)
+def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Question, int]:
+    """Return question → the look that sees it first, for the suites that have looks."""
+    first = {
+        (suite, case): bisect_right(at.sizes, position)
+        for suite, at in looks.items()
+        for position, case in enumerate(at.order)
+    }
+    return {q: first[q.suite, q.case] for q in questions if (q.suite, q.case) in first}
 
 
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
@@ -118,13 +131,38 @@ def _questions(suite: Suite, case: Case) -> Iterator[Question]:
             yield Question(suite.name, case.id, kind, sample)
 
 
+def _cell(question: Question, arm: str, key: str) -> Cell:
+    return Cell(
+        suite=question.suite,
+        case=question.case,
+        arm=arm,
+        kind=question.kind,
+        sample=question.sample,
+        key=key,
+    )
+
+
+def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
+    """Return what tells an arm's answers apart: base, asked again, is another arm.
+
+    From base's own cells it would read what base answered, and differ from it in nothing.
+    """
+    again = name != "base" and arm.fingerprint == base.fingerprint
+    return sha256([name, arm.fingerprint]) if again else arm.fingerprint
+
+
 def _request(
-    question: Question, suite: Suite, case: Case, arm: Arm, prompt: Prompt | str, seed: int
+    question: Question,
+    suite: Suite,
+    case: Case,
+    fingerprint: str,
+    prompt: Prompt | str,
+    seed: int,
 ) -> Request:
     known = prompt if isinstance(prompt, Prompt) else Prompt("")
     sampling_seed = int(sha256([seed, suite.name, case.id, question.sample])[:8], 16)
     identity: dict[str, Any] = {
-        "arm": arm.fingerprint,
+        "arm": fingerprint,
         "prompt": known.sha256,
         "case": [suite.name, case.id],
         "kind": question.kind.value,

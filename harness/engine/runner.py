@@ -8,7 +8,7 @@ its answers came about; what is stored stays.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +42,8 @@ class Runner:
     """Whether base's answers are tried as drafts of the other arms'."""
     watches: dict[str, Watch] = field(default_factory=dict)
     """Arm → how well its drafts were accepted."""
+    decided: Callable[[int], Iterable[str]] = lambda stage: ()
+    """Told that a stage is done, returns the suites that need not go on."""
     warm: set[str] = field(default_factory=set)
     """Arms that have answered a question before the first one that is timed."""
 
@@ -53,18 +55,30 @@ class Runner:
             BackendError: a backend or the store failed; finished answers are stored.
         """
         known = set(reusable(self.store.get(c.key for c in self.plan.cells)))
-        todo = [b for b in self.plan.batches if self._missing(b, known)]
-        self.progress.total = sum(self._work(b, known) for b in todo) or 1.0
+        left = list(self.plan.batches)
+        stage = 0
         try:
             with stoppable() as stop:
-                for batch in todo:
-                    self._run_batch(batch, known)
-                    if stop.requested:
-                        raise Interrupted(
-                            f"stopped by signal {stop.signal_number}", stop.signal_number
-                        )
+                while left:
+                    self._expect(left, known)
+                    now = [b for b in left if b.stage == stage and self._missing(b, known)]
+                    for batch in now:
+                        self._run_batch(batch, known)
+                        if stop.requested:
+                            raise Interrupted(
+                                f"stopped by signal {stop.signal_number}", stop.signal_number
+                            )
+                    ended = set(self.decided(stage))
+                    left = [
+                        b for b in left if b.stage > stage and b.questions[0].suite not in ended
+                    ]
+                    stage += 1
         finally:
             self.progress.close()
+
+    def _expect(self, left: Sequence[Batch[Question]], known: set[str]) -> None:
+        """Tell the progress how much work is left."""
+        self.progress.total = self.progress.done + sum(self._work(b, known) for b in left) or 1.0
 
     def _missing(self, batch: Batch[Question], known: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
@@ -191,11 +205,28 @@ def effort(request: Request) -> float:
     return 1 + _READING * size
 
 
-def collect(plan: Plan, store: Store, cached: set[str]) -> Iterator[StoredCell]:
-    """Yield every cell of the plan with what the store knows of it."""
-    rows = store.get(c.key for c in plan.cells)
+def collect(
+    plan: Plan,
+    store: Store,
+    cached: set[str],
+    *,
+    skipped: Callable[[Cell], bool] = lambda cell: False,
+) -> Iterator[StoredCell]:
+    """Yield every cell of the plan with what the store knows of it.
+
+    Args:
+        plan: The plan.
+        store: Where the answers are.
+        cached: Keys that were stored before the run began.
+        skipped: Whether a cell was left out because everything was decided; what an earlier run
+            may have stored of it does not count.
+    """
+    rows = store.get(c.key for c in plan.cells if not skipped(c))
     for cell in plan.cells:
-        yield _stored(cell, rows.get(cell.key), plan.failures.get(cell.key), cell.key in cached)
+        if skipped(cell):
+            yield StoredCell(cell=cell, status="skipped")
+        else:
+            yield _stored(cell, rows.get(cell.key), plan.failures.get(cell.key), cell.key in cached)
 
 
 def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:

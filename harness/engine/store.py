@@ -130,7 +130,10 @@ class Store:
                 )
 
     def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
-        """Record that `candidate` is judged on the suites; return how many were, it included."""
+        """Record that `candidate` is judged on the suites; return as which one of each.
+
+        A candidate that is judged again keeps its number.
+        """
         counts = {}
         with self._writing():
             for suite in suite_hashes:
@@ -138,7 +141,11 @@ class Store:
                     "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?)",
                     (suite, candidate, time.time()),
                 )
-                row = self._db.execute("SELECT COUNT(*) FROM attempts WHERE suite = ?", (suite,))
+                row = self._db.execute(
+                    "SELECT COUNT(*) FROM attempts WHERE suite = ?1 AND (first, candidate) <= "
+                    "(SELECT first, candidate FROM attempts WHERE suite = ?1 AND candidate = ?2)",
+                    (suite, candidate),
+                )
                 counts[suite] = int(row.fetchone()[0])
         return counts
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -31,16 +29,20 @@ from harness.errors import (
     TunegateError,
     UsageError,
 )
-from harness.manifest import Manifest
+from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
+from harness.plugin.watching import Watching
 from harness.records import Cell, StoredCell
 from harness.run import RunCase, read_record, record_json, record_lines, write_atomic
 from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
+from harness.verdict.ledger import refuse_sealed
+from harness.verdict.looks import Look
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
+from harness.versions import versions
 
 _OUTCOME = (
     "verdict.json",
@@ -69,6 +71,10 @@ class Evaluation:
     dtype: str = "auto"
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    open_sealed: bool = False
+    """Whether sealed suites may be judged."""
+    early_stop: bool = True
+    """Whether a suite may end as soon as everything is decided."""
     trace_content: bool = False
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
@@ -85,6 +91,7 @@ class Evaluation:
             UsageError: every problem, one a line.
         """
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        refuse_sealed(self.suites, opened=self.open_sealed)
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]
@@ -134,15 +141,20 @@ class Evaluation:
             self.arms |= open_arms(self.specs, dtype=self.dtype)
         self._refuse_unanswerable()
         alive = liveness.check(self.arms, twins=self.self_check)
-        plan = make_plan(self.suites, with_base_again(self.arms), seed=self.seed)
+        watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
+        arms, looks = with_base_again(self.arms), watching.schedules
+        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
-        manifest = self._begin(self._manifest(plan, comparable, alive, attempts))
+        manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._write("cases.jsonl", record_lines(self._cases(plan)))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
-        self._answer(plan, store, cached)
-        return self._decided(manifest, plan, tuple(collect(plan, store, cached)))
+        self._say(_planned(plan, cached))
+        watch = watching.watch(manifest, plan, store, self.suites)
+        Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
+        cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
+        return self._decided(manifest, plan, cells, watching.looks)
 
     def _begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest; what an earlier run left in the folder is no outcome of this one."""
@@ -170,20 +182,18 @@ class Evaluation:
                             f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                         )
 
-    def _answer(self, plan: Plan, store: Store, cached: set[str]) -> None:
-        todo = len({c.key for c in plan.cells}) - len(cached)
-        note = f" ({len(cached)} are stored already)" if cached else ""
-        self._say(f"{len(plan.cells)} answers planned{note}")
-        if todo:
-            Runner(plan, with_base_again(self.arms), store, Progress(1.0, stream=self.stream)).run()
-
     def _decided(
-        self, manifest: Manifest, plan: Plan, cells: tuple[StoredCell, ...]
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        cells: tuple[StoredCell, ...],
+        looks: Mapping[str, Look],
     ) -> VerdictRecord:
+        asked = tuple(c for c in cells if c.status != "skipped")
         scores = [
             row
             for suite in self.suites
-            for row in score_suite(suite, cells, tuple(with_base_again(self.arms)))
+            for row in score_suite(suite, asked, tuple(with_base_again(self.arms)))
         ]
         self._write("cells.jsonl", record_lines(cells))
         self._write("scores.jsonl", record_lines(scores))
@@ -191,8 +201,8 @@ class Evaluation:
         if missing:
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        verdict = decide(manifest, cases, scores, same_answers=same_answers(cells))
-        self._trace(manifest, cells, plan, verdict)
+        verdict = decide(manifest, cases, scores, looks=looks, same_answers=same_answers(asked))
+        self._trace(manifest, asked, plan, verdict)
         self._write("verdict.json", record_json(verdict))
         return verdict
 
@@ -233,6 +243,7 @@ class Evaluation:
         comparable: Mapping[str, Any] = MappingProxyType({}),
         alive: Mapping[str, Any] = MappingProxyType({}),
         attempts: Mapping[str, int] = MappingProxyType({}),
+        looks: Mapping[str, Looks] = MappingProxyType({}),
     ) -> Manifest:
         cells: tuple[Cell, ...] = plan.cells if plan else ()
         return Manifest(
@@ -240,7 +251,9 @@ class Evaluation:
             created=self._created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
-            suites=tuple(s.record() for s in self.suites),
+            suites=tuple(
+                s.record().model_copy(update={"looks": looks.get(s.name)}) for s in self.suites
+            ),
             plan=cells,
             seed=self.seed,
             versions=versions(),
@@ -278,15 +291,6 @@ class Evaluation:
         self.stream.flush()
 
 
-_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def _planned(plan: Plan, cached: set[str]) -> str:
+    note = f" ({len(cached)} are stored already)" if cached else ""
+    return f"{len(plan.cells)} answers planned{note}"

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import BackendError, NotComparable
+from harness.manifest import SuiteRecord
 from harness.records import Case, Completion
 from harness.run import Run
 from harness.suite import Suite
 from harness.verdict.compare import Delta
+from harness.verdict.looks import Look
 from harness.verdict.record import Verdict
 from harness.verdict.scores import Table
 
@@ -46,10 +48,12 @@ class Gate:
         """
         loaded, run = self._run(suite)
         loaded.metric(metric)
-        suite_record = loaded.record()
+        suite_record = next(s for s in run.manifest.suites if s.name == loaded.name)
+        look = _look(run, suite_record)
         record = next(m for m in suite_record.metrics if m.name == metric)
         scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
-        table = Table(suite_record, {s.case.id: s.case for s in loaded.cases}, scores)
+        seen = {s.case.id: s.case for s in loaded.cases if look is None or s.case.id in look.seen}
+        table = Table(suite_record, seen, scores, look=look)
         for arm in ("base", "tuned"):
             missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
             if missing > suite_record.max_unscored * asked:
@@ -57,6 +61,8 @@ class Gate:
                     f"{loaded.name}: {metric}: {missing} of {asked} cases of {arm} are unscored, "
                     f"more than the {suite_record.max_unscored:.0%} the suite allows"
                 )
+        if look is not None:  # several looks share the error that one would have
+            confidence = look.confidence((1 - confidence) / 2)
         return Delta(table.pairs(record), confidence)
 
     def pairs(self, suite: str | Path) -> Iterator[Pair]:
@@ -82,3 +88,11 @@ class Gate:
             state.codes.add(Verdict.UNDECIDED.exit_code)
             state.why = state.why or state.filtered[0]
         return suite, Run.load(folder)
+
+
+def _look(run: Run, suite: SuiteRecord) -> Look | None:
+    """Return the look at which a suite of a finished run ended."""
+    if suite.looks is None:
+        return None
+    skipped = sum(s.n_skipped_decided for s in run.verdict.suites if s.name == suite.name)
+    return Look(suite.looks, suite.looks.sizes.index(suite.n_cases - skipped))

@@ -66,7 +66,14 @@ OPTIONS = (
         "fail",
         choices=("fail", "neutral", "pass"),
     ),
-    Option("seed", "Seed of sampling.", 0, type=_seed),
+    Option(
+        "early-stop",
+        "End a suite of 100 cases or more as soon as everything is decided.",
+        "on",
+        choices=("on", "off"),
+    ),
+    Option("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
+    Option("seed", "Seed of sampling and of the order of cases.", 0, type=_seed),
     Option(
         "dtype",
         "Number format of local models, the same for all arms; auto is float32 without a GPU.",

@@ -184,6 +184,8 @@ class GateSession:
             dtype=self.options["dtype"],
             command=self.command,
             filtered=tuple(self.filtered),
+            open_sealed=bool(self.options["open-sealed"]),
+            early_stop=self.options["early-stop"] == "on",
             trace_content=bool(self.options["trace-content"]),
             arms=self.arms,
         )

@@ -5,14 +5,18 @@ No clock, no random numbers, no model: the same records give the same bytes each
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
+from harness.verdict.alarms import Alarms
 from harness.verdict.compare import one_sided
-from harness.verdict.gates import decide_gate, regressions
+from harness.verdict.gates import decide_gate
+from harness.verdict.ledger import at_attempt
+from harness.verdict.looks import Look
 from harness.verdict.notes import notes
 from harness.verdict.pairs import Pairs
 from harness.verdict.record import (
@@ -23,7 +27,7 @@ from harness.verdict.record import (
     Verdict,
     VerdictRecord,
 )
-from harness.verdict.scores import Table, tables
+from harness.verdict.scores import Table
 from harness.verdict.words import not_without_them, run_sentence, too_many_unscored
 
 ARMS = ("base", "tuned")
@@ -35,6 +39,7 @@ def decide(
     cases: Mapping[str, Sequence[Case]],
     scores: Iterable[ScoreRow],
     *,
+    looks: Mapping[str, Look] = MappingProxyType({}),
     same_answers: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> VerdictRecord:
     """Decide a run.
@@ -43,27 +48,33 @@ def decide(
         manifest: The plan and the suites' gates.
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
+        looks: Suite → the look at which it ended, where it is looked at while it runs.
         same_answers: Suite → how many answers are equal in base and tuned, of how many.
     """
-    judged = [
+    tables = [
         replace(table, same_answers=same_answers.get(table.suite.name, (0, 0)))
-        for table in tables(manifest, cases, scores)
+        for table in tables_of(manifest, cases, scores, looks)
     ]
-    observed = _judge(judged, imputed=False)
-    complete = not any(
-        table.unscored(gate.metric, arm)
-        for table in judged
-        for gate in table.suite.gates
-        for arm in ARMS
-    )
-    worst = observed if complete else _judge(judged, imputed=True)
-    suites = tuple(
-        _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
-        for table in judged
-    )
+    suites = results(manifest, tables)
     gated = [s.verdict for s in suites if any(not g.advisory for g in s.gates)]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
     return _record(manifest, verdict, run_sentence(verdict, suites), suites)
+
+
+def results(manifest: Manifest, tables: Sequence[Table]) -> tuple[SuiteResult, ...]:
+    """Return how suites end: all those of the run, or one of them while it runs."""
+    observed = _judge(manifest, tables, imputed=False)
+    complete = not any(
+        table.unscored(gate.metric, arm)
+        for table in tables
+        for gate in table.suite.gates
+        for arm in ARMS
+    )
+    worst = observed if complete else _judge(manifest, tables, imputed=True)
+    return tuple(
+        _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
+        for table in tables
+    )
 
 
 def not_comparable(manifest: Manifest, cause: str) -> VerdictRecord:
@@ -93,27 +104,83 @@ def _record(
     )
 
 
-def _judge(judged: Sequence[Table], *, imputed: bool) -> dict[str, tuple[GateResult, ...]]:
-    """Decide every gate of the run, on complete pairs or with unscored cases imputed."""
+def tables_of(
+    manifest: Manifest,
+    cases: Mapping[str, Sequence[Case]],
+    scores: Iterable[ScoreRow],
+    looks: Mapping[str, Look],
+) -> list[Table]:
+    """Return the scores of each suite of `cases`, of those cases that its look has seen."""
+    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
+    for row in scores:
+        by_suite[row.suite][row.metric, row.case, row.arm] = row
+    planned = defaultdict(set)
+    for cell in manifest.plan:
+        planned[cell.suite].add((cell.kind, cell.case))
+    return [
+        Table(
+            suite,
+            {c.id: c for c in cases[suite.name] if look is None or c.id in seen},
+            by_suite[suite.name],
+            frozenset(planned[suite.name]),
+            look,
+        )
+        for suite in manifest.suites
+        if suite.name in cases
+        for look in [looks.get(suite.name)]
+        for seen in [frozenset(look.seen if look else ())]
+    ]
+
+
+def _judge(
+    manifest: Manifest, tables: Sequence[Table], *, imputed: bool
+) -> dict[str, tuple[GateResult, ...]]:
+    """Decide the gates of suites, on complete pairs or with unscored cases imputed."""
     made: dict[tuple[str, str, bool], Pairs] = {}
-    for table in judged:
+    for table in tables:
         for gate in table.suite.gates:
             key = (table.suite.name, gate.metric, gate.kind.is_level)
             made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
-    family = {(suite, metric): pairs for (suite, metric, level), pairs in made.items() if not level}
-    worse = regressions(family)
+    family = {
+        (t.suite.name, g.metric): made[t.suite.name, g.metric, False]
+        for t in tables
+        for g in t.suite.gates
+        if g.kind.compares
+    }
+    looks = {t.suite.name: t.look for t in tables if t.look is not None}
+    alarms = Alarms(family, looks=looks, compared=_compared(manifest))
     return {
         table.suite.name: tuple(
             decide_gate(
-                gate,
+                _leveled(gate, table, manifest.attempts),
                 made[table.suite.name, gate.metric, gate.kind.is_level],
-                worse_p=worse.get((table.suite.name, gate.metric), 1.0),
+                regressed=alarms.proven(
+                    table.suite.name,
+                    gate.metric,
+                    one_sided(at_attempt(gate, table.suite, manifest.attempts).confidence),
+                ),
                 noise=table.noise(gate.metric),
+                remaining=table.remaining,
             )
             for gate in table.suite.gates
         )
-        for table in judged
+        for table in tables
     }
+
+
+def _compared(manifest: Manifest) -> int:
+    """Return how many metrics of the run are compared: the family of its alarms."""
+    return len({(s.name, g.metric) for s in manifest.suites for g in s.gates if g.kind.compares})
+
+
+def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
+    """Return the gate at the level that its suite's attempts and look allow."""
+    gate = at_attempt(gate, table.suite, attempts)
+    if table.look is None:
+        return gate
+    goals = sum(g.kind is GateKind.GAIN for g in table.suite.gates)
+    shared = gate.kind is GateKind.GAIN and table.suite.goal_rule == "any"
+    return table.look.judged(gate, goals=goals if shared else 1)
 
 
 def _pairs(table: Table, gate: Gate, *, imputed: bool) -> Pairs:
@@ -137,7 +204,7 @@ def _suite_result(
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     worst = suite_verdict(suite, worst_gates) if incomplete else None
-    caps = []
+    caps: list[str] = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         caps.append(not_without_them(suite.name, len(incomplete)))
     if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
@@ -152,9 +219,10 @@ def _suite_result(
         n_planned=suite.n_cases,
         n_scored=len(asked) - len(incomplete),
         n_unscored=counts,
+        n_skipped_decided=table.remaining,
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
-        notes=(*caps, *notes(table, counts)),
+        notes=(*caps, *notes(table, counts, manifest.attempts)),
         gates=gates,
     )
 
@@ -184,7 +252,12 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     counted = [g for g in gates if not g.advisory]
     if any(g.status is GateStatus.ERROR for g in counted):
         return Verdict.ERROR
-    blocking = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING, GateReason.REGRESSED)
+    blocking = (
+        GateReason.BELOW_FLOOR,
+        GateReason.ABOVE_CEILING,
+        GateReason.REGRESSED,
+        GateReason.SEVERE_DROPS,
+    )
     if any(g.status is GateStatus.FAIL and g.reason in blocking for g in counted):
         return Verdict.BLOCK
     goals = _needed_goals(suite, counted)
@@ -211,6 +284,8 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
         return True
     if suite.goal_rule != "any":
         return all(g.status is GateStatus.PASS for g in goals)
+    if suite.looks is not None:  # the goals share the error already: see `Look.judged`
+        return any(g.status is GateStatus.PASS for g in goals)
     from harness.stats.multiplicity import holm
 
     adjusted = holm([1.0 if g.p_value is None else g.p_value for g in goals])

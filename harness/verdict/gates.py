@@ -8,49 +8,44 @@ adjustment over the whole run.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.manifest import Gate, GateKind
-from harness.verdict.compare import Delta, one_sided, proven
+from harness.verdict.compare import Delta, proven
 from harness.verdict.needed import difference_needs, level_needs
+from harness.verdict.outcome import Outcome
 from harness.verdict.pairs import Pairs, is_binary, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus
+from harness.verdict.severe import severe, severe_size
 from harness.verdict.words import gate_sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Status, reason and the numbers that led to them."""
-
-    status: GateStatus
-    reason: GateReason | None
-    p_value: float | None
-    low: float
-    high: float
-    method: str
-    needed_n: int | None = None
-
-
 def decide_gate(
-    gate: Gate, pairs: Pairs, *, worse_p: float, noise: float | None = None
+    gate: Gate,
+    pairs: Pairs,
+    *,
+    regressed: bool,
+    noise: float | None = None,
+    remaining: int = 0,
 ) -> GateResult:
     """Decide one gate.
 
     Args:
         gate: The rule.
         pairs: The complete pairs of its metric.
-        worse_p: p-value of "the metric is worse than base", adjusted over the run; 1 if nothing
-            of the kind was tested.
+        regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
         noise: Mean |difference| of base to itself asked again; None where arithmetic is exact. A
             claimed gain or regression that is no larger is undecided.
+        remaining: Cases not asked: an observed bound is decided where they cannot change it.
     """
     delta = Delta(pairs, gate.confidence)
     if gate.kind.is_level:
-        outcome = _level(gate, pairs)
+        outcome = _level(gate, pairs, remaining)
+    elif gate.kind is GateKind.SEVERE_DROP:
+        outcome = severe(gate, pairs)
     else:
         outcome = _beyond_noise(
-            _difference(gate, pairs, delta, worse_p=worse_p), gate, delta.estimate, noise
+            _difference(gate, pairs, delta, regressed=regressed), gate, delta.estimate, noise
         )
     result = GateResult(
         metric=gate.metric,
@@ -69,10 +64,12 @@ def decide_gate(
         margin=gate.margin,
         p_value=outcome.p_value,
         n=pairs.n,
-        noise=None if gate.kind.is_level else noise,
+        noise=noise if gate.kind.compares else None,
+        drop=severe_size(gate, pairs) if gate.kind is GateKind.SEVERE_DROP else None,
+        share=outcome.share,
         needed_n=outcome.needed_n,
     )
-    return result.model_copy(update={"sentence": gate_sentence(result, pairs)})
+    return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
 
 
 def _beyond_noise(outcome: Outcome, gate: Gate, delta: float, noise: float | None) -> Outcome:
@@ -88,7 +85,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, worse_p: float) -> Outcome:
+def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool) -> Outcome:
     judged = pairs
     if isinstance(gate.margin, str):
         judged, margin = pairs.relative(float(gate.margin.rstrip("%")) / 100), 0.0
@@ -99,7 +96,7 @@ def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, worse_p: float) -> Ou
         gate,
         pairs,
         passed=proven(judged, margin, gate.confidence),
-        regressed=worse_p <= one_sided(gate.confidence) + 1e-12,
+        regressed=regressed,
         high=delta.oriented.high,
     )
     open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
@@ -113,7 +110,7 @@ def _verdict_on(
 ) -> tuple[GateStatus, GateReason | None]:
     if pairs.too_few:
         return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
-    if passed and gate.kind is GateKind.TOLERANCE and not _sensitive(gate, pairs):
+    if passed and gate.kind is GateKind.TOLERANCE and not sensitive(gate, pairs):
         return GateStatus.UNDECIDED, GateReason.INSENSITIVE
     if passed:
         loss = gate.kind is GateKind.TOLERANCE and high < 0
@@ -125,7 +122,7 @@ def _verdict_on(
     return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
 
 
-def _sensitive(gate: Gate, pairs: Pairs) -> bool:
+def sensitive(gate: Gate, pairs: Pairs) -> bool:
     """Return whether base has something to lose: accuracy proven above chance plus the margin.
 
     Source: assay sensitivity (ICH E10): non-inferiority to a base at chance proves nothing.
@@ -139,7 +136,7 @@ def _sensitive(gate: Gate, pairs: Pairs) -> bool:
     return low > pairs.chance + gate.margin
 
 
-def _level(gate: Gate, pairs: Pairs) -> Outcome:
+def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
     """Decide a floor or ceiling on tuned alone."""
     assert not isinstance(gate.margin, str)
     low, high, method = _level_interval(pairs, gate.confidence)
@@ -152,8 +149,15 @@ def _level(gate: Gate, pairs: Pairs) -> Outcome:
         return Outcome(
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, pairs.why_too_few
         )
-    if _beyond(mean(pairs.tuned), gate.margin, floor=floor):
+    least, most = _curtailed(pairs, remaining)
+    if _beyond(most if floor else least, gate.margin, floor=floor):
         return Outcome(GateStatus.FAIL, reason, None, low, high, method)
+    if gate.floor_mode != "certified" and _beyond(
+        least if floor else most, gate.margin, floor=floor
+    ):
+        return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method)
+    if gate.floor_mode == "zero_tolerance" and remaining:
+        return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method)
     certain = low >= gate.margin if floor else high <= gate.margin
     if gate.floor_mode == "certified" and not certain:
         needed = None if pairs.too_few else level_needs(gate, pairs)
@@ -161,6 +165,22 @@ def _level(gate: Gate, pairs: Pairs) -> Outcome:
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, needed
         )
     return Outcome(GateStatus.PASS, None, None, low, high, method)
+
+
+def _curtailed(pairs: Pairs, remaining: int) -> tuple[float, float]:
+    """Return the least and the largest mean of tuned, whatever the remaining cases bring.
+
+    Source: deterministic curtailment: exact, and free of charge.
+    """
+    level = mean(pairs.tuned)
+    if not remaining:
+        return level, level
+    least, most = pairs.metric.range or (-math.inf, math.inf)
+    total = pairs.n + remaining
+    return (
+        (level * pairs.n + least * remaining) / total,
+        (level * pairs.n + most * remaining) / total,
+    )
 
 
 def _beyond(level: float, margin: float, *, floor: bool) -> bool:
@@ -205,21 +225,3 @@ def _mean_level(
         clusters=pairs.clusters,
     )
     return interval.low + middle, interval.high + middle, interval.method
-
-
-def regressions(family: Mapping[tuple[str, str], Pairs]) -> dict[tuple[str, str], float]:
-    """Return (suite, metric) → p-value of "worse than base", Holm-adjusted over all of them.
-
-    Where there is too little to test, the p-value is 1 and counts for nothing.
-
-    Source: Holm (1979); the probability of any false alarm is at most the level it is held
-    against.
-    """
-    from harness.stats.multiplicity import holm
-
-    tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
-    adjusted = dict.fromkeys(family, 1.0)
-    if tested:
-        values = holm([pairs.reversed_test().p_value for pairs in tested.values()])
-        adjusted |= {key: float(p) for key, p in zip(tested, values, strict=True)}
-    return adjusted

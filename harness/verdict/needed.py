@@ -50,7 +50,7 @@ def level_needs(gate: Gate, pairs: Pairs) -> int | None:
         return cases if cases is not None and cases <= LIMIT else None
     rate = mean(pairs.tuned) if sign > 0 else 1 - mean(pairs.tuned)
     floor = gate.margin if sign > 0 else 1 - gate.margin
-    return fewest(lambda n: _often_certified(n, rate, floor, gate.confidence))
+    return fewest(lambda n: often_certified(n, rate, floor, gate.confidence))
 
 
 def fewest(enough: Callable[[int], bool]) -> int | None:
@@ -67,7 +67,7 @@ def fewest(enough: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _often_certified(n: int, rate: float, floor: float, confidence: float) -> bool:
+def often_certified(n: int, rate: float, floor: float, confidence: float) -> bool:
     """Return whether the successes of 4 runs in 5 certify the floor."""
     from scipy.stats import binom  # type: ignore[import-untyped]  # ships no types
 
@@ -104,18 +104,18 @@ def _mean(
     """Return the cases for a mean; with clusters the number of clusters times their mean size."""
     from harness.stats import power
 
-    units = _units(values, clusters)
-    deviation = _deviation(units)
+    independent = units(values, clusters)
+    spread = deviation(independent)
     # Without this, differences of a billionth would search through astronomic numbers.
-    if not deviation > 0 or (effect - margin) / deviation < 2 / LIMIT**0.5:
+    if not spread > 0 or (effect - margin) / spread < 2 / LIMIT**0.5:
         return None
     count = power.mean_sample_size(
-        effect=effect, deviation=deviation, margin=margin, confidence=gate.confidence, power=POWER
+        effect=effect, deviation=spread, margin=margin, confidence=gate.confidence, power=POWER
     ).n
-    return -(-count * len(values) // len(units))
+    return -(-count * len(values) // len(independent))
 
 
-def _units(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
+def units(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
     """Return the independent values: those of the cases, or each cluster's share of the mean."""
     if clusters is None:
         return list(values)
@@ -126,7 +126,8 @@ def _units(values: Sequence[float], clusters: Sequence[str] | None) -> list[floa
     return [total / size for total in sums.values()]
 
 
-def _deviation(values: list[float]) -> float:
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of a sample of at least two values, however large they are."""
     import numpy as np
 
     scale = max(map(abs, values)) or 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.manifest import GateKind, SuiteRecord
+from harness.verdict.ledger import attempt_note
 from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
 from harness.verdict.words import counted
@@ -19,12 +20,15 @@ COMFORTABLE_CLUSTERS = 20
 """Clusters from which the interval's level is as promised."""
 
 
-def notes(table: Table, unscored: Mapping[str, int]) -> tuple[str, ...]:
+def notes(
+    table: Table, unscored: Mapping[str, int], attempts: Mapping[str, int]
+) -> tuple[str, ...]:
     """Return the notes on one suite.
 
     Args:
         table: Its scores.
         unscored: Arm → cases without a score on some gated metric.
+        attempts: Suite hash → number of candidates judged on it so far.
     """
     suite = table.suite
     return tuple(
@@ -32,8 +36,10 @@ def notes(table: Table, unscored: Mapping[str, int]) -> tuple[str, ...]:
         for text in (
             *_missing(suite, unscored),
             *_no_goal(suite),
+            *attempt_note(suite, attempts),
             *_identical(table),
             *_metrics(table),
+            *_early(table),
         )
     )
 
@@ -59,6 +65,16 @@ def _identical(table: Table) -> Iterator[str]:
         yield (
             f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "
             "the fine-tune hardly acts here"
+        )
+
+
+def _early(table: Table) -> Iterator[str]:
+    if table.look is not None and table.remaining:
+        seen = len(table.look.seen)
+        yield (
+            f"ended after {seen} of {counted(table.suite.n_cases, 'case')} ({table.look}): "
+            f"the other {table.remaining} would not have changed the decision; "
+            "--early-stop=off asks them too"
         )
 
 

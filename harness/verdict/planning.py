@@ -13,14 +13,18 @@ from harness.verdict.needed import fewest
 
 def unreachable(suite: Suite) -> list[str]:
     """Return a sentence for every gate that a flawless result could not pass."""
-    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in _problem(suite, gate)]
+    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in refusals(suite, gate)]
 
 
-def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
+def refusals(suite: Suite, gate: Gate) -> Iterator[str]:
+    """Yield why a flawless result could not pass the gate; nothing if it could."""
     metric = suite.metric(gate.metric)
+    if gate.kind is GateKind.SEVERE_DROP:
+        yield from _severe(gate, asked(suite, metric))
+        return
     if not metric.binary or isinstance(gate.margin, str):
         return
-    n, rule = _asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
+    n, rule = asked(suite, metric), f"{gate.kind.value}={gate.margin:g} on {gate.metric!r}"
     if gate.kind is GateKind.TOLERANCE and not _wins_count(suite, gate):
         least = _tolerates(gate)
         if n < least:
@@ -29,7 +33,7 @@ def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
                 f"{least}; add cases, or widen the tolerance"
             )
     if gate.kind.is_level and gate.floor_mode == "certified":
-        needed = fewest(lambda n: _certifies(gate, n))
+        needed = certifying_cases(gate)
         if needed is None:
             yield f"{rule} cannot be certified with any number of cases; leave room for an error"
         elif n < needed:
@@ -39,7 +43,7 @@ def _problem(suite: Suite, gate: Gate) -> Iterator[str]:
             )
 
 
-def _asked(suite: Suite, metric: Metric) -> int:
+def asked(suite: Suite, metric: Metric) -> int:
     """Return the number of cases (the timed ones for latency) that the metric is asked of."""
     cases = len(suite.cases)
     return min(cases, suite.generation.latency_cases) if metric.needs is CellKind.LATENCY else cases
@@ -58,6 +62,11 @@ def _tolerates(gate: Gate) -> int:
     return smallest_provable_n(gate.margin, confidence=gate.confidence)
 
 
+def certifying_cases(gate: Gate) -> int | None:
+    """Return the fewest cases, all of them right, that certify a floor or ceiling of 0/1 scores."""
+    return fewest(lambda n: _certifies(gate, n))
+
+
 def _certifies(gate: Gate, n: int) -> bool:
     """Return whether n cases, all of them right, certify the bound (Clopper and Pearson 1934)."""
     from harness.stats.binary import clopper_pearson
@@ -66,3 +75,17 @@ def _certifies(gate: Gate, n: int) -> bool:
     if gate.kind is GateKind.FLOOR:
         return clopper_pearson(n, n, confidence=gate.confidence).low >= gate.margin
     return clopper_pearson(0, n, confidence=gate.confidence).high <= gate.margin
+
+
+def _severe(gate: Gate, n: int) -> Iterator[str]:
+    """Refuse a limit that these cases cannot prove even if none of them drops."""
+    from harness.stats.binary import clopper_pearson
+
+    assert not isinstance(gate.margin, str)
+    limit, confidence = gate.margin, gate.confidence
+    needed = fewest(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
+    if needed is not None and n < needed:
+        yield (
+            f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {n} cases even if "
+            f"none drops: it takes {needed}; add cases, or allow a larger share"
+        )

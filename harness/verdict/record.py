@@ -67,6 +67,7 @@ class GateReason(StrEnum):
     BELOW_FLOOR = "below_floor"
     ABOVE_CEILING = "above_ceiling"
     REGRESSED = "regressed"
+    SEVERE_DROPS = "severe_drops"
     NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
     UNDERPOWERED = "underpowered"
     INSENSITIVE = "insensitive"
@@ -106,7 +107,8 @@ class GateResult(Record):
     delta: Number = None
     """tuned − base."""
     low: Number = None
-    """Lower end of the delta's interval; of tuned's level for floors and ceilings."""
+    """Lower end of the delta's interval; of tuned's level for floors and ceilings, of the share
+    for severe drops."""
     high: Number = None
     """Upper end, likewise."""
     confidence: float
@@ -119,6 +121,10 @@ class GateResult(Record):
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int
     """Complete pairs."""
+    drop: Number = None
+    """Loss from which a drop counts as severe; None for other gates."""
+    share: Number = None
+    """Share of cases with a severe drop, likewise."""
     noise: Number = None
     """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
     needed_n: int | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.manifest import BASE_AGAIN, Manifest, MetricRecord, SuiteRecord
+from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
+from harness.verdict.looks import Look
 from harness.verdict.pairs import Pairs, mean, shared
 
 
@@ -69,33 +70,6 @@ def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def tables(
-    manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
-) -> list[Table]:
-    """Return a run's scores by suite, in the manifest's order.
-
-    Args:
-        manifest: The suites and the plan.
-        cases: Suite name → its cases, in the order of the suite.
-        scores: Every score of the run.
-    """
-    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
-    for row in scores:
-        by_suite[row.suite][row.metric, row.case, row.arm] = row
-    planned = defaultdict(set)
-    for cell in manifest.plan:
-        planned[cell.suite].add((cell.kind, cell.case))
-    return [
-        Table(
-            suite,
-            {c.id: c for c in cases[suite.name]},
-            by_suite[suite.name],
-            frozenset(planned[suite.name]),
-        )
-        for suite in manifest.suites
-    ]
-
-
 @dataclass(frozen=True)
 class Table:
     """The scores of one suite, ready to be paired."""
@@ -106,8 +80,15 @@ class Table:
     """(metric, case, arm) → score."""
     planned: frozenset[tuple[CellKind, str]] = frozenset()
     """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    look: Look | None = None
+    """The look at which the suite is judged; None where all its cases were asked first."""
     same_answers: tuple[int, int] = (0, 0)
     """How many of the written answers are equal in base and tuned, and of how many."""
+
+    @property
+    def remaining(self) -> int:
+        """Cases not asked, or not yet."""
+        return 0 if self.look is None else self.look.remaining
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""

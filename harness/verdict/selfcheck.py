@@ -65,7 +65,8 @@ def false_claims(
 
 def _claims(suite: SuiteRecord, result: SuiteResult, left_out: set[str]) -> Iterator[GateResult]:
     differences = [g for g in result.gates if not g.kind.is_level and g.metric not in left_out]
-    yield from (g for g in differences if g.reason is GateReason.REGRESSED and not g.advisory)
+    losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
+    yield from (g for g in differences if g.reason in losses and not g.advisory)
     if result.has_goal and suite_verdict(suite, differences) is Verdict.SHIP:
         goals = (g for g in differences if g.kind is GateKind.GAIN)
         yield from (g for g in goals if g.status is GateStatus.PASS)

@@ -19,10 +19,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def gate_sentence(result: GateResult, pairs: Pairs) -> str:
-    """Return what was measured, against what, and what follows."""
+def gate_sentence(result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
+    """Return what was measured, against what, and what follows.
+
+    Args:
+        result: The gate's outcome.
+        pairs: What it rests on.
+        remaining: Cases that were not asked.
+    """
     if result.n == 0:
         return f"{result.metric}: no case has a score in both arms"
+    if remaining and result.kind.is_level and result.status is GateStatus.UNDECIDED:
+        cases = counted(remaining, "case")
+        return f"{_measured(result)}: {_rule(result)} is open with {cases} not asked"
     return f"{_measured(result)}: {_conclusion(result, pairs)}"
 
 
@@ -31,6 +40,13 @@ def _measured(result: GateResult) -> str:
     if result.kind.is_level:
         interval = _interval(result.low, result.high, sign=False)
         return f"{result.metric} of tuned is {number(result.tuned)}{interval} on {cases}"
+    if result.kind is GateKind.SEVERE_DROP:
+        interval = _interval(result.low, result.high, sign=False)
+        count = round((result.share or 0.0) * result.n)
+        return (
+            f"{result.metric} lost {number(result.drop)} or more on {count} of {cases}, a share of "
+            f"{number(result.share)}{interval}"
+        )
     interval = _interval(result.low, result.high, sign=True)
     if result.delta == 0:
         return (
@@ -55,6 +71,8 @@ def _conclusion(result: GateResult, pairs: Pairs) -> str:
         return f"{rule} is proven" if result.kind is GateKind.GAIN else f"{rule} holds"
     if result.reason in _CONCLUSIONS:
         return _CONCLUSIONS[result.reason].format(rule)
+    if result.kind is GateKind.SEVERE_DROP:
+        return f"{rule} is neither proven nor refuted; {_more(result, pairs)}"
     if result.kind.is_level:
         return f"{rule} is met but not certified; {_more(result, pairs)}"
     if not _ruled_out(result):
@@ -68,6 +86,7 @@ _CONCLUSIONS: dict[GateReason | None, str] = {
     GateReason.PASS_WITH_LOSS: "{} holds, though a small loss is proven",
     GateReason.BELOW_FLOOR: "{} is broken",
     GateReason.ABOVE_CEILING: "{} is broken",
+    GateReason.SEVERE_DROPS: "{} is broken",
     GateReason.REGRESSED: "a regression is proven, and {} is not",
     GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
     GateReason.WITHIN_NOISE: "the difference is no larger than what base shows against itself, so "
@@ -95,6 +114,8 @@ def _rule(result: GateResult) -> str:
         return f"the ceiling of {margin}"
     if result.kind is GateKind.GAIN:
         return f"a gain of more than {margin}"
+    if result.kind is GateKind.SEVERE_DROP:
+        return f"the limit of {margin} on severe drops"
     return f"the tolerance of {margin}"
 
 
@@ -139,6 +160,7 @@ _SEVERITY: dict[GateReason | None, int] = {
     GateReason.BELOW_FLOOR: 0,
     GateReason.ABOVE_CEILING: 0,
     GateReason.REGRESSED: 1,
+    GateReason.SEVERE_DROPS: 1,
     GateReason.NO_WORTHWHILE_GAIN: 2,
     GateReason.INSENSITIVE: 3,
     GateReason.WITHIN_NOISE: 3,

@@ -39,7 +39,7 @@ def gaps(data: ReportData) -> list[Gap]:
     """Return the failed cells and unscored cases, the largest group first."""
     found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for stored in data.run.cells:
-        if stored.status != "ok":
+        if stored.status not in ("ok", "skipped"):
             cell, reason = stored.cell, stored.error or stored.status
             found[cell.suite, cell.arm, f"{cell.kind} cell", reason].append(cell.case)
     for row in data.run.scores:

@@ -11,7 +11,7 @@ import pytest
 from harness.cli import gate
 from harness.plugin.options import OPTIONS
 
-COMMANDS = ("gate", "resume", "report", "suite", "train", "demo", "doctor")
+COMMANDS = ("gate", "plan", "resume", "report", "suite", "train", "demo", "doctor")
 
 
 def test_help_lists_every_command(project: Any) -> None:
@@ -50,7 +50,13 @@ def test_gate_help_lists_every_option() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("gate", "--help"), ("train", "--help"), ("suite", "--help"), ("report", "--help")],
+    [
+        ("gate", "--help"),
+        ("train", "--help"),
+        ("suite", "--help"),
+        ("report", "--help"),
+        ("plan", "--help"),
+    ],
 )
 def test_every_command_has_help(project: Any, arguments: tuple[str, ...]) -> None:
     """Help is exit 0 and says how to call."""

@@ -88,4 +88,4 @@ def test_a_gates_margin_is_a_number_or_a_share() -> None:
     assert Gate(metric="m", kind=GateKind.FLOOR, margin=1).margin == 1.0
     assert Gate(metric="m", kind=GateKind.TOLERANCE, margin="2%").margin == "2%"
     assert Gate(metric="m", kind=GateKind.FLOOR, margin=1).id == "m::floor"
-    assert [k.is_level for k in GateKind] == [True, True, False, False]
+    assert [k.is_level for k in GateKind] == [True, True, False, False, False]

@@ -219,6 +219,20 @@ BAD_KEYS = [
         "gates.0.floor_mode: \"certfied\" must be one of 'observed', 'certified', "
         "'zero_tolerance'; did you mean 'certified'?",
     ),
+    (
+        GATE + "severe_drop = 0.1\n", 7,
+        "severe_drop on 'exact_match', whose scores are 0 or 1, so every loss is a whole one; use "
+        "a tolerance",
+    ),
+    (
+        '[[metrics]]\nuse = "json_fields"\n[[gates]]\nmetric = "json_fields"\n'
+        "severe_drop = 0.1\ndrop = 2\n",
+        9, "drop=2: scores of 'json_fields' lie between 0 and 1, so no drop is that large",
+    ),
+    (
+        GATE + "gain = 0.1\ndrop = 0.5\n", 8,
+        "drop without severe_drop does nothing; add one, or remove drop",
+    ),
     (GATE + "gain = 0.1\nconfidence = 0.5\n", 8, "gates.0.confidence: 0.5 must be at least 0.8"),
     (
         '[[gates]]\nmetric = "exact_mach"\ngain = 0.1\n', 7,

@@ -86,7 +86,9 @@ def test_an_ini_key_makes_a_gate_run(project: Any) -> None:
     """With gate_tuned in pytest.ini, plain pytest judges the suites it finds."""
     project.suite()
     base, tuned = project.model("base", 30), project.model("tuned", 95)
-    project.pytester.makeini(f"[pytest]\ngate_base = {base}\ngate_tuned = {tuned}\n")
+    project.pytester.makeini(
+        f"[pytest]\ngate_base = {base}\ngate_tuned = {tuned}\ngate_early_stop = off\n"
+    )
 
     result = project.pytest_here()
 

@@ -146,10 +146,11 @@ def test_a_place_that_cannot_be_written_is_refused_first(project: Any, option: s
 def test_the_store_serves_the_next_run(project: Any) -> None:
     """A second candidate pays for its own arm only."""
     project.suite()
-    project.gate(*project.models(tuned=95), "--gate-store=cells.sqlite")
+    options = "--gate-store=cells.sqlite", "--gate-early-stop=off"
+    project.gate(*project.models(tuned=95), *options)
     first = project.stored(project.path / "cells.sqlite")
 
-    result = project.gate(*project.models(tuned=94), "--gate-store=cells.sqlite")
+    result = project.gate(*project.models(tuned=94), *options)
 
     assert result.ret == 0
     assert "200 answers planned (100 are stored already)" in result.stderr.str()

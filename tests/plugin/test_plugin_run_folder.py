@@ -32,7 +32,7 @@ def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
     """A finished run folder holds the plan, the cells, the scores, the decision and the reports."""
     project.suite()
 
-    project.gate(*project.models(), *workers)
+    project.gate(*project.models(), "--gate-early-stop=off", *workers)
 
     assert {path.name for path in project.run.iterdir()} == FILES
     manifest = json.loads((project.run / "manifest.json").read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
 def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
     """The verdict is a function of the cells: again in the same folder, byte for byte."""
     project.suite()
-    options = project.models()
+    options = *project.models(), "--gate-early-stop=off"
     project.gate(*options)
     first = (project.run / "verdict.json").read_bytes()
 

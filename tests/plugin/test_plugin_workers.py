@@ -92,7 +92,7 @@ def test_a_killed_worker_loses_nothing(project: Any) -> None:
 def test_a_run_made_by_workers_can_be_resumed(project: Any) -> None:
     """The manifest names the command of the session, not a worker's own."""
     project.suite()
-    project.gate(*project.models(tuned=10), "-n", "2")
+    project.gate(*project.models(tuned=10), "--gate-early-stop=off", "-n", "2")
 
     result = project.tunegate("resume", project.run)
 

@@ -15,7 +15,7 @@ from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.record import GateReason, GateStatus, Verdict, six_digits
 from harness.verdict.scores import same_answers
 
-FLOOR, CEILING, GAIN, TOLERANCE = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE, _ = GateKind
 SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict
 
 # (wins, losses, both right, neither) of a 0/1 metric, and what a gain of 0.02 makes of it

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from scipy.stats import multinomial
+from scipy.stats import beta, multinomial
 
 from harness.manifest import Gate, GateKind
 from harness.verdict.compare import compare, proven
@@ -15,7 +15,7 @@ from harness.verdict.gates import decide_gate
 from harness.verdict.pairs import Pairs
 from harness.verdict.record import GateReason, GateResult, GateStatus
 
-FLOOR, CEILING, GAIN, TOLERANCE = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
 PASS, FAIL, UNDECIDED, _ = GateStatus
 
 Decide = Callable[..., GateResult]
@@ -45,6 +45,9 @@ def _gate(judge: Any, columns: Any, made: Any) -> Decide:
         return judge(suite).suites[0].gates[0]
 
     return decide
+
+
+CONTINUOUS = {"binary": False, "range": (0.0, 1.0)}
 
 
 def outcome(result: GateResult) -> tuple[GateStatus, GateReason | None]:
@@ -363,7 +366,9 @@ def test_a_gain_within_the_noise_of_the_arithmetic_is_undecided(
     base, tuned = made.pairs(20, 0, 180, 0)
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
 
-    result = decide_gate(Gate(metric="m", kind=GAIN, margin=0.0), pairs, worse_p=1.0, noise=noise)
+    result = decide_gate(
+        Gate(metric="m", kind=GAIN, margin=0.0), pairs, regressed=False, noise=noise
+    )
 
     assert (result.status, result.noise) == (status, noise)
     if status is UNDECIDED:
@@ -383,4 +388,58 @@ def test_a_regression_within_the_noise_is_undecided(
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
 
-    assert outcome(decide_gate(rule, pairs, worse_p=0.001, noise=noise)) == expected
+    assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
+
+
+def _drops(count: int, n: int, size: float = 0.6) -> tuple[list[float], list[float]]:
+    """Return pairs of which `count` lose `size` and the others win a little."""
+    return [0.7] * n, [0.7 - size] * count + [0.75] * (n - count)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "expected"),
+    [
+        # Clopper-Pearson, one-sided 95 %: 0 of 29 stays under 0.10, 0 of 28 does not
+        (0, 29, (PASS, None)),
+        (0, 28, (UNDECIDED, GateReason.UNDERPOWERED)),
+        (1, 46, (PASS, None)),
+        (1, 45, (UNDECIDED, GateReason.UNDERPOWERED)),
+        (20, 50, (FAIL, GateReason.SEVERE_DROPS)),
+    ],
+)
+def test_severe_drops_are_counted_exactly(
+    gate: Decide, count: int, n: int, expected: tuple[Any, ...]
+) -> None:
+    """At most a tenth of the cases may lose half the range; the mean gain does not excuse them."""
+    result = gate(SEVERE_DROP, 0.1, _drops(count, n), metric=CONTINUOUS)
+    exact = beta.ppf([0.05, 0.95], [max(count, 1), count + 1], [n - count + 1, n - count])
+
+    assert outcome(result) == expected
+    assert result.share == pytest.approx(count / n, rel=1e-5)
+    assert result.drop == 0.5
+    assert result.high == pytest.approx(exact[1], abs=1e-5)
+    assert f"lost 0.5 or more on {count} of {n} cases" in result.sentence
+
+
+def test_a_drop_of_exactly_the_size_is_severe(gate: Decide) -> None:
+    """0.7 - 0.6 leaves a loss of 0.6 give or take a rounding error; it counts at drop = 0.6."""
+    result = gate(SEVERE_DROP, 0.1, _drops(20, 50), metric=CONTINUOUS, drop=0.6)
+    beyond = gate(SEVERE_DROP, 0.1, _drops(20, 50), metric=CONTINUOUS, drop=0.61)
+
+    assert (result.share, beyond.share) == (0.4, 0.0)
+
+
+def test_the_cases_that_would_prove_the_limit(gate: Decide) -> None:
+    """Without any drop in 20 cases, 29 would prove a limit of a tenth."""
+    result = gate(SEVERE_DROP, 0.1, _drops(0, 20), metric=CONTINUOUS)
+
+    assert result.needed_n == 29
+
+
+def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
+    """A proven excess of catastrophes is a broken guardrail: BLOCK."""
+    rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.1)
+    found = judge(columns([rule], {"m": _drops(20, 50)}, [made.metric(**CONTINUOUS)]))
+
+    assert found.verdict.value == "BLOCK"
+    assert "the limit of 0.1 on severe drops is broken" in found.sentence

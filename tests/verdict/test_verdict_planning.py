@@ -79,3 +79,14 @@ def test_one_case_is_undecided_and_not_refused(suite_folder: Write) -> None:
 def test_the_latency_pass_counts_its_own_cases(suite_folder: Write) -> None:
     """An unbounded metric has no least number of cases that could be named."""
     assert problems(suite_folder, "tolerance = 0.1", 10, metric="latency") == []
+
+
+def test_a_limit_on_severe_drops_takes_cases_too(suite_folder: Write) -> None:
+    """Clopper-Pearson of no drop at all: 29 cases prove a tenth, 59 a twentieth."""
+    found = problems(suite_folder, "severe_drop = 0.05", 58, metric="json_fields")
+
+    assert found[0].endswith(
+        "severe_drop=0.05 on 'json_fields' cannot be proven with 58 cases even if none drops: it "
+        "takes 59; add cases, or allow a larger share"
+    )
+    assert not problems(suite_folder, "severe_drop = 0.05", 59, metric="json_fields")

@@ -8,11 +8,11 @@ import pytest
 
 from harness.manifest import Gate, GateKind
 from harness.records import CellKind
+from harness.verdict.decide import tables_of
 from harness.verdict.record import Verdict
-from harness.verdict.scores import tables
 from harness.verdict.selfcheck import NoiseFloor, broken_levels, false_claims, noise_floors
 
-FLOOR, CEILING, GAIN, TOLERANCE = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
 BETTER, WORSE, SAME = (30, 0, 50, 20), (0, 30, 50, 20), (2, 2, 46, 50)
 """(wins, losses, both right, neither)."""
 
@@ -74,6 +74,17 @@ def test_an_adapter_may_take_its_time(
     assert [g.metric for g in found] == claimed
 
 
+def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> None:
+    """Base that loses most of its score on every third case, beside itself, is not itself."""
+    metric = made.metric("m", binary=False)
+    base = [0.9] * 60
+    tuned = [0.1 if i % 3 == 0 else 1.0 for i in range(60)]
+    suite = columns([gate(SEVERE_DROP, 0.1)], {"m": (base, tuned)}, [metric])
+    [result] = judge(suite).suites
+
+    assert [g.kind for g in false_claims(suite.record(), result)] == [SEVERE_DROP]
+
+
 def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> None:
     """A floor above base's own level blocks, and is on the list of what does not count."""
     gates = [gate(FLOOR, 0.99), gate(CEILING, 0.1), gate(FLOOR, 0.1)]
@@ -85,7 +96,7 @@ def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> No
 
 def _noise(made: Any, suite: Any) -> NoiseFloor:
     cases, rows = {suite.name: suite.cases()}, suite.rows()
-    [table] = tables(made.manifest([suite]), cases, rows)
+    [table] = tables_of(made.manifest([suite]), cases, rows, {})
     [found] = noise_floors(table)
     return found
 

@@ -9,7 +9,7 @@ import pytest
 from harness.manifest import Gate, GateKind
 from harness.verdict.words import counted, number
 
-FLOOR, CEILING, GAIN, TOLERANCE = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE, _ = GateKind
 
 
 def rule(kind: GateKind, margin: float | str, metric: str = "m", **more: Any) -> Gate:

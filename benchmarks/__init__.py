@@ -1,0 +1,1 @@
+"""Measurements of tunegate itself: run from a checkout, never installed."""

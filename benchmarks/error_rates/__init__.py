@@ -1,0 +1,22 @@
+"""How often the gate is wrong: its default rules, run on data whose truth is known.
+
+    python -m benchmarks.error_rates            # everything, some minutes on one core
+    python -m benchmarks.error_rates --fast     # a smaller table in seconds
+    python -m benchmarks.error_rates --only looks
+
+Every row calls the code that decides a real run (`harness.verdict`, `harness.stats`); nothing of
+the arithmetic is repeated here. Rules on 0/1 scores are enumerated: their rates are exact, the
+worst over every share of discordant pairs. The others are simulated from a seed, and a rate comes
+with its Monte Carlo standard error. A rate fails when it lies more than two of those above its
+limit; the exit code is then 1.
+
+One module for each question:
+
+| module       | how often …                                                            |
+|--------------|------------------------------------------------------------------------|
+| `binary`     | a 0/1 metric at its margin is called better (or no worse)              |
+| `continuous` | the same for scores between 0 and 1 and for unbounded ones, both ends  |
+| `clusters`   | the same where cases belong together                                   |
+| `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
+| `looks`      | the same when the growing sample is looked at before its end           |
+"""

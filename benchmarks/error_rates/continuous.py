@@ -1,0 +1,160 @@
+"""Scores that are not 0 or 1: simulated error rates at both ends of the interval.
+
+`lower` is the end that ships: the rate at which a difference is called greater than it is.
+`upper` is the end that alarms: the same with the arms exchanged. Differences of the scenarios lie
+around a known mean, and the margin is put exactly there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.error_rates import rules
+from benchmarks.error_rates.table import Row, Settings, simulated
+from harness.manifest import MetricRecord
+from harness.stats.paired import skewness_warning
+from harness.verdict.compare import Delta
+
+Floats = NDArray[np.float64]
+Columns = tuple[Floats, Floats]
+
+CONFIDENCE = 0.90
+SIZES = (10, 20, 50, 100, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A population of pairs whose mean difference is known."""
+
+    name: str
+    metric: MetricRecord
+    truth: float
+    """Mean of tuned − base."""
+    draw: Callable[[np.random.Generator, int], Columns]
+    """(generator, n) → scores of base and tuned."""
+    listed: dict[str, float] = field(default_factory=dict)
+    """End → the rate listed as worse, from 30 cases."""
+
+
+def _normal(rng: np.random.Generator, n: int) -> Columns:
+    return np.zeros(n), rng.normal(0, 1, n)
+
+
+def _likert(rng: np.random.Generator, n: int) -> Columns:
+    """Five steps; a case's difficulty is shared, each arm errs by a step up or down."""
+    middle = rng.integers(1, 4, n)
+    base, tuned = middle + rng.integers(-1, 2, (2, n))
+    return base / 4, tuned / 4
+
+
+def _zeros(rng: np.random.Generator, n: int) -> Columns:
+    base, other = rng.uniform(0, 1, (2, n))
+    return base, np.where(rng.random(n) < 0.7, base, other)
+
+
+def _saturated(rng: np.random.Generator, n: int) -> Columns:
+    base, tuned = np.where(rng.random((2, n)) < 0.93, 1.0, rng.uniform(0, 1, (2, n)))
+    return base, tuned
+
+
+def _rare_drops(rng: np.random.Generator, n: int) -> Columns:
+    kind = rng.random(n)
+    gain, loss = rng.uniform(0, 0.2, n), rng.uniform(-1, -0.4, n)
+    base = np.where(kind < 0.08, 1.0, 0.5)
+    return base, base + np.where(kind < 0.08, loss, np.where(kind < 0.7, gain, 0.0))
+
+
+def _t3(rng: np.random.Generator, n: int) -> Columns:
+    return np.zeros(n), rng.standard_t(3, n)
+
+
+def _lognormal(rng: np.random.Generator, n: int) -> Columns:
+    return np.zeros(n), rng.lognormal(0, 1, n)
+
+
+SCENARIOS = (
+    Scenario("normal, unbounded", rules.UNBOUNDED, 0.0, _normal),
+    Scenario("five-step scale", rules.SCORE, 0.0, _likert),
+    Scenario("70 % zeros", rules.SCORE, 0.0, _zeros),
+    Scenario("saturated judge", rules.SCORE, 0.0, _saturated),
+    Scenario("rare big drops", rules.SCORE, 0.62 * 0.1 - 0.08 * 0.7, _rare_drops),
+    Scenario("t with 3 df, unbounded", rules.UNBOUNDED, 0.0, _t3),
+    Scenario(
+        "lognormal, unbounded", rules.UNBOUNDED, float(np.exp(0.5)), _lognormal, {"upper": 0.088}
+    ),
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Errors of one cell, and how often its samples carried the skewness warning."""
+
+    reps: int
+    wrong: dict[str, int] = field(default_factory=lambda: {"lower": 0, "upper": 0})
+    flagged: int = 0
+    wrong_flagged: dict[str, int] = field(default_factory=lambda: {"lower": 0, "upper": 0})
+
+
+def rows(settings: Settings) -> list[Row]:
+    """Return both error rates of every scenario and number of cases."""
+    sizes = SIZES[:3] if settings.fast else SIZES
+    found = []
+    for scenario in SCENARIOS:
+        for n in sizes:
+            rng = settings.rng(f"continuous {scenario.name} {n}")
+            tally = measure(scenario, n, settings.reps, rng)
+            found += [_row(scenario, n, end, tally) for end in ("lower", "upper")]
+    return found
+
+
+def measure(
+    scenario: Scenario,
+    n: int,
+    reps: int,
+    rng: np.random.Generator,
+    rule: rules.Rule = rules.gate,
+) -> Tally:
+    """Simulate one cell."""
+    tally = Tally(reps)
+    for _ in range(reps):
+        base, tuned = (column.tolist() for column in scenario.draw(rng, n))
+        flag = skewness_warning(np.subtract(tuned, base))
+        tally.flagged += flag
+        for end in wrong_ends(base, tuned, scenario, CONFIDENCE, rule):
+            tally.wrong[end] += 1
+            tally.wrong_flagged[end] += flag
+    return tally
+
+
+def wrong_ends(
+    base: list[float],
+    tuned: list[float],
+    scenario: Scenario,
+    confidence: float,
+    rule: rules.Rule = rules.gate,
+) -> list[str]:
+    """Return at which ends a sample is taken to prove what is not so."""
+    truth = scenario.truth
+    pairs = rules.pairs_of(base, tuned, scenario.metric)
+    ends = ["lower"] if rule(pairs, truth, confidence) else []
+    # The interval is that of the exchanged arms mirrored: most samples need no second one.
+    if rule is rules.gate and Delta(pairs, confidence).oriented.high >= truth:
+        return ends
+    exchanged = rules.pairs_of(tuned, base, scenario.metric)
+    return [*ends, "upper"] if rule(exchanged, -truth, confidence) else ends
+
+
+def _row(scenario: Scenario, n: int, end: str, tally: Tally) -> Row:
+    rate, error = simulated(tally.wrong[end], tally.reps)
+    note = ""
+    if tally.flagged >= 0.05 * tally.reps:
+        among = tally.wrong_flagged[end] / max(1, tally.wrong[end])
+        share = tally.flagged / tally.reps
+        note = f"skew warning in {100 * share:.0f} % of samples, {100 * among:.0f} % of the wrong"
+    listed = scenario.listed.get(end) if n >= 30 else None
+    what = f"{scenario.name}, {end} end"
+    return Row("continuous", what, str(n), rate, error, listed=listed, note=note)

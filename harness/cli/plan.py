@@ -1,0 +1,198 @@
+"""`tunegate plan SUITES… [--from RUN]`: what the suites can prove, before a token is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.suite_files import NONE_NAMED, suite_files
+from harness.errors import SuiteError, UsageError
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
+    from harness.verdict.forecast import GateForecast, Outlook, SuiteForecast
+
+_HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
+"""Columns: what changes is an improvement, in the metric's unit; cases are the gate's for SHIP."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("plan")(plan)
+
+
+def plan(
+    suites: Annotated[
+        list[str] | None, typer.Argument(help="Suite folders, suite.toml files or bundled names.")
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="Finished run of these suites that shows spread and time."),
+    ] = None,
+) -> None:
+    """Tell what suites can prove, how often SHIP is reached and how many cases it takes."""
+    forecasts = _forecasts(_files(suites or ()), from_)
+    for number, one in enumerate(forecasts):
+        print(*([""] if number else []), *_lines(one, from_), sep="\n")
+    if len(forecasts) > 1 and all(one.chances for one in forecasts):
+        run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
+        print(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
+    refusals = [text for one in forecasts for text in one.refusals]
+    if refusals:
+        raise SuiteError(refusals)
+
+
+def _files(words: Sequence[str]) -> list[Path]:
+    for word in words:
+        if "::" in word:
+            raise UsageError(
+                f"{word}: a plan is for a whole suite; leave out {word[word.index('::') :]}"
+            )
+    files = dict.fromkeys(file for word in words for file in suite_files(word))
+    if not files:
+        raise UsageError(NONE_NAMED)
+    return [Path(file) for file in files]
+
+
+def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
+    """Load the suites and plan them.
+
+    Raises:
+        SuiteError: what is wrong with all of the files.
+        UsageError: the run cannot be read, or does not hold one of the suites.
+    """
+    from harness.run import Run
+    from harness.verdict.forecast import forecast
+    from harness.verdict.observed import observe
+
+    loaded = _load(files)
+    if run is None:
+        return [forecast(suite) for suite in loaded]
+    earlier = Run.load(run)
+    return [
+        forecast(suite, observe(earlier, suite.name, [m.name for m in suite.gated_metrics]))
+        for suite in loaded
+    ]
+
+
+def _load(files: Sequence[Path]) -> list[Suite]:
+    from harness.suite import load
+
+    problems: list[str] = []
+    loaded = []
+    for file in files:
+        try:
+            loaded.append(load(file))
+        except SuiteError as error:
+            problems += error.problems
+    if problems:
+        raise SuiteError(problems)
+    return loaded
+
+
+def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
+    grouped = "" if one.n_clusters is None else f" in {one.n_clusters} clusters"
+    source = f"spread as in {run}" if run else "spread assumed (--from RUN measures it)"
+    cases = "1 case" if one.n == 1 else f"{one.n} cases"
+    yield f"{one.name}: {cases}{grouped}; {source}"
+    if not one.gates:
+        yield "  no gates, so it has no say in the verdict"
+        return
+    yield from _table(one.gates)
+    yield f"  {_whole_rule(one)}"
+    yield from (f"  note: {note}" for note in one.notes)
+    yield f"  {_time(one)}"
+
+
+def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
+    """Yield the gates with their numbers, and behind or below them what must be known of them."""
+    rows = [(f"{gate.gate.id} {gate.gate.margin}", gate, _row(gate)) for gate in gates]
+    width = max(len(name) for name, _, _ in rows)
+    planned = [row for _, _, row in rows if row]
+    widths = [max(map(len, column)) for column in zip(_HEAD[1:], *planned, strict=True)]
+    if planned:
+        yield "  " + _aligned((_HEAD[0], *_HEAD[1:]), (width, *widths))
+    for name, gate, row in rows:
+        if row:
+            yield "  " + _aligned((name, *row), (width, *widths))
+        if gate.note:
+            yield f"  {'' if row else name:<{width}}  {gate.note}"
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def _row(gate: GateForecast) -> tuple[str, ...]:
+    """Return the cells of the table after the gate's name; none if nothing is planned."""
+    found = gate.outlooks
+    if not found:
+        return ()
+    symbol = "ψ" if found[0].spread.binary else "σ"
+    return (
+        f"{symbol} {_joined(_spread(o) for o in found)}",
+        _joined("none" if o.provable is None else _number(o.provable) for o in found),
+        _joined(f"{o.effect:+.2g}" if o.effect else "0" for o in found),
+        _shares([o.chance for o in found]),
+        _joined(_count(o.cases) for o in found),
+    )
+
+
+def _spread(outlook: Outlook) -> str:
+    spread = outlook.spread
+    return _number(spread.value) + (f" ×{spread.deff:.1f}" if spread.deff > 1.05 else "")
+
+
+def _whole_rule(one: SuiteForecast) -> str:
+    levels = any(gate.gate.kind.is_level for gate in one.gates)
+    if one.refusals:
+        return "SHIP cannot be reached with these cases"
+    if not one.chances:
+        unknown = [gate.gate.id for gate in one.gates if gate.counts and not gate.outlooks]
+        why = f"unknown for {', '.join(unknown)}" if unknown else "depends on tuned's level alone"
+        return f"SHIP: {why}"
+    where = " where the floors hold" if levels else ""
+    takes = f"80 % takes {_joined(_count(n) for n in one.cases)} cases"
+    several = sum(gate.counts for gate in one.gates) > 1
+    independent = ", as if gates were independent" if several else ""
+    return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
+
+
+def _time(one: SuiteForecast) -> str:
+    from harness.engine.progress import duration
+
+    if not one.seconds:
+        return "time: unknown; a timed run tells with --from RUN"
+    counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
+    total = sum(one.seconds.values())
+    parts = [f"{n} cases take {duration(n * total)}" for n in counts]
+    tuned = one.seconds.get("tuned", 0.0)
+    kept = f"; {duration(one.n * tuned)} once base's answers are stored" if tuned < total else ""
+    return f"time: as in the run, {', '.join(parts)}{kept}"
+
+
+def _shares(values: Sequence[float]) -> str:
+    """Return probabilities in percent; no forecast is certain, and 0 is what cannot pass."""
+    texts = []
+    for value in values:
+        rare, sure = 0 < value < 0.005, value >= 0.995
+        texts.append("<1" if rare else ">99" if sure else f"{100 * value:.0f}")
+    return f"{_joined(texts)} %"
+
+
+def _joined(texts: Sequence[str] | Iterator[str]) -> str:
+    """Return what the assumptions make, once if it is the same for all of them."""
+    found = list(texts)
+    return found[0] if len(set(found)) == 1 else " / ".join(found)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _count(cases: int | None) -> str:
+    return "never" if cases is None else str(cases)

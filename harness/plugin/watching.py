@@ -1,0 +1,84 @@
+"""Early stopping: after each look, which suites need not go on?
+
+The looks are planned before the first answer, and only what they saw counts: answers that an
+earlier run has stored of later cases do not, or the error of stopping early would not be what was
+promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harness.engine.plan import Plan
+from harness.engine.runner import collect
+from harness.engine.store import Store
+from harness.manifest import BASE_AGAIN, Looks, Manifest
+from harness.records import Cell, ScoreRow
+from harness.suite import Suite
+from harness.verdict.interim import stops
+from harness.verdict.looks import Look, schedule
+from harness.verdict.scores import score_suite
+
+
+@dataclass
+class Watching:
+    """The looks of a run's suites, and at which of them each suite ended."""
+
+    schedules: dict[str, Looks] = field(default_factory=dict)
+    """Suite → its looks; suites that are asked whole are absent."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """Suite → the look at which it ended early."""
+    _scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, suites: Iterable[Suite], *, seed: int) -> Watching:
+        """Plan the looks of every suite for which they pay."""
+        planned = {suite.name: schedule(suite, seed=seed) for suite in suites}
+        return cls({name: looks for name, looks in planned.items() if looks is not None})
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """Suite → the look at which it is judged: where it ended, or its last one."""
+        return {
+            name: Look(looks, self.ended.get(name, len(looks.sizes) - 1))
+            for name, looks in self.schedules.items()
+        }
+
+    def skips(self) -> Callable[[Cell], bool]:
+        """Return the function that tells whether a cell was left out as decided."""
+        seen = {name: frozenset(look.seen) for name, look in self.looks.items()}
+        return lambda cell: cell.suite in seen and cell.case not in seen[cell.suite]
+
+    def watch(
+        self, manifest: Manifest, plan: Plan, store: Store, suites: Sequence[Suite]
+    ) -> Callable[[int], Iterable[str]]:
+        """Return the function that the runner tells of each stage; it names suites to end."""
+
+        def after(stage: int) -> list[str]:
+            going = [s for s in suites if s.name in self.schedules and s.name not in self.ended]
+            for suite in going:
+                last = len(self.schedules[suite.name].sizes) - 1
+                if stage < last and self._stops(manifest, plan, store, suite, stage):
+                    self.ended[suite.name] = stage
+            return list(self.ended)
+
+        return after
+
+    def _stops(
+        self, manifest: Manifest, plan: Plan, store: Store, suite: Suite, stage: int
+    ) -> bool:
+        looks = self.schedules[suite.name]
+        start = looks.sizes[stage - 1] if stage else 0
+        new = frozenset(looks.order[start : looks.sizes[stage]])
+        cells = collect(
+            plan,
+            store,
+            set(),
+            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm == BASE_AGAIN,
+        )
+        asked = [c for c in cells if c.status != "skipped"]
+        rows = self._scores.setdefault(suite.name, [])
+        rows += score_suite(suite, asked, ("base", "tuned"))
+        record = next(s for s in manifest.suites if s.name == suite.name)
+        return stops(manifest, record, [s.case for s in suite.cases], rows, stage)

@@ -1,0 +1,157 @@
+"""`tunegate plan`: what suites can prove, told before a token is spent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.errors import SuiteError, UsageError
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _plan(*args: str | Path) -> str:
+    """Run the command in this process; errors of ours pass through, as to `main`."""
+    result = CliRunner().invoke(app, ["plan", *map(str, args)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
+    """Three discordances, three chances: Φ((.1√200 - 1.645√ψ)/√(ψ - .01)) = .999, .940, .830."""
+    project.suite(gates="gain = 0.0\nexpected_gain = 0.1\nfloor = 0.5", n=200)
+
+    lines = _plan("suites/demo").splitlines()
+
+    assert lines == [
+        "demo: 200 cases; spread assumed (--from RUN measures it)",
+        "  gate                    spread             proves (80 %)          true change  passes"
+        "           cases",
+        "  exact_match::floor 0.5  not planned: depends on tuned's level",
+        "  exact_match::gain 0.0   ψ 0.1 / 0.2 / 0.3  0.055 / 0.078 / 0.096  +0.1         "
+        ">99 / 94 / 83 %  60 / 122 / 184",
+        "  SHIP: >99 / 94 / 83 % where the floors hold; 80 % takes 60 / 122 / 184 cases",
+        "  time: unknown; a timed run tells with --from RUN",
+    ]
+
+
+def test_a_run_tells_spread_and_time(project: Any) -> None:
+    """65 wins of 100 in the run; each answer took 3 ms, and 100 cases of two arms 0.6 s."""
+    project.suite()
+    base, tuned = (
+        project.model("base", 30, delay_s=0.003),
+        project.model("tuned", 95, delay_s=0.003),
+    )
+    project.gate(f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-early-stop=off")
+
+    output = _plan("suites/demo", "--from", "run")
+
+    assert "demo: 100 cases; spread as in run\n" in output
+    assert "exact_match::gain 0.1   ψ 0.65" in output
+    assert "time: as in the run, 100 cases take 0:01" in output
+
+
+def test_several_suites_are_one_run(project: Any) -> None:
+    """Each has its table, and the last line is the chance that all of them ship."""
+    gates = "gain = 0.0\nexpected_gain = 0.1"
+    project.suite("first", gates=gates, n=200)
+    project.suite("second", gates=gates, n=200)
+
+    output = _plan("suites", "suites/first")
+
+    assert output.count("; 80 % takes 60 / 122 / 184 cases") == 2
+    # .94² = .88 at ψ = .2, .83² = .69 at ψ = .3
+    assert output.splitlines()[-1] == "all 2 suites: SHIP >99 / 88 / 69 %"
+
+
+def test_a_bundled_suite_is_found_by_its_name(project: Any) -> None:
+    """As with `tunegate gate`."""
+    output = _plan("production")
+
+    assert "answer_logprob::tolerance 0.05  σ unknown: plan from a first run" in output
+    assert "SHIP: unknown for answer_logprob::tolerance" in output
+
+
+def test_a_suite_of_floors_has_nothing_to_plan(project: Any) -> None:
+    """Nothing is compared, so everything depends on tuned's level; no gates, no say."""
+    project.suite(gates="floor = 0.5")
+    project.raw_suite(
+        'name = "none"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"',
+        [{"prompt": "q"}],
+        "none",
+    )
+
+    assert "SHIP: depends on tuned's level alone" in _plan("suites/demo")
+    assert "no gates, so it has no say" in _plan("suites/none")
+
+
+def test_what_cannot_ship_is_refused(project: Any) -> None:
+    """The table is printed all the same, and every refusal on its line; exit 2."""
+    project.suite(gates="tolerance = 0.02")
+
+    result = project.tunegate("plan", "suites/demo")
+
+    assert result.ret == 2
+    assert "SHIP cannot be reached with these cases" in result.stdout.str()
+    assert result.errlines == [
+        "tunegate: suites/demo/suite.toml:9: tolerance=0.02 on 'exact_match' cannot be proven with "
+        "100 cases even if no answer changes: it takes 133; add cases, or widen the tolerance"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "no suites; name at least one folder that holds a suite.toml"),
+        (("nowhere",), "nowhere: no such suite; name a folder that holds a suite.toml"),
+        (
+            ("suites/demo::exact_match::gain",),
+            "suites/demo::exact_match::gain: a plan is for a whole suite; leave out "
+            "::exact_match::gain",
+        ),
+        (("suites", "--from", "nowhere"), "nowhere: no manifest.json: not a finished run"),
+        (("production", "--from", "run"), "run: unknown suite 'production'; there are: demo"),
+        (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'loops'"),
+    ],
+)
+def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str) -> None:
+    """What is wrong, and what would be right."""
+    project.suite()
+    if "run" in args:
+        project.gate(*project.models())
+        more = (project.path / "suites/demo/suite.toml").read_text(encoding="utf-8")
+        more = more.replace("exact_match", "loops")
+        project.raw_suite(more, [{"prompt": "q"}] * 1, "more")
+
+    with pytest.raises(UsageError) as caught:
+        _plan(*args)
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_problems_of_all_suites_are_told_at_once(project: Any) -> None:
+    """A plan needs sound suites, and one call lists what to mend."""
+    first, second = project.suite("first", gates="flor = 1"), project.suite("second", gates="x = 1")
+
+    with pytest.raises(SuiteError) as caught:
+        _plan(first, second)
+
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_the_readme_shows_what_is_printed(project: Any) -> None:
+    """The example is the command's own words."""
+    [block] = re.findall(
+        r"^```\n\$ tunegate plan support_json\n(.*?)^```$",
+        README.read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+    assert block == _plan("support_json")

@@ -1,0 +1,86 @@
+"""Early stopping: a suite ends once all is decided, the same plain, with workers and resumed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.run import read_jsonl
+
+
+def _skipped(project: Any) -> int:
+    return sum(row["status"] == "skipped" for row in read_jsonl(project.run / "cells.jsonl"))
+
+
+def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...]) -> None:
+    """30 against 95 of 100 are clear after 64 cases: 36 are never asked, of either arm."""
+    project.suite()
+
+    result = project.gate(*project.models(), *workers)
+
+    result.stdout.fnmatch_lines(
+        ["SHIP: demo: *on 64 cases*", "note: demo: ended after 64 of 100 cases (look 2 of 3)*"]
+    )
+    suite = project.verdict()["suites"][0]
+    assert (result.ret, suite["n_skipped_decided"], suite["n_scored"]) == (0, 36, 64)
+    assert _skipped(project) == 2 * 36
+    assert len(project.stored()) == 2 * 64
+    assert len(list(read_jsonl(project.run / "scores.jsonl"))) == 2 * 64
+    assert "36 not run because all was decided" in (project.run / "report.html").read_text()
+
+
+def test_a_broken_floor_ends_the_suite_at_once(project: Any) -> None:
+    """With at most one right of 32, a floor of 0.7 is beyond reach: 68 cases are spared."""
+    project.suite(gates="floor = 0.7")
+
+    result = project.gate(*project.models(base=0, tuned=1))
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["BLOCK: demo: *on 32 cases: the floor of 0.7 is broken*"])
+
+
+@pytest.mark.parametrize("early_stop", ["on", "off"])
+def test_what_is_stored_of_later_cases_does_not_count(project: Any, early_stop: str) -> None:
+    """After a full run everything is known; a run with looks still judges what its look sees."""
+    project.suite()
+    project.gate(*project.models(), "--gate-early-stop=off")
+
+    project.gate(*project.models(), f"--gate-early-stop={early_stop}")
+
+    suite = project.verdict()["suites"][0]
+    assert suite["gates"][0]["n"] == (64 if early_stop == "on" else 100)
+
+
+def test_the_same_seed_gives_the_same_bytes(project: Any) -> None:
+    """Looks and order are functions of the seed; another seed sees other cases."""
+    project.suite()
+    verdicts = []
+    for seed in (0, 0, 1):
+        project.gate(*project.models(), f"--gate-seed={seed}")
+        verdicts.append((project.run / "verdict.json").read_bytes())
+
+    assert verdicts[0] == verdicts[1]
+    first, other = (json.loads(v)["suites"][0]["gates"][1]["base"] for v in verdicts[1:])
+    assert first != other
+
+
+def test_code_is_judged_at_the_level_of_the_look(project: Any) -> None:
+    """The fixture's delta on a suite that ended early has the repeated interval of its look."""
+    project.suite()
+    project.pytester.makepyfile(
+        """
+        def test_delta(gate):
+            delta = gate.compare("suites/demo", metric="exact_match")
+            assert delta.n == 64
+            assert 0.96 < delta.confidence < 0.99
+        """
+    )
+
+    result = project.pytest_here(
+        "suites", "test_code_is_judged_at_the_level_of_the_look.py",
+        f"--gate-run-dir={project.run}", *project.models(),
+    )  # fmt: skip
+
+    assert result.ret == 0
