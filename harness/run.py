@@ -81,6 +81,14 @@ class Run:
         )
 
     @cached_property
+    def cases_of(self) -> Mapping[str, tuple[Case, ...]]:
+        """Suite → its cases, in plan order."""
+        found: dict[str, list[Case]] = {suite.name: [] for suite in self.manifest.suites}
+        for (suite, _), row in self.cases.items():
+            found.setdefault(suite, []).append(row.case)
+        return {suite: tuple(cases) for suite, cases in found.items()}
+
+    @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
         """(suite, case, arm) → the first sample's generated cell."""
         return {

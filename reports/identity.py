@@ -52,6 +52,8 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def command(run: Run) -> str:
     """Return the shell command that repeats the run."""
+    if not run.manifest.command:
+        return "# no command of `tunegate gate` made this run"
     return shlex.join(("tunegate", "gate", *run.manifest.command))
 
 

@@ -1,15 +1,28 @@
-"""The paired difference by tag: where to look, never what to decide."""
+"""The paired difference by tag: where to look, never what to decide.
+
+Means and intervals are those of the gates, on the cases of one tag. Among many slices some look bad
+by chance alone, so that a slice stands out only after Benjamini and Hochberg's correction over all
+slices of the run.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from harness.records import Case
+from harness.verdict.compare import Delta
+from harness.verdict.decide import tables_of
+from harness.verdict.scores import Table
 from reports.data import ReportData
 from reports.pairs import MetricFacts
 
 ENOUGH = 20
 """Cases from which on a subject's difference is shown as a number."""
+FALSE_SHARE = 0.10
+"""Share of the slices that stand out which may do so by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +31,12 @@ class Slice:
 
     metric: MetricFacts
     tag: str
-    n: int
-    """Complete pairs."""
-    base: float
-    tuned: float
+    difference: Delta
+
+    @property
+    def n(self) -> int:
+        """Complete pairs."""
+        return self.difference.n
 
     @property
     def enough(self) -> bool:
@@ -29,9 +44,24 @@ class Slice:
         return self.n >= ENOUGH
 
     @property
+    def base(self) -> float:
+        """Base's mean."""
+        return self.difference.base
+
+    @property
+    def tuned(self) -> float:
+        """Tuned's mean."""
+        return self.difference.tuned
+
+    @property
     def delta(self) -> float:
         """Mean of tuned − base."""
-        return self.tuned - self.base
+        return self.difference.estimate
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the data bound the difference at all: not with few clusters, or no spread."""
+        return not self.difference.pairs.too_few and math.isfinite(self.difference.low)
 
     @property
     def change(self) -> float:
@@ -42,26 +72,35 @@ class Slice:
 
 def by_tag(data: ReportData) -> tuple[Slice, ...]:
     """Return every gated metric on every tag, worst first, those with too few cases last."""
-    values: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
-    for pair in data.pairs:
-        for score in pair.scores:
-            if not score.metric.gated or score.delta is None or not score.base:
-                continue
-            level = score.base.value or 0.0
-            for tag in pair.case.case.tags:
-                key = pair.suite, score.metric.name, tag
-                values[key].append((level, level + score.delta))
-    found = [_slice(data, key, levels) for key, levels in values.items()]
+    run = data.run
+    tables = tables_of(run.manifest, run.cases_of, run.scores, {})
+    found = [s for table in tables for s in _slices(data, table)]
     return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 
-def _slice(data: ReportData, key: tuple[str, str, str], levels: list[tuple[float, float]]) -> Slice:
-    suite, metric, tag = key
-    n = len(levels)
-    return Slice(
-        metric=data.metrics[suite, metric],
-        tag=tag,
-        n=n,
-        base=sum(base for base, _ in levels) / n,
-        tuned=sum(tuned for _, tuned in levels) / n,
-    )
+def _slices(data: ReportData, table: Table) -> Iterator[Slice]:
+    tagged: dict[str, dict[str, Case]] = defaultdict(dict)
+    for name, case in table.cases.items():
+        for tag in case.tags:
+            tagged[tag][name] = case
+    for metric in table.suite.metrics:
+        facts = data.metrics[table.suite.name, metric.name]
+        for tag, cases in tagged.items() if facts.gated else ():
+            pairs = replace(table, cases=cases).pairs(metric)
+            if pairs.n:
+                yield Slice(facts, tag, Delta(pairs))
+
+
+def q_values(slices: Sequence[Slice]) -> tuple[float | None, ...]:
+    """Return each slice's p-value of "no difference", adjusted over all that could be tested.
+
+    Under `FALSE_SHARE` a slice stands out. None for a slice with too few cases or clusters.
+    """
+    p_values = [s.difference.pairs.two_sided_p() if s.enough else None for s in slices]
+    tested = [p for p in p_values if p is not None]
+    if not tested:
+        return tuple(p_values)
+    from harness.stats.multiplicity import benjamini_hochberg
+
+    adjusted = iter(benjamini_hochberg(tested))
+    return tuple(None if p is None else float(next(adjusted)) for p in p_values)

@@ -14,8 +14,12 @@ from harness.errors import NotComparable
 from harness.model import Arm, LocalArm
 
 
-def check(arms: Mapping[str, Arm]) -> dict[str, Any]:
+def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
     """Return, for every arm but base, what was proven about its being another model than base.
+
+    Args:
+        arms: The opened arms, base among them.
+        twins: Whether an arm may be base once more, as in an A/A run.
 
     Raises:
         NotComparable: the weights are identical, or the adapter changes no logit; with the cause.
@@ -26,6 +30,10 @@ def check(arms: Mapping[str, Arm]) -> dict[str, Any]:
         if name == "base":
             continue
         if arm.fingerprint == base.fingerprint:
+            if twins:
+                note = f"{name} is base once more, on purpose: an A/A run"
+                proofs[name] = {"status": "identical", "note": note}
+                continue
             raise NotComparable(
                 f"base and {name} have identical {_what(arm)}: there is nothing to compare; "
                 f"check the path given for {name}"

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from harness.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,29 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor() -> None:
+def doctor(
+    aa: Annotated[
+        str,
+        typer.Option(
+            metavar="SUITE",
+            help="Judge base against itself and against a null adapter instead: neither may ship.",
+        ),
+    ] = "",
+    base: Annotated[
+        str, typer.Option(metavar="SPEC", help="Base model of --aa. Default: the embedded one.")
+    ] = "",
+    dtype: Annotated[str, typer.Option(help="Number format of the model of --aa.")] = "auto",
+    max_cases: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N cases of the suite of --aa.")
+    ] = None,
+) -> None:
     """Report what is installed, what works here, and how to get what is missing."""
+    if aa:
+        from harness.cli.aa import check
+
+        raise typer.Exit(check(aa, base=base, dtype=dtype, max_cases=max_cases))
+    if base or max_cases or dtype != "auto":
+        raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
     findings = [*_python(), *_extras(), *_machine(), *_store(), *_packages(), *_model()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
@@ -121,9 +145,9 @@ def _packages() -> Iterator[Finding]:
 
 
 def _model() -> Iterator[Finding]:
-    from harness.models.embedded import FOLDER, cache_folder
+    from harness.models.embedded import FOLDER, cache_folder, fetched
 
     place = cache_folder() / "models" / FOLDER
-    there = (place / "model.safetensors").is_file()
+    there = fetched() is not None
     detail = str(place) if there else f"not fetched yet: `tunegate demo` does, into {place}"
     yield Finding(there, False, "embedded model", detail)

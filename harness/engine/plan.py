@@ -67,6 +67,7 @@ def make_plan(
     requests: dict[tuple[Question, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
+    fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
         again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
@@ -78,11 +79,11 @@ def make_plan(
                 if isinstance(prompt, Prompt)
             }
             for question in _questions(suite, case):
-                for name, arm in asked.items():
+                for name in asked:
                     if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
                         continue
                     request = _request(
-                        question, suite, case, _fingerprint(name, arm), rendered[name], seed
+                        question, suite, case, fingerprints[name], rendered[name], seed
                     )
                     cells.append(_cell(question, name, request.key))
                     if isinstance(rendered[name], Prompt):
@@ -141,9 +142,13 @@ def _cell(question: Question, arm: str, key: str) -> Cell:
     )
 
 
-def _fingerprint(name: str, arm: Arm) -> str:
-    """Return what tells an arm's answers apart: base, asked again, is another arm."""
-    return sha256([name, arm.fingerprint]) if name == BASE_AGAIN else arm.fingerprint
+def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
+    """Return what tells an arm's answers apart: base, asked again, is another arm.
+
+    From base's own cells it would read what base answered, and differ from it in nothing.
+    """
+    again = name != "base" and arm.fingerprint == base.fingerprint
+    return sha256([name, arm.fingerprint]) if again else arm.fingerprint
 
 
 def _request(

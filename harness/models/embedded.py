@@ -80,6 +80,12 @@ def embedded(*, progress: Callable[[str], None] | None = None) -> Path:
     return folder
 
 
+def fetched() -> Path | None:
+    """Return the folder of the embedded model if it was made already; nothing is downloaded."""
+    folder = cache_folder() / "models" / FOLDER
+    return folder if _is_made(folder) else None
+
+
 def cache_folder() -> Path:
     """Return tunegate's cache: `$TUNEGATE_CACHE`, `$XDG_CACHE_HOME/tunegate` or under home."""
     if own := os.environ.get("TUNEGATE_CACHE"):

@@ -52,6 +52,11 @@ def open_arms(specs: Mapping[str, str | None], *, dtype: str = "auto") -> dict[s
     return arms
 
 
+def computes_here(spec: str) -> bool:
+    """Return whether a spec names a model of this process, not recorded or scripted answers."""
+    return spec.partition(":")[0] not in _PREFIXES
+
+
 def _with_base(specs: Mapping[str, str | None]) -> dict[str, str]:
     """Return the specs in the order base, tuned, others, with base filled in."""
     tuned, base = specs["tuned"], specs.get("base")

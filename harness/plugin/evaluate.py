@@ -78,6 +78,8 @@ class Evaluation:
     trace_content: bool = False
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
+    self_check: bool = False
+    """An A/A run: the arms may have identical weights, and no attempt is counted."""
 
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
@@ -138,12 +140,12 @@ class Evaluation:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype)
         self._refuse_unanswerable()
-        alive = liveness.check(self.arms)
+        alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
         plan = make_plan(self.suites, arms, seed=self.seed, looks=looks)
         comparable = comparability.check(plan.prompts, self.arms)
-        hashes = [s.hash for s in self.suites]
+        hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._write("cases.jsonl", record_lines(self._cases(plan)))

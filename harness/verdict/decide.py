@@ -202,8 +202,8 @@ def _suite_result(
     incomplete = set().union(*missing.values())
     asked = {c for m in gated for c in table.asked(m)}
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
-    verdict = _suite_verdict(suite, gates)
-    worst = _suite_verdict(suite, worst_gates) if incomplete else None
+    verdict = suite_verdict(suite, gates)
+    worst = suite_verdict(suite, worst_gates) if incomplete else None
     caps: list[str] = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         caps.append(not_without_them(suite.name, len(incomplete)))
@@ -247,7 +247,7 @@ def _over_budget(gate: GateResult, table: Table) -> GateResult | None:
     )
 
 
-def _suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
+def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     """Apply the decision table: ERROR, then BLOCK, SHIP, HOLD, else UNDECIDED."""
     counted = [g for g in gates if not g.advisory]
     if any(g.status is GateStatus.ERROR for g in counted):

@@ -90,6 +90,25 @@ class Pairs:
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
         return replace(self, base=self.tuned, tuned=self.base)
 
+    def two_sided_p(self) -> float | None:
+        """Return the p-value of "there is no difference"; None where there is too little data.
+
+        For looking around, not for gates, which ask `test` and take its strictest opinion: 0/1
+        scores get McNemar's mid-p alone, all others twice the smaller of both directions.
+        """
+        from harness.stats import binary as proportions
+
+        if self.too_few:
+            return None
+        if self.binary and self.clusters is None:
+            both = (
+                proportions.mcnemar_midp(self.wins, self.losses),
+                proportions.mcnemar_midp(self.losses, self.wins),
+            )
+        else:
+            both = (self.test(0.0), self.reversed_test())
+        return min(1.0, 2 * min(test.p_value for test in both))
+
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
 

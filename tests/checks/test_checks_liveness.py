@@ -65,6 +65,16 @@ def test_identical_weights(tiny: Any, copied: Copy) -> None:
             liveness.check(arms)
 
 
+def test_twins_are_for_aa_runs(scripted: Callable[..., str], tiny: Any) -> None:
+    """Where an A/A run wants base twice it gets it, and still no dead adapter."""
+    twins = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})
+    dead = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))})
+
+    assert liveness.check(twins, twins=True)["tuned"]["status"] == "identical"
+    with pytest.raises(NotComparable, match="adapter is a no-op"):
+        liveness.check(dead, twins=True)
+
+
 def test_identical_recordings(scripted: Callable[..., str]) -> None:
     """The same recorded answers twice are refused as identical content."""
     arms = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})

@@ -12,7 +12,7 @@ from harness.cli.app import app
 from harness.cli.doctor import _extras
 
 
-def test_doctor_reports_in_lines(project: Any) -> None:
+def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
     """Each line has a mark, a subject and a detail; nothing needed is missing here."""
     result = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
 

@@ -171,6 +171,19 @@ def test_cells_stand_in_the_order_of_suites_cases_and_arms(suite_folder: Write) 
     assert plan.prompts["s", "c0", "tuned"].text == "Q"
 
 
+def test_base_once_more_is_asked_again(suite_folder: Write) -> None:
+    """An arm that is base has cells of its own; another arm keeps the key that it always had."""
+    toml = TOML.format(name="s", use="exact_match", generation="")
+    loaded = suites.load(suite_folder(toml, [CASE]))
+    twins = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="b")}
+    others = {"base": Stub(fingerprint="t"), "tuned": Stub(fingerprint="b")}
+
+    base, tuned = (cell.key for cell in make_plan([loaded], twins, seed=0).cells)
+
+    assert base != tuned
+    assert make_plan([loaded], others, seed=0).cells[1].key == base
+
+
 def test_a_case_that_cannot_be_rendered(suite_folder: Write) -> None:
     """An arm that refuses a case has an error there; the other arm is asked all the same."""
     arms = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="t", refuses="c")}

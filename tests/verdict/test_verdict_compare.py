@@ -48,6 +48,30 @@ def test_at_a_gain_of_zero_the_stricter_of_two_tests_speaks(made: Any) -> None:
     assert test.method == "McNemar mid-p"
 
 
+@pytest.mark.parametrize(
+    ("wins", "losses", "p"),
+    [(1, 7, 0.0391), (7, 1, 0.0391), (4, 4, 1.0), (0, 0, 1.0)],
+    ids=["worse", "better", "even", "equal"],
+)
+def test_no_difference_is_tested_in_both_directions(
+    made: Any, wins: int, losses: int, p: float
+) -> None:
+    """McNemar's two-sided mid-p: 0.0391 for 1 and 7, published; never above 1."""
+    delta = compare(*made.pairs(wins, losses, 13, 0), metric=made.metric())
+
+    assert delta.pairs.two_sided_p() == pytest.approx(p, abs=5e-5)
+
+
+def test_too_little_is_not_tested_at_all(made: Any) -> None:
+    """One case, or nine clusters, get no p-value, not even 1."""
+    names = [str(i % 9) for i in range(40)]
+    one = compare([1.0], [0.0], metric=made.metric())
+    nine = compare(*made.pairs(0, 30, 10, 0), metric=made.metric(), clusters=names)
+
+    assert one.pairs.two_sided_p() is None
+    assert nine.pairs.two_sided_p() is None
+
+
 def test_above_a_gain_of_zero_the_exact_test_joins(made: Any) -> None:
     """9 wins, 1 loss in 50 against 0.05: exact p = 0.0410 (published), Tango's alone 0.0300."""
     test = compare(*made.pairs(9, 1, 40, 0), metric=made.metric()).pairs.test(0.05)

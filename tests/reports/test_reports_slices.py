@@ -1,0 +1,234 @@
+"""Slices by tag: the gates' own numbers on a part of the cases, and which of them stand out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from harness.records import Case, ScoreRow
+from harness.run import Run, RunCase
+from harness.stats.binary import tango_interval
+from harness.stats.paired import mean_interval
+from reports import markdown
+from reports.data import prepare
+from reports.sections import subjects
+from reports.slices import Slice, by_tag, q_values
+
+SUITE = "general_knowledge"
+Pairs = Sequence[tuple[float | None, float | None]]
+Sliced = Callable[..., dict[str, tuple[Slice, float | None]]]
+
+
+@pytest.fixture(name="run_of")
+def _run_of(make_run: Any) -> Callable[..., Run]:
+    """Return a function that makes a run of one metric: tag → pairs of base's and tuned's score."""
+
+    def make(
+        tags: Mapping[str, Pairs], *, metric: str = "choice_accuracy", clusters: int | None = None
+    ) -> Run:
+        run: Run = make_run("SHIP")
+        cases, scores = {}, []
+        for tag, pairs in tags.items():
+            for i, pair in enumerate(pairs):
+                name = f"{tag}{i:03}"
+                cluster = None if clusters is None else f"{tag} {i % clusters}"
+                case = Case(id=name, prompt=name, answer=0, tags=(tag,), cluster=cluster)
+                cases[SUITE, name] = RunCase(suite=SUITE, case=case, where=f"x:{i}")
+                scores += [
+                    ScoreRow(
+                        suite=SUITE,
+                        metric=metric,
+                        case=name,
+                        arm=arm,
+                        value=value,
+                        reason="no completion" if value is None else None,
+                    )
+                    for arm, value in zip(("base", "tuned"), pair, strict=True)
+                ]
+        return replace(run, cases=cases, scores=tuple(scores), cells=())
+
+    return make
+
+
+@pytest.fixture(name="sliced")
+def _sliced(run_of: Callable[..., Run]) -> Sliced:
+    """Return a function that gives tag → slice and adjusted p-value."""
+
+    def make(tags: Mapping[str, Pairs], **more: Any) -> dict[str, tuple[Slice, float | None]]:
+        found = by_tag(prepare(run_of(tags, **more)))
+        return {s.tag: (s, q) for s, q in zip(found, q_values(found), strict=True)}
+
+    return make
+
+
+def passes(wins: int, losses: int, both: int, neither: int = 0) -> Pairs:
+    """Return 0/1 scores with the given counts of each kind of pair."""
+    kinds = {(0.0, 1.0): wins, (1.0, 0.0): losses, (1.0, 1.0): both, (0.0, 0.0): neither}
+    return [pair for pair, count in kinds.items() for _ in range(count)]
+
+
+def test_one_slice_of_passes(sliced: Sliced) -> None:
+    """1 win and 7 losses of 21: mid-p is 2·(1/256 + ½·8/256) = 10/256, the interval is Tango's."""
+    [(found, q)] = sliced({"law": passes(1, 7, 13)}).values()
+    expected = tango_interval(1, 7, 21)
+
+    assert (found.n, found.base, found.tuned) == (21, 20 / 21, 14 / 21)
+    assert found.delta == pytest.approx(-6 / 21)
+    assert (found.difference.low, found.difference.high) == (expected.low, expected.high)
+    assert q == pytest.approx(10 / 256)
+
+
+def test_several_slices_are_adjusted_together(sliced: Sliced) -> None:
+    """Three of 21 cases, p = 10/256, 2·37/256 and 1: each times 3 by its rank, as scipy says.
+
+    2 wins and 6 losses: P(X > 6) + ½ P(X = 6) = 9/256 + 14/256 = 23/256; two-sided 46/256.
+    """
+    found = sliced({"a": passes(1, 7, 13), "b": passes(2, 6, 13), "c": passes(4, 4, 13)})
+    q = {tag: value for tag, (_, value) in found.items()}
+
+    assert q["a"] == pytest.approx(3 * 10 / 256)
+    assert q["b"] == pytest.approx(3 / 2 * 46 / 256)
+    assert q["c"] == 1.0
+    p_values = [10 / 256, 46 / 256, 1.0]
+    assert list(q.values()) == pytest.approx(list(stats.false_discovery_control(p_values)))
+
+
+def test_a_slice_of_numbers(sliced: Sliced) -> None:
+    """Without skew the p-value is Student's, two-sided; the interval is the gates'."""
+    steps = [-2, -1, 0, 1, 2] * 12
+    pairs = [(0.5, 0.52 + 0.05 * step) for step in steps]
+    [(found, q)] = sliced({"law": pairs}, metric="choice_probability").values()
+    differences = [tuned - base for base, tuned in pairs]
+    expected = mean_interval(differences, bound=1.0)
+
+    assert q == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert found.difference.low == pytest.approx(expected.low)
+    assert found.difference.high == pytest.approx(expected.high)
+
+
+def test_few_numbers_are_guarded_by_the_range(sliced: Sliced) -> None:
+    """Under 50 cases the metric's range widens the interval, and p grows with it."""
+    pairs = [(0.5, 0.52 + 0.05 * step) for step in [-2, -1, 0, 1, 2] * 5]
+    [(_, q)] = sliced({"law": pairs}, metric="choice_probability").values()
+
+    assert q is not None
+    assert q > 2 * stats.ttest_1samp([tuned - base for base, tuned in pairs], 0).pvalue
+
+
+def test_cases_that_belong_together_count_together(sliced: Sliced) -> None:
+    """120 cases in 60 equal clusters: Student's test on the means of the clusters."""
+    pairs = [(0.5, 0.504 + 0.02 * (i % 5 - 2) + 0.002 * (i // 60)) for i in range(120)]
+    [(_, q)] = sliced({"law": pairs}, metric="choice_probability", clusters=60).values()
+    [(_, alone)] = sliced({"law": pairs}, metric="choice_probability").values()
+    differences = [tuned - base for base, tuned in pairs]
+    means = [sum(differences[c::60]) / 2 for c in range(60)]
+
+    assert q == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    assert alone == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert alone < q / 2
+
+
+@pytest.mark.parametrize(("tag", "clusters"), [("few", None), ("clustered", 9)])
+def test_too_little_is_not_tested(sliced: Sliced, tag: str, clusters: int | None) -> None:
+    """19 cases, or nine clusters, get no p-value, and the others are not adjusted for them."""
+    pairs = passes(0, 15, 4) if tag == "few" else passes(0, 30, 10)
+    [(found, q)] = sliced({tag: pairs}, clusters=clusters).values()
+    both = sliced({tag: pairs[:19], "law": passes(1, 7, 13)})
+
+    assert q is None
+    assert found.enough is (tag == "clustered")
+    assert tag == "few" or not found.has_interval
+    assert both["law"][1] == pytest.approx(10 / 256)
+
+
+def test_an_unscored_case_is_in_no_slice(sliced: Sliced) -> None:
+    """Pairs are complete; a tag without one has no row."""
+    found = sliced({"law": [*passes(1, 7, 13), (1.0, None)], "art": [(None, 1.0)]})
+
+    assert set(found) == {"law"}
+    assert found["law"][0].n == 21
+
+
+def test_no_tag_no_test(sliced: Sliced) -> None:
+    """Without slices there is nothing to adjust."""
+    assert sliced({}) == {}
+
+
+def _rows(html: str) -> dict[str, str]:
+    text = re.findall(r'<tr[^>]*><th scope="row">(.*?)</tr>', html, re.DOTALL)
+    return {row.partition("<")[0].strip(): re.sub(r"<[^>]+>", " ", row) for row in text}
+
+
+def test_the_page_marks_what_stands_out(run_of: Callable[..., Run]) -> None:
+    """The mark carries q, the row its interval; the rest carries no mark, and nothing gates."""
+    run = run_of({"law": passes(0, 9, 16), "art": passes(3, 4, 18), "few": passes(0, 9, 10)})
+    html = str(subjects.render(prepare(run)))
+    rows = _rows(html)
+
+    # Nine losses, no win: p = 2·½·2⁻⁹ = 1/512, the smaller of two: q = 1/256.
+    assert "stands out, q = 0.0039" in rows["law"]
+    low, high = (f"{abs(x):.3f}" for x in _ends(0, 9, 25))
+    assert f"−{low} to −{high}" in rows["law"]
+    assert "stands out" not in rows["art"]
+    assert "too few to tell" in rows["few"]
+    assert "over the 2 slices tested in this run at 10 %" in re.sub(r"\s+", " ", html)
+    assert "never gate" in html
+
+
+def _ends(wins: int, losses: int, n: int) -> tuple[float, float]:
+    interval = tango_interval(wins, losses, n)
+    return interval.low, interval.high
+
+
+def test_a_slice_that_is_far_off_has_a_small_q(run_of: Callable[..., Run]) -> None:
+    """Forty losses of forty: the number is a bound, not a row of zeros."""
+    html = str(subjects.render(prepare(run_of({"law": passes(0, 40, 0)}))))
+
+    assert "stands out, q &lt; 0.001" in html
+
+
+def test_nine_clusters_have_no_interval(run_of: Callable[..., Run]) -> None:
+    """The row says so in place of plus and minus the whole range."""
+    html = str(subjects.render(prepare(run_of({"law": passes(0, 30, 10)}, clusters=9))))
+
+    assert "no interval" in html
+    assert "stands out" not in html
+    assert "slices tested" not in html
+
+
+def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
+    """The interval is still of tuned − base, p is the same, and only the word changes."""
+    run = run_of({"law": passes(1, 12, 12)})
+    suites = [
+        suite.model_copy(
+            update={
+                "metrics": tuple(
+                    m.model_copy(update={"higher_is_better": False}) for m in suite.metrics
+                )
+            }
+        )
+        for suite in run.manifest.suites
+    ]
+    less = replace(run, manifest=run.manifest.model_copy(update={"suites": tuple(suites)}))
+    [worse], [better] = by_tag(prepare(run)), by_tag(prepare(less))
+    expected = tango_interval(1, 12, 25)
+
+    for found in (worse, better):
+        low, high = found.difference.low, found.difference.high
+        assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert q_values([worse]) == pytest.approx(q_values([better]))
+    assert "worse" in str(subjects.render(prepare(run)))
+    assert "better" in _rows(str(subjects.render(prepare(less))))["law"]
+
+
+def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:
+    """summary.md lists means alone and computes no test."""
+    text = markdown.summary(run_of({"law": passes(0, 9, 16)}))
+
+    assert "Worst first. Subjects never gate." in text
+    assert "stands out" not in text
