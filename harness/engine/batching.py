@@ -6,11 +6,12 @@ budget bounds memory. Sorting by length keeps padding small. The order is determ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
+from harness.engine.families import families
 from harness.records import CellKind
 
 TOKEN_BUDGET = 8192
@@ -51,17 +52,21 @@ class Batch(Generic[Q]):
 
 
 def make_batches(
-    lengths: Mapping[Q, int], stages: Mapping[Q, int] = MappingProxyType({})
+    lengths: Mapping[Q, int],
+    stages: Mapping[Q, int] = MappingProxyType({}),
+    prompts: Mapping[Q, Sequence[int]] = MappingProxyType({}),
 ) -> tuple[Batch[Q], ...]:
     """Group questions by kind, longest first, under the token budget.
 
     Longest first, so that memory that will not do shows at once and the time left is never
-    underestimated. Timed questions get batches of one.
+    underestimated. Timed questions get batches of one. Questions that are only read, not answered,
+    are grouped by the prefix that they share, which is then computed once a batch.
 
     Args:
         lengths: Question → tokens of prompt and answer.
         stages: Question → its stage, where its suite is looked at while it runs; such suites share
             no batch with others, so that they can end without them.
+        prompts: Question → token ids of its prompt, where they are known.
     """
     batches: list[Batch[Q]] = []
     groups: dict[tuple[int, str, CellKind], list[Q]] = {}
@@ -70,8 +75,10 @@ def make_batches(
         group = question.suite if alone else ""
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
-        ordered = sorted(members, key=lambda q: -lengths[q])
-        batches += [Batch(kind, tuple(rows), stage) for rows in _rows(ordered, lengths, kind)]
+        read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
+        for family in families(members, prompts) if read else [members]:
+            ordered = sorted(family, key=lambda q: -lengths[q])
+            batches += [Batch(kind, tuple(rows), stage) for rows in _rows(ordered, lengths, kind)]
     return tuple(batches)
 
 

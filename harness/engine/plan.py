@@ -93,11 +93,20 @@ def make_plan(
                         failures[request.key] = str(rendered[name])
     return Plan(
         tuple(cells),
-        make_batches(questions, _stages(questions, looks)),
+        make_batches(questions, _stages(questions, looks), _token_ids(requests)),
         requests,
         prompts,
         failures,
     )
+
+
+def _token_ids(requests: Mapping[tuple[Question, str], Request]) -> dict[Question, tuple[int, ...]]:
+    """Return question → token ids of base's prompt, where it tokenises here."""
+    return {
+        question: request.prompt.token_ids
+        for (question, arm), request in requests.items()
+        if arm == "base" and request.prompt.token_ids is not None
+    }
 
 
 def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Question, int]:
