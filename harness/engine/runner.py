@@ -137,7 +137,7 @@ class Runner:
         requests = self._requests(batch, arm)
         if not isinstance(self.arms[arm], LocalArm):
             requests = [r for r in requests if r.key not in known]
-        label = f"{batch.questions[0].suite} · {arm}"
+        label = self._label(batch, arm)
         replace = again or batch.kind is CellKind.LATENCY
         try:
             with closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers:
@@ -151,6 +151,13 @@ class Runner:
                 Answer(requests[0].key, None, text, time.time()), known, label, replace=replace
             )
         return True
+
+    def _label(self, batch: Batch[Question], arm: str) -> str:
+        """Return what is at work, and how many of base's tokens an arm took over so far."""
+        suite = batch.questions[0].suite
+        share = self.watches[arm].share(suite) if arm in self.watches else None
+        kept = "" if share is None else f" · {share:.0%} of base's tokens kept"
+        return f"{suite} · {arm}{kept}"
 
     def _answers(
         self, arm: str, requests: Sequence[Request], drafts: local.Drafts | None

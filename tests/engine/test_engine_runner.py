@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -393,8 +394,10 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     pair = tiny.pair("qwen2")
     b = bench(n=6)
     drafted = b.runner(pair)
+    drafted.progress.interval_s = 0.0
     drafted.run()
     expected = b.texts(drafted)
+    assert re.search(r"s · tuned · \d+% of base's tokens kept", b.stream.getvalue())
     assert drafted.watches["tuned"].drafted["s"] > 0
     b.store.close()
     b.store = Store(b.folder / "other.sqlite")
