@@ -137,18 +137,20 @@ class Runner:
         requests = self._requests(batch, arm)
         if not isinstance(self.arms[arm], LocalArm):
             requests = [r for r in requests if r.key not in known]
-        label = self._label(batch, arm)
         replace = again or batch.kind is CellKind.LATENCY
         try:
             with closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers:
                 for answer in answers:
-                    self._keep(answer, known, label, replace=replace)
+                    self._keep(answer, known, self._label(batch, arm), replace=replace)
         except local.OutOfMemory as error:
             if len(requests) > 1:
                 return False
             text = f"the model ran out of memory on this case alone ({error})"
             self._keep(
-                Answer(requests[0].key, None, text, time.time()), known, label, replace=replace
+                Answer(requests[0].key, None, text, time.time()),
+                known,
+                self._label(batch, arm),
+                replace=replace,
             )
         return True
 
