@@ -38,6 +38,9 @@ class Drift:
     """Mean KL(base‖tuned) in nats a token."""
     null: tuple[float, ...] = ()
     """The same of each null adapter; empty where there are none."""
+    changed: int = 0
+    """Places at which tuned's likeliest token is another than base's."""
+    places: int = 0
 
     @property
     def mean(self) -> float:
@@ -65,7 +68,10 @@ def passage(prompt: Sequence[int], answer: Sequence[int]) -> Passage:
 
 
 def distributions(arm: LocalArm, passages: Sequence[Passage]) -> list[Any]:
-    """Return each passage's log-probabilities, float32 [places, vocabulary], computed alone."""
+    """Return each passage's log-probabilities [places, vocabulary], computed alone.
+
+    They are float64: of a weak adapter, whose divergence is near 1e-8, float32 leaves only noise.
+    """
     import torch
 
     rows = []
@@ -73,7 +79,7 @@ def distributions(arm: LocalArm, passages: Sequence[Passage]) -> list[Any]:
         for one in passages:
             ids = torch.tensor([one.token_ids], device=model.device)
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=one.places).logits
-            rows.append(logits[0].float().log_softmax(dim=-1).cpu())
+            rows.append(logits[0].cpu().double().log_softmax(dim=-1))
     return rows
 
 
@@ -92,3 +98,9 @@ def divergence(base: Sequence[Any], other: Sequence[Any]) -> float | None:
         for p, q in zip(base, other, strict=True)
     ]
     return sum(sums) / sum(len(p) for p in base)
+
+
+def changed(base: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return at how many places the likeliest token is another one."""
+    pairs = zip(base, other, strict=True)
+    return sum(int((p.argmax(dim=-1) != q.argmax(dim=-1)).sum()) for p, q in pairs)

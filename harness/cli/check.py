@@ -124,7 +124,10 @@ def _moved(drift: Drift | None, why_no_null: str | None) -> Iterator[str]:
     if drift is None:
         yield "not measured: the vocabularies differ in size"
         return
-    yield f"KL(base‖tuned) {drift.divergence:.3g} nats a token, where base begins its answers"
+    yield (
+        f"KL(base‖tuned) {drift.divergence:.3g} nats a token; the likeliest token is another at "
+        f"{drift.changed} of {drift.places} places, where base begins its answers"
+    )
     if why_no_null:
         yield f"no null adapter: {why_no_null}"
         return
@@ -134,7 +137,10 @@ def _moved(drift: Drift | None, why_no_null: str | None) -> Iterator[str]:
     )
     yield "(its shape, each module's lora_B·lora_A of its trained norm, random directions)"
     if drift.z is not None and drift.z < NEAR:
-        yield "no further than random weights of its size: it may have learned little"
+        yield (
+            "no further than random weights of that size would: little was learned, or they grew "
+            "too large"
+        )
 
 
 def _z(value: float | None) -> str:

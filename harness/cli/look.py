@@ -14,7 +14,7 @@ from typing import Any
 from harness import lookup
 from harness.checks import comparability
 from harness.checks.behaviour import PROMPTS, Tally
-from harness.checks.drift import Drift, distributions, divergence, passage
+from harness.checks.drift import Drift, changed, distributions, divergence, passage
 from harness.engine.drafts import draft_ids
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
@@ -126,7 +126,8 @@ def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
     try:
         start = distributions(base, passages)
         progress.add(1, tokens=0, label="distance from base")
-        found = divergence(start, distributions(tuned, passages))
+        theirs = distributions(tuned, passages)
+        found = divergence(start, theirs)
         null = []
         for seed in seeds:
             progress.add(1, tokens=0, label="null adapters")
@@ -134,4 +135,11 @@ def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
                 null.append(divergence(start, distributions(tuned, passages)))
     finally:
         progress.close()
-    return None if found is None else Drift(found, tuple(d for d in null if d is not None))
+    if found is None:
+        return None
+    return Drift(
+        found,
+        tuple(d for d in null if d is not None),
+        changed(start, theirs),
+        sum(p.places for p in passages),
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.checks.drift import OPENING, Drift, distributions, divergence, passage
+from harness.checks.drift import OPENING, Drift, changed, distributions, divergence, passage
 from harness.models.pair import open_arms
 
 
@@ -62,6 +62,14 @@ def test_vocabularies_of_two_sizes_have_no_divergence() -> None:
     assert divergence([_logs((0.5, 0.5))], [_logs((0.5, 0.25, 0.25))]) is None
 
 
+def test_places_whose_likeliest_token_is_another() -> None:
+    """Of three places one changes its mind; a smaller lead is no other token."""
+    base = [_logs((0.6, 0.4)), _logs((0.9, 0.1), (0.2, 0.8))]
+    tuned = [_logs((0.4, 0.6)), _logs((0.6, 0.4), (0.1, 0.9))]
+
+    assert changed(base, tuned) == 1
+
+
 def test_z_by_hand() -> None:
     """Nulls 1, 2 and 3 have mean 2 and standard deviation 1, so 5 lies 3 of them away."""
     drift = Drift(5.0, (1.0, 2.0, 3.0))
@@ -88,8 +96,9 @@ def test_the_distributions_are_the_models_own(tiny: Any) -> None:
     [found] = distributions(arm, [passage((5, 6, 7), (8, 9))])
 
     assert found.shape == (2, 320)
-    assert torch.allclose(found.exp().sum(dim=-1), torch.ones(2))
-    assert torch.allclose(found[-1], arm.probe([[5, 6, 7, 8]])[0].log_softmax(dim=-1), atol=1e-5)
+    assert torch.allclose(found.exp().sum(dim=-1), torch.ones(2, dtype=torch.float64))
+    probed = arm.probe([[5, 6, 7, 8]])[0].double().log_softmax(dim=-1)
+    assert torch.allclose(found[-1], probed, atol=1e-5)
 
 
 @pytest.fixture(name="scaled")
