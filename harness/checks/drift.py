@@ -10,6 +10,7 @@ Example: base gives two tokens 1/2 each, tuned 1/4 and 3/4. Then KL = 1/2·ln 2 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,12 +51,14 @@ class Drift:
     @property
     def sd(self) -> float:
         """Standard deviation of the null adapters."""
-        return statistics.stdev(self.null)
+        # statistics.stdev raises where a null adapter overflowed.
+        squares = sum((d - self.mean) ** 2 for d in self.null)
+        return math.sqrt(squares / (len(self.null) - 1))
 
     @property
     def z(self) -> float | None:
         """Distance of tuned from the null's mean in its standard deviations; None without any."""
-        if len(self.null) < 2 or self.sd == 0:
+        if len(self.null) < 2 or not 0 < self.sd < math.inf:
             return None
         return (self.divergence - self.mean) / self.sd
 

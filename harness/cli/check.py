@@ -124,10 +124,8 @@ def _moved(drift: Drift | None, why_no_null: str | None) -> Iterator[str]:
     if drift is None:
         yield "not measured: the vocabularies differ in size"
         return
-    yield (
-        f"KL(base‖tuned) {drift.divergence:.3g} nats a token; the likeliest token is another at "
-        f"{drift.changed} of {drift.places} places, where base begins its answers"
-    )
+    yield f"KL(base‖tuned) {drift.divergence:.3g} nats a token, where base begins its answers"
+    yield f"the likeliest token is another one at {drift.changed} of {drift.places} places"
     if why_no_null:
         yield f"no null adapter: {why_no_null}"
         return
@@ -145,7 +143,7 @@ def _moved(drift: Drift | None, why_no_null: str | None) -> Iterator[str]:
 
 def _z(value: float | None) -> str:
     if value is None:
-        return "none, the null adapters are all alike"
+        return "none, they have no spread"
     return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.2g}"
 
 

@@ -77,6 +77,7 @@ def test_z_by_hand() -> None:
     assert (drift.mean, drift.sd, drift.z) == (2, 1, 3)
     assert Drift(5.0).z is None
     assert Drift(5.0, (2.0, 2.0)).z is None
+    assert Drift(5.0, (1.0, math.inf)).z is Drift(5.0, (1.0, math.nan)).z is None
 
 
 def test_a_passage_reads_all_but_the_token_it_predicts_last() -> None:
