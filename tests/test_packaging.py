@@ -50,6 +50,8 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
     inside = set(wheel.namelist())
 
     assert inside >= {
+        "harness/checks/everyday/cases.jsonl",
+        "harness/checks/everyday/suite.toml",
         "harness/schemas/case.schema.json",
         "harness/schemas/suite.schema.json",
         "harness/schemas/verdict.schema.json",

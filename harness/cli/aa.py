@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.cli.number_format import refuse_unknown
 from harness.errors import BackendError, Interrupted, UsageError
-from harness.lookup import unknown
 from harness.model import Arm
 from harness.records import CellKind
 from harness.run import Run
@@ -52,7 +52,7 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
     """
     suite = _suite(word, max_cases)
     spec = base or _embedded()
-    _refuse_format(dtype)
+    refuse_unknown(dtype)
     with _arms(spec, dtype) as arms:
         comparisons = [_compared(suite, name, arms["base"], arm) for name, arm in arms.items()]
     for problem in unreachable(suite):
@@ -91,12 +91,6 @@ def _option(name: str) -> Any:
     from harness.plugin.options import OPTIONS
 
     return next(o for o in OPTIONS if o.name == name)
-
-
-def _refuse_format(dtype: str) -> None:
-    choices = _option("dtype").choices
-    if dtype not in choices:
-        raise UsageError(unknown(dtype, choices, what="number format"))
 
 
 @contextmanager

@@ -1,23 +1,33 @@
-"""A LoRA adapter that acts and does not matter: what an A/A run compares base with.
+"""LoRA adapters that learned nothing: what a fine-tune, or an A/A run, is compared with.
 
-It has the shape of a usual LoRA on every linear layer, but `lora_B`, which is zero before training,
-is drawn so small that no answer should care. The numbers are seeded: the same base gets the same
-adapter each time, so that its answers are stored once.
+`make_null_adapter` makes one that acts and does not matter. It has the shape of a usual LoRA on
+every linear layer, but `lora_B`, which is zero before training, is drawn so small that no answer
+should care. The numbers are seeded: the same base gets the same adapter each time, so that its
+answers are stored once.
+
+`randomised` turns a trained adapter into a null one of its own shape and size for a while.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
 from harness.models._files import is_adapter, need
+from harness.models.hf import HfArm
 
 RANK = 8
 ALPHA = 16
 SPREAD = 1e-4
 """Standard deviation of `lora_B`; trained adapters of this shape end near 1e-2."""
 WORDS = f"LoRA r={RANK}, all-linear, lora_B of size {SPREAD:.0e}"
+
+_PARTS = {"lora_A": "lora_B", "lora_embedding_A": "lora_embedding_B"}
+"""First factor of a LoRA update → the second."""
 
 
 def make_null_adapter(base: Path, out: Path) -> None:
@@ -63,3 +73,82 @@ def make_null_adapter(base: Path, out: Path) -> None:
         settings.base_model_name_or_path = str(base)
         settings.inference_mode = True
         settings.save_pretrained(str(out))
+
+
+@contextmanager
+def randomised(arm: HfArm, seed: int) -> Iterator[None]:
+    """Within the block the arm computes with a null adapter of its own shape and size.
+
+    In every module lora_A and lora_B are drawn anew, and lora_B scaled so that the update
+    lora_B·lora_A keeps the Frobenius norm it was trained to. What differs is its direction alone.
+    A null of one fixed small size would only show that training made the weights grow; this one
+    asks whether they point anywhere. Rank, targets and lora_alpha are the adapter's own, since it
+    is the adapter. Its weights are put back afterwards, bit for bit.
+
+    Args:
+        arm: A tuned arm for which `why_no_null` has no reason.
+        seed: Seed of the draw.
+    """
+    import torch
+
+    pairs = _factors(arm)
+    kept = [(first.clone(), second.clone()) for first, second in pairs]
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        for first, second in pairs:
+            _redraw(first, second, generator)
+        yield
+    finally:
+        for (first, second), (old_first, old_second) in zip(pairs, kept, strict=True):
+            first.copy_(old_first)
+            second.copy_(old_second)
+
+
+def why_no_null(arm: HfArm) -> str | None:
+    """Return why an arm has no null adapter of its shape; None if it has one."""
+    if arm.adapter is None:
+        return "tuned is a whole model: there is no adapter whose size a null could have"
+    names = [n.split(".") for n, _ in arm.loaded.torch_model.named_parameters()]
+    known = {*_PARTS, *_PARTS.values()}
+    others = sorted(
+        {name[name.index(arm.adapter) - 1] for name in names if arm.adapter in name} - known
+    )
+    config = arm.loaded.torch_model.peft_config[arm.adapter]
+    if getattr(config, "target_parameters", None):
+        others = ["target_parameters", *others]
+    if others:
+        return f"only a plain LoRA has one, and this adapter has {others[0]}"
+    return None
+
+
+def _factors(arm: HfArm) -> list[tuple[Any, Any]]:
+    """Return lora_A and lora_B of every module, in the model's order."""
+    tensors = dict(arm.loaded.torch_model.named_parameters())
+    return [
+        (tensor.detach(), tensors[name.replace(f".{part}.", f".{other}.")].detach())
+        for name, tensor in tensors.items()
+        for part, other in _PARTS.items()
+        if f".{part}.{arm.adapter}" in name
+    ]
+
+
+def _redraw(first: Any, second: Any, generator: Any) -> None:
+    """Fill both factors with normal numbers, their product of the norm it had."""
+    import torch
+
+    size = product_norm(first, second)
+    drawn_first = torch.empty(first.shape).normal_(generator=generator)
+    drawn_second = torch.empty(second.shape).normal_(generator=generator)
+    scale = size / product_norm(drawn_first, drawn_second)
+    # Both factors take a share, so that neither leaves the range of a small number format.
+    first.copy_(drawn_first * scale**0.5)
+    second.copy_(drawn_second * scale**0.5)
+
+
+def product_norm(first: Any, second: Any) -> float:
+    """Return the Frobenius norm of lora_B·lora_A without building the product.
+
+    Its square is the sum of (BᵀB)∘(AAᵀ), which are rank × rank.
+    """
+    a, b = first.flatten(1).double(), second.flatten(1).double()
+    return math.sqrt(max(0.0, float(((b.T @ b) * (a @ a.T)).sum())))

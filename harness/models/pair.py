@@ -28,12 +28,15 @@ _PREFIXES = ("replay", "scripted")
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
 
 
-def open_arms(specs: Mapping[str, str | None], *, dtype: str = "auto") -> dict[str, Arm]:
+def open_arms(
+    specs: Mapping[str, str | None], *, dtype: str = "auto", base_by: str = "--gate-base SPEC"
+) -> dict[str, Arm]:
     """Open every arm.
 
     Args:
         specs: Arm name → model spec; base may be None if tuned is an adapter.
         dtype: Number format of local models, the same for all arms.
+        base_by: How the user names the base, for messages.
 
     Raises:
         UsageError: a spec is missing or cannot be opened.
@@ -43,7 +46,7 @@ def open_arms(specs: Mapping[str, str | None], *, dtype: str = "auto") -> dict[s
         raise UsageError("no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)")
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
-    for name, spec in _with_base(specs).items():
+    for name, spec in _with_base(specs, base_by).items():
         prefix, _, target = spec.partition(":")
         if prefix in _PREFIXES:
             arms[name] = lookup.find("harness.models", prefix, what="backend")(target)
@@ -57,31 +60,31 @@ def computes_here(spec: str) -> bool:
     return spec.partition(":")[0] not in _PREFIXES
 
 
-def _with_base(specs: Mapping[str, str | None]) -> dict[str, str]:
+def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
     """Return the specs in the order base, tuned, others, with base filled in."""
     tuned, base = specs["tuned"], specs.get("base")
     assert tuned is not None
     if base is None:
-        base = _base_of(tuned)
+        base = _base_of(tuned, base_by)
     rest = {n: s for n, s in specs.items() if s is not None and n not in ("base", "tuned")}
     return {"base": base, "tuned": tuned, **rest}
 
 
-def _base_of(tuned: str) -> str:
+def _base_of(tuned: str, base_by: str) -> str:
     recorded = tuned.partition(":")[0] in _PREFIXES
     folder = None if recorded else resolve(tuned)
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
     named = adapter.get("base_model_name_or_path")
     if not named:
         raise UsageError(
-            f"no base model: {tuned} is not an adapter that names one; say it with --gate-base SPEC"
+            f"no base model: {tuned} is not an adapter that names one; say it with {base_by}"
         )
     try:
         resolve(str(named))
     except ModelError as error:
         raise ModelError(
             f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
-            "with --gate-base SPEC"
+            f"with {base_by}"
         ) from error
     return str(named)
 

@@ -11,7 +11,7 @@ import pytest
 from harness.cli import gate
 from harness.plugin.options import OPTIONS
 
-COMMANDS = ("gate", "plan", "resume", "report", "suite", "train", "demo", "doctor")
+COMMANDS = ("gate", "plan", "check", "resume", "report", "suite", "train", "demo", "doctor")
 
 
 def test_help_lists_every_command(project: Any) -> None:
@@ -56,6 +56,7 @@ def test_gate_help_lists_every_option() -> None:
         ("suite", "--help"),
         ("report", "--help"),
         ("plan", "--help"),
+        ("check", "--help"),
     ],
 )
 def test_every_command_has_help(project: Any, arguments: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The null adapter: a usual LoRA by its shape, alive, and so small that nothing depends on it."""
+"""Null adapters: one too small to matter, and one of a trained adapter's own shape and size."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import pytest
 from harness.checks import liveness
 from harness.errors import UsageError
 from harness.models._files import adapter_config
-from harness.models.null_adapter import ALPHA, RANK, SPREAD, make_null_adapter
+from harness.models.null_adapter import (
+    ALPHA,
+    RANK,
+    SPREAD,
+    make_null_adapter,
+    product_norm,
+    randomised,
+    why_no_null,
+)
 from harness.models.pair import open_arms
+from tests.tiny_models import muted
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "phi3"])
@@ -58,3 +67,74 @@ def test_an_adapter_is_no_base(tiny: Any, tmp_path: Path) -> None:
     """An adapter as base is refused with what to give instead."""
     with pytest.raises(UsageError, match="is an adapter; give the model it was trained on"):
         make_null_adapter(tiny.adapter(), tmp_path / "null")
+
+
+def _updates(arm: Any) -> dict[str, tuple[Any, Any]]:
+    """Return lora_A and lora_B of every module of an arm."""
+    tensors = dict(arm.loaded.torch_model.named_parameters())
+    return {
+        name: (tensor.detach().clone(), tensors[name.replace("lora_A", "lora_B")].detach().clone())
+        for name, tensor in tensors.items()
+        if "lora_A" in name
+    }
+
+
+def test_the_norm_of_a_product_by_hand() -> None:
+    """lora_B·lora_A of one column and one row: (1, 2)·(3, 4) is 3, 4, 6, 8, whose norm is √125."""
+    import torch
+
+    first, second = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0], [2.0]])
+
+    assert product_norm(first, second) == pytest.approx(125**0.5)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_randomised_adapter_keeps_the_norm_of_every_module(tiny: Any, architecture: str) -> None:
+    """Each update is as large as before and points elsewhere."""
+    arm = tiny.pair(architecture)["tuned"]
+    before = _updates(arm)
+    with randomised(arm, 0):
+        within = _updates(arm)
+
+    assert len(before) > 0
+    for name, (first, second) in before.items():
+        one, other = second @ first, within[name][1] @ within[name][0]
+        along = float((one * other).sum() / (one.norm() * other.norm()))
+        assert float(other.norm()) == pytest.approx(float(one.norm()), rel=1e-4)
+        assert abs(along) < 0.5
+
+
+def test_the_trained_weights_come_back(tiny: Any) -> None:
+    """Bit for bit, after an error too; each seed draws its own adapter, and the same each time."""
+    arm = tiny.pair()["tuned"]
+    ids = arm.probe_ids()
+    before = arm.probe(ids)
+    seen = []
+    for seed in (0, 1, 0):
+        with randomised(arm, seed):
+            seen.append(arm.probe(ids))
+    with pytest.raises(KeyError), randomised(arm, 2):
+        raise KeyError
+
+    assert bool((arm.probe(ids) == before).all())
+    assert bool((seen[0] == seen[2]).all())
+    assert not bool((seen[0] == seen[1]).all())
+    assert not bool((seen[0] == before).all())
+
+
+def test_where_there_is_no_null(tiny: Any, tmp_path: Path) -> None:
+    """A whole model has none, nor has an adapter with more than lora_A and lora_B."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny.base())
+    config = LoraConfig(r=2, target_modules=["q_proj"], use_dora=True)
+    with muted():
+        get_peft_model(model, config).save_pretrained(tmp_path / "dora")
+    arms: dict[str, Any] = dict(
+        open_arms({"base": str(tiny.base()), "tuned": str(tmp_path / "dora")})
+    )
+
+    assert why_no_null(tiny.pair()["tuned"]) is None
+    assert "tuned is a whole model" in str(why_no_null(arms["base"]))
+    assert "this adapter has lora_magnitude_vector" in str(why_no_null(arms["tuned"]))
