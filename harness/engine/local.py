@@ -126,12 +126,20 @@ def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
         return []
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
-    chat = request.generation.template == "chat"
-    delimiter = "" if chat or request.prompt.text[-1:].isspace() else " "
+    delimiter = _delimiter(request)
     return [
         loglikelihood.encode(arm.tokenizer, request.prompt, text, delimiter=delimiter)
         for text in texts or ()
     ]
+
+
+def _delimiter(request: Request) -> str:
+    """Return what stands between the prompt and a text that is scored after it."""
+    if request.generation.template == "chat":
+        return ""
+    if request.case.delimiter is not None:
+        return request.case.delimiter
+    return "" if request.prompt.text[-1:].isspace() else " "
 
 
 def _score(

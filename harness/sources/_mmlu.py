@@ -152,8 +152,8 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
 
 def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("a parquet file", "train") from error
     try:
