@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,18 @@ def complete(
             yield Answer(request.key, None, str(error), time.time())
     if not fitting:
         return
+    with memory_watched(), arm.active() as model:
+        if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
+            yield from _generate(arm, model, fitting, drafts)
+        else:
+            yield from _score(arm, model, fitting, asked)
+
+
+@contextmanager
+def memory_watched() -> Iterator[None]:
+    """Turn whatever torch raises when memory does not suffice into OutOfMemory."""
     try:
-        with arm.active() as model:
-            if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-                yield from _generate(arm, model, fitting, drafts)
-            else:
-                yield from _score(arm, model, fitting, asked)
+        yield
     except (MemoryError, RuntimeError) as error:
         if _is_memory(error):
             raise OutOfMemory(str(error)) from error
