@@ -227,8 +227,8 @@ def _generation(settings: Mapping[str, Any]) -> Generation:
     from lm_eval.models.utils import normalize_gen_kwargs
 
     given = dict(normalize_gen_kwargs(dict(settings), MOST_TOKENS))
-    sampled = given.pop("do_sample", False)
-    temperature = float(given.pop("temperature", 0.0)) if sampled else 0.0
+    sampled, heat = given.pop("do_sample"), float(given.pop("temperature", 0.0))
+    temperature = heat if sampled else 0.0
     top_p = float(given.pop("top_p", None) or 1.0)
     until, most = given.pop("until"), given.pop("max_gen_toks")
     for name in ("top_k", "min_p", "typical_p") if not temperature else ():
