@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.engine import local
-from harness.errors import BackendError, UsageError
+from harness.errors import BackendError, MissingExtra, UsageError
 from tests.lm_eval_tasks import MMLU
 from tests.tiny_models import CONTEXT, muted
 
@@ -311,3 +313,11 @@ def test_settings_without_effect_are_taken(tiny: Any) -> None:
     assert plain == model.generate_until(
         [request("the parcel", max_gen_toks=5, top_k=3, num_beams=1, do_sample=False)]
     )
+
+
+def test_without_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says how to install it."""
+    monkeypatch.delitem(sys.modules, "harness.engine.lm_eval", raising=False)
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[lm-eval\]'"):
+        importlib.import_module("harness.engine.lm_eval")
