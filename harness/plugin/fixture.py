@@ -66,9 +66,12 @@ class Gate:
         return Delta(table.pairs(record), confidence)
 
     def pairs(self, suite: str | Path) -> Iterator[Pair]:
-        """Yield every case with base's and tuned's first completion."""
+        """Yield every case that was asked with base's and tuned's first completion."""
         loaded, run = self._run(suite)
-        for case in (s.case for s in loaded.cases):
+        decided = {
+            c.cell.case for c in run.cells if c.cell.suite == loaded.name and c.status == "skipped"
+        }
+        for case in (s.case for s in loaded.cases if s.case.id not in decided):
             cells = [run.completions.get((loaded.name, case.id, a)) for a in ("base", "tuned")]
             base, tuned = (cell.completion if cell else None for cell in cells)
             yield Pair(case, base, tuned)

@@ -223,8 +223,13 @@ def _suite_result(
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
         notes=(*caps, *notes(table, counts, manifest.attempts)),
-        gates=gates,
+        gates=gates if table.look is None else tuple(_at(table.look, gate) for gate in gates),
     )
+
+
+def _at(look: Look, gate: GateResult) -> GateResult:
+    """Return a gate that says at which look it was judged."""
+    return gate.model_copy(update={"method": look.method(gate.method)})
 
 
 def _over_budget(gate: GateResult, table: Table) -> GateResult | None:

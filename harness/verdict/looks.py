@@ -74,6 +74,10 @@ class Look:
         alpha = (1 - gate.confidence) / 2 / goals
         return gate.model_copy(update={"confidence": self.confidence(alpha)})
 
+    def method(self, method: str) -> str:
+        """Return a gate's method with the look that widened its interval."""
+        return f"{method}; repeated interval, {self}"
+
     def __str__(self) -> str:
         """Return `look 2 of 7`."""
         return f"look {self.index + 1} of {len(self.looks.sizes)}"
