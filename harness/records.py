@@ -110,6 +110,10 @@ class Case(Record):
     """Texts of the possible answers of a multiple-choice question."""
     answer: int | None = None
     """Index of the right choice, from 0; suite files may write a letter."""
+    delimiter: Text | None = None
+    """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
+    stop: tuple[Text, ...] | None = None
+    """Texts that end a completion of this case, beside those of the suite."""
     tags: tuple[Text, ...] = ()
     """Labels such as the subject: shown as slices, never used as clusters."""
     cluster: Text | None = None

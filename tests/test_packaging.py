@@ -94,7 +94,7 @@ def test_what_is_imported_is_required() -> None:
     wanted = [*project["dependencies"], *chain.from_iterable(extras.values())]
     required = {_distribution(requirement) for requirement in wanted}
     # namespace packages and the parts of a distribution that we name by its main one
-    parts = {"opentelemetry": "opentelemetry-sdk", "_pytest": "pytest"}
+    parts = {"opentelemetry": "opentelemetry-sdk", "_pytest": "pytest", "lm_eval": "lm-eval"}
     homes = packages_distributions()
     missing = set()
     for package in PACKAGES:

@@ -74,6 +74,7 @@ def _python() -> Iterator[Finding]:
 _EXTRAS = {
     "hf": ("torch", "transformers", "peft", "safetensors", "gguf"),
     "train": ("trl", "accelerate", "datasets"),
+    "lm-eval": ("lm-eval",),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,18 @@ def complete(
             yield Answer(request.key, None, str(error), time.time())
     if not fitting:
         return
+    with memory_watched(), arm.active() as model:
+        if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
+            yield from _generate(arm, model, fitting, drafts)
+        else:
+            yield from _score(arm, model, fitting, asked)
+
+
+@contextmanager
+def memory_watched() -> Iterator[None]:
+    """Turn whatever torch raises when memory does not suffice into OutOfMemory."""
     try:
-        with arm.active() as model:
-            if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-                yield from _generate(arm, model, fitting, drafts)
-            else:
-                yield from _score(arm, model, fitting, asked)
+        yield
     except (MemoryError, RuntimeError) as error:
         if _is_memory(error):
             raise OutOfMemory(str(error)) from error
@@ -126,12 +133,20 @@ def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
         return []
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
-    chat = request.generation.template == "chat"
-    delimiter = "" if chat or request.prompt.text[-1:].isspace() else " "
+    delimiter = _delimiter(request)
     return [
         loglikelihood.encode(arm.tokenizer, request.prompt, text, delimiter=delimiter)
         for text in texts or ()
     ]
+
+
+def _delimiter(request: Request) -> str:
+    """Return what stands between the prompt and a text that is scored after it."""
+    if request.generation.template == "chat":
+        return ""
+    if request.case.delimiter is not None:
+        return request.case.delimiter
+    return "" if request.prompt.text[-1:].isspace() else " "
 
 
 def _score(

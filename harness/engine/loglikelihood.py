@@ -31,6 +31,16 @@ class Continuation:
     token_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a continuation is."""
+
+    total: float
+    """Natural-log likelihood, summed over its tokens."""
+    greedy: bool
+    """Whether greedy decoding would write it: each of its tokens is the likeliest."""
+
+
 def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tuple[int, ...]:
     """Return the token ids of `text` as the continuation of `prompt`.
 
@@ -60,19 +70,30 @@ def score(
         prompts: The batch's prompts, each at least one token long.
         wanted: Continuations, each pointing at its prompt.
     """
+    return [likelihood.total for likelihood in measure(arm, model, prompts, wanted)]
+
+
+def measure(
+    arm: LocalArm, model: Any, prompts: Sequence[Prompt], wanted: Sequence[Continuation]
+) -> list[Likelihood]:
+    """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
     import torch
 
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         ready = prefill(arm, model, [p.token_ids or () for p in prompts], room=room)
         first = torch.log_softmax(ready.logits.float(), dim=-1)
-        sums = [float(first[c.row, c.token_ids[0]]) for c in wanted]
+        best = first.argmax(dim=-1).tolist()
+        found = [
+            Likelihood(float(first[c.row, c.token_ids[0]]), best[c.row] == c.token_ids[0])
+            for c in wanted
+        ]
         longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
         for block in _blocks(wanted, longer, first.shape[-1]):
             rest = _rest(model, ready, [wanted[i] for i in block])
-            for i, value in zip(block, rest, strict=True):
-                sums[i] += value
-    return sums
+            for i, more in zip(block, rest, strict=True):
+                found[i] = Likelihood(found[i].total + more.total, found[i].greedy and more.greedy)
+    return found
 
 
 def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:
@@ -90,7 +111,7 @@ def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) 
     return blocks
 
 
-def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[float]:
+def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[Likelihood]:
     """Score the tokens after the first, on a copy of the prompts' cache."""
     import copy
 
@@ -120,5 +141,7 @@ def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[
     ).logits
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside
-    sums: list[float] = picked.sum(dim=-1).tolist()
-    return sums
+    greedy = ((logprobs.argmax(dim=-1) == targets) | (inside == 0)).all(dim=-1)
+    return [
+        Likelihood(*both) for both in zip(picked.sum(dim=-1).tolist(), greedy.tolist(), strict=True)
+    ]

@@ -18,7 +18,7 @@ from harness.engine.batching import Batch, make_batches
 from harness.manifest import BASE_AGAIN, Looks
 from harness.model import Arm, Prompt, Request
 from harness.records import Case, Cell, CellKind, sha256
-from harness.suite import Suite
+from harness.suite import Generation, Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +186,27 @@ def _request(
         case=case,
         sample=question.sample,
         prompt=known,
-        generation=suite.generation,
+        generation=_generation(case, suite),
         seed=sampling_seed,
     )
 
 
 def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
     """Return what, beside the prompt, decides the answer to a question of this kind."""
+    delimiter = () if case.delimiter is None else (case.delimiter,)
     if kind is CellKind.CHOICES:
-        return [suite.generation.template, case.choices]
+        return [suite.generation.template, case.choices, *delimiter]
     if kind is CellKind.ANSWER:
-        return [suite.generation.template, case.expected_texts()]
+        return [suite.generation.template, case.expected_texts(), *delimiter]
     elsewhere = {"system", "samples", "latency_cases"}
-    return suite.generation.model_dump(mode="json", exclude=elsewhere)
+    return _generation(case, suite).model_dump(mode="json", exclude=elsewhere)
+
+
+def _generation(case: Case, suite: Suite) -> Generation:
+    """Return the suite's settings with the case's own stops."""
+    if not case.stop:
+        return suite.generation
+    return suite.generation.model_copy(update={"stop": (*suite.generation.stop, *case.stop)})
 
 
 def _length(request: Request) -> int:

@@ -22,6 +22,7 @@ def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
         "tunegate",
         "extra hf",
         "extra train",
+        "extra lm-eval",
         "store",
         "package names",
         "embedded model",

@@ -138,6 +138,22 @@ def test_a_plain_prompt_and_its_text_are_one_space_apart(
         assert answer.completion.choice_logprobs == pytest.approx([expected], abs=1e-4)
 
 
+@pytest.mark.parametrize("delimiter", ["", "\n", " "])
+def test_a_case_says_what_stands_between(
+    tiny: Any, ask: Callable[..., list[Any]], delimiter: str
+) -> None:
+    """The case's own delimiter is used as it is, for choices and for the expected answer."""
+    arm = tiny.pair("llama")["base"]
+    case = Case(id="c", prompt="Q:", choices=("yes",), expected="yes", delimiter=delimiter)
+    (chosen,) = local.complete(arm, ask(arm, [case], "choices"))
+    (answered,) = local.complete(arm, ask(arm, [case], "answer"))
+    context = tuple(arm.tokenizer("Q:")["input_ids"])
+    tokens = tuple(arm.tokenizer(f"Q:{delimiter}yes")["input_ids"])[len(context) :]
+    expected = _reference(_plain(tiny, "llama", "base"), context, tokens)
+    assert chosen.completion.choice_logprobs == pytest.approx([expected], abs=1e-4)
+    assert answered.completion.answer_logprob == pytest.approx(expected / len(tokens), abs=1e-4)
+
+
 def test_a_chat_prompt_and_its_text_touch(tiny: Any, ask: Callable[..., list[Any]]) -> None:
     """template = "chat": the text follows the generation prompt as it is."""
     arm = tiny.pair("llama")["base"]

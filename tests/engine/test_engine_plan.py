@@ -99,6 +99,9 @@ SAMPLED = "temperature = 0.7"
         ({"use": "answer_logprob"}, {"use": "answer_logprob", "expected": "no"}),
         ({"use": "answer_logprob"}, {"use": "answer_logprob", "expected": ["yes", "no"]}),
         ({"use": "answer_logprob"}, {"use": "answer_logprob", "prompt": "Q2"}),
+        ({"use": "answer_logprob"}, {"use": "answer_logprob", "delimiter": ""}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "delimiter": "\n"}),
+        ({}, {"stop": ["x"]}),
         ({"use": "latency"}, {"use": "exact_match"}),
         ({"use": "latency"}, {"use": "latency", "generation": "max_new_tokens = 5"}),
     ],
@@ -117,6 +120,9 @@ def test_what_changes_the_answer_changes_the_key(
         ({}, {"seed": 1}),
         ({}, {"expected": "no"}),
         ({}, {"tags": ["x"], "cluster": "y"}),
+        ({}, {"delimiter": "\n"}),
+        ({"generation": 'stop = ["x"]'}, {"stop": ["x"]}),
+        ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "stop": ["x"]}),
         ({}, {"generation": "latency_cases = 5"}),
         ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "answer": 1}),
         ({"use": "choice_accuracy"}, {"use": "choice_accuracy", "expected": "no"}),
@@ -129,6 +135,14 @@ def test_what_does_not_change_the_answer_keeps_the_key(
 ) -> None:
     """Nothing is asked twice because of what the model never sees."""
     assert _key(suite_folder, **before) == _key(suite_folder, **after)
+
+
+def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> None:
+    """What ends an answer is the suite's texts and the case's."""
+    plan = _plan(suite_folder, generation='stop = ["x"]', stop=["y", "z"])
+    (request,) = plan.requests.values()
+
+    assert request.generation.stop == ("x", "y", "z")
 
 
 def test_samples_have_keys_and_seeds_of_their_own(suite_folder: Write) -> None:

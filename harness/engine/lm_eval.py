@@ -1,0 +1,278 @@
+"""lm-eval on our engine: its tasks, prompts and metrics, one of our local arms as the model.
+
+What lm-eval computes row by row is computed once here: the contexts of a task share their few-shot
+header, the continuations of a context its cache, and logits exist only where they are read. In
+float32 the numbers are those of lm-eval's own `hf` model.
+
+What lies beyond the model's context is cut off on the left, as lm-eval does it; elsewhere in
+tunegate that is an error of the case. Beams and penalties are refused.
+
+Example:
+    from lm_eval import simple_evaluate
+
+    from harness.engine.lm_eval import TunegateLM
+    from harness.models.pair import open_arms
+
+    arms = open_arms({"base": "path/to/base", "tuned": "path/to/adapter"})  # loaded once
+    results = {
+        name: simple_evaluate(TunegateLM(arm), tasks=["mmlu_anatomy"]) for name, arm in arms.items()
+    }
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from harness.engine import local
+from harness.engine.batching import Batch, make_batches
+from harness.engine.loglikelihood import Continuation, measure
+from harness.engine.plan import Question
+from harness.errors import BackendError, MissingExtra, UsageError
+from harness.model import Prompt, Request
+from harness.models.hf import HfArm
+from harness.records import Case, CellKind
+from harness.suite import Generation
+
+try:
+    from lm_eval.api.model import TemplateLM
+except ImportError as error:
+    raise MissingExtra("lm-eval on our engine", "lm-eval") from error
+
+LONGEST = 2048
+"""Context where the model's configuration tells none; lm-eval's default."""
+MOST_TOKENS = 256
+"""Tokens of an answer where the task sets no limit; lm-eval's default."""
+NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "num_return_sequences": 1}
+"""Settings of other values change a greedy answer, and our decoding has none of them."""
+
+T = TypeVar("T")
+Scored = tuple[float, bool]
+"""Log-likelihood of a continuation, and whether greedy decoding would write it."""
+
+
+class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
+    """A local arm as a model of lm-eval."""
+
+    def __init__(self, arm: HfArm) -> None:
+        """Wrap an arm; several may share one set of weights."""
+        super().__init__()
+        self.arm = arm
+        self.tokenizer = arm.tokenizer
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end-of-sequence token."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text that has nothing before it."""
+        first = self.tokenizer.bos_token_id
+        return self.eot_token_id if first is None else int(first)
+
+    @property
+    def max_length(self) -> int:
+        """Largest number of tokens the model attends to."""
+        return self.arm.context_length or LONGEST
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Name under which lm-eval keeps tokenised requests."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return what lm-eval writes into its results: which arm this is, to the last bit."""
+        return {"model_fingerprint": self.arm.fingerprint, "model_identity": self.arm.identity}
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        """Return token ids, without a second begin marker where the text has one."""
+        settings = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        if add_special_tokens is None and string.startswith(
+            self.tokenizer.decode(self.prefix_token_id)
+        ):
+            settings = {"add_special_tokens": False}
+        return list(self.tokenizer.encode(string, **settings))
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return a conversation as the model's template writes it."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    def _loglikelihood_tokens(
+        self,
+        requests: Sequence[tuple[tuple[str, str] | None, Sequence[int], Sequence[int]]],
+        **kwargs: Any,
+    ) -> list[Scored]:
+        """Score (texts, context, continuation); each context is computed once."""
+        asked: dict[tuple[int, ...], list[int]] = {}
+        for i, (texts, context, continuation) in enumerate(requests):
+            self._refuse_misfit(texts, continuation)
+            kept = context[-(self.max_length + 1 - len(continuation)) :]
+            if len(kept) < len(context):
+                _warn_cut(len(context) - len(kept))
+            asked.setdefault(tuple(kept), []).append(i)
+        contexts = list(asked)
+        answers: dict[int, Scored] = {}
+
+        def work(questions: Sequence[Question]) -> Iterator[tuple[int, Scored]]:
+            mine = [contexts[int(q.case)] for q in questions]
+            place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
+            wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
+            with local.memory_watched(), self.arm.active() as model:
+                found = measure(self.arm, model, [Prompt("", ids) for ids in mine], wanted)
+            for (_, i), likelihood in zip(place, found, strict=True):
+                yield i, (likelihood.total, likelihood.greedy)
+
+        longest = [max(len(requests[i][2]) for i in asked[context]) for context in contexts]
+        for batch in _batches(contexts, longest, CellKind.CHOICES):
+            for i, answer in _halved(batch, work):
+                answers[i] = answer
+                if requests[i][0] is not None:
+                    self.cache_hook.add_partial("loglikelihood", requests[i][0], answer)
+        return [answers[i] for i in range(len(requests))]
+
+    def _refuse_misfit(self, texts: Any, continuation: Sequence[int]) -> None:
+        if not continuation:
+            raise UsageError(f"{texts!r}: the continuation has no tokens to score")
+        if len(continuation) > self.max_length:
+            raise UsageError(
+                f"{texts!r}: a continuation of {len(continuation)} tokens does not fit the model's "
+                f"context of {self.max_length}"
+            )
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Return the log-likelihood of whole texts, in windows where they exceed the context."""
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        windows: list[tuple[int, tuple[None, Sequence[int], Sequence[int]]]] = [
+            (i, (None, *make_disjoint_window(window)))
+            for i, request in enumerate(requests)
+            for window in get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.max_length,
+                context_len=1,
+            )
+        ]
+        totals = [0.0] * len(requests)
+        scored = self._loglikelihood_tokens([window for _, window in windows])
+        for (i, _), (value, _) in zip(windows, scored, strict=True):
+            totals[i] += value
+        for request, total in zip(requests, totals, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return totals
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Return the answers; each repetition of a sampled one has a seed of its own."""
+        made = [self._request(i, *request.args[:2]) for i, request in enumerate(requests)]
+        answers: dict[int, str] = {}
+
+        def work(questions: Sequence[Question]) -> Iterator[tuple[int, str]]:
+            for answer in local.complete(self.arm, [made[int(q.case)] for q in questions]):
+                if answer.completion is None:
+                    raise BackendError(f"lm-eval request {answer.key}: {answer.error}")
+                yield int(answer.key), answer.completion.text or ""
+
+        prompts = [request.prompt.token_ids or () for request in made]
+        longest = [request.generation.max_new_tokens for request in made]
+        for batch in _batches(prompts, longest, CellKind.GENERATE):
+            for i, text in _halved(batch, work):
+                answers[i] = text
+                self.cache_hook.add_partial("generate_until", requests[i].args, text)
+        return [answers[i] for i in range(len(requests))]
+
+    def _request(self, number: int, context: str, settings: Mapping[str, Any]) -> Request:
+        generation = _generation(settings)
+        room = self.max_length - generation.max_new_tokens
+        if room <= 0:
+            raise UsageError(
+                f"an answer of {generation.max_new_tokens} tokens leaves no room for a prompt in "
+                f"the model's context of {self.max_length}"
+            )
+        ids = self.tok_encode(context) or [self.prefix_token_id]
+        if len(ids) > room:
+            _warn_cut(len(ids) - room)
+        return Request(
+            key=str(number),
+            suite="",
+            kind=CellKind.GENERATE,
+            case=Case(id=str(number), prompt=context),
+            sample=0,
+            prompt=Prompt(context, tuple(ids[-room:])),
+            generation=generation,
+            seed=number,
+        )
+
+
+def _generation(settings: Mapping[str, Any]) -> Generation:
+    """Return lm-eval's generation settings as ours.
+
+    Raises:
+        UsageError: one of them is beyond our decoding.
+    """
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    given = dict(normalize_gen_kwargs(dict(settings), MOST_TOKENS))
+    sampled, heat = given.pop("do_sample"), float(given.pop("temperature", 0.0))
+    temperature = heat if sampled else 0.0
+    top_p = float(given.pop("top_p", None) or 1.0)
+    until, most = given.pop("until"), given.pop("max_gen_toks")
+    for name in ("top_k", "min_p", "typical_p") if not temperature else ():
+        given.pop(name, None)  # of no effect on greedy decoding
+    beyond = {k: v for k, v in given.items() if v is not None and v != NEUTRAL.get(k)}
+    if beyond:
+        known = "until, max_gen_toks, do_sample, temperature and top_p"
+        raise UsageError(f"generation_kwargs {beyond}: our engine decodes with {known} only")
+    return Generation(
+        template="none",
+        max_new_tokens=most,
+        temperature=temperature,
+        top_p=top_p,
+        stop=tuple(text for text in until if text),
+    )
+
+
+def _batches(
+    prompts: Sequence[Sequence[int]], longest: Sequence[int], kind: CellKind
+) -> tuple[Batch[Question], ...]:
+    """Group prompts as a run of ours does; a question's case is the prompt's index."""
+    questions = [Question("", str(i), kind) for i in range(len(prompts))]
+    lengths = {
+        q: len(prompt) + more for q, prompt, more in zip(questions, prompts, longest, strict=True)
+    }
+    return make_batches(lengths, prompts=dict(zip(questions, prompts, strict=True)))
+
+
+def _halved(
+    batch: Batch[Question], work: Callable[[Sequence[Question]], Iterator[T]]
+) -> Iterator[T]:
+    """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
+    try:
+        whole = list(work(batch.questions))
+    except local.OutOfMemory as error:
+        if len(batch.questions) == 1:
+            raise BackendError(f"one request alone does not fit the memory ({error})") from error
+        for half in batch.halves():
+            yield from _halved(half, work)
+        return
+    yield from whole
+
+
+def _warn_cut(tokens: int) -> None:
+    logging.getLogger(__name__).warning(
+        "%d tokens beyond the model's context were cut off on the left", tokens
+    )

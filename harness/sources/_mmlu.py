@@ -1,0 +1,192 @@
+"""The questions of MMLU, in whichever form they lie on the disk.
+
+Three forms are read: the original folder of CSV files without a header (`test/<subject>_test.csv`:
+question, A, B, C, D, answer letter), the hub's parquet files, and JSON lines; the latter two with
+`question`, `subject`, `choices` and `answer`. A question's number counts from 0 within its
+subject, which is the same in all three.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MissingExtra, SuiteError
+from harness.sources import _text
+
+SPLITS = {"test": ("test",), "val": ("val", "validation"), "dev": ("dev",)}
+"""Our name of a split → the names that files go by."""
+PLACES = (
+    "{0}/*_{0}.csv", "*_{0}.csv", "all/{0}-*.parquet", "*/{0}-*.parquet", "{0}*.parquet",
+    "{0}.jsonl",
+)  # fmt: skip
+"""Where a split's files lie in a folder; the first place that has any counts."""
+COLUMNS = "question, A, B, C, D, answer letter"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A multiple-choice question and its place."""
+
+    subject: str
+    number: int
+    """Position within the subject's questions, from 0."""
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+    """Index of the right choice."""
+    where: str
+
+
+@dataclass
+class Reading:
+    """What was read, and what was wrong with it."""
+
+    wanted: Sequence[str]
+    """The subjects to keep; all of them if there are none."""
+    questions: dict[str, list[Question]] = field(default_factory=dict)
+    """Subject → its questions, in the order of the files."""
+    problems: list[str] = field(default_factory=list)
+
+    def rows(self, rows: Iterator[tuple[str, Mapping[str, Any] | str]], subject: str = "") -> None:
+        """Add rows, each with its place; a text in a row's stead says what is wrong with it."""
+        for where, row in rows:
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                name = subject or _subject(row)
+                mine = self.questions.setdefault(name, [])
+                if not self.wanted or name in self.wanted:
+                    mine.append(_question(row, name, len(mine), where))
+            except ValueError as error:
+                self.problems.append(f"{where}: {error}")
+
+
+def files(root: Path, split: str) -> list[Path]:
+    """Return the files of a split: `root` itself, or those that lie in it.
+
+    Raises:
+        SuiteError: there are none.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise SuiteError([f"{root}: no such file or folder; paths start at the suite's folder"])
+    for name in SPLITS[split]:
+        for place in PLACES:
+            found = sorted(root.glob(place.format(name)))
+            if found:
+                return found
+    raise SuiteError(
+        [
+            f"{root}: no questions of the split {split!r}; expected {split}/<subject>_{split}.csv, "
+            f"{split}-*.parquet or {split}.jsonl"
+        ]
+    )
+
+
+def read(root: Path, split: str, wanted: Sequence[str]) -> Reading:
+    """Return the questions of a split.
+
+    Args:
+        root: File or folder.
+        split: `test`, `val` or `dev`.
+        wanted: The subjects to read; the others are known by name only. All if there are none.
+    """
+    reading = Reading(wanted)
+    for path in files(root, split):
+        if path.suffix == ".csv":
+            subject = _subject_of(path)
+            reading.questions.setdefault(subject, [])
+            if not wanted or subject in wanted:
+                reading.rows(_csv(path), subject)
+        elif path.suffix == ".parquet":
+            reading.rows(_parquet(path))
+        elif path.suffix == ".jsonl":
+            reading.rows(_jsonl(path))
+        else:
+            raise SuiteError([f"{path}: unknown form; give .csv, .parquet or .jsonl"])
+    return reading
+
+
+def _subject_of(path: Path) -> str:
+    """Return the subject of `anatomy_test.csv`."""
+    names = (name for spellings in SPLITS.values() for name in spellings)
+    return next(
+        (path.stem.removesuffix(f"_{n}") for n in names if path.stem.endswith(f"_{n}")), path.stem
+    )
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    text = _text.read(path, form=f"one question a line: {COLUMNS}")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        for columns in reader:
+            where, line = f"{path}:{line}", reader.line_num + 1
+            if len(columns) == 6:
+                question, *choices, letter = columns
+                yield where, {"question": question, "choices": choices, "answer": letter}
+            elif columns:
+                yield (
+                    where,
+                    f"{len(columns)} columns, expected 6 ({COLUMNS}); quote a text that has "
+                    "commas in it",
+                )
+    except csv.Error as error:
+        yield f"{path}:{line}", f"broken CSV ({error}); check the quotes"
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    for number, line in _text.lines(_text.read(path, form="write one question a line")):
+        try:
+            yield f"{path}:{number}", _text.json_object(line)
+        except ValueError as error:
+            yield f"{path}:{number}", str(error)
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "train") from error
+    try:
+        with ParquetFile(path) as file:
+            rows = file.read().to_pylist()
+    except (ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}: row {number}", row
+
+
+def _subject(row: Mapping[str, Any]) -> str:
+    subject = row.get("subject")
+    if not isinstance(subject, str) or not subject:
+        raise ValueError(f"subject={subject!r} must be a text")
+    return subject
+
+
+def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> Question:
+    text, choices, answer = (row.get(key) for key in ("question", "choices", "answer"))
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"question={text!r} must be a text")
+    if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
+        raise ValueError(f"choices={choices!r} must be a list of 2 to {len(LETTERS)} texts")
+    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+        raise ValueError(f"choices={choices!r}: each must be a text")
+    letters = LETTERS[: len(choices)]
+    if isinstance(answer, str) and len(answer.strip()) == 1 and answer.strip() in letters:
+        answer = letters.index(answer.strip())
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        raise ValueError(
+            f"answer={answer!r} must be a letter from A to {letters[-1]}, or an index from 0 to "
+            f"{len(choices) - 1}"
+        )
+    return Question(subject, number, text, tuple(choices), answer, where)
