@@ -83,6 +83,8 @@ class CellKind(StrEnum):
     """Give the log-likelihood of each of the case's choices after the prompt."""
     ANSWER = "answer"
     """Give the mean log-probability per token of the expected answer after the prompt."""
+    TEXT = "text"
+    """Give the log-likelihood of the prompt itself, in bits per byte of its text."""
     LATENCY = "latency"
     """Write a completion alone in its batch, to be timed."""
 
@@ -152,6 +154,8 @@ class Completion(Record):
     """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
     answer_logprob: float | None = None
     """Mean natural-log probability per token of the expected answer."""
+    bits_per_byte: float | None = Field(default=None, ge=0)
+    """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
 
 
 class Score(Record):

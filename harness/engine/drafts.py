@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.engine.decode import Row, advance, decode, start
+from harness.engine.decode import decode
 from harness.engine.prefix import prefill, shared_length
+from harness.engine.row import Row, advance, start
 from harness.model import LocalArm, Request
 from harness.records import Completion
 

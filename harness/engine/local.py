@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine import loglikelihood
-from harness.engine.decode import Row, decode, start
+from harness.engine import loglikelihood, rolling
+from harness.engine.alone import one_by_one
+from harness.engine.decode import decode
 from harness.engine.drafts import Watch, decode_drafted, draft_ids
+from harness.engine.row import Row, start
 from harness.model import Answer, LocalArm, Request
 from harness.records import CellKind, Completion
 
@@ -60,6 +62,8 @@ def complete(
     with memory_watched(), arm.active() as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
             yield from _generate(arm, model, fitting, drafts)
+        elif fitting[0].kind is CellKind.TEXT:
+            yield from _read(arm, model, fitting)
         else:
             yield from _score(arm, model, fitting, asked)
 
@@ -80,6 +84,8 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
     length = len(request.prompt.token_ids or ())
     if not length:
         raise ValueError("the prompt is empty after tokenising")
+    if request.kind is CellKind.TEXT:
+        return  # a text longer than the context is read in windows
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
         needed = length + request.generation.max_new_tokens
     else:
@@ -104,7 +110,7 @@ def _rows(
     arm: LocalArm, model: Any, requests: Sequence[Request], drafts: Drafts | None
 ) -> Iterator[Row]:
     """Return the finished rows, drafted where there is something to verify."""
-    if drafts is None or not drafts.completions:
+    if drafts is None or not drafts.completions or one_by_one(arm):
         return decode(arm, model, [start(request) for request in requests])
     ids = {key: draft_ids(arm, c) for key, c in drafts.completions.items()}
     return decode_drafted(arm, model, requests, ids, drafts.watch)
@@ -129,7 +135,7 @@ def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
     Raises:
         ValueError: a text has no tokens.
     """
-    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+    if request.kind in (CellKind.GENERATE, CellKind.LATENCY, CellKind.TEXT):
         return []
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
@@ -175,6 +181,19 @@ def _score(
             input_tokens=len(request.prompt.token_ids or ()),
             latency_s=round(seconds, 6),
             **fields,
+        )
+        yield Answer(request.key, completion, None, started)
+
+
+def _read(arm: LocalArm, model: Any, requests: Sequence[Request]) -> Iterator[Answer]:
+    started, clock = time.time(), time.perf_counter()
+    found = rolling.bits_per_byte(arm, model, [request.prompt for request in requests])
+    seconds = time.perf_counter() - clock
+    for request, bits in zip(requests, found, strict=True):
+        completion = Completion(
+            input_tokens=len(request.prompt.token_ids or ()),
+            latency_s=round(seconds, 6),
+            bits_per_byte=bits,
         )
         yield Answer(request.key, completion, None, started)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.engine.alone import log_probabilities, one_by_one
 from harness.engine.prefix import Prefilled, positions, prefill
 from harness.model import LocalArm, Prompt
 
@@ -79,6 +80,8 @@ def measure(
     """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
     import torch
 
+    if one_by_one(arm):
+        return [_alone(model, prompts[c.row], c) for c in wanted]
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         ready = prefill(arm, model, [p.token_ids or () for p in prompts], room=room)
@@ -94,6 +97,13 @@ def measure(
             for i, more in zip(block, rest, strict=True):
                 found[i] = Likelihood(found[i].total + more.total, found[i].greedy and more.greedy)
     return found
+
+
+def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> Likelihood:
+    logprobs = log_probabilities(model, prompt.token_ids or (), wanted.token_ids)
+    picked = logprobs[range(len(wanted.token_ids)), list(wanted.token_ids)]
+    greedy = logprobs.argmax(dim=-1).tolist() == list(wanted.token_ids)
+    return Likelihood(float(picked.sum()), greedy)
 
 
 def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:

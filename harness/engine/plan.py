@@ -198,6 +198,8 @@ def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
         return [suite.generation.template, case.choices, *delimiter]
     if kind is CellKind.ANSWER:
         return [suite.generation.template, case.expected_texts(), *delimiter]
+    if kind is CellKind.TEXT:
+        return []
     elsewhere = {"system", "samples", "latency_cases"}
     return _generation(case, suite).model_dump(mode="json", exclude=elsewhere)
 
@@ -217,4 +219,6 @@ def _length(request: Request) -> int:
         return size + max(len(text) // 3 for text in request.case.choices or ("",))
     if request.kind is CellKind.ANSWER:
         return size + max(len(text) // 3 for text in request.case.expected_texts())
+    if request.kind is CellKind.TEXT:
+        return size
     return size + request.generation.max_new_tokens

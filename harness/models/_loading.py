@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.checks.weights import fingerprint, refuse_unsafe
 from harness.errors import ModelError
-from harness.models._files import adapter_config, need
+from harness.models._files import need
 from harness.models.hf import HfArm, LoadedModel, last_logits, reason
 
 
@@ -91,11 +91,6 @@ def attach(loaded: LoadedModel, folder: Path, name: str) -> None:
     """
     need("peft")
     refuse_unsafe(folder)
-    if adapter_config(folder).get("num_virtual_tokens"):
-        raise ModelError(
-            f"{folder}: prompt and prefix tuning put virtual tokens in front of every forward, "
-            "which the paired engine cannot do; record its completions and give replay:FILE.jsonl"
-        )
     with saying(f"{folder}: the adapter cannot be attached"):
         from peft import PeftModel
 

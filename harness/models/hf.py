@@ -117,6 +117,11 @@ class HfArm:
         length = getattr(self.loaded.torch_model.config, "max_position_embeddings", None)
         return None if length is None else int(length)
 
+    @property
+    def virtual_tokens(self) -> bool:
+        """Whether the adapter puts virtual tokens in front of every prompt (prompt tuning …)."""
+        return bool((self._adapter_config or {}).get("num_virtual_tokens"))
+
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context that yields the torch model computing this arm."""
         return self.loaded.switched(self.adapter)

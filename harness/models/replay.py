@@ -36,6 +36,7 @@ class ReplayLine(Record):
     cost: float | None = Field(default=None, ge=0)
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
+    bits_per_byte: float | None = Field(default=None, ge=0)
 
     def as_completion(self) -> Completion:
         """Return the line as a Completion."""
@@ -104,12 +105,14 @@ _KEYS = {
     CellKind.GENERATE: ("completion", "completion"),
     CellKind.CHOICES: ("choice_logprobs", "choice_logprobs"),
     CellKind.ANSWER: ("answer_logprob", "answer_logprob"),
+    CellKind.TEXT: ("bits_per_byte", "bits_per_byte"),
     CellKind.LATENCY: ("latency_s", "latency_s"),
 }
 _FIELDS = {
     CellKind.GENERATE: "text",
     CellKind.CHOICES: "choice_logprobs",
     CellKind.ANSWER: "answer_logprob",
+    CellKind.TEXT: "bits_per_byte",
     CellKind.LATENCY: "latency_s",
 }
 

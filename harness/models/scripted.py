@@ -32,6 +32,7 @@ class Script(Record):
     default: str | None = None
     choice_logprobs: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     answer_logprob: dict[str, float] = Field(default_factory=dict)
+    bits_per_byte: dict[str, float] = Field(default_factory=dict)
     finish_reason: dict[str, str] = Field(default_factory=dict)
     fail: dict[str, str] = Field(default_factory=dict)
     prefix: str = ""
@@ -87,6 +88,9 @@ class ScriptedArm:
         if request.kind is CellKind.ANSWER:
             value = script.answer_logprob.get(case.id)
             return None if value is None else Completion(answer_logprob=value)
+        if request.kind is CellKind.TEXT:
+            value = script.bits_per_byte.get(case.id)
+            return None if value is None else Completion(bits_per_byte=value)
         text = script.completions.get(case.id, script.completions.get(case.prompt or ""))
         text = script.default if text is None else text
         if text is None:

@@ -27,6 +27,7 @@ _OPERATIONS = {
     "latency": "chat",
     "choices": "text_completion",
     "answer": "text_completion",
+    "text": "text_completion",
 }
 
 

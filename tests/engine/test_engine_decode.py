@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from harness.engine import prefix
-from harness.engine.decode import Row, decode, start
+from harness.engine.decode import decode
+from harness.engine.row import Row, start
 from harness.records import Case
 from tests.tiny_models import ARCHITECTURES, muted
 

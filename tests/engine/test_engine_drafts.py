@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from harness.engine import drafts as module
-from harness.engine.decode import decode, start
+from harness.engine.decode import decode
 from harness.engine.drafts import Watch, decode_drafted, draft_ids
+from harness.engine.row import start
 from harness.records import Case, Completion
 from tests.tiny_models import ARCHITECTURES
 

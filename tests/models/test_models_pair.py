@@ -230,23 +230,6 @@ def test_nan_in_an_adapter(tiny: Any, copied: Copy) -> None:
         open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
 
 
-def test_virtual_tokens_are_refused(tiny: Any, copied: Copy) -> None:
-    """Prompt tuning, which the engine cannot decode with, is refused in one line."""
-    import torch
-    from peft import PromptTuningConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(tiny.base())
-    adapter = copied(tiny.adapter())
-    shutil.rmtree(adapter)
-    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
-    with muted():
-        get_peft_model(model, config).save_pretrained(adapter)
-    with pytest.raises(ModelError, match="virtual tokens"):
-        open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
-
-
 @pytest.mark.parametrize(
     "keys",
     [{"lora_alpha": 4}, {"use_rslora": True}, {"alpha_pattern": {"q_proj": 2}}, {"r": 4}],

@@ -1,0 +1,74 @@
+"""A completion in the making: its tokens so far, how the next is chosen, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.model import LocalArm, Request
+
+
+@dataclass(slots=True)
+class Row:
+    """A completion in the making."""
+
+    request: Request
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+    random: Any = None
+    """torch.Generator of this row; None for greedy decoding."""
+
+
+def start(request: Request) -> Row:
+    """Return an empty row for a request, with a random generator of its own if it samples."""
+    import torch
+
+    if request.generation.temperature == 0:
+        return Row(request)
+    return Row(request, random=torch.Generator().manual_seed(request.seed))
+
+
+def so_far(row: Row) -> list[int]:
+    """Return the prompt's tokens and those written since."""
+    return [*(row.request.prompt.token_ids or ()), *row.token_ids]
+
+
+def next_tokens(torch: Any, rows: Sequence[Row], logits: Any) -> list[int]:
+    """Choose each row's next token from its logits [rows, vocabulary]."""
+    if all(row.random is None for row in rows):
+        greedy: list[int] = logits.argmax(dim=-1).tolist()
+        return greedy
+    return [_draw(torch, row, logits[i]) for i, row in enumerate(rows)]
+
+
+def _draw(torch: Any, row: Row, logits: Any) -> int:
+    if row.random is None:
+        return int(logits.argmax())
+    settings = row.request.generation
+    probabilities = torch.softmax(logits.float().cpu() / settings.temperature, dim=-1)
+    if settings.top_p < 1:
+        ordered, index = probabilities.sort(descending=True)
+        # Nucleus sampling (Holtzman et al. 2020): drop what lies beyond top_p, keep the first.
+        ordered[ordered.cumsum(0) - ordered >= settings.top_p] = 0
+        probabilities = torch.zeros_like(probabilities).scatter(0, index, ordered)
+    return int(torch.multinomial(probabilities, 1, generator=row.random))
+
+
+def advance(row: Row, token: int, arm: LocalArm) -> bool:
+    """Append a token; return whether the row is finished."""
+    settings = row.request.generation
+    if token in arm.stop_ids:
+        row.finish_reason = "stop"
+        return True
+    row.token_ids.append(token)
+    if settings.stop and _stops(row, arm):
+        row.finish_reason = "stop"
+    elif len(row.token_ids) >= settings.max_new_tokens:
+        row.finish_reason = "length"
+    return row.finish_reason is not None
+
+
+def _stops(row: Row, arm: LocalArm) -> bool:
+    text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
+    return any(stop in text for stop in row.request.generation.stop)

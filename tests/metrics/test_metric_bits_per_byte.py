@@ -1,0 +1,46 @@
+"""Bits per byte: what the arm measured, and nothing where it measured nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.metrics.bits_per_byte import bits_per_byte
+from harness.records import Case, CellKind, Completion
+
+CASE = Case(id="a", prompt="a document")
+
+
+def test_the_measured_bits_are_the_score() -> None:
+    """The value as it is; lower is better, there is no upper end."""
+    assert bits_per_byte(CASE, Completion(bits_per_byte=1.25)).value == 1.25
+
+
+def test_without_a_measurement_the_case_is_unscored() -> None:
+    """A completion of another kind says nothing about the prompt."""
+    score = bits_per_byte(CASE, Completion(text="x"))
+
+    assert score.value is None
+    assert score.reason == "the completion has no bits per byte"
+
+
+def test_it_gates_recorded_and_scripted_arms(project: Any) -> None:
+    """A rise from 1.00 to 1.01 is within 2 % of base, one to 1.10 is a regression."""
+    toml = (
+        'name = "demo"\ncases = "cases.jsonl"\n[generation]\ntemplate = "none"\n'
+        '[[metrics]]\nuse = "bits_per_byte"\n[[gates]]\nmetric = "bits_per_byte"\n'
+        'tolerance = "2%"\n'
+    )
+    ids = [f"c{i:02}" for i in range(60)]
+    project.raw_suite(toml, [{"id": i, "prompt": f"document {i}"} for i in ids])
+    noise = {i: 0.002 * (n % 5 - 2) for n, i in enumerate(ids)}
+
+    def spec(name: str, level: float, share: float) -> str:
+        bits = {i: level + share * noise[i] for i in ids}
+        return str(project.model(name, 0, bits_per_byte=bits))
+
+    base = f"--gate-base={spec('base', 1.0, 1)}"
+    small = project.gate(base, f"--gate-tuned={spec('small', 1.01, 2)}")
+    large = project.gate(base, f"--gate-tuned={spec('large', 1.10, 2)}")
+
+    assert (small.ret, large.ret) == (0, 1)
+    assert CellKind.TEXT.value in (project.run / "cells.jsonl").read_text(encoding="utf-8")
