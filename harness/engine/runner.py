@@ -24,8 +24,9 @@ from harness.errors import Interrupted
 from harness.model import Answer, Arm, LocalArm, Request
 from harness.records import Cell, CellKind, StoredCell
 
-_READING = 0.05
-"""What reading a token costs beside writing one: a prompt is read in one pass."""
+_READING = 0.25
+"""What reading a token costs beside writing one in a wide batch, on a processor; a GPU reads for
+less, and the time left is then told too long at first."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ def effort(request: Request) -> float:
     size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
         return request.generation.max_new_tokens + _READING * size
-    return 1 + _READING * size
+    texts = request.case.choices if request.kind is CellKind.CHOICES else ()
+    return 1 + _READING * (size + sum(len(text) / 4 for text in texts or ()))
 
 
 def collect(

@@ -414,7 +414,7 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
 def test_effort_is_counted_in_tokens_to_write(
     bench: Callable[..., Bench], use: str, least: float, most: float
 ) -> None:
-    """8 new tokens are the work of 8; what is only read, as choices are, costs a twentieth."""
+    """8 new tokens are the work of 8; what is only read, as choices are, costs a quarter."""
     b = bench()
     runner = b.runner()
     (request, *_) = runner.plan.requests.values()
