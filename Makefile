@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 
 # Two torch threads that spin beside another process run up to 30 times slower.
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 1000
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
