@@ -26,6 +26,7 @@ FULL: dict[str, Any] = {
     "cost": 0.0001,
     "choice_logprobs": [-1.0, -2.5],
     "answer_logprob": -0.75,
+    "bits_per_byte": 1.5,
 }
 
 
@@ -66,6 +67,7 @@ def test_every_documented_key(recorded: Callable[..., str]) -> None:
         cost=0.0001,
         choice_logprobs=(-1.0, -2.5),
         answer_logprob=-0.75,
+        bits_per_byte=1.5,
     )
 
 
@@ -97,8 +99,9 @@ def test_samples(recorded: Callable[..., str]) -> None:
         (("completion",), {"generate"}),
         (("choice_logprobs",), {"choices"}),
         (("answer_logprob",), {"answer"}),
+        (("bits_per_byte",), {"text"}),
         (("completion", "latency_s"), {"generate", "latency"}),
-        (tuple(FULL), {"generate", "choices", "answer", "latency"}),
+        (tuple(FULL), {"generate", "choices", "answer", "text", "latency"}),
     ],
 )
 def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[str]) -> None:
@@ -109,6 +112,7 @@ def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[s
         "generate": "completion",
         "choices": "choice_logprobs",
         "answer": "answer_logprob",
+        "text": "bits_per_byte",
         "latency": "latency_s",
     }
     for kind in set(CellKind) - arm.kinds:

@@ -40,7 +40,8 @@ def test_a_suite_that_only_code_asks_for(project: Any, workers: tuple[str, ...])
     project.suite()
     run = project.pytest_apart if workers else project.pytest_here
 
-    result = run(_tests(project, TESTS), *project.models(), "--gate-run-dir=run", *workers)
+    options = *project.models(), "--gate-run-dir=run", "--gate-early-stop=off"
+    result = run(_tests(project, TESTS), *options, *workers)
 
     result.assert_outcomes(passed=2)
     assert result.ret == 0
@@ -53,7 +54,8 @@ def test_a_suite_of_the_session_is_not_run_twice(project: Any) -> None:
     """Gates and code share one run where the suite is collected too."""
     project.suite()
 
-    result = project.gate(_tests(project, TESTS), *project.models())
+    options = *project.models(), "--gate-early-stop=off"
+    result = project.gate(_tests(project, TESTS), *options)
 
     result.assert_outcomes(passed=4)
     assert result.ret == 0
