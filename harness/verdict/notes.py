@@ -76,9 +76,9 @@ def _early(table: Table) -> Iterator[str]:
     if table.look is not None and table.remaining:
         seen = len(table.look.seen)
         yield (
-            f"ended after {seen} of {counted(table.suite.n_cases, 'case')} ({table.look}): "
-            f"the other {table.remaining} would not have changed the decision; "
-            "--early-stop=off asks them too"
+            f"ended after {seen} of {counted(table.suite.n_cases, 'case')} ({table.look}), being "
+            f"decided or without a chance of its goal; the other {table.remaining} were not asked "
+            "(--early-stop=off asks them)"
         )
 
 
