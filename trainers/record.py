@@ -5,7 +5,6 @@ The gate reads it to know that an adapter belongs to a base by content, wherever
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from harness.records import Record
 from harness.run import record_json, write_atomic
+from harness.versions import installed
 
 FILE = "tunegate_training.json"
 """Name of the record in the output folder."""
@@ -64,13 +64,7 @@ class TrainingRecord(Record):
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that decide what a training does."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed(_PACKAGES)
 
 
 def write(record: TrainingRecord, folder: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UsageError
+from harness.versions import installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,11 @@ _EXTRAS = {
 def _extras() -> Iterator[Finding]:
     """Check the optional packages without importing them."""
     for extra, names in _EXTRAS.items():
-        found = {n: _version(n) for n in names}
-        missing = [n for n, version in found.items() if version is None]
+        found = installed(names)
+        missing = [n for n in names if n not in found]
         present = ", ".join(f"{n} {version}" for n, version in found.items())
         remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
         yield Finding(not missing, False, f"extra {extra}", remedy if missing else present)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _machine() -> Iterator[Finding]:

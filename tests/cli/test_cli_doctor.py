@@ -35,7 +35,8 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch)
     """The remedy is a line to paste."""
     import harness.cli.doctor as doctor
 
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "peft" else "1.0")
+    there = {name: "1.0" for names in doctor._EXTRAS.values() for name in names if name != "peft"}
+    monkeypatch.setattr(doctor, "installed", lambda names: there)
 
     hf = next(iter(_extras()))
 
