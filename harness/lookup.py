@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UnknownName
@@ -45,6 +47,9 @@ def _find_own(name: str, *, what: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not module_name or module_name.startswith(".") or not attribute:
         raise UnknownName(f"{what} {name!r}: write it as 'package.module:function'")
+    if str(Path.cwd()) not in sys.path:
+        # A command's path holds its own folder, not the one in which it was given.
+        sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -66,9 +66,6 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
 def _suite(word: str, max_cases: int | None) -> Suite:
     from harness.cli.suite_files import suite_files
 
-    if str(Path.cwd()) not in sys.path:
-        # A user's own metric, `pkg.mod:fn`, may lie where the command was given.
-        sys.path.append(str(Path.cwd()))
     paths = suite_files(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")

@@ -74,9 +74,6 @@ class GateSession:
         shadowed = problem()
         if shadowed:
             raise pytest.UsageError(shadowed)
-        if str(Path.cwd()) not in sys.path:
-            # A user's own metric, `pkg.mod:fn`, may lie where the run was started.
-            sys.path.append(str(Path.cwd()))
         options = read_options(config)
         inputs: Mapping[str, Any] = getattr(config, "workerinput", {})
         capture: Any = config.pluginmanager.get_plugin("capturemanager")

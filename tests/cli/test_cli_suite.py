@@ -87,3 +87,22 @@ def test_show_prints_gates_and_first_cases(project: Any) -> None:
     assert "demo: 100 cases, hash " in output
     assert "gate exact_match::floor 0.2" in output
     assert "c000: 'q0'" in output
+
+
+def test_check_finds_a_metric_in_the_folder_of_the_command(project: Any) -> None:
+    """`use = "own:fn"` means the module here, in every command as in the gate."""
+    toml = project.suite()
+    toml.write_text(
+        toml.read_text()
+        .replace("exact_match", "own:fn", 1)
+        .replace('metric = "exact_match"', 'metric = "fn"')
+    )
+    (project.path / "own.py").write_text(
+        "from harness.metric import metric\n@metric(binary=True, range=(0.0, 1.0))\n"
+        "def fn(case, completion): ...\n"
+    )
+
+    result = project.tunegate("suite", "check", "suites/demo")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["demo: 100 cases, 2 gates"])
