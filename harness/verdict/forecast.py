@@ -16,6 +16,7 @@ from harness.records import CellKind
 from harness.suite import Suite
 from harness.verdict import planning
 from harness.verdict.gates import sensitive
+from harness.verdict.looks import schedule
 from harness.verdict.needed import POWER
 from harness.verdict.observed import Observed
 from harness.verdict.pairs import FEW_CLUSTERS, mean, shared
@@ -283,5 +284,7 @@ def _notes(
         )
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
+    if planned and schedule(suite, seed=0) is not None:
+        yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
     if suite.goal_rule == "any" and sum(g.gate.kind is GateKind.GAIN for g in gates) > 1:
         yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"

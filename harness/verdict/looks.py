@@ -94,7 +94,8 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
     """Return when to look at a suite; None where all its cases are asked first.
 
     Suites of fewer than 100 cases have nothing to save; suites that ask for log-likelihoods save
-    more by sharing prefixes, and latency has a pass of its own.
+    more by sharing prefixes, and latency has a pass of its own. Where a gate can just be proven by
+    all cases, at the stricter level of a last look it could not: such a suite has no looks.
     """
     from harness.stats.sequential import look_sizes
 
@@ -115,7 +116,17 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
             shares.append(number / len(units))
             wanted = [*wanted[: len(sizes)], *(w for w in wanted[len(sizes) :] if w > count)]
     order = tuple(case for unit in units for case in unit)
-    return Looks(order=order, sizes=tuple(sizes), shares=tuple(shares)) if len(sizes) > 1 else None
+    looks = Looks(order=order, sizes=tuple(sizes), shares=tuple(shares))
+    return looks if len(sizes) > 1 and _reachable(suite, looks) else None
+
+
+def _reachable(suite: Suite, looks: Looks) -> bool:
+    """Return whether every gate that these cases can prove is still provable at the last look."""
+    from harness.verdict.planning import refusals
+
+    last = Look(looks, len(looks.sizes) - 1)
+    gates = (gate for gate in suite.gates if not any(refusals(suite, gate)))
+    return not any(problem for gate in gates for problem in refusals(suite, last.judged(gate)))
 
 
 def _units(cases: Sequence[Case], *, suite: str, seed: int) -> list[list[str]]:

@@ -36,6 +36,7 @@ def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
         "  exact_match::gain 0.0   ψ 0.1 / 0.2 / 0.3  0.055 / 0.078 / 0.096  +0.1         "
         ">99 / 94 / 83 %  60 / 122 / 184",
         "  SHIP: >99 / 94 / 83 % where the floors hold; 80 % takes 60 / 122 / 184 cases",
+        "  note: ending early costs SHIP a point or two of its chance; --early-stop off keeps it",
         "  time: unknown; a timed run tells with --from RUN",
     ]
 

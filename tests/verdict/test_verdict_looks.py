@@ -15,6 +15,7 @@ from harness.stats.sequential import efficacy_bounds
 from harness.verdict.decide import decide
 from harness.verdict.interim import stops
 from harness.verdict.looks import Look, schedule
+from harness.verdict.planning import unreachable
 from harness.verdict.record import GateReason, GateStatus, Verdict
 
 FLOOR, CEILING, GAIN, TOLERANCE, *_ = GateKind
@@ -94,6 +95,23 @@ def test_a_continuous_metric_is_first_looked_at_with_fifty(
 
     assert looks is not None
     assert looks.sizes[0] == 64
+
+
+@pytest.mark.parametrize(("n", "looked_at"), [(133, False), (145, False), (150, True)])
+def test_looks_never_put_a_gate_out_of_reach(
+    suite_folder: Callable[..., Path], n: int, looked_at: bool
+) -> None:
+    """133 cases can just prove a tolerance of 0.02; at a last look it takes some more.
+
+    With looks at 32, 64, 96, 128 and 145 or 150 the last z is 1.748 or 1.738 in place of 1.645, and
+    z²(1-M)/M = 49 z² = 149.7 or 148.02: 145 are too few, and 150 are enough.
+    """
+    cases = [{"id": f"c{i:04}", "prompt": "q", "expected": "yes"} for i in range(n)]
+    toml = TOML.format(use="exact_match", generation="").replace("0.5", "0.02")
+    suite = suites.load(suite_folder(toml, cases))
+
+    assert unreachable(suite) == []
+    assert (schedule(suite, seed=0) is not None) is looked_at
 
 
 def _looks(n: int, *sizes: int) -> Looks:
