@@ -38,7 +38,6 @@ from harness.run import RunCase, read_record, record_json, record_lines, write_a
 from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.ledger import refuse_sealed
-from harness.verdict.looks import Look
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
@@ -154,7 +153,7 @@ class Evaluation:
         watch = watching.watch(manifest, plan, store, self.suites)
         Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
-        return self._decided(manifest, plan, cells, watching.looks)
+        return self._decided(manifest, plan, cells, watching)
 
     def _begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest; what an earlier run left in the folder is no outcome of this one."""
@@ -187,13 +186,14 @@ class Evaluation:
         manifest: Manifest,
         plan: Plan,
         cells: tuple[StoredCell, ...],
-        looks: Mapping[str, Look],
+        watching: Watching,
     ) -> VerdictRecord:
         asked = tuple(c for c in cells if c.status != "skipped")
+        arms = tuple(dict.fromkeys(c.arm for c in plan.cells))
         scores = [
             row
             for suite in self.suites
-            for row in score_suite(suite, asked, tuple(with_base_again(self.arms)))
+            for row in score_suite(suite, asked, arms, known=watching.scores.get(suite.name, ()))
         ]
         self._write("cells.jsonl", record_lines(cells))
         self._write("scores.jsonl", record_lines(scores))
@@ -201,7 +201,9 @@ class Evaluation:
         if missing:
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        verdict = decide(manifest, cases, scores, looks=looks, same_answers=same_answers(asked))
+        verdict = decide(
+            manifest, cases, scores, looks=watching.looks, same_answers=same_answers(asked)
+        )
         self._trace(manifest, asked, plan, verdict)
         self._write("verdict.json", record_json(verdict))
         return verdict

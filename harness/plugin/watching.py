@@ -29,7 +29,8 @@ class Watching:
     """Suite → its looks; suites that are asked whole are absent."""
     ended: dict[str, int] = field(default_factory=dict)
     """Suite → the look at which it ended early."""
-    _scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
+    scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
+    """Suite → what was scored at its looks."""
 
     @classmethod
     def of(cls, suites: Iterable[Suite], *, seed: int) -> Watching:
@@ -78,7 +79,7 @@ class Watching:
             skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm == BASE_AGAIN,
         )
         asked = [c for c in cells if c.status != "skipped"]
-        rows = self._scores.setdefault(suite.name, [])
+        rows = self.scores.setdefault(suite.name, [])
         rows += score_suite(suite, asked, ("base", "tuned"))
         record = next(s for s in manifest.suites if s.name == suite.name)
         return stops(manifest, record, [s.case for s in suite.cases], rows, stage)

@@ -15,9 +15,21 @@ from harness.verdict.pairs import Pairs, mean, shared
 
 
 def score_suite(
-    suite: Suite, cells: Iterable[StoredCell], arms: Sequence[str]
+    suite: Suite,
+    cells: Iterable[StoredCell],
+    arms: Sequence[str],
+    *,
+    known: Iterable[ScoreRow] = (),
 ) -> Iterator[ScoreRow]:
-    """Yield one row for every metric, case and arm; a failed cell leaves its case unscored."""
+    """Yield one row for every metric, case and arm; a failed cell leaves its case unscored.
+
+    Args:
+        suite: The suite.
+        cells: Cells of its cases, and of other suites'.
+        arms: The arms, in the order of the rows.
+        known: Rows that were scored before and are not scored again.
+    """
+    before = {(row.metric, row.case, row.arm): row for row in known}
     found: dict[tuple[str, str, CellKind], list[StoredCell]] = {}
     for stored in cells:
         cell = stored.cell
@@ -28,7 +40,8 @@ def score_suite(
             for arm in arms:
                 asked = found.get((case.id, arm, metric.needs))
                 if asked:
-                    yield _row(suite.name, metric, case, arm, asked)
+                    row = before.get((metric.name, case.id, arm))
+                    yield row or _row(suite.name, metric, case, arm, asked)
 
 
 def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]) -> ScoreRow:

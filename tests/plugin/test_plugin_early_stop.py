@@ -84,3 +84,24 @@ def test_code_is_judged_at_the_level_of_the_look(project: Any) -> None:
     )  # fmt: skip
 
     assert result.ret == 0
+
+
+def test_no_case_is_scored_twice(project: Any) -> None:
+    """What a look has scored is not scored again at the end, so a slow metric costs once."""
+    project.suite()
+    toml = project.path / "suites" / "demo" / "suite.toml"
+    toml.write_text(toml.read_text().replace('use = "exact_match"', 'use = "own:counted"', 1))
+    toml.write_text(toml.read_text().replace('metric = "exact_match"', 'metric = "counted"', 1))
+    (project.path / "own.py").write_text(
+        "from harness import Score\n"
+        "from harness.metric import metric\n"
+        "@metric(binary=True, range=(0.0, 1.0))\n"
+        "def counted(case, completion):\n"
+        "    open('asked.txt', 'a').write(case.id + '\\n')\n"
+        "    return Score.of(float(completion.text == 'yes'))\n"
+    )
+
+    result = project.pytest_apart("suites", f"--gate-run-dir={project.run}", *project.models())
+
+    assert result.ret == 0
+    assert len((project.path / "asked.txt").read_text().splitlines()) == 2 * 64
