@@ -22,7 +22,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.checks.behaviour import Tally
     from harness.checks.drift import Drift
-    from harness.cli.look import Asked
+    from harness.cli.everyday import Asked
 
 SHOWN = 3
 """Prompts whose answers are shown, from the first one on."""
@@ -84,7 +84,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     """Print what is found, each part as soon as it is known; return what is alarming."""
     from harness.checks import liveness
-    from harness.cli import look
+    from harness.cli import everyday
     from harness.models.null_adapter import why_no_null
     from harness.models.pair import open_arms
 
@@ -102,11 +102,11 @@ def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as they stand")
-    asked = look.ask(look.everyday(template=template), arms)
-    drift = look.distance(arms, asked)
+    asked = everyday.ask(everyday.prompts(template=template), arms)
+    drift = everyday.distance(arms, asked)
     for number, line in enumerate(_moved(drift, why_no_null(arms["tuned"]))):
         print(f"{'' if number else 'moved':<6} {line}")
-    counted = look.tallies(asked)
+    counted = everyday.tallies(asked)
     print(*_table(counted), *_answers(asked[:SHOWN]), sep="\n")
     return [*_alarms(drift, counted)]
 

@@ -43,7 +43,7 @@ class Asked:
     """Arm → its answer."""
 
 
-def everyday(*, template: bool) -> Suite:
+def prompts(*, template: bool) -> Suite:
     """Return the everyday prompts, for models with a chat template or without."""
     suite = load(PROMPTS)
     settings = {"template": "chat" if template else "none"}

@@ -54,9 +54,8 @@ def json_fields(
         see the same improvement.
 
     Known problems:
-        Every leaf weighs the same, an id as much as a flag. In a list read as a sequence one
-        element too many at the front makes all later ones wrong. Read as a set, fields of
-        different objects in one list are not kept together. A long list outweighs the rest.
+        Every leaf weighs the same, and a long list outweighs the rest. In a sequence one element
+        too many at the front makes all later ones wrong; in a set fields of different objects mix.
 
     Example:
         Expected `{"city": "Rome", "days": 3}`, answer `{"city": "Rome", "days": 4, "vip": true}`:
@@ -64,8 +63,7 @@ def json_fields(
 
     Options:
         lists: `sequence` compares element by element; `set` ignores the order (repeats count).
-        numeric_tolerance: Largest difference at which two numbers are still equal, in decimal
-            arithmetic: 1.0 and 1.1 differ by exactly 0.1.
+        numeric_tolerance: Largest difference of equal numbers; decimal: 1.1 - 1.0 is 0.1.
         extract: Whether JSON inside a ``` fence or inside prose counts too.
     """
     if not numeric_tolerance >= 0:
@@ -82,8 +80,8 @@ def json_fields(
         given = _json.find(completion.text, extract=extract).value
     except _json.Unreadable as error:
         return Score.of(0.0, f"not JSON: {error}")
-    comparisons = [_compare(given, value, lists, numeric_tolerance) for value in wanted]
-    best = max(comparisons, key=lambda comparison: comparison.f1)
+    compared = (_compare(given, value, lists, numeric_tolerance) for value in wanted)
+    best = max(compared, key=lambda one: one.f1)
     return Score.of(best.f1, _in_words(best))
 
 

@@ -53,8 +53,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
             and scores A to D, with the prompt of lm-eval's mmlu.
 
     Raises:
-        SuiteError: there are no such files, subjects or numbers of questions, or rows are broken:
-            everything that was found.
+        SuiteError: files, subjects or questions are missing, or rows are broken: all that is.
     """
     root = folder / path
     asked = read(root, split, subjects)
