@@ -23,9 +23,9 @@ def text() -> str:
     return re.sub(r"\s+", " ", PAGE.read_text(encoding="utf-8").replace("−", "-"))
 
 
-def says(*parts: str) -> None:
-    """Check that the page holds each of the texts."""
-    assert [part for part in parts if part not in text()] == []
+def missing(*parts: str) -> list[str]:
+    """Return those of the texts that the page does not hold."""
+    return [part for part in parts if part not in text()]
 
 
 def short(rate: float) -> str:
@@ -41,7 +41,7 @@ def test_the_example_by_hand() -> None:
     exact = binary.exact_unconditional(18, 7, 100, margin=0.02).p_value
     needed = power.binary_sample_size(effect=0.11, discordance=0.25, margin=0.05).n
 
-    says(
+    assert not missing(
         "(53 + 7) / 100 = 0.60",
         "(53 + 18) / 100 = 0.71",
         "25 / 100 = 0.25",
@@ -66,8 +66,8 @@ def test_midp_by_hand() -> None:
     weights = [math.comb(25, k) / 2**25 for k in range(26)]
     tail, point = sum(weights[18:]), weights[18]
 
-    says(f"{tail:.4f} - {point:.4f} / 2 = {binary.mcnemar_midp(18, 7).p_value:.4f}")
-    says(f"a probability of {tail:.4f}, and exactly 18 with {point:.4f}")
+    assert not missing(f"{tail:.4f} - {point:.4f} / 2 = {binary.mcnemar_midp(18, 7).p_value:.4f}")
+    assert not missing(f"a probability of {tail:.4f}, and exactly 18 with {point:.4f}")
     assert tail - point / 2 == pytest.approx(binary.mcnemar_midp(18, 7).p_value)
 
 
@@ -76,8 +76,8 @@ def test_pairing() -> None:
     separate = math.sqrt((0.60 * 0.40 + 0.71 * 0.29) / 100)
     together = math.sqrt((0.25 - 0.11**2) / 100)
 
-    says(f"standard error of {separate:.3f}", f"one of {together:.3f}")
-    says(f"{100 * (separate / together) ** 2:.0f} separate cases")
+    assert not missing(f"standard error of {separate:.3f}", f"one of {together:.3f}")
+    assert not missing(f"{100 * (separate / together) ** 2:.0f} separate cases")
 
 
 def test_not_significant_is_not_no_worse() -> None:
@@ -85,22 +85,26 @@ def test_not_significant_is_not_no_worse() -> None:
     worse = binary.mcnemar_midp(4, 1).p_value
     interval = binary.tango_interval(1, 4, 100)
 
-    says(f'"worse than base" is {worse:.3f}', f"from {interval.low:.3f} to {interval.high:+.3f}")
+    assert not missing(
+        f'"worse than base" is {worse:.3f}', f"from {interval.low:.3f} to {interval.high:+.3f}"
+    )
     assert interval.low < -0.07
     assert worse > 0.05
 
 
 def test_cases_that_a_tolerance_needs() -> None:
     """Without any discordance, and with ten per cent."""
-    says(
+    assert not missing(
         f"{power.smallest_provable_n(0.02)} cases are needed to prove a tolerance of 0.02, "
         f"and {power.smallest_provable_n(0.05)} for 0.05"
     )
     small, large = (
         power.binary_sample_size(effect=0.0, discordance=0.1, margin=m).n for m in (-0.02, -0.05)
     )
-    says(f"with {small:,} cases at 0.02 and with {large} at 0.05")
-    says(f"no disagreement in 100 cases gives ±{binary.tango_interval(0, 0, 100).high:.3f}")
+    assert not missing(f"with {small:,} cases at 0.02 and with {large} at 0.05")
+    assert not missing(
+        f"no disagreement in 100 cases gives ±{binary.tango_interval(0, 0, 100).high:.3f}"
+    )
 
 
 @pytest.mark.parametrize(("margin", "n"), [(m, n) for m in (-0.02, -0.05) for n in (10, 20, 50)])
@@ -110,17 +114,21 @@ def test_t_test_against_the_gate(margin: float, n: int) -> None:
     ours = rates.size(rates.proofs(n, margin, 0.90), margin)[0]
     row = f"| {-margin:.2f} | {n} | {textbook:.2f} | {ours:.3f} |"
 
-    says(row.replace(" 0.", " ."))
+    assert not missing(row.replace(" 0.", " ."))
 
 
 def test_small_figures() -> None:
     """Floors, false alarms, Holm, attempts."""
-    says("59 of 59 cases must pass", "1.645")
+    assert not missing("59 of 59 cases must pass", "1.645")
     assert binary.clopper_pearson(59, 59).low > 0.95 > binary.clopper_pearson(58, 58).low
-    says(f"a false alarm in {100 * (1 - 0.95**20):.0f} % of runs")
+    assert not missing(f"a false alarm in {100 * (1 - 0.95**20):.0f} % of runs")
     adjusted = multiplicity.holm([0.012, 0.03, 0.20])
-    says(f"{adjusted[0]:.3f}, {adjusted[1]:.2f} and {adjusted[2]:.2f}".replace("0.", "."))
-    says(f"up to {100 * (1 - 0.95**10):.0f} %; with twenty, {100 * (1 - 0.95**20):.0f} %")
+    assert not missing(
+        f"{adjusted[0]:.3f}, {adjusted[1]:.2f} and {adjusted[2]:.2f}".replace("0.", ".")
+    )
+    assert not missing(
+        f"up to {100 * (1 - 0.95**10):.0f} %; with twenty, {100 * (1 - 0.95**20):.0f} %"
+    )
 
 
 def test_guard_begins_where_the_page_says() -> None:
@@ -129,10 +137,10 @@ def test_guard_begins_where_the_page_says() -> None:
     from harness.verdict.notes import COMFORTABLE_CLUSTERS
     from harness.verdict.pairs import _EXACT_LIMIT, FEW_CLUSTERS
 
-    says(f"With fewer than {GUARDED_BELOW} cases of a bounded score")
-    says(f"fewer than {FEW_CLUSTERS} clusters the gate is undecided")
-    says(f"fewer than {COMFORTABLE_CLUSTERS} the report says")
-    says(f"up to {_EXACT_LIMIT:,} cases")
+    assert not missing(f"With fewer than {GUARDED_BELOW} cases of a bounded score")
+    assert not missing(f"fewer than {FEW_CLUSTERS} clusters the gate is undecided")
+    assert not missing(f"fewer than {COMFORTABLE_CLUSTERS} the report says")
+    assert not missing(f"up to {_EXACT_LIMIT:,} cases")
     values = [0.0, 0.1] * 24
     assert paired.mean_interval(values, bound=1.0).width > paired.mean_interval(values).width
     values = [0.0, 0.1] * 25
@@ -155,20 +163,20 @@ def test_rates_above_the_limit(margin: float, n: int, share: float, place: str) 
     """The exact ones are what the code does now: a better rule makes this test fail."""
     rate = rates.proof(rates.proofs(n, margin, 0.90), margin, share)
 
-    says(f"| {place} | {short(rate)} |")
+    assert not missing(f"| {place} | {short(rate)} |")
     assert rate > 0.06
 
 
 def test_highest_exact_rates() -> None:
     """The largest of each margin over the round numbers of cases that are quick to compute."""
-    says("| `gain = 0` passes, pass or fail | 10, 20, 50, 100, 200 | .0595 |")
+    assert not missing("| `gain = 0` passes, pass or fail | 10, 20, 50, 100, 200 | .0595 |")
     for margin, name in {
         0.05: "`gain = 0.05` passes",
         -0.05: "`tolerance = 0.05` passes",
         -0.02: "`tolerance = 0.02` passes",
     }.items():
         highest = max(rates.size(rates.proofs(n, margin, 0.90), margin)[0] for n in (10, 20, 100))
-        says(f"| {name} | the same | {short(highest)} |")
+        assert not missing(f"| {name} | the same | {short(highest)} |")
     assert rates.size(rates.proofs(50, 0.0, 0.90), 0.0)[0] == pytest.approx(0.0595, abs=5e-5)
 
 
@@ -177,8 +185,8 @@ def test_looks_and_refutations_above_the_limit() -> None:
     rate = looks.ever(looks.plan(50, 0.0), 0.0, 1.0)
     false = [rates.size(rates.proofs(n, 0.05, 0.90, rules.refuted), 0.05)[0] for n in (10, 20, 100)]
 
-    says(f"| 50 planned, every pair discordant | {short(rate)} |")
-    says(f"in a test of your own | 10, 20, 50, 100, 200 | {short(max(false))} |")
+    assert not missing(f"| 50 planned, every pair discordant | {short(rate)} |")
+    assert not missing(f"in a test of your own | 10, 20, 50, 100, 200 | {short(max(false))} |")
 
 
 def test_looks() -> None:
@@ -187,11 +195,13 @@ def test_looks() -> None:
     bounds = sequential.efficacy_bounds([size / 200 for size in sizes])
     plan, fixed = looks.plan(200, 0.0), rates.proofs(200, 0.0, 0.90)
 
-    says(", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}")
-    says(", ".join(f"{b:.2f}" for b in bounds[:-1]) + f" and {bounds[-1]:.2f}, in place of 1.645")
-    says(f"{100 * looks.mean_share(plan, 0.2, 0.3):.0f} % of the cases are used")
+    assert not missing(", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}")
+    assert not missing(
+        ", ".join(f"{b:.2f}" for b in bounds[:-1]) + f" and {bounds[-1]:.2f}, in place of 1.645"
+    )
+    assert not missing(f"{100 * looks.mean_share(plan, 0.2, 0.3):.0f} % of the cases are used")
     alone, looked = rates.proof(fixed, 0.1, 0.3), looks.ever(plan, 0.1, 0.3)
-    says(f"the power falls from {alone:.3f} to {looked:.3f}")
+    assert not missing(f"the power falls from {alone:.3f} to {looked:.3f}")
 
 
 def test_the_page_is_linked() -> None:

@@ -64,8 +64,13 @@ def test_well_formed_safetensors(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = {"a": torch.zeros(3), "b": torch.zeros(0), "c": torch.zeros(2, 2)}
-    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    file = tmp_path / "model.safetensors"
+    save_file(tensors, file, {"format": "pt"})
     refuse_unsafe(tmp_path)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ModelError) as caught:
+        refuse_unsafe(tmp_path)
+    assert str(caught.value).startswith(f"{file}: ")
 
 
 @pytest.mark.parametrize("shape", [[3], [1 << 62, 8], [-2]])
@@ -133,6 +138,10 @@ def test_what_peft_writes_is_harmless(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "adapter_model.safetensors").write_bytes(_file({"a": TENSOR}))
     refuse_unsafe(tmp_path)
+    config["auto_mapping"] = {"base_model_class": "M", "parent_library": "somebody.models"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UnsafeWeights, match="auto_mapping"):
+        refuse_unsafe(tmp_path)
 
 
 def test_reading_json(tmp_path: Path) -> None:

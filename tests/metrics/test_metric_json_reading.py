@@ -126,9 +126,11 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     """No other exception, with and without extraction."""
     for extract in (False, True):
         try:
-            find(text, extract=extract)
+            outcome = repr(find(text, extract=extract))
         except Unreadable as error:
-            str(error).encode()  # fit for a file: no lone surrogate
+            outcome = str(error)
+            outcome.encode()  # fit for a file: no lone surrogate
+        assert outcome
 
 
 @pytest.mark.parametrize(

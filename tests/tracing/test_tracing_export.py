@@ -156,7 +156,8 @@ def test_every_line_is_traces_data_for_protobuf(spans: Any, tmp_path: Path) -> N
     trace = pytest.importorskip("opentelemetry.proto.trace.v1.trace_pb2")
     spans()
     for line in (tmp_path / "traces.jsonl").read_text(encoding="utf-8").splitlines():
-        json_format.Parse(line, trace.TracesData(), ignore_unknown_fields=False)
+        parsed = json_format.Parse(line, trace.TracesData(), ignore_unknown_fields=False)
+        assert parsed.resource_spans
 
 
 def test_one_span_a_cell_under_its_case_under_the_run(spans: Any) -> None:
