@@ -15,6 +15,7 @@ from harness.records import Case, ScoreRow
 from harness.verdict.compare import one_sided
 from harness.verdict.decide import results, tables_of
 from harness.verdict.looks import Look
+from harness.verdict.needed import POWER, deviation
 from harness.verdict.pairs import Pairs, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus, SuiteResult, Verdict
 from harness.verdict.scores import Table
@@ -23,8 +24,6 @@ FUTILE = 0.10
 """Conditional power below which a goal is given up."""
 FROM_SHARE = 0.25
 """Share of the cases before which noise would decide about futility."""
-_POWER_80 = 0.8416212335729143
-"""Normal quantile of 80 % power."""
 
 
 def stops(
@@ -80,6 +79,8 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
         return False
     if found.reason is GateReason.NO_WORTHWHILE_GAIN:
         return False  # that is proven: going on lets the other gates speak, and HOLD be said
+    from harness.stats.numeric import normal_upper
+
     spread = _spread(pairs)
     if spread == 0:
         return False
@@ -90,7 +91,8 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
     hoped = gate.expected_gain if gains and gate.expected_gain is not None else None
     if hoped is None:
         # The smallest gain that all cases find in 4 of 5 runs; no change for a guardrail.
-        hoped = margin + (look.last_bound(alpha) + _POWER_80) * final if gains else 0.0
+        found_by_most = look.last_bound(alpha) + normal_upper(1 - POWER)
+        hoped = margin + found_by_most * final if gains else 0.0
     return _power(pairs, look, margin=margin, effect=hoped, alpha=alpha) < FUTILE
 
 
@@ -99,10 +101,9 @@ def _may_regress(gate: Gate, pairs: Pairs, look: Look) -> bool:
     effect = -mean(pairs.differences) if pairs.n else 0.0
     if effect <= 0:
         return False
-    lost = Pairs(pairs.suite, pairs.metric, base=pairs.tuned, tuned=pairs.base)
     alpha = one_sided(gate.confidence)
     return _spread(pairs) == 0 or (
-        _power(lost, look, margin=0.0, effect=effect, alpha=alpha) >= FUTILE
+        _power(pairs.exchanged(), look, margin=0.0, effect=effect, alpha=alpha) >= FUTILE
     )
 
 
@@ -121,7 +122,4 @@ def _power(pairs: Pairs, look: Look, *, margin: float, effect: float, alpha: flo
 
 def _spread(pairs: Pairs) -> float:
     """Return the standard deviation of the differences; 0 for fewer than two."""
-    if pairs.n < 2:
-        return 0.0
-    middle = mean(pairs.differences)
-    return math.sqrt(sum((d - middle) ** 2 for d in pairs.differences) / (pairs.n - 1))
+    return deviation(pairs.differences) if pairs.n > 1 else 0.0

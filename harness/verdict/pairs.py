@@ -76,15 +76,15 @@ class Pairs:
 
     def interval(self, confidence: float) -> Interval:
         """Return the oriented difference's interval; ±range where there is too little data."""
-        return _interval(self, self.differences, confidence, binary=self.binary)
+        return _interval(self, confidence)
 
     def test(self, margin: float) -> Test:
         """Return the one-sided test of "the oriented difference is at most `margin`"."""
-        return _test(self, self.differences, margin, binary=self.binary)
+        return _test(self, margin)
 
     def reversed_test(self) -> Test:
         """Return the one-sided test of "tuned is not worse than base at all"."""
-        return _test(self, tuple(-d for d in self.differences), 0.0, binary=self.binary)
+        return self.exchanged().test(0.0)
 
     def exchanged(self) -> Pairs:
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
@@ -157,43 +157,40 @@ def shared(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
     return names if len(set(names)) < len(names) else None
 
 
-def _interval(
-    pairs: Pairs, differences: Sequence[float], confidence: float, *, binary: bool
-) -> Interval:
+def _interval(pairs: Pairs, confidence: float) -> Interval:
     from harness.stats import binary as proportions
     from harness.stats import paired
 
-    bound = pairs.metric.bound
+    differences, bound = pairs.differences, pairs.metric.bound
     if pairs.too_few:
         width = float("inf") if bound is None else bound
         estimate = mean(differences) if differences else 0.0
         return Interval(estimate, -width, width, confidence, pairs.why_too_few)
-    if binary and pairs.clusters is not None:
+    if pairs.binary and pairs.clusters is not None:
         return paired.clustered_binary_interval(
             [round(d) for d in differences], pairs.clusters, confidence=confidence
         )
-    if binary:
-        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-        return proportions.tango_interval(wins, losses, pairs.n, confidence=confidence)
+    if pairs.binary:
+        return proportions.tango_interval(pairs.wins, pairs.losses, pairs.n, confidence=confidence)
     return paired.mean_interval(
         differences, confidence=confidence, bound=bound, clusters=pairs.clusters
     )
 
 
-def _test(pairs: Pairs, differences: Sequence[float], margin: float, *, binary: bool) -> Test:
+def _test(pairs: Pairs, margin: float) -> Test:
     from harness.stats import binary as proportions
     from harness.stats import paired
 
     if pairs.too_few:
         return Test(0.0, 1.0, margin, pairs.why_too_few)
     # Beyond 1 there is no difference of 0/1 scores to test; only an undeclared range gets here.
-    binary = binary and abs(margin) < 1
+    binary, differences = pairs.binary and abs(margin) < 1, pairs.differences
     if binary and pairs.clusters is not None:
         return paired.clustered_binary_test(
             [round(d) for d in differences], pairs.clusters, margin=margin
         )
     if binary:
-        wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+        wins, losses = pairs.wins, pairs.losses
         return _strictest(
             proportions.tango_test(wins, losses, pairs.n, margin=margin),
             *_second_opinions(wins, losses, pairs.n, margin),
