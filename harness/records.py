@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -165,15 +166,31 @@ class Score(Record):
     """The value; None if unscored."""
     reason: Text | None = None
     """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores that say where the value comes from; they gate nothing."""
+    counts: tuple[float, ...] | None = None
+    """What a corpus metric sums over the cases (BLEU's matches and lengths); None for others."""
 
     @classmethod
-    def of(cls, value: float, reason: str | None = None) -> Score:
+    def of(
+        cls,
+        value: float,
+        reason: str | None = None,
+        *,
+        parts: Mapping[str, float] | None = None,
+        counts: Sequence[float] | None = None,
+    ) -> Score:
         """Return a score, unscored if `value` is not finite or too large to be one."""
         if not math.isfinite(value):
             return cls.unscored(f"the metric returned {value!r}, which is not a number")
         if abs(value) > LARGEST:
             return cls.unscored(f"the metric returned {value:g}, too large to be a measurement")
-        return cls(value=float(value), reason=reason)
+        return cls(
+            value=float(value),
+            reason=reason,
+            parts=None if parts is None else dict(parts),
+            counts=None if counts is None else tuple(counts),
+        )
 
     @classmethod
     def unscored(cls, reason: str) -> Score:
@@ -198,6 +215,10 @@ class ScoreRow(Record):
     """Mean over the case's samples; None if one of them is unscored."""
     reason: Text | None = None
     """Why it is unscored, or what the metric found in the first sample."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores, each the mean over the samples that have it."""
+    counts: tuple[float, ...] | None = None
+    """What a corpus metric sums over the cases, summed over the samples."""
 
 
 class Cell(Record):

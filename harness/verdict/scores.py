@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,22 @@ def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[Store
         arm=arm,
         value=mean(values) if values and not unscored else None,
         reason=(unscored or reasons or [None])[0],
+        parts=None if unscored else _parts(scores),
+        counts=None if unscored else _counts(scores),
     )
+
+
+def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        for name, value in (score.parts or {}).items():
+            found.setdefault(name, []).append(value)
+    return {name: mean(values) for name, values in found.items()} or None
+
+
+def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
+    rows = [score.counts for score in scores if score.counts is not None]
+    return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
 
 
 def _score(metric: Metric, case: Case, stored: StoredCell) -> Score:
