@@ -6,8 +6,8 @@ DIR holds 1,600 rows of summaries with the numbers that rouge-score and sacreble
 and the largest difference of each number is printed; it must not exceed 1e-6.
 
 The texts of the data's eleven references a summary are not among them. Several references are
-compared with sacrebleu as it is installed: system 0 against the reference and what systems 1 and 2
-wrote.
+compared with sacrebleu as it is installed: 30 summaries of system 0 against the reference and what
+systems 1 and 2 wrote.
 """
 
 from __future__ import annotations
@@ -58,11 +58,13 @@ def main() -> int:
     """Print the table; return 1 if a number differs from the library's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    folder = parser.parse_args().data
+    parser.add_argument("--systems", type=int, nargs="+", default=list(range(16)))
+    options = parser.parse_args()
+    folder: Path = options.data
     found = Differences()
     counts: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     rows = list(_rows(folder))
-    for row in rows:
+    for row in (row for row in rows if row["system"] in options.systems):
         for name, score, theirs in _scores(row):
             assert score.value is not None, (row["id"], name, score.reason)
             found.add(name, score.value, theirs)
@@ -70,7 +72,8 @@ def main() -> int:
                 counts.setdefault((str(row["system"]), name), []).append(score.counts)
         _rouge(row, found)
     _corpora(folder, counts, found)
-    _several(rows, found)
+    if 0 in options.systems:
+        _several(rows, found)
     return 0 if found.report() else 1
 
 
@@ -111,6 +114,8 @@ def _corpora(
     }
     for system, theirs in json.loads(text)["per_system"].items():
         for name, (rows, metric, key) in compared.items():
+            if (system, rows) not in counts:
+                continue
             found.add(name, _level(metric, counts[system, rows]), theirs[key])
 
 
