@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.engine.row import Row, advance, next_tokens, so_far
+from harness.engine.row import Row, advance, choose, so_far
 from harness.model import LocalArm
 
 
@@ -27,7 +27,7 @@ def written(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
     with torch.inference_mode():
         for row in rows:
             out = _opening(torch, model, so_far(row))
-            while not advance(row, next_tokens(torch, [row], out.logits[:, -1])[0], arm):
+            while not advance(row, choose([row], out.logits)[0][-1], arm):
                 last = torch.tensor([[row.token_ids[-1]]], device=model.device)
                 out = model.base_model(
                     input_ids=last, cache=out.cache, use_cache=True, logits_to_keep=1

@@ -6,7 +6,8 @@ budget bounds memory. Sorting by length keeps padding small. The order is determ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
@@ -15,9 +16,11 @@ from harness.engine.families import families
 from harness.records import CellKind
 
 TOKEN_BUDGET = 8192
-"""Tokens of a batch: rows × (longest prompt + longest answer)."""
+"""Tokens of a batch that is read: rows × (longest prompt + longest answer)."""
 ROW_LIMIT = 48
-"""Rows of a batch; more adds memory and little speed on two cores."""
+"""Rows of a batch that is read; more adds memory and little speed on two cores."""
+POOL = 128
+"""Questions of a batch that is written; the engine lets as many into memory as it holds."""
 
 
 class HasKind(Protocol):
@@ -44,6 +47,11 @@ class Batch(Generic[Q]):
     stage: int = 0
     """Batches run stage by stage; a suite may be decided between two of them."""
 
+    def without(self, suites: Collection[str]) -> Batch[Q] | None:
+        """Return the batch without the questions of some suites; None if nothing is left."""
+        kept = tuple(q for q in self.questions if q.suite not in suites)
+        return Batch(self.kind, kept, self.stage) if kept else None
+
     def halves(self) -> tuple[Batch[Q], Batch[Q]]:
         """Return the batch in two, for a machine whose memory did not hold it."""
         middle = len(self.questions) // 2
@@ -64,15 +72,13 @@ def make_batches(
 
     Args:
         lengths: Question → tokens of prompt and answer.
-        stages: Question → its stage, where its suite is looked at while it runs; such suites share
-            no batch with others, so that they can end without them.
+        stages: Question → its stage, where its suite is looked at while it runs.
         prompts: Question → token ids of its prompt, where they are known.
     """
     batches: list[Batch[Q]] = []
     groups: dict[tuple[int, str, CellKind], list[Q]] = {}
     for question in lengths:
-        alone = question.kind is not CellKind.GENERATE or question in stages
-        group = question.suite if alone else ""
+        group = "" if question.kind is CellKind.GENERATE else question.suite
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
@@ -83,11 +89,12 @@ def make_batches(
 
 
 def _rows(ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind) -> Iterator[list[Q]]:
-    limit = 1 if kind is CellKind.LATENCY else ROW_LIMIT
+    limit = {CellKind.LATENCY: 1, CellKind.GENERATE: POOL}.get(kind, ROW_LIMIT)
+    budget = math.inf if kind is CellKind.GENERATE else TOKEN_BUDGET
     batch: list[Q] = []
     for question in ordered:
         longest = lengths[batch[0]] if batch else lengths[question]
-        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > TOKEN_BUDGET):
+        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > budget):
             yield batch
             batch = []
         batch.append(question)

@@ -149,6 +149,18 @@ class Store:
                 counts[suite] = int(row.fetchone()[0])
         return counts
 
+    def judged_before(self, suite_hash: str, candidate: str) -> str | None:
+        """Return the candidate that the suite judged last, other than this one."""
+        try:
+            row = self._db.execute(
+                "SELECT candidate FROM attempts WHERE suite = ? AND candidate <> ? "
+                "ORDER BY first DESC, candidate LIMIT 1",
+                (suite_hash, candidate),
+            ).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise BackendError(_damaged(self.path, error)) from error
+        return None if row is None else str(row[0])
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

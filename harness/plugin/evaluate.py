@@ -142,7 +142,8 @@ class Evaluation:
         alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
-        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks)
+        before = self._judged_before(store)
+        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
@@ -154,6 +155,12 @@ class Evaluation:
         Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
         return self._decided(manifest, plan, cells, watching)
+
+    def _judged_before(self, store: Store) -> dict[str, str]:
+        """Return suite → the candidate judged last, whose answers may do as drafts."""
+        tuned = self.arms["tuned"].fingerprint
+        found = {s.name: store.judged_before(s.hash, tuned) for s in self.suites}
+        return {suite: candidate for suite, candidate in found.items() if candidate}
 
     def _begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest; what an earlier run left in the folder is no outcome of this one."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.engine import local
-from harness.engine.drafts import Watch
+from harness.engine.drafts import Known, Watch
 from harness.records import Case, Completion
 from tests.tiny_models import CONTEXT
 
@@ -130,7 +130,9 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
     base = {a.key: a.completion for a in local.complete(arms["base"], requests)}
-    drafts = local.Drafts({**base, "c0": Completion(text="the parcel")}, Watch())
+    watch = Watch()
+    guesses = {**base, "c0": Completion(text="the parcel")}
+    drafts = {key: Known(completion, watch) for key, completion in guesses.items()}
     plain = {a.key: a.completion for a in local.complete(arms["tuned"], requests)}
     drafted = {a.key: a.completion for a in local.complete(arms["tuned"], requests, drafts)}
     same = {key: done.model_copy(update={"latency_s": 0.0}) for key, done in plain.items()}
