@@ -11,7 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Extract = Literal["fence", "prose"]
+"""Where JSON may stand beside the whole text: in a ``` fence, or anywhere, fences first."""
 
 _MAX_DIGITS = 4300
 """Digits of the longest integer that Python turns into a number (its own default limit)."""
@@ -30,6 +33,11 @@ class Found:
     """The characters that were read."""
     where: str | None = None
     """`a ``` fence` or `the text around it`; None if the whole text is JSON."""
+
+    @property
+    def source(self) -> str | None:
+        """What a reason says of JSON that was not the whole text."""
+        return f"JSON taken from {self.where}" if self.where else None
 
 
 def read(text: str) -> Any:
@@ -54,11 +62,12 @@ def read(text: str) -> Any:
         raise Unreadable("nested too deeply to be read") from error
 
 
-def find(text: str, *, extract: bool) -> Found:
-    """Return the JSON of a completion; with `extract` also from a ``` fence or from prose.
+def find(text: str, extract: Extract | None = None) -> Found:
+    """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
 
-    Fences are tried in their order, then the text from the first opening bracket to the last
-    closing one of the same kind. Each part is read once, so the time is linear in the text.
+    With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
+    first opening bracket to the last closing one of the same kind. Each part is read once, so the
+    time is linear in the text.
 
     Raises:
         Unreadable: there is none; the message is about the whole text.
@@ -66,7 +75,7 @@ def find(text: str, *, extract: bool) -> Found:
     try:
         return Found(read(text), text)
     except Unreadable:
-        for part, where in _parts(text) if extract else ():
+        for part, where in _parts(text, extract):
             try:
                 return Found(read(part), part, where)
             except Unreadable:
@@ -74,11 +83,11 @@ def find(text: str, *, extract: bool) -> Found:
         raise
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    for block in text.split("```")[1::2]:
+def _parts(text: str, extract: Extract | None) -> Iterator[tuple[str, str]]:
+    for block in text.split("```")[1::2] if extract else ():
         yield _without_language(block), "a ``` fence"
-    openings = sorted((text.find(pair[0]), pair) for pair in ("{}", "[]") if pair[0] in text)
-    for start, pair in openings:
+    brackets = ("{}", "[]") if extract == "prose" else ()
+    for start, pair in sorted((text.find(pair[0]), pair) for pair in brackets if pair[0] in text):
         end = text.rfind(pair[1])
         if end > start:
             yield text[start : end + 1], "the text around it"
