@@ -10,6 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,14 +49,24 @@ def read(text: str) -> Any:
     """
     if not text.strip():
         raise Unreadable("the text is empty")
+    with _in_words():
+        return json.loads(text, **_HOOKS)
+
+
+def read_first(text: str, start: int) -> tuple[Any, int]:
+    """Return the JSON value that starts at a place of `text`, and where it ends.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    with _in_words():
+        return _DECODER.raw_decode(text, start)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
+        yield
     except json.JSONDecodeError as error:
         raise Unreadable(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except RecursionError as error:
@@ -125,6 +136,15 @@ def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise Unreadable(f"a number of {len(text)} digits is too large")
     return int(text)
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _without_duplicates,
+    "parse_constant": _no_constant,
+    "parse_float": _finite,
+    "parse_int": _integer,
+}
+_DECODER = json.JSONDecoder(**_HOOKS)
 
 
 def shorten(text: str, longest: int = 300) -> str:
