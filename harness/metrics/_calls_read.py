@@ -60,11 +60,9 @@ def read(text: str, syntax: Syntax = "auto") -> Reading:
 
 
 def _without_ends(text: str) -> str:
-    end, before = len(text.rstrip()), -1
-    while end != before:
-        before = end
-        for mark in _ENDS:
-            end -= len(mark) if text.endswith(mark, 0, end) else 0
+    end = len(text.rstrip())
+    while text.endswith(_ENDS, 0, end):
+        end -= next(len(mark) for mark in _ENDS if text.endswith(mark, 0, end))
         while end and text[end - 1].isspace():
             end -= 1
     return text[:end].lstrip()

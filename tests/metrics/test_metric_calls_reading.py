@@ -296,4 +296,4 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     for syntax in ("auto", *SYNTAXES):
         read(text, syntax)
 
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
