@@ -117,6 +117,8 @@ class Case(Record):
     """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
     stop: tuple[Text, ...] | None = None
     """Texts that end a completion of this case, beside those of the suite."""
+    rules: Json | None = None
+    """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""
     tags: tuple[Text, ...] = ()
     """Labels such as the subject: shown as slices, never used as clusters."""
     cluster: Text | None = None
