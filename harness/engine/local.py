@@ -102,7 +102,7 @@ def _generate(
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     for row in _rows(arm, model, requests, drafts):
-        completion = _completion(arm, row, time.perf_counter() - clock)
+        completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
         yield Answer(row.request.key, completion, None, started)
 
 
@@ -116,7 +116,7 @@ def _rows(
     return decode_drafted(arm, model, requests, ids, drafts.watch)
 
 
-def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
+def _completion(arm: LocalArm, row: Row, seconds: float, batch_size: int) -> Completion:
     text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
     for stop in row.request.generation.stop:
         text = text.partition(stop)[0]
@@ -126,6 +126,7 @@ def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
         input_tokens=len(row.request.prompt.token_ids or ()),
         output_tokens=len(row.token_ids),
         latency_s=round(seconds, 6),
+        batch_size=batch_size,
     )
 
 
