@@ -62,6 +62,7 @@ MARKDOWN = "# Title\n\nText\ngoes on.\n\n\n## Part\n1. one\n2) two\n 3. three\n4
         ("paragraphs", "\n\na\n\n", 1),
         ("parts", "a\n***\nb\n***\nc", 3),
         ("parts", "***\na *** b\n***", 2),
+        ("parts", "a\n******\nb", 1),  # six are the divider of two answers
         ("bullets", LIST, 4),
         ("bullets", "none", 0),
         ("numbered", MARKDOWN, 3),
