@@ -180,7 +180,7 @@ def test_any_text_is_scored_or_too_short(text: str) -> None:
 @pytest.mark.parametrize("unit", ["a", "The parcel. ", "```", "荷", "\n"])
 def test_a_megabyte_takes_no_time(unit: str) -> None:
     """The time is linear in the size of the answer."""
-    start = time.monotonic()
+    start = time.process_time()
     score(unit * (1_000_000 // len(unit)), "en")
 
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
