@@ -151,6 +151,8 @@ class Completion(Record):
     """Tokens of the answer, the end marker not counted."""
     latency_s: float | None = Field(default=None, ge=0)
     """Seconds from sending to the last token; of the whole batch where it ran in one."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Completions that were written together in that time; None if unknown."""
     cost: float | None = Field(default=None, ge=0)
     """Price in US dollars; None if unknown."""
     choice_logprobs: tuple[float, ...] | None = None

@@ -16,11 +16,11 @@ from harness.engine.families import families
 from harness.records import CellKind
 
 TOKEN_BUDGET = 8192
-"""Tokens of a batch that is read: rows × (longest prompt + longest answer)."""
+"""Tokens of a batch: rows × (longest prompt + longest answer)."""
 ROW_LIMIT = 48
-"""Rows of a batch that is read; more adds memory and little speed on two cores."""
+"""Rows of a batch; more adds memory and little speed on two cores."""
 POOL = 128
-"""Questions of a batch that is written; the engine lets as many into memory as it holds."""
+"""Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
 
 
 class HasKind(Protocol):
@@ -84,13 +84,18 @@ def make_batches(
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
         for family in families(members, prompts) if read else [members]:
             ordered = sorted(family, key=lambda q: -lengths[q])
-            batches += [Batch(kind, tuple(rows), stage) for rows in _rows(ordered, lengths, kind)]
+            here = kind is CellKind.GENERATE and all(q in prompts for q in members)
+            rows = _rows(ordered, lengths, kind, here=here)
+            batches += [Batch(kind, tuple(questions), stage) for questions in rows]
     return tuple(batches)
 
 
-def _rows(ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind) -> Iterator[list[Q]]:
-    limit = {CellKind.LATENCY: 1, CellKind.GENERATE: POOL}.get(kind, ROW_LIMIT)
-    budget = math.inf if kind is CellKind.GENERATE else TOKEN_BUDGET
+def _rows(
+    ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
+) -> Iterator[list[Q]]:
+    """Yield the batches; `here` says that the answers are written by a model in this process."""
+    limit = 1 if kind is CellKind.LATENCY else POOL if here else ROW_LIMIT
+    budget = math.inf if here else TOKEN_BUDGET
     batch: list[Q] = []
     for question in ordered:
         longest = lengths[batch[0]] if batch else lengths[question]

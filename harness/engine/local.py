@@ -96,7 +96,7 @@ def _generate(
     started, clock = time.time(), time.perf_counter()
     rows = [start(request, _draft(arm, known.get(request.key))) for request in requests]
     for row in decode(arm, model, rows):
-        completion = _completion(arm, row, time.perf_counter() - clock)
+        completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
         yield Answer(row.request.key, completion, None, started)
 
 
@@ -104,7 +104,7 @@ def _draft(arm: LocalArm, known: Known | None) -> Draft | None:
     return None if known is None else Draft(draft_ids(arm, known.completion), known.watch)
 
 
-def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
+def _completion(arm: LocalArm, row: Row, seconds: float, batch_size: int) -> Completion:
     text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
     for stop in row.request.generation.stop:
         text = text.partition(stop)[0]
@@ -114,6 +114,7 @@ def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
         input_tokens=len(row.request.prompt.token_ids or ()),
         output_tokens=len(row.token_ids),
         latency_s=round(seconds, 6),
+        batch_size=batch_size,
     )
 
 

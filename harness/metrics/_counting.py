@@ -15,6 +15,7 @@ _NUMBERED = re.compile(r"\s*+\d{1,9}[.)]\s++\S")
 _HEADING = re.compile(r" {0,3}#{1,6}\s++\S")
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]++\]")
 _HIGHLIGHT = re.compile(r"(\*{1,3}+)(?=\S)[^*\n]++(?<=\S)\1")
+_DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
 _WIDE_STOP = re.compile(r"([。！？｡]++)")
 
 _OPENERS = "\"'“‘«([*_"
@@ -54,7 +55,7 @@ def paragraphs(text: str) -> list[str]:
 
 def parts(text: str) -> list[str]:
     """Return the stretches between `***` dividers that are not blank."""
-    return [part for part in text.split("***") if part.strip()]
+    return [part for part in _DIVIDER.split(text) if part.strip()]
 
 
 def sentences(text: str) -> int:

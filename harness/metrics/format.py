@@ -86,8 +86,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
 
     Example:
         ```json
-        {"id": "tea", "prompt": "Praise tea in 20 words or fewer, without commas.",
-         "rules": {"max_words": 20, "no_commas": true}}
+        {"prompt": "Praise tea.", "rules": {"max_words": 20, "no_commas": true}}
         ```
 
     Options:

@@ -8,6 +8,7 @@ from harness.manifest import GateKind, SuiteRecord
 from harness.verdict.ledger import attempt_note
 from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
+from harness.verdict.timing import timing_notes
 from harness.verdict.words import counted
 
 WARN_UNSCORED = 0.02
@@ -43,6 +44,7 @@ def notes(
             *attempt_note(suite, attempts),
             *_identical(table),
             *_metrics(table),
+            *timing_notes(table),
             *_early(table),
         )
     )

@@ -23,6 +23,7 @@ def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
         "extra hf",
         "extra train",
         "extra lm-eval",
+        "extra metrics",
         "store",
         "package names",
         "embedded model",

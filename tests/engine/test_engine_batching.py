@@ -24,21 +24,22 @@ def test_longest_first() -> None:
 
 
 def test_token_budget() -> None:
-    """What is read stays within 8192 tokens, rows times longest; one long question goes alone."""
-    questions = _questions(5, "choices")
+    """Rows times the longest row stay within 8192 tokens; one long question goes alone."""
+    questions = _questions(5)
     batches = make_batches(dict(zip(questions, (9000, 4096, 4096, 4000, 10), strict=True)))
     assert [len(b.questions) for b in batches] == [1, 2, 2]
 
 
 def test_row_limit() -> None:
-    """No batch that is read has more than 48 rows however short they are."""
-    batches = make_batches(dict.fromkeys(_questions(100, "choices"), 2))
+    """No batch has more than 48 rows however short they are."""
+    batches = make_batches(dict.fromkeys(_questions(100), 2))
     assert [len(b.questions) for b in batches] == [48, 48, 4]
 
 
 def test_a_pool_is_wider_than_memory() -> None:
-    """Up to 128 answers are planned together whatever their length; the engine lets them in."""
-    batches = make_batches(dict.fromkeys(_questions(300), 4000))
+    """Up to 128 answers that are written here are planned together, whatever their length."""
+    questions = _questions(300)
+    batches = make_batches(dict.fromkeys(questions, 4000), prompts={q: (1, 2) for q in questions})
     assert [len(b.questions) for b in batches] == [128, 128, 44]
 
 
@@ -86,7 +87,7 @@ def test_halves() -> None:
 @given(st.lists(st.integers(1, 10_000), max_size=120))
 def test_every_question_once_within_the_budget(lengths: list[int]) -> None:
     """Whatever the lengths: each question in one batch, no batch of several over the budget."""
-    questions = _questions(len(lengths), "choices")
+    questions = _questions(len(lengths))
     size = dict(zip(questions, lengths, strict=True))
     batches = make_batches(size)
     assert sorted(q.case for b in batches for q in b.questions) == sorted(q.case for q in questions)

@@ -155,6 +155,16 @@ def test_an_abandoned_answer_switches_the_model_back(tiny: Any, ask: Ask) -> Non
     assert not any(layer.disable_adapters for layer in layers)
 
 
+def test_a_completion_knows_how_many_were_written_with_it(tiny: Any, ask: Ask) -> None:
+    """The time of a batch is shared: each of three says three, one alone says one."""
+    arm = tiny.pair("llama")["base"]
+    cases = [Case(id=name, prompt="the parcel") for name in "abc"]
+    together = local.complete(arm, ask(arm, cases, max_new_tokens=3))
+    alone = local.complete(arm, ask(arm, cases[:1], "latency", max_new_tokens=3))
+    assert [answer.completion.batch_size for answer in together] == [3, 3, 3]
+    assert [answer.completion.batch_size for answer in alone] == [1]
+
+
 def test_latency_is_asked_like_a_completion(tiny: Any, ask: Ask) -> None:
     """A timed question is answered with the tokens of the untimed one."""
     arm = tiny.pair("llama")["base"]

@@ -172,14 +172,14 @@ def test_a_failing_backend_keeps_what_was_finished(bench: Callable[..., Bench]) 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_finishes_the_batch(bench: Callable[..., Bench], number: int) -> None:
     """After Ctrl-C or SIGTERM both arms finish the batch, the next one is not begun."""
-    b = bench(n=150)  # a batch has 128 rows at most
+    b = bench(n=60)  # a batch has 48 rows at most
     b.act = lambda request, n: signal.raise_signal(number) if n == 3 else None
     with pytest.raises(Interrupted, match=f"stopped by signal {number}$"):
         b.runner().run()
-    assert len(b.log) == 256
+    assert len(b.log) == 96
     b.act = lambda request, n: None
     b.runner().run()
-    assert len(b.log) == len(set(b.log)) == 300
+    assert len(b.log) == len(set(b.log)) == 120
 
 
 def test_the_second_signal_stops_at_once(bench: Callable[..., Bench]) -> None:

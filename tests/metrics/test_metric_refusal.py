@@ -230,7 +230,7 @@ def test_any_text_is_one_or_the_other(text: str) -> None:
 )
 def test_a_megabyte_takes_no_time(unit: str) -> None:
     """The time is linear in the size of the answer."""
-    start = time.monotonic()
+    start = time.process_time()
     score(unit * (1_000_000 // len(unit)), "refuse")
 
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-CASES = 200
+CASES = 80
 
 
 def _options(project: Any, delay_s: float) -> list[str | Path]:
-    """Write a suite of 400 slow answers; return the arguments of its gate."""
+    """Write a suite of 160 slow answers; return the arguments of its gate."""
     project.suite(n=CASES)
     base = project.model("base", 20, delay_s=delay_s)
     tuned = project.model("tuned", 78, delay_s=delay_s)
