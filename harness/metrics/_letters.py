@@ -24,7 +24,7 @@ _ENDS = rf"(?![{LETTER}\d_+#])(?!['’][{LETTER}])(?!-[{LETTER}\d])(?!\.[{LETTER
 _NOT_WRONG = r"(?![)\]*\"']{0,4}\s(?:is|are|was)\s(?:wrong|incorrect|false|not)\b)"
 
 _SAID = re.compile(
-    r"\banswer\b[^.\n:=]{0,60}?(?:\b(?:is|be|are)\b|[:=])"
+    r"<answer>|\banswer\b[^.\n:=]{0,60}?(?:\b(?:is|be|are)\b|[:=])"
     r"|\b(?:correct|right|best)\s(?:option|choice|one)\b[^.\n:=]{0,20}?(?:\bis\b|[:=])"
     r"|\bI(?:['’]ll|['’]d|\swill|\swould)?\s(?:choose|pick|select|go\swith)\b",
     re.I,

@@ -67,11 +67,11 @@ _GSM8K = re.compile(
 """The line of GSM8K's answers; `#### 2. Next step` is a heading."""
 
 _SAID = re.compile(
-    r"\banswer\b(?:[^.\n:=]{0,60}?\b(?:is|are|be|equals)\b|[*_ ]{0,4}[:=]|[*_ ]{0,4}\n)", re.I
+    r"<answer>|\banswer\b(?:[^.\n:=]{0,60}?\b(?:is|are|be|equals)\b|[*_ ]{0,4}[:=\n])", re.I
 )
 
 _CHAIN = re.compile(
-    rf"[\s)]{{0,4}}(?:[{_MINUS}+*/×·÷^xX=]|\\times|\\cdot|\\div)[\s(]{{0,4}}(?:{_CURRENCY})?"
+    rf"[\s)]{{0,4}}(?:[{_MINUS}+*/×·÷^xX=]|\\times|\\cdot|\\div)[\s(]{{0,4}}[{_MINUS}]?(?:{_CURRENCY})?"
 )
 """What stands between the numbers of an equation."""
 

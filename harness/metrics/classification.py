@@ -59,7 +59,8 @@ def classification(
 
     Known problems:
         Without `labels` there is no macro-F1: the classes must be the same for every case. What
-        `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not).
+        `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts are
+        not Unicode-normalised.
 
     Example:
         Labels `refund`, `delivery`; expected `refund`: the answer `refund` scores 1, `It is a

@@ -66,7 +66,8 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
         The sentences of (2) are English; in other languages (1), (3) and (4) work. A corrected
         answer ("A … no, B") is ambiguous, and enough of these end the run as unscored; ask for
         the letter alone. "Vitamin C" names C where nothing stronger is there. Small letters count
-        only alone, in a box, or behind "the answer is" at the end of a sentence or bracket.
+        only alone, in a box, or behind "the answer is" at the end of a sentence or bracket. Texts
+        are not Unicode-normalised.
 
     Example:
         `Paris is the capital, so the answer is **B**.` is B. `It is B or C.` is unscored.
