@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from harness.metrics._words import LETTER, finder, which
 
@@ -56,7 +57,12 @@ class _Reader:
         self.text = text
         self.letters = letters
         self.any = f"[{letters}]"
-        self.texts = finder([choice.strip().rstrip(".;,") for choice in choices])
+        self.choices = choices
+
+    @cached_property
+    def texts(self) -> re.Pattern[str] | None:
+        """What finds the choices' texts, their last full stop aside."""
+        return finder([choice.strip().rstrip(".;,") for choice in self.choices], self.text)
 
     def alone(self) -> Iterator[int]:
         """Yield the choice if the whole answer is its letter: `B`, `(b)`, `Option B.`."""

@@ -19,18 +19,23 @@ BEHIND = rf"(?![{LETTER}\d_])(?!-[{LETTER}\d])(?![.,]\d)"
 """Where it may end."""
 
 
-def finder(names: Sequence[str]) -> re.Pattern[str] | None:
-    """Return a pattern that finds any of the names as a word of its own, in any case of letters.
+def finder(names: Sequence[str], text: str) -> re.Pattern[str] | None:
+    """Return a pattern that finds any of the names in `text`, as a word of its own.
 
-    Any white space stands for any other. A longer name wins over one it begins with: `Paris, Texas`
-    holds no `Paris`. Searching takes time linear in the text. None if no name has a letter.
+    Case of letters does not count, and any white space stands for any other. A longer name wins
+    over one it begins with: `Paris, Texas` holds no `Paris`. Searching takes time linear in the
+    text. None if the text holds none of the names.
     """
-    spelled = {
-        index: r"\s++".join(map(re.escape, name.split())) for index, name in enumerate(names)
-    }
-    longest_first = sorted(spelled, key=lambda index: len(spelled[index]), reverse=True)
-    parts = [f"(?P<n{index}>{spelled[index]})" for index in longest_first if spelled[index]]
-    return re.compile(f"{BEFORE}(?:{'|'.join(parts)}){BEHIND}", re.I) if parts else None
+    folded = text.casefold()
+    parts = {}
+    for index, name in enumerate(names):
+        words = name.split()
+        # Compiling a name takes longer than finding out that its words are not there.
+        if words and all(word.casefold() in folded for word in words):
+            spelled = r"\s++".join(map(re.escape, words))
+            parts[f"(?P<n{index}>{spelled})"] = len(name)
+    longest_first = "|".join(sorted(parts, key=lambda part: parts[part], reverse=True))
+    return re.compile(f"{BEFORE}(?:{longest_first}){BEHIND}", re.I) if parts else None
 
 
 def which(found: re.Match[str]) -> int:

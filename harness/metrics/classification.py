@@ -80,7 +80,7 @@ def classification(
     answer = _plain(completion.text, fold)
     known = [_plain(label, fold) for label in labels]
     if extract and answer not in known:
-        names = finder(labels)
+        names = finder(labels, answer)
         found = sorted({which(place) for place in names.finditer(answer)}) if names else []
         if len(found) > 1:
             several = " and ".join(labels[index] for index in found)

@@ -108,6 +108,13 @@ def test_a_whole_solution_can_be_expected() -> None:
     assert score(solution, "So the answer is 72 clips.").value == 1.0
 
 
+def test_a_number_of_more_than_a_thousand_digits_is_none() -> None:
+    """It is a loop, not a number; the ones before it still count."""
+    assert score("1" * 1000, "1" * 1000).value == 1.0
+    assert score("1", "1" * 1001).reason == "no number in the answer"
+    assert score("7", f"7 and {'1' * 1001}").value == 1.0
+
+
 def test_the_reason_says_what_was_read() -> None:
     """A reader sees which of the numbers was taken."""
     assert score("1", "The answer is $1,200 for 3 days.").reason == "read 1,200"

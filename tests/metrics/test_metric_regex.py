@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.metrics import _bounded
 from harness.metrics import regex as module
 from harness.metrics.regex import regex
 from harness.records import Case, CellKind, Completion, Score
@@ -93,6 +94,19 @@ def test_a_broken_pattern_is_refused(
 
     assert problem.startswith(f"metric 'regex': {start}")
     assert problem.endswith("; mend the pattern")
+
+
+def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling has the same limit as matching."""
+
+    def run(*_: object, **__: object) -> None:
+        raise _bounded.OutOfTime("not done after 1 s")
+
+    monkeypatch.setattr(_bounded, "run", run)
+
+    assert problems({"pattern": "x"}, None) == [
+        "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; mend the pattern"
+    ]
 
 
 def test_a_pattern_that_is_shared_is_refused_once() -> None:
