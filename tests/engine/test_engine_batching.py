@@ -39,7 +39,7 @@ def test_row_limit() -> None:
 def test_a_pool_is_wider_than_memory() -> None:
     """Up to 128 answers that are written here are planned together, whatever their length."""
     questions = _questions(300)
-    batches = make_batches(dict.fromkeys(questions, 4000), prompts={q: (1, 2) for q in questions})
+    batches = make_batches(dict.fromkeys(questions, 4000), prompts=dict.fromkeys(questions, (1, 2)))
     assert [len(b.questions) for b in batches] == [128, 128, 44]
 
 
