@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
+from harness.engine.alone import notices
 from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
@@ -149,7 +150,8 @@ class Evaluation:
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._write("cases.jsonl", record_lines(self._cases(plan)))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
-        self._say(_planned(plan, cached))
+        for line in (*notices(self.arms), _planned(plan, cached)):
+            self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
