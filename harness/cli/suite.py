@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli import bundled
+from harness.cli import bundled, suite_templates
 from harness.errors import SuiteError, UsageError
 
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
@@ -43,8 +42,14 @@ def register(app: typer.Typer) -> None:
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Suite over questions that you have: mmlu.")
+    ] = None,
 ) -> None:
     """Write a new suite folder."""
+    if template is not None:
+        print(suite_templates.write(template, folder))
+        return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
@@ -62,8 +67,8 @@ def new(
 
 def _write(folder: Path) -> None:
     folder.mkdir(parents=True)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80] or "suite"
-    (folder / "suite.toml").write_text(_TEMPLATE.format(name=name), encoding="utf-8")
+    text = _TEMPLATE.format(name=suite_templates.suite_name(folder))
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
     (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
 
 

@@ -149,17 +149,26 @@ class Store:
                 counts[suite] = int(row.fetchone()[0])
         return counts
 
-    def judged_before(self, suite_hash: str, candidate: str) -> str | None:
-        """Return the candidate that the suite judged last, other than this one."""
+    def judged_before(self, suites: Mapping[str, str], candidate: str) -> dict[str, str]:
+        """Return suite → the candidate that it judged last, where there was another than this.
+
+        Args:
+            suites: Name → hash.
+            candidate: Fingerprint of the candidate at hand.
+        """
+        found = {}
         try:
-            row = self._db.execute(
-                "SELECT candidate FROM attempts WHERE suite = ? AND candidate <> ? "
-                "ORDER BY first DESC, candidate LIMIT 1",
-                (suite_hash, candidate),
-            ).fetchone()
+            for name, suite in suites.items():
+                row = self._db.execute(
+                    "SELECT candidate FROM attempts WHERE suite = ? AND candidate <> ? "
+                    "ORDER BY first DESC, candidate LIMIT 1",
+                    (suite, candidate),
+                ).fetchone()
+                if row is not None:
+                    found[name] = str(row[0])
         except sqlite3.DatabaseError as error:
             raise BackendError(_damaged(self.path, error)) from error
-        return None if row is None else str(row[0])
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
+from harness.engine.alone import notices
 from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
@@ -142,7 +143,8 @@ class Evaluation:
         alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
-        before = self._judged_before(store)
+        suites = {s.name: s.hash for s in self.suites}
+        before = store.judged_before(suites, self.arms["tuned"].fingerprint)
         plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
@@ -150,17 +152,12 @@ class Evaluation:
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._write("cases.jsonl", record_lines(self._cases(plan)))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
-        self._say(_planned(plan, cached))
+        for line in (*notices(self.arms), _planned(plan, cached)):
+            self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
         return self._decided(manifest, plan, cells, watching)
-
-    def _judged_before(self, store: Store) -> dict[str, str]:
-        """Return suite → the candidate judged last, whose answers may do as drafts."""
-        tuned = self.arms["tuned"].fingerprint
-        found = {s.name: store.judged_before(s.hash, tuned) for s in self.suites}
-        return {suite: candidate for suite, candidate in found.items() if candidate}
 
     def _begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest; what an earlier run left in the folder is no outcome of this one."""
