@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness import lookup
+from harness.errors import UsageError
 from harness.manifest import Gate, GateKind
 from harness.metric import Metric
 from harness.records import Case, CellKind
@@ -63,6 +64,8 @@ def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> l
         return []
     try:
         found = used.check(used.options, [sourced.case for sourced in cases])
+    except UsageError as error:
+        found = [str(error)]
     except Exception as error:
         found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
     return [f"{where}: {problem}" for problem in found]
@@ -89,6 +92,11 @@ def gate_problems(
         if gate.id in seen:
             yield f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}; remove one"
         seen.add(gate.id)
+        if gate.floor_mode == "zero_tolerance" and by_name[gate.metric].corpus is not None:
+            yield (
+                f"{gate.where}: floor_mode = zero_tolerance asks every case, and {gate.metric!r} "
+                'is one value over all of them; set aggregate = "mean" on the metric'
+            )
         severe = gate.kind is GateKind.SEVERE_DROP
         yield from (_drop_problems if severe else _bound_problems)(gate, by_name[gate.metric])
 

@@ -76,6 +76,11 @@ class MetricRecord(Record):
     higher_is_better: bool
     range: tuple[float, float] | None
     binary: bool
+    corpus: dict[str, Any] | None = None
+    """Options of its corpus function, which is found again by `use`; None where an arm's level is
+    the mean of its scores."""
+    signature: Text | None = None
+    """How exactly the numbers are made, as the library that makes them writes it."""
 
     @property
     def bound(self) -> float | None:

@@ -8,25 +8,41 @@ statistics need to know of it stands in the decorator:
 
 A plain function without the decorator works too (`use = "pkg.mod:fn"`): it reads the text, higher
 is better, and its range is unknown.
+
+An arm's level is the mean of its scores. A corpus metric (BLEU, macro-F1) is a function of sums
+instead: its scores carry `counts`, and `corpus=` names the function of the summed counts. Scores of
+single cases remain what the report lists.
+
+    def precision(sums: Sequence[float]) -> float:
+        found, said = sums
+        return found / said if said else 0.0
+
+    @metric(range=(0.0, 1.0), corpus=precision)
+    def names(case, completion) -> Score: return Score.of(found / said, counts=(found, said))
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import lookup, options
+from harness.errors import SuiteError, UnknownName
 from harness.records import Case, CellKind, Completion, Score
 
 ScoreFunction = Callable[..., Score]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]
+CorpusFunction = Callable[..., float]
+"""From the sums of an arm's counts, and those of the metric's options that it names, to its level.
 
-
-def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean: the aggregate of every metric that declares no other."""
-    return sum(values) / len(values)
+It must return a number for any sums that cases can have, those of a single one included, and needs
+no library that a reader of a finished run may lack: the verdict is computed from stored counts.
+"""
+Signature = Callable[["Metric", Sequence[Case]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +59,10 @@ class Metric:
     """Smallest and largest possible value; None if unbounded."""
     binary: bool = False
     """Whether only 0 and 1 occur, which exact tests for proportions rest on."""
-    aggregate: Callable[[Sequence[float]], float] = mean
-    """Turns the scores of an arm into its number."""
+    corpus: CorpusFunction | None = None
+    """Turns the summed counts of an arm into its level; None takes the mean of the scores."""
+    signature: Signature | None = None
+    """Returns how exactly the numbers are made (versions, settings), for the record of a run."""
     requires: tuple[str, ...] = ()
     """Fields a case must have, such as `expected`."""
     check: Check | None = None
@@ -54,14 +72,17 @@ class Metric:
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
         """Score one completion.
 
-        An exception of the function, a result that is no number and one outside the declared range
-        become an unscored case: none of them says anything about the model.
+        An exception of the function, a result that is no number, one outside the declared range
+        and one without the counts of a corpus metric become an unscored case: none of them says
+        anything about the model.
         """
         try:
             result = self.score(case, completion, **{**self.options, **options})
             score = result if isinstance(result, Score) else Score.of(float(result))
         except Exception as error:
             return Score.unscored(f"{self.name} failed: {_one_line(error)}")
+        if self.corpus is not None and score.value is not None and not score.counts:
+            return Score.unscored(f"{self.name} returned no counts, which its level is made of")
         if self.range is None or score.value is None or _within(score.value, self.range):
             return score
         low, high = self.range
@@ -74,8 +95,17 @@ class Metric:
         """Largest possible |difference| of two scores; None if unbounded."""
         return None if self.range is None else self.range[1] - self.range[0]
 
+    @property
+    def corpus_options(self) -> dict[str, Any] | None:
+        """The options that the corpus function names, defaults included; None without one."""
+        if self.corpus is None:
+            return None
+        known = inspect.signature(self.score).parameters
+        named = list(inspect.signature(self.corpus).parameters)[1:]
+        return {n: self.options.get(n, known[n].default) for n in named if n in known}
 
-def metric(
+
+def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     *,
     needs: CellKind = CellKind.GENERATE,
     higher_is_better: bool = True,
@@ -83,6 +113,8 @@ def metric(
     binary: bool = False,
     requires: tuple[str, ...] = (),
     check: Check | None = None,
+    corpus: CorpusFunction | None = None,
+    signature: Signature | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -96,6 +128,8 @@ def metric(
             binary=binary,
             requires=requires,
             check=check,
+            corpus=corpus,
+            signature=signature,
         )
 
     return declare
@@ -106,7 +140,8 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
 
     Args:
         use: A name in `harness/metrics`, or `pkg.mod:fn`.
-        settings: The other keys of the `[[metrics]]` table.
+        settings: The other keys of the `[[metrics]]` table. A metric with a corpus function knows
+            `aggregate = "mean"` too, which takes the mean of its scores instead.
         name: What gates and reports call it.
         folder: The suite's folder: `Path` options are read relative to it.
         where: Place in the suite file, for messages.
@@ -119,8 +154,34 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     found = lookup.find("harness.metrics", use, what="metric")
     base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     place = f"{where}: metric {use!r}"
-    bound = options.bind(base.score, settings, given=2, folder=folder, where=place)
-    return replace(base, name=name, options=bound)
+    own = dict(settings)
+    corpus = base.corpus
+    if corpus is not None and _aggregate(own, place) == "mean":
+        corpus = None
+    bound = options.bind(base.score, own, given=2, folder=folder, where=place)
+    # Exact tests count successes, of which a corpus value knows nothing.
+    binary = base.binary and corpus is None
+    return replace(base, name=name, options=bound, corpus=corpus, binary=binary)
+
+
+def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:
+    """Return the corpus function of the metric `use` with its options, as a manifest has them.
+
+    Raises:
+        UnknownName: nothing is called `use`, or it has no corpus function.
+    """
+    found = lookup.find("harness.metrics", use, what="metric")
+    if not isinstance(found, Metric) or found.corpus is None:
+        raise UnknownName(f"metric {use!r} has no corpus function, which this run was judged by")
+    return partial(found.corpus, **given)
+
+
+def _aggregate(settings: dict[str, Any], place: str) -> str:
+    """Take `aggregate` out of the settings of a metric with a corpus function."""
+    value = settings.pop("aggregate", "corpus")
+    if value not in ("corpus", "mean"):
+        raise SuiteError([f"{place}: aggregate={value!r}: write 'corpus' or 'mean'"])
+    return str(value)
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:

@@ -102,6 +102,8 @@ class Suite:
                     binary=m.binary,
                     higher_is_better=m.higher_is_better,
                     range=m.range,
+                    corpus=m.corpus_options,
+                    signature=m.signature and m.signature(m, [s.case for s in self.cases]),
                 )
                 for m in self.metrics
             ),

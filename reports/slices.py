@@ -12,9 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness.errors import UnknownName
+from harness.manifest import MetricRecord
 from harness.records import Case
 from harness.verdict.compare import Delta
 from harness.verdict.decide import tables_of
+from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
 from reports.data import ReportData
 from reports.pairs import MetricFacts
@@ -45,17 +48,17 @@ class Slice:
 
     @property
     def base(self) -> float:
-        """Base's mean."""
+        """Base's level: the mean, or the corpus value."""
         return self.difference.base
 
     @property
     def tuned(self) -> float:
-        """Tuned's mean."""
+        """Tuned's, likewise."""
         return self.difference.tuned
 
     @property
     def delta(self) -> float:
-        """Mean of tuned − base."""
+        """tuned − base."""
         return self.difference.estimate
 
     @property
@@ -86,9 +89,17 @@ def _slices(data: ReportData, table: Table) -> Iterator[Slice]:
     for metric in table.suite.metrics:
         facts = data.metrics[table.suite.name, metric.name]
         for tag, cases in tagged.items() if facts.gated else ():
-            pairs = replace(table, cases=cases).pairs(metric)
-            if pairs.n:
+            pairs = _pairs(replace(table, cases=cases), metric)
+            if pairs is not None and pairs.n:
                 yield Slice(facts, tag, Delta(pairs))
+
+
+def _pairs(table: Table, metric: MetricRecord) -> Pairs | None:
+    """Return the pairs; None where the user's own corpus function is not at hand any more."""
+    try:
+        return table.pairs(metric)
+    except UnknownName:
+        return None
 
 
 def q_values(slices: Sequence[Slice]) -> tuple[float | None, ...]:

@@ -25,6 +25,7 @@ Which function answers which question:
 | Which share of the signal above chance is left?     | `paired.retention_interval`            |
 | Is the sample too skewed to trust?                  | `paired.skewness_warning`              |
 | By how much does BLEU, micro-F1, … change?          | `corpus.jackknife_interval`            |
+| … and what is it without each of the cases?         | `corpus.replicates`                    |
 | How many times slower or faster is tuned?           | `latency.geometric_mean_ratio`         |
 | … at a latency quantile?                            | `latency.quantile_ratio`               |
 | Is the latency promise kept?                        | `latency.service_level`                |

@@ -14,7 +14,7 @@ from harness.errors import Undecided
 from harness.manifest import MetricRecord
 from harness.records import LARGEST
 from harness.stats.result import Interval
-from harness.verdict.pairs import Pairs, mean, shared
+from harness.verdict.pairs import Pairs, shared
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Delta:
 
     @property
     def base(self) -> float:
-        """Base's mean over the complete pairs; NaN if there are none."""
-        return mean(self.pairs.base) if self.pairs.n else float("nan")
+        """Base's level (mean, or corpus value) over the complete pairs; NaN if there are none."""
+        return self.pairs.base_level
 
     @property
     def tuned(self) -> float:
-        """Tuned's mean over the complete pairs; NaN if there are none."""
-        return mean(self.pairs.tuned) if self.pairs.n else float("nan")
+        """Tuned's, likewise."""
+        return self.pairs.tuned_level
 
     @property
     def estimate(self) -> float:
@@ -125,8 +125,11 @@ def compare(
     """Compare two columns of scores of the same cases in the same order.
 
     Raises:
-        ValueError: the columns differ in length, or a score is not finite.
+        ValueError: the columns differ in length, a score is not finite, or the metric is judged by
+            counts, which columns of scores have not.
     """
+    if metric.corpus is not None:
+        raise ValueError(f"metric={metric.name!r} must be one whose level is the mean of scores")
     if len(base) != len(tuned):
         raise ValueError(f"base has {len(base)} scores and tuned {len(tuned)}; they must be pairs")
     if clusters is not None and len(clusters) != len(base):

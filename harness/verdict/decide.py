@@ -223,13 +223,10 @@ def _suite_result(
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
         notes=(*caps, *notes(table, counts, manifest.attempts)),
-        gates=gates if table.look is None else tuple(_at(table.look, gate) for gate in gates),
+        gates=gates
+        if table.look is None
+        else tuple(g.model_copy(update={"method": table.look.method(g.method)}) for g in gates),
     )
-
-
-def _at(look: Look, gate: GateResult) -> GateResult:
-    """Return a gate that says at which look it was judged."""
-    return gate.model_copy(update={"method": look.method(gate.method)})
 
 
 def _over_budget(gate: GateResult, table: Table) -> GateResult | None:
@@ -265,10 +262,12 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     )
     if any(g.status is GateStatus.FAIL and g.reason in blocking for g in counted):
         return Verdict.BLOCK
-    goals = _needed_goals(suite, counted)
+    needed = _needed_goals(suite, gates)
+    goals = [g for g in needed if not g.advisory]
     guards = [g for g in counted if g.kind is not GateKind.GAIN]
     guards_hold = all(g.status is GateStatus.PASS for g in guards)
-    if not counted or not guards_hold:
+    # Where every goal that is needed is advisory, nothing can say that one was reached.
+    if not counted or not guards_hold or (needed and not goals):
         return Verdict.UNDECIDED
     if _goal_rule_holds(suite, goals):
         return Verdict.SHIP

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from harness.manifest import Gate, GateKind
 from harness.records import CellKind
 from harness.suite import Suite
 from harness.verdict import planning
+from harness.verdict.corpus import LEAST
 from harness.verdict.gates import sensitive
 from harness.verdict.looks import schedule
 from harness.verdict.needed import POWER
 from harness.verdict.observed import Observed
-from harness.verdict.pairs import FEW_CLUSTERS, mean, shared
+from harness.verdict.pairs import FEW_CLUSTERS, shared
 from harness.verdict.spread import GUARDED, Comparison, Spread, assumed, seen
 
 ROUGH = 30
@@ -90,7 +91,8 @@ def forecast(suite: Suite, observed: Observed | None = None) -> SuiteForecast:
     """
     clusters = shared([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
     n_clusters = None if clusters is None else len(set(clusters))
-    refusals = (*planning.unreachable(suite), *_undecidable(suite, n_clusters))
+    silent = tuple(planning.silent_goals(suite))
+    refusals = (*planning.unreachable(suite), *silent, *_undecidable(suite, n_clusters))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
     gates = _Plan(suite, observed, least).gates()
@@ -140,7 +142,10 @@ class _Plan:
         """Return the forecasts in the order of the suite."""
         gains = {g.id: self._gain(g) for g in self.suite.gates if g.kind is GateKind.GAIN}
         reached = {g.metric: gains[g.id].outlooks for g in self.goals}
-        return tuple(gains.get(gate.id) or self._other(gate, reached) for gate in self.suite.gates)
+        found = (gains.get(gate.id) or self._other(gate, reached) for gate in self.suite.gates)
+        return tuple(
+            replace(g, counts=g.counts and not planning.advisory(self.suite, g.gate)) for g in found
+        )
 
     def _gain(self, gate: Gate) -> GateForecast:
         assert not isinstance(gate.margin, str)
@@ -153,7 +158,7 @@ class _Plan:
             provable = plan.detectable()
             largest = plan.limit if plan.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
-            cases = self._cases(plan, effect, counts=counts)
+            cases = self._cases(gate, plan, effect, counts=counts)
             outlooks.append(Outlook(spread, provable, effect, plan.chance(effect), cases))
         notes = [why]
         if outlooks and gate.expected_gain is None:
@@ -182,7 +187,7 @@ class _Plan:
             effect = gained[index].effect if gained else 0.0
             plan = self._comparison(gate, margin, gate.confidence, spread)
             chance = 0.0 if refused else plan.chance(effect)
-            cases = self._cases(plan, effect)
+            cases = self._cases(gate, plan, effect)
             outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
         return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, [told, why])))
 
@@ -202,9 +207,12 @@ class _Plan:
         n = planning.asked(self.suite, metric)
         return Comparison(n, margin, confidence, spread, 1.0 if spread.binary else metric.bound)
 
-    def _cases(self, plan: Comparison, effect: float, *, counts: bool = True) -> int | None:
+    def _cases(
+        self, gate: Gate, plan: Comparison, effect: float, *, counts: bool = True
+    ) -> int | None:
         found = plan.cases(effect, 1 - self.share if counts else POWER)
-        return None if found is None else max(found, self.least)
+        least = LEAST if self.suite.metric(gate.metric).corpus else 1
+        return None if found is None else max(found, self.least, least)
 
     def _tolerance(self, gate: Gate) -> tuple[float, str]:
         """Return a guardrail's margin, below 0, and what a share of base is; 0 if unknown."""
@@ -212,7 +220,7 @@ class _Plan:
             return -gate.margin, ""
         if self.observed is None:
             return 0.0, f"{gate.margin} of base: base's level is unknown; plan with --from RUN"
-        base = mean(self.observed.pairs[gate.metric].base)
+        base = self.observed.pairs[gate.metric].base_level
         margin = float(gate.margin.rstrip("%")) / 100 * abs(base)
         if not margin > 0:
             return 0.0, f"{gate.margin} of base's level of 0 in the run is nothing; give a number"
@@ -284,6 +292,7 @@ def _notes(
         )
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
+    yield from planning.corpus_notes(suite)
     if planned and schedule(suite, seed=0) is not None:
         yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
     if suite.goal_rule == "any" and sum(g.gate.kind is GateKind.GAIN for g in gates) > 1:

@@ -14,7 +14,7 @@ from harness.manifest import Gate, GateKind
 from harness.verdict.compare import Delta, proven
 from harness.verdict.needed import difference_needs, level_needs
 from harness.verdict.outcome import Outcome
-from harness.verdict.pairs import Pairs, is_binary, mean
+from harness.verdict.pairs import Pairs, is_binary
 from harness.verdict.record import GateReason, GateResult, GateStatus
 from harness.verdict.severe import severe, severe_size
 from harness.verdict.words import gate_sentence
@@ -68,6 +68,7 @@ def decide_gate(
         drop=severe_size(gate, pairs) if gate.kind is GateKind.SEVERE_DROP else None,
         share=outcome.share,
         needed_n=outcome.needed_n,
+        advisory=pairs.advisory and gate.kind is not GateKind.SEVERE_DROP,
     )
     return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
 
@@ -168,11 +169,11 @@ def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
 
 
 def _curtailed(pairs: Pairs, remaining: int) -> tuple[float, float]:
-    """Return the least and the largest mean of tuned, whatever the remaining cases bring.
+    """Return the least and the largest level of tuned, whatever the remaining cases bring.
 
     Source: deterministic curtailment: exact, and free of charge.
     """
-    level = mean(pairs.tuned)
+    level = pairs.tuned_level
     if not remaining:
         return level, level
     least, most = pairs.metric.range or (-math.inf, math.inf)
@@ -213,15 +214,20 @@ def _level_interval(pairs: Pairs, confidence: float) -> tuple[float, float, str]
 def _mean_level(
     pairs: Pairs, confidence: float, least: float, most: float
 ) -> tuple[float, float, str]:
-    """Return the interval of a mean score, guarded by the ends of its range."""
+    """Return the interval of a mean score or corpus value, guarded by the ends of its range."""
     from harness.stats import paired
 
     bounded = math.isfinite(most - least)
     middle = (least + most) / 2 if bounded else 0.0
-    interval = paired.mean_interval(
-        [value - middle for value in pairs.tuned],
-        confidence=confidence,
-        bound=(most - least) / 2 if bounded else None,
-        clusters=pairs.clusters,
-    )
+    bound = (most - least) / 2 if bounded else None
+    if pairs.corpus is not None:
+        moved = pairs.corpus.tuned.replicates.scaled(1.0, shift=-middle)
+        interval = moved.interval(confidence=confidence, bound=bound)
+    else:
+        interval = paired.mean_interval(
+            [value - middle for value in pairs.tuned],
+            confidence=confidence,
+            bound=bound,
+            clusters=pairs.clusters,
+        )
     return interval.low + middle, interval.high + middle, interval.method

@@ -95,12 +95,14 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
 
     Suites of fewer than 100 cases have nothing to save; suites that ask for log-likelihoods save
     more by sharing prefixes, and latency has a pass of its own. Where a gate can just be proven by
-    all cases, at the stricter level of a last look it could not: such a suite has no looks.
+    all cases, at the stricter level of a last look it could not: such a suite has no looks. Nor has
+    one with a gate on a corpus value, whose level has no known error over several looks.
     """
     from harness.stats.sequential import look_sizes
 
     generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
-    if len(suite.cases) < LEAST or not suite.gates or not generated:
+    whole = not generated or any(m.corpus for m in suite.gated_metrics)
+    if len(suite.cases) < LEAST or not suite.gates or whole:
         return None
     compared = [suite.metric(g.metric) for g in suite.gates if not g.kind.is_level]
     first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.manifest import Gate, GateKind
-from harness.verdict.pairs import Pairs, is_binary, mean
+from harness.verdict.pairs import Pairs, by_unit, is_binary, mean
 
 POWER = 0.80
 LIMIT = 1_000_000
@@ -24,7 +24,7 @@ def difference_needs(gate: Gate, pairs: Pairs, margin: float) -> int | None:
     """
     if pairs.n < 2:
         return None
-    effect = mean(pairs.differences)
+    effect = pairs.estimate
     if gate.kind is GateKind.TOLERANCE and not isinstance(gate.margin, str):
         effect = min(effect, 0.0)
     if effect <= margin:
@@ -32,7 +32,7 @@ def difference_needs(gate: Gate, pairs: Pairs, margin: float) -> int | None:
     if pairs.binary:
         cases: int | None = _binary(gate, pairs, effect, margin)
     else:
-        cases = _mean(gate, pairs.differences, pairs.clusters, effect, margin)
+        cases = _mean(gate, pairs.independent, pairs.n, effect, margin)
     return cases if cases is not None and cases <= LIMIT else None
 
 
@@ -42,11 +42,11 @@ def level_needs(gate: Gate, pairs: Pairs) -> int | None:
     if pairs.n < 2:
         return None
     sign = 1.0 if gate.kind is GateKind.FLOOR else -1.0
-    values, margin = [sign * value for value in pairs.tuned], sign * gate.margin
-    if mean(values) <= margin:
+    level, margin = sign * pairs.tuned_level, sign * gate.margin
+    if level <= margin:
         return None
     if not is_binary(pairs.metric, pairs.tuned):
-        cases = _mean(gate, values, pairs.clusters, mean(values), margin)
+        cases = _mean(gate, _level_units(pairs), pairs.n, level, margin)
         return cases if cases is not None and cases <= LIMIT else None
     rate = mean(pairs.tuned) if sign > 0 else 1 - mean(pairs.tuned)
     floor = gate.margin if sign > 0 else 1 - gate.margin
@@ -94,17 +94,19 @@ def _binary(gate: Gate, pairs: Pairs, effect: float, margin: float) -> int:
     ).n
 
 
+def _level_units(pairs: Pairs) -> list[float]:
+    """Return the independent values whose mean is tuned's level."""
+    if pairs.corpus is None:
+        return by_unit(pairs.tuned, pairs.clusters)
+    return list(map(float, pairs.corpus.tuned.replicates.pseudo_values))
+
+
 def _mean(
-    gate: Gate,
-    values: Sequence[float],
-    clusters: Sequence[str] | None,
-    effect: float,
-    margin: float,
+    gate: Gate, independent: Sequence[float], n: int, effect: float, margin: float
 ) -> int | None:
     """Return the cases for a mean; with clusters the number of clusters times their mean size."""
     from harness.stats import power
 
-    independent = units(values, clusters)
     spread = deviation(independent)
     # Without this, differences of a billionth would search through astronomic numbers.
     if not spread > 0 or (effect - margin) / spread < 2 / LIMIT**0.5:
@@ -112,18 +114,7 @@ def _mean(
     count = power.mean_sample_size(
         effect=effect, deviation=spread, margin=margin, confidence=gate.confidence, power=POWER
     ).n
-    return -(-count * len(values) // len(independent))
-
-
-def units(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
-    """Return the independent values: those of the cases, or each cluster's share of the mean."""
-    if clusters is None:
-        return list(values)
-    sums: dict[str, float] = {}
-    for value, name in zip(values, clusters, strict=True):
-        sums[name] = sums.get(name, 0.0) + value
-    size = len(values) / len(sums)
-    return [total / size for total in sums.values()]
+    return -(-count * n // len(independent))
 
 
 def deviation(values: Sequence[float]) -> float:

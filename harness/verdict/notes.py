@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.manifest import GateKind, SuiteRecord
 from harness.verdict.ledger import attempt_note
+from harness.verdict.looks import LEAST
 from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
 from harness.verdict.timing import timing_notes
-from harness.verdict.words import counted
+from harness.verdict.words import counted, few_for_corpus, judged_once
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
@@ -41,6 +42,7 @@ def notes(
     return tuple(
         f"{suite.name}: {text}"
         for text in (
+            *_advisory(table),  # first: where no gate counts, it is why nothing is decided
             *_missing(suite, unscored),
             *_no_goal(suite),
             *attempt_note(suite, attempts),
@@ -49,8 +51,17 @@ def notes(
             *timing_notes(table),
             *_early(table),
             *_flips(table),
+            *_whole(table),
         )
     )
+
+
+def _advisory(table: Table) -> Iterator[str]:
+    gated = {gate.metric for gate in table.suite.gates if gate.kind is not GateKind.SEVERE_DROP}
+    for metric in table.suite.metrics:
+        pairs = table.pairs(metric) if metric.name in gated and metric.corpus is not None else None
+        if pairs is not None and pairs.advisory:
+            yield few_for_corpus(metric.name, pairs.n)
 
 
 def _missing(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
@@ -113,6 +124,13 @@ def _named(cases: Sequence[str]) -> str:
     return f"{len(cases)} ({', '.join([*cases[:NAMED_FLIPS], *more])})"
 
 
+def _whole(table: Table) -> Iterator[str]:
+    gated = {gate.metric for gate in table.suite.gates}
+    names = [m.name for m in table.suite.metrics if m.name in gated and m.corpus is not None]
+    if names and table.suite.n_cases >= LEAST:
+        yield judged_once(names)
+
+
 def _metrics(table: Table) -> Iterator[str]:
     compared = {gate.metric for gate in table.suite.gates if not gate.kind.is_level}
     for metric in table.suite.metrics:
@@ -143,12 +161,12 @@ def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
         yield from _few_telling(name, pairs)
     if pairs.binary or pairs.too_few:
         return
-    if pairs.metric.bound is None and pairs.n < FEW_UNBOUNDED:
+    if pairs.metric.bound is None and pairs.n < FEW_UNBOUNDED and not pairs.advisory:
         yield (
             f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
             f"intervals are dependable from {FEW_UNBOUNDED}"
         )
-    if skewness_warning(pairs.differences):
+    if skewness_warning(pairs.differences if pairs.corpus is None else pairs.independent):
         yield (
             f"{name}: the differences are strongly skewed; "
             "the interval may be too optimistic on one side"

@@ -14,6 +14,7 @@ from functools import cached_property
 from harness.manifest import MetricRecord
 from harness.records import CellKind
 from harness.stats.result import Interval, Test
+from harness.verdict.corpus import LEAST, Corpus, Sums
 
 FEW_CLUSTERS = 10
 """Below this many clusters no interval is trustworthy and the gate stays undecided."""
@@ -33,11 +34,40 @@ class Pairs:
     """Arm → cases without a score."""
     chance: float | None = None
     """Accuracy of guessing, for multiple choice."""
+    corpus: Corpus | None = field(default=None, repr=False)
+    """The counts behind the scores, where the levels are a function of their sums."""
 
     @property
     def n(self) -> int:
         """Number of complete pairs."""
         return len(self.base)
+
+    @property
+    def base_level(self) -> float:
+        """Base's mean score, or its corpus value; NaN if there are no pairs."""
+        return _level(self.base, None if self.corpus is None else self.corpus.base)
+
+    @property
+    def tuned_level(self) -> float:
+        """Tuned's, likewise."""
+        return _level(self.tuned, None if self.corpus is None else self.corpus.tuned)
+
+    @property
+    def estimate(self) -> float:
+        """The oriented difference of the levels, at least one pair given."""
+        return mean(self.differences) if self.corpus is None else self.corpus.difference.value
+
+    @property
+    def independent(self) -> list[float]:
+        """Values, one for each case or cluster, whose mean and its error are the estimate's."""
+        if self.corpus is None:
+            return by_unit(self.differences, self.clusters)
+        return list(map(float, self.corpus.difference.pseudo_values))
+
+    @property
+    def advisory(self) -> bool:
+        """Whether there are too few cases for a corpus value to be gated on."""
+        return self.corpus is not None and self.n < LEAST
 
     @cached_property
     def binary(self) -> bool:
@@ -46,7 +76,7 @@ class Pairs:
 
     @cached_property
     def differences(self) -> tuple[float, ...]:
-        """Oriented differences: positive means tuned is better."""
+        """Oriented differences of the scores: positive means tuned is better."""
         sign = 1.0 if self.metric.higher_is_better else -1.0
         return tuple(sign * (t - b) for b, t in zip(self.base, self.tuned, strict=True))
 
@@ -89,7 +119,8 @@ class Pairs:
 
     def exchanged(self) -> Pairs:
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
-        return replace(self, base=self.tuned, tuned=self.base)
+        corpus = self.corpus and self.corpus.exchanged()
+        return replace(self, base=self.tuned, tuned=self.base, corpus=corpus)
 
     def two_sided_p(self) -> float | None:
         """Return the p-value of "there is no difference"; None where there is too little data.
@@ -113,7 +144,7 @@ class Pairs:
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
 
-        Their mean is d̄ + share·|base mean|, so that non-inferiority within the share is a mean
+        The estimate is d̄ + share·|base's level|, so that non-inferiority within the share is one
         above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
         Of times the geometric mean of tuned/base is judged (`_slower_by`).
         """
@@ -121,13 +152,14 @@ class Pairs:
             return self
         if self.metric.needs is CellKind.LATENCY and min(*self.base, *self.tuned) > 0:
             return self._slower_by(share)
-        slack = math.copysign(share, mean(self.base))
+        slack = math.copysign(share, self.base_level)
         sign = 1.0 if self.metric.higher_is_better else -1.0
         shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))
         metric = self.metric.model_copy(
             update={"binary": False, "range": _widened(self.metric.range, share)}
         )
-        return replace(self, metric=metric, tuned=shifted)
+        corpus = self.corpus and self.corpus.with_base(1 - sign * slack)
+        return replace(self, metric=metric, tuned=shifted, corpus=corpus)
 
     def _slower_by(self, share: float) -> Pairs:
         """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
@@ -157,10 +189,10 @@ def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
 
     Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
     judge them otherwise, errs twice as often as promised. A wider declared range says that other
-    values were possible.
+    values were possible; behind a corpus value stand counts, not successes.
     """
     possible = metric.binary or metric.range in (None, (0.0, 1.0))
-    return possible and set(values) <= {0.0, 1.0}
+    return metric.corpus is None and possible and set(values) <= {0.0, 1.0}
 
 
 def mean(values: Sequence[float]) -> float:
@@ -170,10 +202,27 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def _level(values: Sequence[float], sums: Sums | None) -> float:
+    if not values:
+        return float("nan")
+    return mean(values) if sums is None else sums.replicates.value
+
+
 def shared(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the clusters' labels; None if no two cases have the same one."""
     names = tuple(clusters or ())
     return names if len(set(names)) < len(names) else None
+
+
+def by_unit(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
+    """Return the independent values: those of the cases, or each cluster's share of the mean."""
+    if clusters is None:
+        return list(values)
+    sums: dict[str, float] = {}
+    for value, name in zip(values, clusters, strict=True):
+        sums[name] = sums.get(name, 0.0) + value
+    size = len(values) / len(sums)
+    return [total / size for total in sums.values()]
 
 
 def _interval(pairs: Pairs, confidence: float) -> Interval:
@@ -183,8 +232,10 @@ def _interval(pairs: Pairs, confidence: float) -> Interval:
     differences, bound = pairs.differences, pairs.metric.bound
     if pairs.too_few:
         width = float("inf") if bound is None else bound
-        estimate = mean(differences) if differences else 0.0
+        estimate = pairs.estimate if differences else 0.0
         return Interval(estimate, -width, width, confidence, pairs.why_too_few)
+    if pairs.corpus is not None:
+        return pairs.corpus.difference.interval(confidence=confidence, bound=bound)
     if pairs.binary and pairs.clusters is not None:
         return paired.clustered_binary_interval(
             [round(d) for d in differences], pairs.clusters, confidence=confidence
@@ -202,6 +253,8 @@ def _test(pairs: Pairs, margin: float) -> Test:
 
     if pairs.too_few:
         return Test(0.0, 1.0, margin, pairs.why_too_few)
+    if pairs.corpus is not None:
+        return pairs.corpus.difference.test(margin=margin, bound=pairs.metric.bound)
     # Beyond 1 there is no difference of 0/1 scores to test; only an undeclared range gets here.
     binary, differences = pairs.binary and abs(margin) < 1, pairs.differences
     if binary and pairs.clusters is not None:

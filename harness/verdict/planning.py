@@ -8,7 +8,10 @@ from harness.manifest import Gate, GateKind
 from harness.metric import Metric
 from harness.records import CellKind
 from harness.suite import Suite
+from harness.verdict import looks
+from harness.verdict.corpus import LEAST
 from harness.verdict.needed import fewest
+from harness.verdict.words import few_for_corpus, judged_once
 
 
 def unreachable(suite: Suite) -> list[str]:
@@ -41,6 +44,33 @@ def refusals(suite: Suite, gate: Gate) -> Iterator[str]:
                 f"{rule} cannot be certified with {n} cases even if all are right: it takes "
                 f'{needed}; add cases, or use floor_mode = "observed"'
             )
+
+
+def advisory(suite: Suite, gate: Gate) -> bool:
+    """Return whether the gate has no say: on a corpus value, with few cases."""
+    metric = suite.metric(gate.metric)
+    over_all = metric.corpus is not None and gate.kind is not GateKind.SEVERE_DROP
+    return over_all and asked(suite, metric) < LEAST
+
+
+def silent_goals(suite: Suite) -> Iterator[str]:
+    """Yield the goals of a suite that needs one of them, where none of them has a say."""
+    goals = [gate for gate in suite.gates if gate.kind is GateKind.GAIN]
+    needed = goals[:1] if suite.goal_rule == "primary" else goals
+    if all(advisory(suite, gate) for gate in needed):
+        for gate in needed:
+            too_few = few_for_corpus(gate.metric, len(suite.cases))
+            yield f"{gate.where}: gain={gate.margin} has no say; {too_few}"
+
+
+def corpus_notes(suite: Suite) -> Iterator[str]:
+    """Yield what a reader of the plan must know of metrics that are one value over all cases."""
+    gated = [m for m in suite.gated_metrics if m.corpus is not None]
+    for metric in gated:
+        if asked(suite, metric) < LEAST:
+            yield few_for_corpus(metric.name, asked(suite, metric))
+    if gated and len(suite.cases) >= looks.LEAST:
+        yield judged_once([metric.name for metric in gated])
 
 
 def asked(suite: Suite, metric: Metric) -> int:

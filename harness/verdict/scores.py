@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.errors import UsageError
 from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
+from harness.verdict.corpus import Corpus, Row
 from harness.verdict.looks import Look
 from harness.verdict.pairs import Pairs, mean, shared
 
@@ -158,7 +160,7 @@ class Table:
         """Return pairs in which unscored cases went worst for tuned and best for base.
 
         On an unbounded metric, which has no worst score, the missing difference is the worst
-        observed one.
+        observed one; behind a corpus value the missing counts are the worst observed ones.
 
         Args:
             metric: The metric.
@@ -177,15 +179,36 @@ class Table:
         self, metric: MetricRecord, rows: Sequence[tuple[str, float, float]], arm: str
     ) -> Pairs:
         ids = [case for case, _, _ in rows]
+        clusters = shared([self.cases[i].cluster or f"\0{i}" for i in ids])
         return Pairs(
             suite=self.suite.name,
             metric=metric,
             base=tuple(b for _, b, _ in rows),
             tuned=tuple(t for _, _, t in rows),
-            clusters=shared([self.cases[i].cluster or f"\0{i}" for i in ids]),
+            clusters=clusters,
             n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
             chance=self._chance(metric, ids),
+            corpus=self._corpus(metric, ids, arm, clusters),
         )
+
+    def _corpus(
+        self, metric: MetricRecord, ids: Sequence[str], arm: str, clusters: Sequence[str] | None
+    ) -> Corpus | None:
+        if metric.corpus is None:
+            return None
+        base, tuned = ([self._counts(metric.name, i, a) for i in ids] for a in (arm, "tuned"))
+        return Corpus.of(metric, base, tuned, clusters)
+
+    def _counts(self, metric: str, case: str, arm: str) -> Row | None:
+        """Return what a corpus metric counted; None if unscored."""
+        row = self.values.get((metric, case, arm))
+        if row is None or row.value is None:
+            return None
+        if row.counts is None:
+            raise UsageError(
+                f"{self.suite.name}: {metric!r} has a score without counts on {case!r}"
+            )
+        return row.counts
 
     def unscored(self, metric: str, arm: str) -> list[str]:
         """Return the cases of an arm without a score."""

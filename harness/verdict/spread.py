@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from harness.manifest import Gate
 from harness.metric import Metric
-from harness.verdict.needed import LIMIT, POWER, deviation, units
-from harness.verdict.pairs import Pairs
+from harness.verdict.needed import LIMIT, POWER, deviation
+from harness.verdict.pairs import Pairs, by_unit
 
 GRID = (0.1, 0.2, 0.3)
 """Assumed discordance, or σ as a share of the metric's range."""
@@ -70,10 +70,14 @@ def seen(pairs: Pairs, gate: Gate) -> tuple[Spread, ...]:
         deff = paired.design_effect(signs, grouped) if grouped else 1.0
         discordance = max(pairs.wins + pairs.losses, 1) / pairs.n
         return (Spread(discordance, binary=True, deff=deff),)
+    if pairs.corpus is not None:
+        found = pairs.independent  # of clusters, where there are some: no effect of theirs is left
+        sigma = deviation(found) * math.sqrt(pairs.n / len(found)) if len(found) > 1 else 0.0
+        return (Spread(sigma, binary=False),) if sigma > 0 else ()
     sigma = deviation(pairs.differences)
     if not sigma > 0:
         return ()
-    independent = units(pairs.differences, grouped)
+    independent = by_unit(pairs.differences, grouped)
     ratio = deviation(independent) / sigma
     deff = max(1.0, ratio**2 * pairs.n / len(independent))
     return (Spread(sigma, binary=False, deff=deff),)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.manifest import GateKind
+from harness.verdict.corpus import LEAST
 from harness.verdict.pairs import FEW_CLUSTERS, Pairs
 from harness.verdict.record import GateReason, GateResult, GateStatus, SuiteResult, Verdict
 
@@ -147,6 +150,20 @@ def too_many_unscored(
         f"{metric}: {count} of {counted(asked, 'case')} of {arm} {verb} unscored, more than the "
         f"{100 * allowed:g} % that the suite allows ({reason})"
     )
+
+
+def few_for_corpus(metric: str, cases: int) -> str:
+    """Return why gates on a corpus value have no say."""
+    return (
+        f"{metric}: one value over all cases gates from {LEAST} of them on; with "
+        f'{counted(cases, "case")} its gates are advisory: add cases, or set aggregate = "mean"'
+    )
+
+
+def judged_once(metrics: Sequence[str]) -> str:
+    """Return why a suite with such metrics is not looked at while it runs."""
+    names = " and ".join(metrics)
+    return f"{names}: one value over all cases is judged once, so that the suite cannot end early"
 
 
 def not_without_them(suite: str, count: int) -> str:

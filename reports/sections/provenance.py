@@ -24,6 +24,9 @@ def render(data: ReportData) -> Markup:
         identity=_identity(data),
         verdict=verdict,
         manifest=data.run.manifest,
+        signatures=[
+            (s.name, m) for s in data.run.manifest.suites for m in s.metrics if m.signature
+        ],
         checks=[
             ("Comparability", flatten(verdict.comparability)),
             ("Liveness", flatten(verdict.liveness)),

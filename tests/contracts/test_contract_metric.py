@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError, UnknownName
-from harness.metric import Metric, load, mean, metric
+from harness.errors import MissingExtra, SuiteError, UnknownName
+from harness.metric import Metric, corpus_function, load, metric
 from harness.records import Case, CellKind, Completion, Score
 from harness.suite import load as load_suite
+from harness.verdict.pairs import mean
 
 CASE = Case(id="a", prompt="p", expected="x")
 ANSWER = Completion(text="x")
@@ -116,6 +118,113 @@ def test_a_score_outside_the_declared_range_is_unscored(own: ModuleType) -> None
         "m returned 1.5, outside its range of 0 to 1"
     )
     assert loaded("own_metrics:share", value=1 + 1e-15)(CASE, ANSWER).value is not None
+
+
+def precision(sums: Sequence[float], *, floor: float, steps: int = 9) -> float:
+    """Return a corpus value: found of said, at least `floor`."""
+    found, said = sums
+    return max(floor, found / said if said else 0.0)
+
+
+@metric(binary=True, corpus=precision)
+def names(
+    case: Case, completion: Completion, *, floor: float = 0.1, word: str = "x", many: bool = True
+) -> Score:
+    """Score 1 for the word, with counts unless told otherwise."""
+    found = completion.text == word
+    return Score.of(float(found), counts=(float(found), 1.0) if many else None)
+
+
+def test_a_metric_declares_its_corpus_function(own: ModuleType) -> None:
+    """Scores keep their counts, exact tests are off, and the options it names are its own."""
+    own.names = names
+    made = loaded("own_metrics:names", floor=0.2, word="y")
+
+    assert (made.corpus, made.binary, made.range) == (precision, False, (0.0, 1.0))
+    assert made.corpus_options == {"floor": 0.2}
+    assert loaded("own_metrics:names").corpus_options == {"floor": 0.1}
+    assert made(CASE, Completion(text="y")).counts == (1.0, 1.0)
+
+
+def test_the_corpus_function_is_found_again(own: ModuleType) -> None:
+    """By `use`, with the options that a manifest holds: 1 of 4, and the floor where it is lower."""
+    own.names = names
+
+    assert corpus_function("own_metrics:names", {"floor": 0.1})([1.0, 4.0]) == 0.25
+    assert corpus_function("own_metrics:names", {"floor": 0.3})([1.0, 4.0]) == 0.3
+    with pytest.raises(UnknownName, match="metric 'exact_match' has no corpus function"):
+        corpus_function("exact_match", {})
+
+
+def test_the_mean_can_be_asked_for_instead(own: ModuleType) -> None:
+    """`aggregate = "mean"` leaves an ordinary metric, exact tests and all."""
+    own.names = names
+    made = loaded("own_metrics:names", aggregate="mean")
+
+    assert (made.corpus, made.corpus_options, made.binary) == (None, None, True)
+    assert loaded("own_metrics:names", aggregate="corpus").corpus is precision
+    assert refused("own_metrics:names", aggregate="median") == [
+        "s.toml:4: metric 'own_metrics:names': aggregate='median': write 'corpus' or 'mean'"
+    ]
+    assert "unknown option 'aggregate'" in refused("exact_match", aggregate="mean")[0]
+
+
+def test_a_corpus_score_without_counts_is_unscored(own: ModuleType) -> None:
+    """Its level could not be made of it; as a mean it needs none."""
+    own.names = names
+    score = loaded("own_metrics:names", many=False)(CASE, ANSWER)
+
+    assert score.value is None
+    assert score.reason == "m returned no counts, which its level is made of"
+    assert loaded("own_metrics:names", many=False, aggregate="mean")(CASE, ANSWER).value == 1.0
+
+
+def test_the_record_says_how_numbers_are_made(own: ModuleType, suite_folder: Any) -> None:
+    """Options of the corpus function and the signature, which sees the cases, are kept."""
+
+    def signature(used: Metric, cases: Sequence[Case]) -> str:
+        return f"word:{used.options['word']}|n:{len(cases)}"
+
+    own.names = replace(names, signature=signature)
+    toml = (
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:names"\nword = "y"\n'
+        '[[metrics]]\nuse = "exact_match"\n'
+    )
+    folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "y"}])
+    corpus, plain = load_suite(folder).record().metrics
+
+    assert (corpus.corpus, corpus.signature, corpus.binary) == ({"floor": 0.1}, "word:y|n:1", False)
+    assert (plain.corpus, plain.signature, plain.binary) == (None, None, True)
+
+
+def test_zero_tolerance_is_for_single_cases(own: ModuleType, suite_folder: Any) -> None:
+    """One value over all cases has no case to forgive or not."""
+    own.names = names
+    toml = (
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:names"\n{}'
+        '[[gates]]\nmetric = "names"\nfloor = 0.5\nfloor_mode = "zero_tolerance"\n'
+    )
+    cases = [{"id": "a", "prompt": "p"}]
+    with pytest.raises(SuiteError, match=r"suite\.toml:7: floor_mode = zero_tolerance asks every"):
+        load_suite(suite_folder(toml.format(""), cases))
+    assert load_suite(suite_folder(toml.format('aggregate = "mean"\n'), cases)).gates
+
+
+def test_a_check_may_raise_what_the_user_is_told(own: ModuleType, suite_folder: Any) -> None:
+    """A missing extra is one line with the place, and no failure of the check."""
+
+    def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+        raise MissingExtra("the metric names", "metrics")
+
+    own.names = replace(names, check=check)
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:names"\n'
+    with pytest.raises(SuiteError) as caught:
+        load_suite(suite_folder(toml, [{"id": "a", "prompt": "p"}]))
+    (problem,) = caught.value.problems
+    assert problem.endswith(
+        "suite.toml:4: the metric names needs packages that are not installed: "
+        "pip install 'tunegate[metrics]'"
+    )
 
 
 def test_an_unscored_score_must_say_why() -> None:

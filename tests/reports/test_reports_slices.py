@@ -232,3 +232,35 @@ def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:
 
     assert "Worst first. Subjects never gate." in text
     assert "stands out" not in text
+
+
+def _with_corpus(run: Run, use: str) -> Run:
+    """Return the run with counts behind its scores: the score of one thing each."""
+    (suite,) = (s for s in run.manifest.suites if s.name == SUITE)
+    metrics = tuple(
+        m.model_copy(update={"use": use, "corpus": {}, "binary": False, "range": None})
+        for m in suite.metrics
+    )
+    suites = (suite.model_copy(update={"metrics": metrics}),)
+    scores = tuple(
+        row.model_copy(update={"counts": (row.value, 9.0 if row.case < "a010" else 1.0)})
+        for row in run.scores
+    )
+    return replace(run, manifest=run.manifest.model_copy(update={"suites": suites}), scores=scores)
+
+
+def test_a_slice_of_a_corpus_metric_is_its_corpus_value(run_of: Callable[..., Run]) -> None:
+    """Ten right of ten cases with 9 words each, ten wrong of 1: ter of the sums, not of means."""
+    run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 10 + [(0.0, 0.0)] * 10}), "ter")
+    (found,) = by_tag(prepare(run))
+
+    # 10 edits on 10 · 9 + 10 · 1 words; the mean of scores would be 0.5
+    assert found.base == pytest.approx(100 * 10 / 100)
+    assert found.tuned == 0.0
+
+
+def test_a_corpus_function_that_is_gone_leaves_its_slices_out(run_of: Callable[..., Run]) -> None:
+    """A run folder is read where the user's own module is not."""
+    run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 30}), "nowhere.metrics:mine")
+
+    assert by_tag(prepare(run)) == ()

@@ -53,6 +53,8 @@ class SuiteOfColumns:
     max_unscored: float = 0.05
     extra: dict[str, Any] = field(default_factory=dict)
     """Fields of every case."""
+    counts: Mapping[str, tuple[Sequence[Any], Sequence[Any]]] = field(default_factory=dict)
+    """Metric → what it counted on each case, base's and tuned's."""
 
     @property
     def n(self) -> int:
@@ -96,9 +98,10 @@ class SuiteOfColumns:
                 arm=arm,
                 value=value,
                 reason="the judge timed out" if value is None else None,
+                counts=self.counts[metric][side][i] if metric in self.counts else None,
             )
             for metric, pair in self.columns.items()
-            for arm, column in zip(("base", "tuned"), pair, strict=True)
+            for side, (arm, column) in enumerate(zip(("base", "tuned"), pair, strict=True))
             for i, value in enumerate(column)
         ]
 

@@ -508,3 +508,37 @@ def test_a_run_that_does_not_fit_is_refused(
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+# --- one value over all cases ---
+
+
+def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:
+    """49 cases: the goal on BLEU has no say, so that SHIP is out of reach, whatever else holds."""
+    gates = rule("bleu", gain=2.0), rule("length", tolerance=50)
+    planned = forecast(suite("bleu length", *gates, n=49))
+
+    assert [g.counts for g in planned.gates] == [False, True]
+    assert any("gain=2.0 has no say; bleu: one value over" in text for text in planned.refusals)
+    assert any(note.startswith("bleu: one value over all cases gates") for note in planned.notes)
+
+
+def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[..., Suite]) -> None:
+    """σ of 10, a gain of 40: 3 cases would do for the arithmetic, 50 do for the say."""
+    planned = forecast(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
+
+    assert planned.gates[0].counts
+    assert planned.gates[0].outlooks[0].cases == 50
+    assert planned.refusals == ()
+    assert any("judged once" in note for note in planned.notes)
+    assert not any("ending early" in note for note in planned.notes)
+
+
+def test_a_corpus_guard_without_a_say_leaves_the_goal(suite: Callable[..., Suite]) -> None:
+    """Ship is possible: what is advisory is not waited for."""
+    gates = rule("exact_match", gain=0.0, expected_gain=0.6), rule("bleu", tolerance=1.0)
+    planned = forecast(suite("exact_match bleu", *gates, n=40))
+
+    assert [g.counts for g in planned.gates] == [True, False]
+    assert planned.refusals == ()
+    assert min(planned.chances) > 0.9

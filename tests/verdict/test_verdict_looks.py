@@ -48,6 +48,17 @@ def _suite(
     return suites.load(suite_folder(TOML.format(use=use, generation=""), cases))
 
 
+def test_one_value_over_all_cases_is_judged_once(suite_folder: Callable[..., Path]) -> None:
+    """A gate on a corpus value has no looks; on the mean of the cases' scores it has."""
+    suite = _suite(suite_folder, 200, "bleu")
+    text = suite.path.read_text(encoding="utf-8")
+    suite.path.write_text(text.replace('use = "bleu"', 'use = "bleu"\naggregate = "mean"'))
+    mean = suites.load(suite.path)
+
+    assert schedule(suite, seed=0) is None
+    assert schedule(mean, seed=0) is not None
+
+
 def test_looks_see_growing_parts_of_one_seeded_order(suite_folder: Callable[..., Path]) -> None:
     """200 cases: looks at 32, 64, 96, 128, 160 and 200; every case once, seeded."""
     suite = _suite(suite_folder, 200)

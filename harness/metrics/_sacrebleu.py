@@ -1,0 +1,42 @@
+"""What BLEU, chrF and TER share: texts to compare, and sacrebleu's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.errors import MissingExtra
+from harness.records import Case, Completion, Score
+
+
+def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return the cases whose expected texts are empty.
+
+    Raises:
+        MissingExtra: sacrebleu is not installed.
+    """
+    try:
+        import sacrebleu  # noqa: F401  # is it there?
+    except ImportError as error:
+        raise MissingExtra("a metric of sacrebleu", "metrics") from error
+    return [f"case {case.id!r}: an expected text is empty" for case in cases if _blank(case)]
+
+
+def unscored(case: Case, completion: Completion) -> Score | None:
+    """Return why there is nothing to compare; None if there is."""
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    if not case.expected_texts():
+        return Score.unscored("the case has no expected answer")
+    return Score.unscored("an expected text is empty") if _blank(case) else None
+
+
+def signature(scorer: Any, cases: Sequence[Case]) -> str:
+    """Return sacrebleu's signature of one of its metrics on these cases."""
+    counts = {len(case.expected_texts()) for case in cases}
+    scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # -1 is written "var"
+    return str(scorer.get_signature())
+
+
+def _blank(case: Case) -> bool:
+    return not all(text.strip() for text in case.expected_texts())

@@ -1,0 +1,122 @@
+"""ROUGE: how much of a reference's wording the answer has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from harness.errors import MissingExtra
+from harness.metric import Metric, metric
+from harness.records import Case, Completion, Score
+
+Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+Measure = Literal["f", "precision", "recall"]
+
+_CELLS = 20_000_000
+"""Words of the answer times words of the reference up to which a common subsequence is searched."""
+_LONGEST_STEMMED = 100
+"""Letters of the longest word that is stemmed: the stemmer recurses over runs of one letter."""
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    try:
+        import rouge_score  # noqa: F401  # is it there?
+    except ImportError as error:
+        raise MissingExtra("the metric rouge", "metrics") from error
+    return [f"case {case.id!r}: {_WORDLESS}" for case in cases if not _has_words(case)]
+
+
+def _signature(used: Metric, cases: Sequence[Case]) -> str:
+    from importlib.metadata import version
+
+    return f"rouge-score {version('rouge-score')}"
+
+
+@metric(range=(0.0, 1.0), requires=("expected",), check=_check, signature=_signature)
+def rouge(
+    case: Case,
+    completion: Completion,
+    *,
+    variant: Variant = "rougeL",
+    measure: Measure = "f",
+    stemmer: bool = False,
+) -> Score:
+    """Score the answer's overlap with an expected text from 0 to 1, as Google's rouge-score does.
+
+    What it does:
+        `rouge1` and `rouge2` count common words and pairs of words; `rougeL` takes the longest
+        common subsequence of words, and `rougeLsum` does so line by line of the expected text.
+        Precision is the share of the answer that was found, recall the share of the expected text,
+        F their harmonic mean; all three are kept as parts. With several expected texts the one with
+        the best F counts. An arm's level is the mean over the cases.
+
+    Why:
+        It is what summaries are reported in, and this is the implementation of most papers.
+
+    Known problems:
+        A longer answer has better recall: look at `length` beside it, and prefer F. Words are runs
+        of `a` to `z` and digits: other scripts vanish, and a case whose expected text has none is
+        refused. It is blind to facts: a wrong name costs one word. `rougeLsum` takes a line for a
+        sentence and does not split any. Very long texts (4,000 by 5,000 words) have no `rougeL`.
+
+    Example:
+        Expected `the cat sat`, answer `the cat is here`, `rouge1`: two words of four and of three,
+        precision 0.5, recall 0.667, F 0.571.
+
+    Options:
+        variant: `rouge1`, `rouge2`, `rougeL` or `rougeLsum`.
+        measure: Which of the three is the score: `f`, `precision` or `recall`.
+        stemmer: Whether words of one stem are equal (Porter's, for English).
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    if not case.expected_texts():
+        return Score.unscored("the case has no expected answer")
+    if not _has_words(case):
+        return Score.unscored(_WORDLESS)
+    from rouge_score.rouge_scorer import RougeScorer
+
+    tokenizer = _Tokenizer(stemmer)
+    if "L" in variant and _cells(tokenizer, case, completion.text) > _CELLS:
+        return Score.unscored("the answer is too long for a longest common subsequence")
+    scorer = RougeScorer([variant], tokenizer=tokenizer)
+    found = scorer.score_multi(case.expected_texts(), completion.text)[variant]
+    parts = {"precision": found.precision, "recall": found.recall, "f": found.fmeasure}
+    return Score.of(parts[measure], parts=parts)
+
+
+_WORDLESS = "an expected text has no words that ROUGE knows (a to z and digits)"
+
+
+def _has_words(case: Case) -> bool:
+    return all(re.search("[a-z0-9]", text.lower()) for text in case.expected_texts())
+
+
+class _Tokenizer:
+    """rouge-score's own tokenizer, sparing the stemmer what is no word."""
+
+    def __init__(self, stemmer: bool) -> None:
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        self.plain = DefaultTokenizer(use_stemmer=False)
+        self.stemming = DefaultTokenizer(use_stemmer=True) if stemmer else None
+
+    def tokenize(self, text: str) -> list[str]:
+        words: list[str] = self.plain.tokenize(text)
+        if self.stemming is None:
+            return words
+        return [
+            stem
+            for word in words
+            for stem in ([word] if len(word) > _LONGEST_STEMMED else self.stemming.tokenize(word))
+        ]
+
+
+def _cells(tokenizer: _Tokenizer, case: Case, text: str) -> int:
+    """Return the size of the largest table that a common subsequence is read from."""
+    if len(text) * max(map(len, case.expected_texts())) <= _CELLS:
+        return 0
+    return len(tokenizer.tokenize(text)) * max(
+        len(tokenizer.tokenize(expected)) for expected in case.expected_texts()
+    )

@@ -1,0 +1,75 @@
+"""TER: how many edits lead from the answer to a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from harness.metric import Metric, metric
+from harness.metrics import _sacrebleu
+from harness.records import Case, Completion, Score
+
+
+def corpus_ter(sums: Sequence[float]) -> float:
+    """Return TER from its sums, edits and words of the references.
+
+    Source: Snover, Dorr, Schwartz, Micciulla and Makhoul (2006), AMTA 223-231.
+    """
+    edits, words = sums
+    return 100 * edits / words
+
+
+def _signature(used: Metric, cases: Sequence[Case]) -> str:
+    return _sacrebleu.signature(_scorer(**used.options), cases)
+
+
+@metric(
+    higher_is_better=False,
+    requires=("expected",),
+    check=_sacrebleu.check,
+    corpus=corpus_ter,
+    signature=_signature,
+)
+def ter(
+    case: Case, completion: Completion, *, case_sensitive: bool = False, normalized: bool = False
+) -> Score:
+    """Score the edits that turn the answer into an expected text, per 100 of its words.
+
+    What it does:
+        Counts words to insert, delete and replace, and runs of words to move, each move being one
+        edit however far it goes. 0 is the expected text itself; there is no upper end. With several
+        expected texts the nearest one's edits are divided by their mean length. An arm's level is
+        corpus TER: edits and lengths of all cases are summed first.
+
+    Why:
+        It reads as work: how much a person would have to change. Word order costs once here, where
+        BLEU charges it at every joint.
+
+    Known problems:
+        The best moves are searched for greedily, as in Tercom, and that takes time: up to ten
+        seconds where both texts have 500 words. An answer much too long counts its length: one
+        loop of 4,000 words can outweigh all other cases. Below 50 cases gates on it are advisory.
+
+    Example:
+        Expected `on the mat sat the cat`, answer `the cat sat on the mat`: two moves on six words,
+        33.3.
+
+    Options:
+        case_sensitive: Count a difference in case as one.
+        normalized: Split punctuation from words first, as Tercom's normaliser does.
+        aggregate: `corpus`, or `mean` for the mean over the cases' own scores.
+    """
+    unscored = _sacrebleu.unscored(case, completion)
+    if unscored is not None:
+        return unscored
+    scorer = _scorer(case_sensitive=case_sensitive, normalized=normalized)
+    found = scorer.sentence_score(completion.text, case.expected_texts())
+    return Score.of(found.score, counts=(found.num_edits, found.ref_length))
+
+
+@cache
+def _scorer(**options: Any) -> Any:
+    from sacrebleu.metrics.ter import TER
+
+    return TER(**options)

@@ -1,0 +1,165 @@
+"""BLEU: sacrebleu's sentence score on a case, and corpus BLEU from summed counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics import BLEU
+
+from harness.metrics.bleu import bleu, corpus_bleu
+from harness.records import Case, Completion, Score
+
+WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "mat", "."]), min_size=1, max_size=12)
+TEXTS = WORDS.map(" ".join)
+ANY = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
+    """Score one answer."""
+    return bleu(Case(id="c", prompt="p", expected=expected), Completion(text=text), **options)
+
+
+def level(rows: Sequence[Score]) -> float:
+    """Return the corpus value of some scores."""
+    counts = [row.counts or () for row in rows]
+    return corpus_bleu([sum(column) for column in zip(*counts, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "counts", "value"),
+    [
+        # (5/6 · 3/5 · 2/4 · 1/3)^(1/4) = (1/12)^(1/4) = .537285; lengths 6 and 6
+        ("the cat sat on the mat", "the cat sat on a mat", (6, 6, 5, 3, 2, 1, 6, 5, 4, 3), 53.7285),
+        # effective order 3: (1 · 1 · 1)^(1/3), brevity exp(1 - 6/3) = .367879
+        ("the cat sat on the mat", "the cat sat", (3, 6, 3, 2, 1, 0, 3, 2, 1, 0), 36.7879),
+        # "the" counts twice at most, as in the reference: 2/4; then 1/2·1/3, 1/4·1/2, 1/8·1/1:
+        # (2/4 · 1/6 · 1/8 · 1/8)^(1/4) = (1/768)^(1/4) = .189959; brevity exp(1 - 6/4) = .606531
+        ("the cat sat on the mat", "the the the the", (4, 6, 2, 0, 0, 0, 4, 3, 2, 1), 11.5216),
+        ("the cat", "dog", (1, 2, 0, 0, 0, 0, 1, 0, 0, 0), 0.0),
+        ("the cat", "", (0, 2, 0, 0, 0, 0, 0, 0, 0, 0), 0.0),
+    ],
+)
+def test_counts_and_values_by_hand(
+    expected: str, text: str, counts: tuple[float, ...], value: float
+) -> None:
+    """Lengths, matches and totals of one to four words, and the geometric mean of the shares."""
+    found = score(expected, text)
+
+    assert found.counts == counts
+    assert found.value == pytest.approx(value, abs=1e-4)
+
+
+def test_several_references_share_their_words() -> None:
+    """Each reference has one half of the answer; the nearer length, 4, is the one compared."""
+    found = score(("a b c d", "e f g h i j k"), "a b e f g")
+
+    # words 5/5; pairs ab, ef, fg of 4; triples efg of 3; no four of 2; nearest length 4
+    assert found.counts == (5, 4, 5, 3, 1, 0, 5, 4, 3, 2)
+
+
+def test_the_corpus_value_sums_first() -> None:
+    """Two cases of 53.7 and 36.8 make 44.3 together: neither their mean nor their length's."""
+    rows = [score("the cat sat on the mat", t) for t in ("the cat sat on a mat", "the cat sat")]
+
+    # (8/9 · 5/7 · 3/5 · 1/3)^(1/4) = (8/63)^(1/4) = .596955; brevity exp(1 - 12/9) = .716531
+    assert level(rows) == pytest.approx(42.7737, abs=1e-3)
+
+
+def test_an_order_without_a_match_is_smoothed_in_the_corpus_value() -> None:
+    """Exponential smoothing: the first order without a match counts one half."""
+    # (3/4 · 1/3 · (1/2)/2 · (1/4)/1)^(1/4) = (1/64)^(1/4) = .353553, no penalty
+    assert corpus_bleu((4, 4, 3, 1, 0, 0, 4, 3, 2, 1)) == pytest.approx(35.3553, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "sums", [(0,) * 10, (4, 4, 0, 0, 0, 0, 4, 3, 2, 1), (3, 3, 3, 2, 1, 0, 3, 2, 1, 0)]
+)
+def test_a_corpus_without_matches_or_fours_is_zero(sums: tuple[int, ...]) -> None:
+    """As in sacrebleu: nothing in common, or no answer of four words."""
+    assert corpus_bleu(sums) == 0.0
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
+def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
+    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
+    rows = [score(expected, text) for expected, text in pairs]
+    theirs = BLEU().corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
+
+    assert level(rows) == pytest.approx(theirs, abs=1e-9)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
+def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: bool) -> None:
+    """A case has the library's sentence score with effective order."""
+    theirs = BLEU(effective_order=True, lowercase=lowercase).sentence_score(text, expected).score
+
+    found = score(tuple(expected), text, lowercase=lowercase).value
+    assert found == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({}, 0.0),
+        ({"lowercase": True}, 100.0),
+        ({"tokenize": "none"}, 0.0),
+    ],
+)
+def test_options_reach_the_library(options: dict[str, Any], value: float) -> None:
+    """Case counts unless told otherwise."""
+    assert score("THE CAT SAT ON", "the cat sat on", **options).value == pytest.approx(value)
+
+
+def test_chinese_takes_its_own_tokenizer() -> None:
+    """Without spaces 13a sees one word; zh and char see each character."""
+    expected, text = "我喜欢吃苹果", "我喜欢吃香蕉"
+
+    assert score(expected, text).value == 0.0
+    assert (score(expected, text, tokenize="zh").value or 0) > 50
+    assert (score(expected, text, tokenize="char").value or 0) > 50
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "reason"),
+    [
+        ("a", None, "the completion has no text"),
+        ((), "a", "the case has no expected answer"),
+        (("a", " "), "a", "an expected text is empty"),
+    ],
+)
+def test_nothing_to_compare_is_unscored(
+    expected: tuple[str, ...], text: str | None, reason: str
+) -> None:
+    """It is not the model's failure."""
+    found = score(expected, text)
+
+    assert (found.value, found.counts, found.reason) == (None, None, reason)
+
+
+@given(ANY)
+def test_any_text_is_scored(text: str) -> None:
+    """No answer raises, and every score is within the range."""
+    value = score("the cat sat on the mat", text).value
+
+    assert value is not None
+    assert 0.0 <= value <= 100.0
+
+
+@given(TEXTS)
+def test_the_expected_text_itself_is_perfect(text: str) -> None:
+    """Identity scores 100."""
+    assert score(text, text).value == pytest.approx(100.0)
+
+
+def test_the_signature_names_version_and_settings() -> None:
+    """The level is corpus BLEU, without effective order; the number of references is counted."""
+    cases = [Case(id=str(n), prompt="p", expected=("x",) * n) for n in (2, 3)]
+    assert bleu.signature is not None
+    found = bleu.signature(bleu, cases)
+
+    assert found.startswith("nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:2.")
+    assert "nrefs:2|" in bleu.signature(bleu, cases[:1])

@@ -1,0 +1,113 @@
+"""chrF: sacrebleu's sentence score on a case, and corpus chrF from summed counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics import CHRF
+
+from harness.metrics.chrf import chrf, corpus_chrf
+from harness.records import Case, Completion, Score
+
+TEXTS = st.text("ab c.", min_size=1, max_size=15).filter(str.strip)
+ANY = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
+    """Score one answer."""
+    return chrf(Case(id="c", prompt="p", expected=expected), Completion(text=text), **options)
+
+
+def level(rows: list[Score]) -> float:
+    """Return the corpus value of some scores."""
+    counts = [row.counts or () for row in rows]
+    return corpus_chrf([sum(column) for column in zip(*counts, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "value"),
+    [
+        # orders 1 and 2: (1/2 + 0/1)/2 = .25 on both sides
+        ("ab", "ac", 25.0),
+        # precision (1 + 1)/2 = 1; recall (2/4 + 1/3)/2 = 5/12; 5·(5/12)/(4 + 5/12) = 25/53
+        ("abcd", "ab", 100 * 25 / 53),
+        # the other way: precision 5/12, recall 1: 5·(5/12)/(4·5/12 + 1) = 25/32
+        ("ab", "abcd", 100 * 25 / 32),
+        ("a b", "ab", 100.0),  # spaces are left out
+        ("ab", "", 0.0),
+        ("ab", "xy", 0.0),
+    ],
+)
+def test_values_by_hand(expected: str, text: str, value: float) -> None:
+    """Means of precision and recall over the orders, recall counting twice."""
+    assert score(expected, text).value == pytest.approx(value)
+
+
+def test_the_closest_of_several_references_counts() -> None:
+    """25 against the first, 100 against the second."""
+    assert score(("ac", "ab"), "ab").value == pytest.approx(100.0)
+
+
+def test_the_corpus_value_sums_first() -> None:
+    """Order 1: 1 of 2 and 4 of 4; order 2: 0 of 1 and 3 of 3; orders 3, 4: 2 of 2, 1 of 1."""
+    rows = [score("ab", "ac"), score("abcd", "abcd")]
+
+    # precision = recall = (5/6 + 3/4 + 1 + 1)/4 = 43/48, and so is their F-score
+    assert level(rows) == pytest.approx(100 * 43 / 48)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), st.sampled_from([0, 1, 2]))
+def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]], word_order: int) -> None:
+    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
+    rows = [score(expected, text, word_order=word_order) for expected, text in pairs]
+    library = CHRF(word_order=word_order)
+    theirs = library.corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
+
+    assert level(rows) == pytest.approx(theirs, abs=1e-9)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
+def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: bool) -> None:
+    """A case has the library's sentence score."""
+    theirs = CHRF(lowercase=lowercase).sentence_score(text, expected).score
+
+    found = score(tuple(expected), text, lowercase=lowercase).value
+    assert found == pytest.approx(theirs, abs=1e-9)
+
+
+def test_case_counts_unless_told_otherwise() -> None:
+    """`lowercase` reaches the library."""
+    assert score("AB", "ab").value == 0.0
+    assert score("AB", "ab", lowercase=True).value == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("expected", "text"), [("a", None), ((), "a"), ("\n", "a")])
+def test_nothing_to_compare_is_unscored(expected: Any, text: str | None) -> None:
+    """It is not the model's failure."""
+    assert score(expected, text).value is None
+
+
+@given(ANY)
+def test_any_text_is_scored(text: str) -> None:
+    """No answer raises, and every score is within the range."""
+    value = score("the cat sat on the mat", text, word_order=2).value
+
+    assert value is not None
+    assert 0.0 <= value <= 100.0
+
+
+@given(TEXTS)
+def test_the_expected_text_itself_is_perfect(text: str) -> None:
+    """Identity scores 100."""
+    assert score(text, text).value == pytest.approx(100.0)
+
+
+def test_the_signature_names_version_and_settings() -> None:
+    """Orders of characters and words stand in it."""
+    assert chrf.signature is not None
+    found = chrf.signature(chrf, [Case(id="c", prompt="p", expected="x")])
+
+    assert found.startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")

@@ -1,0 +1,164 @@
+"""ROUGE: rouge-score's numbers, and what it cannot measure is unscored."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from harness.errors import SuiteError
+from harness.metrics.rouge import rouge
+from harness.records import Case, Completion, Score
+from harness.suite import load
+
+VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+TEXTS = st.lists(
+    st.sampled_from(["the", "cats", "sitting", "sat", "on", "\n"]), min_size=1, max_size=10
+).map(lambda words: "the " + " ".join(words))
+ANY = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
+    """Score one answer."""
+    return rouge(Case(id="c", prompt="p", expected=expected), Completion(text=text), **options)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected", "text", "precision", "recall"),
+    [
+        ("rouge1", "the cat sat", "the cat is here", 2 / 4, 2 / 3),
+        ("rouge2", "the cat sat", "the cat is here", 1 / 3, 1 / 2),
+        ("rouge1", "the cat", "the the the", 1 / 3, 1 / 2),  # as often as it is expected
+        ("rougeL", "a b c d", "b x d y a", 2 / 5, 2 / 4),  # b … d
+        ("rouge1", "a b c d", "b x d y a", 3 / 5, 3 / 4),
+        # line by line: "a b" finds both, "c d" finds c in the second line
+        ("rougeLsum", "a b\nc d", "c x\na b", 3 / 4, 3 / 4),
+        ("rougeL", "a b\nc d", "c x\na b", 2 / 4, 2 / 4),  # a b
+        ("rouge1", "The CAT, sat.", "the cat sat", 1.0, 1.0),
+        ("rouge1", "cat", "好", 0.0, 0.0),  # the answer's script vanishes
+        ("rouge1", "cat", "", 0.0, 0.0),
+    ],
+)
+def test_values_by_hand(
+    variant: str, expected: str, text: str, precision: float, recall: float
+) -> None:
+    """Shares of the answer and of the expected text, and F between them."""
+    both = precision + recall
+    harmonic = 2 * precision * recall / both if both else 0.0
+    found = score(expected, text, variant=variant)
+
+    assert found.value == pytest.approx(harmonic)
+    assert found.parts == pytest.approx({"precision": precision, "recall": recall, "f": harmonic})
+
+
+def test_the_measure_is_an_option() -> None:
+    """Precision 1/2 and recall 2/3 as the score itself."""
+    options = {"variant": "rouge1"}
+
+    assert score("the cat sat", "the cat is here", measure="precision", **options).value == 1 / 2
+    assert score("the cat sat", "the cat is here", measure="recall", **options).value == 2 / 3
+
+
+def test_the_stemmer_is_an_option() -> None:
+    """Porter takes `sitting` and `sits` for one word; words of three letters stay."""
+    assert score("sitting", "sits").value == 0.0
+    assert score("sitting", "sits", stemmer=True).value == 1.0
+
+
+def test_the_best_of_several_references_counts() -> None:
+    """1 against the second, whatever the first."""
+    assert score(("x y z", "the cat"), "the cat").value == 1.0
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.sampled_from(VARIANTS), st.booleans())
+def test_cases_agree_with_the_library(
+    expected: list[str], text: str, variant: str, stemmer: bool
+) -> None:
+    """Whatever the texts, all three numbers are the library's own."""
+    theirs = RougeScorer([variant], use_stemmer=stemmer).score_multi(expected, text)[variant]
+    found = score(tuple(expected), text, variant=variant, stemmer=stemmer)
+
+    assert found.parts == {
+        "precision": theirs.precision, "recall": theirs.recall, "f": theirs.fmeasure,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "reason"),
+    [
+        ("a", None, "the completion has no text"),
+        ((), "a", "the case has no expected answer"),
+        (("a", "好"), "a", "an expected text has no words that ROUGE knows"),
+    ],
+)
+def test_nothing_to_compare_is_unscored(expected: Any, text: str | None, reason: str) -> None:
+    """It is not the model's failure."""
+    found = score(expected, text)
+
+    assert found.value is None
+    assert (found.reason or "").startswith(reason)
+
+
+def test_a_table_without_end_is_unscored() -> None:
+    """6,000 by 6,000 words have no subsequence in reasonable time; single words are counted."""
+    long = "a b " * 3_000
+
+    assert score(long, long).reason == "the answer is too long for a longest common subsequence"
+    assert score(long, long, variant="rouge1").value == 1.0
+
+
+@given(ANY, st.sampled_from(VARIANTS))
+def test_any_text_is_scored(text: str, variant: str) -> None:
+    """No answer raises, and every score is a share."""
+    value = score("the cat sat", text, variant=variant, stemmer=True).value
+
+    assert value is not None
+    assert 0.0 <= value <= 1.0
+
+
+def test_what_is_no_word_does_not_break_the_stemmer() -> None:
+    """Its rule for y asks the letter before, down to the first: a run of them is no recursion."""
+    assert score("cat", "y" * 100_000, stemmer=True).value == 0.0
+
+
+@given(TEXTS, st.sampled_from(["rouge1", "rougeL", "rougeLsum"]))
+def test_the_expected_text_itself_is_perfect(text: str, variant: str) -> None:
+    """Identity scores 1."""
+    assert score(text, text, variant=variant).value == 1.0
+
+
+def test_a_script_that_vanishes_is_refused_at_load(suite_folder: Any) -> None:
+    """The suite says so before a case is spent."""
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "rouge"\n'
+    folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "好"}])
+
+    with pytest.raises(SuiteError, match=r"suite\.toml:4: case 'a': an expected text has no words"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("use", "library"),
+    [
+        ("bleu", "sacrebleu"),
+        ("chrf", "sacrebleu"),
+        ("ter", "sacrebleu"),
+        ("rouge", "rouge_score"),
+    ],
+)
+def test_without_the_library_the_suite_says_what_to_install(
+    use: str, library: str, suite_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with place and remedy, when the suite is loaded."""
+    toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{use}"\n'
+    folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "x"}])
+    monkeypatch.setitem(sys.modules, library, None)
+
+    with pytest.raises(SuiteError) as caught:
+        load(folder)
+    (problem,) = caught.value.problems
+    assert "suite.toml:4: " in problem
+    assert problem.endswith("not installed: pip install 'tunegate[metrics]'")

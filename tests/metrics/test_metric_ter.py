@@ -1,0 +1,116 @@
+"""TER: sacrebleu's sentence score on a case, and corpus TER from summed counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics import TER
+
+from harness.metrics.ter import corpus_ter, ter
+from harness.records import Case, Completion, Score
+
+TEXTS = st.lists(st.sampled_from(["the", "cat", "sat", "A", "."]), min_size=1, max_size=8).map(
+    " ".join
+)
+ANY = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
+    """Score one answer."""
+    return ter(Case(id="c", prompt="p", expected=expected), Completion(text=text), **options)
+
+
+def level(rows: list[Score]) -> float:
+    """Return the corpus value of some scores."""
+    counts = [row.counts or () for row in rows]
+    return corpus_ter([sum(column) for column in zip(*counts, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "counts"),
+    [
+        ("the cat sat on the mat", "the cat sat on the mat", (0, 6)),
+        ("the cat sat on the mat", "the cat sat on a mat", (1, 6)),  # one replaced
+        ("the cat sat on the mat", "the cat sat on mat", (1, 6)),  # one missing
+        ("the cat sat", "the the cat sat", (1, 3)),  # one too many
+        ("on the mat sat the cat", "the cat sat on the mat", (2, 6)),  # two runs moved
+        ("b c d a", "a b c d", (1, 4)),  # one moved, however far
+        ("The Cat", "the cat", (0, 2)),
+        ("a b", "", (2, 2)),
+        ("a", "b c d", (3, 1)),  # more edits than words: 300
+    ],
+)
+def test_counts_by_hand(expected: str, text: str, counts: tuple[float, float]) -> None:
+    """Edits and words; the score is 100 times their ratio, without an upper end."""
+    found = score(expected, text)
+
+    assert found.counts == counts
+    assert found.value == pytest.approx(100 * counts[0] / counts[1])
+
+
+def test_several_references_share_their_length() -> None:
+    """One edit from the nearest; lengths 2 and 4 make 3."""
+    assert score(("a b", "x y z w"), "a c").counts == (1, 3)
+
+
+def test_the_corpus_value_sums_first() -> None:
+    """3 edits on 7 words, not the mean of 300 and 0."""
+    assert level([score("a", "b c d"), score("a b c d e f", "a b c d e f")]) == 100 * 3 / 7
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
+def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
+    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
+    rows = [score(expected, text) for expected, text in pairs]
+    theirs = TER().corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
+
+    assert level(rows) == pytest.approx(theirs)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
+def test_cases_agree_with_sacrebleu(expected: list[str], text: str, sensitive: bool) -> None:
+    """A case has the library's sentence score."""
+    theirs = TER(case_sensitive=sensitive).sentence_score(text, expected).score
+
+    found = score(tuple(expected), text, case_sensitive=sensitive).value
+    assert found == pytest.approx(theirs)
+
+
+def test_options_reach_the_library() -> None:
+    """Case and punctuation count as told."""
+    assert score("The cat", "the cat", case_sensitive=True).counts == (1, 2)
+    assert score("the cat.", "the cat").counts == (1, 2)
+    assert score("the cat.", "the cat", normalized=True).counts == (1, 3)
+
+
+@pytest.mark.parametrize(("expected", "text"), [("a", None), ((), "a"), (("a", ""), "a")])
+def test_nothing_to_compare_is_unscored(expected: Any, text: str | None) -> None:
+    """It is not the model's failure."""
+    assert score(expected, text).value is None
+
+
+@given(ANY)
+def test_any_text_is_scored(text: str) -> None:
+    """No answer raises, and there is no score below 0."""
+    value = score("the cat sat on the mat", text).value
+
+    assert value is not None
+    assert value >= 0.0
+
+
+@given(TEXTS)
+def test_the_expected_text_itself_needs_no_edit(text: str) -> None:
+    """Identity scores 0, the best there is."""
+    assert score(text, text).value == 0.0
+    assert not ter.higher_is_better
+
+
+def test_the_signature_names_version_and_settings() -> None:
+    """Case and normalisation stand in it."""
+    assert ter.signature is not None
+    found = ter.signature(ter, [Case(id="c", prompt="p", expected="x")])
+
+    assert found.startswith("nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:2.")
