@@ -16,7 +16,8 @@ from harness.suite import load
 from harness.verdict.planning import unreachable
 
 FOLDER = Path(__file__).parents[2] / "suites" / "instruction_following"
-CASES = [sourced.case for sourced in load(FOLDER).cases]
+SUITE = load(FOLDER)
+CASES = [sourced.case for sourced in SUITE.cases]
 TEXT_RULES = (
     "contains",
     "contains_any",
@@ -148,7 +149,7 @@ def test_no_template_fills_the_suite() -> None:
 
 def test_its_gates_can_be_passed() -> None:
     """No gate asks for more than 110 flawless answers can prove."""
-    assert unreachable(load(FOLDER)) == []
+    assert unreachable(SUITE) == []
 
 
 @pytest.mark.parametrize(("base", "tuned", "code"), [("wrong", "ideal", 0), ("ideal", "wrong", 1)])
