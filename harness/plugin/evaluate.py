@@ -23,13 +23,7 @@ from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
 from harness.engine.store import Store, reusable
-from harness.errors import (
-    BackendError,
-    Interrupted,
-    NotComparable,
-    TunegateError,
-    UsageError,
-)
+from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
@@ -143,8 +137,7 @@ class Evaluation:
         alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
-        suites = {s.name: s.hash for s in self.suites}
-        before = store.judged_before(suites, self.arms["tuned"].fingerprint)
+        before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
         plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
