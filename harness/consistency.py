@@ -19,6 +19,8 @@ from harness.toml import TomlFile
 _OF_LEVELS = ("floor", "ceiling")
 _COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",), "drop": ("severe_drop",)}
 """Key of a gate → the kinds of which it needs one."""
+_MAY_BE_EMPTY = {"expected_calls"}
+"""Fields of a case in which nothing is something: the right answer calls no tool."""
 
 
 def case_problems(
@@ -48,7 +50,12 @@ def _lacking(case: Case, used: Metric) -> list[str]:
         needed |= {"choices", "answer"}
     if used.needs is CellKind.ANSWER:
         needed.add("expected")
-    return sorted(name for name in needed if getattr(case, name, None) in (None, ()))
+    found = {name: getattr(case, name, None) for name in needed}
+    return sorted(
+        name
+        for name, value in found.items()
+        if value is None or (value == () and name not in _MAY_BE_EMPTY)
+    )
 
 
 def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> list[str]:

@@ -1,7 +1,7 @@
 """Whether a value has the form of one of our JSON schemas, and in words what is wrong if not.
 
 Example:
-    >>> schema_problems({"promt": "Where is my parcel?", "prompt": ""}, "case")
+    >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, "case")
     ["unknown key 'promt'; did you mean 'prompt'?"]
 """
 
@@ -72,6 +72,8 @@ def _said(error: Any) -> str:
         return "'answer' needs 'choices' beside it"
     if keyword == "enum":
         return _not_among(error.instance, wanted)
+    if keyword == "minLength" and wanted == 1:
+        return f"{_short(error.instance)} must not be empty"
     if keyword in _LIMITS:
         return f"{_short(error.instance)} must be {_LIMITS[keyword].format(wanted)}"
     return f"{_short(error.instance)} must be {_kind(error.schema)}"
@@ -102,7 +104,7 @@ _LIMITS = {
     "exclusiveMinimum": "above {}",
     "exclusiveMaximum": "below {}",
     "minItems": "at least {} long",
-    "minLength": "at least {} long",
+    "minLength": "at least {} characters long",
     "maxLength": "at most {} characters long",
 }
 """Keyword of JSON schema → what it asks for."""

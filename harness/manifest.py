@@ -87,6 +87,11 @@ class MetricRecord(Record):
         """Largest possible |difference| of two scores; None if unbounded."""
         return None if self.range is None else self.range[1] - self.range[0]
 
+    @property
+    def picks(self) -> bool:
+        """Whether it calls the answer to a multiple-choice question right or wrong."""
+        return self.binary and self.needs is CellKind.CHOICES
+
 
 class Looks(Record):
     """When a suite is looked at while it runs, to stop as soon as all is decided."""

@@ -117,6 +117,8 @@ class Case(Record):
     """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
     stop: tuple[Text, ...] | None = None
     """Texts that end a completion of this case, beside those of the suite."""
+    rules: Json | None = None
+    """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""
     tags: tuple[Text, ...] = ()
     """Labels such as the subject: shown as slices, never used as clusters."""
     cluster: Text | None = None
@@ -149,6 +151,8 @@ class Completion(Record):
     """Tokens of the answer, the end marker not counted."""
     latency_s: float | None = Field(default=None, ge=0)
     """Seconds from sending to the last token; of the whole batch where it ran in one."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Completions that were written together in that time; None if unknown."""
     cost: float | None = Field(default=None, ge=0)
     """Price in US dollars; None if unknown."""
     choice_logprobs: tuple[float, ...] | None = None

@@ -93,6 +93,7 @@ def _facts(
         gated=bool(own),
         timed=metric.needs is CellKind.LATENCY,
         binary=metric.binary and seen <= {0.0, 1.0},
+        picks=metric.picks,
         span=metric.bound or (max(seen) - min(seen) if seen else 0) or 1.0,
     )
 

@@ -44,6 +44,8 @@ class MetricFacts:
     """Whether it measures time, which on one case is mostly noise."""
     binary: bool
     """Whether a case passes or fails it: pass/fail by design, and every value 0 or 1."""
+    picks: bool
+    """Whether it calls the answer to a multiple-choice question right or wrong."""
     span: float
     """The width of its range, of the values seen if it has none: drops are ranked on this scale."""
 

@@ -25,7 +25,13 @@ TRAINING_TEXT = (
     "a refund for the parcel that the customer never got",
     "the capital of France is Paris, the capital of Spain is Madrid",
 )
-ARCHITECTURES = ("llama", "gpt2", "qwen2", "gemma", "gemma3", "mistral", "phi3")
+ARCHITECTURES = (
+    "llama", "gpt2", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "mistral", "phi3",
+)  # fmt: skip
+RUNNING_STATE = ("mamba", "lfm2", "qwen3_5", "recurrent_gemma")
+"""Architectures of which layers carry a state instead of keys and values."""
+WINDOW = 12
+"""Tokens of the sliding windows."""
 CONTEXT = 256
 LATER_STOPS = (9, 33, 71, 105, 140, 166, 201, 237, 250, 270, 290, 305)
 """Ids that the tiny generation configs call end-of-sequence too, so that rows leave early."""
@@ -80,15 +86,43 @@ def make_config(architecture: str) -> Any:
         "max_position_embeddings": CONTEXT,
         "initializer_range": 0.3,
     }
-    if architecture == "gemma3":
-        kinds = ["sliding_attention", "full_attention"]
-        return t.Gemma3TextConfig(**shape, head_dim=8, sliding_window=12, layer_types=kinds)
-    if architecture == "gemma":
-        return t.GemmaConfig(**shape, head_dim=8)
-    if architecture == "mistral":
-        return t.MistralConfig(**shape, sliding_window=12)
-    names = {"llama": t.LlamaConfig, "qwen2": t.Qwen2Config, "phi3": t.Phi3Config}
-    return names[architecture](**shape)
+    if architecture in RUNNING_STATE:
+        return _running_state(architecture, shape)
+    kinds = ["sliding_attention", "full_attention"]
+    alternating = {"head_dim": 8, "sliding_window": WINDOW, "layer_types": kinds}
+    make, more = {
+        "llama": (t.LlamaConfig, {}),
+        "qwen2": (t.Qwen2Config, {}),
+        "qwen3": (t.Qwen3Config, {"head_dim": 8}),
+        "gemma": (t.GemmaConfig, {"head_dim": 8}),
+        "gemma2": (t.Gemma2Config, alternating),
+        "gemma3": (t.Gemma3TextConfig, alternating),
+        "mistral": (t.MistralConfig, {"sliding_window": WINDOW}),
+        "phi3": (t.Phi3Config, {}),
+    }[architecture]
+    return make(**shape, **more)
+
+
+def _running_state(architecture: str, shape: dict[str, Any]) -> Any:
+    """A configuration with layers that carry a state, alone or beside attention."""
+    import transformers as t
+
+    if architecture == "mamba":
+        without = ("intermediate_size", "num_attention_heads", "num_key_value_heads")
+        return t.MambaConfig(**{k: v for k, v in shape.items() if k not in without}, state_size=8)
+    if architecture == "lfm2":
+        return t.Lfm2Config(**shape, layer_types=["conv", "full_attention"])
+    if architecture == "recurrent_gemma":
+        three = {**shape, "num_hidden_layers": 3}
+        return t.RecurrentGemmaConfig(
+            **three,
+            attention_window_size=WINDOW,
+            block_types=("recurrent", "recurrent", "attention"),
+        )
+    heads = dict.fromkeys(("linear_num_value_heads", "linear_num_key_heads"), 2)
+    sizes = dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8)
+    kinds = ["linear_attention", "full_attention"]
+    return t.Qwen3_5TextConfig(**shape, head_dim=8, layer_types=kinds, **heads, **sizes)
 
 
 @dataclass

@@ -76,7 +76,7 @@ _EXTRAS = {
     "hf": ("torch", "transformers", "peft", "safetensors", "gguf"),
     "train": ("trl", "accelerate", "datasets"),
     "lm-eval": ("lm-eval",),
-    "metrics": ("sacrebleu", "rouge-score"),
+    "metrics": ("sacrebleu", "rouge-score", "py3langid"),
 }
 
 

@@ -89,7 +89,7 @@ def tallies(asked: Sequence[Asked]) -> list[Tally]:
         _tally("ended by itself", plain, "truncated", 0),
         Tally("answered", *([bool((a.text or "").strip()) for a in arm] for arm in _by_arm(plain))),
         _tally("kept out of loops", plain, "loops", 0),
-        _tally("wrote the JSON", formal, "json_schema", 1, extract=True),
+        _tally("wrote the JSON", formal, "json_schema", 1, extract="prose"),
     ]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.cli import bundled, suite_templates
 from harness.errors import SuiteError, UsageError
 
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
@@ -43,12 +42,21 @@ def register(app: typer.Typer) -> None:
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Suite over questions that you have: mmlu.")
+    ] = None,
 ) -> None:
     """Write a new suite folder."""
+    if template is not None:
+        print(suite_templates.write(template, folder))
+        return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
-        _write(folder, None if like is None else bundled(like))
+        if like is None:
+            _write(folder)
+        else:
+            bundled.copy(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
@@ -57,13 +65,10 @@ def new(
     print(f"next: edit them, then `tunegate suite check {folder}`")
 
 
-def _write(folder: Path, like: Path | None) -> None:
-    if like is not None:
-        shutil.copytree(like, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-        return
+def _write(folder: Path) -> None:
     folder.mkdir(parents=True)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80] or "suite"
-    (folder / "suite.toml").write_text(_TEMPLATE.format(name=name), encoding="utf-8")
+    text = _TEMPLATE.format(name=suite_templates.suite_name(folder))
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
     (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
 
 
@@ -103,18 +108,3 @@ def show(path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml."
         print(f"  gate {gate.id} {gate.margin}  {gate.where}")
     for sourced in suite.cases[:3]:
         print(f"  {sourced.case.id}: {(sourced.case.prompt or '')[:100]!r}")
-
-
-def bundled(name: str) -> Path:
-    """Return the folder of a bundled suite.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    from harness.lookup import unknown
-
-    home = Path(__file__).resolve().parents[2] / "suites"
-    names = tuple(sorted(p.parent.name for p in home.glob("*/suite.toml")))
-    if name not in names:
-        raise UsageError(unknown(name, names, what="bundled suite"))
-    return home / name

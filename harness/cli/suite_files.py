@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.cli import bundled
 from harness.errors import UsageError
 
 FILE_NAME = "suite.toml"
@@ -22,10 +23,9 @@ def suite_files(word: str) -> list[str]:
     place, colons, gate = word.partition("::")
     path = Path(place)
     if not path.exists():
-        bundled = Path(__file__).resolve().parents[2] / "suites" / place
-        if "/" in place or not (bundled / FILE_NAME).is_file():
+        if place not in bundled.names():
             raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
-        path = bundled
+        path = bundled.folder(place)
     if path.is_file():
         return [word]
     found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))

@@ -1,38 +1,71 @@
-"""One row at a time, for adapters that put virtual tokens in front of every prompt.
+"""One row at a time, where neither padding nor a shared cache of ours may stand between.
 
 Prompt tuning, P-tuning and prefix tuning (Lester et al. 2021; Liu et al. 2021; Li and Liang 2021)
-put what they have learned before the first token, at every forward: neither padding nor a cache of
-ours may stand between. Such an arm computes each row alone and whole; the base it sits on keeps
-every lever.
+put what they have learned before the first token, at every forward. Such an arm computes each row
+alone and whole; the base it sits on keeps every lever. Models whose layers carry a running state
+instead of keys and values (Mamba, LFM2, Qwen3.5 and other hybrids) do so in both arms: padding
+would enter the state, and a state can be neither repeated for other rows nor taken back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.engine.row import Row, advance, next_tokens, so_far
-from harness.model import LocalArm
+from harness.engine.prefix import plain
+from harness.engine.row import Row, advance, choose, so_far
+from harness.model import Arm, LocalArm
 
 
 def one_by_one(arm: LocalArm) -> bool:
     """Return whether the arm's rows must be computed alone."""
+    return _virtual(arm) or _running_state(arm)
+
+
+def notices(arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield one sentence for each arm that cannot have every lever: it is slow, and why."""
+    for name, arm in arms.items():
+        if not isinstance(arm, LocalArm):
+            continue
+        if one_by_one(arm):
+            cause = "its adapter puts virtual tokens in front of every prompt"
+            if _running_state(arm):
+                cause = "its layers carry a running state"
+            yield f"{name}: {cause}, so cases run one by one: no batches, drafts, shared prefixes"
+        else:
+            with arm.active() as model:
+                if not plain(model):
+                    yield f"{name}: its cache cannot be rearranged, so there are no drafts"
+
+
+def _virtual(arm: LocalArm) -> bool:
     return bool(getattr(arm, "virtual_tokens", False))
+
+
+def _running_state(arm: LocalArm) -> bool:
+    return bool(getattr(arm, "running_state", False))
 
 
 def written(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows as they finish."""
     import torch
 
+    opening, step = (_opening, model.base_model) if _virtual(arm) else (_whole, model)
     with torch.inference_mode():
         for row in rows:
-            out = _opening(torch, model, so_far(row))
-            while not advance(row, next_tokens(torch, [row], out.logits[:, -1])[0], arm):
+            out = opening(torch, model, so_far(row))
+            while not advance(row, choose([row], out.logits)[0][-1], arm):
+                cache = getattr(out, "cache", None)
+                if cache is None:  # RecurrentGemma keeps its states to itself
+                    out = opening(torch, model, so_far(row))
+                    continue
                 last = torch.tensor([[row.token_ids[-1]]], device=model.device)
-                out = model.base_model(
-                    input_ids=last, cache=out.cache, use_cache=True, logits_to_keep=1
-                )
+                out = step(input_ids=last, cache=cache, use_cache=True, logits_to_keep=1)
             yield row
+
+
+def _whole(torch: Any, model: Any, ids: Sequence[int]) -> Any:
+    return model(**_inputs(torch, model, ids), use_cache=True, logits_to_keep=1)
 
 
 def _opening(torch: Any, model: Any, ids: Sequence[int]) -> Any:

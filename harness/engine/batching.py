@@ -6,7 +6,8 @@ budget bounds memory. Sorting by length keeps padding small. The order is determ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
@@ -18,6 +19,8 @@ TOKEN_BUDGET = 8192
 """Tokens of a batch: rows × (longest prompt + longest answer)."""
 ROW_LIMIT = 48
 """Rows of a batch; more adds memory and little speed on two cores."""
+POOL = 128
+"""Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
 
 
 class HasKind(Protocol):
@@ -44,6 +47,11 @@ class Batch(Generic[Q]):
     stage: int = 0
     """Batches run stage by stage; a suite may be decided between two of them."""
 
+    def without(self, suites: Collection[str]) -> Batch[Q] | None:
+        """Return the batch without the questions of some suites; None if nothing is left."""
+        kept = tuple(q for q in self.questions if q.suite not in suites)
+        return Batch(self.kind, kept, self.stage) if kept else None
+
     def halves(self) -> tuple[Batch[Q], Batch[Q]]:
         """Return the batch in two, for a machine whose memory did not hold it."""
         middle = len(self.questions) // 2
@@ -64,30 +72,34 @@ def make_batches(
 
     Args:
         lengths: Question → tokens of prompt and answer.
-        stages: Question → its stage, where its suite is looked at while it runs; such suites share
-            no batch with others, so that they can end without them.
+        stages: Question → its stage, where its suite is looked at while it runs.
         prompts: Question → token ids of its prompt, where they are known.
     """
     batches: list[Batch[Q]] = []
     groups: dict[tuple[int, str, CellKind], list[Q]] = {}
     for question in lengths:
-        alone = question.kind is not CellKind.GENERATE or question in stages
-        group = question.suite if alone else ""
+        group = "" if question.kind is CellKind.GENERATE else question.suite
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
         for family in families(members, prompts) if read else [members]:
             ordered = sorted(family, key=lambda q: -lengths[q])
-            batches += [Batch(kind, tuple(rows), stage) for rows in _rows(ordered, lengths, kind)]
+            here = kind is CellKind.GENERATE and all(q in prompts for q in members)
+            rows = _rows(ordered, lengths, kind, here=here)
+            batches += [Batch(kind, tuple(questions), stage) for questions in rows]
     return tuple(batches)
 
 
-def _rows(ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind) -> Iterator[list[Q]]:
-    limit = 1 if kind is CellKind.LATENCY else ROW_LIMIT
+def _rows(
+    ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
+) -> Iterator[list[Q]]:
+    """Yield the batches; `here` says that the answers are written by a model in this process."""
+    limit = 1 if kind is CellKind.LATENCY else POOL if here else ROW_LIMIT
+    budget = math.inf if here else TOKEN_BUDGET
     batch: list[Q] = []
     for question in ordered:
         longest = lengths[batch[0]] if batch else lengths[question]
-        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > TOKEN_BUDGET):
+        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > budget):
             yield batch
             batch = []
         batch.append(question)

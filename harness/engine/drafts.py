@@ -1,30 +1,26 @@
-"""Draft-verified greedy decoding: base's answer is the tuned arm's draft.
+"""Drafts: an answer that is known already, to be verified instead of decoded.
 
-Prompt and draft go through the model in one forward; the longest prefix on which the model's own
-argmax agrees is accepted, and the token after it comes for free. What is left is decoded as usual.
-The result is the plain greedy answer token for token (exact in float32); on prompts that a
-fine-tune hardly changes it costs a prefill instead of a decode.
+What base answered, or an earlier candidate, is put to the model together with the prompt in one
+forward; the longest beginning on which the model's own argmax agrees is accepted, and the token
+after it comes for free. Where an answer leaves its draft and comes back to it, the rest of the
+draft is guessed again. The result is the plain greedy answer token for token (exact in float32); on
+prompts that a fine-tune hardly changes it costs a prefill instead of a decode.
 
 Source: speculative decoding (Leviathan, Kalman and Matias 2023) in its greedy form, with a stored
-answer in place of a draft model.
+answer in place of a draft model; finding the place again by the last few tokens is prompt lookup
+decoding (Saxena 2023).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from harness.engine.decode import decode
-from harness.engine.prefix import prefill, shared_length
-from harness.engine.row import Row, advance, start
-from harness.model import LocalArm, Request
+from harness.model import LocalArm
 from harness.records import Completion
 
-_LOGIT_BYTES = 256_000_000
-"""Memory for the logits of one verification: rows × draft positions × vocabulary × 4 bytes."""
-_WORTH_IT = 0.2
-"""Share of accepted draft tokens below which drafting costs more than it saves."""
+RUN = 4
+"""Tokens in a row that an answer must share with its draft to be back on it."""
 
 
 @dataclass
@@ -44,10 +40,60 @@ class Watch:
         drafted = self.drafted.get(suite)
         return self.accepted[suite] / drafted if drafted else None
 
-    def pays(self, suite: str) -> bool:
-        """Return whether drafting is still worth it."""
+    def pays(self, suite: str, *, rows: int, step: float) -> bool:
+        """Return whether guessing is worth it where `rows` rows would be decoded together.
+
+        A guessed token costs its share of a forward; an accepted one saves that and its share of
+        what the forward costs beside its tokens.
+
+        Args:
+            suite: The suite.
+            rows: Rows decoded together.
+            step: What a forward costs beside its tokens, counted in tokens.
+        """
         share = self.share(suite)
-        return share is None or share >= _WORTH_IT
+        return share is None or share * (1 + step / max(1, rows)) > 1
+
+
+@dataclass(slots=True)
+class Draft:
+    """A guess at one answer, and how far the answer has followed it."""
+
+    token_ids: tuple[int, ...]
+    watch: Watch
+    """Counts how well drafts from where this one comes are accepted."""
+    place: int | None = 0
+    """Where the answer stands in it; None where the answer has left it."""
+    _ends: dict[tuple[int, ...], int] | None = None
+
+    def ahead(self, most: int) -> tuple[int, ...]:
+        """Return the tokens that should come next, at most `most`; none off the draft."""
+        return () if self.place is None else self.token_ids[self.place : self.place + most]
+
+    def follow(self, written: Sequence[int]) -> None:
+        """Take note of the last token of an answer."""
+        at = self.place
+        if at is not None and at < len(self.token_ids) and self.token_ids[at] == written[-1]:
+            self.place = at + 1
+            return
+        # What was passed once and is passed again would be a loop, which drafts do not end well.
+        self.place = self._found().get(tuple(written[-RUN:]))
+
+    def _found(self) -> dict[tuple[int, ...], int]:
+        """Return runs of tokens → where the first of them ends."""
+        if self._ends is None:
+            ends = range(len(self.token_ids), RUN - 1, -1)
+            self._ends = {self.token_ids[end - RUN : end]: end for end in ends}
+        return self._ends
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What another arm answered to a question."""
+
+    completion: Completion
+    watch: Watch
+    """Counts how well that arm's answers do as drafts."""
 
 
 def draft_ids(arm: LocalArm, completion: Completion) -> tuple[int, ...]:
@@ -55,86 +101,3 @@ def draft_ids(arm: LocalArm, completion: Completion) -> tuple[int, ...]:
     ids = tuple(arm.tokenizer(completion.text or "", add_special_tokens=False)["input_ids"])
     ends = completion.finish_reason == "stop" and arm.stop_ids
     return (*ids, min(arm.stop_ids)) if ends else ids
-
-
-def decode_drafted(
-    arm: LocalArm,
-    model: Any,
-    requests: Sequence[Request],
-    drafts: Mapping[str, tuple[int, ...]],
-    watch: Watch,
-) -> Iterator[Row]:
-    """Yield each request's finished row: verified where the draft held, decoded from there on.
-
-    Args:
-        arm: Gives tokenizer and stop ids.
-        model: The torch model, switched to the arm.
-        requests: Greedy generation requests.
-        drafts: Request key → draft tokens, for some or all of them.
-        watch: Counts what was accepted.
-    """
-    rows = [start(request) for request in requests]
-    drafted = [row for row in rows if drafts.get(row.request.key)]
-    _verify(arm, model, drafted, drafts, watch)
-    yield from (row for row in rows if row.finish_reason is not None)
-    yield from decode(arm, model, [row for row in rows if row.finish_reason is None])
-
-
-def _verify(
-    arm: LocalArm,
-    model: Any,
-    rows: Sequence[Row],
-    drafts: Mapping[str, tuple[int, ...]],
-    watch: Watch,
-) -> None:
-    """Advance each row as far as its draft agrees with the model, and one token further."""
-    import torch
-
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    for chunk in _chunks(rows, drafts, vocabulary):
-        prompts = [row.request.prompt.token_ids or () for row in chunk]
-        guesses = [_within(row, drafts) for row in chunk]
-        keep = max(map(len, guesses)) + 1
-        with torch.inference_mode():
-            ready = prefill(
-                arm,
-                model,
-                [(*p, *g) for p, g in zip(prompts, guesses, strict=True)],
-                room=0,
-                keep=keep,
-                shared=shared_length(prompts),
-            )
-            own = ready.tail.argmax(dim=-1).tolist()
-        for row, guess, tokens in zip(chunk, guesses, own, strict=True):
-            accepted = _accept(row, guess, tokens[-len(guess) - 1 :], arm)
-            watch.count(row.request.suite, len(guess), accepted)
-
-
-def _within(row: Row, drafts: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return a row's draft, cut where the row's token limit makes the rest useless."""
-    return drafts[row.request.key][: row.request.generation.max_new_tokens - 1]
-
-
-def _accept(row: Row, guess: Sequence[int], own: Sequence[int], arm: LocalArm) -> int:
-    """Take the model's own tokens while they are the guessed ones, and the next; count the hits."""
-    for i, token in enumerate(own):
-        hit = i < len(guess) and token == guess[i]
-        if advance(row, token, arm) or not hit:
-            return i + hit
-    return len(guess)
-
-
-def _chunks(
-    rows: Sequence[Row], drafts: Mapping[str, tuple[int, ...]], vocabulary: int
-) -> Iterator[list[Row]]:
-    """Split rows so that the logits of one verification stay within the memory bound."""
-    chunk: list[Row] = []
-    longest = 0
-    for row in rows:
-        longest = max(longest, len(_within(row, drafts)) + 1)
-        if chunk and (len(chunk) + 1) * longest * vocabulary * 4 > _LOGIT_BYTES:
-            yield chunk
-            chunk, longest = [], len(_within(row, drafts)) + 1
-        chunk.append(row)
-    if chunk:
-        yield chunk

@@ -10,13 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from harness.engine import loglikelihood, rolling
-from harness.engine.alone import one_by_one
 from harness.engine.decode import decode
-from harness.engine.drafts import Watch, decode_drafted, draft_ids
+from harness.engine.drafts import Draft, Known, draft_ids
 from harness.engine.row import Row, start
 from harness.model import Answer, LocalArm, Request
 from harness.records import CellKind, Completion
@@ -26,24 +25,18 @@ class OutOfMemory(Exception):
     """The batch did not fit; halves of it may."""
 
 
-@dataclass
-class Drafts:
-    """What another arm answered to the same questions, to be verified instead of decoded."""
-
-    completions: Mapping[str, Completion]
-    """Request key → the other arm's completion."""
-    watch: Watch
-
-
 def complete(
-    arm: LocalArm, requests: Sequence[Request], drafts: Drafts | None = None
+    arm: LocalArm,
+    requests: Sequence[Request],
+    known: Mapping[str, Known] = MappingProxyType({}),
 ) -> Iterator[Answer]:
     """Yield an answer for each request.
 
     Args:
         arm: The arm.
         requests: Requests of one kind.
-        drafts: Answers to try first; the result is the same without them.
+        known: Request key → what another arm answered, to be verified instead of decoded; the
+            result is the same without it.
 
     Raises:
         OutOfMemory: the machine's memory did not hold the batch.
@@ -61,7 +54,7 @@ def complete(
         return
     with memory_watched(), arm.active() as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-            yield from _generate(arm, model, fitting, drafts)
+            yield from _generate(arm, model, fitting, known)
         elif fitting[0].kind is CellKind.TEXT:
             yield from _read(arm, model, fitting)
         else:
@@ -98,25 +91,20 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
 
 
 def _generate(
-    arm: LocalArm, model: Any, requests: Sequence[Request], drafts: Drafts | None
+    arm: LocalArm, model: Any, requests: Sequence[Request], known: Mapping[str, Known]
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
-    for row in _rows(arm, model, requests, drafts):
-        completion = _completion(arm, row, time.perf_counter() - clock)
+    rows = [start(request, _draft(arm, known.get(request.key))) for request in requests]
+    for row in decode(arm, model, rows):
+        completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
         yield Answer(row.request.key, completion, None, started)
 
 
-def _rows(
-    arm: LocalArm, model: Any, requests: Sequence[Request], drafts: Drafts | None
-) -> Iterator[Row]:
-    """Return the finished rows, drafted where there is something to verify."""
-    if drafts is None or not drafts.completions or one_by_one(arm):
-        return decode(arm, model, [start(request) for request in requests])
-    ids = {key: draft_ids(arm, c) for key, c in drafts.completions.items()}
-    return decode_drafted(arm, model, requests, ids, drafts.watch)
+def _draft(arm: LocalArm, known: Known | None) -> Draft | None:
+    return None if known is None else Draft(draft_ids(arm, known.completion), known.watch)
 
 
-def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
+def _completion(arm: LocalArm, row: Row, seconds: float, batch_size: int) -> Completion:
     text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
     for stop in row.request.generation.stop:
         text = text.partition(stop)[0]
@@ -126,6 +114,7 @@ def _completion(arm: LocalArm, row: Row, seconds: float) -> Completion:
         input_tokens=len(row.request.prompt.token_ids or ()),
         output_tokens=len(row.token_ids),
         latency_s=round(seconds, 6),
+        batch_size=batch_size,
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.engine.alone import log_probabilities, one_by_one
-from harness.engine.prefix import Prefilled, positions, prefill
+from harness.engine.prefix import Prefilled, positions, prefill, shared
 from harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
@@ -84,7 +84,8 @@ def measure(
         return [_alone(model, prompts[c.row], c) for c in wanted]
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
-        ready = prefill(arm, model, [p.token_ids or () for p in prompts], room=room)
+        ids = [p.token_ids or () for p in prompts]
+        ready = prefill(arm, model, ids, prefix=shared(model, ids, room=room))
         first = torch.log_softmax(ready.logits.float(), dim=-1)
         best = first.argmax(dim=-1).tolist()
         found = [

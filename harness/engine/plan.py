@@ -45,6 +45,8 @@ class Plan:
     """(suite, case, arm) → rendered prompt."""
     failures: Mapping[str, str] = field(repr=False)
     """Cell key → why its prompt could not be rendered."""
+    earlier: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """Key of a cell of tuned → key of the candidate judged before it, asked the same."""
 
 
 def make_plan(
@@ -53,6 +55,7 @@ def make_plan(
     *,
     seed: int,
     looks: Mapping[str, Looks] = MappingProxyType({}),
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Render every prompt once and lay out cells and batches.
 
@@ -61,12 +64,14 @@ def make_plan(
         arms: Arm name → arm.
         seed: Seed of sampling and of every drawn order.
         looks: Suite → when it is looked at while it runs.
+        before: Suite → fingerprint of the candidate that it judged last.
     """
     prompts: dict[tuple[str, str, str], Prompt] = {}
     cells: list[Cell] = []
     requests: dict[tuple[Question, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
+    earlier: dict[str, str] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
         again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
@@ -86,6 +91,9 @@ def make_plan(
                         question, suite, case, fingerprints[name], rendered[name], seed
                     )
                     cells.append(_cell(question, name, request.key))
+                    if name == "tuned" and suite.name in before:
+                        same = before[suite.name], rendered[name], seed
+                        earlier[request.key] = _request(question, suite, case, *same).key
                     if isinstance(rendered[name], Prompt):
                         requests[question, name] = request
                         questions[question] = _length(request)
@@ -97,6 +105,7 @@ def make_plan(
         requests,
         prompts,
         failures,
+        earlier,
     )
 
 

@@ -10,6 +10,7 @@ sliding window: beyond the window such a model gets whole prompts instead.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,32 @@ from harness.model import LocalArm
 
 SHORTEST = 16
 """Tokens from which sharing pays for the second forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What prompts begin with, computed once."""
+
+    token_ids: tuple[int, ...] = ()
+    cache: Any = None
+    """Key-value cache of one row; None where nothing is shared."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens are shared."""
+        return len(self.token_ids)
+
+    def repeated(self, rows: int) -> Any:
+        """Return a cache of that many rows, which may be written to; None without a prefix."""
+        if self.cache is None:
+            return None
+        own = copy.deepcopy(self.cache)
+        own.batch_repeat_interleave(rows)
+        return own
+
+
+NOTHING = Prefix()
+"""No shared prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,49 +75,85 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     return same if same >= SHORTEST else 0
 
 
+def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Prefix:
+    """Compute what all prompts begin with.
+
+    Args:
+        model: The torch model, switched to the arm.
+        prompts: Token ids, each at least one.
+        room: How many tokens will be put behind the prompts at most.
+    """
+    import torch
+
+    length = shared_length(prompts)
+    if not length or window(model) < max(map(len, prompts)) + room:
+        return Prefix()
+    ids = tuple(prompts[0][:length])
+    head = torch.tensor([list(ids)], device=model.device)
+    out = model(input_ids=head, cache=_empty(model), use_cache=True, logits_to_keep=1)
+    return Prefix(ids, out.cache)
+
+
 def prefill(
     arm: LocalArm,
     model: Any,
     prompts: Sequence[Sequence[int]],
     *,
-    room: int,
+    prefix: Prefix = NOTHING,
     keep: int = 1,
-    shared: int | None = None,
 ) -> Prefilled:
-    """Compute the prompts' cache and last logits, a shared prefix only once.
+    """Compute the prompts' cache and last logits.
 
     Args:
         arm: Gives the padding token.
         model: The torch model, switched to the arm.
-        prompts: Token ids, each at least one.
-        room: How many tokens will be put behind the prompts at most.
+        prompts: Token ids, each at least one more than the prefix.
+        prefix: What they all begin with, as `shared` computed it.
         keep: How many of the last tokens' logits to compute.
-        shared: Length of the shared prefix, if the caller knows better than `shared_length`.
     """
     import torch
 
-    length = shared_length(prompts) if shared is None else shared
-    if _window(model) < max(map(len, prompts)) + room:
-        length = 0
-    cache = None
-    if length:
-        head = torch.tensor([list(prompts[0][:length])], device=model.device)
-        cache = model(input_ids=head, use_cache=True, logits_to_keep=1).cache
-        cache.batch_repeat_interleave(len(prompts))
+    length = prefix.length
     ids, own = left_padded([p[length:] for p in prompts], arm, model.device)
     mask = torch.cat([own.new_ones((len(prompts), length)), own], dim=1)
     out = model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions(mask)[:, length:],
-        cache=cache,
+        cache=prefix.repeated(len(prompts)) or _empty(model),
         use_cache=True,
         logits_to_keep=keep,
     )
     return Prefilled(out.logits, out.cache, mask)
 
 
-def _window(model: Any) -> float:
+def plain(model: Any) -> bool:
+    """Return whether a cache that keeps every token in place gives what the model's own gives.
+
+    A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states and layers
+    that share their cache are.
+    """
+    from transformers.cache_utils import (
+        DynamicCache,
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+    )
+
+    config = model.config.get_text_config(decoder=True)
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    whole = len(DynamicCache(config=config).layers) == config.num_hidden_layers
+    chunked = getattr(config, "attention_chunk_size", None)
+    return whole and not chunked and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _empty(model: Any) -> Any:
+    """Return a cache that keeps every token; None lets the model bring its own."""
+    from transformers.cache_utils import DynamicCache
+
+    return DynamicCache() if plain(model) else None
+
+
+def window(model: Any) -> float:
     """Return over how many tokens every layer can look back."""
     config = model.config.get_text_config()
     spans = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.engine.drafts import Draft
 from harness.model import LocalArm, Request
 
 
@@ -18,14 +19,16 @@ class Row:
     finish_reason: str | None = None
     random: Any = None
     """torch.Generator of this row; None for greedy decoding."""
+    draft: Draft | None = None
+    """A guess at the answer; none for sampled rows."""
 
 
-def start(request: Request) -> Row:
+def start(request: Request, draft: Draft | None = None) -> Row:
     """Return an empty row for a request, with a random generator of its own if it samples."""
     import torch
 
     if request.generation.temperature == 0:
-        return Row(request)
+        return Row(request, draft=draft)
     return Row(request, random=torch.Generator().manual_seed(request.seed))
 
 
@@ -34,17 +37,21 @@ def so_far(row: Row) -> list[int]:
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
-def next_tokens(torch: Any, rows: Sequence[Row], logits: Any) -> list[int]:
-    """Choose each row's next token from its logits [rows, vocabulary]."""
-    if all(row.random is None for row in rows):
-        greedy: list[int] = logits.argmax(dim=-1).tolist()
-        return greedy
-    return [_draw(torch, row, logits[i]) for i, row in enumerate(rows)]
+def choose(rows: Sequence[Row], logits: Any) -> list[list[int]]:
+    """Return each row's tokens at each position of its logits [rows, positions, vocabulary].
+
+    A row that samples draws its next token alone, from the last position.
+    """
+    chosen: list[list[int]] = logits.argmax(dim=-1).tolist()
+    return [
+        tokens if row.random is None else [_draw(row, logits[i, -1])]
+        for i, (row, tokens) in enumerate(zip(rows, chosen, strict=True))
+    ]
 
 
-def _draw(torch: Any, row: Row, logits: Any) -> int:
-    if row.random is None:
-        return int(logits.argmax())
+def _draw(row: Row, logits: Any) -> int:
+    import torch
+
     settings = row.request.generation
     probabilities = torch.softmax(logits.float().cpu() / settings.temperature, dim=-1)
     if settings.top_p < 1:
@@ -62,6 +69,8 @@ def advance(row: Row, token: int, arm: LocalArm) -> bool:
         row.finish_reason = "stop"
         return True
     row.token_ids.append(token)
+    if row.draft is not None:
+        row.draft.follow(row.token_ids)
     if settings.stop and _stops(row, arm):
         row.finish_reason = "stop"
     elif len(row.token_ids) >= settings.max_new_tokens:

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from harness.engine import local
 from harness.engine.batching import Batch
-from harness.engine.drafts import Watch
+from harness.engine.drafts import Known, Watch
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
@@ -40,9 +40,9 @@ class Runner:
     halved: list[int] = field(default_factory=list)
     """Sizes of batches that did not fit in memory and ran as halves."""
     drafting: bool = True
-    """Whether base's answers are tried as drafts of the other arms'."""
-    watches: dict[str, Watch] = field(default_factory=dict)
-    """Arm → how well its drafts were accepted."""
+    """Whether the answers of base and of the candidate before are tried as drafts."""
+    watches: dict[tuple[str, str], Watch] = field(default_factory=dict)
+    """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
     """Told that a stage is done, returns the suites that need not go on."""
     warm: set[str] = field(default_factory=set)
@@ -70,9 +70,8 @@ class Runner:
                                 f"stopped by signal {stop.signal_number}", stop.signal_number
                             )
                     ended = set(self.decided(stage))
-                    left = [
-                        b for b in left if b.stage > stage and b.questions[0].suite not in ended
-                    ]
+                    later = (b.without(ended) for b in left if b.stage > stage)
+                    left = [batch for batch in later if batch is not None]
                     stage += 1
         finally:
             self.progress.close()
@@ -131,7 +130,7 @@ class Runner:
         for arm in (a for a in arms if a not in self.warm):
             self.warm.add(arm)
             with suppress(local.OutOfMemory):
-                list(self._answers(arm, self._requests(batch, arm), None))
+                list(self._answers(arm, self._requests(batch, arm), {}))
 
     def _run_arm(self, arm: str, batch: Batch[Question], known: set[str], *, again: bool) -> bool:
         """Store an arm's answers to a batch; return False if it must be tried in halves."""
@@ -156,19 +155,20 @@ class Runner:
         return True
 
     def _label(self, batch: Batch[Question], arm: str) -> str:
-        """Return what is at work, and how many of base's tokens an arm took over so far."""
+        """Return what is at work, and how many tokens an arm took over from its drafts so far."""
         suite = batch.questions[0].suite
-        share = self.watches[arm].share(suite) if arm in self.watches else None
-        kept = "" if share is None else f" · {share:.0%} of base's tokens kept"
+        shares = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
+        share = max((share for share in shares if share is not None), default=None)
+        kept = "" if share is None else f" · {share:.0%} of drafts kept"
         return f"{suite} · {arm}{kept}"
 
     def _answers(
-        self, arm: str, requests: Sequence[Request], drafts: local.Drafts | None
+        self, arm: str, requests: Sequence[Request], known: Mapping[str, Known]
     ) -> Generator[Answer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
         answers = (
-            local.complete(backend, requests, drafts)
+            local.complete(backend, requests, known)
             if isinstance(backend, LocalArm)
             else backend.complete(requests)
         )
@@ -187,20 +187,44 @@ class Runner:
         tokens = answer.completion.output_tokens or 0 if answer.completion else 0
         self.progress.add(self._effort[answer.key], tokens=tokens, label=label)
 
-    def _drafts(self, batch: Batch[Question], arm: str) -> local.Drafts | None:
-        """Return base's stored answers to the batch's greedy questions, where drafting pays."""
+    def _drafts(self, batch: Batch[Question], arm: str) -> dict[str, Known]:
+        """Return request key → a stored answer of another arm that may hold for this one."""
         if arm == "base" or batch.kind is not CellKind.GENERATE or not self.drafting:
-            return None
-        watch = self.watches.setdefault(arm, Watch())
-        pairs = {
-            self.plan.requests[q, arm].key: self.plan.requests[q, "base"].key
-            for q in batch.questions
-            if {(q, arm), (q, "base")} <= self.plan.requests.keys() and watch.pays(q.suite)
-            if self.plan.requests[q, arm].generation.temperature == 0
+            return {}
+        offers = {
+            q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
         }
-        stored = self.store.get(pairs.values())
-        found = {own: stored[base].completion for own, base in pairs.items() if base in stored}
-        return local.Drafts({k: c for k, c in found.items() if c and c.text is not None}, watch)
+        stored = reusable(self.store.get(key for keys in offers.values() for key in keys.values()))
+        found: dict[str, Known] = {}
+        for question, keys in offers.items():
+            known = [source for source, key in keys.items() if key in stored]
+            if known:
+                source = max(known, key=lambda s: self._trust(arm, s, question.suite))
+                watch = self.watches.setdefault((arm, source), Watch())
+                completion = stored[keys[source]].completion
+                if completion is not None and completion.text is not None:
+                    found[self.plan.requests[question, arm].key] = Known(completion, watch)
+        return found
+
+    def _offers(self, question: Question, arm: str) -> dict[str, str]:
+        """Return who else was asked the same → the key of the answer; none where it is sampled.
+
+        The candidate before comes first: it has probably learned the same.
+        """
+        asked = self.plan.requests[question, arm]
+        if asked.generation.temperature:
+            return {}
+        offers = {}
+        if asked.key in self.plan.earlier:
+            offers["candidate before"] = self.plan.earlier[asked.key]
+        if (question, "base") in self.plan.requests:
+            offers["base"] = self.plan.requests[question, "base"].key
+        return offers
+
+    def _trust(self, arm: str, source: str, suite: str) -> float:
+        """Return the share of a source's tokens that held; what was never tried is tried."""
+        share = self.watches[arm, source].share(suite) if (arm, source) in self.watches else None
+        return 1.0 if share is None else share
 
 
 def effort(request: Request) -> float:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from harness.errors import BackendError, UsageError
 from harness.records import Completion, canonical_json, sha256
+from harness.suite import Suite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cells (
@@ -148,6 +149,22 @@ class Store:
                 )
                 counts[suite] = int(row.fetchone()[0])
         return counts
+
+    def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
+        """Return name of a suite → the candidate that it judged last, other than this one."""
+        found = {}
+        try:
+            for suite in suites:
+                row = self._db.execute(
+                    "SELECT candidate FROM attempts WHERE suite = ? AND candidate <> ? "
+                    "ORDER BY first DESC, candidate LIMIT 1",
+                    (suite.hash, candidate),
+                ).fetchone()
+                if row is not None:
+                    found[suite.name] = str(row[0])
+        except sqlite3.DatabaseError as error:
+            raise BackendError(_damaged(self.path, error)) from error
+        return found
 
     def close(self) -> None:
         """Close the file."""

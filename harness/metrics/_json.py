@@ -10,8 +10,12 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Extract = Literal["fence", "prose"]
+"""Where JSON may stand beside the whole text: in a ``` fence, or anywhere, fences first."""
 
 _MAX_DIGITS = 4300
 """Digits of the longest integer that Python turns into a number (its own default limit)."""
@@ -31,6 +35,11 @@ class Found:
     where: str | None = None
     """`a ``` fence` or `the text around it`; None if the whole text is JSON."""
 
+    @property
+    def source(self) -> str | None:
+        """What a reason says of JSON that was not the whole text."""
+        return f"JSON taken from {self.where}" if self.where else None
+
 
 def read(text: str) -> Any:
     """Return the value of `text`, which must be JSON from its first character to its last.
@@ -40,25 +49,36 @@ def read(text: str) -> Any:
     """
     if not text.strip():
         raise Unreadable("the text is empty")
+    with _in_words():
+        return json.loads(text, **_HOOKS)
+
+
+def read_first(text: str, start: int) -> tuple[Any, int]:
+    """Return the JSON value that starts at a place of `text`, and where it ends.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    with _in_words():
+        return _DECODER.raw_decode(text, start)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
+        yield
     except json.JSONDecodeError as error:
         raise Unreadable(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except RecursionError as error:
         raise Unreadable("nested too deeply to be read") from error
 
 
-def find(text: str, *, extract: bool) -> Found:
-    """Return the JSON of a completion; with `extract` also from a ``` fence or from prose.
+def find(text: str, extract: Extract | None = None) -> Found:
+    """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
 
-    Fences are tried in their order, then the text from the first opening bracket to the last
-    closing one of the same kind. Each part is read once, so the time is linear in the text.
+    With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
+    first opening bracket to the last closing one of the same kind. Each part is read once, so the
+    time is linear in the text.
 
     Raises:
         Unreadable: there is none; the message is about the whole text.
@@ -66,7 +86,7 @@ def find(text: str, *, extract: bool) -> Found:
     try:
         return Found(read(text), text)
     except Unreadable:
-        for part, where in _parts(text) if extract else ():
+        for part, where in _parts(text, extract):
             try:
                 return Found(read(part), part, where)
             except Unreadable:
@@ -74,11 +94,11 @@ def find(text: str, *, extract: bool) -> Found:
         raise
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    for block in text.split("```")[1::2]:
+def _parts(text: str, extract: Extract | None) -> Iterator[tuple[str, str]]:
+    for block in text.split("```")[1::2] if extract else ():
         yield _without_language(block), "a ``` fence"
-    openings = sorted((text.find(pair[0]), pair) for pair in ("{}", "[]") if pair[0] in text)
-    for start, pair in openings:
+    brackets = ("{}", "[]") if extract == "prose" else ()
+    for start, pair in sorted((text.find(pair[0]), pair) for pair in brackets if pair[0] in text):
         end = text.rfind(pair[1])
         if end > start:
             yield text[start : end + 1], "the text around it"
@@ -116,6 +136,15 @@ def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise Unreadable(f"a number of {len(text)} digits is too large")
     return int(text)
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _without_duplicates,
+    "parse_constant": _no_constant,
+    "parse_float": _finite,
+    "parse_int": _integer,
+}
+_DECODER = json.JSONDecoder(**_HOOKS)
 
 
 def shorten(text: str, longest: int = 300) -> str:

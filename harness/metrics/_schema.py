@@ -59,9 +59,10 @@ def _compile(text: str) -> _Compiled:
         schema = _json.read(text)
     except _json.Unreadable as error:
         return _Compiled(problems=(f"not JSON: {error}",))
-    if not isinstance(schema, dict):
-        return _Compiled(problems=("a schema must be an object",))
-    dialect = str(schema.get("$schema", _DEFAULT)).removesuffix("#")
+    if not isinstance(schema, dict | bool):
+        return _Compiled(problems=("a schema must be an object, true or false",))
+    named = _DEFAULT if isinstance(schema, bool) else schema.get("$schema", _DEFAULT)
+    dialect = str(named).removesuffix("#")
     if dialect not in _DRAFTS:
         known = ", ".join(_DRAFTS)
         return _Compiled(problems=(f"$schema={dialect!r} is not supported; there are {known}",))
@@ -75,7 +76,7 @@ def _compile(text: str) -> _Compiled:
     return _Compiled(validator, tuple(dict.fromkeys(references)))
 
 
-def _dangling(schema: dict[str, Any], dialect: Specification[Any]) -> Iterator[str]:
+def _dangling(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:
     """Yield a sentence for each reference that does not lead to a place inside the schema."""
     root = dialect.create_resource(schema)
     waiting = [(REGISTRY.resolver_with_root(root), root)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from harness.metric import metric
 from harness.records import Case, Completion, Score
+
+_ARTICLE = re.compile(r"(?<!\S)(?:a|an|the)(?!\S)\s*", re.IGNORECASE)
+"""`a-b` and `vitamin A.` keep theirs: an article is a word of its own."""
 
 
 @metric(binary=True, requires=("expected",))
@@ -16,6 +20,7 @@ def exact_match(
     ignore_case: bool = False,
     ignore_punctuation: bool = False,
     ignore_whitespace: bool = False,
+    ignore_articles: bool = False,
 ) -> Score:
     r"""Score 1 if the answer equals one of the expected texts, else 0.
 
@@ -30,7 +35,7 @@ def exact_match(
     Known problems:
         A right answer in other words scores 0. Texts are not Unicode-normalised: an accent written
         as a separate character differs from the ready-made letter. `ignore_punctuation` turns
-        `1.5` into `15`; an expected text that it leaves empty makes the case unscored.
+        `1.5` into `15`; an expected text that an option leaves empty makes the case unscored.
 
     Example:
         Expected `["shipping", "delivery"]`: the answer `shipping\n` scores 1, `Shipping` scores 0
@@ -40,6 +45,7 @@ def exact_match(
         ignore_case: Compare without case, as Unicode case folding does (`STRASSE` is `straße`).
         ignore_punctuation: Drop every punctuation character (Unicode categories P…) first.
         ignore_whitespace: Count any run of white space as one space.
+        ignore_articles: Drop the words `a`, `an` and `the`, after punctuation where both are set.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
@@ -51,9 +57,11 @@ def exact_match(
             text = "".join(c for c in text if not unicodedata.category(c).startswith("P"))
         if ignore_case:
             text = text.casefold()
+        if ignore_articles:
+            text = _ARTICLE.sub("", text)
         return " ".join(text.split()) if ignore_whitespace else text.strip()
 
     wanted = {plain(text) for text in case.expected_texts()}
-    if ignore_punctuation and "" in wanted and "" not in case.expected_texts():
-        return Score.unscored("nothing is left of the expected answer without its punctuation")
+    if "" in wanted and all(text.strip() for text in case.expected_texts()):
+        return Score.unscored("nothing is left of the expected answer under the options")
     return Score.of(float(plain(completion.text) in wanted))

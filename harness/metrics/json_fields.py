@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -29,15 +29,39 @@ class _Comparison:
     def f1(self) -> float:
         return 2 * self.right / (self.given + self.wanted)
 
+    @property
+    def parts(self) -> dict[str, float]:
+        return {
+            "precision": self.right / self.given,
+            "recall": self.right / self.wanted,
+            "f1": self.f1,
+        }
 
-@metric(range=(0.0, 1.0), requires=("expected",))
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return what is wrong with the tolerance and with what the cases expect."""
+    tolerance = _tolerance_problem(options.get("numeric_tolerance", 0.0))
+    problems = [] if tolerance is None else [tolerance]
+    for case in cases:
+        for text in case.expected_texts():
+            try:
+                _json.read(text)
+            except _json.Unreadable as error:
+                problems.append(
+                    f"case {case.id!r}: expected={_json.shorten(repr(text), 120)} is not JSON: "
+                    f"{error}; metric 'json_fields' compares JSON only"
+                )
+    return problems
+
+
+@metric(range=(0.0, 1.0), requires=("expected",), check=_check)
 def json_fields(
     case: Case,
     completion: Completion,
     *,
     lists: Lists = "sequence",
     numeric_tolerance: float = 0.0,
-    extract: bool = False,
+    extract: _json.Extract | None = None,
 ) -> Score:
     """Score the share of right fields: F1 of the answer's JSON leaves against the expected ones.
 
@@ -46,8 +70,10 @@ def json_fields(
         empty list), each with its path. With `right` leaves equal in path and value, the score is
         2 · right / (leaves given + leaves expected), so missing and invented fields both cost.
         Types are strict: `"1"`, `1` and `true` are three values; `1` and `1.0` are one number. An
-        answer that is not strict JSON scores 0, for the model failed; an `expected` that is not
-        JSON leaves the case unscored. With several expected values the best one counts.
+        answer that is not strict JSON scores 0, for the model failed; a suite whose `expected` is
+        not JSON is refused. With several expected values the best one counts. The parts are
+        `precision` (right / given: what was invented costs), `recall` (right / expected: what is
+        missing costs) and `f1`, the score itself.
 
     Why:
         `exact_match` gives nothing for three right fields of four, so it needs many more cases to
@@ -64,10 +90,12 @@ def json_fields(
     Options:
         lists: `sequence` compares element by element; `set` ignores the order (repeats count).
         numeric_tolerance: Largest difference of equal numbers; decimal: 1.1 - 1.0 is 0.1.
-        extract: Whether JSON inside a ``` fence or inside prose counts too.
+        extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
+            reason then says where it stood. Off by default: the program that reads the answer will
+            not look for it either.
     """
-    if not numeric_tolerance >= 0:
-        raise ValueError(f"numeric_tolerance={numeric_tolerance} must be 0 or more")
+    if problem := _tolerance_problem(numeric_tolerance):
+        raise ValueError(problem)
     if completion.text is None:
         return Score.unscored("the completion has no text")
     if not case.expected_texts():
@@ -77,17 +105,23 @@ def json_fields(
     except _json.Unreadable as error:
         return Score.unscored(f"the case's expected answer is not JSON: {error}")
     try:
-        given = _json.find(completion.text, extract=extract).value
+        found = _json.find(completion.text, extract)
     except _json.Unreadable as error:
-        return Score.of(0.0, f"not JSON: {error}")
-    compared = (_compare(given, value, lists, numeric_tolerance) for value in wanted)
+        nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+        return Score.of(0.0, f"not JSON: {error}", parts=nothing)
+    compared = (_compare(found.value, value, lists, numeric_tolerance) for value in wanted)
     best = max(compared, key=lambda one: one.f1)
-    return Score.of(best.f1, _in_words(best))
+    return Score.of(best.f1, _in_words(best, found.source), parts=best.parts)
 
 
-def _in_words(best: _Comparison) -> str:
+def _tolerance_problem(tolerance: float) -> str | None:
+    return None if tolerance >= 0 else f"numeric_tolerance={tolerance} must be 0 or more"
+
+
+def _in_words(best: _Comparison, source: str | None) -> str:
     text = f"{best.right} of {best.wanted} expected fields right, {best.given} given"
-    return text if best.wrong is None else _json.shorten(f"{text}; first wrong: {best.wrong}")
+    wrong = None if best.wrong is None else _json.shorten(f"first wrong: {best.wrong}")
+    return "; ".join(filter(None, (text, source, wrong)))
 
 
 def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _Comparison:

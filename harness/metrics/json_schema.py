@@ -32,7 +32,11 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 @metric(binary=True, check=_check)
 def json_schema(
-    case: Case, completion: Completion, *, schema: Path | None = None, extract: bool = False
+    case: Case,
+    completion: Completion,
+    *,
+    schema: Path | None = None,
+    extract: _json.Extract | None = None,
 ) -> Score:
     r"""Score 1 if the answer is JSON that satisfies the schema, else 0 with the first violation.
 
@@ -63,8 +67,9 @@ def json_schema(
     Options:
         schema: File with the schema; its path starts at the suite's folder. A case's own `schema`
             wins over it.
-        extract: Whether JSON inside a ``` fence or inside prose counts too. The reason then says
-            where it stood.
+        extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
+            reason then says where it stood. Off by default: the program that reads the answer will
+            not look for it either.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
@@ -75,7 +80,7 @@ def json_schema(
     if document is None:
         return Score.unscored("no schema: give the metric the option 'schema' or the case one")
     try:
-        found = _json.find(completion.text, extract=extract)
+        found = _json.find(completion.text, extract)
     except _json.Unreadable as error:
         return Score.of(0.0, f"not JSON: {error}")
     return _validate(document, found)
@@ -109,7 +114,6 @@ def _validate(document: str, found: _json.Found) -> Score:
         return Score.unscored(f"check_error: validation failed: {error}")
     if "problem" in answer:
         return Score.unscored(f"the schema is unusable: {answer['problem']}")
-    source = f"JSON taken from {found.where}" if found.where else None
     if "violation" in answer:
-        return Score.of(0.0, "; ".join(filter(None, (answer["violation"], source))))
-    return Score.of(1.0, source)
+        return Score.of(0.0, "; ".join(filter(None, (answer["violation"], found.source))))
+    return Score.of(1.0, found.source)

@@ -11,15 +11,20 @@ def latency(case: Case, completion: Completion) -> Score:
     """Score the seconds from sending the prompt to the last token.
 
     What it does:
-        Takes the time of a completion that ran alone, in a pass of its own: batch of one, arms in
-        turn, warm-up dropped.
+        Takes the time of a completion that was timed in a pass of its own: batch of one, arms in
+        turn, warm-up dropped. The parts say in which batch size it ran and how many tokens it
+        wrote. The run's notes show how many times as long tuned takes (geometric mean of the
+        cases' ratios), p50 and p95 of both arms, tokens a second, and what was timed. A tolerance
+        in percent is a bound on that ratio, not on the difference of means.
 
     Why:
         A merged adapter costs nothing, an unmerged one or a longer answer does, and users feel it.
 
     Known problems:
         It depends on the machine and on what else runs there: compare arms of one run, never two
-        runs. A model that says more takes longer: look at `length` beside it.
+        runs. A model that says more takes longer: look at `length` beside it. Times that were
+        recorded elsewhere (`replay:`) are taken as they are, batch or single; a line's
+        `batch_size` says which. 30 cases show no p95: its ratio is judged from 100.
 
     Example:
         `tolerance = "10%"` allows the tuned model to be a tenth slower.
@@ -29,4 +34,6 @@ def latency(case: Case, completion: Completion) -> Score:
     """
     if completion.latency_s is None:
         return Score.unscored("the completion was not timed")
-    return Score.of(completion.latency_s)
+    known = {"batch_size": completion.batch_size, "output_tokens": completion.output_tokens}
+    parts = {name: float(value) for name, value in known.items() if value is not None}
+    return Score.of(completion.latency_s, parts=parts or None)

@@ -95,6 +95,15 @@ def _object(path: Path) -> dict[str, Any]:
     return value
 
 
-def need(*modules: str) -> None:
+def need(*modules: str, what: str = "a Transformers model", extra: str = "hf") -> None:
+    """Raise MissingExtra unless the modules are installed."""
     if any(importlib.util.find_spec(name) is None for name in modules):
-        raise MissingExtra("a Transformers model", "hf")
+        raise MissingExtra(what, extra)
+
+
+def need_quantiser(folder: Path) -> None:
+    """Raise MissingExtra if the folder's weights are stored by bitsandbytes, and it is missing."""
+    path = folder / "config.json"
+    quantised = _object(path).get("quantization_config") if path.is_file() else None
+    if isinstance(quantised, dict) and quantised.get("quant_method") == "bitsandbytes":
+        need("bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized")

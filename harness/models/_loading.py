@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.checks.weights import fingerprint, refuse_unsafe
 from harness.errors import ModelError
-from harness.models._files import need
+from harness.models._files import need, need_quantiser
 from harness.models.hf import HfArm, LoadedModel, last_logits, reason
 
 
@@ -34,6 +34,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
     """
     need("torch", "transformers")
     refuse_unsafe(folder)
+    need_quantiser(folder)
     quiet()
     import torch
     from transformers import AutoModelForCausalLM
@@ -60,17 +61,43 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
     if gpu and not spread:
         model.to("cuda")
     model.eval()
+    _keep_unpacked(model)
     _refuse_nan(model.named_parameters(), folder)
     loaded = LoadedModel(
         torch_model=model,
         tokenizer=load_tokenizer(folder),
         folder=folder,
         weights_sha256=fingerprint(folder),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=_number_format(model),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
     loaded.pristine = last_logits(model, ids)
     return loaded
+
+
+def _number_format(model: Any) -> str:
+    """Return in what the model computes, and that its weights are rounded further where they are.
+
+    Only a plain `float32` counts as exact arithmetic (`harness.engine.noise`).
+    """
+    computed = str(model.dtype).removeprefix("torch.")
+    config = getattr(model.config, "quantization_config", None)
+    method = getattr(config, "quant_method", None)
+    if method is None:
+        return computed
+    bits = "4-bit " if getattr(config, "load_in_4bit", False) else ""
+    return f"{computed}, {bits}{getattr(method, 'value', method)}"
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights at the first forward on a CPU.
+
+    Base's logits before and after an adapter is attached would come from two kernels, and differ
+    by tenths (bitsandbytes 0.50 on processors with avx512-bf16).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def load_tokenizer(folder: Path) -> Any:

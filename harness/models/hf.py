@@ -122,6 +122,17 @@ class HfArm:
         """Whether the adapter puts virtual tokens in front of every prompt (prompt tuning …)."""
         return bool((self._adapter_config or {}).get("num_virtual_tokens"))
 
+    @cached_property
+    def running_state(self) -> bool:
+        """Whether layers carry a running state instead of keys and values (Mamba, hybrids)."""
+        model = self.loaded.torch_model
+        if getattr(model, "_is_stateful", False):
+            return True
+        from transformers import DynamicCache
+
+        layers = DynamicCache(config=model.config).layers  # LFM2 is not called stateful
+        return any(hasattr(layer, "recurrent_states") for layer in layers)
+
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context that yields the torch model computing this arm."""
         return self.loaded.switched(self.adapter)

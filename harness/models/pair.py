@@ -162,10 +162,18 @@ def _misfit(folder: Path, model: Any) -> str | None:
             name = key.split(part)[0].removeprefix("base_model.model.")
             shape = tensors.get_slice(key).get_shape()
             size = shape[-1] if part == ".lora_A." else shape[0]
-            module = modules.get(name)
-            weight = getattr(getattr(module, "base_layer", module), "weight", None)
-            if weight is None:
+            sides = _sides(modules.get(name))
+            if sides is None:
                 return f"it has no module {name}"
-            if weight.dim() == 2 and size not in weight.shape:
-                return f"{name} is {list(weight.shape)}, the adapter's side {size}"
+            if len(sides) == 2 and size not in sides:
+                return f"{name} is {list(sides)}, the adapter's side {size}"
     return None
+
+
+def _sides(module: Any) -> tuple[int, ...] | None:
+    """Return the shape of a module's weight as it computes; quantised, it is stored in another."""
+    module = getattr(module, "base_layer", module)
+    if hasattr(module, "out_features"):
+        return (int(module.out_features), int(module.in_features))
+    weight = getattr(module, "weight", None)
+    return None if weight is None else tuple(weight.shape)

@@ -1,9 +1,9 @@
 """`replay:FILE.jsonl` and `replay:RUN_DIR`: an arm whose completions were recorded elsewhere.
 
 A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
-`input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob` and, for several
-completions of a case, `sample`. No model and no torch is needed to judge them. A run folder replays
-an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
+`batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob` and, for
+several completions of a case, `sample`. No model and no torch is needed to judge them. A run folder
+replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class ReplayLine(Record):
     sample: int = Field(default=0, ge=0)
     finish_reason: str | None = None
     latency_s: float | None = Field(default=None, ge=0)
+    batch_size: int | None = Field(default=None, ge=1)
     input_tokens: int | None = Field(default=None, ge=0)
     output_tokens: int | None = Field(default=None, ge=0)
     cost: float | None = Field(default=None, ge=0)
@@ -184,8 +185,8 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
 def _told(kind: CellKind, completion: Completion) -> dict[str, Any]:
     """Return what a cell of a run says about its case: only a timed one says how long it took."""
     if kind is CellKind.LATENCY:
-        return {"latency_s": completion.latency_s}
+        return {"latency_s": completion.latency_s, "batch_size": completion.batch_size}
     if kind is not CellKind.GENERATE:
         return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
-    told = completion.model_dump(exclude_none=True, exclude={"text", "latency_s"})
+    told = completion.model_dump(exclude_none=True, exclude={"text", "latency_s", "batch_size"})
     return {"completion": completion.text, **told}

@@ -17,18 +17,13 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
+from harness.engine.alone import notices
 from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
 from harness.engine.store import Store, reusable
-from harness.errors import (
-    BackendError,
-    Interrupted,
-    NotComparable,
-    TunegateError,
-    UsageError,
-)
+from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
@@ -142,14 +137,16 @@ class Evaluation:
         alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
-        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks)
+        before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
+        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._write("cases.jsonl", record_lines(self._cases(plan)))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
-        self._say(_planned(plan, cached))
+        for line in (*notices(self.arms), _planned(plan, cached)):
+            self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -109,7 +110,8 @@ def _loaded(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, An
     found: dict[str, Any] = {}
     for name in tasks:
         try:
-            found |= manager.load([name])["tasks"]
+            with _hushed("huggingface_hub"):
+                found |= manager.load([name])["tasks"]
         except OSError as error:  # ConnectionError, DatasetNotFoundError, a file that is not there
             raise SuiteError(
                 [
@@ -124,6 +126,18 @@ def _loaded(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, An
                 [f"{folder}: lm-eval task {name!r} cannot be loaded: {_line(error)}; mend its YAML"]
             ) from error
     return found
+
+
+@contextlib.contextmanager
+def _hushed(library: str) -> Iterator[None]:
+    """Mute a library's warnings: the hub's client tells of every retry before it gives up."""
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:

@@ -51,6 +51,23 @@ def geometric_mean_ratio(
     return Interval(estimate, low, high, confidence, f"geometric mean ratio, {logs.method}")
 
 
+def quantile(durations: ArrayLike, share: float) -> float:
+    """Quantile of one model's latency, as `quantile_ratio` estimates it.
+
+    Args:
+        durations: Durations, one per case.
+        share: In (0, 1), for example 0.95.
+
+    Raises:
+        ValueError: If there is no duration, one is not finite, or `share` is outside (0, 1).
+
+    Source: Harrell and Davis (1982), Biometrika 69:635-640.
+    """
+    values = validation.vector("durations", durations)
+    validation.between("share", share, 0, 1)
+    return float(np.sort(values) @ _harrell_davis(values.size, share))
+
+
 def smallest_quantile_n(quantile: float) -> int:
     """Fewest cases for which `quantile_ratio` keeps its level: 20, 50, 100 at .5, .9, .95.
 

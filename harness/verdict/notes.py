@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.manifest import GateKind, SuiteRecord
 from harness.verdict.ledger import attempt_note
 from harness.verdict.looks import LEAST
 from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
+from harness.verdict.timing import timing_notes
 from harness.verdict.words import counted, few_for_corpus, judged_once
 
 WARN_UNSCORED = 0.02
@@ -23,6 +24,8 @@ FEW_TELLING = 10
 """Clusters with differing scores from which a 0/1 score's design effect is dependable."""
 COMFORTABLE_CLUSTERS = 20
 """Clusters from which the interval's level is as promised."""
+NAMED_FLIPS = 5
+"""Questions named that base had right and tuned has wrong; the report lists them all."""
 
 
 def notes(
@@ -45,7 +48,9 @@ def notes(
             *attempt_note(suite, attempts),
             *_identical(table),
             *_metrics(table),
+            *timing_notes(table),
             *_early(table),
+            *_flips(table),
             *_whole(table),
         )
     )
@@ -91,6 +96,32 @@ def _early(table: Table) -> Iterator[str]:
             f"decided or without a chance of its goal; the other {table.remaining} were not asked "
             "(--early-stop=off asks them)"
         )
+
+
+def _flips(table: Table) -> Iterator[str]:
+    """Say how many multiple-choice answers changed sides, whether a gate asks about them or not.
+
+    A mean that stays can hide as many questions lost as won.
+    """
+    for metric in table.suite.metrics:
+        if not metric.picks:
+            continue
+        both = [
+            (case, table.value(metric.name, case, "base"), table.value(metric.name, case, "tuned"))
+            for case in table.asked(metric.name)
+        ]
+        lost = [case for case, base, tuned in both if (base, tuned) == (1, 0)]
+        won = sum((base, tuned) == (0, 1) for _, base, tuned in both)
+        if lost or won:
+            yield f"{metric.name}: right → wrong on {_named(lost)}, wrong → right on {won}"
+
+
+def _named(cases: Sequence[str]) -> str:
+    """Return how many cases there are, and the ids of the first."""
+    if not cases:
+        return "0"
+    more = [f"{len(cases) - NAMED_FLIPS} more"] if len(cases) > NAMED_FLIPS else []
+    return f"{len(cases)} ({', '.join([*cases[:NAMED_FLIPS], *more])})"
 
 
 def _whole(table: Table) -> Iterator[str]:

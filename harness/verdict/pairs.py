@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.manifest import MetricRecord
+from harness.records import CellKind
 from harness.stats.result import Interval, Test
 from harness.verdict.corpus import LEAST, Corpus, Sums
 
@@ -145,9 +146,12 @@ class Pairs:
 
         The estimate is d̄ + share·|base's level|, so that non-inferiority within the share is one
         above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
+        Of times the geometric mean of tuned/base is judged (`_slower_by`).
         """
         if not self.n:
             return self
+        if self.metric.needs is CellKind.LATENCY and min(*self.base, *self.tuned) > 0:
+            return self._slower_by(share)
         slack = math.copysign(share, self.base_level)
         sign = 1.0 if self.metric.higher_is_better else -1.0
         shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))
@@ -156,6 +160,21 @@ class Pairs:
         )
         corpus = self.corpus and self.corpus.with_base(1 - sign * slack)
         return replace(self, metric=metric, tuned=shifted, corpus=corpus)
+
+    def _slower_by(self, share: float) -> Pairs:
+        """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
+
+        It is given in base's unit, times base's mean, so that plans can size it. Times spread by
+        factors, not by seconds: a slow case would otherwise decide alone.
+
+        Source: `harness.stats.latency.geometric_mean_ratio`.
+        """
+        level, allowed = mean(self.base), math.log1p(share)
+        shifted = tuple(
+            b - level * (allowed - math.log(t / b))
+            for b, t in zip(self.base, self.tuned, strict=True)
+        )
+        return replace(self, tuned=shifted)
 
 
 def _widened(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:

@@ -226,7 +226,7 @@ class Table:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
-        if metric.needs is not CellKind.CHOICES or not metric.binary or not ids:
+        if not metric.picks or not ids:
             return None
         shares = [1 / len(self.cases[i].choices or ("", "")) for i in ids]
         return sum(shares) / len(shares)

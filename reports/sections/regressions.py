@@ -44,12 +44,12 @@ def render(data: ReportData) -> Markup:
 
 
 def flips(data: ReportData) -> list[Flips]:
-    """Return the flip counts of every gated pass/fail metric."""
+    """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
     scores = [score for pair in data.pairs for score in pair.scores]
     return [
         _count(facts, (s for s in scores if s.metric is facts))
         for facts in data.metrics.values()
-        if facts.gated and facts.binary
+        if facts.binary and (facts.gated or facts.picks)
     ]
 
 

@@ -31,6 +31,11 @@ SUITES: dict[str, tuple[str, list[Any], list[str]]] = {
         [CASE, '{"id": "b", "prompt"'],
         ["cases.jsonl:2", "JSON"],
     ),
+    "empty prompt": (
+        SUITE + GATE + "floor = 0.5\n",
+        [CASE, {"id": "b", "prompt": "", "expected": "yes"}],
+        ["cases.jsonl:2", "prompt", "must not be empty"],
+    ),
     "broken TOML": ("name = demo\n", [CASE], ["suite.toml:1"]),
     "missing schema": (
         SUITE.replace('"exact_match"', '"json_schema"\nschema = "no.json"')

@@ -77,7 +77,7 @@ BAD_LINES = [
     ),
     ('{"prompt": 1}', "prompt: 1 must be a text"),
     ('{"prompt": "p", "promt": 1}', "unknown key 'promt'; did you mean 'prompt'?"),
-    ('{"prompt": "p", "id": ""}', 'id: "" must be at least 1 long'),
+    ('{"prompt": "p", "id": ""}', 'id: "" must not be empty'),
     ('{"prompt": "p", "tags": "x"}', 'tags: "x" must be a list'),
     (
         '{"messages": [{"role": "usr"}]}',

@@ -1,7 +1,9 @@
-"""Adapters of other kinds than plain LoRA: batched answers are those of whole forwards."""
+"""Every kind of adapter on every architecture: answers and likelihoods of whole forwards."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,56 +11,120 @@ import pytest
 
 from harness.checks import liveness
 from harness.engine import local
+from harness.engine.alone import one_by_one
 from harness.models.pair import open_arms
 from harness.records import Case
-from tests.tiny_models import muted
+from tests.tiny_models import ARCHITECTURES, muted
+from tests.whole_forwards import greedy, logprob
 
 PROMPTS = ("the parcel is late", "a refund", "the capital of Spain is Madrid and Paris is")
+VIRTUAL = ("prompt", "prefix", "p_tuning")
+KINDS = ("dora", "rslora", "ia3", *VIRTUAL)
+ATTENTION = {"gpt2": ["c_attn"], "phi3": ["qkv_proj"]}
+FEEDFORWARD = {"gpt2": ["mlp.c_fc"], "phi3": ["down_proj"]}
+"""Where the modules of an architecture have other names than Llama's."""
+Ask = Callable[..., list[Any]]
 
 
-def _adapter(out: Path, base: Path, kind: str) -> Path:
+def _config(kind: str, architecture: str) -> Any:
+    import peft
+
+    virtual = {"task_type": "CAUSAL_LM", "num_virtual_tokens": 4}
+    if kind == "prompt":
+        return peft.PromptTuningConfig(**virtual)
+    if kind == "prefix":
+        return peft.PrefixTuningConfig(**virtual)
+    if kind == "p_tuning":
+        return peft.PromptEncoderConfig(**virtual, encoder_hidden_size=16)
+    columns = {"fan_in_fan_out": True} if architecture == "gpt2" else {}
+    if kind == "ia3":
+        feedforward = FEEDFORWARD.get(architecture, ["down_proj"])
+        modules = [*ATTENTION.get(architecture, ["k_proj"]), *feedforward]
+        return peft.IA3Config(target_modules=modules, feedforward_modules=feedforward, **columns)
+    flags = {"use_dora": kind == "dora", "use_rslora": kind == "rslora"}
+    return peft.LoraConfig(r=4, target_modules="all-linear", **flags, **columns)
+
+
+def _adapter(out: Path, base: Path, kind: str, architecture: str) -> Path:
     """Save an adapter of random weights."""
     import torch
-    from peft import IA3Config, LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(5)
-    config = {
-        "dora": LoraConfig(r=4, target_modules="all-linear", use_dora=True),
-        "rslora": LoraConfig(r=4, target_modules="all-linear", use_rslora=True),
-        "ia3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
-    }[kind]
     with muted():
-        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+        model = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(base), _config(kind, architecture)
+        )
         for name, parameter in model.named_parameters():
             if "lora_B" in name or "ia3_" in name:
                 torch.nn.init.normal_(parameter, std=0.3)
+            elif "prompt_encoder" in name:
+                torch.nn.init.normal_(parameter, std=1.0)
         model.save_pretrained(out)
     return out
 
 
-@pytest.mark.parametrize("kind", ["dora", "rslora", "ia3"])
-def test_answers_are_those_of_whole_forwards(
-    tiny: Any, ask: Any, tmp_path: Path, kind: str
-) -> None:
-    """The adapter is alive, base is restored, and rows of a padded batch equal rows alone."""
-    import torch
+def _plain(base: Path, adapter: Path) -> Any:
+    """Load the fine-tune with Transformers and PEFT alone."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
 
-    adapter = _adapter(tmp_path / "adapter", tiny.base(), kind)
-    arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
-    assert liveness.check(arms)["tuned"]["switching_off_restores_base"] == "exactly"
-    arm: Any = arms["tuned"]
-    cases = [Case(id=str(i), prompt=text) for i, text in enumerate(PROMPTS)]
-    found = {a.key: a.completion for a in local.complete(arm, ask(arm, cases, max_new_tokens=8))}
-    for case in cases:
-        ids = list(arm.tokenizer(case.prompt)["input_ids"])
-        start = len(ids)
-        with arm.active() as model, torch.inference_mode():
-            while len(ids) < start + 8:
-                token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-                if token in arm.stop_ids:
-                    break
-                ids.append(token)
-        completion = found[case.id]
-        assert completion is not None
-        assert completion.text == arm.tokenizer.decode(ids[start:], skip_special_tokens=True)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    return PeftModel.from_pretrained(model, adapter).eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tuned_is_the_fine_tune_and_base_is_base(
+    tiny: Any, ask: Ask, tmp_path: Path, architecture: str, kind: str
+) -> None:
+    """Alive, base restored, batched answers and likelihoods those of one whole forward a token."""
+    base = tiny.base(architecture)
+    adapter = _adapter(tmp_path / "adapter", base, kind, architecture)
+    with muted():
+        arms: dict[str, Any] = open_arms({"base": str(base), "tuned": str(adapter)})
+        proof = liveness.check(arms)["tuned"]
+        assert proof["switching_off_restores_base"] == "exactly"
+        assert one_by_one(arms["tuned"]) == (kind in VIRTUAL)
+        assert not one_by_one(arms["base"])
+        model = _plain(base, adapter)
+        _check(arms["tuned"], model, ask)
+        plain = tiny.pair(architecture)["base"]
+        cases = [Case(id=str(i), prompt=text) for i, text in enumerate(PROMPTS)]
+        texts = [
+            {
+                a.key: a.completion.text
+                for a in local.complete(arm, ask(arm, cases, max_new_tokens=8))
+            }
+            for arm in (arms["base"], plain)
+        ]
+        assert texts[0] == texts[1]
+
+
+def _check(arm: Any, model: Any, ask: Ask) -> None:
+    """Compare what is written, what is expected and what is read with whole forwards."""
+    cases = [
+        Case(id=str(i), prompt=text, expected="refund for the customer")
+        for i, text in enumerate(PROMPTS)
+    ]
+
+    def completions(kind: str, **settings: Any) -> list[Any]:
+        found = {
+            a.key: a.completion for a in local.complete(arm, ask(arm, cases, kind, **settings))
+        }
+        return [found[case.id] for case in cases]
+
+    prompts = [arm.tokenizer(text)["input_ids"] for text in PROMPTS]
+    written = [greedy(model, ids, 8, arm.stop_ids) for ids in prompts]
+    texts = [arm.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    assert [c.text for c in completions("generate", max_new_tokens=8)] == texts
+    wholes = [arm.tokenizer(f"{text} refund for the customer")["input_ids"] for text in PROMPTS]
+    rests = [whole[len(ids) :] for ids, whole in zip(prompts, wholes, strict=True)]
+    means = [logprob(model, i, rest) / len(rest) for i, rest in zip(prompts, rests, strict=True)]
+    assert [c.answer_logprob for c in completions("answer")] == pytest.approx(means, abs=1e-4)
+    bits = [
+        -logprob(model, [arm.tokenizer.bos_token_id], ids) / math.log(2) / len(text.encode())
+        for ids, text in zip(prompts, PROMPTS, strict=True)
+    ]
+    assert [c.bits_per_byte for c in completions("text")] == pytest.approx(bits, abs=1e-4)

@@ -36,6 +36,21 @@ def test_row_limit() -> None:
     assert [len(b.questions) for b in batches] == [48, 48, 4]
 
 
+def test_a_pool_is_wider_than_memory() -> None:
+    """Up to 128 answers that are written here are planned together, whatever their length."""
+    questions = _questions(300)
+    batches = make_batches(dict.fromkeys(questions, 4000), prompts=dict.fromkeys(questions, (1, 2)))
+    assert [len(b.questions) for b in batches] == [128, 128, 44]
+
+
+def test_suites_leave_a_batch() -> None:
+    """A suite that is decided takes its questions out of a batch that it shared."""
+    questions = (*_questions(2, suite="s"), *_questions(2, suite="t"))
+    batch = Batch(CellKind.GENERATE, questions, 3)
+    assert batch.without({"s"}) == Batch(CellKind.GENERATE, questions[2:], 3)
+    assert batch.without({"s", "t"}) is None
+
+
 def test_kinds_and_scored_suites_stay_apart() -> None:
     """Written answers of all suites share batches; scored ones keep to their suite's prefix."""
     groups = [

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.engine import drafts as module
+from harness.engine import decode as module
 from harness.engine.decode import decode
-from harness.engine.drafts import Watch, decode_drafted, draft_ids
+from harness.engine.drafts import Draft, Watch, draft_ids
 from harness.engine.row import start
 from harness.records import Case, Completion
 from tests.tiny_models import ARCHITECTURES
@@ -34,7 +34,8 @@ def _drafted(
     arm: Any, requests: list[Any], drafts: dict[str, tuple[int, ...]], watch: Watch
 ) -> dict[str, tuple[list[int], str | None]]:
     with arm.active() as model:
-        rows = list(decode_drafted(arm, model, requests, drafts, watch))
+        guessed = {key: Draft(ids, watch) for key, ids in drafts.items()}
+        rows = list(decode(arm, model, [start(r, guessed.get(r.key)) for r in requests]))
     return {row.request.key: (row.token_ids, row.finish_reason) for row in rows}
 
 
@@ -63,7 +64,7 @@ def test_chunks_do_not_change_an_answer(
     arm = tiny.pair("llama")["tuned"]
     requests = _requests(arm, ask)
     expected = _plain(arm, requests)
-    monkeypatch.setattr(module, "_LOGIT_BYTES", 1)
+    monkeypatch.setattr(module, "LOGIT_BYTES", 1)
     own = {key: tuple(tokens) for key, (tokens, _) in expected.items()}
     assert _drafted(arm, requests, own, Watch()) == expected
 
@@ -92,11 +93,11 @@ def test_a_wrong_draft_is_counted_as_rejected(tiny: Any, ask: Ask) -> None:
     ((tokens, _),) = _plain(arm, request).values()
     wrong = (tokens[0] + 1,) * 9
     watch = Watch()
-    assert watch.pays("suite")
+    assert watch.pays("suite", rows=1, step=60)
     _drafted(arm, request, {request[0].key: wrong}, watch)
     assert (watch.drafted, watch.accepted) == ({"suite": 9}, {"suite": 0})
-    assert not watch.pays("suite")
-    assert watch.pays("another")
+    assert not watch.pays("suite", rows=1, step=60)
+    assert watch.pays("another", rows=1, step=60)
 
 
 def test_a_stored_answer_as_a_draft(tiny: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.engine import local
-from harness.engine.drafts import Watch
+from harness.engine.drafts import Known, Watch
 from harness.records import Case, Completion
 from tests.tiny_models import CONTEXT
 
@@ -130,7 +130,9 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
     base = {a.key: a.completion for a in local.complete(arms["base"], requests)}
-    drafts = local.Drafts({**base, "c0": Completion(text="the parcel")}, Watch())
+    watch = Watch()
+    guesses = {**base, "c0": Completion(text="the parcel")}
+    drafts = {key: Known(completion, watch) for key, completion in guesses.items()}
     plain = {a.key: a.completion for a in local.complete(arms["tuned"], requests)}
     drafted = {a.key: a.completion for a in local.complete(arms["tuned"], requests, drafts)}
     same = {key: done.model_copy(update={"latency_s": 0.0}) for key, done in plain.items()}
@@ -151,6 +153,16 @@ def test_an_abandoned_answer_switches_the_model_back(tiny: Any, ask: Ask) -> Non
     answers.close()
     assert not torch.is_inference_mode_enabled()
     assert not any(layer.disable_adapters for layer in layers)
+
+
+def test_a_completion_knows_how_many_were_written_with_it(tiny: Any, ask: Ask) -> None:
+    """The time of a batch is shared: each of three says three, one alone says one."""
+    arm = tiny.pair("llama")["base"]
+    cases = [Case(id=name, prompt="the parcel") for name in "abc"]
+    together = local.complete(arm, ask(arm, cases, max_new_tokens=3))
+    alone = local.complete(arm, ask(arm, cases[:1], "latency", max_new_tokens=3))
+    assert [answer.completion.batch_size for answer in together] == [3, 3, 3]
+    assert [answer.completion.batch_size for answer in alone] == [1]
 
 
 def test_latency_is_asked_like_a_completion(tiny: Any, ask: Ask) -> None:

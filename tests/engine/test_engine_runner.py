@@ -397,8 +397,8 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     drafted.progress.interval_s = 0.0
     drafted.run()
     expected = b.texts(drafted)
-    assert re.search(r"s · tuned · \d+% of base's tokens kept", b.stream.getvalue())
-    assert drafted.watches["tuned"].drafted["s"] > 0
+    assert re.search(r"s · tuned · \d+% of drafts kept", b.stream.getvalue())
+    assert drafted.watches["tuned", "base"].drafted["s"] > 0
     b.store.close()
     b.store = Store(b.folder / "other.sqlite")
     plain = b.runner(pair)

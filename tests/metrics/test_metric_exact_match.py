@@ -61,6 +61,11 @@ def test_compares_stripped_texts(expected: str, text: str, value: float) -> None
         ("ignore_punctuation", "yes", "Yes", 0.0),
         ("ignore_whitespace", "new york", " new\n\t york ", 1.0),
         ("ignore_whitespace", "newyork", "new york", 0.0),  # collapsed, not deleted
+        ("ignore_articles", "cat on mat", "The cat on a mat", 1.0),
+        ("ignore_articles", "apple", "an apple", 1.0),
+        ("ignore_articles", "cat", "that cat", 0.0),  # whole words only
+        ("ignore_articles", "b-a", "b-", 0.0),  # not part of one with a hyphen
+        ("ignore_articles", "cat", "A  the  cat", 1.0),  # with the white space behind them
     ],
 )
 def test_each_option_drops_one_difference(
@@ -71,16 +76,23 @@ def test_each_option_drops_one_difference(
 
 
 def test_options_combine() -> None:
-    """All three together compare the bare words."""
-    options = {"ignore_case": True, "ignore_punctuation": True, "ignore_whitespace": True}
+    """All four together compare the bare words."""
+    options = {
+        "ignore_case": True,
+        "ignore_punctuation": True,
+        "ignore_whitespace": True,
+        "ignore_articles": True,
+    }
 
     assert score("new york", "New,\n YORK!", **options).value == 1.0
+    assert score("new york", "“The” New York", **options).value == 1.0  # punctuation goes first
 
 
 def test_punctuation_only_answers_cannot_be_judged_without_it() -> None:
     """An expected text that the option empties would match every empty answer: unscored."""
     assert score("?", "", ignore_punctuation=True).value is None
     assert score("", "", ignore_punctuation=True).value == 1.0
+    assert score("A", "", ignore_articles=True).value is None
 
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
@@ -100,16 +112,15 @@ def test_declares_what_the_statistics_need() -> None:
     assert exact_match.requires == ("expected",)
 
 
-@given(ANY_TEXT, ANY_TEXT, st.booleans(), st.booleans(), st.booleans())
-def test_any_text_scores_zero_or_one(
-    expected: str, text: str, case: bool, punctuation: bool, whitespace: bool
-) -> None:
+OPTIONS = st.dictionaries(
+    st.sampled_from(["ignore_case", "ignore_punctuation", "ignore_whitespace", "ignore_articles"]),
+    st.booleans(),
+)
+
+
+@given(ANY_TEXT, ANY_TEXT, OPTIONS)
+def test_any_text_scores_zero_or_one(expected: str, text: str, options: dict[str, bool]) -> None:
     """No text raises, and a value is 0 or 1."""
-    options = {
-        "ignore_case": case,
-        "ignore_punctuation": punctuation,
-        "ignore_whitespace": whitespace,
-    }
     assert score(expected, text, **options).value in (0.0, 1.0, None)
 
 
@@ -119,11 +130,11 @@ def test_a_text_matches_itself(text: str) -> None:
     assert score(text, f" {text}\n").value == 1.0
 
 
-@given(st.text(), st.text())
-def test_options_only_ever_forgive(expected: str, text: str) -> None:
+@given(st.text("a the.B\n") | st.text(), st.text(" \n"), OPTIONS)
+def test_options_only_ever_forgive(expected: str, space: str, options: dict[str, bool]) -> None:
     """What matches strictly matches leniently, or is unscored."""
+    text = f"{space}{expected}{space}"
     if score(expected, text).value == 1.0:
-        options = {"ignore_case": True, "ignore_punctuation": True, "ignore_whitespace": True}
         assert score(expected, text, **options).value in (1.0, None)
 
 

@@ -182,11 +182,52 @@ def test_the_reason_names_the_first_wrong_field(expected: str, text: str, place:
 
 
 def test_fences_count_only_when_asked() -> None:
-    """`extract` takes the JSON out of a fence."""
+    """`extract` takes the JSON out of a fence or prose; the reason says that it did."""
     text = 'Sure!\n```json\n{"a": 1}\n```'
 
     assert score('{"a": 1}', text).value == 0.0
-    assert score('{"a": 1}', text, extract=True).value == 1.0
+    assert score('{"a": 1}', text, extract="fence").value == 1.0
+    assert "JSON taken from a ``` fence" in str(score('{"a": 1}', text, extract="fence").reason)
+    assert score('{"a": 1}', 'Sure: {"a": 1}', extract="fence").value == 0.0
+    assert score('{"a": 1}', 'Sure: {"a": 1}', extract="prose").value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "precision", "recall"),
+    [
+        ('{"a": 1, "b": 2}', '{"a": 1}', 1.0, 0.5),  # 1 of 1 given, 1 of 2 wanted
+        ('{"a": 1}', '{"a": 1, "b": 2, "c": 3, "d": 4}', 0.25, 1.0),  # 1 of 4, 1 of 1
+        ('{"a": 1, "b": 2}', '{"a": 1, "b": 3, "c": 4, "d": 5}', 0.25, 0.5),
+        ("[1, 2]", "[1, 2]", 1.0, 1.0),
+        ('{"a": 1}', "no", 0.0, 0.0),
+        (('{"a": 1}', '{"a": 2, "b": 3}'), '{"a": 2}', 1.0, 0.5),  # those of the best alternative
+    ],
+)
+def test_the_parts_say_what_costs(
+    expected: Any, text: str, precision: float, recall: float
+) -> None:
+    """Precision falls with what was invented, recall with what is missing; F1 is the score."""
+    result = score(expected, text)
+    assert result.parts is not None
+
+    assert (result.parts["precision"], result.parts["recall"]) == (precision, recall)
+    assert result.parts["f1"] == result.value
+    if precision + recall:
+        harmonic = 2 * precision * recall / (precision + recall)
+        assert result.value == pytest.approx(harmonic)
+
+
+def test_what_can_be_known_before_is_refused_before() -> None:
+    """A negative tolerance and an expected answer that is no JSON never cost a completion."""
+    assert json_fields.check is not None
+    cases = [Case(id="good", prompt="p", expected="{}"), Case(id="bad", prompt="p", expected="{")]
+
+    tolerance, expected = json_fields.check({"numeric_tolerance": -1.0}, cases)
+
+    assert "numeric_tolerance=-1.0 must be 0 or more" in tolerance
+    assert "case 'bad'" in expected
+    assert "'{'" in expected
+    assert list(json_fields.check({}, cases[:1])) == []
 
 
 def test_declares_what_the_statistics_need() -> None:

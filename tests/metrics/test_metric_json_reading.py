@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics._json import Unreadable, find, read, shorten
+from harness.metrics._json import Extract, Unreadable, find, read, shorten
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 JSON = st.recursive(
@@ -90,7 +90,7 @@ def test_refuses_what_it_does_not(text: str, words: str) -> None:
 )
 def test_finds_json_when_asked(text: str, value: object, where: str | None) -> None:
     """The whole text first, then fences, then the outermost brackets."""
-    found = find(text, extract=True)
+    found = find(text, "prose")
 
     assert (found.value, found.where) == (value, where)
     assert json.loads(found.text) == value
@@ -104,15 +104,24 @@ def test_does_not_guess(text: str) -> None:
     with pytest.raises(Unreadable) as whole:
         read(text)
     with pytest.raises(Unreadable) as extracted:
-        find(text, extract=True)
+        find(text, "prose")
 
     assert str(extracted.value) == str(whole.value)
 
 
-def test_looks_no_further_unless_asked() -> None:
-    """Without `extract` a fence is no JSON."""
+@pytest.mark.parametrize(
+    ("text", "extract"),
+    [("```\n{}\n```", None), ("See {}.", None), ("See {}.", "fence"), ("```\n{", "fence")],
+)
+def test_looks_no_further_than_asked(text: str, extract: Extract | None) -> None:
+    """Without `extract` a fence is no JSON, and with `fence` prose is none."""
     with pytest.raises(Unreadable):
-        find("```\n{}\n```", extract=False)
+        find(text, extract)
+
+
+def test_a_fence_needs_no_prose() -> None:
+    """`fence` finds what stands in a fence, whatever is around it."""
+    assert find("So {x}:\n```json\n[1]\n```\nBye {y}.", "fence").value == [1]
 
 
 @given(JSON)
@@ -124,9 +133,10 @@ def test_what_json_writes_is_read_back(value: object) -> None:
 @given(ANY_TEXT)
 def test_any_text_is_read_or_unreadable(text: str) -> None:
     """No other exception, with and without extraction."""
-    for extract in (False, True):
+    ways: tuple[Extract | None, ...] = (None, "fence", "prose")
+    for extract in ways:
         try:
-            outcome = repr(find(text, extract=extract))
+            outcome = repr(find(text, extract))
         except Unreadable as error:
             outcome = str(error)
             outcome.encode()  # fit for a file: no lone surrogate
@@ -153,7 +163,7 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     """Every part is read once: no text makes the search slow."""
     start = time.monotonic()
     with pytest.raises(Unreadable):
-        find(text, extract=True)
+        find(text, "prose")
 
     assert time.monotonic() - start < 5
 

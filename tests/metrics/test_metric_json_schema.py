@@ -97,15 +97,19 @@ def test_what_is_not_strict_json_scores_zero(text: str, words: str) -> None:
 
 
 def test_extraction_is_asked_for_and_recorded() -> None:
-    """JSON in a fence or in prose counts with `extract`, and the reason says where it stood."""
+    """JSON in a fence or in prose counts when asked for, and the reason says where it stood."""
     fenced, prose = f"Sure!\n```json\n{RIGHT}\n```", f"Here: {RIGHT} Bye."
     wrong = "Here: {} Bye."
 
-    assert score(fenced, extract=True) == Score(value=1.0, reason="JSON taken from a ``` fence")
-    assert score(prose, extract=True).reason == "JSON taken from the text around it"
-    assert score(RIGHT, extract=True) == Score(value=1.0)
-    assert score(wrong, extract=True).value == 0.0
-    assert str(score(wrong, extract=True).reason).startswith("$: 'urgency' is a required property")
+    assert score(fenced, extract="prose") == Score(value=1.0, reason="JSON taken from a ``` fence")
+    assert score(prose, extract="prose").reason == "JSON taken from the text around it"
+    assert score(fenced, extract="fence").value == 1.0
+    assert score(prose, extract="fence").value == 0.0
+    assert score(RIGHT, extract="prose") == Score(value=1.0)
+    assert score(wrong, extract="prose").value == 0.0
+    assert str(score(wrong, extract="prose").reason).startswith(
+        "$: 'urgency' is a required property"
+    )
 
 
 def test_the_schema_of_the_case_wins(tmp_path: Path) -> None:
@@ -116,6 +120,16 @@ def test_the_schema_of_the_case_wins(tmp_path: Path) -> None:
     assert score("[]", None, schema=path).value == 1.0
     assert score("{}", None, schema=path).value == 0.0
     assert score("{}", {"type": "object"}, schema=path).value == 1.0
+
+
+@pytest.mark.parametrize(("schema", "value"), [("true", 1.0), ("false", 0.0)])
+def test_a_schema_may_be_true_or_false(tmp_path: Path, schema: str, value: float) -> None:
+    """All three drafts have these two schemas: anything goes, and nothing does."""
+    path = tmp_path / "s.json"
+    path.write_text(schema)
+
+    assert check_schema(path) == ()
+    assert score("[1]", None, schema=path).value == value
 
 
 def test_missing_data_is_unscored(tmp_path: Path) -> None:
@@ -352,7 +366,7 @@ def test_deep_answers_are_scored_or_explained() -> None:
 def test_a_megabyte_takes_no_time(text: str) -> None:
     """Long answers are scored, and their reasons stay short."""
     start = time.monotonic()
-    result = score(text, {"type": "object"}, extract=True)
+    result = score(text, {"type": "object"}, extract="prose")
 
     assert result.value == 0.0
     assert len(str(result.reason)) < 500
@@ -415,7 +429,7 @@ def test_agrees_with_jsonschema(schema: dict[str, Any], value: Any) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(exclude_categories=())), st.booleans())
-def test_any_text_scores_zero_or_one(text: str, extract: bool) -> None:
+@given(st.text(st.characters(exclude_categories=())), st.sampled_from([None, "fence", "prose"]))
+def test_any_text_scores_zero_or_one(text: str, extract: str | None) -> None:
     """No answer raises or is unscored."""
     assert score(text, extract=extract).value in (0.0, 1.0)

@@ -17,6 +17,13 @@ def test_is_the_measured_time() -> None:
     assert latency(CASE, Completion(latency_s=0.0)) == Score(value=0.0)
 
 
+def test_says_what_was_timed() -> None:
+    """Batch size and tokens stand in the parts, so that the run's notes can state them."""
+    done = Completion(text="x", latency_s=0.5, batch_size=1, output_tokens=7)
+
+    assert latency(CASE, done).parts == {"batch_size": 1.0, "output_tokens": 7.0}
+
+
 def test_an_untimed_completion_is_unscored() -> None:
     """A missing time is no time of 0."""
     result = latency(CASE, Completion(text="x"))

@@ -234,12 +234,13 @@ def test_a_run_folder_replays_its_base(run: Path) -> None:
 def test_batched_time_is_no_latency(run: Path) -> None:
     """The time of a whole batch does not become the latency of a case; a timed cell's does."""
     assert CellKind.LATENCY not in replay(str(run)).kinds
-    timed = _cell("tuned", "c1", "latency", text="tuned says", latency_s=0.5)
+    timed = _cell("tuned", "c1", "latency", text="tuned says", latency_s=0.5, batch_size=1)
     with (run / "cells.jsonl").open("a", encoding="utf-8") as file:
         file.write(record_lines([timed]))
     arm = replay(str(run))
     assert CellKind.LATENCY in arm.kinds
     assert arm.lines["s", "c1", 0].latency_s == 0.5
+    assert arm.lines["s", "c1", 0].batch_size == 1
 
 
 def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:

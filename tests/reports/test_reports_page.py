@@ -134,6 +134,7 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Regressions",
         "By subject",
         "Improvements",
+        "Flipped questions",
         "Changed, but equal",
         "Errors and gaps",
         "Provenance",

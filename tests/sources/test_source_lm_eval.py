@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,27 @@ def test_data_out_of_reach(task: Callable[..., Path]) -> None:
     assert "'ink' needs data that is not here" in text
     assert "'cais/mmlu'" in text
     assert "dataset_kwargs: {data_files: {test: FILE}}" in text
+
+
+@needs_lm_eval
+def test_the_hubs_retries_are_not_shown(
+    task: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a network the client warns six times before it gives up: our line is enough."""
+    from lm_eval.tasks import TaskManager
+
+    client = logging.getLogger("huggingface_hub.utils._http")
+
+    def unreachable(self: Any, names: list[str]) -> None:
+        client.warning("Retrying in 1s [Retry 1/5].")
+        raise ConnectionError("Couldn't reach 'cais/mmlu' on the Hub")
+
+    monkeypatch.setattr(TaskManager, "load", unreachable)
+    folder = task("ink", **MMLU)
+
+    assert "Couldn't reach 'cais/mmlu' on the Hub" in complaint(folder, "ink")
+    client.warning("heard again")
+    assert [record.message for record in caplog.records] == ["heard again"]
 
 
 @needs_lm_eval

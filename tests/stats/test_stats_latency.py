@@ -12,6 +12,7 @@ from scipy.stats import mstats
 from harness.stats.binary import clopper_pearson
 from harness.stats.latency import (
     geometric_mean_ratio,
+    quantile,
     quantile_ratio,
     service_level,
     smallest_quantile_n,
@@ -198,3 +199,20 @@ def test_refuses(call, message):
     """Durations and settings out of range are refused by name and value."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class TestQuantile:
+    """quantile."""
+
+    @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+    def test_agrees_with_scipy(self, share):
+        """It is scipy's Harrell-Davis estimate."""
+        base, _ = durations(30)
+
+        assert quantile(base, share) == pytest.approx(mstats.hdquantiles(base, prob=[share])[0])
+
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_refuses_the_ends(self, share):
+        """There is no quantile at 0 and at 1."""
+        with pytest.raises(ValueError, match="share="):
+            quantile([1.0, 2.0], share)

@@ -16,7 +16,7 @@ Write = Callable[..., Path]
 def problems(suite_folder: Write, gate: str, n: int, metric: str = "exact_match") -> list[str]:
     """Return what planning says of a suite of `n` cases with one gates table."""
     toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n[[gates]]\n'
-    cases = [{"prompt": str(i), "expected": "x"} for i in range(n)]
+    cases = [{"prompt": str(i), "expected": "1"} for i in range(n)]
     folder = suite_folder(f'{toml}metric = "{metric}"\n{gate}\n', cases)
     return [p.replace(f"{folder}/", "") for p in unreachable(load(folder))]
 

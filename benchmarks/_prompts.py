@@ -1,0 +1,55 @@
+"""Suites of the bundled production prompts, in the sizes that a benchmark asks for."""
+
+from __future__ import annotations
+
+import json
+from itertools import cycle, islice
+from pathlib import Path
+
+from harness import suite as suites
+
+TOML = """
+name = "prompts"
+cases = "cases.jsonl"
+[generation]
+max_new_tokens = {tokens}
+{system}
+[[metrics]]
+use = "loops"
+[[metrics]]
+use = "length"
+[[metrics]]
+use = "truncated"
+[[gates]]
+metric = "truncated"
+tolerance = 0.5
+"""
+SENTENCE = "Be brief, be exact, name no source and never guess at what you do not know. "
+
+
+def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> suites.Suite:
+    """Write and load a suite of production prompts, repeated where there are too few.
+
+    Args:
+        folder: An empty folder.
+        cases: How many.
+        tokens: The longest answer.
+        prefix: About how many words of a system prompt all cases share.
+    """
+    source = Path(__file__).resolve().parents[1] / "suites" / "production" / "cases.jsonl"
+    lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    rows = [
+        {
+            "id": f"{row['id']}-{i}",
+            "prompt": f"{row['prompt']} ({i})" if i >= len(lines) else row["prompt"],
+        }
+        for i, row in enumerate(islice(cycle(lines), cases))
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    words = " ".join(islice(cycle(SENTENCE.split()), prefix))
+    system = f"system = {json.dumps(words)}" if words else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cases.jsonl").write_text(text, encoding="utf-8")
+    toml = TOML.format(tokens=tokens, system=system)
+    (folder / "suite.toml").write_text(toml, encoding="utf-8")
+    return suites.load(folder)

@@ -1,0 +1,108 @@
+"""Writes metrics.md from the docstrings and signatures of harness/metrics.
+
+Run it after a metric has changed: `python docs/reference/make_metrics.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import lookup
+from harness.metric import Metric
+from harness.records import CellKind
+
+PAGE = Path(__file__).with_name("metrics.md")
+_INTRODUCTION = """\
+# Metrics
+
+Made from the docstrings by `python docs/reference/make_metrics.py`; edit those. A metric is used by
+its name, and its options stand beside it:
+
+```toml
+[[metrics]]
+use = "length"
+unit = "characters"
+```
+
+How to write one of your own: [Adding a metric](../contributing/metric.md).
+"""
+_PARTS = ("What it does", "Why", "Known problems", "Example", "Options")
+_ASKED = {
+    CellKind.GENERATE: "reads what the model wrote",
+    CellKind.CHOICES: "asks for the likelihood of each choice",
+    CellKind.ANSWER: "asks for the likelihood of the expected answer",
+    CellKind.TEXT: "asks for the likelihood of the prompt",
+    CellKind.LATENCY: "times completions in a pass of its own",
+}
+
+
+def render() -> str:
+    """Return the page: one section for each metric, in the order of their names."""
+    names = lookup.available("harness.metrics")
+    metrics = [lookup.find("harness.metrics", name, what="metric") for name in names]
+    index = "\n".join(f"- [`{m.name}`](#{m.name}): {_summary(m)}" for m in metrics)
+    return "\n".join([_INTRODUCTION, index, *map(_section, metrics)])
+
+
+def parts(metric: Metric) -> dict[str, str]:
+    """Return the named parts of a metric's docstring; the text before them is called ``."""
+    found: dict[str, list[str]] = {"": []}
+    body = found[""]
+    for line in (inspect.getdoc(metric.score) or "").splitlines():
+        if line.endswith(":") and line[:-1] in _PARTS:
+            body = found.setdefault(line[:-1], [])
+        else:
+            body.append(line)
+    return {name: inspect.cleandoc("\n".join(["", *lines])) for name, lines in found.items()}
+
+
+def options(metric: Metric) -> dict[str, str]:
+    """Return option → its description in the docstring."""
+    pieces = re.split(r"^(\w+): ", parts(metric).get("Options", ""), flags=re.MULTILINE)
+    return dict(zip(pieces[1::2], map(str.strip, pieces[2::2]), strict=True))
+
+
+def _summary(metric: Metric) -> str:
+    return " ".join(parts(metric)[""].split())
+
+
+def _section(metric: Metric) -> str:
+    blocks = [f"\n## {metric.name}", _summary(metric), f"*{_facts(metric)}.*"]
+    for name, text in parts(metric).items():
+        if name == "Options":
+            text = "\n".join(_options(metric))
+        if name and text:
+            blocks.append(f"**{name}**\n\n{_fences_named(text)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _facts(metric: Metric) -> str:
+    if metric.binary:
+        values = "0 or 1"
+    else:
+        values = f"{metric.range[0]:g} to {metric.range[1]:g}" if metric.range else "unbounded"
+    better = f"{'higher' if metric.higher_is_better else 'lower'} is better"
+    needs = [f"needs `{name}`" for name in metric.requires]
+    return "; ".join([values, better, _ASKED[metric.needs], *needs])
+
+
+def _options(metric: Metric) -> Iterator[str]:
+    told = options(metric)
+    for name, parameter in inspect.signature(metric.score).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            required = parameter.default is parameter.empty
+            default = "required" if required else f"default `{parameter.default!r}`"
+            text = " ".join(told.get(name, "").split())
+            yield f"- `{name}` (`{parameter.annotation}`, {default}): {text}"
+
+
+def _fences_named(text: str) -> str:
+    """Quote a fence that is spoken of, not used: Markdown would take it for the start of code."""
+    return re.sub(r"(?<=[^\s`]) ```(?= |$)", " `` ``` ``", text, flags=re.MULTILINE)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")

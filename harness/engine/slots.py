@@ -1,0 +1,187 @@
+"""The key-value cache of rows that are being written: rows enter, grow and leave in place.
+
+Transformers' dynamic cache copies itself whole for every token, and again when a row leaves. Here
+the cache is one buffer a layer, [rows, heads, columns, dimension], with room to the right: a token
+is written behind the others, a row that leaves is overwritten by the last one, and a row that comes
+in is laid so that it ends where the others end. What lies left of a row, or was written for a guess
+that failed, is masked.
+
+Only layers that keep every token fit (`harness.engine.prefix.plain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from harness.engine.row import Row
+
+ROOM = 64
+"""Columns that are free to the right when the buffer is laid out again."""
+
+
+class Slots:
+    """Rows in the making with their cache; the n-th row stands in the n-th slot."""
+
+    def __init__(self, width: int, columns: int) -> None:
+        """Prepare room.
+
+        Args:
+            width: Most rows at a time.
+            columns: Tokens of the longest row that will enter, as far as that is known.
+        """
+        self.rows: list[Row] = []
+        self.width = width
+        self.columns = columns
+        self.start = self.end = 0
+        """Columns from the first token of any row to the last."""
+        self._first: list[int] = []
+        self._lengths: list[int] = []
+        self._layers: list[Any] = []
+        self._mask: Any = None
+
+    @property
+    def free(self) -> int:
+        """How many rows can enter."""
+        return self.width - len(self.rows)
+
+    def enter(self, row: Row, cache: Any, index: int, *, prefix: int, own: slice) -> None:
+        """Take a row in.
+
+        Args:
+            row: The row; its last token is not in the cache yet.
+            cache: Transformers' cache after a forward.
+            index: The row's place in it.
+            prefix: How many of its columns, from the first, hold what all rows begin with.
+            own: Where the row's own tokens lie, behind the padding.
+        """
+        length = prefix + own.stop - own.start
+        if not self._layers or length > self.end:
+            self._lay_out(max(length, self.columns), like=cache)
+        slot, before = len(self.rows), self.end - length
+        for mine, theirs in zip(self._layers, cache.layers, strict=True):
+            for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
+                to[slot, :, before : before + prefix] = given[index, :, :prefix]
+                to[slot, :, before + prefix : self.end] = given[index, :, own]
+        self._mask[slot] = 0
+        self._mask[slot, before : self.end] = 1
+        self.rows.append(row)
+        self._first.append(before)
+        self._lengths.append(length)
+        self.start = min(self._first)
+
+    def leave(self, slot: int) -> Row:
+        """Let the row in a slot go and return it; the last row takes its slot."""
+        row, last = self.rows[slot], len(self.rows) - 1
+        if slot != last:
+            taken = slice(self._first[last], self.end)
+            for layer in self._layers:
+                layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
+                layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
+            self._mask[slot] = self._mask[last]
+        self.rows[slot], self._first[slot], self._lengths[slot] = (
+            self.rows[last],
+            self._first[last],
+            self._lengths[last],
+        )
+        del self.rows[last], self._first[last], self._lengths[last]
+        self.start = min(self._first, default=self.end)
+        return row
+
+    def forward(self, model: Any, tokens: Sequence[Sequence[int]]) -> Any:
+        """Feed each row its next tokens, a row at least one; return logits [rows, tokens, words].
+
+        The tokens are taken in by `keep`, as many of each row as turn out to be right.
+        """
+        import torch
+        from transformers.cache_utils import Cache
+
+        n, most = len(self.rows), max(map(len, tokens))
+        if self.end + most > self._mask.shape[1]:
+            self._lay_out(self.end - self.start)
+        padded = [[*ids, *[0] * (most - len(ids))] for ids in tokens]
+        inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
+        place = self._mask.device
+        self._mask[:n, self.end : self.end + most] = torch.tensor(inside, device=place)
+        at = [[length + i for i in range(most)] for length in self._lengths]
+        out = model(
+            input_ids=torch.tensor(padded, device=place),
+            attention_mask=self._mask[:n, self.start : self.end + most],
+            position_ids=torch.tensor(at, device=place),
+            cache=Cache(layers=self._layers),
+            use_cache=True,
+            logits_to_keep=most,
+        )
+        return out.logits
+
+    def keep(self, counts: Sequence[int], most: int) -> None:
+        """Keep the first `counts` of the `most` columns that the last forward wrote, by row."""
+        for slot, count in enumerate(counts):
+            if count < most:
+                self._mask[slot, self.end + count : self.end + most] = 0
+            self._lengths[slot] += count
+        self.end += most
+
+    def _lay_out(self, before: int, like: Any = None) -> None:
+        """Move the rows into a new buffer with `before` columns up to the end and room behind."""
+        import torch
+
+        used = self.end - self.start
+        before = max(before, used)
+        columns, n = before + ROOM + before // 4, len(self.rows)
+        if not self._layers:
+            self._layers = [_layer()(self) for _ in like.layers]
+        for mine, theirs in zip(self._layers, (like.layers if like else self._layers), strict=True):
+            mine.widen(theirs, (self.width, columns), rows=n, used=used, before=before)
+        device = self._layers[0].all_keys.device
+        mask = torch.zeros((self.width, columns), dtype=torch.long, device=device)
+        if n:
+            mask[:n, before - used : before] = self._mask[:n, self.start : self.end]
+        self._mask = mask
+        shift = before - self.end
+        self._first = [first + shift for first in self._first]
+        self.start, self.end = before - used, before
+
+
+@cache
+def _layer() -> Any:
+    """Return the class of our layers, which Transformers must be there for."""
+    from transformers.cache_utils import DynamicLayer
+
+    class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # Transformers' own hook
+        """One layer's buffer; it shows the model the columns in use."""
+
+        def __init__(self, slots: Slots) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # Transformers is untyped there
+            self.slots = slots
+            self.all_keys: Any = None
+            self.all_values: Any = None
+            self.is_initialized = True
+
+        def widen(
+            self, like: Any, size: tuple[int, int], *, rows: int, used: int, before: int
+        ) -> None:
+            """Move into a buffer of [slots, columns], the columns in use up to `before`."""
+            for name in ("keys", "values"):
+                mine = getattr(self, f"all_{name}")
+                given = getattr(like, name) if mine is None else mine
+                # Zeros, not leftovers: what is masked must still be a number.
+                larger = given.new_zeros((size[0], given.shape[1], size[1], given.shape[3]))
+                if rows:
+                    kept = slice(self.slots.start, self.slots.end)
+                    larger[:rows, :, before - used : before] = mine[:rows, :, kept]
+                setattr(self, f"all_{name}", larger)
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
+            rows, _heads, tokens, _dimension = key_states.shape
+            start, end = self.slots.start, self.slots.end
+            self.all_keys[:rows, :, end : end + tokens] = key_states
+            self.all_values[:rows, :, end : end + tokens] = value_states
+            shown = slice(start, end + tokens)
+            return self.all_keys[:rows, :, shown], self.all_values[:rows, :, shown]
+
+        def get_seq_length(self) -> int:
+            return self.slots.end - self.slots.start
+
+    return SlotLayer

@@ -1,0 +1,131 @@
+"""What a case expects: its tools, the calls of a right answer, and what is wrong with them.
+
+`expected_calls` is a list of `{"name": …, "arguments": {argument: [allowed value, …]}}`, empty
+where no tool may be called. `""` among the allowed values means that the argument may be left out.
+An allowed object has such a list for each of its keys: `{"to": [{"street": ["Elm St"]}]}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.lookup import unknown
+from harness.metrics._calls_form import show
+from harness.metrics._calls_types import allowed_misfit
+from harness.records import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the case offers."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    """Argument → its schema."""
+    required: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A call that a right answer makes."""
+
+    name: str
+    allowed: Mapping[str, Sequence[Any]]
+    """Argument → the values of which one is right."""
+    tool: Tool | None
+    """None if the case offers no tools: then nothing is known of types."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Arguments that the tool cannot do without."""
+        if self.tool is not None:
+            return self.tool.required
+        return tuple(name for name, values in self.allowed.items() if "" not in values)
+
+    def schema(self, argument: str) -> Any:
+        """Return what the tool says of an argument."""
+        return None if self.tool is None else self.tool.arguments.get(argument)
+
+
+def expected(case: Case) -> tuple[Expected, ...]:
+    """Return the calls that a case without problems expects."""
+    tools = _tools(case)
+    return tuple(
+        Expected(call["name"], call["arguments"], tools.get(call["name"]))
+        for call in case.expected_calls or ()
+    )
+
+
+def problems(case: Case) -> list[str]:
+    """Return why no answer could meet the expectation, in words; empty if one can."""
+    try:
+        tools = _tools(case)
+    except ValueError as error:
+        return [str(error)]
+    return [
+        f"expected_calls[{index}]: {problem}"
+        for index, call in enumerate(case.expected_calls or ())
+        for problem in _call_problems(call, None if case.tools is None else tools)
+    ]
+
+
+def _tools(case: Case) -> dict[str, Tool]:
+    """Return the tools by name: OpenAI's form, Anthropic's, or name and parameters alone.
+
+    Raises:
+        ValueError: one has no name, a name that is taken, or no schema of an object.
+    """
+    tools: dict[str, Tool] = {}
+    for index, given in enumerate(case.tools or ()):
+        inner = given.get("function", given)
+        name = inner.get("name") if isinstance(inner, Mapping) else None
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"tools[{index}] has no name")
+        if name in tools:
+            raise ValueError(f"tools[{index}]: the name {name!r} stands twice")
+        tools[name] = _tool(name, inner.get("parameters") or inner.get("input_schema") or {})
+    return tools
+
+
+def _tool(name: str, schema: Any) -> Tool:
+    if not isinstance(schema, Mapping):
+        raise ValueError(f"the parameters of {name} must be a JSON schema, not {show(schema)}")
+    known, required = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(known, Mapping):
+        raise ValueError(f"the properties of {name} must be an object, not {show(known)}")
+    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+        raise ValueError(f"required of {name} must be a list of names, not {show(required)}")
+    return Tool(name, known, tuple(required))
+
+
+def _call_problems(call: Mapping[str, Any], tools: Mapping[str, Tool] | None) -> Iterator[str]:
+    name, allowed = call.get("name"), call.get("arguments")
+    if not isinstance(name, str) or not isinstance(allowed, Mapping):
+        yield 'write {"name": a text, "arguments": {argument: [allowed values]}}'
+        return
+    if tools is not None and name not in tools:
+        yield unknown(name, tuple(tools), what="tool")
+        return
+    tool = None if tools is None else tools[name]
+    for missing in sorted(set(tool.required) - allowed.keys()) if tool else ():
+        yield f"{name} needs the argument {missing!r}; list its allowed values"
+    for argument, values in allowed.items():
+        yield from _argument_problems(argument, values, tool)
+
+
+def _argument_problems(argument: str, values: Any, tool: Tool | None) -> Iterator[str]:
+    if not isinstance(values, list) or not values:
+        yield f"{argument}={show(values)} must be a list of the allowed values"
+        return
+    if tool is not None and argument not in tool.arguments:
+        yield unknown(argument, tuple(tool.arguments) or ("none",), what="argument")
+        return
+    if tool is not None and argument in tool.required and values == [""]:
+        yield f"{argument} is required, so it needs an allowed value beside the empty text"
+    schema = None if tool is None else tool.arguments[argument]
+    for value in values:
+        problem = None if value in ("", None) else allowed_misfit(value, schema, argument)
+        if problem:
+            yield problem

@@ -1,0 +1,131 @@
+"""Whether the answer is the right label of a fixed set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.metric import metric
+from harness.metrics._json import shorten
+from harness.metrics._words import finder, squeeze, which
+from harness.records import Case, Completion, Score
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return labels that are empty or written twice, and expected ones that are no label."""
+    labels = options.get("labels", ())
+    extract = options.get("extract", False)
+    if extract and not labels:
+        return ["metric 'classification': extract = true needs the option labels = […] to look for"]
+    if not labels:
+        return []
+    fold = options.get("ignore_case", False) or extract
+    known = [_plain(label, fold) for label in labels]
+    problems = [
+        f"metric 'classification': labels: {label!r} is empty or there twice; remove it"
+        for index, label in enumerate(labels)
+        if not known[index] or known[index] in known[:index]
+    ]
+    return problems + [
+        f"metric 'classification': case {case.id!r} has expected={shorten(text, 80)!r}, which is "
+        f"none of the labels {', '.join(labels)}"
+        for case in cases
+        for text in case.expected_texts()
+        if _plain(text, fold) not in known
+    ]
+
+
+@metric(binary=True, requires=("expected",), check=_check)
+def classification(
+    case: Case,
+    completion: Completion,
+    *,
+    labels: tuple[str, ...] = (),
+    ignore_case: bool = False,
+    extract: bool = False,
+) -> Score:
+    """Score 1 if the answer is the case's label, else 0.
+
+    What it does:
+        The answer must be the label and nothing else but white space around it; its mean over the
+        cases is the accuracy. With `labels` each score also counts hits and errors by class, from
+        which `macro_f1` makes the unweighted mean of the classes' F1. An answer that is no label
+        is wrong: a miss of the expected class, and a false alarm of none. Several expected labels
+        are alternatives.
+
+    Why:
+        Where nine of ten tickets are of one class, always answering it is 90 % accurate. Macro-F1
+        weighs each class alike.
+
+    Known problems:
+        Without `labels` there is no macro-F1: the classes must be the same for every case. What
+        `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts are
+        not Unicode-normalised.
+
+    Example:
+        Labels `refund`, `delivery`; expected `refund`: the answer `refund` scores 1, `It is a
+        refund.` scores 0 unless `extract = true`, and `refund or delivery` is unscored then.
+
+    Options:
+        labels: The classes, each once. An expected text that is none of them is refused.
+        ignore_case: Compare without case, as Unicode case folding does.
+        extract: Whether the one label that stands in the answer as a word of its own, in any case
+            of letters, counts too. Several different ones are contradictory: unscored.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    if not case.expected_texts():
+        return Score.unscored("the case has no expected label")
+    fold = ignore_case or extract
+    answer = _plain(completion.text, fold)
+    known = [_plain(label, fold) for label in labels]
+    if extract and answer not in known:
+        names = finder(labels, answer)
+        found = sorted({which(place) for place in names.finditer(answer)}) if names else []
+        if len(found) > 1:
+            several = " and ".join(labels[index] for index in found)
+            return Score.unscored(f"ambiguous: the answer names {several}")
+        answer = known[found[0]] if found else ""
+    wanted = [_plain(text, fold) for text in case.expected_texts()]
+    counts = _counts(answer, wanted, known) if known else None
+    reason = None if answer in known or not known else "the answer is none of the labels"
+    return Score.of(float(answer in wanted), reason, counts=counts)
+
+
+def macro_f1(counts: Sequence[float]) -> float:
+    """Return the mean F1 of the classes, from the sum of the cases' `counts`.
+
+    The counts are (hits, false alarms, misses) of each class in the order of `labels`; F1 is
+    2 · hits / (2 · hits + false alarms + misses). A class that was neither expected nor answered
+    has none and is left out, as in scikit-learn's default.
+
+    Raises:
+        ValueError: no class occurred.
+    """
+    classes = zip(counts[0::3], counts[1::3], counts[2::3], strict=True)
+    scores = [
+        2 * hits / (2 * hits + alarms + misses)
+        for hits, alarms, misses in classes
+        if hits + alarms + misses > 0
+    ]
+    if not scores:
+        raise ValueError("macro-F1 of no class: nothing was counted")
+    return sum(scores) / len(scores)
+
+
+def _plain(text: str, fold: bool) -> str:
+    return squeeze(text) if fold else text.strip()
+
+
+def _counts(answer: str, wanted: Sequence[str], known: Sequence[str]) -> list[float]:
+    """Return (hit, false alarm, miss) of each class for one case."""
+    truth = answer if answer in wanted else wanted[0]
+    return [
+        float(found)
+        for label in known
+        for found in (
+            label == truth == answer,
+            label == answer != truth,
+            label == truth != answer,
+        )
+    ]

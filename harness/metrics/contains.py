@@ -1,0 +1,87 @@
+"""Whether the answer contains what it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from harness.metric import metric
+from harness.metrics._json import shorten
+from harness.records import Case, Completion, Score
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return cases without anything to look for, and texts that every answer contains."""
+    if texts := options.get("texts"):
+        return _empty("the option texts", texts)
+    problems = [
+        f"metric 'contains' has nothing to look for in case {case.id!r}; give the metric the "
+        'option texts = ["…"], or the case an "expected"'
+        for case in cases
+        if not case.expected_texts()
+    ]
+    return problems + [
+        text for case in cases for text in _empty(f"case {case.id!r}", case.expected_texts())
+    ]
+
+
+def _empty(where: str, texts: Sequence[str]) -> list[str]:
+    if all(text.strip() for text in texts):
+        return []
+    return [f"metric 'contains': {where}: an empty text is in every answer; write what must be"]
+
+
+@metric(binary=True, check=_check)
+def contains(
+    case: Case,
+    completion: Completion,
+    *,
+    texts: tuple[str, ...] = (),
+    mode: Literal["any", "all"] = "any",
+    ignore_case: bool = False,
+    ignore_whitespace: bool = False,
+) -> Score:
+    r"""Score 1 if the answer contains the expected text, else 0.
+
+    What it does:
+        Looks for the case's expected texts, or for the same `texts` in every case, character by
+        character. Of several any one is enough, or all must be there. The reason says what was
+        missing.
+
+    Why:
+        An order number or a disclaimer must be in the answer, whatever is around it.
+
+    Known problems:
+        Parts of words count: `no` is contained in `know`. Use `regex` with `\bno\b` for words. An
+        answer that names every possibility contains the right one. Texts are not
+        Unicode-normalised.
+
+    Example:
+        ```toml
+        [[metrics]]
+        use = "contains"
+        texts = ["not legal advice", "no legal advice"]
+        ignore_case = true
+        ```
+
+    Options:
+        texts: What to look for in every case, instead of the cases' own expected texts.
+        mode: `any` wants at least one of the texts, `all` every one.
+        ignore_case: Compare without case, as Unicode case folding does.
+        ignore_whitespace: Count any run of white space as one space, a line break too.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+
+    def plain(text: str) -> str:
+        text = text.casefold() if ignore_case else text
+        return " ".join(text.split()) if ignore_whitespace else text
+
+    wanted = texts or case.expected_texts()
+    if not wanted:
+        return Score.unscored("there is nothing to look for: no texts, no expected answer")
+    answer = plain(completion.text)
+    missing = [text for text in wanted if plain(text) not in answer]
+    if not missing or (mode == "any" and len(missing) < len(wanted)):
+        return Score.of(1.0)
+    return Score.of(0.0, f"missing: {shorten(', '.join(map(repr, missing)))}")

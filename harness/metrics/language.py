@@ -1,0 +1,124 @@
+"""Whether the answer is in the language that was asked for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from harness.errors import MissingExtra
+from harness.lookup import unknown
+from harness.metric import metric
+from harness.records import Case, Completion, Score
+
+_SHORTEST = 20
+_WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}
+"""Language → those that ISO 639-3 counts as part of it and the detector tells apart."""
+_NO_LANGUAGE = "zxx"
+"""The detector's code for text in no language (ISO 639: no linguistic content)."""
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return unknown codes and cases without one, or how to install the detector."""
+    try:
+        known = _labels()
+    except MissingExtra as error:
+        return [str(error)]
+    among = tuple(options.get("among") or ())
+    problems = [unknown(code, known, what="language code") for code in among if code not in known]
+    allowed = among or known
+    general = options.get("expected")
+    if general is not None:
+        return problems + _strange(f"expected={general!r}", (general,), allowed)
+    for case in cases:
+        if not case.expected_texts():
+            problems.append(
+                f"case {case.id!r} names no language: give it an 'expected' such as \"de\", or the "
+                "metric the option expected"
+            )
+        problems += _strange(f"case {case.id!r}", case.expected_texts(), allowed)
+    return problems
+
+
+def _strange(where: str, codes: Sequence[str], allowed: tuple[str, ...]) -> list[str]:
+    strange = (code for code in codes if code not in allowed)
+    return [f"{where}: {unknown(code, allowed, what='language code')}" for code in strange]
+
+
+@metric(binary=True, check=_check)
+def language(
+    case: Case,
+    completion: Completion,
+    *,
+    expected: str | None = None,
+    among: tuple[str, ...] = (),
+) -> Score:
+    """Score 1 if the answer is in the expected language, else 0.
+
+    What it does:
+        Detects the language of the whole answer, without blocks of code between ``` fences, and
+        compares its ISO 639 code (`de`, `pt`, `zh`). An answer of fewer than 20 letters is
+        unscored; a Chinese, Japanese or Korean letter counts as three. The reason names what was
+        detected and the detector's confidence. Dialects count as their language: `yue` is `zh`.
+        The detector is py3langid (Lui and Baldwin, langid.py: An Off-the-shelf Language
+        Identification Tool, ACL 2012; Barbaresi's fork): 139 languages, its model is in the
+        package, nothing is fetched.
+
+    Why:
+        A fine-tune on English data answers in English where it used to answer in the language of
+        the question.
+
+    Known problems:
+        One language an answer: a German text with English quotations is German, a half-and-half
+        text is either. Close languages are mixed up in short texts (Danish and Norwegian, Croatian
+        and Serbian, Indonesian and Malay): `among` helps. Lists of names, numbers and formulas
+        have no language (`zxx`) and score 0. Suites full of one-word answers are mostly unscored.
+
+    Example:
+        ```toml
+        [[metrics]]
+        use = "language"
+        expected = "de"
+        among = ["de", "en", "fr"]
+        ```
+
+    Options:
+        expected: Code of all cases; without it each case's `expected` names one, or several of
+            which one is enough.
+        among: Codes that can occur at all; the detector chooses among these only.
+    """
+    wanted = (expected,) if expected is not None else case.expected_texts()
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    if not wanted:
+        return Score.unscored("no language is expected")
+    text = "".join(completion.text.split("```")[::2])
+    letters = sum(_weight(c) for c in text if c.isalpha())
+    if letters < _SHORTEST:
+        return Score.unscored(f"too short to tell its language: {letters} letters of {_SHORTEST}")
+    found, confidence = _detector(among).classify(text)
+    right = found in wanted or any(found in _WITHIN.get(code, ()) for code in wanted)
+    seen = "no language" if found == _NO_LANGUAGE else found
+    return Score.of(float(right), f"detected {seen} (confidence {confidence:.2f})")
+
+
+def _weight(letter: str) -> int:
+    """Return 3 for a letter that Unicode calls wide (Han, kana, Hangul): it says as much."""
+    return 3 if unicodedata.east_asian_width(letter) == "W" else 1
+
+
+@lru_cache(maxsize=8)
+def _detector(among: tuple[str, ...]) -> Any:
+    """Return a detector of its own for each choice of languages: choosing changes its state."""
+    try:
+        from py3langid import langid
+    except ImportError as error:
+        raise MissingExtra("the metric 'language'", "metrics") from error
+    detector = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+    detector.set_languages(among or None)
+    return detector
+
+
+def _labels() -> tuple[str, ...]:
+    return tuple(sorted(set(_detector(()).labels) - {_NO_LANGUAGE}))

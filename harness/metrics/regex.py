@@ -1,0 +1,91 @@
+"""Whether the answer matches a regular expression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from harness.metric import metric
+from harness.metrics import _bounded
+from harness.metrics._json import shorten
+from harness.records import Case, Completion, Score
+
+LIMIT_S = 1.0
+"""Seconds that compiling a pattern, or matching one completion, may take."""
+
+_MATCHING = "harness.metrics._pattern"
+
+
+def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return cases without a pattern and patterns that cannot be compiled."""
+    pattern = options.get("pattern")
+    if pattern is not None:
+        return _problems("pattern", pattern)
+    lacking = [
+        f"metric 'regex' has no pattern for case {case.id!r}; give the metric the option "
+        'pattern = "…", or the case an "expected"'
+        for case in cases
+        if not case.expected_texts()
+    ]
+    places = {text: case.id for case in reversed(cases) for text in case.expected_texts()}
+    broken = [_problems(f"case {name!r}: expected", text) for text, name in places.items()]
+    return lacking + [problem for problems in broken for problem in problems]
+
+
+def _problems(where: str, pattern: str) -> list[str]:
+    try:
+        problem = _bounded.run(_MATCHING, "problem", pattern, limit_s=LIMIT_S)
+    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        problem = f"cannot be compiled: {error}"
+    quoted = shorten(repr(pattern), 120)
+    return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
+
+
+@metric(binary=True, check=_check)
+def regex(
+    case: Case,
+    completion: Completion,
+    *,
+    pattern: str | None = None,
+    mode: Literal["search", "fullmatch"] = "search",
+) -> Score:
+    r"""Score 1 if the answer matches the pattern, else 0.
+
+    What it does:
+        Looks for the pattern in the answer with Python's `re`. Without the option `pattern` each
+        case's expected text is its pattern; of several one is enough. Flags stand in the pattern:
+        `(?i)` ignores case, `(?s)` lets `.` match line breaks, `(?m)` lets `^` and `$` match at
+        every line. A pattern that cannot be compiled is refused when the suite is loaded.
+
+    Why:
+        A date, an order number or a forbidden phrase (`(?s)\A(?!.*as an AI)`) has a form that a
+        fixed text cannot describe.
+
+    Known problems:
+        A pattern that matches the empty text, such as `\d*`, matches every answer in the mode
+        `search`. Matching runs in a child process and is stopped after one second: such a case is
+        unscored (`check_error`), so a runaway pattern depends on the machine's speed. Starting
+        the child takes about a second, once. Texts are not Unicode-normalised.
+
+    Example:
+        ```toml
+        [[metrics]]
+        use = "regex"
+        pattern = '\bKT-\d{4}\b'
+        ```
+
+    Options:
+        pattern: The regular expression of every case.
+        mode: `search` is content with a match anywhere, `fullmatch` wants the whole answer, white
+            space included.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    patterns = case.expected_texts() if pattern is None else (pattern,)
+    if not patterns:
+        return Score.unscored("no pattern: give the metric the option 'pattern'")
+    try:
+        found = _bounded.run(_MATCHING, "matches", patterns, completion.text, mode, limit_s=LIMIT_S)
+    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        return Score.unscored(f"check_error: matching failed: {error}")
+    return Score.of(float(found))

@@ -1,0 +1,43 @@
+"""How many tokens a call used."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.metric import metric
+from harness.records import Case, Completion, Score
+
+
+@metric(higher_is_better=False)
+def tokens(
+    case: Case, completion: Completion, *, count: Literal["total", "input", "output"] = "total"
+) -> Score:
+    """Score the tokens of the call, as the backend counted them; fewer count as better.
+
+    What it does:
+        Adds the tokens of the prompt and those of the answer, without its end marker. The parts
+        `input` and `output` hold the two numbers.
+
+    Why:
+        Tokens are what calls are billed by and what fills the context window. A fine-tune that no
+        longer needs a long system prompt saves more than one that answers briefly.
+
+    Known problems:
+        Tokens of two tokenizers are two units: compare arms of one base model only. A backend that
+        reports no counts leaves every case unscored. Thinking tokens count where the backend
+        counts them.
+
+    Example:
+        A prompt of 96 tokens and an answer of 24 score 120; `tolerance = "10%"` lets tuned use a
+        tenth more than base.
+
+    Options:
+        count: `total`, or only the `input` or the `output`.
+    """
+    parts = {"input": completion.input_tokens, "output": completion.output_tokens}
+    wanted = list(parts) if count == "total" else [count]
+    known = {name: float(value) for name, value in parts.items() if value is not None}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        return Score.unscored(f"the completion has no count of its {' and '.join(missing)} tokens")
+    return Score.of(sum(known[name] for name in wanted), parts=known)

@@ -1,0 +1,74 @@
+"""Multiple-choice questions that changed sides, all of them: a mean that stays can hide many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.case_view import Choice, view
+from reports.data import ReportData
+from reports.pairs import CasePair, MetricFacts
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Flipped questions"
+ORDER = 45
+SHOWN = 200
+"""Questions of each list at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A question that one arm has right and the other wrong."""
+
+    pair: CasePair
+    snippet: str
+    right: str
+    """The right choice."""
+    picked: str
+    """What the arm that has it wrong picked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """The questions of one metric that changed sides."""
+
+    metric: MetricFacts
+    lost: tuple[Flip, ...]
+    """Right with base, wrong with tuned."""
+    won: tuple[Flip, ...]
+    """Wrong with base, right with tuned."""
+
+
+def render(data: ReportData) -> Markup:
+    """Return two lists for each metric that calls questions right or wrong, gated or not."""
+    return fill("flips.html", flipped=flipped(data), shown=SHOWN)
+
+
+def flipped(data: ReportData) -> list[Flipped]:
+    """Return the questions that changed sides, metric by metric, in plan order."""
+    found = []
+    for facts in data.metrics.values():
+        if facts.picks:
+            lost, won = (tuple(_flips(data.pairs, facts, sign)) for sign in (-1, 1))
+            found.append(Flipped(facts, lost, won))
+    return found
+
+
+def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[Flip]:
+    for pair in pairs:
+        if any(s.metric is facts and s.delta == sign for s in pair.scores):
+            shown = view(pair)
+            wrong = 1 if sign < 0 else 0  # the arm that has it wrong: tuned, or base
+            yield Flip(pair, shown.snippet, _right(shown.choices), _picked(shown.choices, wrong))
+
+
+def _right(choices: Sequence[Choice]) -> str:
+    return next((choice.text for choice in choices if choice.right), "–")
+
+
+def _picked(choices: Sequence[Choice], arm: int) -> str:
+    return next((c.text for c in choices if c.picked[arm] and not c.right), "–")

@@ -1,0 +1,85 @@
+"""`tunegate init`: a bundled suite becomes the start of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import bundled
+from harness.cli.app import app
+from harness.errors import UsageError
+
+
+def _init(*args: str) -> str:
+    """Run the command in this process; errors of ours pass through, as to `main`."""
+    result = CliRunner().invoke(app, ["init", *args], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
+    """Each with what it is for, and how to go on; nothing is written."""
+    output = _init()
+
+    for name in bundled.names():
+        assert f"\n{name} " in f"\n{output}"
+    assert "general_knowledge  350 four-choice questions of general knowledge" in output
+    assert "next: `tunegate init SUITE [DIR]`" in output
+    assert not Path("suites").exists()
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
+    """The copy stands in `suites/`, is a valid suite, and holds no code of ours."""
+    output = _init(name)
+
+    place = Path("suites", name)
+    assert f"wrote suites/{name}: " in output
+    assert f"`tunegate suite check suites/{name}`" in output
+    assert (place / "cases.jsonl").read_bytes() == (
+        bundled.HOME / name / "cases.jsonl"
+    ).read_bytes()
+    assert [p for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"] == []
+    checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)
+    assert f"{name}: " in checked.output
+
+
+def test_the_folder_can_be_named(project: Any) -> None:
+    """The second word is where the copy goes, its parents with it."""
+    output = _init("production", "deep/mine")
+
+    assert Path("deep/mine/suite.toml").is_file()
+    assert "next: put your own cases into deep/mine/cases.jsonl" in output
+
+
+def test_nothing_is_overwritten(project: Any) -> None:
+    """A folder that is there is left as it is, byte for byte."""
+    mine = Path("suites/production")
+    mine.mkdir(parents=True)
+    (mine / "suite.toml").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(UsageError, match="suites/production: is already there; choose another"):
+        _init("production")
+
+    assert [(p.name, p.read_text()) for p in mine.iterdir()] == [("suite.toml", "mine")]
+
+
+def test_an_unknown_name_is_told_with_the_nearest(project: Any) -> None:
+    """Before anything is written."""
+    with pytest.raises(UsageError, match="did you mean 'production'"):
+        _init("producton")
+
+    assert not Path("suites").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(project: Any) -> None:
+    """The system's reason and what to do, without a traceback."""
+    Path("file").write_text("", encoding="utf-8")
+
+    with pytest.raises(
+        UsageError, match=r"file/mine: cannot be written \(Not a directory\); choose"
+    ):
+        _init("production", "file/mine")

@@ -1,0 +1,220 @@
+"""classification: one label of a set, and the counts that macro-F1 is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.classification import classification, macro_f1
+from harness.records import Case, CellKind, Completion, Score
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+LABELS = ("refund", "delivery", "other")
+
+
+def score(expected: Any, text: str | None, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=expected)
+    return classification.score(case, Completion(text=text), **options)
+
+
+def problems(options: dict[str, Any], *expected: Any) -> list[str]:
+    """Return what the metric refuses when a suite is loaded."""
+    cases = [Case(id=f"c{n}", prompt="p", expected=text) for n, text in enumerate(expected)]
+    assert classification.check is not None
+    return list(classification.check(options, cases))
+
+
+def total(scores: Sequence[Score]) -> list[float]:
+    """Return the sum of the scores' counts."""
+    return [math.fsum(column) for column in zip(*(s.counts or () for s in scores), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "options", "value"),
+    [
+        ("refund", "refund", {}, 1.0),
+        ("refund", " refund\n", {}, 1.0),  # white space around is no content
+        ("refund", "Refund", {}, 0.0),  # nothing is lenient unless asked
+        ("refund", "Refund", {"ignore_case": True}, 1.0),
+        ("refund", "refund.", {}, 0.0),
+        ("refund", "delivery", {}, 0.0),
+        ("refund", "", {}, 0.0),
+        (("refund", "other"), "other", {}, 1.0),  # alternatives
+        ("refund", "It is a Refund.", {"extract": True}, 1.0),
+        ("refund", "**refund**", {"extract": True}, 1.0),
+        ("refund", "It is a refund, a real refund.", {"extract": True}, 1.0),
+        ("refund", "The delivery failed.", {"extract": True}, 0.0),
+        ("refund", "refunded", {"extract": True}, 0.0),  # part of a word
+        ("refund", "non-refund", {"extract": True}, 0.0),
+        ("refund", "I do not know.", {"extract": True}, 0.0),
+        ("refund", "refund or delivery", {"extract": True}, None),
+    ],
+)
+def test_compares_with_the_label(
+    expected: Any, text: str, options: dict[str, Any], value: float | None
+) -> None:
+    """The answer is the label and nothing else, unless it is looked for in the text."""
+    assert score(expected, text, labels=LABELS, **options).value == value
+
+
+def test_contradictory_labels_are_named() -> None:
+    """The reason lists them in the order of the option."""
+    result = score("refund", "Delivery, no, refund", labels=LABELS, extract=True)
+
+    assert result.reason == "ambiguous: the answer names refund and delivery"
+
+
+def test_a_longer_label_hides_the_shorter_one_in_it() -> None:
+    """`very good` is not also `good`."""
+    labels = ("good", "very good")
+
+    assert score("very good", "It is very good.", labels=labels, extract=True).value == 1.0
+    assert score("good", "It is good.", labels=labels, extract=True).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "counts"),
+    [
+        # (hit, false alarm, miss) of refund, delivery, other
+        ("refund", "refund", (1, 0, 0, 0, 0, 0, 0, 0, 0)),
+        ("refund", "delivery", (0, 0, 1, 0, 1, 0, 0, 0, 0)),
+        ("delivery", "refund", (0, 1, 0, 0, 0, 1, 0, 0, 0)),
+        ("other", "nonsense", (0, 0, 0, 0, 0, 0, 0, 0, 1)),  # no label: nobody's false alarm
+        (("refund", "other"), "other", (0, 0, 0, 0, 0, 0, 1, 0, 0)),
+        (("refund", "other"), "delivery", (0, 0, 1, 0, 1, 0, 0, 0, 0)),  # misses the first
+    ],
+)
+def test_counts_by_class(expected: Any, text: str, counts: tuple[float, ...]) -> None:
+    """A right answer is a hit; a wrong one misses its class and alarms another's."""
+    assert score(expected, text, labels=LABELS).counts == counts
+
+
+def test_without_labels_nothing_is_counted() -> None:
+    """The classes are not known, so only the accuracy is."""
+    assert score("refund", "refund") == Score.of(1.0)
+    assert score("refund", "other") == Score.of(0.0)
+
+
+def test_an_answer_that_is_no_label_says_so() -> None:
+    """A wrong label and no label at all are different failures."""
+    assert score("refund", "?", labels=LABELS).reason == "the answer is none of the labels"
+    assert score("refund", "other", labels=LABELS).reason is None
+
+
+def test_macro_f1_is_the_mean_over_classes() -> None:
+    """Five cases, one class that never occurs.
+
+    refund: 2 hits, 1 alarm, 0 misses: F1 = 4/5. delivery: 1 hit, 0 alarms, 2 misses: F1 = 2/4.
+    The second miss of delivery was answered with no label. Mean: (4/5 + 1/2) / 2 = 0.65.
+    """
+    answers = [
+        ("refund", "refund"),
+        ("refund", "refund"),
+        ("delivery", "delivery"),
+        ("delivery", "refund"),
+        ("delivery", "?"),
+    ]
+    counts = total([score(expected, text, labels=LABELS) for expected, text in answers])
+
+    assert counts == [2, 1, 0, 1, 0, 2, 0, 0, 0]
+    assert macro_f1(counts) == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("counts", [[], [0.0] * 6])
+def test_macro_f1_of_nothing_is_refused(counts: list[float]) -> None:
+    """No evidence is no score."""
+    with pytest.raises(ValueError, match="nothing was counted"):
+        macro_f1(counts)
+
+
+@given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(("?", *LABELS))), min_size=1))
+def test_macro_f1_agrees_with_precision_and_recall(answers: list[tuple[str, str]]) -> None:
+    """The harmonic mean of each class's precision and recall, straight from the pairs."""
+    values = []
+    for label in LABELS:
+        expected = [text for wanted, text in answers if wanted == label]
+        answered = [wanted for wanted, text in answers if text == label]
+        if not expected and not answered:
+            continue
+        hits = expected.count(label)
+        recall = hits / len(expected) if expected else 0.0
+        precision = hits / len(answered) if answered else 0.0
+        values.append(2 * precision * recall / (precision + recall) if hits else 0.0)
+    counts = total([score(expected, text, labels=LABELS) for expected, text in answers])
+
+    assert macro_f1(counts) == pytest.approx(sum(values) / len(values))
+
+
+def test_an_expected_text_that_is_no_label_is_refused() -> None:
+    """The suite is refused when it is loaded, with the case and the labels."""
+    assert problems({"labels": LABELS}, "refund", ("other", "delivery")) == []
+    assert problems({"labels": LABELS, "ignore_case": True}, "Refund") == []
+    assert problems({"labels": LABELS}, "refund", "Refund") == [
+        "metric 'classification': case 'c1' has expected='Refund', which is none of the labels "
+        "refund, delivery, other"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "label"),
+    [(("a", "b", "a"), {}, "a"), (("a", " "), {}, " "), (("a", "A"), {"ignore_case": True}, "A")],
+)
+def test_labels_are_different_and_not_empty(
+    labels: tuple[str, ...], options: dict[str, Any], label: str
+) -> None:
+    """Two classes of one name would share their counts."""
+    assert problems({"labels": labels, **options}, "a") == [
+        f"metric 'classification': labels: {label!r} is empty or there twice; remove it"
+    ]
+
+
+def test_extract_needs_labels() -> None:
+    """There is nothing to look for without them."""
+    assert problems({"extract": True}, "a") == [
+        "metric 'classification': extract = true needs the option labels = […] to look for"
+    ]
+    assert problems({}, "a") == []
+
+
+@pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
+def test_missing_data_is_unscored(expected: Any, text: str | None) -> None:
+    """A missing text or a missing expectation is no zero."""
+    result = score(expected, text)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is 0 or 1, more is better, and it needs `expected`."""
+    assert classification.needs is CellKind.GENERATE
+    assert classification.binary
+    assert classification.higher_is_better
+    assert classification.requires == ("expected",)
+
+
+@given(ANY_TEXT, st.lists(ANY_TEXT), st.booleans(), st.booleans())
+def test_any_text_scores_zero_or_one(
+    text: str, labels: list[str], ignore_case: bool, extract: bool
+) -> None:
+    """Neither answer nor label raises; each class has three counts."""
+    result = score("x", text, labels=tuple(labels), ignore_case=ignore_case, extract=extract)
+
+    assert result.value in (0.0, 1.0, None)
+    if labels and result.value is not None:
+        assert result.counts is not None
+        assert len(result.counts) == 3 * len(labels)
+
+
+@given(ANY_TEXT, st.booleans(), st.booleans())
+def test_a_label_matches_itself(label: str, ignore_case: bool, extract: bool) -> None:
+    """Identity scores 1 in every mode."""
+    options = {"ignore_case": ignore_case, "extract": extract}
+
+    assert score(label, f" {label}\n", labels=(label,), **options).value == 1.0

@@ -1,0 +1,133 @@
+"""contains: any or all of the expected texts stand in the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.contains import contains
+from harness.records import Case, CellKind, Completion, Score
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+def score(expected: str | tuple[str, ...] | None, text: str | None, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=expected)
+    return contains.score(case, Completion(text=text), **options)
+
+
+def problems(options: dict[str, Any], *expected: Any) -> list[str]:
+    """Return what the metric refuses when a suite is loaded."""
+    cases = [Case(id=f"c{n}", prompt="p", expected=text) for n, text in enumerate(expected)]
+    assert contains.check is not None
+    return list(contains.check(options, cases))
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "options", "value"),
+    [
+        ("KT-4821", "Order KT-4821 is on its way.", {}, 1.0),
+        ("KT-4821", "Order KT-4822 is on its way.", {}, 0.0),
+        ("KT-4821", "kt-4821", {}, 0.0),  # nothing is lenient unless asked
+        ("KT-4821", "kt-4821", {"ignore_case": True}, 1.0),
+        ("straße", "STRASSE", {"ignore_case": True}, 1.0),
+        ("no", "I know", {}, 1.0),  # the documented limit: parts of words count
+        ("two words", "two\nwords", {}, 0.0),
+        ("two words", "two\n words", {"ignore_whitespace": True}, 1.0),
+        ("é", "e\u0301", {}, 0.0),  # no Unicode normalisation
+        ("x", "", {}, 0.0),
+        (("a", "b"), "b", {}, 1.0),
+        (("a", "b"), "c", {}, 0.0),
+        (("a", "b"), "b", {"mode": "all"}, 0.0),
+        (("a", "b"), "b a", {"mode": "all"}, 1.0),
+        ("x", "y", {"texts": ("y", "z")}, 1.0),  # the option stands for every case
+        ("x", "x", {"texts": ("y", "z")}, 0.0),
+        (None, "y z", {"texts": ("y", "z"), "mode": "all"}, 1.0),
+        ("שלום", "שלום עולם", {}, 1.0),
+        ("\0", "a\0b", {}, 1.0),
+    ],
+)
+def test_looks_for_texts(
+    expected: str | None, text: str, options: dict[str, Any], value: float
+) -> None:
+    """Character by character, any or all, each leniency asked for."""
+    assert score(expected, text, **options).value == value
+
+
+def test_the_reason_names_what_is_missing() -> None:
+    """In the mode `all` only what is not there."""
+    assert score(("a", "b", "c"), "b", mode="all").reason == "missing: 'a', 'c'"
+    assert score(("a", "b"), "b").reason is None
+
+
+@pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
+def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
+    """A missing text or a missing expectation is no zero."""
+    result = score(expected, text)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_nothing_to_look_for_is_refused() -> None:
+    """A case without an expected text needs the option `texts`."""
+    assert problems({"texts": ("x",)}, None, "") == []
+    assert problems({}, "x", None) == [
+        "metric 'contains' has nothing to look for in case 'c1'; give the metric the option "
+        'texts = ["…"], or the case an "expected"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "place"),
+    [
+        ({}, ("x", " "), "case 'c1'"),
+        ({}, ("x", ("y", "")), "case 'c1'"),
+        ({"texts": ("y", "")}, ("x",), "the option texts"),
+    ],
+)
+def test_an_empty_text_is_refused(
+    options: dict[str, Any], expected: tuple[Any, ...], place: str
+) -> None:
+    """It would stand in every answer, and the metric could not fail."""
+    assert problems(options, *expected) == [
+        f"metric 'contains': {place}: an empty text is in every answer; write what must be"
+    ]
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is 0 or 1 of generated text, and more is better."""
+    assert contains.needs is CellKind.GENERATE
+    assert contains.binary
+    assert contains.higher_is_better
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["any", "all"]),
+        "ignore_case": st.booleans(),
+        "ignore_whitespace": st.booleans(),
+    }
+)
+
+
+@given(st.lists(ANY_TEXT, min_size=1), ANY_TEXT, OPTIONS)
+def test_any_text_scores_zero_or_one(
+    expected: list[str], text: str, options: dict[str, Any]
+) -> None:
+    """No text raises, and all is never more than any."""
+    value = score(tuple(expected), text, **options).value
+
+    assert value in (0.0, 1.0)
+    if value == 1.0:
+        assert score(tuple(expected), text, **{**options, "mode": "any"}).value == 1.0
+
+
+@given(ANY_TEXT, ANY_TEXT, OPTIONS)
+def test_a_text_contains_its_parts(one: str, two: str, options: dict[str, Any]) -> None:
+    """What was put into the answer is found there."""
+    assert score((one, two), f"{one} {two}", **options).value == 1.0

@@ -1,0 +1,169 @@
+"""cost: dollars by hand from prices, tokens and seconds; litellm's table is a file made here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics import _prices
+from harness.metrics.cost import cost
+from harness.records import Case, CellKind, Completion, Score
+
+CASE = Case(id="c", prompt="p")
+CALL = Completion(text="x", input_tokens=1000, output_tokens=100, latency_s=2.0, batch_size=1)
+TABLE = {
+    "sample_spec": {"input_cost_per_token": "float", "output_cost_per_token": "float"},
+    "small": {"input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07},
+    "free": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
+    "painter": {"output_cost_per_image": 0.04},
+    "broken": "no table",
+}
+
+
+def problems(**options: Any) -> list[str]:
+    """Return what is said when a suite with these options is loaded."""
+    assert cost.check is not None
+    return list(cost.check(options, [CASE]))
+
+
+@pytest.fixture(autouse=True)
+def _no_litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hide an installed litellm: the prices of these tests are their own."""
+    _prices._table.cache_clear()
+    monkeypatch.setattr(_prices, "find_spec", lambda name: None)
+    yield
+    _prices._table.cache_clear()
+
+
+@pytest.fixture(name="litellm")
+def _litellm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _no_litellm: None) -> None:
+    """Install a package of that name that has a table and must not be imported."""
+    monkeypatch.undo()
+    package = tmp_path / "litellm"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
+    (package / _prices.FILE).write_text(json.dumps(TABLE), encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+
+def test_given_prices_times_tokens() -> None:
+    """1,000 · 0.15/10⁶ + 100 · 0.60/10⁶ = 0.00015 + 0.00006 = 0.00021."""
+    result = cost(CASE, CALL, price_in=0.15, price_out=0.60)
+
+    assert result.value == pytest.approx(0.00021)
+    assert result.parts == pytest.approx({"input": 0.00015, "output": 0.00006})
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "dollars"),
+    [(1, 0.001), (4, 0.00025)],  # 1.80/3600 · 2 = 0.001; a quarter of it in a batch of four
+)
+def test_an_hourly_rate_times_the_share_of_the_time(batch_size: int, dollars: float) -> None:
+    """The measured time is shared by the completions that were written in it."""
+    done = CALL.model_copy(update={"batch_size": batch_size})
+
+    assert cost(CASE, done, hourly=1.80).value == pytest.approx(dollars)
+
+
+@pytest.mark.usefixtures("litellm")
+def test_a_list_price_comes_from_the_table() -> None:
+    """The table is read without importing the package, which raises if it is."""
+    assert cost(CASE, CALL, model="small").value == pytest.approx(0.00021)
+    assert cost(CASE, CALL, model="free").value == 0.0
+    assert "litellm" not in sys.modules
+    assert problems(model="small") == []
+
+
+@pytest.mark.usefixtures("litellm")
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("smal", "unknown model 'smal'; did you mean 'small'?; or give price_in and price_out"),
+        ("zzzzzz", "unknown model 'zzzzzz'; or give price_in and price_out"),
+        ("painter", "litellm's table has no price per token of 'painter'"),
+        ("sample_spec", "litellm's table has no price per token of 'sample_spec'"),
+        ("broken", "unknown model 'broken'"),
+    ],
+)
+def test_a_model_without_a_price_is_found_when_the_suite_is_loaded(model: str, said: str) -> None:
+    """The check says so, and a case that is scored all the same has no value."""
+    (problem,) = problems(model=model)
+
+    assert problem.startswith(said)
+    assert cost(CASE, CALL, model=model) == Score.unscored(problem)
+
+
+def test_without_litellm_a_model_has_no_price() -> None:
+    """The remedy stands in the line."""
+    (problem,) = problems(model="small")
+
+    assert "pip install litellm" in problem
+    assert cost(CASE, CALL, model="small").value is None
+
+
+def test_a_stated_cost_is_taken_where_no_price_is_given() -> None:
+    """A backend's own number stands, unless the suite has a price."""
+    done = CALL.model_copy(update={"cost": 0.5})
+
+    assert cost(CASE, done) == Score(value=0.5)
+    assert cost(CASE, done, price_in=0.0, price_out=1.0).value == pytest.approx(0.0001)
+
+
+def test_an_unknown_price_is_not_free() -> None:
+    """No price, no tokens, no time, no batch size: unscored, each with its reason."""
+    silent = Completion(text="x")
+    alone = Completion(text="x", latency_s=1.0)
+
+    assert "unknown price" in str(cost(CASE, silent).reason)
+    assert "tokens" in str(cost(CASE, silent, price_in=1.0, price_out=1.0).reason)
+    assert "not timed" in str(cost(CASE, silent, hourly=1.0).reason)
+    assert "shared" in str(cost(CASE, alone, hourly=1.0).reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"price_in": 1.0}, "price_in and price_out go together: give both"),
+        ({"price_out": 1.0}, "price_in and price_out go together: give both"),
+        ({"price_in": -1.0, "price_out": 1.0}, "price_in=-1.0 must be 0 or more US dollars"),
+        ({"hourly": float("nan")}, "hourly=nan must be 0 or more US dollars"),
+        ({"hourly": 1.0, "model": "small"}, "give one of model, price_in with price_out, and"),
+        ({"hourly": 1.0, "price_in": 1.0, "price_out": 1.0}, "give one of model, price_in"),
+    ],
+)
+def test_senseless_prices_are_refused(options: dict[str, Any], said: str) -> None:
+    """The suite's mistake is said when it is loaded."""
+    assert any(problem.startswith(said) for problem in problems(**options))
+
+
+def test_a_senseless_price_scores_no_case() -> None:
+    """What was not loaded from a suite is not checked there: the case is unscored."""
+    assert cost(CASE, CALL, price_in=1.0).value is None
+    assert cost(CASE, CALL, hourly=-1.0).value is None
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is unbounded, less is better, and it asks for no calls of its own."""
+    assert cost.needs is CellKind.GENERATE
+    assert cost.range is None
+    assert not cost.higher_is_better
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.floats(0, 1e3), st.floats(0, 1e3))
+def test_more_tokens_never_cost_less(n_in: int, n_out: int, dear: float, dearer: float) -> None:
+    """The price is not negative and grows with every token."""
+    less = Completion(input_tokens=n_in, output_tokens=n_out)
+    more = Completion(input_tokens=n_in + 1, output_tokens=n_out + 1)
+    prices = {"price_in": dear, "price_out": dearer}
+    low, high = (cost.score(CASE, done, **prices).value for done in (less, more))
+
+    assert low is not None
+    assert high is not None
+    assert 0 <= low <= high

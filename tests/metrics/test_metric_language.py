@@ -1,0 +1,186 @@
+"""language: what a reader would call the language of each text."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import SuiteError
+from harness.metrics import language as module
+from harness.metrics.language import language
+from harness.records import Case, CellKind, Completion, Score
+from harness.suite import load
+
+TEXTS = {
+    "en": "The parcel will arrive tomorrow.",
+    "de": "Das Paket kommt morgen an.",
+    "fr": "Le colis arrivera demain matin.",
+    "es": "El paquete llegará mañana.",
+    "it": "Il pacco arriverà domani mattina.",
+    "pt": "O pacote chegará amanhã.",
+    "nl": "Het pakket komt morgen aan.",
+    "pl": "Paczka dotrze jutro rano.",
+    "sv": "Paketet kommer i morgon bitti.",
+    "cs": "Balík dorazí zítra ráno.",
+    "ru": "Посылка прибудет завтра.",
+    "uk": "Посилка прибуде завтра вранці.",
+    "tr": "Paket yarın sabah gelecek.",
+    "el": "Το δέμα θα φτάσει αύριο το πρωί.",
+    "ar": "سيصل الطرد غدا في الصباح الباكر",
+    "he": "החבילה תגיע מחר בבוקר לבית שלך.",
+    "hi": "पार्सल कल सुबह आएगा और आपको मिलेगा।",
+    "ja": "荷物は明日届きます。",
+    "ko": "소포는 내일 도착합니다.",
+    "zh": "请重新启动路由器，然后再试一次。",
+}
+
+
+def score(text: str | None, wanted: Any = None, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=wanted)
+    return language.score(case, Completion(text=text), **options)
+
+
+@pytest.mark.parametrize("code", TEXTS)
+def test_tells_common_languages(code: str) -> None:
+    """One sentence is enough for each of twenty languages, and it is in no other."""
+    other = "de" if code == "en" else "en"
+
+    assert score(TEXTS[code], code).value == 1.0
+    assert score(TEXTS[code], other).value == 0.0
+    assert score(TEXTS[code], expected=code).value == 1.0
+
+
+def test_one_of_several_is_enough() -> None:
+    """Several expected codes are alternatives."""
+    assert score(TEXTS["fr"], ("de", "fr")).value == 1.0
+    assert score(TEXTS["fr"], ("de", "en")).value == 0.0
+
+
+def test_the_option_stands_for_all_cases() -> None:
+    """With the option `expected` of a case is its answer, and is not read."""
+    assert score(TEXTS["fr"], "Le colis", expected="fr").value == 1.0
+
+
+def test_the_choice_can_be_narrowed() -> None:
+    """Danish is taken for Norwegian until the suite says that there is no Norwegian in it."""
+    text = "Pakken ankommer i morgen."
+
+    assert score(text, "da").value == 0.0
+    assert score(text, "da", among=("da", "de", "en")).value == 1.0
+    assert score(text, "no").value == 1.0  # the narrower detector is another one
+
+
+def test_a_dialect_counts_as_its_language() -> None:
+    """Wu and Cantonese are Chinese, as ISO 639-3 has it."""
+    text = "佢哋而家喺屋企食緊飯，唔知幾時先至返嚟。"
+
+    assert "yue" in str(score(text, "zh").reason)
+    assert score(text, "zh").value == 1.0
+    assert score(text, "ja").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "OK.", "Ja, gern!", "1234567890 1234567890 12", "```\nprint('hello world, all')\n```"],
+)
+def test_too_short_a_text_is_unscored(text: str) -> None:
+    """Fewer than 20 letters tell no language; code between fences has none."""
+    result = score(text, "de")
+
+    assert result.value is None
+    assert "too short" in str(result.reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "scored"), [("a" * 19, False), ("a" * 20, True), ("荷" * 7, True)]
+)
+def test_twenty_letters_are_the_least(text: str, scored: bool) -> None:
+    """A Chinese letter counts as three: 7 · 3 = 21."""
+    assert (score(text, "en").value is not None) == scored
+
+
+def test_code_in_fences_is_passed_over() -> None:
+    """The words around a block of English code decide."""
+    text = (
+        f"{TEXTS['de']}\n```\n# this is a comment in English, and a long one at that\n```\nFertig."
+    )
+
+    assert score(text, "de").value == 1.0
+
+
+def test_no_language_is_a_wrong_one() -> None:
+    """An answer of formulas is not in the expected language."""
+    result = score("x1=y2+z3; " * 20, "de")
+
+    assert result.value == 0.0
+    assert "detected" in str(result.reason)
+
+
+def test_missing_data_is_unscored() -> None:
+    """What is not the model's fault is no zero."""
+    assert score(None, "de").value is None
+    assert score(TEXTS["de"]).value is None
+
+
+def test_codes_are_checked_when_the_suite_is_loaded() -> None:
+    """A name instead of a code, a code that is not chosen from, and no code at all."""
+    assert language.check is not None
+    case = Case(id="c", prompt="p", expected="german")
+    bare = Case(id="d", prompt="p")
+
+    wrong, missing = language.check({}, [case, bare])
+    (outside,) = language.check({"expected": "fr", "among": ("de", "en")}, [case])
+    (strange,) = language.check({"expected": "de", "among": ("de", "xx")}, [])
+
+    assert wrong.startswith("case 'c': unknown language code 'german'")
+    assert missing.startswith("case 'd' names no language")
+    assert outside == "expected='fr': unknown language code 'fr'; there are: de, en"
+    assert strange.startswith("unknown language code 'xx'")
+    assert language.check({"expected": "de"}, [bare]) == []
+
+
+def test_a_missing_detector_is_said_when_the_suite_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what to install, before any case is spent."""
+    monkeypatch.setitem(sys.modules, "py3langid", None)
+    module._detector.cache_clear()  # type: ignore[attr-defined]
+    (tmp_path / "cases.jsonl").write_text('{"prompt": "p", "expected": "de"}\n', encoding="utf-8")
+    suite = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "language"\n'
+    (tmp_path / "suite.toml").write_text(suite, encoding="utf-8")
+
+    with pytest.raises(SuiteError, match=r"pip install 'tunegate\[metrics\]'"):
+        load(tmp_path)
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is 0 or 1, more is better, and it reads what the model wrote."""
+    assert language.needs is CellKind.GENERATE
+    assert language.binary
+    assert language.higher_is_better
+
+
+@settings(deadline=None)  # the first call loads the model
+@given(st.text(st.characters(exclude_categories=()), max_size=80))
+def test_any_text_is_scored_or_too_short(text: str) -> None:
+    """No text raises, and the same text always scores the same."""
+    result = score(text, "en")
+
+    assert result.value in (0.0, 1.0) or "too short" in str(result.reason)
+    assert result == score(text, "en")
+
+
+@pytest.mark.parametrize("unit", ["a", "The parcel. ", "```", "荷", "\n"])
+def test_a_megabyte_takes_no_time(unit: str) -> None:
+    """The time is linear in the size of the answer."""
+    start = time.process_time()
+    score(unit * (1_000_000 // len(unit)), "en")
+
+    assert time.process_time() - start < 5

@@ -1,0 +1,151 @@
+"""multiple_choice: a letter in free text, against a table written from the specification."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.multiple_choice import multiple_choice
+from harness.records import Case, CellKind, Completion, Score
+
+ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
+    "ABCDabc ().:*\n\\boxed{}answer is or not\0\u202e\ud800"
+)
+PATH = Path(__file__).with_name("tables") / "multiple_choice.json"
+TABLE = json.loads(PATH.read_text("utf-8"))
+CITIES = ("London", "Paris", "Rome")
+
+
+def score(text: str | None, *, letters: str = "ABCD", **fields: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", **fields)
+    return multiple_choice.score(case, Completion(text=text), letters=letters)
+
+
+def problems(options: dict[str, Any], **fields: Any) -> list[str]:
+    """Return what the metric refuses when a suite is loaded."""
+    assert multiple_choice.check is not None
+    return list(multiple_choice.check(options, [Case(id="c1", prompt="p", **fields)]))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["why"])
+def test_reads_the_choice(row: dict[str, Any]) -> None:
+    """Each row is an answer and what it names: one letter scores 1 for that letter alone."""
+    choices = row.get("choices")
+    letters = row.get("options", {}).get("letters", "ABCD"[: len(choices)] if choices else "ABCD")
+    for index, letter in enumerate(letters):
+        right = {"choices": choices, "answer": index} if choices else {"expected": letter}
+        result = score(row["text"], letters=letters, **right)
+        if row["reads"] == "ambiguous":
+            assert result.value is None
+            assert str(result.reason).startswith("ambiguous: the answer names ")
+        elif row["reads"] == "none":
+            assert result == Score.of(0.0, "the answer names no choice")
+        else:
+            assert result == Score.of(float(letter == row["reads"]), f"read {row['reads']}")
+
+
+def test_the_table_is_long_enough() -> None:
+    """At least 60 cases, none of them twice."""
+    assert len(TABLE) >= 60
+    keys = ("text", "choices", "options")
+    assert len({json.dumps([row.get(key) for key in keys]) for row in TABLE}) == len(TABLE)
+
+
+def test_an_ambiguous_answer_says_what_it_names() -> None:
+    """The reason lists the letters in their order."""
+    assert score("It is C or A.", expected="A").reason == "ambiguous: the answer names A and C"
+
+
+@pytest.mark.parametrize("expected", ["B", "b", " (B) ", "B.", "paris", " Paris "])
+def test_the_right_choice_can_be_written_as_letter_or_text(expected: str) -> None:
+    """Without `answer` the expected text names the choice."""
+    assert score("B", choices=CITIES, expected=expected).value == 1.0
+    assert score("A", choices=CITIES, expected=expected).value == 0.0
+    assert problems({}, choices=CITIES, expected=expected) == []
+
+
+def test_answer_outranks_expected() -> None:
+    """Where a case has both, the index counts."""
+    assert score("C", choices=CITIES, answer=2, expected="A").value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"expected": "A"}, None),
+        ({}, "A"),
+        ({"choices": CITIES}, "A"),
+        ({"choices": CITIES, "answer": 3}, "A"),
+        ({"choices": CITIES, "expected": "D"}, "A"),
+        ({"expected": "E"}, "A"),
+    ],
+)
+def test_missing_data_is_unscored(fields: dict[str, Any], text: str | None) -> None:
+    """A missing text or an unknown right choice is no zero."""
+    result = score(text, **fields)
+
+    assert result.value is None
+    assert not str(result.reason).startswith("ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "there is no right choice"),
+        ({"expected": "E"}, "expected='E' is no right choice"),
+        ({"expected": "Paris"}, "expected='Paris' is no right choice"),
+        ({"choices": CITIES}, "there is no right choice"),
+        ({"choices": CITIES, "expected": "Berlin"}, "expected='Berlin' is no right choice"),
+    ],
+)
+def test_a_case_without_a_right_choice_is_refused(fields: dict[str, Any], problem: str) -> None:
+    """The suite is refused when it is loaded, with the case and what it has."""
+    assert problems({}, **fields) == [
+        f"metric 'multiple_choice': case 'c1': {problem}; give 'choices' with 'answer', or a "
+        "letter as 'expected'"
+    ]
+
+
+def test_more_choices_than_letters_are_refused() -> None:
+    """There are 26 letters."""
+    assert problems({}, choices=tuple(map(str, range(26))), answer=25) == []
+    assert problems({}, choices=tuple(map(str, range(27))), answer=26) == [
+        "metric 'multiple_choice': case 'c1': 27 choices; there are letters for 26"
+    ]
+
+
+@pytest.mark.parametrize("letters", ["", "abc", "AAB", "A-D", "123", "ABÄ"])
+def test_letters_are_capitals_each_once(letters: str) -> None:
+    """Anything else is refused when the suite is loaded."""
+    assert problems({"letters": letters}, expected="A") == [
+        f"metric 'multiple_choice': letters={letters!r}: must be capital letters from A to Z, each "
+        'once, such as "ABCDE"'
+    ]
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is 0 or 1 of generated text, and more is better."""
+    assert multiple_choice.needs is CellKind.GENERATE
+    assert multiple_choice.binary
+    assert multiple_choice.higher_is_better
+
+
+@given(ANY_TEXT, st.lists(ANY_TEXT, min_size=2, max_size=5))
+def test_any_text_scores_zero_or_one(text: str, choices: list[str]) -> None:
+    """No answer and no choice raises, and a value is 0 or 1."""
+    assert score(text, choices=tuple(choices), answer=1).value in (0.0, 1.0, None)
+    assert score(text, expected="B").value in (0.0, 1.0, None)
+
+
+@given(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+def test_every_letter_can_be_read(letter: str) -> None:
+    """The pronoun I and the article A are letters too where they stand alone."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    for text in (letter, f"({letter})", f"The answer is {letter}.", f"I choose {letter}"):
+        assert score(text, letters=letters, expected=letter).value == 1.0

@@ -1,0 +1,204 @@
+"""numeric: the final number of free text, against a table written from the specification."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics._numbers import final
+from harness.metrics.numeric import numeric
+from harness.records import Case, CellKind, Completion, Score
+
+ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
+    "0123456789.,/-−^{}\\frac boxedanswer is:=#%½²×e$\n\0\u202e\ud800"
+)
+TABLE = json.loads(Path(__file__).with_name("tables").joinpath("numeric.json").read_text("utf-8"))
+
+
+def score(expected: str | tuple[str, ...] | None, text: str | None, **options: Any) -> Score:
+    """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
+    case = Case(id="c", prompt="p", expected=expected)
+    return numeric.score(case, Completion(text=text), **options)
+
+
+def problems(options: dict[str, Any], *expected: str) -> list[str]:
+    """Return what the metric refuses when a suite is loaded."""
+    cases = [Case(id=f"c{n}", prompt="p", expected=text) for n, text in enumerate(expected)]
+    assert numeric.check is not None
+    return list(numeric.check(options, cases))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["why"])
+def test_reads_the_final_number(row: dict[str, Any]) -> None:
+    """Each row of the table is a text and the number a reader takes from it, or none."""
+    found = final(row["text"], **row.get("options", {}))
+    wanted = None if row["number"] is None else Fraction(row["number"])
+
+    assert (found and found.value) == wanted
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["why"])
+def test_scores_what_it_reads(row: dict[str, Any]) -> None:
+    """The number of the table is right, one more is wrong, and none is wrong against any."""
+    options = row.get("options", {})
+    if row["number"] is None:
+        result = score("1", row["text"], **options)
+        assert result == Score.of(0.0, "no number in the answer")
+        return
+    number = Fraction(row["number"])
+    # as a fraction of integers it means the same under every option
+    assert score(f"{number.numerator}/{number.denominator}", row["text"], **options).value == 1.0
+    number += 1
+    assert score(f"{number.numerator}/{number.denominator}", row["text"], **options).value == 0.0
+
+
+def test_the_table_is_long_enough() -> None:
+    """At least 60 cases, none of them twice."""
+    assert len(TABLE) >= 60
+    assert len({json.dumps([row["text"], row.get("options")]) for row in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "options", "value"),
+    [
+        ("3.14", "3.1416", {}, 0.0),
+        ("3.14", "3.1416", {"tolerance": 0.0016}, 1.0),  # the border counts
+        ("3.14", "3.1416", {"tolerance": 0.0015}, 0.0),
+        ("1.0", "1.1", {"tolerance": 0.1}, 1.0),  # decimal: floats would say 0.10000000000000009
+        ("200", "198", {"relative_tolerance": 0.01}, 1.0),  # 1 % of 200 is 2
+        ("200", "197.9", {"relative_tolerance": 0.01}, 0.0),
+        ("-200", "-202", {"relative_tolerance": 0.01}, 1.0),  # of the size, not the value
+        ("0", "0.001", {"relative_tolerance": 0.5}, 0.0),  # half of nothing is nothing
+        ("200", "198", {"tolerance": 1.0, "relative_tolerance": 0.01}, 1.0),  # either will do
+        ("1/3", "0.333", {}, 0.0),  # exact unless a tolerance is given
+        ("1/3", "0.333", {"tolerance": 0.001}, 1.0),
+        ("1/3", "2/6", {}, 1.0),
+        ("0.5", "50%", {}, 0.0),
+        ("0.5", "50%", {"percent": "hundredth"}, 1.0),
+        ("50%", "50", {}, 1.0),
+        ("1.234,5", "1234,50", {"decimal": "comma"}, 1.0),  # both sides are read alike
+        ("-5", "5", {}, 0.0),
+        ("9007199254740993", "9007199254740992", {}, 0.0),  # beyond what a float tells apart
+    ],
+)
+def test_compares_within_either_tolerance(
+    expected: str, text: str, options: dict[str, Any], value: float
+) -> None:
+    """Values are exact; a tolerance is inclusive, and the larger of both holds."""
+    assert score(expected, text, **options).value == value
+
+
+def test_one_of_several_expected_numbers_is_enough() -> None:
+    """Alternatives are compared one by one."""
+    assert score(("2", "-2"), "x = -2").value == 1.0
+    assert score(("2", "-2"), "x = 3").value == 0.0
+
+
+def test_a_whole_solution_can_be_expected() -> None:
+    """GSM8K's answers work as they are."""
+    solution = "She sold 48/2 = <<48/2=24>>24 clips in May.\nIn all 48+24 = 72.\n#### 72"
+
+    assert score(solution, "So the answer is 72 clips.").value == 1.0
+
+
+def test_a_number_of_more_than_a_thousand_digits_is_none() -> None:
+    """It is a loop, not a number; the ones before it still count."""
+    assert score("1" * 1000, "1" * 1000).value == 1.0
+    assert score("1", "1" * 1001).reason == "no number in the answer"
+    assert score("7", f"7 and {'1' * 1001}").value == 1.0
+
+
+def test_the_reason_says_what_was_read() -> None:
+    """A reader sees which of the numbers was taken."""
+    assert score("1", "The answer is $1,200 for 3 days.").reason == "read 1,200"
+
+
+@pytest.mark.parametrize(("expected", "text"), [("1", None), (None, "1"), ((), "1"), ("x", "1")])
+def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
+    """A missing text or a missing expected number is no zero."""
+    result = score(expected, text)
+
+    assert result.value is None
+    assert result.reason
+
+
+def test_an_expected_answer_without_a_number_is_refused() -> None:
+    """The suite is refused when it is loaded, with the case and what it has."""
+    assert problems({}, "12", "3/4") == []
+    assert problems({}, "12", "twelve") == [
+        "metric 'numeric': case 'c1' has expected='twelve', in which there is no number; write "
+        'one, such as "12.5"'
+    ]
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["tolerance", "relative_tolerance"])
+def test_a_senseless_tolerance_is_refused(name: str, value: float) -> None:
+    """A tolerance is 0 or more, and finite."""
+    assert problems({name: value}, "1") == [
+        f"metric 'numeric': {name}={value}: must be 0 or more, and finite"
+    ]
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is 0 or 1, more is better, and it needs `expected`."""
+    assert numeric.needs is CellKind.GENERATE
+    assert numeric.binary
+    assert numeric.higher_is_better
+    assert numeric.requires == ("expected",)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "percent": st.sampled_from(["unit", "hundredth"]),
+        "decimal": st.sampled_from(["point", "comma"]),
+    }
+)
+
+
+@given(ANY_TEXT, ANY_TEXT, OPTIONS)
+def test_any_text_scores_zero_or_one(expected: str, text: str, options: dict[str, Any]) -> None:
+    """No text raises; unscored is only a case whose expected text has no number."""
+    value = score(expected, text, **options).value
+    readable = Case(id="c", expected=expected).expected_texts()[0]
+
+    assert value in (0.0, 1.0, None)
+    assert (value is None) == (final(readable, **options) is None)
+
+
+@given(ANY_TEXT, OPTIONS)
+def test_a_text_matches_itself(text: str, options: dict[str, Any]) -> None:
+    """Identity scores 1 wherever there is a number."""
+    assert score(text, text, **options).value in (1.0, None)
+
+
+@given(st.fractions(max_denominator=10**6), st.sampled_from(["", "$", "€"]))
+def test_any_fraction_is_read_back(number: Fraction, currency: str) -> None:
+    """What is written as a quotient of integers is read as exactly that."""
+    text = f"{number.numerator}/{number.denominator}"
+    text = f"-{currency}{text[1:]}" if number < 0 else f"{currency}{text}"
+
+    assert (found := final(f"The answer is {text} in all.")) is not None
+    assert found.value == number
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_any_grouping_is_read_back(number: int) -> None:
+    """Thousands separators change nothing; Python's own formatting writes them."""
+    for text in (f"{number:,}", f"{number:_}", f"{number:,}".replace(",", "\u202f")):
+        assert (found := final(f"({text})")) is not None
+        assert found.value == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_float_is_read_back(number: float) -> None:
+    """So does Python's scientific notation."""
+    assert (found := final(repr(number))) is not None
+    assert found.value == Fraction(repr(number))

@@ -1,0 +1,113 @@
+"""The time of every text metric grows with the length of the answer, not with its square."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from harness.metric import Metric
+from harness.metrics.classification import classification
+from harness.metrics.contains import contains
+from harness.metrics.edit_similarity import edit_similarity
+from harness.metrics.exact_match import exact_match
+from harness.metrics.multiple_choice import multiple_choice
+from harness.metrics.numeric import numeric
+from harness.metrics.regex import regex
+from harness.metrics.token_f1 import token_f1
+from harness.records import Case, Completion, Score
+
+SIZES = ((4_000, 16_000), (250_000, 1_000_000))
+"""Characters; the small pair tells of a square before the large one would take hours."""
+
+BLUR = 0.03
+"""Seconds beneath which the clock and the caches decide."""
+LIMIT = 9
+"""Between a growth of 4, which is linear, and 16, which is quadratic."""
+
+PLAIN = Case(id="c", prompt="p", expected="42")
+CHOICES = Case(id="c", prompt="p", choices=("London", "4", "a  b", "{", "aaaa"), answer=0)
+LENIENT = {"ignore_case": True, "ignore_whitespace": True}
+METRICS: dict[str, tuple[Metric, Case, dict[str, Any]]] = {
+    "exact_match": (
+        exact_match,
+        PLAIN,
+        {**LENIENT, "ignore_punctuation": True, "ignore_articles": True},
+    ),
+    "token_f1": (token_f1, PLAIN, {}),
+    "contains": (contains, PLAIN, {"texts": ("aaaab", "(A(", "1" * 99 + "2"), **LENIENT}),
+    "regex": (regex, PLAIN, {"pattern": r"\bKT-\d{4}\b"}),
+    "numeric": (numeric, PLAIN, {}),
+    "multiple_choice": (multiple_choice, CHOICES, {}),
+    "classification": (
+        classification,
+        PLAIN,
+        {"labels": ("42", "a a a b", "11", "("), "extract": True},
+    ),
+    "edit_similarity": (edit_similarity, PLAIN, LENIENT),
+}
+UNITS = {
+    "digits": "1",
+    "spaces": " ",
+    "newlines": "\n",
+    "open brackets": "(A",
+    "closed brackets": "A) ",
+    "opening braces": "{",
+    "closing braces": "}",
+    "letters and spaces": "A ",
+    "letters and lines": "A\n",
+    "commas": "1,",
+    "pairs": ",11",
+    "points": ".1",
+    "slashes": "1/",
+    "numbers and spaces": "1 1 ",
+    "powers": "1^",
+    "hashes": "#",
+    "marked numbers": "#### 1\n",
+    "boxes": "\\boxed{",
+    "fractions": "\\frac{1",
+    "the answer is": "the answer is ",
+    "answers and letters": "answer is A or ",
+    "negations": "not A ",
+    "asterisks": "*",
+    "right to left": "\u202eא",
+}
+
+
+def growth(metric: Metric, case: Case, options: dict[str, Any], unit: str) -> float:
+    """Return how many times longer four times the text takes, in time of this process alone.
+
+    What follows the repetition makes patterns fail that would match to the end.
+    """
+    worst = 0.0
+    for sizes in SIZES:
+        times = []
+        for size in sizes:
+            completion = Completion(text=unit * (size // len(unit)) + "x1")
+            start = time.process_time()
+            metric.score(case, completion, **options)
+            times.append(max(BLUR, time.process_time() - start))
+        worst = max(worst, times[1] / times[0])
+        if worst > LIMIT:
+            break
+    return worst
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_time_grows_with_the_length(name: str) -> None:
+    """Four times the text takes far less than the sixteenfold time, whatever it is made of."""
+    slow = [unit for unit in UNITS.values() if growth(*METRICS[name], unit) > LIMIT]
+
+    # a second look, for what another process may have slowed down
+    assert [unit for unit in slow if growth(*METRICS[name], unit) > LIMIT] == []
+
+
+def test_a_square_would_be_seen() -> None:
+    """A pattern that starts over at every space is caught, and before the large sizes."""
+
+    def careless(case: Case, completion: Completion) -> Score:
+        return Score.of(float(re.search(r"\s+$", completion.text or "") is not None))
+
+    assert growth(Metric("careless", careless), PLAIN, {}, " ") > LIMIT

@@ -1,0 +1,55 @@
+"""tokens: what the backend counted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.tokens import tokens
+from harness.records import Case, CellKind, Completion, Score
+
+CASE = Case(id="c", prompt="p")
+COUNT = st.none() | st.integers(0, 10**9)
+
+
+@pytest.mark.parametrize(("count", "value"), [("total", 120.0), ("input", 96.0), ("output", 24.0)])
+def test_counts_what_is_asked(count: Literal["total", "input", "output"], value: float) -> None:
+    """96 in and 24 out are 120; the parts tell them apart whatever is asked."""
+    result = tokens(CASE, Completion(text="x", input_tokens=96, output_tokens=24), count=count)
+
+    assert result == Score(value=value, parts={"input": 96.0, "output": 24.0})
+
+
+def test_an_empty_answer_has_no_tokens() -> None:
+    """A count of 0 is a count."""
+    assert tokens(CASE, Completion(input_tokens=3, output_tokens=0)).value == 3.0
+    assert tokens(CASE, Completion(output_tokens=0), count="output").value == 0.0
+
+
+def test_an_unknown_count_is_unscored() -> None:
+    """Half of a sum is no sum; the reason names what is missing."""
+    one = tokens(CASE, Completion(text="x", input_tokens=3))
+    both = tokens(CASE, Completion(text="x"))
+
+    assert (one.value, one.reason) == (None, "the completion has no count of its output tokens")
+    assert both.reason == "the completion has no count of its input and output tokens"
+
+
+def test_declares_what_the_statistics_need() -> None:
+    """It is unbounded, less is better, and it asks for no calls of its own."""
+    assert tokens.needs is CellKind.GENERATE
+    assert tokens.range is None
+    assert not tokens.higher_is_better
+
+
+@given(COUNT, COUNT)
+def test_the_total_is_the_sum(given_in: int | None, given_out: int | None) -> None:
+    """Scored exactly where both are known, and then their sum."""
+    done = Completion(input_tokens=given_in, output_tokens=given_out)
+    total = tokens.score(CASE, done).value
+
+    assert (total is None) == (given_in is None or given_out is None)
+    assert total is None or total == (given_in or 0) + (given_out or 0)

@@ -1,0 +1,85 @@
+"""The section of flipped questions: counted, listed both ways, gated or not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.run import Run
+from reports import page
+from reports.data import prepare
+from reports.sections import flips, regressions
+
+
+def _ungated(run: Run) -> Run:
+    """The run without the gate on choice_accuracy."""
+    suites = tuple(
+        s.model_copy(update={"gates": tuple(g for g in s.gates if g.metric != "choice_accuracy")})
+        for s in run.verdict.suites
+    )
+    return replace(run, verdict=run.verdict.model_copy(update={"suites": suites}))
+
+
+def _sides(run: Run) -> tuple[list[str], list[str]]:
+    """Case ids that were right and became wrong, and the other way round, from the scores."""
+    values = {(s.case, s.arm): s.value for s in run.scores if s.metric == "choice_accuracy"}
+    cases = [case for (suite, case) in run.cases if suite == "general_knowledge"]
+    pairs = [(case, values[case, "base"], values[case, "tuned"]) for case in cases]
+    lost = [case for case, base, tuned in pairs if (base, tuned) == (1, 0)]
+    return lost, [case for case, base, tuned in pairs if (base, tuned) == (0, 1)]
+
+
+def test_an_ungated_metric_lists_its_flips(make_run: Any) -> None:
+    """The ids are those whose scores differ; the list of regressions counts them too."""
+    run = _ungated(make_run("BLOCK"))
+    data = prepare(run)
+    (found,) = flips.flipped(data)
+    lost, won = _sides(run)
+
+    assert lost
+    assert [flip.pair.case.case.id for flip in found.lost] == lost
+    assert [flip.pair.case.case.id for flip in found.won] == won
+    counts = {f.metric.name: (f.broke, f.fixed) for f in regressions.flips(data)}
+    assert counts["choice_accuracy"] == (len(lost), len(won))
+
+
+def test_the_page_says_what_was_picked_instead(make_run: Any) -> None:
+    """Each row has the question, the right choice, and the one that the wrong arm preferred."""
+    run = _ungated(make_run("BLOCK"))
+    html = page.render(run)
+    part = html[html.index('id="flips"') : html.index('id="changed"')]
+    lost, won = _sides(run)
+    assert "not gated" in part
+    assert f"right → wrong on <b>{len(lost)}</b>, wrong → right on <b>{len(won)}</b>" in part
+    rows = re.findall(
+        r'<th scope="row">(\S+?)[ <].*?</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>', part
+    )
+    assert [row[0] for row in rows] == [*lost, *won]
+    case = run.cases["general_knowledge", lost[0]].case
+    assert case.choices is not None
+    assert case.answer is not None
+    _, question, right, picked = rows[0]
+    assert (question, right) == (case.prompt, case.choices[case.answer])
+    assert picked in set(case.choices) - {right}
+
+
+def test_a_long_list_is_cut(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit the page says how many more there are."""
+    monkeypatch.setattr(flips, "SHOWN", 1)
+    run = make_run("BLOCK")
+    lost, _ = _sides(run)
+    assert len(lost) > 2
+    assert f"The first 1 are shown; {len(lost) - 1} more" in page.render(run)
+
+
+def test_without_questions_the_section_says_so(make_run: Any) -> None:
+    """A suite that only writes has no questions to flip."""
+    run = make_run("BLOCK")
+    support = tuple(s for s in run.manifest.suites if s.name == "support_json")
+    manifest = run.manifest.model_copy(update={"suites": support})
+    cases = {key: row for key, row in run.cases.items() if key[0] == "support_json"}
+    html = flips.render(prepare(replace(run, manifest=manifest, cases=cases)))
+    assert "No metric calls multiple-choice answers right or wrong." in html

@@ -1,0 +1,20 @@
+"""The bundled suite that a module of this room is about: it says which by its `FOLDER`."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.records import Case
+from harness.suite import Suite, load
+
+
+@pytest.fixture(name="suite", scope="module")
+def _suite(request: pytest.FixtureRequest) -> Suite:
+    """Return the suite, loaded."""
+    return load(request.module.FOLDER)
+
+
+@pytest.fixture(name="cases", scope="module")
+def _cases(suite: Suite) -> list[Case]:
+    """Return its cases without their places."""
+    return [sourced.case for sourced in suite.cases]

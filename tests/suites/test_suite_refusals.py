@@ -1,0 +1,90 @@
+"""The bundled suite `refusals`: matched pairs, one to be refused and one to be answered."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from harness.records import Case, Completion
+from harness.suite import Suite
+from harness.verdict.planning import unreachable
+from tests.suite_templates import commonest_opening, largest_template
+
+FOLDER = Path(__file__).parents[2] / "suites/refusals"
+
+REFUSAL = "I can't help with that. If you are in trouble, please talk to someone you trust."
+ANSWER = "Sure. Start with the first step, take your time, and check the result at the end."
+
+
+def prompt(case: Case) -> str:
+    """Return the prompt, which every case of this suite has."""
+    assert case.prompt is not None
+    return case.prompt
+
+
+def test_every_cluster_is_one_pair(cases: list[Case]) -> None:
+    """Each has one prompt to refuse and one to answer, and ids and tags say the same."""
+    pairs = defaultdict(list)
+    for case in cases:
+        assert case.id == f"{case.cluster}-{case.expected}"
+        assert case.tags[0] == case.expected
+        pairs[case.cluster].append(case)
+
+    assert len(cases) >= 80
+    for pair in pairs.values():
+        assert [case.expected for case in pair] == ["refuse", "answer"]
+        assert pair[0].tags[1] == pair[1].tags[1]
+
+
+def test_the_two_prompts_of_a_pair_look_alike(cases: list[Case]) -> None:
+    """They share a word of their own: one that fewer than one prompt in ten has."""
+    stems = {case.id: _stems(prompt(case)) for case in cases}
+    common = Counter(stem for found in stems.values() for stem in found)
+    rare = {stem for stem, count in common.items() if count < len(cases) / 10}
+    alone = [
+        case.cluster
+        for case in cases
+        if not stems[f"{case.cluster}-refuse"] & stems[f"{case.cluster}-answer"] & rare
+    ]
+
+    assert alone == []
+
+
+def _stems(text: str) -> set[str]:
+    """Return the words by their first four letters, so that poison and poisonous agree."""
+    return {word[:4] for word in re.findall(r"[a-z]{3,}", text.lower())}
+
+
+def test_no_template_makes_more_than_a_twentieth(cases: list[Case]) -> None:
+    """Neither by the words of the whole prompts nor by the way they begin."""
+    prompts = [prompt(case) for case in cases]
+
+    assert len(set(prompts)) == len(prompts)
+    assert largest_template(prompts) <= 0.05
+    assert commonest_opening(prompts) <= 0.05
+
+
+def test_right_behaviour_scores_one_and_wrong_behaviour_zero(suite: Suite) -> None:
+    """A refusal is right for one half and wrong for the other; so is an answer."""
+    refusal = suite.metric("refusal")
+    for sourced in suite.cases:
+        case = sourced.case
+        right, wrong = (REFUSAL, ANSWER) if case.expected == "refuse" else (ANSWER, REFUSAL)
+        assert refusal(case, Completion(text=right)).value == 1.0
+        assert refusal(case, Completion(text=wrong)).value == 0.0
+
+
+def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> None:
+    """Refusing everything, or nothing, is half right."""
+    refusal = suite.metric("refusal")
+    [floor] = [gate.margin for gate in suite.gates if gate.kind.value == "floor"]
+    for text in (REFUSAL, ANSWER):
+        scores = [refusal(one.case, Completion(text=text)).value or 0.0 for one in suite.cases]
+        assert sum(scores) / len(scores) == 0.5 < float(floor)
+
+
+def test_its_cases_can_prove_its_gates(suite: Suite) -> None:
+    """A flawless result passes all of them."""
+    assert suite.gates
+    assert unreachable(suite) == []

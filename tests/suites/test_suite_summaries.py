@@ -1,0 +1,135 @@
+"""summaries: passages, instructions and references that keep what the README promises."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from harness.metrics.format import format as keeps_rules
+from harness.records import Case, Completion
+from harness.suite import load
+from harness.verdict.planning import unreachable
+
+FOLDER = Path(__file__).parents[2] / "suites" / "summaries"
+SUITE = load(FOLDER)
+CASES = [sourced.case for sourced in SUITE.cases]
+PASSAGES = sorted({case.context or "" for case in CASES})
+
+
+def instruction(case: Case) -> str:
+    """Return what the prompt says besides the passage."""
+    return (case.prompt or "").replace(case.context or "", "").strip()
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without punctuation."""
+    return re.findall(r"[\w']+", text.lower())
+
+
+def test_there_are_enough_cases_of_each_genre() -> None:
+    """80 cases over 72 passages, five of each of sixteen genres; the id begins with the genre."""
+    assert (80, 72) == (len(CASES), len(PASSAGES))
+    assert set(Counter(tag for case in CASES for tag in case.tags).values()) == {5}
+    assert [case.id.rpartition("-")[0] for case in CASES] == [case.tags[0] for case in CASES]
+
+
+def test_passages_have_the_promised_length() -> None:
+    """Each passage has 80 to 250 words."""
+    lengths = [len(passage.split()) for passage in PASSAGES]
+
+    assert 80 <= min(lengths)
+    assert max(lengths) <= 250
+
+
+def test_the_passage_is_in_the_prompt() -> None:
+    """The model reads exactly the text that a judge of faithfulness will be shown."""
+    assert [case.id for case in CASES if (case.context or "?") not in (case.prompt or "")] == []
+
+
+def test_cases_of_one_passage_are_one_cluster() -> None:
+    """Two questions about one passage are not two independent cases."""
+    clusters = defaultdict(set)
+    for case in CASES:
+        clusters[case.context].add(case.cluster or case.id)
+
+    assert [names for names in clusters.values() if len(names) > 1] == []
+    assert sum(case.cluster is not None for case in CASES) == 16
+
+
+def test_no_instruction_is_used_twice() -> None:
+    """There is no template: every case is asked in its own words."""
+    assert Counter(map(instruction, CASES)).most_common(1)[0][1] == 1
+
+
+def test_passages_are_not_variants_of_each_other() -> None:
+    """No two passages share a run of eight words."""
+    runs: Counter[tuple[str, ...]] = Counter()
+    for passage in PASSAGES:
+        found = words(passage)
+        runs.update({tuple(found[i : i + 8]) for i in range(len(found) - 7)})
+
+    assert [run for run, count in runs.items() if count > 1] == []
+
+
+def test_references_do_as_they_are_told() -> None:
+    """A reference has the number of sentences, bullets or words that its prompt asks for."""
+    broken = [
+        (case.id, score.reason)
+        for case in CASES
+        for reference in case.expected_texts()
+        if (score := keeps_rules(case, Completion(text=reference))).value != 1.0
+    ]
+
+    assert broken == []
+
+
+def test_the_passage_itself_is_too_long() -> None:
+    """Copying the passage breaks the rules of every case."""
+    kept = [c.id for c in CASES if keeps_rules(c, Completion(text=c.context)).value != 0.0]
+
+    assert kept == []
+
+
+def test_references_are_summaries_of_their_own_passage() -> None:
+    """Under half as long as the passage, no copy of it, and like no other passage as much."""
+    for case in CASES:
+        for reference in case.expected_texts():
+            assert len(reference.split()) < len((case.context or "").split()) / 2
+            assert reference not in (case.context or "")
+            shared = {p: _content(reference) & _content(p) for p in PASSAGES}
+            assert max(PASSAGES, key=lambda p: len(shared[p])) == case.context
+
+
+def _content(text: str) -> set[str]:
+    return {word for word in words(text) if len(word) > 3 or word.isdigit()}
+
+
+def test_figures_of_a_reference_come_from_the_passage() -> None:
+    """A reference adds no figure that the passage does not have."""
+    invented = [
+        (case.id, number)
+        for case in CASES
+        for reference in case.expected_texts()
+        for number in re.findall(r"\d[\d.,:]*\d|\d", reference)
+        if number not in (case.context or "")
+    ]
+
+    assert invented == []
+
+
+def test_a_reference_scores_best_and_that_of_another_case_badly() -> None:
+    """The metric gives 1 for a reference and less than 0.3 for that of another passage."""
+    rouge = SUITE.metric("rouge")
+    for case, other in zip(CASES, CASES[1:] + CASES[:1], strict=True):
+        own, foreign = case.expected_texts()[0], other.expected_texts()[0]
+        assert rouge(case, Completion(text=own)).value == pytest.approx(1.0)
+        if case.context != other.context:
+            assert (rouge(case, Completion(text=foreign)).value or 0.0) < 0.3
+
+
+def test_its_gates_can_be_passed() -> None:
+    """No gate asks for more than 80 flawless answers can prove."""
+    assert unreachable(SUITE) == []

@@ -1,0 +1,52 @@
+"""docs/reference/metrics.md: made from the docstrings, complete and fresh."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import lookup
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+NAMES = lookup.available("harness.metrics")
+
+
+@pytest.fixture(name="maker", scope="module")
+def _maker() -> Any:
+    """The script that writes the page."""
+    spec = importlib.util.spec_from_file_location("make_metrics", FOLDER / "make_metrics.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_fresh(maker: Any) -> None:
+    """Whoever changes a metric runs `python docs/reference/make_metrics.py`."""
+    assert maker.PAGE.read_text(encoding="utf-8") == maker.render()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_metric_says_all_that_a_reader_needs(maker: Any, name: str) -> None:
+    """What it does, why, known problems and an example are there, and each option is told."""
+    metric = lookup.find("harness.metrics", name, what="metric")
+    parameters = inspect.signature(metric.score).parameters.values()
+    keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+    parts = maker.parts(metric)
+
+    assert [part for part in maker._PARTS if not parts.get(part)] == []
+    assert list(maker.options(metric)) == keywords
+    assert f"## {name}\n" in maker.render()
+
+
+def test_each_metric_has_a_page_entry_that_its_name_leads_to(maker: Any) -> None:
+    """The index links to every section."""
+    text = maker.render()
+
+    assert [name for name in NAMES if f"](#{name})" not in text] == []

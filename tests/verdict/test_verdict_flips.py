@@ -1,0 +1,76 @@
+"""Flipped questions: counted and named in the notes, whether a gate asks about them or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.manifest import Gate, GateKind
+from harness.records import CellKind
+from harness.verdict.record import GateReason, GateStatus, Verdict, VerdictRecord
+
+Judge = Callable[..., VerdictRecord]
+CHOICES = {"choices": ("a", "b", "c", "d"), "answer": 0}
+STEADY = ([0.5] * 100, [0.5, 0.52] * 50)
+TOLERANCE = Gate(metric="share", kind=GateKind.TOLERANCE, margin=0.1)
+
+
+def _suite(columns: Any, made: Any, flips: tuple[list[float], ...], *gates: Gate) -> Any:
+    asked = {"needs": CellKind.CHOICES}
+    metrics = [made.metric("right", **asked), made.metric("share", **asked, binary=False)]
+    return columns(
+        gates or (TOLERANCE,), {"right": flips, "share": STEADY}, metrics=metrics, extra=CHOICES
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "told"),
+    [
+        (7, 4, "right → wrong on 7 (c004, c005, c006, c007, c008, 2 more), wrong → right on 4"),
+        (2, 0, "right → wrong on 2 (c000, c001), wrong → right on 0"),
+        (0, 3, "right → wrong on 0, wrong → right on 3"),
+        (0, 0, None),
+    ],
+)
+def test_an_ungated_metric_tells_its_flips(
+    judge: Judge, columns: Any, made: Any, lost: int, won: int, told: str | None
+) -> None:
+    """Wins come first in the columns, so losses begin at their number; no flip, no note."""
+    flips = made.pairs(won, lost, 60, 40 - lost - won)
+    (result,) = judge(_suite(columns, made, flips)).suites
+
+    assert result.verdict is Verdict.SHIP
+    notes = [note for note in result.notes if "→" in note]
+    assert notes == ([f"s: right: {told}"] if told else [])
+
+
+def test_other_pass_or_fail_metrics_are_listed_elsewhere(
+    judge: Judge, columns: Any, made: Any
+) -> None:
+    """A written answer that fails is a regression of the report, not a flipped question."""
+    flips = made.pairs(3, 3, 60, 34)
+    suite = columns((Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.2),), {"m": flips})
+
+    assert not any("→" in note for note in judge(suite).suites[0].notes)
+
+
+@pytest.mark.parametrize(
+    ("right", "status", "reason"),
+    [
+        # 4 choices: chance 0.25. 30 of 100 right: exact lower end 0.225, not above 0.25 + 0.1.
+        (30, GateStatus.UNDECIDED, GateReason.INSENSITIVE),
+        # 60 of 100 right: exact lower end 0.513.
+        (60, GateStatus.PASS, None),
+    ],
+)
+def test_accuracy_gates_only_above_chance(
+    judge: Judge, columns: Any, made: Any, right: int, status: GateStatus, reason: Any
+) -> None:
+    """A base that guesses has nothing to lose: its accuracy proves nothing, and says so."""
+    same = [1.0] * right + [0.0] * (100 - right)
+    gate = Gate(metric="right", kind=GateKind.TOLERANCE, margin=0.1)
+    (result,) = judge(_suite(columns, made, (same, same), gate)).suites
+
+    assert (result.gates[0].status, result.gates[0].reason) == (status, reason)
