@@ -21,7 +21,7 @@ from harness.models._files import BOOKKEEPING, adapter_config
 from harness.records import Case, CellKind, sha256
 from harness.suite import Generation
 
-ENGINE = "tunegate/1"
+ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer."""
 
 PROBES = (
@@ -155,6 +155,7 @@ class HfArm:
             )
         except Exception as error:  # whatever the template raises is about this case
             raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+        _refuse_hidden_tools(case, text)
         return Prompt(text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
 
     def complete(self, requests: Sequence[Any]) -> Iterator[Any]:
@@ -197,6 +198,17 @@ class HfArm:
             for key, value in sorted(config.items())
             if key not in BOOKKEEPING and value is not False and value not in (None, [], {})
         }
+
+
+def _refuse_hidden_tools(case: Case, text: str) -> None:
+    """Raise ValueError if the template leaves tools out: no model calls what it never saw."""
+    names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools or ()]
+    hidden = next((name for name in names if name not in text), None)
+    if hidden is not None:
+        raise ValueError(
+            f"the chat template does not show the tool {hidden!r}; use a model whose template "
+            "knows tools, or describe them in the system prompt and leave `tools` out"
+        )
 
 
 def _plain(case: Case, generation: Generation) -> str:

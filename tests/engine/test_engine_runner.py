@@ -408,6 +408,39 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     assert plain.watches == {}
 
 
+def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """What another candidate answered is tried first, and changes no answer."""
+    pair = tiny.pair("qwen2")
+    b = bench(n=6)
+    earlier = b.runner({"base": pair["base"], "tuned": pair["tuned"]})
+    earlier.run()
+    expected = b.texts(earlier)
+    again = Renamed(pair["tuned"])
+    arms = {"base": pair["base"], "tuned": again}
+    plan = make_plan(
+        [suites.load(b.folder)], arms, seed=0, before={"plan": "-", "s": pair["tuned"].fingerprint}
+    )
+    runner = Runner(plan, arms, b.store, Progress(1.0, stream=b.stream))
+    runner.run()
+
+    assert b.texts(runner) == expected
+    # Random tokens seldom survive their way through text, so not all of them hold.
+    assert runner.watches["tuned", "candidate before"].accepted["s"] > 0
+    assert ("tuned", "base") not in runner.watches
+
+
+class Renamed:
+    """An arm with the same weights and another fingerprint."""
+
+    fingerprint = "another candidate"
+
+    def __init__(self, arm: Any) -> None:
+        self.arm = arm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.arm, name)
+
+
 @pytest.mark.parametrize(
     ("use", "least", "most"), [("exact_match", 8.0, 9.0), ("choice_accuracy", 1.0, 2.0)]
 )

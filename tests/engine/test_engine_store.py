@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -217,3 +218,13 @@ def test_eight_processes_write_one_store(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*), sum(attempts) FROM cells").fetchone() == (40, 40)
     db.close()
+
+
+def test_the_candidate_before(store: Store) -> None:
+    """The last other candidate of each suite is remembered; a suite without one is left out."""
+    store.attempts(["h1", "h2"], "first")
+    store.attempts(["h1"], "second")
+    suites = [SimpleNamespace(name="one", hash="h1"), SimpleNamespace(name="two", hash="h2")]
+
+    assert store.judged_before(suites, "third") == {"one": "second", "two": "first"}
+    assert store.judged_before(suites, "first") == {"one": "second"}

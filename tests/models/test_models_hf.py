@@ -230,6 +230,17 @@ def test_chat_prompts(tiny: Any) -> None:
     assert prompt.token_ids[0] == 1
 
 
+def test_a_template_that_hides_the_tools(tiny: Any) -> None:
+    """A case with tools that the template does not show cannot be asked: the reason names one."""
+    arm = tiny.pair("llama")["base"]
+    tools = ({"type": "function", "function": {"name": "get_weather", "parameters": {}}},)
+
+    with pytest.raises(ValueError, match="does not show the tool 'get_weather'"):
+        arm.prompt(Case(id="c", prompt="Rain?", tools=tools), Generation())
+    shown = Case(id="c", prompt="Call get_weather or not?", tools=tools)
+    assert "get_weather" in arm.prompt(shown, Generation()).text
+
+
 def test_plain_prompts(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]) -> None:
     """template = "none" sends the text, with the tokenizer's own token in front."""
     folder = copied(tiny.base())
