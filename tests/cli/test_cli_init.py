@@ -26,7 +26,7 @@ def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
 
     for name in bundled.names():
         assert f"\n{name} " in f"\n{output}"
-    assert "general_knowledge  350 four-choice questions of general knowledge" in output
+    assert "  350 four-choice questions of general knowledge" in output
     assert "next: `tunegate init SUITE [DIR]`" in output
     assert not Path("suites").exists()
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.engine import local
 from harness.engine.alone import notices, one_by_one
-from harness.engine.drafts import Watch
+from harness.engine.drafts import Known, Watch
 from harness.models.pair import open_arms
 from harness.records import Case, Completion
 from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, muted
@@ -27,11 +27,17 @@ def _answers(arm: Any, ask: Ask, prompts: tuple[str, ...], kind: str, **settings
         Case(id=str(i), prompt=text, expected="the customer", choices=("B", "late and", "refund"))
         for i, text in enumerate(prompts)
     ]
-    drafts = settings.pop("drafts", None)
+    drafts = settings.pop("drafts", {})
     found = {
         a.key: a.completion for a in local.complete(arm, ask(arm, cases, kind, **settings), drafts)
     }
     return [found[case.id] for case in cases]
+
+
+def _known(answers: dict[str, Any]) -> dict[str, Known]:
+    """Offer answers as drafts."""
+    watch = Watch()
+    return {key: Known(completion, watch) for key, completion in answers.items()}
 
 
 def _texts(arm: Any, ask: Ask, prompts: tuple[str, ...], **settings: Any) -> list[str]:
@@ -66,7 +72,7 @@ def test_a_running_state_is_computed_alone(
         texts = _expected(arm, model, prompts)
         assert _texts(arm, ask, prompts) == texts
         wrong = {str(i): Completion(text="a refund") for i in range(len(prompts))}
-        assert _texts(arm, ask, prompts, drafts=local.Drafts(wrong, Watch())) == texts
+        assert _texts(arm, ask, prompts, drafts=_known(wrong)) == texts
         found = _answers(arm, ask, prompts, "choices")
         for text, completion in zip(prompts, found, strict=True):
             before = arm.tokenizer(text)["input_ids"]
@@ -126,7 +132,7 @@ def test_a_full_fine_tune_and_a_merged_model(
         arms = open_arms({"base": str(tiny.base(architecture)), "tuned": str(folder)})
         expected = _expected(arms["tuned"], _load(folder), PROMPTS)
         base = _answers(arms["base"], ask, PROMPTS, "generate", max_new_tokens=12)
-        drafts = local.Drafts({str(i): c for i, c in enumerate(base)}, Watch())
+        drafts = _known({str(i): c for i, c in enumerate(base)})
         assert _texts(arms["tuned"], ask, PROMPTS, drafts=drafts) == expected
         assert _texts(arms["base"], ask, PROMPTS) != expected
 

@@ -98,10 +98,12 @@ def growth(metric: Metric, case: Case, options: dict[str, Any], unit: str) -> fl
 @pytest.mark.parametrize("name", METRICS)
 def test_time_grows_with_the_length(name: str) -> None:
     """Four times the text takes far less than the sixteenfold time, whatever it is made of."""
-    slow = [unit for unit in UNITS.values() if growth(*METRICS[name], unit) > LIMIT]
 
-    # a second look, for what another process may have slowed down
-    assert [unit for unit in slow if growth(*METRICS[name], unit) > LIMIT] == []
+    def slow(unit: str) -> bool:
+        # three looks, for what another process may have slowed down
+        return all(growth(*METRICS[name], unit) > LIMIT for _ in range(3))
+
+    assert [unit for unit in UNITS.values() if slow(unit)] == []
 
 
 def test_a_square_would_be_seen() -> None:
