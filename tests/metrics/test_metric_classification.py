@@ -214,7 +214,7 @@ def test_any_text_scores_zero_or_one(
         assert len(result.counts) == 3 * len(labels)
 
 
-@given(ANY_TEXT, st.booleans(), st.booleans())
+@given(st.text(), st.booleans(), st.booleans())  # TOML holds no half of a surrogate pair
 def test_a_label_matches_itself(label: str, ignore_case: bool, extract: bool) -> None:
     """Identity scores 1 in every mode."""
     options = {"ignore_case": ignore_case, "extract": extract}
