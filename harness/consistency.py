@@ -62,8 +62,9 @@ def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> l
     """Return what the metric's own check has to say about its options and the cases."""
     if used.check is None:
         return []
+    given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        found = used.check(used.options, [sourced.case for sourced in cases])
+        found = used.check(given, [sourced.case for sourced in cases])
     except UsageError as error:
         found = [str(error)]
     except Exception as error:

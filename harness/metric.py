@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import lookup, options
 from harness.errors import SuiteError, UnknownName
@@ -42,6 +42,7 @@ CorpusFunction = Callable[..., float]
 It must return a number for any sums that cases can have, those of a single one included, and needs
 no library that a reader of a finished run may lack: the verdict is computed from stored counts.
 """
+Aggregate = Literal["corpus", "mean"]
 Signature = Callable[["Metric", Sequence[Case]], str]
 
 
@@ -61,12 +62,15 @@ class Metric:
     """Whether only 0 and 1 occur, which exact tests for proportions rest on."""
     corpus: CorpusFunction | None = None
     """Turns the summed counts of an arm into its level; None takes the mean of the scores."""
+    aggregate: Aggregate = "corpus"
+    """Which of the two is taken where both are possible and the suite says nothing."""
     signature: Signature | None = None
     """Returns how exactly the numbers are made (versions, settings), for the record of a run."""
     requires: tuple[str, ...] = ()
     """Fields a case must have, such as `expected`."""
     check: Check | None = None
-    """Called once with the bound options and the cases when a suite is loaded; returns problems."""
+    """Called once with the bound options and the cases when a suite is loaded; returns problems.
+    Where the corpus function makes the level, the options hold `aggregate` as `corpus`."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
@@ -114,6 +118,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     requires: tuple[str, ...] = (),
     check: Check | None = None,
     corpus: CorpusFunction | None = None,
+    aggregate: Aggregate = "corpus",
     signature: Signature | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
@@ -129,6 +134,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             requires=requires,
             check=check,
             corpus=corpus,
+            aggregate=aggregate,
             signature=signature,
         )
 
@@ -141,7 +147,7 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     Args:
         use: A name in `harness/metrics`, or `pkg.mod:fn`.
         settings: The other keys of the `[[metrics]]` table. A metric with a corpus function knows
-            `aggregate = "mean"` too, which takes the mean of its scores instead.
+            `aggregate` too: `mean` takes the mean of its scores, `corpus` the function's value.
         name: What gates and reports call it.
         folder: The suite's folder: `Path` options are read relative to it.
         where: Place in the suite file, for messages.
@@ -156,7 +162,7 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     place = f"{where}: metric {use!r}"
     own = dict(settings)
     corpus = base.corpus
-    if corpus is not None and _aggregate(own, place) == "mean":
+    if corpus is not None and _aggregate(own, base.aggregate, place) == "mean":
         corpus = None
     bound = options.bind(base.score, own, given=2, folder=folder, where=place)
     # Exact tests count successes, of which a corpus value knows nothing.
@@ -176,9 +182,9 @@ def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[fl
     return partial(found.corpus, **given)
 
 
-def _aggregate(settings: dict[str, Any], place: str) -> str:
+def _aggregate(settings: dict[str, Any], default: str, place: str) -> str:
     """Take `aggregate` out of the settings of a metric with a corpus function."""
-    value = settings.pop("aggregate", "corpus")
+    value = settings.pop("aggregate", default)
     if value not in ("corpus", "mean"):
         raise SuiteError([f"{place}: aggregate={value!r}: write 'corpus' or 'mean'"])
     return str(value)

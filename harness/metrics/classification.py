@@ -17,6 +17,8 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     extract = options.get("extract", False)
     if extract and not labels:
         return ["metric 'classification': extract = true needs the option labels = […] to look for"]
+    if options.get("aggregate") == "corpus" and not labels:
+        return ["metric 'classification': macro-F1 needs the option labels = […], its classes"]
     if not labels:
         return []
     fold = options.get("ignore_case", False) or extract
@@ -35,7 +37,28 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     ]
 
 
-@metric(binary=True, requires=("expected",), check=_check)
+def macro_f1(counts: Sequence[float]) -> float:
+    """Return the mean F1 of the classes, from the sum of the cases' `counts`.
+
+    The counts are (hits, false alarms, misses) of each class in the order of `labels`; F1 is
+    2 · hits / (2 · hits + false alarms + misses). A class that was neither expected nor answered
+    has none and is left out, as in scikit-learn's default.
+
+    Raises:
+        ValueError: no class occurred.
+    """
+    classes = zip(counts[0::3], counts[1::3], counts[2::3], strict=True)
+    scores = [
+        2 * hits / (2 * hits + alarms + misses)
+        for hits, alarms, misses in classes
+        if hits + alarms + misses > 0
+    ]
+    if not scores:
+        raise ValueError("macro-F1 of no class: nothing was counted")
+    return sum(scores) / len(scores)
+
+
+@metric(binary=True, requires=("expected",), check=_check, corpus=macro_f1, aggregate="mean")
 def classification(
     case: Case,
     completion: Completion,
@@ -48,19 +71,20 @@ def classification(
 
     What it does:
         The answer must be the label and nothing else but white space around it; its mean over the
-        cases is the accuracy. With `labels` each score also counts hits and errors by class, from
-        which `macro_f1` makes the unweighted mean of the classes' F1. An answer that is no label
-        is wrong: a miss of the expected class, and a false alarm of none. Several expected labels
-        are alternatives.
+        cases is the accuracy, which gates rest on. With `labels` each score also counts hits and
+        errors by class: `aggregate = "corpus"` gates on macro-F1 instead, the unweighted mean of
+        the classes' F1. An answer that is no label is wrong: a miss of the expected class, and a
+        false alarm of none. Several expected labels are alternatives.
 
     Why:
         Where nine of ten tickets are of one class, always answering it is 90 % accurate. Macro-F1
         weighs each class alike.
 
     Known problems:
-        Without `labels` there is no macro-F1: the classes must be the same for every case. What
-        `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts are
-        not Unicode-normalised.
+        Without `labels` there is no macro-F1: the classes must be the same for every case. Below 50
+        cases gates on macro-F1 are advisory, and a class of a few cases makes its interval wide.
+        What `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts
+        are not Unicode-normalised.
 
     Example:
         Labels `refund`, `delivery`; expected `refund`: the answer `refund` scores 1, `It is a
@@ -68,6 +92,7 @@ def classification(
 
     Options:
         labels: The classes, each once. An expected text that is none of them is refused.
+        aggregate: `mean` is the accuracy, `corpus` is macro-F1; for both name the metric twice.
         ignore_case: Compare without case, as Unicode case folding does.
         extract: Whether the one label that stands in the answer as a word of its own, in any case
             of letters, counts too. Several different ones are contradictory: unscored.
@@ -90,27 +115,6 @@ def classification(
     counts = _counts(answer, wanted, known) if known else None
     reason = None if answer in known or not known else "the answer is none of the labels"
     return Score.of(float(answer in wanted), reason, counts=counts)
-
-
-def macro_f1(counts: Sequence[float]) -> float:
-    """Return the mean F1 of the classes, from the sum of the cases' `counts`.
-
-    The counts are (hits, false alarms, misses) of each class in the order of `labels`; F1 is
-    2 · hits / (2 · hits + false alarms + misses). A class that was neither expected nor answered
-    has none and is left out, as in scikit-learn's default.
-
-    Raises:
-        ValueError: no class occurred.
-    """
-    classes = zip(counts[0::3], counts[1::3], counts[2::3], strict=True)
-    scores = [
-        2 * hits / (2 * hits + alarms + misses)
-        for hits, alarms, misses in classes
-        if hits + alarms + misses > 0
-    ]
-    if not scores:
-        raise ValueError("macro-F1 of no class: nothing was counted")
-    return sum(scores) / len(scores)
 
 
 def _plain(text: str, fold: bool) -> str:

@@ -169,6 +169,14 @@ def test_the_mean_can_be_asked_for_instead(own: ModuleType) -> None:
     assert "unknown option 'aggregate'" in refused("exact_match", aggregate="mean")[0]
 
 
+def test_the_mean_may_be_a_metrics_default(own: ModuleType) -> None:
+    """Accuracy beside macro-F1: the corpus value is asked for, and a check is told of it."""
+    own.names = replace(names, aggregate="mean")
+
+    assert loaded("own_metrics:names").corpus is None
+    assert loaded("own_metrics:names", aggregate="corpus").corpus is precision
+
+
 def test_a_corpus_score_without_counts_is_unscored(own: ModuleType) -> None:
     """Its level could not be made of it; as a mean it needs none."""
     own.names = names

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import SuiteError
 from harness.metrics.classification import classification, macro_f1
 from harness.records import Case, CellKind, Completion, Score
+from harness.suite import load as load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 LABELS = ("refund", "delivery", "other")
@@ -212,9 +214,61 @@ def test_any_text_scores_zero_or_one(
         assert len(result.counts) == 3 * len(labels)
 
 
-@given(ANY_TEXT, st.booleans(), st.booleans())
+@given(st.text(), st.booleans(), st.booleans())  # TOML holds no half of a surrogate pair
 def test_a_label_matches_itself(label: str, ignore_case: bool, extract: bool) -> None:
     """Identity scores 1 in every mode."""
     options = {"ignore_case": ignore_case, "extract": extract}
 
     assert score(label, f" {label}\n", labels=(label,), **options).value == 1.0
+
+
+def _loaded(suite_folder: Any, more: str) -> Any:
+    toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "classification"\n{more}\n'
+    return load_suite(suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "refund"}]))
+
+
+def test_accuracy_is_the_default_and_macro_f1_on_demand(suite_folder: Any) -> None:
+    """Without a word gates rest on 0/1 scores and exact tests; macro-F1 is asked for."""
+    (plain,) = _loaded(suite_folder, "").metrics
+    (asked,) = _loaded(
+        suite_folder, 'labels = ["refund", "delivery"]\naggregate = "corpus"'
+    ).metrics
+
+    assert (plain.corpus, plain.binary) == (None, True)
+    assert (asked.corpus, asked.binary, asked.range) == (macro_f1, False, (0.0, 1.0))
+
+
+def test_macro_f1_without_classes_is_refused_at_load(suite_folder: Any) -> None:
+    """Its counts would have no meaning, and every case would be unscored."""
+    with pytest.raises(SuiteError, match=r"suite\.toml:4: .*macro-F1 needs the option labels"):
+        _loaded(suite_folder, 'aggregate = "corpus"')
+
+
+def test_gates_on_macro_f1_rest_on_it(project: Any) -> None:
+    """Always answering the common class: 90 % accurate, and macro-F1 of less than one half."""
+    toml = (
+        'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "classification"\n'
+        'labels = ["yes", "no"]\naggregate = "corpus"\nname = "f1"\n'
+        '[[metrics]]\nuse = "classification"\nlabels = ["yes", "no"]\n'
+        '[[gates]]\nmetric = "f1"\nfloor = 0.9\n[[gates]]\nmetric = "classification"\nfloor = 0.9\n'
+    )
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "no" if i < 6 else "yes"}
+        for i in range(60)
+    ]
+    project.raw_suite(toml, cases)
+    always = {case["id"]: "yes" for case in cases}
+    right = {case["id"]: case["expected"] for case in cases}
+    specs = []
+    for name, completions in (("base", right), ("tuned", always)):
+        spec = project.model(name, 0, n=60, completions=completions)
+        specs.append(f"--gate-{name}={spec}")
+
+    result = project.gate(*specs)
+
+    f1, accuracy = project.verdict()["suites"][0]["gates"]
+    assert result.ret == 1
+    # yes: 54 hits, 6 false alarms: 108/114; no: 0; their mean is 27/57
+    assert (f1["tuned"], f1["status"]) == (pytest.approx(27 / 57, rel=1e-5), "fail")
+    assert (accuracy["tuned"], accuracy["status"]) == (0.9, "pass")
+    assert (f1["base"], accuracy["base"]) == (1.0, 1.0)
