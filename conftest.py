@@ -21,8 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
+
+# A machine that is busy with other tests is no defect of a strategy, nor of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",

@@ -19,6 +19,7 @@ from typing import Any
 from harness.engine import prefix
 from harness.engine.alone import one_by_one, written
 from harness.engine.drafts import Watch
+from harness.engine.levers import ALL, Levers
 from harness.engine.lockstep import in_lockstep
 from harness.engine.row import Row, advance, choose, so_far
 from harness.engine.slots import Slots
@@ -43,13 +44,14 @@ AHEAD = (16, 8, 4)
 """How many tokens to guess at once when a row is back on its draft."""
 
 
-def decode(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
+def decode(arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers = ALL) -> Iterator[Row]:
     """Yield the rows as they finish; rows that have tokens already go on from there.
 
     Args:
         arm: Gives tokenizer and stop ids.
         model: The torch model, switched to the arm.
         rows: Unfinished rows, of the same generation settings or not, with drafts or without.
+        levers: Which levers are on.
     """
     import torch
 
@@ -59,10 +61,12 @@ def decode(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
         yield from written(arm, model, rows)
         return
     with torch.inference_mode():
-        if not prefix.plain(model):
-            yield from in_lockstep(arm, model, rows)
+        if levers.slots and prefix.plain(model):
+            yield from _Decoding.of(arm, model, rows, levers).run()
             return
-        yield from _Decoding.of(arm, model, rows).run()
+        width = _width(model, _longest(rows))
+        for at in range(0, len(rows), width):
+            yield from in_lockstep(arm, model, rows[at : at + width])
 
 
 @dataclass
@@ -82,16 +86,16 @@ class _Decoding:
     """How well guesses are accepted where rows came back to their drafts."""
 
     @classmethod
-    def of(cls, arm: LocalArm, model: Any, rows: Sequence[Row]) -> _Decoding:
+    def of(cls, arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers) -> _Decoding:
+        longest = _longest(rows)
+        room = max(row.request.generation.max_new_tokens for row in rows)
         ids = [so_far(row) for row in rows]
-        most = max(row.request.generation.max_new_tokens for row in rows)
-        longest = max(map(len, ids)) + most
         return cls(
             arm,
             model,
             deque(rows),
             Slots(min(_width(model, longest), len(rows)), longest),
-            prefix.shared(model, ids, room=most),
+            prefix.shared(model, ids, room=room) if levers.prefixes else prefix.NOTHING,
             STEP.get(model.device.type, STEP_ELSEWHERE),
             prefix.window(model) < longest,
         )
@@ -207,6 +211,11 @@ class _Decoding:
             if advance(row, token, self.arm) or not hit:
                 return i + hit
         return len(guess)
+
+
+def _longest(rows: Sequence[Row]) -> int:
+    """Return how many tokens the longest row may come to."""
+    return max(len(so_far(row)) + row.request.generation.max_new_tokens for row in rows)
 
 
 def _width(model: Any, longest: int) -> int:

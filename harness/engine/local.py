@@ -16,6 +16,7 @@ from typing import Any
 from harness.engine import loglikelihood, rolling
 from harness.engine.decode import decode
 from harness.engine.drafts import Draft, Known, draft_ids
+from harness.engine.levers import ALL, Levers
 from harness.engine.row import Row, start
 from harness.model import Answer, LocalArm, Request
 from harness.records import CellKind, Completion
@@ -29,6 +30,7 @@ def complete(
     arm: LocalArm,
     requests: Sequence[Request],
     known: Mapping[str, Known] = MappingProxyType({}),
+    levers: Levers = ALL,
 ) -> Iterator[Answer]:
     """Yield an answer for each request.
 
@@ -37,6 +39,7 @@ def complete(
         requests: Requests of one kind.
         known: Request key → what another arm answered, to be verified instead of decoded; the
             result is the same without it.
+        levers: Which of the engine's levers are on.
 
     Raises:
         OutOfMemory: the machine's memory did not hold the batch.
@@ -54,11 +57,11 @@ def complete(
         return
     with memory_watched(), arm.active() as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-            yield from _generate(arm, model, fitting, known)
+            yield from _generate(arm, model, fitting, known, levers)
         elif fitting[0].kind is CellKind.TEXT:
-            yield from _read(arm, model, fitting)
+            yield from _read(arm, model, fitting, levers)
         else:
-            yield from _score(arm, model, fitting, asked)
+            yield from _score(arm, model, fitting, asked, levers)
 
 
 @contextmanager
@@ -91,11 +94,15 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
 
 
 def _generate(
-    arm: LocalArm, model: Any, requests: Sequence[Request], known: Mapping[str, Known]
+    arm: LocalArm,
+    model: Any,
+    requests: Sequence[Request],
+    known: Mapping[str, Known],
+    levers: Levers,
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     rows = [start(request, _draft(arm, known.get(request.key))) for request in requests]
-    for row in decode(arm, model, rows):
+    for row in decode(arm, model, rows, levers):
         completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
         yield Answer(row.request.key, completion, None, started)
 
@@ -149,6 +156,7 @@ def _score(
     model: Any,
     requests: Sequence[Request],
     asked: Mapping[str, Sequence[tuple[int, ...]]],
+    levers: Levers,
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
@@ -156,7 +164,7 @@ def _score(
         for row, request in enumerate(requests)
         for ids in asked[request.key]
     ]
-    sums = loglikelihood.score(arm, model, [r.prompt for r in requests], wanted)
+    sums = loglikelihood.score(arm, model, [r.prompt for r in requests], wanted, levers)
     seconds = time.perf_counter() - clock
     for row, request in enumerate(requests):
         mine = [(s, c.token_ids) for s, c in zip(sums, wanted, strict=True) if c.row == row]
@@ -174,9 +182,11 @@ def _score(
         yield Answer(request.key, completion, None, started)
 
 
-def _read(arm: LocalArm, model: Any, requests: Sequence[Request]) -> Iterator[Answer]:
+def _read(
+    arm: LocalArm, model: Any, requests: Sequence[Request], levers: Levers
+) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
-    found = rolling.bits_per_byte(arm, model, [request.prompt for request in requests])
+    found = rolling.bits_per_byte(arm, model, [request.prompt for request in requests], levers)
     seconds = time.perf_counter() - clock
     for request, bits in zip(requests, found, strict=True):
         completion = Completion(

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.engine.alone import log_probabilities, one_by_one
-from harness.engine.prefix import Prefilled, positions, prefill, shared
+from harness.engine.levers import ALL, Levers
+from harness.engine.prefix import NOTHING, Prefilled, positions, prefill, shared
 from harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
@@ -61,7 +62,11 @@ def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tupl
 
 
 def score(
-    arm: LocalArm, model: Any, prompts: Sequence[Prompt], wanted: Sequence[Continuation]
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Prompt],
+    wanted: Sequence[Continuation],
+    levers: Levers = ALL,
 ) -> list[float]:
     """Return the summed natural-log likelihood of each wanted continuation.
 
@@ -70,12 +75,17 @@ def score(
         model: The torch model, switched to the arm.
         prompts: The batch's prompts, each at least one token long.
         wanted: Continuations, each pointing at its prompt.
+        levers: Whether shared prefixes are computed once.
     """
-    return [likelihood.total for likelihood in measure(arm, model, prompts, wanted)]
+    return [likelihood.total for likelihood in measure(arm, model, prompts, wanted, levers)]
 
 
 def measure(
-    arm: LocalArm, model: Any, prompts: Sequence[Prompt], wanted: Sequence[Continuation]
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Prompt],
+    wanted: Sequence[Continuation],
+    levers: Levers = ALL,
 ) -> list[Likelihood]:
     """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
     import torch
@@ -85,7 +95,8 @@ def measure(
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         ids = [p.token_ids or () for p in prompts]
-        ready = prefill(arm, model, ids, prefix=shared(model, ids, room=room))
+        common = shared(model, ids, room=room) if levers.prefixes else NOTHING
+        ready = prefill(arm, model, ids, prefix=common)
         first = torch.log_softmax(ready.logits.float(), dim=-1)
         best = first.argmax(dim=-1).tolist()
         found = [

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.engine.levers import ALL, Levers
 from harness.engine.loglikelihood import Continuation, score
 from harness.model import LocalArm, Prompt
 
@@ -21,19 +22,22 @@ LONGEST = 2048
 """Tokens of a window where the model has no limit of its own."""
 
 
-def bits_per_byte(arm: LocalArm, model: Any, texts: Sequence[Prompt]) -> list[float]:
+def bits_per_byte(
+    arm: LocalArm, model: Any, texts: Sequence[Prompt], levers: Levers = ALL
+) -> list[float]:
     """Return the bits per byte of each text.
 
     Args:
         arm: Gives tokenizer and context length.
         model: The torch model, switched to the arm.
         texts: Texts with their token ids, at least one token each.
+        levers: Whether shared prefixes are computed once.
     """
     places = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
     contexts = [Prompt("", context) for _, (context, _) in places]
     wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(places)]
     totals = [0.0] * len(texts)
-    for (i, _), value in zip(places, score(arm, model, contexts, wanted), strict=True):
+    for (i, _), value in zip(places, score(arm, model, contexts, wanted, levers), strict=True):
         totals[i] += value
     return [
         -total / (math.log(2) * len(text.text.encode("utf-8")))

@@ -16,6 +16,7 @@ from functools import cached_property
 from harness.engine import local
 from harness.engine.batching import Batch
 from harness.engine.drafts import Known, Watch
+from harness.engine.levers import ALL, Levers
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
@@ -39,8 +40,8 @@ class Runner:
     progress: Progress
     halved: list[int] = field(default_factory=list)
     """Sizes of batches that did not fit in memory and ran as halves."""
-    drafting: bool = True
-    """Whether the answers of base and of the candidate before are tried as drafts."""
+    levers: Levers = ALL
+    """Which of the engine's levers are on."""
     watches: dict[tuple[str, str], Watch] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
@@ -168,7 +169,7 @@ class Runner:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
         answers = (
-            local.complete(backend, requests, known)
+            local.complete(backend, requests, known, self.levers)
             if isinstance(backend, LocalArm)
             else backend.complete(requests)
         )
@@ -189,7 +190,7 @@ class Runner:
 
     def _drafts(self, batch: Batch[Question], arm: str) -> dict[str, Known]:
         """Return request key → a stored answer of another arm that may hold for this one."""
-        if arm == "base" or batch.kind is not CellKind.GENERATE or not self.drafting:
+        if arm == "base" or batch.kind is not CellKind.GENERATE or not self.levers.drafts:
             return {}
         offers = {
             q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests

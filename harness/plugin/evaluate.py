@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from harness.checks import comparability, liveness
 from harness.engine.alone import notices
+from harness.engine.levers import ALL, Levers
 from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
@@ -70,6 +71,8 @@ class Evaluation:
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
     trace_content: bool = False
+    levers: Levers = ALL
+    """Which of the engine's levers are on."""
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
     self_check: bool = False
@@ -148,7 +151,8 @@ class Evaluation:
         for line in (*notices(self.arms), _planned(plan, cached)):
             self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
-        Runner(plan, arms, store, Progress(1.0, stream=self.stream), decided=watch).run()
+        progress = Progress(1.0, stream=self.stream)
+        Runner(plan, arms, store, progress, levers=self.levers, decided=watch).run()
         cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
         return self._decided(manifest, plan, cells, watching)
 

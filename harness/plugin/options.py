@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from harness.engine.levers import Levers
+from harness.errors import UsageError
+
 PREFIX = "--gate-"
 
 
@@ -50,6 +53,15 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _levers(text: str) -> str:
+    """Check the names of levers."""
+    try:
+        Levers.named(text)
+    except UsageError as error:
+        raise pytest.UsageError(f"{PREFIX}levers: {error}") from error
+    return text
+
+
 OPTIONS = (
     Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
     Option("tuned", "Model spec of the fine-tune: a folder, hub id, replay:FILE or scripted:FILE."),
@@ -79,6 +91,12 @@ OPTIONS = (
         "Number format of local models, the same for all arms; auto is float32 without a GPU.",
         "auto",
         choices=("auto", "float32", "bfloat16", "float16"),
+    ),
+    Option(
+        "levers",
+        "What makes local models fast: all, none, or some of drafts,prefixes,slots.",
+        "all",
+        type=_levers,
     ),
     Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
 )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import suite as suites
+from harness.engine.levers import Levers
 from harness.errors import BackendError, Interrupted, TunegateError, UsageError
 from harness.manifest import Gate
 from harness.plugin import exit_status, exports
@@ -183,6 +184,7 @@ class GateSession:
             filtered=tuple(self.filtered),
             open_sealed=bool(self.options["open-sealed"]),
             early_stop=self.options["early-stop"] == "on",
+            levers=Levers.named(self.options["levers"]),
             trace_content=bool(self.options["trace-content"]),
             arms=self.arms,
         )

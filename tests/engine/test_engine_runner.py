@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness import suite as suites
+from harness.engine.levers import Levers
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect, effort
@@ -335,7 +336,7 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     arms, log = _tight(tiny, base, tuned)
     b = bench(n=8)
     runner = b.runner(arms)
-    runner = Runner(runner.plan, arms, b.store, runner.progress, drafting=False)
+    runner = Runner(runner.plan, arms, b.store, runner.progress, levers=Levers(drafts=False))
     puts: list[tuple[str, int]] = []
     put = b.store.put
 
@@ -402,7 +403,7 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     b.store.close()
     b.store = Store(b.folder / "other.sqlite")
     plain = b.runner(pair)
-    plain = Runner(plain.plan, pair, b.store, plain.progress, drafting=False)
+    plain = Runner(plain.plan, pair, b.store, plain.progress, levers=Levers(drafts=False))
     plain.run()
     assert b.texts(plain) == expected
     assert plain.watches == {}
