@@ -34,8 +34,8 @@ PREFILL = 8192
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
 STEP = {"cpu": 60.0}
-"""What a forward costs beside its tokens, counted in tokens; `benchmarks.machine_limit` measures
-it."""
+"""What a forward costs beside its tokens, counted in tokens. The linear layers of SmolLM2-135M take
+35 ms for 8 rows and 178 ms for 256 on two cores: 0.58 ms a row and 30 ms beside them, 53 rows'."""
 STEP_ELSEWHERE = 1000.0
 """The same on an accelerator, where a few hundred tokens are computed in the time of one."""
 PROBE = 8
@@ -167,7 +167,7 @@ class _Decoding:
         most = self._most_ahead()
         guesses = [self._ahead(row, most) for row in rows]
         fed = [[row.token_ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)]
-        chosen = choose(rows, self.slots.forward(self.model, fed))
+        chosen = choose(rows, self.slots.forward(self.model, fed), drawn_at=0)
         taken = [
             self._take(row, guess, own[: len(guess) + 1])
             for row, guess, own in zip(rows, guesses, chosen, strict=True)

@@ -37,14 +37,17 @@ def so_far(row: Row) -> list[int]:
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
-def choose(rows: Sequence[Row], logits: Any) -> list[list[int]]:
-    """Return each row's tokens at each position of its logits [rows, positions, vocabulary].
+def choose(rows: Sequence[Row], logits: Any, *, drawn_at: int = -1) -> list[list[int]]:
+    """Return each row's tokens at each position of its logits.
 
-    A row that samples draws its next token alone, from the last position.
+    Args:
+        rows: The rows.
+        logits: [rows, positions, vocabulary].
+        drawn_at: Position from which a row that samples draws its next token, its only one.
     """
     chosen: list[list[int]] = logits.argmax(dim=-1).tolist()
     return [
-        tokens if row.random is None else [_draw(row, logits[i, -1])]
+        tokens if row.random is None else [_draw(row, logits[i, drawn_at])]
         for i, (row, tokens) in enumerate(zip(rows, chosen, strict=True))
     ]
 

@@ -104,7 +104,11 @@ class Slots:
         inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
         place = self._mask.device
         self._mask[:n, self.end : self.end + most] = torch.tensor(inside, device=place)
-        at = [[length + i for i in range(most)] for length in self._lengths]
+        # Padding repeats the last position: one beyond the model's context need not exist.
+        at = [
+            [length + min(i, len(ids) - 1) for i in range(most)]
+            for length, ids in zip(self._lengths, tokens, strict=True)
+        ]
         out = model(
             input_ids=torch.tensor(padded, device=place),
             attention_mask=self._mask[:n, self.start : self.end + most],

@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from harness.engine.levers import Levers
-from harness.errors import UsageError
-
 PREFIX = "--gate-"
 
 
@@ -55,6 +52,9 @@ def _seed(text: str) -> int:
 
 def _levers(text: str) -> str:
     """Check the names of levers."""
+    from harness.engine.levers import Levers
+    from harness.errors import UsageError
+
     try:
         Levers.named(text)
     except UsageError as error:

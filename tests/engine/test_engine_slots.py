@@ -117,6 +117,22 @@ def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     assert len(steps) < len(ids) - 2
 
 
+def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that samples draws what it draws alone, also while others take several tokens."""
+    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})
+    arm = tiny.pair("llama")["base"]
+    greedy = _requests(arm, ask, 40)[::2]
+    ids = _alone(arm, greedy)
+    cases = [Case(id=f"s{i}", prompt=text) for i, text in enumerate(PROMPTS[::3])]
+    sampled = ask(arm, cases, max_new_tokens=30, temperature=1.3)
+    expected = ids | _alone(arm, sampled)
+    watch = Watch()
+    spoilt = [Draft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
+    rows = [start(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
+
+    assert _decoded(arm, [*rows, *map(start, sampled)]) == expected
+
+
 def test_a_draft_is_followed_left_and_found_again() -> None:
     """Four tokens in a row that stand in the draft are where the answer is back on it."""
     draft = Draft((1, 2, 3, 4, 5, 6, 7, 8, 9), Watch())
