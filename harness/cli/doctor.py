@@ -76,6 +76,7 @@ _EXTRAS = {
     "hf": ("torch", "transformers", "peft", "safetensors", "gguf"),
     "train": ("trl", "accelerate", "datasets"),
     "lm-eval": ("lm-eval",),
+    "sources": ("datasets", "pyarrow", "pyyaml"),
 }
 
 
