@@ -1,21 +1,26 @@
-"""`tunegate suite new | check | show`: start a suite, validate it, look at it."""
+"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it."""
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.guess import cases_table
 from harness.errors import SuiteError, UsageError
+
+if TYPE_CHECKING:
+    from harness.records import Case
 
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
 _TEMPLATE = """\
 name = "{name}"
-cases = "cases.jsonl"
+{cases}
 
 [generation]
 system = "Answer in one short sentence."
@@ -43,28 +48,42 @@ def register(app: typer.Typer) -> None:
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
+    of: Annotated[
+        Path | None,
+        typer.Option("--from", help="File or folder of cases; its form and columns are guessed."),
+    ] = None,
 ) -> None:
-    """Write a new suite folder."""
+    """Write a new suite folder, around cases that are there already or two of its own."""
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
+    if like is not None and of is not None:
+        raise UsageError(f"--like {like} and --from {of}: give one of them")
+    table = None if of is None else cases_table(of, folder)
     try:
-        _write(folder, None if like is None else bundled(like))
+        _write(folder, None if like is None else bundled(like), table)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
-    print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
-    print(f"next: edit them, then `tunegate suite check {folder}`")
+    if table is None:
+        print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
+        print(f"next: edit them, then `tunegate suite check {folder}`")
+    else:
+        print(f"wrote {folder}/suite.toml:\n{table}")
+        print(f"next: look at the columns, then `tunegate suite check {folder}`")
 
 
-def _write(folder: Path, like: Path | None) -> None:
+def _write(folder: Path, like: Path | None, table: str | None) -> None:
     if like is not None:
         shutil.copytree(like, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         return
     folder.mkdir(parents=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80] or "suite"
-    (folder / "suite.toml").write_text(_TEMPLATE.format(name=name), encoding="utf-8")
-    (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+    cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
+    text = _TEMPLATE.format(name=name, cases=cases)
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
+    if table is None:
+        (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
 
 
 @commands.command()
@@ -90,19 +109,59 @@ def check(
 
 
 @commands.command()
-def show(path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")]) -> None:
-    """Print a suite's settings, gates and first cases."""
+def show(
+    path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
+    cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
+) -> None:
+    """Print a suite's settings, metrics, gates and first cases."""
     from harness.suite import load
 
     suite = load(path)
     print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
+    for key, value in suite.generation.model_dump(exclude_defaults=True).items():
+        print(f"  {key} {value!r:.100}")
     for metric in suite.metrics:
         better = "higher" if metric.higher_is_better else "lower"
         print(f"  metric {metric.name} ({better} is better)")
     for gate in suite.gates:
         print(f"  gate {gate.id} {gate.margin}  {gate.where}")
-    for sourced in suite.cases[:3]:
-        print(f"  {sourced.case.id}: {(sourced.case.prompt or '')[:100]!r}")
+    for sourced in suite.cases[:cases]:
+        print(f"  {_brief(sourced.case)}")
+
+
+@commands.command()
+def sample(
+    path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
+    count: Annotated[int, typer.Argument(min=1, help="How many cases to draw.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print lines for a cases.jsonl instead.")
+    ] = False,
+) -> None:
+    """Print some of a suite's cases, drawn by seed, with the places they came from."""
+    from harness.run import record_lines
+    from harness.suite import load
+
+    cases = load(path).cases
+    if count > len(cases):
+        raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
+    drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
+    if as_json:
+        print(record_lines(cases[i].case for i in drawn), end="")
+        return
+    for sourced in (cases[i] for i in drawn):
+        print(f"{_brief(sourced.case, width=1000)}\n  {sourced.where}")
+
+
+def _brief(case: Case, *, width: int = 100) -> str:
+    """Return a case in one line: what is asked last, what is expected, its labels."""
+    asked = case.input_messages()[-1].get("content")
+    right = case.expected_texts() or tuple(map(str, case.expected_calls or ()))
+    expected = f" → {' | '.join(right)!r:.{width}}" if right else ""
+    labels = [*case.tags, *([f"cluster {case.cluster}"] if case.cluster else [])]
+    return f"{case.id}: {asked!r:.{width}}{expected}" + (
+        f"  [{', '.join(labels)}]" if labels else ""
+    )
 
 
 def bundled(name: str) -> Path:

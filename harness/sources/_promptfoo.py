@@ -118,12 +118,16 @@ def _test(document: Document, keys: tuple[str | int, ...], given: Any) -> Test |
     where = document.where(*keys)
     if not isinstance(given, Mapping):
         return f"{where}: a test must have vars and assert"
-    variables, listed = given.get("vars") or {}, given.get("assert") or []
-    changes = [key for key in _CHANGES if key in (given.get("options") or {})]
+    variables, options = given.get("vars") or {}, given.get("options") or {}
+    listed = given.get("assert") or []
+    for name, value in (("vars", variables), ("options", options)):
+        if not isinstance(value, Mapping):
+            return f"{where}: {name}={value!r:.60} must be a table of names and values"
+    if not isinstance(listed, list):
+        return f"{where}: assert={listed!r:.60} must be a list"
+    changes = [key for key in _CHANGES if key in options]
     if changes:
         return f"{where}: options.{changes[0]} is not carried out here; leave it out"
-    if not isinstance(variables, Mapping):
-        return f"{where}: vars={variables!r:.60} must be a table of names and values"
     found = []
     for index, one in enumerate(listed):
         place = document.where(*keys, "assert", index)

@@ -67,11 +67,26 @@ def _said(content: Any) -> str:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    """Return name and arguments of a call in OpenAI's form or as they are."""
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+    """Return an expected call of one in OpenAI's form."""
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    return expected_call(function, arguments="arguments")
+
+
+def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
+    """Return a call in the form of `expected_calls`: of each argument the values that are allowed.
+
+    Args:
+        call: Name and arguments, the latter as an object or its JSON text.
+        arguments: The key of the arguments.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
         raise ValueError(f"tool call {call!r:.60} has no name")
-    arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        arguments = json_value(arguments)
-    return {"name": function["name"], "arguments": arguments}
+    given = call.get(arguments) or {}
+    if isinstance(given, str):
+        given = json_value(given)
+    if not isinstance(given, Mapping):
+        raise ValueError(f"arguments {given!r:.60} of the call {call['name']!r} must be an object")
+    return {"name": call["name"], "arguments": {key: [value] for key, value in given.items()}}

@@ -3,7 +3,7 @@
 Read are the forms of TRL and of OpenAI's fine-tuning: `messages` (also `conversations` with `from`
 and `value`), of which the last turn is `expected` and those before it are the prompt, and `prompt`
 with `completion`, as texts or as turns. `tools` are taken over; tool calls of the last turn become
-`expected_calls`.
+`expected_calls`, which are empty where tools were offered and none was called.
 
 Example:
     [cases]
@@ -70,7 +70,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
                     f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
                     "assistant's, since it is what is expected"
                 )
-            return {**fields, **_turns.asked(found[:-1]), **_turns.answered(found[-1])}
+            return {**fields, **_turns.asked(found[:-1]), **_answered(found[-1], tools)}
     if {"prompt", "completion"} <= set(row):
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
@@ -78,8 +78,14 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         said = _turns.turns(completion)
         if len(said) != 1:
             raise ValueError(f"a completion of {len(said)} turns; one is judged at a time")
-        return {**fields, **_turns.asked(_turns.turns(prompt)), **_turns.answered(said[0])}
+        return {**fields, **_turns.asked(_turns.turns(prompt)), **_answered(said[0], tools)}
     raise ValueError(
         f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "
         'from = "jsonl" with columns reads other forms'
     )
+
+
+def _answered(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
+    """Return what is expected; where tools were offered and none was called, that none is."""
+    fields = _turns.answered(turn)
+    return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}

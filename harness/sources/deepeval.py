@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from harness.source import SourcedCase
-from harness.sources import _text
+from harness.sources import _text, _turns
 from harness.sources._columns import Columns
 from harness.sources._table import Count, Part, Table, mapped, rewritten
 
@@ -93,11 +93,11 @@ def _joined(context: Any, delimiter: str) -> str | None:
 
 
 def _calls(tools: Any) -> list[dict[str, Any]] | None:
-    """Return DeepEval's tool calls with our names of their keys."""
+    """Return DeepEval's tool calls in our form."""
     if isinstance(tools, str) and tools:
         tools = _text.json_value(tools)
     if not tools:
         return None
-    if not all(isinstance(tool, Mapping) and "name" in tool for tool in tools):
-        raise ValueError(f"expected_tools {tools!r:.60} must be a list of calls with a name")
-    return [{"name": t["name"], "arguments": t.get("input_parameters") or {}} for t in tools]
+    if not isinstance(tools, list):
+        raise ValueError(f"expected_tools {tools!r:.60} must be a list of calls")
+    return [_turns.expected_call(tool, arguments="input_parameters") for tool in tools]

@@ -35,8 +35,10 @@ ANSWERS = {
     "equals": "exact_match",
     "contains": "contains",
     "contains-any": "contains",
+    "contains-all": "contains in the mode all",
     "icontains": "contains that ignores case",
     "icontains-any": "contains that ignores case",
+    "icontains-all": "contains in the mode all that ignores case",
     "regex": "regex",
     "levenshtein": "edit_similarity",
     "rouge-n": "rouge",
@@ -173,7 +175,7 @@ def _fields(
         if isinstance(value, str) and value.startswith("file://"):
             raise ValueError(f"the value {value!r} of {one.kind!r} is not read; write it out")
         if field == "expected":
-            listed = isinstance(value, list) and one.kind.endswith("-any")
+            listed = isinstance(value, list) and one.kind.endswith(("-any", "-all"))
             value = [_promptfoo.as_text(v) for v in (value if listed else [value])]
             value = value if listed else value[0]
         elif isinstance(value, str):

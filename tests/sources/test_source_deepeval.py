@@ -51,7 +51,7 @@ def test_the_three_files_give_the_same_case(
         ({"context": None}, "context", None),
         ({"expected_output": None}, "expected", None),
         ({"expected_tools": [{"name": "find", "input_parameters": {"nr": 7}}]},
-         "expected_calls", ({"name": "find", "arguments": {"nr": 7}},)),
+         "expected_calls", ({"name": "find", "arguments": {"nr": [7]}},)),
         ({"expected_tools": []}, "expected_calls", None),
     ],
 )  # fmt: skip
@@ -91,7 +91,8 @@ def test_the_context_can_stand_in_the_prompt(
         ({"input": ""}, "the prompt is empty (column 'prompt')"),
         ({"input": "q", "context": [3]}, "context [3] must be a list of texts"),
         ({"input": "q", "context": {"a": 1}}, "context {'a': 1} must be a list of texts"),
-        ({"input": "q", "expected_tools": ["find"]}, "expected_tools ['find'] must be a list of"),
+        ({"input": "q", "expected_tools": ["find"]}, "tool call 'find' has no name"),
+        ({"input": "q", "expected_tools": {"a": 1}}, "expected_tools {'a': 1} must be a list"),
         (3, "a row must be an object"),
     ],
 )

@@ -73,6 +73,7 @@ def test_tests_become_cases(write: Callable[..., None], cases: Load) -> None:
         ("[{type: contains, value: 0}]", "expected", "0"),  # numbers become text there as well
         ("[{type: contains, value: 2.0}]", "expected", "2"),  # and JavaScript prints no point
         ("[{type: contains-any, value: [x, y]}]", "expected", ("x", "y")),
+        ("[{type: icontains-all, value: [x, y]}]", "expected", ("x", "y")),
         (r"[{type: regex, value: '\d{4}'}]", "expected", r"\d{4}"),
         ("[{type: is-json, value: {type: object}}]", "answer_schema", {"type": "object"}),
         ("[{type: is-json}]", "answer_schema", None),
@@ -216,7 +217,8 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
          "p.yaml:4: 1 assert 'llm-rubric' (the first one here) and no field of a case for it; let "
          'a metric of the suite judge it, and set asserts = ["equals"]'),
         (_with("[{type: not-equals, value: x}]"), "p.yaml:4: 1 assert 'not-equals' (the first"),
-        (_with("[{type: contains-all, value: [x, y]}]"), "p.yaml:4: 1 assert 'contains-all'"),
+        (_with("[{type: contains-all, value: [x, y]}, {type: contains-any, value: [x, y]}]"),
+         "p.yaml: 1 assert 'contains-all', 1 assert 'contains-any': a suite's metric reads"),
         (_with("[{type: equals, value: x, transform: 'output.a'}]"), "p.yaml:4: 1 assert "
          "'transform'"),
         (_with("[{type: equals, value: x}, {type: equals, value: y}]"),
@@ -236,6 +238,8 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
         (_with("[]", "file://v.yaml"), "p.yaml:3: vars='file://v.yaml' must be a table"),
         ("prompts: [a]\ntests: [{options: {transform: x}}]\n",
          "p.yaml:2: options.transform is not carried out here; leave it out"),
+        ("prompts: [a]\ntests: [{options: 3}]\n", "p.yaml:2: options=3 must be a table of names"),
+        ("prompts: [a]\ntests: [{assert: 3}]\n", "p.yaml:2: assert=3 must be a list"),
         ("prompts: [a]\ntests: huggingface://datasets/x/y\n", "p.yaml:2: 'huggingface://datasets/"
          "x/y' is not read; tests come from YAML, JSON or CSV"),
         ("prompts: [a]\ntests: [3]\n", "p.yaml:2: a test must have vars and assert"),
