@@ -130,11 +130,15 @@ def _columns(names: Iterable[str]) -> dict[str, Any]:
         for field, usual in _NAMES.items()
     }
     known = {field: name for field, name in found.items() if name is not None}
+    if {"instruction", "input"} <= set(there):  # Alpaca's form
+        known["prompt"] = f"{{{there['instruction']}}}\n\n{{{there['input']}}}"
+    if known.get("prompt") is None and {"messages", "conversations"} & set(there):
+        return {"chat": True}
     return {"columns": known} if "prompt" in known else {}
 
 
 def _toml(value: Any) -> str:
-    """Return a text or a table of texts as TOML, whose texts are escaped as JSON's are."""
-    if isinstance(value, str):
+    """Return a text, a truth value or a table of texts as TOML, which writes them as JSON does."""
+    if isinstance(value, str | bool):
         return json.dumps(value, ensure_ascii=False)
     return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"

@@ -122,8 +122,18 @@ def _field(field: str, column: str | Sequence[str], row: Mapping[str, Any]) -> A
     if field in TEXTS:
         return _text(value)
     if field in STRUCTURES:
-        return json_value(value) if isinstance(value, str) else value
+        return _structure(field, json_value(value) if isinstance(value, str) else value)
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def _structure(field: str, value: Any) -> Any:
+    last = value[-1] if isinstance(value, list) and value else None
+    if field == "messages" and isinstance(last, Mapping) and last.get("role") == "assistant":
+        raise ValueError(
+            "the assistant's turn at the end would be part of the question; chat = true, or "
+            'from = "chat" for JSON lines, makes it what is expected'
+        )
+    return value
 
 
 def _texts(field: str, value: Any) -> str | list[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ Count = Annotated[int, Field(ge=1)]
 """A number of cases."""
 
 
+Repeated = Literal["refuse", "drop"]
+"""What to do with rows that say the same: as evidence they count once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Which rows of a table are taken."""
@@ -30,6 +34,8 @@ class Part:
     sample: int | None = None
     """So many, drawn by seed and kept in their order."""
     seed: int = 0
+    repeated: Repeated = "refuse"
+    """What becomes of rows that are the same case as an earlier one and have no id."""
 
     def of(self, count: int) -> Sequence[int]:
         """Return the numbers of the rows, from 0.
@@ -117,6 +123,7 @@ def cases(
     """
     problems: list[str] = []
     seen: dict[str, str] = {}
+    again: list[str] = []
     try:
         wanted = part.of(table.count)
     except ValueError as error:
@@ -127,11 +134,16 @@ def cases(
                 raise ValueError(row)
             found = form(row)
             case = make_case(found)
-            if "id" not in found and case.id in seen:
-                raise ValueError(f"the same as {seen[case.id]}; remove one, or give them ids")
-            seen[case.id] = where
-            yield SourcedCase(case, where)
         except ValueError as error:
             problems.append(f"{where}: {error}")
+            continue
+        if "id" not in found and case.id in seen:
+            again.append(f"{where}: the same as {seen[case.id]}")
+            continue
+        seen[case.id] = where
+        yield SourcedCase(case, where)
+    if again and part.repeated == "refuse":
+        more = f", and {len(again) - 1} more rows like it" if len(again) > 1 else ""
+        problems.append(f'{again[0]}{more}; remove them, give ids, or set repeated = "drop"')
     if problems:
         raise SuiteError(some(problems))

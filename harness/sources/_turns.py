@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from harness.source import SourcedCase
+from harness.sources._columns import Columns
+from harness.sources._table import Part, Table, mapped, rewritten
 from harness.sources._text import json_value
 
 PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
@@ -27,7 +31,9 @@ def turns(value: Any) -> list[dict[str, Any]]:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
             raise ValueError(f"{turn!r:.60} must be a turn with role and content")
         role = "system" if turn["role"] == "developer" else turn["role"]
-        found.append({**turn, "role": role})
+        # Tables give every turn the keys of all, with null for those that it has not.
+        known = {k: v for k, v in turn.items() if v is not None or k == "content"}
+        found.append({**known, "role": role})
     return found
 
 
@@ -90,3 +96,50 @@ def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise ValueError(f"arguments {given!r:.60} of the call {call['name']!r} must be an object")
     return {"name": call["name"], "arguments": {key: [value] for key, value in given.items()}}
+
+
+def conversation(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row of a training file.
+
+    Raises:
+        ValueError: the line has none of the forms, or does not end with an answer.
+    """
+    tools = row.get("tools") or None
+    fields = {**dict.fromkeys(PRODUCED), "tools": tools}
+    for key in ("messages", "conversations"):
+        if key in row:
+            found = turns(row[key])
+            if found[-1]["role"] != "assistant":
+                raise ValueError(
+                    f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
+                    "assistant's, since it is what is expected"
+                )
+            return {**fields, **asked(found[:-1]), **_called_or_not(found[-1], tools)}
+    if {"prompt", "completion"} <= set(row):
+        prompt, completion = row["prompt"], row["completion"]
+        if isinstance(prompt, str) and isinstance(completion, str):
+            return {**fields, "prompt": prompt, "expected": completion.strip()}
+        said = turns(completion)
+        if len(said) != 1:
+            raise ValueError(f"a completion of {len(said)} turns; one is judged at a time")
+        return {**fields, **asked(turns(prompt)), **_called_or_not(said[0], tools)}
+    raise ValueError(
+        f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "
+        'from = "jsonl" with columns reads other forms'
+    )
+
+
+def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
+    """Return what is expected; where tools were offered and none was called, that none is."""
+    fields = answered(turn)
+    return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}
+
+
+def conversations(table: Table, columns: Columns | None, part: Part) -> Iterator[SourcedCase]:
+    """Yield the cases of a table whose rows are conversations of a training file.
+
+    Raises:
+        SuiteError: columns are missing, or rows are broken: every one with its place.
+    """
+    chats = replace(table, pick=lambda wanted: rewritten(table.pick(wanted), conversation))
+    return mapped(chats, columns, part, always=PRODUCED)

@@ -14,19 +14,18 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.source import SourcedCase
 from harness.sources import _text, _turns
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped, rewritten
+from harness.sources._table import Count, Part, Repeated, Table
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
 
 
-def chat(
+def chat(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,
     *,
     file: str,
@@ -34,6 +33,7 @@ def chat(
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield one case a conversation.
 
@@ -44,48 +44,11 @@ def chat(
         limit: The first so many conversations.
         sample: So many, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file cannot be read, or conversations are broken: every one with its line.
     """
     path = folder / file
-    rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
-    part = Part(limit, sample, seed)
-    yield from mapped(Table.of(str(path), rows), columns, part, always=_turns.PRODUCED)
-
-
-def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a case.
-
-    Raises:
-        ValueError: the line has none of the forms, or does not end with an answer.
-    """
-    tools = row.get("tools") or None
-    fields = {**dict.fromkeys(_turns.PRODUCED), "tools": tools}
-    for key in ("messages", "conversations"):
-        if key in row:
-            found = _turns.turns(row[key])
-            if found[-1]["role"] != "assistant":
-                raise ValueError(
-                    f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
-                    "assistant's, since it is what is expected"
-                )
-            return {**fields, **_turns.asked(found[:-1]), **_answered(found[-1], tools)}
-    if {"prompt", "completion"} <= set(row):
-        prompt, completion = row["prompt"], row["completion"]
-        if isinstance(prompt, str) and isinstance(completion, str):
-            return {**fields, "prompt": prompt, "expected": completion.strip()}
-        said = _turns.turns(completion)
-        if len(said) != 1:
-            raise ValueError(f"a completion of {len(said)} turns; one is judged at a time")
-        return {**fields, **_turns.asked(_turns.turns(prompt)), **_answered(said[0], tools)}
-    raise ValueError(
-        f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "
-        'from = "jsonl" with columns reads other forms'
-    )
-
-
-def _answered(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
-    """Return what is expected; where tools were offered and none was called, that none is."""
-    fields = _turns.answered(turn)
-    return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}
+    table = Table.of(str(path), list(_text.json_rows(path, form=FORM)))
+    yield from _turns.conversations(table, columns, Part(limit, sample, seed, repeated))

@@ -19,7 +19,7 @@ from pydantic import Field
 from harness.source import SourcedCase
 from harness.sources import _text
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped
+from harness.sources._table import Count, Part, Repeated, Table, mapped
 
 
 def csv(  # noqa: PLR0913 - each is a key of the suite file
@@ -31,6 +31,7 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     r"""Yield the cases of `file`; all cells are texts, an empty one is no value.
 
@@ -42,6 +43,7 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
         limit: The first so many rows.
         sample: So many rows, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file cannot be read, a column does not exist, or rows are broken: every
@@ -50,4 +52,4 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     path = folder / file
     names, rows = _text.csv_rows(path, delimiter)
     table = Table.of(f"{path}:1", rows, names)
-    yield from mapped(table, columns, Part(limit, sample, seed))
+    yield from mapped(table, columns, Part(limit, sample, seed, repeated))

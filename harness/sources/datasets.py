@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +24,9 @@ from harness.errors import MissingExtra, SuiteError
 from harness.lookup import unknown
 from harness.source import SourcedCase
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped
+from harness.sources._table import Count, Part, Repeated, Table, mapped
 from harness.sources._text import Row
+from harness.sources._turns import conversations
 
 BUILDERS = {
     ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet",
@@ -41,10 +43,12 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
     name: str | None = None,
     split: str | None = None,
     revision: str | None = None,
+    chat: bool = False,
     columns: Columns | None = None,
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield the rows of a data set as cases.
 
@@ -54,10 +58,12 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
         name: The configuration, where the data set has several.
         split: The split; may be left out where there is only one.
         revision: Commit or tag of a hub id.
+        chat: Whether the rows are conversations of a training file, as the source chat reads them.
         columns: Case field → column; without it those that are called as a case's fields.
         limit: The first so many rows.
         sample: So many rows, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the data set is out of reach or broken, a split or column does not exist, or
@@ -70,28 +76,34 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
         # Pictures and sounds would be decoded row by row, and are no part of a case.
         data = data.remove_columns([c for c, f in data.features.items() if hasattr(f, "decode")])
         labels = {c: f for c, f in data.features.items() if isinstance(f, library.ClassLabel)}
-        place = f"{path}/{split}" if split else path
+        place = str(folder / path) if (folder / path).exists() else path
+        place = f"{place}, split {split}" if split else place
 
         def pick(wanted: Sequence[int]) -> Iterator[Row]:
             for number, row in zip(wanted, data.select(wanted), strict=True):
                 yield f"{place}: row {number + 1}", _as_names(row, labels)
 
         table = Table(place, data.column_names, len(data), pick)
-        yield from mapped(table, columns, Part(limit, sample, seed))
+        read = conversations if chat else mapped
+        yield from read(table, columns, Part(limit, sample, seed, repeated))
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[Any]:
-    """Give the library, without its progress bars."""
+    """Give the library, without its progress bars and remarks on a folder's README."""
     try:
         import datasets as library  # type: ignore[import-untyped]  # ships no types
     except ImportError as error:
         raise MissingExtra("the case source 'datasets'", "sources") from error
     shown = library.is_progress_bar_enabled()
+    remarks = logging.getLogger("huggingface_hub.repocard")
+    level = remarks.level
     library.disable_progress_bars()
+    remarks.setLevel(logging.ERROR)
     try:
         yield library
     finally:
+        remarks.setLevel(level)
         if shown:
             library.enable_progress_bars()
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from harness.source import SourcedCase
 from harness.sources import _text, _turns
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped, rewritten
+from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
 
 FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
 PRODUCED = ("prompt", "expected", "context", "expected_calls")
@@ -39,6 +39,7 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield one case a golden.
 
@@ -51,6 +52,7 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
         limit: The first so many goldens.
         sample: So many, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file cannot be read, or goldens are broken: every one with its place.
@@ -61,7 +63,7 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
     else:
         given = _text.json_rows(path, form=FORM)
     rows = list(rewritten(given, partial(_fields, delimiter=context_delimiter)))
-    part = Part(limit, sample, seed)
+    part = Part(limit, sample, seed, repeated)
     yield from mapped(Table.of(str(path), rows), columns, part, always=PRODUCED)
 
 

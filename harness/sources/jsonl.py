@@ -11,10 +11,10 @@ from pathlib import Path
 from harness.source import SourcedCase
 from harness.sources import _text
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, cases, mapped
+from harness.sources._table import Count, Part, Repeated, Table, cases, mapped
 
 
-def jsonl(
+def jsonl(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,
     *,
     file: str,
@@ -22,6 +22,7 @@ def jsonl(
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield the cases of `file`; blank lines are skipped.
 
@@ -32,6 +33,7 @@ def jsonl(
         limit: The first so many lines.
         sample: So many lines, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file is missing, too large or not UTF-8, or lines are broken: every one
@@ -39,5 +41,5 @@ def jsonl(
     """
     path = folder / file
     rows = list(_text.json_rows(path, form="write one case a line"))
-    table, part = Table.of(str(path), rows), Part(limit, sample, seed)
+    table, part = Table.of(str(path), rows), Part(limit, sample, seed, repeated)
     yield from cases(table, part) if columns is None else mapped(table, columns, part)

@@ -15,12 +15,12 @@ from typing import Any
 from harness.source import SourcedCase
 from harness.sources import _text, _turns
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped, rewritten
+from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
 
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
 
 
-def openai_evals(
+def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,
     *,
     file: str,
@@ -28,6 +28,7 @@ def openai_evals(
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield one case a line; of several ideal answers one is enough.
 
@@ -38,13 +39,14 @@ def openai_evals(
         limit: The first so many lines.
         sample: So many lines, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file cannot be read, or lines are broken: every one with its number.
     """
     path = folder / file
     rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
-    part = Part(limit, sample, seed)
+    part = Part(limit, sample, seed, repeated)
     yield from mapped(Table.of(str(path), rows), columns, part, always=_turns.PRODUCED)
 
 

@@ -17,28 +17,33 @@ from harness.errors import SuiteError
 from harness.source import SourcedCase
 from harness.sources import _parquet
 from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Table, mapped
+from harness.sources._table import Count, Part, Repeated, Table, mapped
 from harness.sources._text import Row
+from harness.sources._turns import conversations
 
 
-def parquet(
+def parquet(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,
     *,
     file: str,
+    chat: bool = False,
     columns: Columns | None = None,
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield the cases of `file`; null and NaN are no values.
 
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder; of a folder all `*.parquet` in the order of names.
+        chat: Whether the rows are conversations of a training file, as the source chat reads them.
         columns: Case field → column; without it those that are called as a case's fields.
         limit: The first so many rows.
         sample: So many rows, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: files are missing, broken or of different columns, a column does not exist, or
@@ -65,4 +70,5 @@ def parquet(
             yield from ((f"{one}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
 
     rows = Table(str(path), names, sum(t.num_rows for t in tables), pick)
-    yield from mapped(rows, columns, Part(limit, sample, seed))
+    read = conversations if chat else mapped
+    yield from read(rows, columns, Part(limit, sample, seed, repeated))

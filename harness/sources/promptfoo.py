@@ -29,7 +29,7 @@ from harness.source import SourcedCase
 from harness.sources import _promptfoo, _text, _turns, _yaml
 from harness.sources._columns import Columns
 from harness.sources._promptfoo import Assert, Test
-from harness.sources._table import MOST_ROWS, Count, Part, Table, mapped
+from harness.sources._table import MOST_ROWS, Count, Part, Repeated, Table, mapped
 
 ANSWERS = {
     "equals": "exact_match",
@@ -60,6 +60,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
     limit: Count | None = None,
     sample: Count | None = None,
     seed: int = 0,
+    repeated: Repeated = "refuse",
 ) -> Iterator[SourcedCase]:
     """Yield the tests of a configuration as cases.
 
@@ -73,6 +74,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         limit: The first so many tests.
         sample: So many tests, drawn by seed.
         seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file cannot be read, or tests and asserts do not fit: every one, or a kind
@@ -94,7 +96,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         raise SuiteError(_text.some(problems))
     taken = [test for test in tests if not asserts or _of(test, asserts)]
     rows = [row for test in taken for row in _rows(test, template, asserts or kinds)]
-    part = Part(limit, sample, seed)
+    part = Part(limit, sample, seed, repeated)
     yield from mapped(Table.of(str(path), rows), columns, part, always=PRODUCED)
 
 

@@ -175,6 +175,9 @@ CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "c
         ("k.jsonl", '{"query": "a", "label": "x", "z": 1}\n', [
             'from = "jsonl"', 'file = "../data/k.jsonl"',
             'columns = { prompt = "query", expected = "label" }']),
+        ("a.json", '[{"instruction": "do", "input": "a", "output": "x"}]', [
+            'from = "jsonl"', 'file = "../data/a.json"',
+            r'columns = { prompt = "{instruction}\n\n{input}", expected = "output" }']),
         ("f.json", '{"prompts": ["a"], "tests": [{"assert": [{"type": "equals", "value": "x"}]}]}',
          ['from = "promptfoo"', 'file = "../data/f.json"']),
     ],

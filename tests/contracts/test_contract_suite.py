@@ -296,7 +296,7 @@ def test_duplicate_ids_name_both_lines(refused: Refused, head: str, case_line: s
     same = '{"prompt": "q", "expected": "x"}\n'
 
     assert refused(head, case_line + same + case_line + same) == [
-        "cases.jsonl:4: the same as cases.jsonl:2; remove one, or give them ids",
+        'cases.jsonl:4: the same as cases.jsonl:2; remove them, give ids, or set repeated = "drop"',
         "cases.jsonl:3: id 'a' is already used at cases.jsonl:1",
     ]
 
@@ -487,3 +487,13 @@ def test_the_bundled_suites_are_in_order() -> None:
         assert suite.name == file.parent.name
         assert any(gate.kind in GateKind for gate in suite.gates)
         assert unreachable(suite) == []
+
+
+def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:
+    """Twenty places, then the number of the others."""
+    found = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
+
+    assert len(found) == 21
+    assert found[-1] == (
+        "suite.toml:2: 5 more cases have no 'expected', which the metric 'exact_match' needs"
+    )

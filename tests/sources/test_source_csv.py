@@ -105,7 +105,7 @@ def test_an_answer_is_a_number_or_a_letter(write: Callable[[str], None], cases: 
         ("nr,question,answer\n1,,b\n", "t.csv:2: the prompt is empty (column 'question')"),
         ("nr,question,answer\n1,a,b\n1,c,d\n", "t.csv:3: id '1' is already used at t.csv:2"),
         ("nr,question,answer\n", "suite.toml:4: no cases; a suite needs at least one"),
-        ("nr,question,answer\n,a,b\n,a,b\n", "t.csv:3: the same as t.csv:2; remove one, or give"),
+        ("nr,question,answer\n,a,b\n,a,b\n", "t.csv:3: the same as t.csv:2; remove them, give"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file(
@@ -194,3 +194,31 @@ def test_many_broken_rows_are_counted(write: Callable[[str], None], problems: Re
 
     found = problems(TABLE)
     assert (len(found), found[-1]) == (51, "… and 10 more of the kind")
+
+
+def test_repeated_rows_are_one_line_and_can_be_dropped(
+    write: Callable[[str], None], cases: Load, problems: Refused
+) -> None:
+    """Two answers to one question are one piece of evidence; an id says that it is meant so."""
+    write("question,answer\na,x\nb,y\n" + "a,x\n" * 30)
+    columns = 'columns = { prompt = "question", expected = "answer" }\n'
+
+    assert problems(TABLE + columns) == [
+        "t.csv:4: the same as t.csv:2, and 29 more rows like it; remove them, give ids, or set "
+        'repeated = "drop"'
+    ]
+    assert [c.prompt for c in cases(TABLE + columns + 'repeated = "drop"')] == ["a", "b"]
+
+
+def test_a_conversation_that_ends_with_its_answer_is_no_question(
+    write: Callable[[str], None], problems: Refused
+) -> None:
+    """The model would be asked to go on after the right answer."""
+    turns = (
+        '[{""role"": ""user"", ""content"": ""a""}, {""role"": ""assistant"", ""content"": ""x""}]'
+    )
+    write(f'messages\n"{turns}"\n')
+
+    assert problems(TABLE)[0].startswith(
+        "t.csv:2: messages: the assistant's turn at the end would be part of the question; chat ="
+    )

@@ -161,3 +161,31 @@ def test_the_extra_is_named(cases: Load, monkeypatch: pytest.MonkeyPatch) -> Non
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[sources\]'"):
         cases(TABLE)
+
+
+def test_conversations_of_a_saved_training_set(tmp_path: Path, cases: Load) -> None:
+    """`chat = true` reads rows as the source chat does."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    library.Dataset.from_dict({"messages": [turns]}).save_to_disk(str(tmp_path / "d"))
+
+    (case,) = cases(TABLE + "chat = true")
+    assert (case.prompt, case.messages, case.expected) == ("Hi", None, "Hello")
+
+
+def test_remarks_on_a_folder_are_not_shown(
+    tmp_path: Path, cases: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A README without the hub's header is no news; later remarks are shown again."""
+    import logging
+
+    remarks = logging.getLogger("huggingface_hub.repocard")
+    told: list[str] = []
+    monkeypatch.setattr(remarks, "handle", lambda record: told.append(record.getMessage()))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "train.csv").write_text("prompt\na\n")
+    (tmp_path / "d" / "README.md").write_text("Of our team.\n")
+
+    assert len(cases(TABLE)) == 1
+    assert told == []
+    remarks.warning("later")
+    assert told == ["later"]

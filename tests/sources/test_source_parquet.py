@@ -135,3 +135,21 @@ def test_the_extra_is_named(
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[sources\]'"):
         cases(TABLE)
+
+
+def test_conversations_of_a_training_set(
+    tmp_path: Path, cases: Callable[[str], list[Case]]
+) -> None:
+    """`chat = true` reads rows as the source chat does; a key that a turn lacks stays absent."""
+    ask: dict[str, Any] = {"role": "user", "content": "Where?"}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "f", "arguments": "{}"}]}
+    say = {"role": "assistant", "content": "Here."}
+    rows = [[ask, say, ask, call], [ask, say, ask, say]]
+    _write(tmp_path / "t.parquet", {"messages": rows, "topic": ["t", "u"]})
+    found = cases(TABLE + 'chat = true\ncolumns = { tags = "topic" }')
+
+    assert [c.messages for c in found] == [(ask, say, ask)] * 2
+    assert [(c.expected, c.expected_calls, c.tags) for c in found] == [
+        (None, ({"name": "f", "arguments": {}},), ("t",)),
+        ("Here.", None, ("u",)),
+    ]
