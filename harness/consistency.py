@@ -6,6 +6,7 @@ business, in `harness/schemas/suite.schema.json`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness import lookup
@@ -16,6 +17,8 @@ from harness.records import Case, CellKind
 from harness.source import SourcedCase
 from harness.toml import TomlFile
 
+MOST_LACKING = 20
+"""So many cases are told that lack one thing; a whole file that lacks it has one cause."""
 _OF_LEVELS = ("floor", "ceiling")
 _COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",), "drop": ("severe_drop",)}
 """Key of a gate → the kinds of which it needs one."""
@@ -31,16 +34,24 @@ def case_problems(
         return [f"{source.where('cases')}: no cases; a suite needs at least one"]
     problems = []
     seen: dict[str, str] = {}
+    lacking: Counter[tuple[str, str]] = Counter()
     for sourced in cases:
         case, where = sourced.case, sourced.where
         if case.id in seen:
             problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
         seen.setdefault(case.id, where)
-        problems += [
-            f"{where}: case {case.id!r} has no {what!r}, which the metric {used.name!r} needs"
-            for used in metrics
-            for what in _lacking(case, used)
-        ]
+        for used in metrics:
+            for what in _lacking(case, used):
+                lacking[what, used.name] += 1
+                if lacking[what, used.name] <= MOST_LACKING:
+                    need = f"no {what!r}, which the metric {used.name!r} needs"
+                    problems.append(f"{where}: case {case.id!r} has {need}")
+    problems += [
+        f"{source.where('cases')}: {count - MOST_LACKING} more cases have no {what!r}, which the "
+        f"metric {name!r} needs"
+        for (what, name), count in lacking.items()
+        if count > MOST_LACKING
+    ]
     return problems
 
 

@@ -1,8 +1,9 @@
 """The model contract: an arm answers requests, and can say exactly what it is.
 
-A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Two abilities are
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Three abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
-prefixes), `probe` lets the liveness check compare logits.
+prefixes), `probe` lets the liveness check compare logits, and `RecordedArm` says that the answers
+are on the disk already.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.records import Case, CellKind, Completion, sha256
 from harness.suite import Generation
@@ -110,3 +111,12 @@ class LocalArm(Protocol):
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
         """Return each prompt's last logits, computed alone, as float32 [prompts, vocabulary]."""
+
+
+@runtime_checkable
+class RecordedArm(Protocol):
+    """An arm that only reads answers: losing some of them costs nothing."""
+
+    @property
+    def recorded(self) -> Literal[True]:
+        """The mark of such an arm."""

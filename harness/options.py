@@ -112,5 +112,5 @@ def _convert(value: Any, hint: Any, folder: Path) -> Any:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return error.errors()[0]["msg"]
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
     return str(error)

@@ -44,7 +44,9 @@ class TomlFile:
             for number in range(start, end):
                 if pattern.match(lines[number]):
                     return number + 1
-        return start + 1
+        header = re.compile(rf"^\s*\[\s*{re.escape(str(keys[0]))}\s*\]") if keys else None
+        tables = (i for i, text in enumerate(lines) if header and header.match(text))
+        return (next(tables, start) if len(keys) == 1 else start) + 1
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of a key."""

@@ -77,6 +77,7 @@ _EXTRAS = {
     "train": ("trl", "accelerate", "datasets"),
     "lm-eval": ("lm-eval",),
     "metrics": ("sacrebleu", "rouge-score", "py3langid"),
+    "sources": ("datasets", "pyarrow", "pyyaml"),
 }
 
 

@@ -1,20 +1,25 @@
-"""`tunegate suite new | check | show`: start a suite, validate it, look at it."""
+"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli import bundled, suite_templates
+from harness.cli.guess import cases_table
 from harness.errors import SuiteError, UsageError
+
+if TYPE_CHECKING:
+    from harness.records import Case
 
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
 _TEMPLATE = """\
 name = "{name}"
-cases = "cases.jsonl"
+{cases}
 
 [generation]
 system = "Answer in one short sentence."
@@ -45,31 +50,46 @@ def new(
     template: Annotated[
         str | None, typer.Option(help="Suite over questions that you have: mmlu.")
     ] = None,
+    of: Annotated[
+        Path | None,
+        typer.Option("--from", help="File or folder of cases; its form and columns are guessed."),
+    ] = None,
 ) -> None:
-    """Write a new suite folder."""
+    """Write a new suite folder, around cases that are there already or two of its own."""
+    given = {"--like": like, "--template": template, "--from": of}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(f'{n} {given[n]}' for n in named)}: give one of them")
     if template is not None:
         print(suite_templates.write(template, folder))
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
+    table = None if of is None else cases_table(of, folder)
     try:
         if like is None:
-            _write(folder)
+            _write(folder, table)
         else:
             bundled.copy(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
-    print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
-    print(f"next: edit them, then `tunegate suite check {folder}`")
+    if table is None:
+        print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
+        print(f"next: edit them, then `tunegate suite check {folder}`")
+    else:
+        print(f"wrote {folder}/suite.toml:\n{table}")
+        print(f"next: look at the columns, then `tunegate suite check {folder}`")
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True)
-    text = _TEMPLATE.format(name=suite_templates.suite_name(folder))
+    cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
+    text = _TEMPLATE.format(name=suite_templates.suite_name(folder), cases=cases)
     (folder / "suite.toml").write_text(text, encoding="utf-8")
-    (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+    if table is None:
+        (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
 
 
 @commands.command()
@@ -95,16 +115,56 @@ def check(
 
 
 @commands.command()
-def show(path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")]) -> None:
-    """Print a suite's settings, gates and first cases."""
+def show(
+    path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
+    cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
+) -> None:
+    """Print a suite's settings, metrics, gates and first cases."""
     from harness.suite import load
 
     suite = load(path)
     print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
+    for key, value in suite.generation.model_dump(exclude_defaults=True).items():
+        print(f"  {key} {value!r:.100}")
     for metric in suite.metrics:
         better = "higher" if metric.higher_is_better else "lower"
         print(f"  metric {metric.name} ({better} is better)")
     for gate in suite.gates:
         print(f"  gate {gate.id} {gate.margin}  {gate.where}")
-    for sourced in suite.cases[:3]:
-        print(f"  {sourced.case.id}: {(sourced.case.prompt or '')[:100]!r}")
+    for sourced in suite.cases[:cases]:
+        print(f"  {_brief(sourced.case)}")
+
+
+@commands.command()
+def sample(
+    path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
+    count: Annotated[int, typer.Argument(min=1, help="How many cases to draw.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print lines for a cases.jsonl instead.")
+    ] = False,
+) -> None:
+    """Print some of a suite's cases, drawn by seed, with the places they came from."""
+    from harness.run import record_lines
+    from harness.suite import load
+
+    cases = load(path).cases
+    if count > len(cases):
+        raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
+    drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
+    if as_json:
+        print(record_lines(cases[i].case for i in drawn), end="")
+        return
+    for sourced in (cases[i] for i in drawn):
+        print(f"{_brief(sourced.case, width=1000)}\n  {sourced.where}")
+
+
+def _brief(case: Case, *, width: int = 100) -> str:
+    """Return a case in one line: what is asked last, what is expected, its labels."""
+    asked = case.input_messages()[-1].get("content")
+    right = case.expected_texts() or tuple(map(str, case.expected_calls or ()))
+    expected = f" → {' | '.join(right)!r:.{width}}" if right else ""
+    labels = [*case.tags, *([f"cluster {case.cluster}"] if case.cluster else [])]
+    return f"{case.id}: {asked!r:.{width}}{expected}" + (
+        f"  [{', '.join(labels)}]" if labels else ""
+    )

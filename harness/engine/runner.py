@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer, reusable
 from harness.errors import Interrupted
-from harness.model import Answer, Arm, LocalArm, Request
+from harness.model import Answer, Arm, LocalArm, RecordedArm, Request
 from harness.records import Cell, CellKind, StoredCell
 
 _READING = 0.25
@@ -140,7 +140,11 @@ class Runner:
             requests = [r for r in requests if r.key not in known]
         replace = again or batch.kind is CellKind.LATENCY
         try:
-            with closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers:
+            recorded = isinstance(self.arms[arm], RecordedArm)
+            with (
+                self.store.together() if recorded else nullcontext(),
+                closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers,
+            ):
                 for answer in answers:
                     self._keep(answer, known, self._label(batch, arm), replace=replace)
         except local.OutOfMemory as error:

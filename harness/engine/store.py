@@ -130,6 +130,16 @@ class Store:
                     ),
                 )
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write all rows of the block at once, or none: waiting for the disk takes most of a put.
+
+        For answers that cost nothing to get again; the others are written as soon as they are
+        known.
+        """
+        with self._writing():
+            yield
+
     def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
         """Record that `candidate` is judged on the suites; return as which one of each.
 
@@ -172,6 +182,9 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        if self._db.in_transaction:  # within `together`, which ends it
+            yield
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield

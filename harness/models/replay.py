@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -53,6 +53,7 @@ class ReplayArm:
     sha256: str
     lines: Mapping[tuple[str, str, int], ReplayLine] = field(repr=False)
     """(suite, case id, sample) → line; the suite is empty where a file serves any suite."""
+    recorded: Literal[True] = True
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -8,15 +8,13 @@ subject, which is the same in all three.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MissingExtra, SuiteError
-from harness.sources import _text
+from harness.errors import SuiteError
+from harness.sources import _parquet, _text
 
 SPLITS = {"test": ("test",), "val": ("val", "validation"), "dev": ("dev",)}
 """Our name of a split → the names that files go by."""
@@ -53,7 +51,7 @@ class Reading:
     """Subject → its questions, in the order of the files."""
     problems: list[str] = field(default_factory=list)
 
-    def rows(self, rows: Iterator[tuple[str, Mapping[str, Any] | str]], subject: str = "") -> None:
+    def rows(self, rows: Iterator[_text.Row], subject: str = "") -> None:
         """Add rows, each with its place; a text in a row's stead says what is wrong with it."""
         for where, row in rows:
             try:
@@ -106,9 +104,9 @@ def read(root: Path, split: str, wanted: Sequence[str]) -> Reading:
             if not wanted or subject in wanted:
                 reading.rows(_csv(path), subject)
         elif path.suffix == ".parquet":
-            reading.rows(_parquet(path))
+            reading.rows(_parquet_rows(path))
         elif path.suffix == ".jsonl":
-            reading.rows(_jsonl(path))
+            reading.rows(_text.json_rows(path, form="write one question a line"))
         else:
             raise SuiteError([f"{path}: unknown form; give .csv, .parquet or .jsonl"])
     return reading
@@ -122,47 +120,25 @@ def _subject_of(path: Path) -> str:
     )
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _csv(path: Path) -> Iterator[_text.Row]:
     text = _text.read(path, form=f"one question a line: {COLUMNS}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for columns in reader:
-            where, line = f"{path}:{line}", reader.line_num + 1
-            if len(columns) == 6:
-                question, *choices, letter = columns
-                yield where, {"question": question, "choices": choices, "answer": letter}
-            elif columns:
-                yield (
-                    where,
-                    f"{len(columns)} columns, expected 6 ({COLUMNS}); quote a text that has "
-                    "commas in it",
-                )
-    except csv.Error as error:
-        yield f"{path}:{line}", f"broken CSV ({error}); check the quotes"
+    for line, fields in _text.csv_lines(text):
+        where = f"{path}:{line}"
+        if isinstance(fields, str):
+            yield where, fields
+        elif len(fields) == 6:
+            question, *choices, letter = fields
+            yield where, {"question": question, "choices": choices, "answer": letter}
+        else:
+            yield (
+                where,
+                f"{len(fields)} columns, expected 6 ({COLUMNS}); quote a text that has commas in "
+                "it",
+            )
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    for number, line in _text.lines(_text.read(path, form="write one question a line")):
-        try:
-            yield f"{path}:{number}", _text.json_object(line)
-        except ValueError as error:
-            yield f"{path}:{number}", str(error)
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    try:
-        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtra("a parquet file", "train") from error
-    try:
-        with ParquetFile(path) as file:
-            rows = file.read().to_pylist()
-    except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error
-    for number, row in enumerate(rows, start=1):
+def _parquet_rows(path: Path) -> Iterator[_text.Row]:
+    for number, row in enumerate(_parquet.read(path).to_pylist(), start=1):
         yield f"{path}: row {number}", row
 
 

@@ -1,17 +1,24 @@
-"""Reading text files and lines of JSON: what can go wrong is said with its place."""
+"""Reading text files, JSON and CSV: what can go wrong is said with its place."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SuiteError
 
+Row = tuple[str, Mapping[str, Any] | str]
+"""The place of a row, and the row or, in its stead, what is wrong with it."""
+
 LARGEST_FILE = 50_000_000
 """Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
+MOST_PROBLEMS = 50
+"""So many problems of one file are told; what is wrong with a thousand rows is wrong in one way."""
 DEEPEST = 100
 """Levels of nesting in a line; parsers, schemas and writers all recurse."""
 
@@ -49,27 +56,132 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
+def json_value(text: str) -> Any:
+    """Return what a JSON text holds: numbers are finite, no key stands twice.
+
+    Raises:
+        ValueError: what is wrong, in words, without the place.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_finite, parse_float=_number
+        )
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise ValueError(f"broken JSON at {line}column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply to be a case") from error
+    except ValueError as error:
+        raise ValueError(_in_words(error)) from error
+
+
 def json_object(line: str) -> dict[str, Any]:
     """Return the JSON object that a line holds.
 
     Raises:
         ValueError: what is wrong, in words, without the place.
     """
-    try:
-        row = json.loads(
-            line, object_pairs_hook=_no_duplicates, parse_constant=_finite, parse_float=_number
-        )
-    except json.JSONDecodeError as error:
-        raise ValueError(f"broken JSON at column {error.colno}: {error.msg}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply to be a case") from error
-    except ValueError as error:
-        raise ValueError(_in_words(error)) from error
+    return _object(json_value(line), "a line")
+
+
+def _object(row: Any, what: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise ValueError('a line must be an object such as {"prompt": "…"}')
+        raise ValueError(f'{what} must be an object such as {{"prompt": "…"}}')
     if _depth(row) > DEEPEST:
         raise ValueError(f"nested too deeply to be a case; at most {DEEPEST} levels are read")
     return row
+
+
+def json_rows(path: Path, *, form: str) -> Iterator[Row]:
+    """Yield the objects of a file: a list of them in a `.json` file, else one a line.
+
+    Raises:
+        SuiteError: the file cannot be read, or is no JSON list.
+    """
+    text = read(path, form=form)
+    if path.suffix != ".json":
+        yield from ((f"{path}:{number}", _tried(line)) for number, line in lines(text))
+        return
+    try:
+        rows = json_value(text)
+        if not isinstance(rows, list):
+            raise ValueError("must be a list of objects; write JSON lines as .jsonl")
+    except ValueError as error:
+        raise SuiteError([f"{path}: {error}"]) from error
+    for number, row in enumerate(rows, start=1):
+        place = f"{path}: row {number}"
+        try:
+            yield place, _object(row, "a row")
+        except ValueError as error:
+            yield place, str(error)
+
+
+def _tried(line: str) -> dict[str, Any] | str:
+    try:
+        return json_object(line)
+    except ValueError as error:
+        return str(error)
+
+
+def csv_lines(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str] | str]]:
+    """Yield (line at which it begins, fields) for the records that are not blank.
+
+    Where the quotes are broken the last one is a text that says so.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            began, line = line, reader.line_num + 1
+            if fields:
+                yield began, fields
+    except csv.Error as error:
+        yield line, f"broken CSV ({error}); check the quotes"
+
+
+def csv_rows(path: Path, delimiter: str) -> tuple[list[str], list[Row]]:
+    """Return a CSV file's column names and its rows as column → text.
+
+    Raises:
+        SuiteError: the file cannot be read, is empty, or its first line names no columns.
+    """
+    form = "the first line names the columns, every other one is a case"
+    records = csv_lines(read(path, form=form), delimiter)
+    line, names = next(records, (1, f"the file is empty; {form}"))
+    if isinstance(names, str):
+        raise SuiteError([f"{path}:{line}: {names}"])
+    names = [name.strip() for name in names]
+    wrong = _header_problem(names, delimiter)
+    if wrong:
+        raise SuiteError([f"{path}:{line}: {wrong}"])
+    return names, [(f"{path}:{at}", _record(names, fields, delimiter)) for at, fields in records]
+
+
+def _record(names: Sequence[str], fields: list[str] | str, delimiter: str) -> dict[str, str] | str:
+    if isinstance(fields, str):
+        return fields
+    if len(fields) != len(names):
+        return (
+            f"{len(fields)} columns, the first line has {len(names)}; quote a text that has "
+            f"{delimiter!r} or a line's end in it"
+        )
+    return dict(zip(names, fields, strict=True))
+
+
+def _header_problem(names: Sequence[str], delimiter: str) -> str:
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        return f"two columns are called {twice!r}; rename one"
+    other = next((mark for mark in ";\t|," if mark != delimiter and mark in names[0]), None)
+    if len(names) == 1 and other is not None:
+        return f"one column only, with {other!r} in its name; set delimiter = {json.dumps(other)}"
+    return ""
+
+
+def some(problems: Sequence[str]) -> list[str]:
+    """Return the first problems and how many more there are."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([f"… and {more} more of the kind"] if more > 0 else [])]
 
 
 def _depth(value: Any) -> int:

@@ -1,29 +1,45 @@
-"""Cases from a JSON-lines file: one case a line, in the form of case.schema.json."""
+"""Cases from a JSON-lines file: one case a line, in the form of case.schema.json.
+
+With `columns` the lines may have any form (docs/guides/cases.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import SuiteError
-from harness.source import SourcedCase, make_case
+from harness.source import SourcedCase
 from harness.sources import _text
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table, cases, mapped
 
 
-def jsonl(folder: Path, *, file: str) -> Iterator[SourcedCase]:
-    """Yield the cases of `file`, a path that starts at the suite's folder; blank lines are skipped.
+def jsonl(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    """Yield the cases of `file`; blank lines are skipped.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder; a `.json` file holds a list instead of lines.
+        columns: Case field → key of the lines; without it the lines are cases.
+        limit: The first so many lines.
+        sample: So many lines, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
 
     Raises:
         SuiteError: the file is missing, too large or not UTF-8, or lines are broken: every one
             with its number.
     """
     path = folder / file
-    problems: list[str] = []
-    for number, line in _text.lines(_text.read(path, form="write one case a line")):
-        where = f"{path}:{number}"
-        try:
-            yield SourcedCase(make_case(_text.json_object(line)), where)
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-    if problems:
-        raise SuiteError(problems)
+    rows = list(_text.json_rows(path, form="write one case a line"))
+    table, part = Table.of(str(path), rows), Part(limit, sample, seed, repeated)
+    yield from cases(table, part) if columns is None else mapped(table, columns, part)

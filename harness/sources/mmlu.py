@@ -10,7 +10,6 @@ Example:
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +21,7 @@ from harness.errors import SuiteError
 from harness.records import Case
 from harness.source import SourcedCase, make_case
 from harness.sources._mmlu import LETTERS, Question, Reading, read
+from harness.sources._table import drawn
 
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
@@ -107,9 +107,8 @@ def _draw(questions: Sequence[Question], count: int | None, seed: int) -> Sequen
     """Return `count` of a subject's questions in their order."""
     if count is None:
         return questions
-    order = list(range(len(questions)))
-    random.Random(f"{seed}:{questions[0].subject}").shuffle(order)
-    return [questions[i] for i in sorted(order[:count])]
+    taken = drawn(len(questions), count, f"{seed}:{questions[0].subject}")
+    return [questions[i] for i in taken]
 
 
 def _header(subject: str, shots: Sequence[Question], style: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.errors import UsageError
 from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
@@ -123,13 +124,20 @@ class Table:
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""
-        kinds = {m.needs for m in self.suite.metrics if m.name == metric}
-        return [
-            case
-            for case in self.cases
-            if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
-            or any((kind, case) in self.planned for kind in kinds)
-        ]
+        if metric not in self._asked:
+            kinds = {m.needs for m in self.suite.metrics if m.name == metric}
+            self._asked[metric] = [
+                case
+                for case in self.cases
+                if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
+                or any((kind, case) in self.planned for kind in kinds)
+            ]
+        return self._asked[metric]
+
+    @cached_property
+    def _asked(self) -> dict[str, list[str]]:
+        """Metric → what `asked` returned: every number of every gate goes over these cases."""
+        return {}
 
     def value(self, metric: str, case: str, arm: str) -> float | None:
         """Return a score; None if unscored."""

@@ -1,4 +1,4 @@
-"""`tunegate suite new | check | show`."""
+"""`tunegate suite new | check | show | sample`."""
 
 from __future__ import annotations
 
@@ -106,3 +106,129 @@ def test_check_finds_a_metric_in_the_folder_of_the_command(project: Any) -> None
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["demo: 100 cases, 2 gates"])
+
+
+def test_show_prints_what_is_expected_and_what_is_set(project: Any) -> None:
+    """Settings other than the defaults, and as many cases as asked for."""
+    toml = (
+        'name = "s"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 9\n'
+        '[[metrics]]\nuse = "exact_match"\n'
+    )
+    cases = [
+        {"id": "a", "prompt": "Where?", "expected": ["x", "y"], "tags": ["t"], "cluster": "c1"},
+        {"id": "b", "messages": [{"role": "user", "content": "When?"}], "expected": "z"},
+    ]
+    output = _call("suite", "show", project.raw_suite(toml, cases), "--cases", "2")
+
+    assert output.splitlines()[1:] == [
+        "  max_new_tokens 9",
+        "  metric exact_match (higher is better)",
+        "  a: 'Where?' → 'x | y'  [t, cluster c1]",
+        "  b: 'When?' → 'z'",
+    ]
+
+
+def test_a_sample_is_drawn_by_seed_with_its_places(project: Any) -> None:
+    """The same seed, the same cases; each with the line it came from."""
+    suite = project.suite()
+    first = _call("suite", "sample", suite, "4", "--seed", "1")
+
+    assert first == _call("suite", "sample", suite, "4", "--seed", "1")
+    assert any(_call("suite", "sample", suite, "4", "--seed", str(s)) != first for s in range(2, 9))
+    cases, places = first.splitlines()[::2], first.splitlines()[1::2]
+    for case, place in zip(cases, places, strict=True):
+        number = int(case[1:4])  # c007 stands in line 8
+        assert place == f"  {suite.parent}/cases.jsonl:{number + 1}"
+
+
+def test_a_sample_can_become_a_file_of_cases(project: Any) -> None:
+    """`--json` prints lines that the source jsonl reads."""
+    suite = project.suite()
+    lines = _call("suite", "sample", suite, "100", "--json")
+    (suite.parent / "cases.jsonl").write_text(lines, encoding="utf-8")
+
+    assert "demo: 100 cases" in _call("suite", "check", suite)
+    with pytest.raises(UsageError, match="101 cases asked for, but there are 100"):
+        _call("suite", "sample", suite, "101")
+
+
+CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("t.csv", "nr;Question;answer;topic\n1;a;x;t\n2;b;y;t\n", [
+            'from = "csv"', 'file = "../data/t.csv"', 'delimiter = ";"',
+            'columns = { id = "nr", prompt = "Question", expected = "answer", tags = "topic" }']),
+        ("c.jsonl", CHAT, ['from = "chat"', 'file = "../data/c.jsonl"']),
+        ("p.jsonl", '{"prompt": "a", "completion": "x"}\n', [
+            'from = "chat"', 'file = "../data/p.jsonl"']),
+        ("o.jsonl", '{"input": "a", "ideal": "x"}\n', [
+            'from = "openai_evals"', 'file = "../data/o.jsonl"']),
+        ("d.json", '[{"input": "a", "expected_output": "x"}]', [
+            'from = "deepeval"', 'file = "../data/d.json"']),
+        ("d.csv", "input,actual_output,expected_output,context\na,,x,\n", [
+            'from = "deepeval"', 'file = "../data/d.csv"']),
+        ("j.jsonl", '{"prompt": "a", "expected": "x"}\n', [
+            'from = "jsonl"', 'file = "../data/j.jsonl"']),
+        ("k.jsonl", '{"query": "a", "label": "x", "z": 1}\n', [
+            'from = "jsonl"', 'file = "../data/k.jsonl"',
+            'columns = { prompt = "query", expected = "label" }']),
+        ("a.json", '[{"instruction": "do", "input": "a", "output": "x"}]', [
+            'from = "jsonl"', 'file = "../data/a.json"',
+            r'columns = { prompt = "{instruction}\n\n{input}", expected = "output" }']),
+        ("f.json", '{"prompts": ["a"], "tests": [{"assert": [{"type": "equals", "value": "x"}]}]}',
+         ['from = "promptfoo"', 'file = "../data/f.json"']),
+    ],
+)  # fmt: skip
+def test_a_new_suite_is_made_around_a_file(
+    project: Any, name: str, content: str, lines: list[str]
+) -> None:
+    """The guess is written down; `check` accepts it and finds the cases."""
+    Path("data").mkdir()
+    (Path("data") / name).write_text(content, encoding="utf-8")
+    output = _call("suite", "new", "mine", "--from", f"data/{name}")
+
+    text = (project.path / "mine" / "suite.toml").read_text(encoding="utf-8")
+    assert text.startswith('name = "mine"\n\n[cases]\n' + "\n".join(lines) + "\n\n[generation]\n")
+    assert lines[0] in output
+    assert _call("suite", "check", "mine").startswith("mine: ")
+
+
+def test_a_suite_around_tables_and_data_sets(project: Any) -> None:
+    """Parquet files and saved data sets tell their columns themselves."""
+    datasets = pytest.importorskip("datasets")
+    data = datasets.Dataset.from_dict({"question": ["a", "b"], "answer": ["x", "y"]})
+    data.save_to_disk("saved")
+    data.to_parquet("t.parquet")
+
+    for path, source in (("saved", "datasets"), ("t.parquet", "parquet")):
+        output = _call("suite", "new", f"{source}_suite", "--from", path)
+        assert f'from = "{source}"' in output
+        assert 'columns = { prompt = "question", expected = "answer" }' in output
+        assert "2 cases, 1 gate" in _call("suite", "check", f"{source}_suite")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--from", "none.csv"), "none.csv: no such file or folder; give a .csv, .tsv"),
+        (("--from", "a.txt"), "a.txt: cannot be read (unknown form); give a .csv"),
+        (("--from", "a.jsonl"), "a.jsonl: cannot be read (its first row is no object)"),
+        (("--from", "b.json"), "b.json: cannot be read (Expecting property name"),
+        (("--from", "a.txt", "--like", "support_json"), "--like support_json and --from a.txt: "),
+    ],
+)
+def test_what_cannot_be_guessed_is_refused(
+    project: Any, args: tuple[str, ...], message: str
+) -> None:
+    """Nothing is written then."""
+    for name, content in (("a.txt", "x"), ("a.jsonl", "3\n"), ("b.json", "{")):
+        Path(name).write_text(content, encoding="utf-8")
+
+    with pytest.raises(UsageError) as caught:
+        _call("suite", "new", "mine", *args)
+
+    assert str(caught.value).startswith(message)
+    assert not Path("mine").exists()

@@ -295,11 +295,10 @@ def test_duplicate_ids_name_both_lines(refused: Refused, head: str, case_line: s
     """An id, given or made of the content, belongs to one case."""
     same = '{"prompt": "q", "expected": "x"}\n'
 
-    found = refused(head, case_line + same + case_line + same)
-    assert found[0] == "cases.jsonl:3: id 'a' is already used at cases.jsonl:1"
-    assert re.fullmatch(
-        r"cases\.jsonl:4: id '[0-9a-f]{12}' is already used at cases\.jsonl:2", found[1]
-    )
+    assert refused(head, case_line + same + case_line + same) == [
+        'cases.jsonl:4: the same as cases.jsonl:2; remove them, give ids, or set repeated = "drop"',
+        "cases.jsonl:3: id 'a' is already used at cases.jsonl:1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 81, "a\\n", "../up", "a\\u0000"])
@@ -488,3 +487,13 @@ def test_the_bundled_suites_are_in_order() -> None:
         assert suite.name == file.parent.name
         assert any(gate.kind in GateKind for gate in suite.gates)
         assert unreachable(suite) == []
+
+
+def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:
+    """Twenty places, then the number of the others."""
+    found = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
+
+    assert len(found) == 21
+    assert found[-1] == (
+        "suite.toml:2: 5 more cases have no 'expected', which the metric 'exact_match' needs"
+    )

@@ -111,3 +111,11 @@ def test_places_of_keys(file: Path, keys: tuple[str | int, ...], line: int) -> N
     file.write_text(LINES, encoding="utf-8")
 
     assert toml.read(file).line(*keys) == line
+
+
+def test_a_table_without_the_key_is_found_by_its_header(tmp_path: Path) -> None:
+    """`[cases]` as a table has no line `cases = …`."""
+    path = tmp_path / "a.toml"
+    path.write_text('name = "s"\n\n[cases]\nfrom = "csv"\n', encoding="utf-8")
+
+    assert toml.read(path).line("cases") == 3

@@ -456,3 +456,28 @@ def test_effort_is_counted_in_tokens_to_write(
         request = replace(request, kind=CellKind.CHOICES)
 
     assert least <= effort(request) < most
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_answers_are_written_one_by_one_unless_they_were_recorded(
+    bench: Callable[..., Bench], recorded: bool
+) -> None:
+    """Another process sees an answer when the next one is asked for; recorded ones by the batch."""
+    b = bench(n=3)
+    seen: list[int] = []
+
+    def look(request: Request, n: int) -> None:
+        if request.case.id and len(seen) < 3:
+            store = Store(b.store.path)
+            seen.append(len(store.get(c.key for c in runner.plan.cells)))
+            store.close()
+
+    arms = {name: Recorder(name, [], act=look) for name in ("base", "tuned")}
+    for arm in arms.values():
+        if recorded:
+            arm.recorded = True  # type: ignore[attr-defined]  # what makes it a RecordedArm
+    runner = b.runner(arms)
+    runner.run()
+
+    assert seen == ([0, 0, 0] if recorded else [0, 1, 2])
+    assert len(b.store.get(c.key for c in runner.plan.cells)) == 6

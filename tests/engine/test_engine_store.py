@@ -55,6 +55,32 @@ def test_the_first_completion_is_kept(store: Store) -> None:
     assert store.get(["k"])["k"].completion.text == "first"
 
 
+def test_rows_put_together_are_written_at_once(store: Store) -> None:
+    """Other processes see them when the block ends; the block itself sees them before."""
+    other = Store(store.path)
+    with store.together():
+        store.put("a", _answer())
+        store.put("b", _answer())
+        assert set(store.get(["a", "b"])) == {"a", "b"}
+        assert other.get(["a", "b"]) == {}
+    assert set(other.get(["a", "b"])) == {"a", "b"}
+
+
+def test_rows_put_together_are_all_there_or_none(store: Store) -> None:
+    """A block that breaks off leaves nothing, and others can write."""
+
+    def broken_off() -> None:
+        with store.together():
+            store.put("a", _answer())
+            raise Interrupted("stopped at once")
+
+    with pytest.raises(Interrupted):
+        broken_off()
+    other = Store(store.path)
+    other.put("b", _answer())
+    assert set(store.get(["a", "b"])) == {"b"}
+
+
 def test_a_completion_can_be_replaced_on_purpose(store: Store) -> None:
     """Answers of a batch that is computed again make way."""
     store.put("k", _answer("first"))

@@ -1,0 +1,54 @@
+"""Cases from a chat-format training file: what the assistant said last is what is expected.
+
+Read are the forms of TRL and of OpenAI's fine-tuning: `messages` (also `conversations` with `from`
+and `value`), of which the last turn is `expected` and those before it are the prompt, and `prompt`
+with `completion`, as texts or as turns. `tools` are taken over; tool calls of the last turn become
+`expected_calls`, which are empty where tools were offered and none was called.
+
+Example:
+    [cases]
+    from = "chat"
+    file = "held_out.jsonl"
+    columns = { cluster = "customer", tags = ["topic"] }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.source import SourcedCase
+from harness.sources import _text, _turns
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table
+
+FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
+
+
+def chat(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    """Yield one case a conversation.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder: JSON lines, or a `.json` file with a list.
+        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        limit: The first so many conversations.
+        sample: So many, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+
+    Raises:
+        SuiteError: the file cannot be read, or conversations are broken: every one with its line.
+    """
+    path = folder / file
+    table = Table.of(str(path), list(_text.json_rows(path, form=FORM)))
+    yield from _turns.conversations(table, columns, Part(limit, sample, seed, repeated))

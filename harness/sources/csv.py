@@ -1,0 +1,55 @@
+"""Cases from a CSV file whose first line names its columns.
+
+Example:
+    [cases]
+    from = "csv"
+    file = "tickets.csv"
+    columns = { prompt = "question", expected = "answer", tags = ["topic"], cluster = "customer" }
+    sample = 500
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.source import SourcedCase
+from harness.sources import _text
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table, mapped
+
+
+def csv(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    r"""Yield the cases of `file`; all cells are texts, an empty one is no value.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder.
+        delimiter: What separates the columns, such as ";" or "\t".
+        columns: Case field → column; without it those that are called as a case's fields.
+        limit: The first so many rows.
+        sample: So many rows, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+
+    Raises:
+        SuiteError: the file cannot be read, a column does not exist, or rows are broken: every
+            one with its line.
+    """
+    path = folder / file
+    names, rows = _text.csv_rows(path, delimiter)
+    table = Table.of(f"{path}:1", rows, names)
+    yield from mapped(table, columns, Part(limit, sample, seed, repeated))

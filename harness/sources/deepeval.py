@@ -1,0 +1,105 @@
+r"""Cases from what DeepEval saves of a data set: goldens or test cases as JSON, JSON lines or CSV.
+
+`input` is the prompt and `expected_output` the right answer; `context`, or `retrieval_context`
+where there is none, is the text that a faithful answer rests on, its parts with a blank line
+between them. The prompt does not contain it; `columns = { prompt = "{context}\n\n{input}" }` does.
+`expected_tools` become `expected_calls`. What a model answered (`actual_output`) is no part of a
+case: a `replay:` arm reads it. Multi-turn goldens have no answer to compare with and are refused.
+
+Example:
+    [cases]
+    from = "deepeval"
+    file = "goldens.json"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from harness.source import SourcedCase
+from harness.sources import _text, _turns
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
+
+FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
+PRODUCED = ("prompt", "expected", "context", "expected_calls")
+
+
+def deepeval(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    context_delimiter: Annotated[str, Field(min_length=1)] = "|",
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    """Yield one case a golden.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder: `.json`, `.jsonl` or `.csv`.
+        context_delimiter: What a CSV file has between the parts of a context; "|" as DeepEval
+            writes it.
+        columns: Case field → further key of the goldens, such as `id`, `tags` and `cluster`.
+        limit: The first so many goldens.
+        sample: So many, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+
+    Raises:
+        SuiteError: the file cannot be read, or goldens are broken: every one with its place.
+    """
+    path = folder / file
+    if path.suffix == ".csv":
+        given: Any = _text.csv_rows(path, ",")[1]
+    else:
+        given = _text.json_rows(path, form=FORM)
+    rows = list(rewritten(given, partial(_fields, delimiter=context_delimiter)))
+    part = Part(limit, sample, seed, repeated)
+    yield from mapped(Table.of(str(path), rows), columns, part, always=PRODUCED)
+
+
+def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:
+    """Return the fields of a case.
+
+    Raises:
+        ValueError: it is no golden of one turn.
+    """
+    if "scenario" in row or "turns" in row:
+        raise ValueError("a multi-turn golden has no answer to compare with; leave it out")
+    if "input" not in row:
+        raise ValueError(f"no 'input' among {', '.join(row)}")
+    contexts = (_joined(row.get(key), delimiter) for key in ("context", "retrieval_context"))
+    return {
+        "prompt": row["input"],
+        "expected": row.get("expected_output"),
+        "context": next(filter(None, contexts), None),
+        "expected_calls": _calls(row.get("expected_tools")),
+    }
+
+
+def _joined(context: Any, delimiter: str) -> str | None:
+    """Return the parts of a context, a list or one text with delimiters, as paragraphs."""
+    parts = context.split(delimiter) if isinstance(context, str) else context or []
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"context {context!r:.60} must be a list of texts")
+    return "\n\n".join(part for part in parts if part) or None
+
+
+def _calls(tools: Any) -> list[dict[str, Any]] | None:
+    """Return DeepEval's tool calls in our form."""
+    if isinstance(tools, str) and tools:
+        tools = _text.json_value(tools)
+    if not tools:
+        return None
+    if not isinstance(tools, list):
+        raise ValueError(f"expected_tools {tools!r:.60} must be a list of calls")
+    return [_turns.expected_call(tool, arguments="input_parameters") for tool in tools]

@@ -1,0 +1,67 @@
+"""Cases from the data of OpenAI's Evals: `input`, a chat or a text, and `ideal`, the right answer.
+
+Example:
+    [cases]
+    from = "openai_evals"
+    file = "samples.jsonl"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.source import SourcedCase
+from harness.sources import _text, _turns
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
+
+FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
+
+
+def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    """Yield one case a line; of several ideal answers one is enough.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder.
+        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        limit: The first so many lines.
+        sample: So many lines, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+
+    Raises:
+        SuiteError: the file cannot be read, or lines are broken: every one with its number.
+    """
+    path = folder / file
+    rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
+    part = Part(limit, sample, seed, repeated)
+    yield from mapped(Table.of(str(path), rows), columns, part, always=_turns.PRODUCED)
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a case.
+
+    Raises:
+        ValueError: the line has another form.
+    """
+    if "input" not in row:
+        raise ValueError(
+            f"no 'input' among {', '.join(row)}; from = \"jsonl\" with columns reads other forms"
+        )
+    asked = row["input"]
+    fields = {**dict.fromkeys(_turns.PRODUCED), "expected": row.get("ideal")}
+    if isinstance(asked, str):
+        return {**fields, "prompt": asked}
+    return {**fields, **_turns.asked(_turns.turns(asked))}

@@ -1,0 +1,74 @@
+r"""Cases from a parquet file, or from a folder of them.
+
+Example:
+    [cases]
+    from = "parquet"
+    file = "squad/validation-00000-of-00001.parquet"
+    columns = { prompt = "{context}\n\n{question}", expected = "answers.text", cluster = "title" }
+    sample = 500
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.errors import SuiteError
+from harness.source import SourcedCase
+from harness.sources import _parquet
+from harness.sources._columns import Columns
+from harness.sources._table import Count, Part, Repeated, Table, mapped
+from harness.sources._text import Row
+from harness.sources._turns import conversations
+
+
+def parquet(  # noqa: PLR0913 - each is a key of the suite file
+    folder: Path,
+    *,
+    file: str,
+    chat: bool = False,
+    columns: Columns | None = None,
+    limit: Count | None = None,
+    sample: Count | None = None,
+    seed: int = 0,
+    repeated: Repeated = "refuse",
+) -> Iterator[SourcedCase]:
+    """Yield the cases of `file`; null and NaN are no values.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder; of a folder all `*.parquet` in the order of names.
+        chat: Whether the rows are conversations of a training file, as the source chat reads them.
+        columns: Case field → column; without it those that are called as a case's fields.
+        limit: The first so many rows.
+        sample: So many rows, drawn by seed.
+        seed: Seed of the draw.
+        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+
+    Raises:
+        SuiteError: files are missing, broken or of different columns, a column does not exist, or
+            rows are broken: every one with its number.
+        MissingExtra: pyarrow is not installed.
+    """
+    path = folder / file
+    paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not paths:
+        raise SuiteError([f"{path}: no *.parquet in this folder; name a file or another folder"])
+    tables = [_parquet.read(one) for one in paths]
+    names = tables[0].column_names
+    for one, table in zip(paths, tables, strict=True):
+        if table.column_names != names:
+            raise SuiteError(
+                [f"{one}: its columns are not those of {paths[0].name}; name a single file"]
+            )
+    starts = [sum(t.num_rows for t in tables[:i]) for i in range(len(tables))]
+
+    def pick(wanted: Sequence[int]) -> Iterator[Row]:
+        for one, table, start in zip(paths, tables, starts, strict=True):
+            mine = [i - start for i in wanted if start <= i < start + table.num_rows]
+            rows = table.take(mine).to_pylist() if mine else []
+            yield from ((f"{one}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
+
+    rows = Table(str(path), names, sum(t.num_rows for t in tables), pick)
+    read = conversations if chat else mapped
+    yield from read(rows, columns, Part(limit, sample, seed, repeated))

@@ -1,0 +1,132 @@
+"""The guides' suites, loaded and judged as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import suite
+from harness.records import Case
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+HEAD = 'name = "s"\n[[metrics]]\nuse = "length"\n'
+CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+ANSWERS = {"text": ["x", "y"], "answer_start": [0, 4]}
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    """Return the fenced blocks of a guide."""
+    text = (GUIDES / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _tables() -> None:
+    """Write the tables that the guide names."""
+    datasets = pytest.importorskip("datasets")
+    Path("tickets.csv").write_text(
+        "question,answer,topic,customer_id\n" + "".join(f"q{i},a{i},t,c1\n" for i in range(9))
+    )
+    Path("squad").mkdir()
+    rows = {"title": ["T"], "context": ["C"], "question": ["Q"], "answers": [ANSWERS]}
+    datasets.Dataset.from_dict(rows).to_parquet("squad/validation.parquet")
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["lost card"])}
+    )
+    banking = datasets.Dataset.from_dict({"text": ["where?"], "label": [0]}, features=features)
+    datasets.DatasetDict({"train": banking, "test": banking}).save_to_disk("banking77")
+
+
+def _lines() -> None:
+    """Write the files of lines that the guide names."""
+    row: dict[str, Any] = {"request": {"id": "r1", "text": "p"}, "gold": "x"}
+    Path("log.jsonl").write_text(json.dumps(row))
+    Path("held_out.jsonl").write_text(json.dumps({**CHAT, "topic": "late", "customer_id": "c1"}))
+    Path("promptfooconfig.yaml").write_text(
+        "prompts: ['Hello {{name}}']\ntests:\n"
+        "  - {vars: {name: Ann}, assert: [{type: icontains, value: ann}, {type: llm-rubric}]}\n"
+        "  - {vars: {name: Ben}, assert: [{type: llm-rubric, value: kind}]}\n"
+    )
+    golden = {"name": "g1", "input": "Who?", "expected_output": "Ben", "context": ["By Ben."]}
+    Path("goldens.json").write_text(json.dumps([golden]))
+    Path("samples.jsonl").write_text(json.dumps({"input": "p", "ideal": ["x", "y"]}))
+
+
+@pytest.fixture(name="load")
+def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Case]]:
+    """Return a function that loads a suite with a `[cases]` table beside the guide's files."""
+    monkeypatch.chdir(tmp_path)
+    _tables()
+    _lines()
+
+    def load(table: str) -> list[Case]:
+        Path("suite.toml").write_text(HEAD + table, encoding="utf-8")
+        return [sourced.case for sourced in suite.load(Path()).cases]
+
+    return load
+
+
+def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Case]]) -> None:
+    """What each of them makes of a file of its form."""
+    tables = {
+        (re.findall('from = "(.*)"', block) or [""])[0]: block
+        for block in _blocks("cases.md", "toml")
+    }
+    found = {
+        name: [c.model_dump(exclude_defaults=True) for c in load(t)] for name, t in tables.items()
+    }
+    drawn = found.pop("csv")
+    for cases in found.values():
+        for case in cases:
+            if re.fullmatch("[0-9a-f]{12}", case["id"]):
+                del case["id"]
+
+    assert [set(case) for case in drawn] == [{"id", "prompt", "expected", "tags", "cluster"}] * 2
+    assert found == {
+        "parquet": [{"prompt": "C\n\nQ", "expected": ("x", "y"), "cluster": "T"}],
+        "datasets": [{"prompt": "where?", "expected": "lost card", "tags": ("lost card",)}],
+        "jsonl": [{"id": "r1", "prompt": "p", "expected": "x"}],
+        "chat": [{"prompt": "Hi", "expected": "Hello", "tags": ("late",), "cluster": "c1"}],
+        "promptfoo": [{"prompt": "Hello Ann", "expected": "ann"}],
+        "deepeval": [
+            {"id": "g1", "prompt": "By Ben.\n\nWho?", "expected": "Ben", "context": "By Ben."}
+        ],
+        "openai_evals": [{"prompt": "p", "expected": ("x", "y")}],
+    }
+
+
+def test_the_guide_names_every_source() -> None:
+    """A new source is entered in its table."""
+    from harness import lookup
+
+    text = (GUIDES / "cases.md").read_text(encoding="utf-8")
+    assert [n for n in lookup.available("harness.sources") if f"`{n}`" not in text] == []
+
+
+def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:
+    """The guide's suite, case and completion, a hundred of them, through its command."""
+    (toml,) = _blocks("own-outputs.md", "toml")
+    case, completion = (json.loads(block) for block in _blocks("own-outputs.md", "json"))
+    cases = [{**case, "id": f"t{i:03}", "prompt": f"{case['prompt']} {i}"} for i in range(100)]
+    project.raw_suite(toml, cases, name="routing")
+    for name, wrong in (("base", 12), ("tuned", 10)):
+        answers = ["no idea"] * wrong + [completion["completion"]] * (100 - wrong)
+        lines = [
+            json.dumps({**completion, "id": f"t{i:03}", "completion": answer})
+            for i, answer in enumerate(answers)
+        ]
+        Path(f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    command = next(
+        line
+        for line in (GUIDES / "own-outputs.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("tunegate gate")
+    )
+
+    result = project.tunegate(*command.split()[1:])
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["SHIP: *"])
