@@ -71,7 +71,6 @@ def make_plan(
     requests: dict[tuple[Question, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[Question, int] = {}
-    earlier: dict[str, str] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
         again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
@@ -87,26 +86,41 @@ def make_plan(
                 for name in asked:
                     if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
                         continue
-                    request = _request(
-                        question, suite, case, fingerprints[name], rendered[name], seed
-                    )
+                    fingerprint, prompt = fingerprints[name], rendered[name]
+                    request = _request(question, suite, case, fingerprint, prompt, seed)
                     cells.append(_cell(question, name, request.key))
-                    if name == "tuned" and suite.name in before:
-                        same = before[suite.name], rendered[name], seed
-                        earlier[request.key] = _request(question, suite, case, *same).key
-                    if isinstance(rendered[name], Prompt):
+                    if isinstance(prompt, Prompt):
                         requests[question, name] = request
                         questions[question] = _length(request)
                     else:
-                        failures[request.key] = str(rendered[name])
+                        failures[request.key] = prompt
     return Plan(
         tuple(cells),
         make_batches(questions, _stages(questions, looks), _token_ids(requests)),
         requests,
         prompts,
         failures,
-        earlier,
+        _earlier(suites, requests, before, seed),
     )
+
+
+def _earlier(
+    suites: Sequence[Suite],
+    requests: Mapping[tuple[Question, str], Request],
+    before: Mapping[str, str],
+    seed: int,
+) -> dict[str, str]:
+    """Return key of what tuned writes → key under which the candidate before wrote the same."""
+    by_name = {suite.name: suite for suite in suites if suite.name in before}
+    return {
+        request.key: _request(
+            question, by_name[q], request.case, before[q], request.prompt, seed
+        ).key
+        for (question, arm), request in requests.items()
+        if arm == "tuned"
+        and question.kind is CellKind.GENERATE
+        and (q := question.suite) in by_name
+    }
 
 
 def _token_ids(requests: Mapping[tuple[Question, str], Request]) -> dict[Question, tuple[int, ...]]:
