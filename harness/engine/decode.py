@@ -115,14 +115,12 @@ class _Decoding:
     def _open(self) -> Iterator[Row]:
         """Prefill the next rows, each with its guess; yield those that are finished by that."""
         group = self._group()
-        guesses = [self._guess(row) for row in group]
-        ids = [[*so_far(row), *guess] for row, guess in zip(group, guesses, strict=True)]
-        ready = prefix.prefill(
-            self.arm, self.model, ids, prefix=self.shared, keep=max(map(len, guesses)) + 1
-        )
-        chosen = choose(group, ready.tail)
+        ids = [[*so_far(row), *guess] for row, guess in group]
+        keep = max(len(guess) for _, guess in group) + 1
+        ready = prefix.prefill(self.arm, self.model, ids, prefix=self.shared, keep=keep)
+        chosen = choose([row for row, _ in group], ready.tail)
         end = ready.mask.shape[1]
-        for i, (row, guess) in enumerate(zip(group, guesses, strict=True)):
+        for i, (row, guess) in enumerate(group):
             taken = self._take(row, guess, chosen[i][-len(guess) - 1 :])
             if row.draft is not None and guess:
                 row.draft.watch.count(row.request.suite, len(guess), taken)
@@ -133,20 +131,20 @@ class _Decoding:
                 own = slice(end - len(ids[i]) + head, end - len(guess) + taken)
                 self.slots.enter(row, ready.cache, i, prefix=head, own=own)
 
-    def _group(self) -> list[Row]:
-        """Take the rows that are prefilled next, as many as slots and memory hold."""
-        group: list[Row] = []
+    def _group(self) -> list[tuple[Row, tuple[int, ...]]]:
+        """Take the rows that are prefilled next with their guesses, as many as memory holds."""
+        group: list[tuple[Row, tuple[int, ...]]] = []
         tokens = keep = 0
         words = int(self.model.get_input_embeddings().weight.shape[0])
         while self.waiting and len(group) < self.slots.free:
             row, more = self.waiting[0], len(group) + 1
-            guess = len(self._guess(row))
-            tokens = max(tokens, len(so_far(row)) - self.shared.length + guess)
-            keep = max(keep, guess + 1)
+            guess = self._guess(row)
+            tokens = max(tokens, len(so_far(row)) - self.shared.length + len(guess))
+            keep = max(keep, len(guess) + 1)
             full = more * tokens > PREFILL or more * keep * words * 4 > LOGIT_BYTES
             if group and (full or (more > PROBE and guess and self._untried(row))):
                 break
-            group.append(self.waiting.popleft())
+            group.append((self.waiting.popleft(), guess))
         return group
 
     def _untried(self, row: Row) -> bool:
