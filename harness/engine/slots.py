@@ -12,6 +12,7 @@ Only layers that keep every token fit (`harness.engine.prefix.plain`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,14 @@ from harness.engine.row import Row
 
 ROOM = 64
 """Columns that are free to the right when the buffer is laid out again."""
+
+
+@dataclass(slots=True)
+class Span:
+    """Columns in use, from the first token of any row to the last."""
+
+    start: int = 0
+    end: int = 0
 
 
 class Slots:
@@ -34,8 +43,7 @@ class Slots:
         self.rows: list[Row] = []
         self.width = width
         self.columns = columns
-        self.start = self.end = 0
-        """Columns from the first token of any row to the last."""
+        self.span = Span()
         self._first: list[int] = []
         self._lengths: list[int] = []
         self._layers: list[Any] = []
@@ -57,25 +65,25 @@ class Slots:
             own: Where the row's own tokens lie, behind the padding.
         """
         length = prefix + own.stop - own.start
-        if not self._layers or length > self.end:
+        if not self._layers or length > self.span.end:
             self._lay_out(max(length, self.columns), like=cache)
-        slot, before = len(self.rows), self.end - length
+        slot, before = len(self.rows), self.span.end - length
         for mine, theirs in zip(self._layers, cache.layers, strict=True):
             for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
                 to[slot, :, before : before + prefix] = given[index, :, :prefix]
-                to[slot, :, before + prefix : self.end] = given[index, :, own]
+                to[slot, :, before + prefix : self.span.end] = given[index, :, own]
         self._mask[slot] = 0
-        self._mask[slot, before : self.end] = 1
+        self._mask[slot, before : self.span.end] = 1
         self.rows.append(row)
         self._first.append(before)
         self._lengths.append(length)
-        self.start = min(self._first)
+        self.span.start = min(self._first)
 
     def leave(self, slot: int) -> Row:
         """Let the row in a slot go and return it; the last row takes its slot."""
         row, last = self.rows[slot], len(self.rows) - 1
         if slot != last:
-            taken = slice(self._first[last], self.end)
+            taken = slice(self._first[last], self.span.end)
             for layer in self._layers:
                 layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
                 layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
@@ -86,7 +94,7 @@ class Slots:
             self._lengths[last],
         )
         del self.rows[last], self._first[last], self._lengths[last]
-        self.start = min(self._first, default=self.end)
+        self.span.start = min(self._first, default=self.span.end)
         return row
 
     def forward(self, model: Any, tokens: Sequence[Sequence[int]]) -> Any:
@@ -98,12 +106,12 @@ class Slots:
         from transformers.cache_utils import Cache
 
         n, most = len(self.rows), max(map(len, tokens))
-        if self.end + most > self._mask.shape[1]:
-            self._lay_out(self.end - self.start)
+        if self.span.end + most > self._mask.shape[1]:
+            self._lay_out(self.span.end - self.span.start)
         padded = [[*ids, *[0] * (most - len(ids))] for ids in tokens]
         inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
         place = self._mask.device
-        self._mask[:n, self.end : self.end + most] = torch.tensor(inside, device=place)
+        self._mask[:n, self.span.end : self.span.end + most] = torch.tensor(inside, device=place)
         # Padding repeats the last position: one beyond the model's context need not exist.
         at = [
             [length + min(i, len(ids) - 1) for i in range(most)]
@@ -111,7 +119,7 @@ class Slots:
         ]
         out = model(
             input_ids=torch.tensor(padded, device=place),
-            attention_mask=self._mask[:n, self.start : self.end + most],
+            attention_mask=self._mask[:n, self.span.start : self.span.end + most],
             position_ids=torch.tensor(at, device=place),
             cache=Cache(layers=self._layers),
             use_cache=True,
@@ -123,29 +131,29 @@ class Slots:
         """Keep the first `counts` of the `most` columns that the last forward wrote, by row."""
         for slot, count in enumerate(counts):
             if count < most:
-                self._mask[slot, self.end + count : self.end + most] = 0
+                self._mask[slot, self.span.end + count : self.span.end + most] = 0
             self._lengths[slot] += count
-        self.end += most
+        self.span.end += most
 
     def _lay_out(self, before: int, like: Any = None) -> None:
         """Move the rows into a new buffer with `before` columns up to the end and room behind."""
         import torch
 
-        used = self.end - self.start
+        used = self.span.end - self.span.start
         before = max(before, used)
         columns, n = before + ROOM + before // 4, len(self.rows)
         if not self._layers:
-            self._layers = [_layer()(self) for _ in like.layers]
+            self._layers = [_layer()(self.span) for _ in like.layers]
         for mine, theirs in zip(self._layers, (like.layers if like else self._layers), strict=True):
             mine.widen(theirs, (self.width, columns), rows=n, used=used, before=before)
         device = self._layers[0].all_keys.device
         mask = torch.zeros((self.width, columns), dtype=torch.long, device=device)
         if n:
-            mask[:n, before - used : before] = self._mask[:n, self.start : self.end]
+            mask[:n, before - used : before] = self._mask[:n, self.span.start : self.span.end]
         self._mask = mask
-        shift = before - self.end
+        shift = before - self.span.end
         self._first = [first + shift for first in self._first]
-        self.start, self.end = before - used, before
+        self.span.start, self.span.end = before - used, before
 
 
 @cache
@@ -156,9 +164,9 @@ def _layer() -> Any:
     class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # Transformers' own hook
         """One layer's buffer; it shows the model the columns in use."""
 
-        def __init__(self, slots: Slots) -> None:
+        def __init__(self, span: Span) -> None:
             super().__init__()  # type: ignore[no-untyped-call]  # Transformers is untyped there
-            self.slots = slots
+            self.span = span  # not the slots: a cycle would keep their memory for a while
             self.all_keys: Any = None
             self.all_values: Any = None
             self.is_initialized = True
@@ -173,19 +181,19 @@ def _layer() -> Any:
                 # Zeros, not leftovers: what is masked must still be a number.
                 larger = given.new_zeros((size[0], given.shape[1], size[1], given.shape[3]))
                 if rows:
-                    kept = slice(self.slots.start, self.slots.end)
+                    kept = slice(self.span.start, self.span.end)
                     larger[:rows, :, before - used : before] = mine[:rows, :, kept]
                 setattr(self, f"all_{name}", larger)
 
         def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
             rows, _heads, tokens, _dimension = key_states.shape
-            start, end = self.slots.start, self.slots.end
+            start, end = self.span.start, self.span.end
             self.all_keys[:rows, :, end : end + tokens] = key_states
             self.all_values[:rows, :, end : end + tokens] = value_states
             shown = slice(start, end + tokens)
             return self.all_keys[:rows, :, shown], self.all_values[:rows, :, shown]
 
         def get_seq_length(self) -> int:
-            return self.slots.end - self.slots.start
+            return self.span.end - self.span.start
 
     return SlotLayer

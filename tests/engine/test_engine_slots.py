@@ -146,3 +146,26 @@ def test_a_draft_is_followed_left_and_found_again() -> None:
     # 50 leaves it; 4 5 6 are too few; 4 5 6 7 end at the seventh token, and 8 follows.
     assert places == [1, 2, None, None, None, None, 7, 8]
     assert draft.ahead(5) == (9,)
+
+
+def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
+    """The buffers are gone as soon as the last row is, without waiting for the collector."""
+    import gc
+    import weakref
+
+    arm = tiny.pair("llama")["base"]
+    seen: list[Any] = []
+    made = module.Slots.__init__
+
+    def noted(self: Any, *args: Any) -> None:
+        made(self, *args)
+        seen.append(weakref.ref(self))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module.Slots, "__init__", noted)
+        gc.disable()
+        try:
+            _decoded(arm, [start(r) for r in _requests(arm, ask)])
+            assert [ref() for ref in seen] == [None]
+        finally:
+            gc.enable()
