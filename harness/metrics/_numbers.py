@@ -29,8 +29,8 @@ _LONGEST = 1000
 _CURRENCY = r"\\?[$¢£¤¥\u20a0-\u20cf]"
 _MINUS = "-\u2212\u2013\ufe63\uff0d"
 _PLAIN = r"(?:\d++(?:[.,'’_\u00a0\u2009\u202f]\d++)*+|(?<![\w.])\.\d++)"
-_SIGNED = rf"[+{_MINUS}]?{_PLAIN}"
-_EXPONENT = rf"(?:\^\s?\{{?\s?[+{_MINUS}]?\d++|[⁺⁻]?[⁰¹²³⁴-⁹]++)"
+_SIGNED = rf"[{_MINUS}+]?{_PLAIN}"
+_EXPONENT = rf"(?:\^\s?\{{?\s?[{_MINUS}+]?\d++|[⁺⁻]?[⁰¹²³⁴-⁹]++)"
 _TIMES = r"\s?(?:[×xX*·⋅]|\\times|\\cdot)\s?"
 _VULGAR = "¼-¾⅐-⅞"
 
@@ -47,7 +47,7 @@ _NUMBER = re.compile(
       (?!\s?/\s?\d)
     | (?:(?P<vulgar_whole>\d++)[ ]?)? (?P<vulgar>[{_VULGAR}])
     | (?P<plain>{_PLAIN})
-      (?: e(?P<e>[+{_MINUS}]?\d++)
+      (?: e(?P<e>[{_MINUS}+]?\d++)
         | {_TIMES}10 (?P<ten>{_EXPONENT})
         | (?P<power>{_EXPONENT})
         | \s?(?P<scale>thousand|million|billion|trillion)\b )?

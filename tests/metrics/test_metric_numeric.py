@@ -202,3 +202,11 @@ def test_any_float_is_read_back(number: float) -> None:
     """So does Python's scientific notation."""
     assert (found := final(repr(number))) is not None
     assert found.value == Fraction(repr(number))
+
+
+@pytest.mark.parametrize("text", ["0E:0", "1e:5", "2^;3", "3e,4"])
+def test_an_exponents_sign_is_a_sign(text: str) -> None:
+    """What lies between plus and minus in the table of characters is no sign."""
+    numeric_case = Case(id="c", prompt="p", expected=text)
+
+    assert numeric(numeric_case, Completion(text=text)).value == 1.0
