@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.tiny_models import copied, tiny
 from trainers.config import prepare_environment
+
+__all__ = ["copied", "tiny"]
 
 prepare_environment()
 

@@ -1,0 +1,49 @@
+"""The adapter merged into the weights, which are then rounded to NF4 by bitsandbytes.
+
+Works on a processor too. The weights of linear layers are stored in 4 bits, their scales doubly
+quantised; embeddings and the head stay as they are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from harness.models._files import need
+from harness.models._loading import saying
+from trainers.artifacts._merge import copy_tokenizer, save_merged
+
+NAME = "four_bit"
+STEP = "merged into the weights, rounded to 4 bits (NF4)"
+
+
+def make(base: Path, adapter: Path, out: Path) -> str:
+    """Make the artifact and return its model spec.
+
+    Raises:
+        MissingExtra: bitsandbytes is not installed.
+    """
+    need("bitsandbytes", "accelerate", what="a 4-bit artifact", extra="quantized")
+    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
+        save_merged(base, adapter, Path(whole), dtype="float32")
+        _quantise(Path(whole), out)
+    copy_tokenizer(base, adapter, out)
+    return str(out)
+
+
+def _quantise(whole: Path, out: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    computed = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    stored = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # Transformers is untyped there
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=computed,
+    )
+    with saying(f"{whole}: cannot be stored in 4 bits"):
+        model = AutoModelForCausalLM.from_pretrained(
+            whole, quantization_config=stored, dtype=computed
+        )
+        model.save_pretrained(out)
