@@ -8,7 +8,6 @@ one can be read without a model.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +27,10 @@ from harness.errors import BackendError, Interrupted, NotComparable, TunegateErr
 from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
+from harness.plugin.run_folder import RunFolder
 from harness.plugin.watching import Watching
 from harness.records import Cell, StoredCell
-from harness.run import RunCase, read_record, record_json, record_lines, write_atomic
+from harness.run import RunCase
 from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.ledger import refuse_sealed
@@ -38,18 +38,6 @@ from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
 from harness.versions import versions
-
-_OUTCOME = (
-    "verdict.json",
-    "cases.jsonl",
-    "cells.jsonl",
-    "scores.jsonl",
-    "traces.jsonl",
-    "report.html",
-    "summary.md",
-    "junit.xml",
-)
-"""Files of a run folder that say how the run ended."""
 
 
 @dataclass
@@ -81,6 +69,10 @@ class Evaluation:
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
 
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.folder)
+
     def refuse_impossible(self) -> None:
         """Refuse what can be seen to be impossible before anything is touched.
 
@@ -104,7 +96,7 @@ class Evaluation:
             Interrupted: the user stopped it; it can be resumed.
             BackendError: a backend or the store failed; verdict.json says ERROR.
         """
-        self._refuse_unwritable()
+        self._folder.refuse_unwritable()
         store = Store(self.store_path)
         try:
             with warnings.catch_warnings():
@@ -113,24 +105,13 @@ class Evaluation:
                 return self._compared(store)
         except NotComparable as refusal:
             verdict = not_comparable(self._begin(self._manifest()), str(refusal))
-            self._write("verdict.json", record_json(verdict))
+            self._folder.write("verdict.json", verdict)
             return verdict
         except (BackendError, Interrupted) as error:
             self._broken_off(error)
             raise
         finally:
             store.close()
-
-    def _refuse_unwritable(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.folder / ".writable", "")
-            (self.folder / ".writable").unlink()
-        except OSError as error:
-            raise UsageError(
-                f"{self.folder}: cannot be written ({error.strerror}); "
-                "choose another place with --gate-run-dir DIR"
-            ) from error
 
     def _compared(self, store: Store) -> VerdictRecord:
         if not self.arms:
@@ -146,7 +127,7 @@ class Evaluation:
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
-        self._write("cases.jsonl", record_lines(self._cases(plan)))
+        self._folder.write_lines("cases.jsonl", self._cases(plan))
         cached = set(reusable(store.get(c.key for c in plan.cells)))
         for line in (*notices(self.arms), _planned(plan, cached)):
             self._say(line)
@@ -157,21 +138,14 @@ class Evaluation:
         return self._decided(manifest, plan, cells, watching)
 
     def _begin(self, manifest: Manifest) -> Manifest:
-        """Write the manifest; what an earlier run left in the folder is no outcome of this one."""
-        for path in (self.folder / name for name in _OUTCOME):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise self._disk(path, error) from error
-        self._write("manifest.json", record_json(manifest))
-        self.manifest = manifest
+        self.manifest = self._folder.begin(manifest)
         return manifest
 
     def _broken_off(self, error: TunegateError) -> None:
         """Leave verdict.json as ERROR, as far as the disk allows."""
         with contextlib.suppress(BackendError):
             manifest = self.manifest or self._begin(self._manifest())
-            self._write("verdict.json", record_json(failed(manifest, str(error))))
+            self._folder.write("verdict.json", failed(manifest, str(error)))
 
     def _refuse_unanswerable(self) -> None:
         for suite in self.suites:
@@ -196,8 +170,8 @@ class Evaluation:
             for suite in self.suites
             for row in score_suite(suite, asked, arms, known=watching.scores.get(suite.name, ()))
         ]
-        self._write("cells.jsonl", record_lines(cells))
-        self._write("scores.jsonl", record_lines(scores))
+        self._folder.write_lines("cells.jsonl", cells)
+        self._folder.write_lines("scores.jsonl", scores)
         missing = sum(c.status == "missing" for c in cells)
         if missing:
             raise BackendError(f"{missing} of {len(cells)} answers never came")
@@ -206,7 +180,7 @@ class Evaluation:
             manifest, cases, scores, looks=watching.looks, same_answers=same_answers(asked)
         )
         self._trace(manifest, asked, plan, verdict)
-        self._write("verdict.json", record_json(verdict))
+        self._folder.write("verdict.json", verdict)
         return verdict
 
     def _trace(
@@ -224,7 +198,7 @@ class Evaluation:
                 self.folder, manifest, cells, plan.prompts, verdict, content=self.trace_content
             )
         except OSError as error:
-            raise self._disk(self.folder / "traces.jsonl", error) from error
+            raise self._folder.failure("traces.jsonl", error) from error
 
     def _cases(self, plan: Plan) -> list[RunCase]:
         return [
@@ -251,7 +225,7 @@ class Evaluation:
         cells: tuple[Cell, ...] = plan.cells if plan else ()
         return Manifest(
             run_id=self.folder.name,
-            created=self._created(),
+            created=self._folder.created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
             suites=tuple(
@@ -264,29 +238,6 @@ class Evaluation:
             liveness=dict(alive),
             attempts=dict(attempts),
             filtered=self.filtered,
-        )
-
-    def _created(self) -> str:
-        """Return when the run was first started: a resumed run keeps its date."""
-        path = self.folder / "manifest.json"
-        if path.is_file():
-            try:
-                return read_record(path, Manifest).created
-            except TunegateError:
-                pass
-        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-    def _write(self, name: str, text: str) -> None:
-        try:
-            write_atomic(self.folder / name, text)
-        except OSError as error:
-            raise self._disk(self.folder / name, error) from error
-
-    @staticmethod
-    def _disk(path: Path, error: OSError) -> BackendError:
-        return BackendError(
-            f"{path}: cannot be written ({error.strerror}); finished answers are stored: make "
-            "room, then resume"
         )
 
     def _say(self, text: str) -> None:

@@ -1,0 +1,106 @@
+"""The run folder while its run is made: each file is written whole, as soon as it is known.
+
+What an earlier run left in the folder is no outcome of this one, and goes when this one begins. A
+disk that cannot be written ends the run in ERROR; what was answered is in the store.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from harness.errors import BackendError, TunegateError, UsageError
+from harness.manifest import Manifest
+from harness.run import read_record, record_json, record_lines, write_atomic
+
+_OUTCOME = (
+    "verdict.json",
+    "cases.jsonl",
+    "cells.jsonl",
+    "scores.jsonl",
+    "traces.jsonl",
+    "report.html",
+    "summary.md",
+    "junit.xml",
+)
+"""Files of a run folder that say how the run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder that a run is being written to."""
+
+    path: Path
+
+    def refuse_unwritable(self) -> None:
+        """Find out before anything is spent whether the folder can be written.
+
+        Raises:
+            UsageError: it cannot, and why.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be written ({error.strerror}); "
+                "choose another place with --gate-run-dir DIR"
+            ) from error
+
+    def created(self) -> str:
+        """Return when the run was first started (ISO 8601, UTC): a resumed run keeps its date."""
+        path = self.path / "manifest.json"
+        if path.is_file():
+            try:
+                return read_record(path, Manifest).created
+            except TunegateError:
+                pass
+        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    def begin(self, manifest: Manifest) -> Manifest:
+        """Write the manifest, without the outcome of an earlier run beside it; return it.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        for path in (self.path / name for name in _OUTCOME):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self.failure(path.name, error) from error
+        self.write("manifest.json", manifest)
+        return manifest
+
+    def write(self, name: str, record: BaseModel) -> None:
+        """Write a record to a file of its own.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_json(record))
+
+    def write_lines(self, name: str, records: Iterable[BaseModel]) -> None:
+        """Write records to a JSON-lines file.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_lines(records))
+
+    def failure(self, name: str, error: OSError) -> BackendError:
+        """Return the error that ends a run whose file `name` cannot be written."""
+        return BackendError(
+            f"{self.path / name}: cannot be written ({error.strerror}); finished answers are "
+            "stored: make room, then resume"
+        )
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            write_atomic(self.path / name, text)
+        except OSError as error:
+            raise self.failure(name, error) from error
