@@ -38,9 +38,17 @@ Which function answers which question:
 | When to look at a growing sample?                   | `sequential.look_sizes`                |
 | … for futility?                                     | `sequential.conditional_power`         |
 | … when the number of cases is not known?            | `sequential.e_process_test`            |
-| What does a judge plus a few human labels say?      | `judge.ppi_interval`                   |
+| What does a judge plus a few human labels say?      | `ppi.ppi_interval`                     |
+| … beyond a margin?                                  | `ppi.ppi_test`                         |
 | What is the true rate behind a judged rate?         | `judge.rogan_gladen_interval`          |
 | Does the judge agree with people?                   | `judge.cohens_kappa`                   |
+| Which errors does it make?                          | `agreement.sensitivity`                |
+| … beyond what guessing would get right?             | `agreement.balanced_accuracy`          |
+| Does it favour one of the two models?               | `agreement.differential_error`         |
+| Does it answer to the order of the two?             | `order.order_flips`                    |
+| … to the place on the page?                         | `order.first_position_test`            |
+| Does it say the same when asked again?              | `order.repeat_flips`                   |
+| Does it pay for length?                             | `length.length_fit`                    |
 
 Nothing is re-exported here, so `import harness.stats` loads neither numpy nor scipy.
 """

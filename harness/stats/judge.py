@@ -1,90 +1,23 @@
-"""Scores given by a judge model, tied to a sample that people labelled.
+"""How far a judge model can be trusted, from a sample that people labelled.
 
 A judge that is kinder to one of the two models makes a naive comparison err up to always; with
-labels for both models' outputs the bias can be measured and removed.
+labels for both models' answers the bias can be measured here, and removed by `ppi`.
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from statsmodels.stats import inter_rater  # type: ignore[import-untyped]  # ships no types
 
 from harness.stats import numeric, validation
 from harness.stats.binary import clopper_pearson
-from harness.stats.paired import mean_interval
 from harness.stats.result import Interval
-from harness.stats.validation import Floats, Ints
+from harness.stats.validation import Ints
 
 Table = Sequence[Sequence[int]] | NDArray[np.integer]
 """Counts: rows are the people's labels, columns the judge's; in a 2 x 2 table "yes" is first."""
-
-
-def ppi_weight(human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike) -> float:
-    """Share of trust, from 0 to 1, that the judge earns on the labelled cases.
-
-    Args:
-        human: Paired differences by people, one per labelled case.
-        judge: Paired differences by the judge for the same cases.
-        unlabelled: Paired differences by the judge for all other cases.
-
-    Raises:
-        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, or
-            a value is not finite.
-
-    Source: Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453, example 6.1:
-    Cov(human, judge) / ((1 + n/N) Var(judge)), clipped to [0, 1].
-    """
-    return _weight(*_labelled(human, judge, unlabelled))
-
-
-def ppi_interval(
-    human: ArrayLike,
-    judge: ArrayLike,
-    unlabelled: ArrayLike,
-    *,
-    confidence: float = 0.90,
-    bound: float | None = None,
-) -> Interval:
-    """Interval for the mean difference people would see, using the judge as far as it helps.
-
-    Args:
-        human: Paired differences (tuned minus base) by people, one per labelled case.
-        judge: Paired differences by the judge for the same cases.
-        unlabelled: Paired differences by the judge for all other cases, disjoint from these.
-        confidence: Two-sided level.
-        bound: Largest possible absolute difference, if there is one.
-
-    Returns:
-        The interval, clipped to plus and minus `bound`; that of `paired.mean_interval` on the
-        people's labels alone where nothing varies.
-
-    Raises:
-        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, a
-            value is not finite or beyond `bound`, or `confidence` is outside (0, 1).
-
-    Source: PPI++ (arXiv 2311.01453) on paired differences: w * mean(unlabelled) +
-    mean(human - w * judge), t with n - 1 degrees of freedom.
-
-    Traps: the labelled cases must be a random sample, labelled blind and for both models. A judge
-    whose errors all point one way skews the correction: the limit on that side errs with .08 at
-    50 labels, .06 at 100; below 50 the interval is advisory.
-    """
-    validation.between("confidence", confidence, 0, 1)
-    limit = math.inf if bound is None else validation.positive("bound", bound)
-    truth, seen, rest = _labelled(human, judge, unlabelled, limit)
-    weight = _weight(truth, seen, rest)
-    rectifier = truth - weight * seen
-    variance = weight**2 * rest.var(ddof=1) / rest.size + rectifier.var(ddof=1) / truth.size
-    largest = max(float(np.abs(array).max()) for array in (truth, seen, rest))
-    if variance <= (1e-12 * largest) ** 2:
-        return mean_interval(truth, confidence=confidence, bound=bound)
-    half = numeric.t_critical(confidence, truth.size - 1) * math.sqrt(variance)
-    estimate = float(weight * rest.mean() + rectifier.mean())
-    estimate = max(-limit, min(limit, estimate))
-    low, high = max(-limit, estimate - half), min(limit, estimate + half)
-    return Interval(estimate, low, high, confidence, "PPI++ on paired differences, t")
 
 
 def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> float:
@@ -132,12 +65,12 @@ def rogan_gladen_interval(
     Source: delta method with calibration variance (Lee et al., arXiv 2511.21140), each rate
     smoothed (Agresti and Coull 1998) so that a flawless calibration sample has no zero variance.
 
-    Trap: conservative; for a difference of two models prefer `ppi_interval`.
+    Trap: conservative; for a difference of two models prefer `ppi.ppi_interval`.
     """
     validation.count("n", n, least=1)
     validation.within("positives", validation.count("positives", positives), 0, n)
     validation.between("confidence", confidence, 0, 1)
-    counts = _counts(table, square=2)
+    counts = counts_of(table, square=2)
     (hits, misses), (alarms, passes) = counts.tolist()
     for name, size in (("positives", hits + misses), ("negatives", alarms + passes)):
         validation.count(f"human {name} in table", size, least=1)
@@ -185,7 +118,7 @@ def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
     Trap: falls with lopsided labels at equal accuracy; read it beside the balanced accuracy.
     """
     validation.between("confidence", confidence, 0, 1)
-    counts, method = _counts(table), "Cohen's kappa"
+    counts, method = counts_of(table), "Cohen's kappa"
     shares = counts / counts.sum()
     chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
     if chance >= 1 - 1e-12:
@@ -203,28 +136,16 @@ def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
     return Interval(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), confidence, method)
 
 
-def _labelled(
-    human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike, limit: float = math.inf
-) -> tuple[Floats, Floats, Floats]:
-    truth = validation.ranged("human", human, -limit, limit)
-    seen = validation.ranged("judge", judge, -limit, limit)
-    rest = validation.ranged("unlabelled", unlabelled, -limit, limit)
-    validation.paired(truth, seen, "human, judge")
-    validation.count("number of human", truth.size, least=2)
-    validation.count("number of unlabelled", rest.size, least=2)
-    return truth, seen, rest
+def counts_of(table: Table, *, square: int | None = None) -> Ints:
+    """Return a table of agreement as whole numbers, checked.
 
+    Args:
+        table: Square counts, rows by people, columns by the judge.
+        square: Size that the table must have; None takes any of 2 or more.
 
-def _weight(truth: Floats, seen: Floats, rest: Floats) -> float:
-    everything = np.concatenate([seen, rest])
-    variance = float(everything.var(ddof=1))
-    if variance <= (1e-12 * float(np.abs(everything).max())) ** 2:
-        return 0.0
-    covariance = float(np.cov(truth, seen, ddof=1)[0, 1])
-    return max(0.0, min(1.0, covariance / ((1 + truth.size / rest.size) * variance)))
-
-
-def _counts(table: Table, *, square: int | None = None) -> Ints:
+    Raises:
+        ValueError: If the table has another shape, or holds anything but counts, or nothing.
+    """
     counts = np.asarray(table)
     size = square or max(2, len(counts))
     if counts.shape != (size, size):

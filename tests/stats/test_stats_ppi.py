@@ -1,0 +1,162 @@
+"""Prediction-powered inference: a judge's scores set right by people's labels."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.stats.paired import mean_interval
+from harness.stats.ppi import corrected_mean, ppi_interval, ppi_test, ppi_weight
+
+PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+
+HUMAN = [1, 0, 0, 1, -1, 0, 1, 1, 0, 0, 1, -1]
+JUDGE = [1, 0, 1, 1, -1, 0, 1, 0, 0, 0, 1, 0]
+REST = [1, 0, 0, -1, 1, 0, 1, 0, 1, 0, 0, 1, -1, 1, 0, 0, 1, 0, 1, 0, 0, 0, -1, 1, 1, 0, 1, 0, 0, 1]
+
+
+class TestPpi:
+    """ppi_weight and ppi_interval."""
+
+    def test_library(self):
+        """The weight is that of ppi_py 0.2.3 but for n - 1, with which the estimate is .23083."""
+        human, judge, rest = (np.array(x, dtype=float) for x in (HUMAN, JUDGE, REST))
+        weight = ppi_weight(human, judge, rest) * 11 / 12
+
+        assert round(human.mean() + weight * (rest.mean() - judge.mean()), 5) == 0.23083
+        variance = weight**2 * rest.var() / 30 + (human - weight * judge).var() / 12
+        # ppi_mean_ci(..., alpha=.1) = (-.03790, .49956): half-width .26873
+        assert round(stats.norm.isf(0.05) * math.sqrt(variance), 5) == 0.26873
+
+    def test_formula(self):
+        """Estimate and limits follow the formula with t on n - 1 = 11 degrees of freedom."""
+        human, judge, rest = (np.array(x, dtype=float) for x in (HUMAN, JUDGE, REST))
+        weight = np.cov(human, judge)[0, 1] / (1.4 * np.append(judge, rest).var(ddof=1))
+        estimate = weight * rest.mean() + (human - weight * judge).mean()
+        error = np.sqrt(
+            weight**2 * rest.var(ddof=1) / 30 + (human - weight * judge).var(ddof=1) / 12
+        )
+        interval = ppi_interval(HUMAN, JUDGE, REST)
+
+        assert ppi_weight(HUMAN, JUDGE, REST) == pytest.approx(weight)
+        assert interval.estimate == pytest.approx(estimate)
+        assert interval.high == pytest.approx(estimate + stats.t.ppf(0.95, 11) * error)
+
+    def test_useless_judge(self):
+        """A contrary or constant judge earns no weight and leaves the t interval of the labels."""
+        expected = stats.ttest_1samp(HUMAN, 0).confidence_interval(0.9)
+
+        for judge in ([-x for x in HUMAN], [0.5] * 12):
+            interval = ppi_interval(HUMAN, judge, judge * 2)
+            assert ppi_weight(HUMAN, judge, judge * 2) == 0
+            assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+    def test_no_spread(self):
+        """Where nothing varies the labels decide alone, and keep a width."""
+        interval = ppi_interval([0] * 60, [0] * 60, [0] * 500, bound=1.0)
+
+        assert interval == mean_interval([0] * 60, bound=1.0)
+        assert ppi_interval([0] * 60, [0] * 60, [0] * 500).high == math.inf
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_narrower_with_good_judge(self, seed):
+        """A good judge on many cases narrows the interval of the labels."""
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(0.1, 1, 600)
+        judge = truth + rng.normal(0, 0.3, 600)
+        interval = ppi_interval(truth[:100], judge[:100], judge[100:])
+
+        assert interval.width < 0.75 * mean_interval(truth[:100]).width
+
+    def test_error_rate(self):
+        """A judge biased towards tuned, 100 labels: each limit errs near .05, naive always."""
+        rng = np.random.default_rng(29)
+        above, below, naive = [], [], []
+        for _ in range(1000):
+            truth = rng.choice([-1.0, 0.0, 1.0], p=[0.15, 0.7, 0.15], size=500)
+            judge = np.where(rng.random(500) < 0.2, 1.0, truth)
+            interval = ppi_interval(truth[:100], judge[:100], judge[100:], bound=1.0)
+            above.append(interval.low > 0)
+            below.append(interval.high < 0)
+            naive.append(mean_interval(judge).low > 0)
+
+        assert np.mean(above) < 0.075
+        assert np.mean(below) < 0.075
+        assert np.mean(naive) > 0.95
+
+    @PROPERTY
+    @given(st.floats(0.01, 100), st.floats(0.5, 0.98))
+    def test_scale_negation_level(self, scale, confidence):
+        """Unit and sign carry over to the limits; confidence widens them."""
+        one = ppi_interval(HUMAN, JUDGE, REST, confidence=confidence)
+        other = ppi_interval(
+            *(-scale * np.array(x) for x in (HUMAN, JUDGE, REST)), confidence=confidence
+        )
+        wider = ppi_interval(HUMAN, JUDGE, REST, confidence=confidence + 0.01)
+
+        assert (one.low, one.high) == pytest.approx((-other.high / scale, -other.low / scale))
+        assert wider.low < one.low < one.high < wider.high
+
+    @pytest.mark.parametrize(
+        ("human", "judge", "rest", "options", "message"),
+        [
+            ([], [], REST, {}, r"human must hold"),
+            ([1], [1], REST, {}, r"number of human=1 must"),
+            (HUMAN, JUDGE, [1], {}, r"number of unlabelled=1 must"),
+            (HUMAN, JUDGE[1:], REST, {}, r"human, judge shapes=\(12,\), \(11,\) must"),
+            (HUMAN, JUDGE, [math.nan, 1], {}, r"unlabelled\[0\]=nan must"),
+            (HUMAN, JUDGE, [2, 1], {"bound": 1.0}, r"unlabelled\[0\]=2\.0 must lie between"),
+            (HUMAN, JUDGE, REST, {"confidence": 1}, r"confidence=1 must"),
+        ],
+    )
+    def test_refuses(self, human, judge, rest, options, message):
+        """Labels that do not fit are refused by name and value."""
+        with pytest.raises(ValueError, match=message):
+            ppi_interval(human, judge, rest, **options)
+
+    def test_no_error_seen(self):
+        """A judge that agreed on all 50 labelled cases may err on the next: the interval knows."""
+        human = [1, 0, -1, 0, 0] * 10
+        interval = ppi_interval(human, human, [1, 0, -1, 0, 0] * 100, bound=1.0)
+
+        # The made-up errors alone: sd^2 = 2/51 over 52 units, t with 49 degrees: 1.6766 * .0275
+        assert interval.width / 2 > 0.046
+        assert interval.width < mean_interval(human, bound=1.0).width
+
+    @PROPERTY
+    @given(st.floats(-0.9, 0.9))
+    def test_test_is_the_interval(self, margin):
+        """The p-value is the one-sided error at which the lower limit meets the margin."""
+        p = ppi_test(HUMAN, JUDGE, REST, margin=margin, bound=1.0).p_value
+        for error in (p * 0.99, p * 0.5 + 0.5 * min(1.0, p * 1.01)):
+            if 1e-9 < error < 0.499:
+                low = ppi_interval(HUMAN, JUDGE, REST, confidence=1 - 2 * error, bound=1.0).low
+                assert (low > margin) == (p < error)
+
+    def test_test_without_spread(self):
+        """Where nothing varies the labels are tested alone."""
+        assert ppi_test([0] * 60, [0] * 60, [0] * 500, margin=0.0).p_value == 1.0
+        assert ppi_test([0] * 60, [0] * 60, [0] * 500, margin=-0.2, bound=1.0).p_value < 0.001
+
+    def test_levels_differ_by_the_estimate(self):
+        """At the weight of the difference, tuned's corrected level less base's is the estimate."""
+        rng = np.random.default_rng(3)
+        base, tuned = rng.random((2, 12)).round(2)
+        base_judge, tuned_judge = base + 0.1, tuned + rng.random(12).round(1)
+        base_rest, tuned_rest = rng.random((2, 30))
+        differences = (tuned - base, tuned_judge - base_judge, tuned_rest - base_rest)
+        weight = ppi_weight(*differences)
+        levels = [
+            corrected_mean(*columns, weight=weight)
+            for columns in ((base, base_judge, base_rest), (tuned, tuned_judge, tuned_rest))
+        ]
+
+        assert levels[1] - levels[0] == pytest.approx(ppi_interval(*differences).estimate)
+
+    def test_weight_is_a_share(self):
+        """A weight outside 0 to 1 is refused."""
+        with pytest.raises(ValueError, match=r"weight=1\.5 must lie between"):
+            corrected_mean(HUMAN, JUDGE, REST, weight=1.5)
