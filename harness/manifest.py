@@ -67,6 +67,19 @@ class Gate(Record):
         return f"{self.metric}::{self.kind.value}"
 
 
+class JudgeRecord(Record):
+    """What a run says of a judge: the prompt it asked with, and whether it may decide."""
+
+    name: str
+    """Its name in harness/judges, whatever the metric is called."""
+    prompt_sha256: str
+    """Hash of every text that makes its questions, options such as the rubric included."""
+    pairs: bool = False
+    """Whether it compared the arms' completions instead of scoring each alone."""
+    may_gate: bool = False
+    """Whether it has earned the right to decide; else its gates are advisory."""
+
+
 class MetricRecord(Record):
     """What the statistics must know of a metric."""
 
@@ -81,6 +94,13 @@ class MetricRecord(Record):
     the mean of its scores."""
     signature: Text | None = None
     """How exactly the numbers are made, as the library that makes them writes it."""
+    judge: JudgeRecord | None = None
+    """The judge that gave the scores; None where a rule did."""
+
+    @property
+    def advisory(self) -> bool:
+        """Whether its gates are shown without influence on the verdict."""
+        return self.judge is not None and not self.judge.may_gate
 
     @property
     def bound(self) -> float | None:
@@ -145,6 +165,8 @@ class Manifest(Record):
     """What was proven about the adapter being active."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
+    judges: tuple[dict[str, Any], ...] = ()
+    """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
 

@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 from harness import lookup, options
 from harness.errors import SuiteError, UnknownName
+from harness.judge import Judge
 from harness.records import Case, CellKind, Completion, Score
 
 ScoreFunction = Callable[..., Score]
@@ -72,6 +73,8 @@ class Metric:
     """Called once with the bound options and the cases when a suite is loaded; returns problems.
     Where the corpus function makes the level, the options hold `aggregate` as `corpus`."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    judge: Judge | None = None
+    """The judge that scores it, in a stage of its own; None where `score` does."""
 
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
         """Score one completion.
@@ -145,7 +148,7 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     """Return the metric called `use` with its options checked and bound.
 
     Args:
-        use: A name in `harness/metrics`, or `pkg.mod:fn`.
+        use: A name in `harness/metrics` or `harness/judges`, or `pkg.mod:fn`.
         settings: The other keys of the `[[metrics]]` table. A metric with a corpus function knows
             `aggregate` too: `mean` takes the mean of its scores, `corpus` the function's value.
         name: What gates and reports call it.
@@ -157,10 +160,14 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
             case and a completion.
         UnknownName: nothing is called `use`.
     """
-    found = lookup.find("harness.metrics", use, what="metric")
-    base = found if isinstance(found, Metric) else Metric(name=name, score=found)
+    found = _find(use)
     place = f"{where}: metric {use!r}"
     own = dict(settings)
+    if isinstance(found, Judge):
+        given = 3 if found.pairs else 2
+        bound = options.bind(found.steps, own, given=given, folder=folder, where=place)
+        return _judged(replace(found, options=bound), name)
+    base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     corpus = base.corpus
     if corpus is not None and _aggregate(own, base.aggregate, place) == "mean":
         corpus = None
@@ -168,6 +175,35 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     # Exact tests count successes, of which a corpus value knows nothing.
     binary = base.binary and corpus is None
     return replace(base, name=name, options=bound, corpus=corpus, binary=binary)
+
+
+def _find(use: str) -> Any:
+    """Return the metric, function or judge called `use`."""
+    judges, metrics = lookup.available("harness.judges"), lookup.available("harness.metrics")
+    if ":" in use or use in metrics:
+        return lookup.find("harness.metrics", use, what="metric")
+    if use in judges:
+        return lookup.find("harness.judges", use, what="judge")
+    raise UnknownName(lookup.unknown(use, tuple(sorted({*judges, *metrics})), what="metric"))
+
+
+def _judged(judge: Judge, name: str) -> Metric:
+    """Return a judge as the metric it is to gates, verdict and report."""
+    return Metric(
+        name=name,
+        score=_unjudged,
+        higher_is_better=judge.higher_is_better,
+        range=judge.range,
+        requires=judge.requires,
+        check=judge.check,
+        options=judge.options,
+        judge=judge,
+    )
+
+
+def _unjudged(case: Case, completion: Completion, **options: Any) -> Score:
+    """Leave a case unscored that no judge has seen."""
+    return Score.unscored("no judge was asked")
 
 
 def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:

@@ -22,7 +22,15 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from harness.errors import SuiteError
 from harness.lookup import unknown
 
-_LOOSE = (float, Path, Path | None, float | None, tuple[str, ...])
+_LOOSE = (
+    float,
+    Path,
+    Path | None,
+    float | None,
+    tuple[str, ...],
+    str | tuple[str, ...],
+    tuple[dict[str, Any], ...],
+)
 """Types that TOML has no form of its own for: 1 for 1.0, text for a path, arrays for tuples."""
 
 

@@ -197,7 +197,8 @@ def _suite_result(
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
     suite = table.suite
-    gated = [m.name for m in suite.metrics if m.name in {g.metric for g in suite.gates}]
+    bound = {g.metric for g in suite.gates}
+    gated = [m.name for m in suite.metrics if m.name in bound and not m.advisory]
     missing = {arm: {c for m in gated for c in table.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())
     asked = {c for m in gated for c in table.asked(m)}

@@ -68,7 +68,8 @@ def decide_gate(
         drop=severe_size(gate, pairs) if gate.kind is GateKind.SEVERE_DROP else None,
         share=outcome.share,
         needed_n=outcome.needed_n,
-        advisory=pairs.advisory and gate.kind is not GateKind.SEVERE_DROP,
+        advisory=pairs.metric.advisory
+        or (pairs.advisory and gate.kind is not GateKind.SEVERE_DROP),
     )
     return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
 
