@@ -27,13 +27,14 @@ ROOMS: dict[str, set[str]] = {
     "judges": set(),
     "sources": set(),
     "checks": set(),
+    "remote": set(),
     "verdict": {"stats"},
-    "models": {"checks"},
+    "models": {"checks", "remote"},
     "engine": {"models"},
     "tracing": {"verdict"},
-    "judging": {"engine", "models"},
-    "plugin": {"checks", "engine", "judging", "models", "tracing", "verdict"},
-    "cli": {"checks", "engine", "judging", "models", "plugin", "tracing", "verdict"},
+    "judging": {"engine", "models", "remote"},
+    "plugin": {"checks", "engine", "judging", "models", "remote", "tracing", "verdict"},
+    "cli": {"checks", "engine", "judging", "models", "plugin", "remote", "tracing", "verdict"},
 }
 """Room of harness → rooms it may import, beside the contracts at the top and itself."""
 

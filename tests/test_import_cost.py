@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = (
     "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
-    "jsonschema", "typer", "rich", "datasets", "trl", "peft",
+    "jsonschema", "typer", "rich", "datasets", "trl", "peft", "httpx",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Asking over a network: limits, kinds of failure, a pool of askers, JSON over HTTP."""
