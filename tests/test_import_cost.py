@@ -10,6 +10,7 @@ import pytest
 HEAVY = (
     "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
     "jsonschema", "typer", "rich", "datasets", "trl", "peft", "httpx",
+    "litellm", "openai",
 )  # fmt: skip
 
 

@@ -78,6 +78,7 @@ _EXTRAS = {
     "lm-eval": ("lm-eval",),
     "metrics": ("sacrebleu", "rouge-score", "py3langid"),
     "sources": ("datasets", "pyarrow", "pyyaml"),
+    "litellm": ("litellm",),
 }
 
 

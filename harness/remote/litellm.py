@@ -1,0 +1,161 @@
+"""The one place where litellm is called: one chat completion of any provider's model.
+
+litellm is imported at the first call, with its own price list (it would fetch one), without the
+`.env` file it would read, and with its prints off; retries are `harness.remote.pool`'s work, so
+litellm's are off. Its errors become `Later` and `Refused`. An unknown price is None, never 0.
+
+Example:
+    reply = chat("openai/gpt-4o-mini", [{"role": "user", "content": "Hello"}], timeout_s=60)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import math
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from harness.errors import MissingExtra
+from harness.remote import litellm_failure
+from harness.remote.failure import Later
+
+_OFFLINE = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",  # likewise
+    "LITELLM_MODE": "PRODUCTION",  # or it reads .env into the environment
+}
+_LOADING = threading.Lock()
+_READ_ONLY = ".*`ReadOnly` qualifier.*"
+"""A warning of pydantic about litellm's own types, which litellm too silences by its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one chat completion."""
+
+    text: str | None
+    """The answer; None where the provider sent none (tool calls only, a refusal, a filter)."""
+    finish_reason: str | None
+    """`stop`, `length`, `tool_calls`, `content_filter` …"""
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+    """US dollars by litellm's price list; None if it has no price for the model."""
+    model_version: str | None
+    """The model that the provider says answered, such as `gpt-4o-mini-2024-07-18`."""
+    system_fingerprint: str | None
+    """The provider's name for the configuration that answered, where it has one."""
+    raw: Mapping[str, Any] = field(repr=False)
+    """The whole response as litellm gives it, in OpenAI's form."""
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """The answer's message: `content`, `tool_calls`, `refusal`, `reasoning_content`."""
+        message: Mapping[str, Any] = self.raw["choices"][0]["message"]
+        return message
+
+
+def chat(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    timeout_s: float,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Reply:
+    """Ask a model once.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        messages: The conversation in OpenAI's form.
+        timeout_s: Seconds between two signs of life before litellm gives up. Rounded up to a power
+            of two, because litellm opens a connection for each value. It bounds no whole call:
+            that is the pool's work.
+        settings: OpenAI's parameters: `temperature`, `max_tokens`, `stop`, `seed`, `tools`,
+            `response_format` … One that the provider does not know is refused, not dropped.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        Later: the failure may pass; says how long the provider asked to wait.
+        Refused: it will not.
+    """
+    litellm = library()
+    patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
+    try:
+        response = litellm.completion(
+            model=model,
+            messages=[dict(message) for message in messages],
+            timeout=patience,
+            num_retries=0,
+            max_retries=0,
+            drop_params=False,
+            **{"no-log": True},
+            **settings,
+        )
+    except Exception as error:  # litellm lets through what a provider's adapter stumbles over
+        raise litellm_failure.of(error, model) from error
+    return _reply(litellm, model, response)
+
+
+def library() -> Any:
+    """Return litellm, imported quietly.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if importlib.util.find_spec("litellm") is None:
+        raise MissingExtra("a litellm model", "litellm")
+    with _LOADING, warnings.catch_warnings(), _environment(_OFFLINE):
+        # Dependencies of litellm warn while they load, and it changes the process's filters.
+        warnings.simplefilter("ignore")
+        # By name: a type checker would read all of litellm, which takes minutes.
+        litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    # More of litellm is imported by its calls, on many threads, where no block can hold a filter.
+    warnings.filterwarnings("ignore", message=_READ_ONLY)
+    return litellm
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set already, for the time of the block."""
+    added = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _reply(litellm: Any, model: str, response: Any) -> Reply:
+    raw = response.model_dump(mode="json", warnings=False)
+    if not raw.get("choices"):
+        raise Later(f"{model}: the provider answered without a choice")
+    choice, usage = raw["choices"][0], raw.get("usage") or {}
+    counted = bool(usage.get("prompt_tokens"))  # litellm writes 0 where the provider wrote nothing
+    return Reply(
+        text=choice["message"].get("content"),
+        finish_reason=choice.get("finish_reason"),
+        input_tokens=usage["prompt_tokens"] if counted else None,
+        output_tokens=usage.get("completion_tokens") if counted else None,
+        cost=_cost(litellm, model, response) if counted else None,
+        model_version=raw.get("model") or None,
+        system_fingerprint=raw.get("system_fingerprint") or None,
+        raw=raw,
+    )
+
+
+def _cost(litellm: Any, model: str, response: Any) -> float | None:
+    """Return the price; None where the list has none, or a 0 that stands for "not listed"."""
+    try:
+        cost = float(litellm.completion_cost(completion_response=response, model=model))
+    except Exception:  # an unknown model is an exception of no class of its own
+        return None
+    return cost if 0 < cost < math.inf else None
