@@ -62,7 +62,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
         model.to("cuda")
     model.eval()
     _keep_unpacked(model)
-    _refuse_nan(model.named_parameters(), folder)
+    refuse_nan(model.named_parameters(), folder)
     loaded = LoadedModel(
         torch_model=model,
         tokenizer=load_tokenizer(folder),
@@ -134,7 +134,7 @@ def attach(loaded: LoadedModel, folder: Path, name: str) -> None:
             f"{folder}: tensor {missing[0]} is missing from the adapter's file; save it again"
         )
     loaded.torch_model.eval()
-    _refuse_nan(
+    refuse_nan(
         ((n, p) for n, p in loaded.torch_model.named_parameters() if name in n.split(".")), folder
     )
 
@@ -149,7 +149,7 @@ def _missing_tensors(model: Any, folder: Path, name: str) -> list[str]:
         return sorted(set(state) - set(file.keys()))
 
 
-def _refuse_nan(parameters: Any, folder: Path) -> None:
+def refuse_nan(parameters: Any, folder: Path) -> None:
     import torch
 
     for name, tensor in parameters:

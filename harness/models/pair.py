@@ -24,7 +24,7 @@ from harness.models._files import (
     resolve,
 )
 
-_PREFIXES = ("replay", "scripted")
+_PREFIXES = ("gguf", "replay", "scripted")
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
 
 
