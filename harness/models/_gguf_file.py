@@ -175,7 +175,10 @@ def _parse(path: Path, cursor: _Cursor) -> GgufFile:
     table = [_entry(cursor) for _ in range(n_tensors)]
     alignment = int(fields.get("general.alignment", 32))
     start = -(-cursor.at // alignment) * alignment
-    tensors = {name: _placed(path, name, *rest, start) for name, *rest in table}
+    tensors = {
+        name: _placed(path, (name, elements, kind), start + offset)
+        for name, elements, kind, offset in table
+    }
     cursor.at = 0
     cursor.need(max((t.begin + t.size for t in tensors.values()), default=start))
     return GgufFile(path, fields, tensors)
@@ -190,9 +193,10 @@ def _entry(cursor: _Cursor) -> tuple[str, int, int, int]:
     return name, elements, kind, offset
 
 
-def _placed(path: Path, name: str, elements: int, kind: int, offset: int, start: int) -> Tensor:
+def _placed(path: Path, entry: tuple[str, int, int], begin: int) -> Tensor:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
+    name, elements, kind = entry
     try:
         known = GGMLQuantizationType(kind)
     except ValueError as error:
@@ -201,4 +205,4 @@ def _placed(path: Path, name: str, elements: int, kind: int, offset: int, start:
             f"(type {kind}); quantise the model as Q8_0, or pip install --upgrade gguf"
         ) from error
     block, size = GGML_QUANT_SIZES[known]
-    return Tensor(known.name, start + offset, elements // block * size)
+    return Tensor(known.name, begin, elements // block * size)

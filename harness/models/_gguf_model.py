@@ -68,7 +68,7 @@ def _refuse_unread(file: GgufFile) -> None:
     """Refuse what Transformers does not read, or reads without what it depends on."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
     from gguf.quants import dequantize
-    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+    from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     known = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_CONFIG_ARCHS}
@@ -92,7 +92,7 @@ def _refuse_unread(file: GgufFile) -> None:
 
 def _refuse_unused(file: GgufFile, model: Any) -> None:
     """Refuse a file of which a tensor found no place in the model."""
-    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+    from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import (
         TENSOR_PROCESSORS,
         TensorProcessor,
@@ -101,8 +101,8 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
 
     if file.architecture in GGUF_CONFIG_ARCHS:
         return
-    processor = TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)
-    placed = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
+    processor: Any = TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)
+    placed: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
     for name in file.tensors:
         if name not in placed and name.rpartition(".")[0] not in placed and name != _FREQUENCIES:
             raise ModelError(

@@ -54,7 +54,10 @@ def tokenizer(file: GgufFile, folder: Path | None) -> Any:
 
 def _own(file: GgufFile) -> Any:
     from transformers import PreTrainedTokenizerFast
-    from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import (
+        convert_gguf_tokenizer,
+        get_gguf_tokenizer,
+    )
 
     if "tokenizer.ggml.tokens" not in file.fields:
         raise ModelError(
@@ -69,7 +72,9 @@ def _own(file: GgufFile) -> Any:
         if file.fields.get("tokenizer.ggml.pre") in _LIKE_LLAMA3:
             settings.setdefault("add_bos_token", True)
         whole = _within(backend, len(parts["tokens"]))
-        own = PreTrainedTokenizerFast(tokenizer_object=whole, **settings)
+        own: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # it has no types
+            tokenizer_object=whole, **settings
+        )
     own.padding_side = "left"
     return own
 

@@ -1,4 +1,7 @@
-"""The GGUF writer: what it writes, by hand, and what it refuses; reading back is `gguf:`'s test."""
+"""GGUF artifacts: what the writer writes, by hand, and what it refuses.
+
+Reading back is tested with `gguf:`, in tests/models.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,10 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError, UsageError
-from tests.tiny_models import Tiny, make_tokenizer, tiny
-from trainers.artifacts import _gguf, _gguf_tokenizer
+from tests.tiny_models import Tiny, make_tokenizer, muted
+from trainers import artifact
+from trainers.artifacts import _gguf, _gguf_tensors, _gguf_tokenizer
 from trainers.artifacts._gguf import write
-
-__all__ = ["tiny"]
 
 
 @pytest.fixture(name="folder")
@@ -77,9 +79,9 @@ def test_rows_of_q_and_k_stand_in_pairs() -> None:
     config = {"num_attention_heads": 2, "num_key_value_heads": 1}
     rows = np.arange(8, dtype=np.float32)[:, None]
 
-    q = _gguf._ordered("blk.0.attn_q.weight", rows, config)
-    k = _gguf._ordered("blk.0.attn_k.weight", rows[:4], config)
-    v = _gguf._ordered("blk.0.attn_v.weight", rows, config)
+    q = _gguf_tensors._ordered("blk.0.attn_q.weight", rows, config)
+    k = _gguf_tensors._ordered("blk.0.attn_k.weight", rows[:4], config)
+    v = _gguf_tensors._ordered("blk.0.attn_v.weight", rows, config)
     assert q[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert k[:, 0].tolist() == [0, 2, 1, 3]
     assert v[:, 0].tolist() == rows[:, 0].tolist()
@@ -108,7 +110,7 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
 
     assert float((read.probe(ids) - base.probe(ids)).abs().max()) < 1e-4
     # wavelengths of 4 pairs: 2π × 1, 10, 100, 1000; below 32 / 4 untouched, above 32 / 1 whole 8
-    factors = _gguf._frequencies(_gguf._config(folder), folder)
+    factors = _gguf_tensors._frequencies(_gguf._config(folder), folder)
     assert factors.tolist() == [1.0, 8.0, 8.0, 8.0]
 
 
@@ -225,3 +227,24 @@ def test_other_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|end|>").save_pretrained(folder)
     with pytest.raises(ModelError, match="only plain byte-level BPE tokenizers are written"):
         write(folder, tmp_path / "m.gguf", "F32")
+
+
+@pytest.mark.parametrize(("name", "error"), [("gguf_q8_0", 2.0), ("gguf_q4_0", 30.0)])
+def test_an_adapter_becomes_a_file(
+    tiny: Tiny, folder: Path, tmp_path: Path, name: str, error: float
+) -> None:
+    """Merged and rounded, it lies nearer to tuned than to base; one file is left, and the mark."""
+    from harness.models.pair import open_arms
+
+    with muted():
+        made = artifact.made(artifact.named(name), folder, tiny.adapter(), tmp_path / "out")
+        specs = {"base": str(folder), "tuned": str(tiny.adapter()), "shipped": made.spec}
+        arms: Any = open_arms(specs)
+    ids = arms["base"].probe_ids()
+    base, tuned, shipped = (arms[n].probe(ids) for n in specs)
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+
+    assert files == [f"model-{name.removeprefix('gguf_')}.gguf", artifact.MARK]
+    assert 1e-3 < float((shipped - tuned).abs().max()) < error
+    assert float((shipped - tuned).abs().mean()) < float((shipped - base).abs().mean())
+    assert arms["shipped"].probe_ids() == ids

@@ -8,8 +8,7 @@ another architecture, a bias, positions scaled in a way that is not written here
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,10 @@ from harness.checks.weights import read_json, refuse_unsafe
 from harness.errors import ModelError, UsageError
 from harness.models._files import need
 from trainers.artifacts import _gguf_tokenizer
+from trainers.artifacts._gguf_tensors import Source, head_width, plan
 
 QUANTISATIONS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 """Those that the format's package can write; K-quants are made by llama.cpp's own tools."""
-
-
-FREQUENCIES = "rope_freqs.weight"
-"""By what each rotary frequency is divided, where positions are scaled as in Llama 3."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a tensor of the file comes from."""
-
-    name: str
-    """llama.cpp's name."""
-    shape: tuple[int, ...]
-    path: Path
-    """The safetensors file, or the model's folder where the tensor is computed."""
-    key: str | None = None
-
-    def values(self, config: Mapping[str, Any]) -> Any:
-        """Return the tensor as float32."""
-        if self.key is None:
-            return _frequencies(config, self.path)
-        from safetensors import safe_open
-
-        with safe_open(self.path, framework="pt") as file:
-            return _ordered(self.name, file.get_tensor(self.key).float().numpy(), config)
 
 
 def write(folder: Path, path: Path, quantisation: str) -> None:
@@ -69,20 +44,20 @@ def write(folder: Path, path: Path, quantisation: str) -> None:
         )
     refuse_unsafe(folder)
     config = _config(folder)
-    plan = list(_plan(folder, config))
+    sources = list(plan(folder, config))
     from gguf import GGUFWriter
     from gguf.quants import quantize
 
     writer = GGUFWriter(None, "llama")
     _describe(writer, config, folder, quantisation)
     _gguf_tokenizer.describe(writer, folder, int(config["vocab_size"]))
-    for source in plan:
+    for source in sources:
         _announce(writer, source, _stored(source.shape, quantisation))
     try:
         writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for source in plan:
+        for source in sources:
             kind = _stored(source.shape, quantisation)
             writer.write_tensor_data(quantize(source.values(config), kind))
     finally:
@@ -121,7 +96,7 @@ _PLAIN: Mapping[str, tuple[Any, ...]] = {
 def _describe(writer: Any, config: Mapping[str, Any], folder: Path, quantisation: str) -> None:
     from gguf import GGML_QUANT_VERSION, LlamaFileType
 
-    head = _head(config)
+    head = head_width(config)
     share = "ALL" if quantisation == "F32" else "MOSTLY"
     writer.add_name(folder.name)
     writer.add_file_type(LlamaFileType[f"{share}_{quantisation}"])
@@ -135,73 +110,9 @@ def _describe(writer: Any, config: Mapping[str, Any], folder: Path, quantisation
     writer.add_key_length(head)
     writer.add_value_length(head)
     writer.add_rope_dimension_count(head)
-    writer.add_rope_freq_base(_rope(config)["rope_theta"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-
-
-def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return config["rope_parameters"]  # type: ignore[no-any-return]  # Transformers is untyped here
-
-
-def _head(config: Mapping[str, Any]) -> int:
-    """Return the width of an attention head."""
-    given = config.get("head_dim")
-    return int(given or config["hidden_size"] // config["num_attention_heads"])
-
-
-def _plan(folder: Path, config: Mapping[str, Any]) -> Iterator[_Source]:
-    """Yield where every tensor of the file comes from."""
-    from gguf import MODEL_ARCH, get_tensor_name_map
-    from safetensors import safe_open
-
-    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    if _frequencies(config, folder) is not None:
-        yield _Source(FREQUENCIES, (_head(config) // 2,), folder)
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for key in sorted(file.keys()):
-                tied = key == "lm_head.weight" and config["tie_word_embeddings"]
-                if tied or key.endswith("rotary_emb.inv_freq"):
-                    continue
-                name = names.get_name(key, try_suffixes=(".weight",))
-                if name is None:
-                    raise ModelError(
-                        f"{path}: tensor {key} has no place in a GGUF file of a Llama model; merge "
-                        "the adapter first, or use llama.cpp's convert_hf_to_gguf.py"
-                    )
-                yield _Source(name, tuple(file.get_slice(key).get_shape()), path, key)
-
-
-def _ordered(name: str, values: Any, config: Mapping[str, Any]) -> Any:
-    """Return q and k with their rows in llama.cpp's order: rotary pairs beside each other."""
-    part = name.rpartition(".attn_")[2]
-    heads = {"q.weight": "num_attention_heads", "k.weight": "num_key_value_heads"}.get(part)
-    if heads is None:
-        return values
-    # Transformers keeps the first halves of all pairs in front of the second ones.
-    pairs = values.reshape(config[heads], 2, -1, values.shape[-1])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
-
-
-def _frequencies(config: Mapping[str, Any], folder: Path) -> Any:
-    """Return by what each rotary frequency is divided; None where positions are not scaled."""
-    rope = _rope(config)
-    kind = rope.get("rope_type", "default")
-    if kind == "default":
-        return None
-    if kind != "llama3":
-        raise ModelError(
-            f"{folder}: rope_type={kind!r} cannot be written as GGUF here; use llama.cpp's "
-            "convert_hf_to_gguf.py and give the file as gguf:FILE"
-        )
-    head = _head(config)
-    exponents = np.arange(0, head, 2, dtype=np.float64) / head
-    lengths = 2 * math.pi * rope["rope_theta"] ** exponents
-    original = rope["original_max_position_embeddings"]
-    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    smooth = np.clip((original / lengths - low) / (high - low), 0, 1)
-    return (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
 
 
 def _stored(shape: tuple[int, ...], quantisation: str) -> Any:
@@ -213,7 +124,7 @@ def _stored(shape: tuple[int, ...], quantisation: str) -> Any:
     return kind if whole else GGMLQuantizationType.F32
 
 
-def _announce(writer: Any, source: _Source, kind: Any) -> None:
+def _announce(writer: Any, source: Source, kind: Any) -> None:
     """Add a tensor's line to the table in front of the data."""
     from gguf import GGML_QUANT_SIZES
 

@@ -1,0 +1,15 @@
+"""The adapter merged into the weights, written as a GGUF file with eight bits a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainers.artifacts._gguf_merged import save_gguf
+
+NAME = "gguf_q8_0"
+STEP = "merged into the weights, rounded to GGUF's Q8_0"
+
+
+def make(base: Path, adapter: Path, out: Path) -> str:
+    """Make the artifact and return its model spec."""
+    return save_gguf(base, adapter, out, "Q8_0")
