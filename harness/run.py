@@ -5,6 +5,7 @@
     manifest.json   suites, identities, plan: written before the first completion
     cases.jsonl     the cases as the models saw them
     cells.jsonl     every completion, or why there is none
+    judgements.jsonl  what the judges said, where a metric asks one
     scores.jsonl    every metric's value on every case and arm
     verdict.json    the decision
 ```
@@ -24,7 +25,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness import judgement
 from harness.errors import UsageError
+from harness.judgement import Judgement
 from harness.manifest import Manifest
 from harness.records import SCHEMA_VERSION, Case, Record, ScoreRow, StoredCell, Text
 from harness.verdict.record import VerdictRecord
@@ -56,6 +59,7 @@ class Run:
     cells: tuple[StoredCell, ...] = field(repr=False)
     scores: tuple[ScoreRow, ...] = field(repr=False)
     verdict: VerdictRecord
+    judgements: tuple[Judgement, ...] = field(default=(), repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -78,6 +82,7 @@ class Run:
             cells=read_records(folder / "cells.jsonl", StoredCell),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
+            judgements=read_records(folder / judgement.FILE_NAME, Judgement),
         )
 
     @cached_property

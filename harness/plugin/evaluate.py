@@ -24,12 +24,14 @@ from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
 from harness.engine.store import Store, reusable
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
+from harness.judging import opening, stage
+from harness.judging.juror import Juror
 from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
 from harness.plugin.run_folder import RunFolder
 from harness.plugin.watching import Watching
-from harness.records import Cell, StoredCell
+from harness.records import Cell, ScoreRow, StoredCell
 from harness.run import RunCase
 from harness.suite import Suite
 from harness.verdict.decide import decide, failed, not_comparable
@@ -52,6 +54,8 @@ class Evaluation:
     stream: TextIO
     seed: int = 0
     dtype: str = "auto"
+    judge: str | None = None
+    """Specs of the judge models, parted by commas; `none` goes without."""
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
     open_sealed: bool = False
@@ -66,6 +70,8 @@ class Evaluation:
     self_check: bool = False
     """An A/A run: the arms may have identical weights, and no attempt is counted."""
 
+    jurors: tuple[Juror, ...] = ()
+    """The judges, once they are opened."""
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
 
@@ -81,6 +87,7 @@ class Evaluation:
         """
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
+        opening.refuse_unjudged(self.suites, self.judge)
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]
@@ -118,6 +125,8 @@ class Evaluation:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype)
         self._refuse_unanswerable()
+        if stage.judge_metrics(self.suites):
+            self.jurors = opening.open_jurors(opening.specs_of(self.judge), store)
         alive = liveness.check(self.arms, twins=self.self_check)
         watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
         arms, looks = with_base_again(self.arms), watching.schedules
@@ -171,10 +180,12 @@ class Evaluation:
             for row in score_suite(suite, asked, arms, known=watching.scores.get(suite.name, ()))
         ]
         self._folder.write_lines("cells.jsonl", cells)
-        self._folder.write_lines("scores.jsonl", scores)
         missing = sum(c.status == "missing" for c in cells)
         if missing:
+            self._folder.write_lines("scores.jsonl", scores)
             raise BackendError(f"{missing} of {len(cells)} answers never came")
+        scores += self._judged(asked)
+        self._folder.write_lines("scores.jsonl", scores)
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
         verdict = decide(
             manifest, cases, scores, looks=watching.looks, same_answers=same_answers(asked)
@@ -182,6 +193,13 @@ class Evaluation:
         self._trace(manifest, asked, plan, verdict)
         self._folder.write("verdict.json", verdict)
         return verdict
+
+    def _judged(self, asked: tuple[StoredCell, ...]) -> tuple[ScoreRow, ...]:
+        """Have the judges judge; return their scores."""
+        judged = stage.run(self.suites, asked, self.jurors, stream=self.stream)
+        if judged.judgements:
+            self._folder.write_lines("judgements.jsonl", judged.judgements)
+        return judged.rows
 
     def _trace(
         self,
@@ -237,6 +255,7 @@ class Evaluation:
             comparability=dict(comparable),
             liveness=dict(alive),
             attempts=dict(attempts),
+            judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
         )
 

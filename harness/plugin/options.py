@@ -66,6 +66,11 @@ OPTIONS = (
     Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
     Option("tuned", "Model spec of the fine-tune: a folder, hub id, replay:FILE or scripted:FILE."),
     Option("incumbent", "Model spec of the fine-tune that is shipped today, as a third arm."),
+    Option(
+        "judge",
+        "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "
+        "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",
+    ),
     Option("run-dir", "Folder of this run. Default: .tunegate/runs/<time>."),
     Option("store", "Cell cache shared by all runs of the project.", ".tunegate/store.sqlite"),
     Option("report", "Also write the HTML report to this file."),

@@ -21,6 +21,7 @@ _OUTCOME = (
     "verdict.json",
     "cases.jsonl",
     "cells.jsonl",
+    "judgements.jsonl",
     "scores.jsonl",
     "traces.jsonl",
     "report.html",

@@ -180,6 +180,7 @@ class GateSession:
             stream=sys.stderr,
             seed=self.options["seed"],
             dtype=self.options["dtype"],
+            judge=self.options["judge"],
             command=self.command,
             filtered=tuple(self.filtered),
             open_sealed=bool(self.options["open-sealed"]),

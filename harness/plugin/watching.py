@@ -35,7 +35,9 @@ class Watching:
     @classmethod
     def of(cls, suites: Iterable[Suite], *, seed: int) -> Watching:
         """Plan the looks of every suite for which they pay."""
-        planned = {suite.name: schedule(suite, seed=seed) for suite in suites}
+        # A judge is asked once all completions are there, so nothing is decided before.
+        whole = (s for s in suites if all(m.judge is None for m in s.gated_metrics))
+        planned = {suite.name: schedule(suite, seed=seed) for suite in whole}
         return cls({name: looks for name, looks in planned.items() if looks is not None})
 
     @property

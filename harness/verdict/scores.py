@@ -27,6 +27,8 @@ def score_suite(
 ) -> Iterator[ScoreRow]:
     """Yield one row for every metric, case and arm; a failed cell leaves its case unscored.
 
+    Metrics that ask a judge have no rows here: `harness.judging` makes them.
+
     Args:
         suite: The suite.
         cells: Cells of its cases, and of other suites'.
@@ -39,7 +41,7 @@ def score_suite(
         cell = stored.cell
         if cell.suite == suite.name:
             found.setdefault((cell.case, cell.arm, cell.kind), []).append(stored)
-    for metric in suite.metrics:
+    for metric in (m for m in suite.metrics if m.judge is None):
         for case in (s.case for s in suite.cases):
             for arm in arms:
                 asked = found.get((case.id, arm, metric.needs))

@@ -1,0 +1,101 @@
+"""`scripted:FILE`: a judge that answers by rule, for tests of suites, gates and your own judges.
+
+FILE is JSON. The first rule whose text stands in the question's data decides, else the default:
+
+    {"rules": [{"contains": "sorry", "reply": {"score": 5}}],
+     "default": {"score": 1, "reason": "no apology"}}
+
+What a reply leaves out is filled in: the nonce, empty texts, empty lists.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from harness.errors import ModelError
+from harness.judge import Question
+from harness.model import Answer
+from harness.records import Completion, Record, sha256
+
+
+class Rule(Record):
+    """One rule of a script."""
+
+    contains: str
+    """Must stand in the question, which holds the completion."""
+    step: str | None = None
+    """Only in this step of the judge."""
+    reply: dict[str, Any] | None = None
+    """Keys of the reply."""
+    fail: str | None = None
+    """Fail instead, with these words."""
+
+
+class Script(Record):
+    """The content of a script file."""
+
+    rules: tuple[Rule, ...] = ()
+    default: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScriptedJudge:
+    """A judge model that reads its replies from a `Script`."""
+
+    spec: str
+    script: Script = field(repr=False)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the hash of the script."""
+        return {"spec": self.spec, "backend": "scripted", "fingerprint": self.fingerprint}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the script."""
+        return sha256(self.script.model_dump(mode="json"))
+
+    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+        """Yield the scripted replies."""
+        for key, question in questions.items():
+            rule = self._rule(question)
+            if rule is not None and rule.fail is not None:
+                yield Answer(key, None, rule.fail, time.time())
+                continue
+            given = self.script.default if rule is None else rule.reply or {}
+            yield Answer(key, _completion(question, given), None, time.time())
+
+    def _rule(self, question: Question) -> Rule | None:
+        fitting = (r for r in self.script.rules if r.step in (None, question.step))
+        return next((r for r in fitting if r.contains in question.text), None)
+
+
+def _completion(question: Question, given: Mapping[str, Any]) -> Completion:
+    blank = {n: [] if f.get("type") == "array" else "" for n, f in question.fields.items()}
+    told = {name: given[name] for name in question.fields if name in given}
+    text = json.dumps({"nonce": question.nonce, **blank, **told})
+    return Completion(text=text, finish_reason="stop", output_tokens=len(text) // 4)
+
+
+def scripted(path: str) -> ScriptedJudge:
+    """Open the script file at `path`.
+
+    Raises:
+        ModelError: the file is missing or not a script.
+    """
+    try:
+        script = Script.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"scripted:{path}: {place}: {first['msg']}") from error
+    return ScriptedJudge(f"scripted:{path}", script)

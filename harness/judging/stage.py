@@ -1,0 +1,210 @@
+"""The stage between completions and verdict: every judge metric on every completion, each once.
+
+What comes out are score rows, which verdict and report treat like any other metric's, and the
+judgements behind them. Identical completions are one task, whichever arm they are from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from harness.engine.progress import Progress
+from harness.engine.stop import stoppable
+from harness.errors import Interrupted
+from harness.judgement import Judgement
+from harness.judging.juror import Juror, Outcome, Place, Task, Told
+from harness.judging.jury import combined
+from harness.manifest import BASE_AGAIN
+from harness.metric import Metric
+from harness.records import Case, CellKind, Score, ScoreRow, StoredCell
+from harness.suite import Suite
+
+NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the judges of a run said."""
+
+    rows: tuple[ScoreRow, ...] = field(repr=False, default=())
+    judgements: tuple[Judgement, ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A completion, or a pair, with where it stands."""
+
+    metric: Metric
+    case: Case
+    cells: tuple[StoredCell, ...]
+    """One, or base's and tuned's."""
+
+    @property
+    def place(self) -> Place:
+        cell = self.cells[-1].cell
+        return Place(cell.suite, self.metric.name, cell.case, cell.arm, cell.sample)
+
+    @property
+    def missing(self) -> str | None:
+        """Why there is nothing to judge; None if there is."""
+        for stored in self.cells:
+            if stored.completion is None:
+                return stored.error or "there is no completion"
+            if stored.completion.text is None:
+                return "the completion has no text"
+        return None
+
+    @property
+    def task(self) -> Task:
+        assert self.metric.judge is not None
+        given = tuple(c.completion for c in self.cells if c.completion is not None)
+        return Task(self.metric.name, self.metric.judge, self.case, given)
+
+
+def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:
+    """Return the metrics that ask a judge, with their suites."""
+    return [(s, m) for s in suites for m in s.metrics if m.judge is not None]
+
+
+def run(
+    suites: Sequence[Suite],
+    cells: Iterable[StoredCell],
+    jurors: Sequence[Juror],
+    *,
+    stream: TextIO | None = None,
+) -> Judged:
+    """Judge the completions of a run.
+
+    Args:
+        suites: The suites.
+        cells: Its cells, those that were asked.
+        jurors: Who judges; with none, every judge metric is unscored and says so.
+        stream: Where progress is told; None tells nothing.
+
+    Raises:
+        Interrupted: the user asked to stop; replies that came are stored.
+        BackendError: the store failed.
+    """
+    asked = list(_asked(suites, cells))
+    places: dict[str, list[Place]] = {}
+    tasks: dict[str, Task] = {}
+    for one in asked if jurors else ():
+        if one.missing is None:
+            task = one.task
+            tasks.setdefault(task.key, task)
+            places.setdefault(task.key, []).append(one.place)
+    found: dict[Place, list[Outcome]] = {}
+    judgements: list[Judgement] = []
+    for told in _outcomes(list(tasks.values()), jurors, stream):
+        where = places[told.task.key]
+        judgements += told.judgements(where)
+        for place in where:
+            found.setdefault(place, []).append(told.outcome)
+    order = {one.place: number for number, one in enumerate(asked)}
+    specs = [juror.identity["spec"] for juror in jurors]
+    judgements.sort(key=lambda j: (order[_place_of(j)], specs.index(j.judge)))
+    return Judged(tuple(_rows(asked, found)), tuple(judgements))
+
+
+def _place_of(line: Judgement) -> Place:
+    return Place(line.suite, line.metric, line.case, line.arm, line.sample)
+
+
+def _outcomes(
+    tasks: Sequence[Task], jurors: Sequence[Juror], stream: TextIO | None
+) -> Iterator[Told]:
+    """Yield every task's outcome of every juror; Ctrl-C ends it between two of them."""
+    progress = None if stream is None else Progress(float(len(tasks) * len(jurors)), stream=stream)
+    try:
+        with stoppable() as stop:
+            for juror in jurors:
+                for task, outcome in juror.judge(tasks) if tasks else ():
+                    yield Told(task, outcome, juror)
+                    if progress is not None:
+                        tokens = outcome.output_tokens or 0
+                        progress.add(1.0, tokens=tokens, label=f"judging · {task.metric}")
+                    if stop.requested:
+                        raise Interrupted(
+                            f"stopped by signal {stop.signal_number}", stop.signal_number
+                        )
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_Asked]:
+    """Yield what is to be judged, in the order of suites, metrics, cases, arms and samples."""
+    metrics = judge_metrics(suites)
+    names = {suite.name for suite, _ in metrics}
+    by_case: dict[tuple[str, str], list[StoredCell]] = {}
+    for stored in cells:
+        if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
+            by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
+    for suite, metric in metrics:
+        for case in (s.case for s in suite.cases):
+            found = by_case.get((suite.name, case.id), [])
+            if metric.judge is not None and metric.judge.pairs:
+                for pair in _pairs(found):
+                    yield _Asked(metric, case, pair)
+            else:
+                for stored in found:
+                    yield _Asked(metric, case, (stored,))
+
+
+def _pairs(cells: Sequence[StoredCell]) -> list[tuple[StoredCell, StoredCell]]:
+    """Return base's and tuned's completions of the same sample."""
+    arms = {(c.cell.arm, c.cell.sample): c for c in cells}
+    samples = sorted({c.cell.sample for c in cells if c.cell.arm != BASE_AGAIN})
+    return [
+        (arms["base", sample], arms["tuned", sample])
+        for sample in samples
+        if ("base", sample) in arms and ("tuned", sample) in arms
+    ]
+
+
+def _rows(asked: Sequence[_Asked], found: Mapping[Place, list[Outcome]]) -> Iterator[ScoreRow]:
+    """Yield a row for each metric, case and arm: the mean over the samples."""
+    scores: dict[tuple[str, str, str, str], list[Score]] = {}
+    for one in asked:
+        place, outcomes = one.place, found.get(one.place)
+        if one.missing is not None:
+            score = Score.unscored(one.missing)
+        else:
+            score = Score.unscored(NO_JUDGE) if outcomes is None else combined(outcomes)
+        pairs = one.metric.judge is not None and one.metric.judge.pairs
+        for arm, own in _by_arm(score) if pairs else [(place.arm, score)]:
+            scores.setdefault((place.suite, place.metric, place.case, arm), []).append(own)
+    for (suite, metric, case, arm), samples in scores.items():
+        values = [score.value for score in samples if score.value is not None]
+        unscored = [score.reason for score in samples if score.value is None]
+        reasons = [score.reason for score in samples if score.reason]
+        yield ScoreRow(
+            suite=suite,
+            metric=metric,
+            case=case,
+            arm=arm,
+            value=None if unscored else sum(values) / len(values),
+            reason=(unscored or reasons or [None])[0],
+            parts=None if unscored else _means(samples),
+        )
+
+
+def _by_arm(advantage: Score) -> list[tuple[str, Score]]:
+    """Return a pair's score as two, whose difference is tuned's advantage, from -1 to 1."""
+    if advantage.value is None:
+        return [("base", advantage), ("tuned", advantage)]
+    base, tuned = (1 - advantage.value) / 2, (1 + advantage.value) / 2
+    return [
+        (arm, Score.of(value, advantage.reason, parts=advantage.parts))
+        for arm, value in (("base", base), ("tuned", tuned))
+    ]
+
+
+def _means(samples: Sequence[Score]) -> dict[str, float] | None:
+    found: dict[str, list[float]] = {}
+    for score in samples:
+        for name, value in (score.parts or {}).items():
+            found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()} or None

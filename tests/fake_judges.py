@@ -1,0 +1,57 @@
+"""Judge models that answer by a function, and replies in the form asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import BackendError
+from harness.judge import Question
+from harness.model import Answer
+from harness.records import Completion
+
+Answering = Callable[[Question], str | Exception]
+
+
+@dataclass
+class FakeModel:
+    """A judge model that answers by a function and notes what it was asked."""
+
+    answering: Answering
+    name: str = "fake"
+    asked: list[Question] = field(default_factory=list)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"spec": self.name, "backend": "fake"}
+
+    @property
+    def fingerprint(self) -> str:
+        return self.name
+
+    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+        for key, question in questions.items():
+            self.asked.append(question)
+            reply = self.answering(question)
+            if isinstance(reply, BackendError):
+                raise reply
+            if isinstance(reply, Exception):
+                yield Answer(key, None, str(reply), time.time())
+            else:
+                completion = Completion(
+                    text=reply, input_tokens=100, output_tokens=20, cost=0.001, latency_s=0.5
+                )
+                yield Answer(key, completion, None, time.time())
+
+
+def reply_to(question: Question, **fields: Any) -> str:
+    """Return a reply in the form asked for."""
+    return json.dumps({"nonce": question.nonce, **fields})
+
+
+def graded(question: Question) -> str:
+    """Answer a rubric: 5 where the completion says sorry, else 1."""
+    return reply_to(question, reason="r", score=5 if "sorry" in question.text else 1)

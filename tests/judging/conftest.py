@@ -1,0 +1,33 @@
+"""Tasks that judges are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness import lookup
+from harness.judge import Judge
+from harness.judging.juror import Task
+from harness.records import Case, Completion
+
+
+@pytest.fixture(name="rubric")
+def _rubric() -> Judge:
+    """The rubric with one criterion."""
+    found = lookup.find("harness.judges", "rubric", what="judge")
+    assert isinstance(found, Judge)
+    return replace(found, options={"criteria": "Apologises."})
+
+
+@pytest.fixture(name="task")
+def _task(rubric: Judge) -> Callable[..., Task]:
+    """Return a function that makes a task of a completion's text."""
+
+    def make(text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any) -> Task:
+        record = Case(id=case, prompt="My parcel is late.", **more)
+        return Task("civil", judge or rubric, record, (Completion(text=text),))
+
+    return make

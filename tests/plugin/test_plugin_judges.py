@@ -1,0 +1,203 @@
+"""Judge metrics in a run: after the completions, before the verdict, advisory, nothing twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.run import Run
+
+SUITE = """\
+name = "civil"
+cases = "cases.jsonl"
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "rubric"
+name = "apology"
+criteria = "Apologises."
+[[gates]]
+metric = "exact_match"
+floor = 0.2
+{more}
+"""
+GATE = '[[gates]]\nmetric = "apology"\ntolerance = 0.05\n'
+HONEST = {
+    "rules": [{"contains": "yes\n<</completion", "reply": {"score": 5, "reason": "says yes"}}],
+    "default": {"score": 1, "reason": "says no"},
+}
+
+
+@pytest.fixture(name="judge")
+def _judge(project: Any) -> str:
+    """A judge that gives 5 to `yes` and 1 to `no`."""
+    return script(project.path, "judge", HONEST)
+
+
+def script(folder: Path, name: str, content: dict[str, Any]) -> str:
+    """Write a judge's script; return its spec."""
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return f"scripted:{path}"
+
+
+def suite(project: Any, more: str = GATE, n: int = 20) -> None:
+    """Write the suite."""
+    cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(n)]
+    project.raw_suite(SUITE.format(more=more), cases, "civil")
+
+
+def test_scores_judgements_and_manifest_are_in_the_run(project: Any, judge: str) -> None:
+    """Base says yes to 6 of 20, tuned to 19: levels 0.3 and 0.95, a line for each completion."""
+    suite(project)
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={judge}")
+
+    assert result.ret == 0
+    run = Run.load(project.run)
+    gate = next(g for s in run.verdict.suites for g in s.gates if g.metric == "apology")
+    assert (gate.base, gate.tuned) == (0.3, 0.95)
+    assert gate.advisory
+    assert len(run.judgements) == 40
+    assert {j.status for j in run.judgements} == {"ok"}
+    assert {j.judge for j in run.judgements} == {judge}
+    assert [j["spec"] for j in run.manifest.judges] == [judge]
+    record = run.manifest.suites[0].metrics[1].judge
+    assert record is not None
+    assert len(record.prompt_sha256) == 64
+
+
+def test_identical_completions_are_judged_once(project: Any, judge: str) -> None:
+    """40 completions are 40 questions at most; where both arms say the same, one serves both."""
+    suite(project)
+
+    project.gate(*project.models(base=6, tuned=19), f"--gate-judge={judge}")
+
+    lines = Run.load(project.run).judgements
+    both = {(j.case, j.key) for j in lines}
+    assert len(both) == 40 - 7  # base and tuned agree on 6 times yes and once no
+    assert sum(j.attempts for j in lines) == 33
+
+
+def test_a_broken_judge_gate_cannot_block(project: Any) -> None:
+    """Every apology fails the gate: advisory, so the run ships all the same."""
+    suite(project, GATE + "floor = 0.9\n")
+    harsh = script(project.path, "harsh", {"default": {"score": 1, "reason": "no"}})
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={harsh}")
+
+    assert result.ret == 0
+    verdict = project.verdict()
+    gates = {(g["metric"], g["kind"]): g for s in verdict["suites"] for g in s["gates"]}
+    assert gates["apology", "floor"]["status"] == "fail"
+    assert verdict["verdict"] == "SHIP"
+
+
+def test_an_advisory_goal_cannot_ship(project: Any, judge: str) -> None:
+    """The only gain is a judge's, whose right to decide is unproven: UNDECIDED."""
+    suite(project, '[[gates]]\nmetric = "apology"\ngain = 0.1\n')
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={judge}")
+
+    assert result.ret != 0
+    assert project.verdict()["verdict"] == "UNDECIDED"
+
+
+def test_a_failing_judge_leaves_cases_unscored(project: Any) -> None:
+    """Failures are counted as judge errors: no zero, no dropped case, no influence."""
+    suite(project)
+    rules = [{"contains": "q3\n", "fail": "HTTP 500"}, *HONEST["rules"]]
+    broken = script(project.path, "broken", {**HONEST, "rules": rules})
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={broken}")
+
+    assert result.ret == 0
+    run = Run.load(project.run)
+    bad = [j for j in run.judgements if j.status == "judge_error"]
+    assert [(j.case, j.arm, j.value, j.reason) for j in bad] == [
+        ("c003", "base", None, "HTTP 500"), ("c003", "tuned", None, "HTTP 500")
+    ]  # fmt: skip
+    row = run.score_table["civil", "apology", "c003", "tuned"]
+    assert (row.value, row.reason) == (None, "judge_error: HTTP 500")
+    gate = next(g for s in run.verdict.suites for g in s.gates if g.metric == "apology")
+    assert gate.n == 19
+    assert gate.advisory
+
+
+def test_what_was_judged_is_not_judged_again(project: Any, judge: str) -> None:
+    """A second run reads every judgement from the store and gives the same verdict bytes."""
+    suite(project)
+    options = [*project.models(base=6, tuned=19), f"--gate-judge={judge}"]
+    project.gate(*options)
+    first = (project.run / "verdict.json").read_bytes()
+
+    project.gate(*options)
+
+    run = Run.load(project.run)
+    assert sum(j.attempts for j in run.judgements) == 0
+    assert {j.value for j in run.judgements} == {0.0, 1.0}
+    assert (project.run / "verdict.json").read_bytes() == first
+
+
+def test_a_gate_on_a_judge_needs_one(project: Any) -> None:
+    """One line that says what to give, before any completion."""
+    suite(project)
+
+    result = project.gate(*project.models(base=6, tuned=19))
+
+    assert result.ret == 4
+    assert "the gate on 'apology' needs a judge" in result.stdout.str() + result.stderr.str()
+    assert project.stored() == {}
+
+
+@pytest.mark.parametrize("more", ["", GATE])
+def test_a_run_may_go_without(project: Any, more: str) -> None:
+    """With `none`, and without a gate on it, the metric is unscored and says why."""
+    suite(project, more)
+    without = ["--gate-judge=none"] if more else []
+
+    result = project.gate(*project.models(base=6, tuned=19), *without)
+
+    assert result.ret == 0
+    run = Run.load(project.run)
+    row = run.score_table["civil", "apology", "c000", "tuned"]
+    assert row.value is None
+    assert row.reason == "no judge was asked; name one with --gate-judge SPEC"
+    assert run.judgements == ()
+
+
+def test_a_jury_gives_its_median_and_its_spread(project: Any, judge: str) -> None:
+    """Scores 1, 1 and 0 of three judges are 1 with a spread of 1; each leaves its line."""
+    suite(project, n=2)
+    kind = script(project.path, "kind", {"default": {"score": 5}})
+    harsh = script(project.path, "harsh", {"default": {"score": 1}})
+
+    project.gate(*project.models(base=0, tuned=2, n=2), f"--gate-judge={judge},{kind},{harsh}")
+
+    run = Run.load(project.run)
+    row = run.score_table["civil", "apology", "c000", "tuned"]
+    assert (row.value, row.parts) == (1.0, {"jury_spread": 1.0})
+    assert run.score_table["civil", "apology", "c000", "base"].value == 0.0
+    assert [j.judge for j in run.judgements if j.case == "c000" and j.arm == "tuned"] == [
+        judge, kind, harsh
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("scripted:gone.json", "scripted:gone.json: cannot be read"),
+     ("scripted:a,,scripted:b", "has an empty name"),
+     ("scripted:a,scripted:a", "names a judge twice")],
+)  # fmt: skip
+def test_a_judge_that_cannot_be_opened_is_told_first(project: Any, given: str, said: str) -> None:
+    """One line, before any completion is made."""
+    suite(project)
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={given}")
+
+    assert result.ret != 0
+    assert said in result.stdout.str() + result.stderr.str()
+    assert project.stored() == {}
