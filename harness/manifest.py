@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.calibration import Calibration
 from harness.records import SCHEMA_VERSION, Cell, CellKind, Record, Text
 
 BASE_AGAIN = "base_again"
@@ -76,8 +77,8 @@ class JudgeRecord(Record):
     """Hash of every text that makes its questions, options such as the rubric included."""
     pairs: bool = False
     """Whether it compared the arms' completions instead of scoring each alone."""
-    may_gate: bool = False
-    """Whether it has earned the right to decide; else its gates are advisory."""
+    calibration: Calibration | None = None
+    """How it does beside people, if that is known of this judge and these models."""
 
 
 class MetricRecord(Record):
@@ -99,8 +100,10 @@ class MetricRecord(Record):
 
     @property
     def advisory(self) -> bool:
-        """Whether its gates are shown without influence on the verdict."""
-        return self.judge is not None and not self.judge.may_gate
+        """Whether no gate may rest on its scores, unless people labelled answers of the run."""
+        if self.judge is None:
+            return False
+        return self.judge.calibration is None or bool(self.judge.calibration.why_not())
 
     @property
     def bound(self) -> float | None:

@@ -68,6 +68,7 @@ REASONS = {
     GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
     GateReason.UNSCORED: "too much unscored",
+    GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",
     GateReason.PASS_WITH_LOSS: "passes, with a proven loss inside the tolerance",
 }

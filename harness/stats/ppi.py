@@ -60,6 +60,7 @@ def ppi_interval(
     *,
     confidence: float = 0.90,
     bound: float | None = None,
+    weight: float | None = None,
 ) -> Interval:
     """Interval for the mean difference people would see, using the judge as far as it helps.
 
@@ -69,6 +70,7 @@ def ppi_interval(
         unlabelled: Paired differences by the judge for all other cases, disjoint from these.
         confidence: Two-sided level.
         bound: Largest possible absolute difference, if there is one.
+        weight: Share of trust in the judge; that of `ppi_weight` if not given.
 
     Returns:
         The interval, clipped to plus and minus `bound`; that of `paired.mean_interval` on the
@@ -76,7 +78,7 @@ def ppi_interval(
 
     Raises:
         ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, a
-            value is not finite or beyond `bound`, or `confidence` is outside (0, 1).
+            value is not finite or beyond `bound`, or `confidence` or `weight` is no share.
 
     Source: PPI++ (arXiv 2311.01453) on paired differences: w * mean(unlabelled) +
     mean(human - w * judge), t with n - 1 degrees of freedom. Where the labels show no error of the
@@ -90,7 +92,9 @@ def ppi_interval(
     validation.between("confidence", confidence, 0, 1)
     limit = math.inf if bound is None else validation.positive("bound", bound)
     truth, seen, rest = _labelled(human, judge, unlabelled, limit)
-    fitted = _fit(truth, seen, rest, limit)
+    if weight is not None:
+        validation.within("weight", weight, 0, 1)
+    fitted = _fit(truth, seen, rest, limit, weight)
     if fitted is None:
         return mean_interval(truth, confidence=confidence, bound=bound)
     half = numeric.t_critical(confidence, fitted.degrees) * fitted.error
@@ -169,9 +173,11 @@ def _labelled(
     return truth, seen, rest
 
 
-def _fit(truth: Floats, seen: Floats, rest: Floats, limit: float) -> _Fit | None:
+def _fit(
+    truth: Floats, seen: Floats, rest: Floats, limit: float, weight: float | None = None
+) -> _Fit | None:
     """Return the estimate and its error; None where nothing varies."""
-    weight = _weight(truth, seen, rest)
+    weight = _weight(truth, seen, rest) if weight is None else weight
     rectifier = truth - weight * seen
     around = rectifier.var(ddof=1) / truth.size
     largest = max(float(np.abs(array).max()) for array in (truth, seen, rest))

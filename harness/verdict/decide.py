@@ -10,15 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
+from harness.labels import Label
+from harness.manifest import GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
-from harness.verdict.alarms import Alarms
 from harness.verdict.compare import one_sided
-from harness.verdict.gates import decide_gate
-from harness.verdict.ledger import at_attempt
+from harness.verdict.gating import decide_gates
 from harness.verdict.looks import Look
 from harness.verdict.notes import notes
-from harness.verdict.pairs import Pairs
 from harness.verdict.record import (
     GateReason,
     GateResult,
@@ -41,6 +39,7 @@ def decide(
     *,
     looks: Mapping[str, Look] = MappingProxyType({}),
     same_answers: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    labels: Iterable[Label] = (),
 ) -> VerdictRecord:
     """Decide a run.
 
@@ -50,9 +49,17 @@ def decide(
         scores: Every score of the run.
         looks: Suite → the look at which it ended, where it is looked at while it runs.
         same_answers: Suite → how many answers are equal in base and tuned, of how many.
+        labels: What people said about a random sample of the run's answers.
     """
+    said: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
+    for label in labels:
+        said[label.suite or ""][label.metric or "", label.id, label.arm or ""] = label.label
     tables = [
-        replace(table, same_answers=same_answers.get(table.suite.name, (0, 0)))
+        replace(
+            table,
+            same_answers=same_answers.get(table.suite.name, (0, 0)),
+            labels=said[table.suite.name],
+        )
         for table in tables_of(manifest, cases, scores, looks)
     ]
     suites = results(manifest, tables)
@@ -63,14 +70,14 @@ def decide(
 
 def results(manifest: Manifest, tables: Sequence[Table]) -> tuple[SuiteResult, ...]:
     """Return how suites end: all those of the run, or one of them while it runs."""
-    observed = _judge(manifest, tables, imputed=False)
+    observed = decide_gates(manifest, tables, imputed=False)
     complete = not any(
         table.unscored(gate.metric, arm)
         for table in tables
         for gate in table.suite.gates
         for arm in ARMS
     )
-    worst = observed if complete else _judge(manifest, tables, imputed=True)
+    worst = observed if complete else decide_gates(manifest, tables, imputed=True)
     return tuple(
         _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
         for table in tables
@@ -132,64 +139,6 @@ def tables_of(
     ]
 
 
-def _judge(
-    manifest: Manifest, tables: Sequence[Table], *, imputed: bool
-) -> dict[str, tuple[GateResult, ...]]:
-    """Decide the gates of suites, on complete pairs or with unscored cases imputed."""
-    made: dict[tuple[str, str, bool], Pairs] = {}
-    for table in tables:
-        for gate in table.suite.gates:
-            key = (table.suite.name, gate.metric, gate.kind.is_level)
-            made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
-    family = {
-        (t.suite.name, g.metric): made[t.suite.name, g.metric, False]
-        for t in tables
-        for g in t.suite.gates
-        if g.kind.compares
-    }
-    looks = {t.suite.name: t.look for t in tables if t.look is not None}
-    alarms = Alarms(family, looks=looks, compared=_compared(manifest))
-    return {
-        table.suite.name: tuple(
-            decide_gate(
-                _leveled(gate, table, manifest.attempts),
-                made[table.suite.name, gate.metric, gate.kind.is_level],
-                regressed=alarms.proven(
-                    table.suite.name,
-                    gate.metric,
-                    one_sided(at_attempt(gate, table.suite, manifest.attempts).confidence),
-                ),
-                noise=table.noise(gate.metric),
-                remaining=table.remaining,
-            )
-            for gate in table.suite.gates
-        )
-        for table in tables
-    }
-
-
-def _compared(manifest: Manifest) -> int:
-    """Return how many metrics of the run are compared: the family of its alarms."""
-    return len({(s.name, g.metric) for s in manifest.suites for g in s.gates if g.kind.compares})
-
-
-def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
-    """Return the gate at the level that its suite's attempts and look allow."""
-    gate = at_attempt(gate, table.suite, attempts)
-    if table.look is None:
-        return gate
-    goals = sum(g.kind is GateKind.GAIN for g in table.suite.gates)
-    shared = gate.kind is GateKind.GAIN and table.suite.goal_rule == "any"
-    return table.look.judged(gate, goals=goals if shared else 1)
-
-
-def _pairs(table: Table, gate: Gate, *, imputed: bool) -> Pairs:
-    metric = next(m for m in table.suite.metrics if m.name == gate.metric)
-    if imputed:
-        return table.imputed(metric, level=gate.kind.is_level)
-    return table.pairs(metric)
-
-
 def _suite_result(
     manifest: Manifest,
     table: Table,
@@ -197,8 +146,9 @@ def _suite_result(
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
     suite = table.suite
-    bound = {g.metric for g in suite.gates}
-    gated = [m.name for m in suite.metrics if m.name in bound and not m.advisory]
+    # A judge's gate that is only shown needs no scores; other advisory gates may come to count.
+    bound = {g.metric for g in gates if g.right is None or not g.advisory}
+    gated = [m.name for m in suite.metrics if m.name in bound]
     missing = {arm: {c for m in gated for c in table.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())
     asked = {c for m in gated for c in table.asked(m)}
@@ -223,7 +173,7 @@ def _suite_result(
         n_skipped_decided=table.remaining,
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
-        notes=(*caps, *notes(table, counts, manifest.attempts)),
+        notes=(*caps, *notes(table, counts, manifest.attempts, gates)),
         gates=gates
         if table.look is None
         else tuple(g.model_copy(update={"method": table.look.method(g.method)}) for g in gates),

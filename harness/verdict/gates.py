@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from harness.manifest import Gate, GateKind
 from harness.verdict.compare import Delta, proven
+from harness.verdict.corrected import labelled_alone, tuned_level
 from harness.verdict.needed import difference_needs, level_needs
 from harness.verdict.outcome import Outcome
 from harness.verdict.pairs import Pairs, is_binary
@@ -68,8 +69,7 @@ def decide_gate(
         drop=severe_size(gate, pairs) if gate.kind is GateKind.SEVERE_DROP else None,
         share=outcome.share,
         needed_n=outcome.needed_n,
-        advisory=pairs.metric.advisory
-        or (pairs.advisory and gate.kind is not GateKind.SEVERE_DROP),
+        advisory=pairs.advisory and gate.kind is not GateKind.SEVERE_DROP,
     )
     return result.model_copy(update={"sentence": gate_sentence(result, pairs, remaining)})
 
@@ -102,7 +102,8 @@ def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool) -> O
         high=delta.oriented.high,
     )
     open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
-    needed = difference_needs(gate, judged, margin) if open_ and not pairs.too_few else None
+    plannable = open_ and not pairs.too_few and pairs.labels is None
+    needed = difference_needs(gate, judged, margin) if plannable else None
     methods = dict.fromkeys((delta.oriented.method, test.method))
     return Outcome(status, reason, test.p_value, delta.low, delta.high, "; ".join(methods), needed)
 
@@ -162,7 +163,8 @@ def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
         return Outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method)
     certain = low >= gate.margin if floor else high <= gate.margin
     if gate.floor_mode == "certified" and not certain:
-        needed = None if pairs.too_few else level_needs(gate, pairs)
+        plannable = not pairs.too_few and pairs.labels is None
+        needed = level_needs(gate, pairs) if plannable else None
         return Outcome(
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, needed
         )
@@ -200,6 +202,12 @@ def _level_interval(pairs: Pairs, confidence: float) -> tuple[float, float, str]
         least, most = 0.0, 1.0
     if pairs.too_few:
         return least, most, pairs.why_too_few
+    alone = labelled_alone(pairs) if pairs.labels is not None else None
+    if alone is not None:
+        return _level_interval(alone, confidence)
+    if pairs.labels is not None:
+        found = tuned_level(pairs, confidence)
+        return found.low, found.high, found.method
     if not is_binary(pairs.metric, pairs.tuned):
         return _mean_level(pairs, confidence, least, most)
     if pairs.clusters is not None:

@@ -8,6 +8,7 @@ from harness.manifest import GateKind, SuiteRecord
 from harness.verdict.ledger import attempt_note
 from harness.verdict.looks import LEAST
 from harness.verdict.pairs import Pairs
+from harness.verdict.record import GateResult
 from harness.verdict.scores import Table
 from harness.verdict.timing import timing_notes
 from harness.verdict.words import counted, few_for_corpus, judged_once
@@ -29,7 +30,10 @@ NAMED_FLIPS = 5
 
 
 def notes(
-    table: Table, unscored: Mapping[str, int], attempts: Mapping[str, int]
+    table: Table,
+    unscored: Mapping[str, int],
+    attempts: Mapping[str, int],
+    gates: Sequence[GateResult] = (),
 ) -> tuple[str, ...]:
     """Return the notes on one suite.
 
@@ -37,12 +41,14 @@ def notes(
         table: Its scores.
         unscored: Arm → cases without a score on some gated metric.
         attempts: Suite hash → number of candidates judged on it so far.
+        gates: How its gates ended.
     """
     suite = table.suite
     return tuple(
         f"{suite.name}: {text}"
         for text in (
             *_advisory(table),  # first: where no gate counts, it is why nothing is decided
+            *_rights(gates),
             *_missing(suite, unscored),
             *_no_goal(suite),
             *attempt_note(suite, attempts),
@@ -62,6 +68,13 @@ def _advisory(table: Table) -> Iterator[str]:
         pairs = table.pairs(metric) if metric.name in gated and metric.corpus is not None else None
         if pairs is not None and pairs.advisory:
             yield few_for_corpus(metric.name, pairs.n)
+
+
+def _rights(gates: Sequence[GateResult]) -> Iterator[str]:
+    """Say of each judge's gates what they count for, once where it is the same for several."""
+    told = dict.fromkeys((g.metric, g.advisory, g.right) for g in gates if g.right is not None)
+    for metric, advisory, why in told:
+        yield f"{metric}: {'advisory, for ' if advisory else ''}{why}"
 
 
 def _missing(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from harness.manifest import MetricRecord
 from harness.records import CellKind
 from harness.stats.result import Interval, Test
+from harness.verdict import corrected, methods
 from harness.verdict.corpus import LEAST, Corpus, Sums
 
 FEW_CLUSTERS = 10
@@ -36,6 +37,11 @@ class Pairs:
     """Accuracy of guessing, for multiple choice."""
     corpus: Corpus | None = field(default=None, repr=False)
     """The counts behind the scores, where the levels are a function of their sums."""
+    cases: tuple[str, ...] = field(default=(), repr=False)
+    """Id of each pair's case, where known."""
+    labels: tuple[tuple[float, float] | None, ...] | None = field(default=None, repr=False)
+    """What people say of each pair's two answers, or None; where given, they set a judge's scores
+    right."""
 
     @property
     def n(self) -> int:
@@ -44,17 +50,23 @@ class Pairs:
 
     @property
     def base_level(self) -> float:
-        """Base's mean score, or its corpus value; NaN if there are no pairs."""
+        """Base's mean score, corrected or over the corpus; NaN if there are no pairs."""
+        if self.labels is not None:
+            return corrected.levels(self).base
         return _level(self.base, None if self.corpus is None else self.corpus.base)
 
     @property
     def tuned_level(self) -> float:
         """Tuned's, likewise."""
+        if self.labels is not None:
+            return corrected.levels(self).tuned
         return _level(self.tuned, None if self.corpus is None else self.corpus.tuned)
 
     @property
     def estimate(self) -> float:
         """The oriented difference of the levels, at least one pair given."""
+        if self.labels is not None:
+            return corrected.difference(self, 0.90).estimate
         return mean(self.differences) if self.corpus is None else self.corpus.difference.value
 
     @property
@@ -72,7 +84,7 @@ class Pairs:
     @cached_property
     def binary(self) -> bool:
         """Whether all scores are 0 or 1, and the metric's range does not speak against it."""
-        return is_binary(self.metric, (*self.base, *self.tuned))
+        return self.labels is None and is_binary(self.metric, (*self.base, *self.tuned))
 
     @cached_property
     def differences(self) -> tuple[float, ...]:
@@ -107,11 +119,11 @@ class Pairs:
 
     def interval(self, confidence: float) -> Interval:
         """Return the oriented difference's interval; ±range where there is too little data."""
-        return _interval(self, confidence)
+        return methods.interval(self, confidence)
 
     def test(self, margin: float) -> Test:
         """Return the one-sided test of "the oriented difference is at most `margin`"."""
-        return _test(self, margin)
+        return methods.test(self, margin)
 
     def reversed_test(self) -> Test:
         """Return the one-sided test of "tuned is not worse than base at all"."""
@@ -120,7 +132,8 @@ class Pairs:
     def exchanged(self) -> Pairs:
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
         corpus = self.corpus and self.corpus.exchanged()
-        return replace(self, base=self.tuned, tuned=self.base, corpus=corpus)
+        labels = self.labels and tuple(pair and (pair[1], pair[0]) for pair in self.labels)
+        return replace(self, base=self.tuned, tuned=self.base, corpus=corpus, labels=labels)
 
     def two_sided_p(self) -> float | None:
         """Return the p-value of "there is no difference"; None where there is too little data.
@@ -159,7 +172,10 @@ class Pairs:
             update={"binary": False, "range": _widened(self.metric.range, share)}
         )
         corpus = self.corpus and self.corpus.with_base(1 - sign * slack)
-        return replace(self, metric=metric, tuned=shifted, corpus=corpus)
+        labels = self.labels and tuple(
+            pair and (pair[0], pair[1] + sign * slack * pair[0]) for pair in self.labels
+        )
+        return replace(self, metric=metric, tuned=shifted, corpus=corpus, labels=labels)
 
     def _slower_by(self, share: float) -> Pairs:
         """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
@@ -223,69 +239,3 @@ def by_unit(values: Sequence[float], clusters: Sequence[str] | None) -> list[flo
         sums[name] = sums.get(name, 0.0) + value
     size = len(values) / len(sums)
     return [total / size for total in sums.values()]
-
-
-def _interval(pairs: Pairs, confidence: float) -> Interval:
-    from harness.stats import binary as proportions
-    from harness.stats import paired
-
-    differences, bound = pairs.differences, pairs.metric.bound
-    if pairs.too_few:
-        width = float("inf") if bound is None else bound
-        estimate = pairs.estimate if differences else 0.0
-        return Interval(estimate, -width, width, confidence, pairs.why_too_few)
-    if pairs.corpus is not None:
-        return pairs.corpus.difference.interval(confidence=confidence, bound=bound)
-    if pairs.binary and pairs.clusters is not None:
-        return paired.clustered_binary_interval(
-            [round(d) for d in differences], pairs.clusters, confidence=confidence
-        )
-    if pairs.binary:
-        return proportions.tango_interval(pairs.wins, pairs.losses, pairs.n, confidence=confidence)
-    return paired.mean_interval(
-        differences, confidence=confidence, bound=bound, clusters=pairs.clusters
-    )
-
-
-def _test(pairs: Pairs, margin: float) -> Test:
-    from harness.stats import binary as proportions
-    from harness.stats import paired
-
-    if pairs.too_few:
-        return Test(0.0, 1.0, margin, pairs.why_too_few)
-    if pairs.corpus is not None:
-        return pairs.corpus.difference.test(margin=margin, bound=pairs.metric.bound)
-    # Beyond 1 there is no difference of 0/1 scores to test; only an undeclared range gets here.
-    binary, differences = pairs.binary and abs(margin) < 1, pairs.differences
-    if binary and pairs.clusters is not None:
-        return paired.clustered_binary_test(
-            [round(d) for d in differences], pairs.clusters, margin=margin
-        )
-    if binary:
-        wins, losses = pairs.wins, pairs.losses
-        return _strictest(
-            proportions.tango_test(wins, losses, pairs.n, margin=margin),
-            *_second_opinions(wins, losses, pairs.n, margin),
-        )
-    return paired.mean_test(
-        differences, margin=margin, bound=pairs.metric.bound, clusters=pairs.clusters
-    )
-
-
-_EXACT_LIMIT = 1000
-"""Cases up to which the exact unconditional test joins Tango's for margins above 0."""
-
-
-def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test]:
-    """Return the tests that must agree with Tango's, where its size alone is above nominal."""
-    from harness.stats import binary as proportions
-
-    if margin == 0:
-        return [proportions.mcnemar_midp(wins, losses)]
-    if margin > 0 and n <= _EXACT_LIMIT:
-        return [proportions.exact_unconditional(wins, losses, n, margin=margin)]
-    return []
-
-
-def _strictest(*tests: Test) -> Test:
-    return max(tests, key=lambda test: test.p_value)

@@ -73,6 +73,7 @@ class GateReason(StrEnum):
     INSENSITIVE = "insensitive"
     WITHIN_NOISE = "within_noise"
     UNSCORED = "unscored"
+    CANARY = "canary"
     FILTERED = "filtered"
     PASS_WITH_LOSS = "pass_with_loss"
 
@@ -131,6 +132,8 @@ class GateResult(Record):
     """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
     advisory: bool = False
     """Shown, but without influence on the verdict."""
+    right: str | None = None
+    """Why a judge's gate counts or does not, in words; None where no judge is asked."""
 
 
 class SuiteResult(Record):

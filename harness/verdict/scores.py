@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.errors import UsageError
@@ -118,6 +118,8 @@ class Table:
     """The look at which the suite is judged; None where all its cases were asked first."""
     same_answers: tuple[int, int] = (0, 0)
     """How many of the written answers are equal in base and tuned, and of how many."""
+    labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """(metric, case, arm) → what people say of the answer, where they were asked."""
 
     @property
     def remaining(self) -> int:
@@ -155,6 +157,16 @@ class Table:
             and (t := self.value(metric.name, case, "tuned")) is not None
         ]
         return self._made(metric, both, arm)
+
+    def labelled(self, pairs: Pairs) -> Pairs:
+        """Return a judge's pairs with what people say of them; the same pairs without labels."""
+        name = pairs.metric.name
+        known = tuple(
+            None if base is None or tuned is None else (base, tuned)
+            for case in pairs.cases
+            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ("base", "tuned")]]
+        )
+        return replace(pairs, labels=known) if any(known) else pairs
 
     def noise(self, metric: str) -> float | None:
         """Return base's mean |difference| to itself asked again; None if it was not asked."""
@@ -199,6 +211,7 @@ class Table:
             n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
             chance=self._chance(metric, ids),
             corpus=self._corpus(metric, ids, arm, clusters),
+            cases=tuple(ids),
         )
 
     def _corpus(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from harness.manifest import GateKind
 from harness.verdict.corpus import LEAST
+from harness.verdict.corrected import n_labelled
 from harness.verdict.pairs import FEW_CLUSTERS, Pairs
 from harness.verdict.record import GateReason, GateResult, GateStatus, SuiteResult, Verdict
 
@@ -35,7 +37,7 @@ def gate_sentence(result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
     if remaining and result.kind.is_level and result.status is GateStatus.UNDECIDED:
         cases = counted(remaining, "case")
         return f"{_measured(result)}: {_rule(result)} is open with {cases} not asked"
-    return f"{_measured(result)}: {_conclusion(result, pairs)}"
+    return f"{_measured(result)}{_uncorrected(pairs)}: {_conclusion(result, pairs)}"
 
 
 def _measured(result: GateResult) -> str:
@@ -59,6 +61,15 @@ def _measured(result: GateResult) -> str:
         f"{result.metric} went from {number(result.base)} to {number(result.tuned)}, "
         f"a change of {number(result.delta, sign=True)}{interval} on {cases}"
     )
+
+
+def _uncorrected(pairs: Pairs) -> str:
+    """Return what the judge alone would have made of it, where labels correct it."""
+    if pairs.labels is None or not pairs.n:
+        return ""
+    alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
+    labelled = counted(n_labelled(pairs), "pair")
+    return f" (corrected by labels on {labelled}; the judge alone says {number(alone, sign=True)})"
 
 
 def _interval(low: float | None, high: float | None, *, sign: bool) -> str:
@@ -127,6 +138,8 @@ def _more(result: GateResult, pairs: Pairs) -> str:
     clusters = pairs.n_clusters
     if result.n < 2:
         return "one case is too little to judge by"
+    if pairs.labels is not None:
+        return "more labels would narrow it"
     if clusters is not None and clusters < FEW_CLUSTERS:
         there = counted(clusters, "cluster")
         return f"the cases come in {there}, and it takes {FEW_CLUSTERS} at least"
@@ -174,6 +187,7 @@ def not_without_them(suite: str, count: int) -> str:
 
 _SEVERITY: dict[GateReason | None, int] = {
     GateReason.UNSCORED: 0,
+    GateReason.CANARY: 0,
     GateReason.BELOW_FLOOR: 0,
     GateReason.ABOVE_CEILING: 0,
     GateReason.REGRESSED: 1,

@@ -1,0 +1,145 @@
+r"""What people say about answers: labels.jsonl, one line an answer.
+
+A line of labels names the case and the answer, and says what a person thinks of it:
+
+    {"id": "t1", "arm": "tuned", "completion": "…", "label": 1}
+    {"id": "t2", "prompt": "…", "completion": "…", "label": "no", "by": "anna"}
+
+`id` is a case of the suite; a line with a `prompt` or `messages` of its own (and `context`,
+`expected` …) brings its case along. `label` is a number in the metric's range, or yes or no. `arm`
+says whose answer it is; without it only what concerns both arms together can be learned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from harness.errors import SuiteError, UsageError
+from harness.records import Case, Record, Text, canonical_json, sha256
+
+WORDS = {"yes": 1.0, "no": 0.0, True: 1.0, False: 0.0}
+"""Labels that are no numbers."""
+OF_CASE = frozenset(
+    {"prompt", "messages", "context", "expected", "tools", "expected_calls", "tags"}
+)
+"""Fields of a line that make a case of its own."""
+ARMS = ("base", "tuned")
+
+
+class Label(Record):
+    """What a person said about one answer; one line of a run's `labels.jsonl`."""
+
+    suite: Text | None = None
+    metric: Text | None = None
+    id: Text = Field(min_length=1)
+    """The case."""
+    arm: Text | None = None
+    """`base` or `tuned`; None if unknown."""
+    completion: Text
+    """The answer."""
+    label: float
+    """What it is worth, on the metric's scale."""
+    by: Text | None = None
+    """Who said so."""
+    case: Case | None = None
+    """The case itself, where the line brings it along."""
+
+
+def read_labels(path: Path, *, range: tuple[float, float] = (0.0, 1.0)) -> tuple[Label, ...]:
+    """Read a file of labels.
+
+    Args:
+        path: JSON lines.
+        range: Smallest and largest label.
+
+    Raises:
+        SuiteError: every problem, as `file:line: what; remedy`.
+        UsageError: the file cannot be read, or holds no label.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path}: cannot be read ({reason}); give a file of labels") from error
+    found: list[Label] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                found.append(_label(line, range))
+            except ValueError as error:
+                problems.append(f"{path}:{number}: {error}")
+    problems = problems or [f"{path}: {problem}" for problem in _contradictions(found)]
+    if problems:
+        raise SuiteError(problems)
+    if not found:
+        raise UsageError(f"{path}: no label; write one line of JSON an answer")
+    return tuple(found)
+
+
+def labels_hash(labels: Sequence[Label]) -> str:
+    """Return the SHA-256 of labels, whatever their order."""
+    return sha256(sorted(canonical_json(label.model_dump(mode="json")) for label in labels))
+
+
+def _label(line: str, range_: tuple[float, float]) -> Label:
+    """Read one line; raises ValueError with the problem in words."""
+    try:
+        given = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}; write one object a line") from error
+    if not isinstance(given, dict):
+        raise ValueError("not a JSON object; write one object a line")
+    value = _value(given.get("label"), range_)
+    arm = given.get("arm")
+    if arm not in (None, *ARMS):
+        raise ValueError(f"arm={arm!r} must be base or tuned; leave it out if it is unknown")
+    own = {key: given[key] for key in given if key in OF_CASE}
+    rest = {key: item for key, item in given.items() if key not in own and key != "label"}
+    if "case" in rest:
+        raise ValueError("case: write its fields into the line itself: prompt, context, expected")
+    try:
+        case = Case.model_validate({"id": given.get("id"), **own}) if _brings_case(own) else None
+        return Label.model_validate({**rest, "label": value, "case": case})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _brings_case(own: Mapping[str, Any]) -> bool:
+    return "prompt" in own or "messages" in own
+
+
+def _value(given: Any, range_: tuple[float, float]) -> float:
+    low, high = range_
+    allowed = f"a number from {low:g} to {high:g}, yes or no"
+    if given is None or given == "":
+        raise ValueError(f"no label; write {allowed}, or take the line out")
+    if isinstance(given, str | bool):
+        word = given.strip().lower() if isinstance(given, str) else given
+        if word not in WORDS:
+            raise ValueError(f"label={given!r} must be {allowed}")
+        return high if WORDS[word] else low
+    if not isinstance(given, int | float) or not low <= given <= high:
+        raise ValueError(f"label={given!r} must be {allowed}")
+    return float(given)
+
+
+def _contradictions(labels: Sequence[Label]) -> Iterator[str]:
+    """Yield answers that the same file calls two things: one person can't mean both."""
+    seen: dict[tuple[Any, ...], float] = {}
+    for label in labels:
+        key = (label.suite, label.metric, label.id, label.arm, label.completion)
+        before = seen.setdefault(key, label.label)
+        if before != label.label:
+            whose = f" of {label.arm}" if label.arm else ""
+            yield (
+                f"the answer{whose} to {label.id!r} has two labels, {before:g} and "
+                f"{label.label:g}; keep one, or their mean"
+            )
