@@ -21,6 +21,9 @@ _LONGEST_S = 30.0
 """Backoff: at most 0.5 s after the first attempt, doubled each time, never more than 30 s."""
 LONGEST_PAUSE_S = 300.0
 """A server that asks for a longer pause is not waited for: the run ends, and can be resumed."""
+_PATIENCE = 20
+"""Pauses that a server asks for do not count as attempts: it is well, and says when. They end at
+so many times the attempts allowed."""
 _NEVER = float("inf")
 
 
@@ -31,6 +34,9 @@ class Asked(Generic[Q]):
     question: Q
     cost: float
     attempts: int = 0
+    """Times it was asked."""
+    faults: int = 0
+    """Those of its attempts that failed without the server asking to wait."""
     deadline: float = _NEVER
     """Moment on the monotonic clock; never while it waits for its turn."""
     last: str = ""
@@ -79,10 +85,17 @@ class Asked(Generic[Q]):
             return Refused(text, whole=True)
         if error.after_s:
             turns.pause(error.after_s)
-        if self.attempts >= limits.attempts:
+        self.faults += not error.after_s
+        if self.faults >= limits.attempts or self.attempts >= _PATIENCE * limits.attempts:
             return self._failure(self.last)
-        turns.closing.wait(min(self._backoff(), max(0.0, self.left())))
         self.budget = self.left()
+        if error.after_s:
+            # After the pause all would come at once: each takes a while longer.
+            self.deadline = _NEVER
+            turns.closing.wait(error.after_s + self._draw(error.after_s))
+        else:
+            turns.closing.wait(min(self._backoff(), max(0.0, self.left())))
+            self.budget = self.left()
         if self.budget <= 0:
             return self.too_late(limits)
         self.deadline = _NEVER
@@ -99,5 +112,9 @@ class Asked(Generic[Q]):
 
     def _backoff(self) -> float:
         """Return how long to wait now: drawn from zero to the bound, so that askers spread."""
-        draw = random.Random(f"{self.attempts} {self.question!r}")  # the same in every run
-        return draw.uniform(0.0, min(_LONGEST_S, _FIRST_S * 2 ** (self.attempts - 1)))
+        return self._draw(min(_LONGEST_S, _FIRST_S * 2 ** (self.faults - 1)))
+
+    def _draw(self, most: float) -> float:
+        """Return a part of `most`, the same for this attempt in every run."""
+        draw = random.Random(f"{self.attempts} {self.question!r}")
+        return draw.uniform(0.0, most)

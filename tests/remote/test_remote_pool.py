@@ -162,6 +162,36 @@ def test_a_pause_does_not_use_up_the_deadline() -> None:
     assert dict(ask_all([1], ask, Limits(deadline_s=0.8))) == {1: 1}
 
 
+def test_a_crowd_before_a_slow_door_all_get_through() -> None:
+    """A 429 is no fault of a question: with two attempts each, thirty get in one at a time."""
+    open_at = time.monotonic()
+    lock = threading.Lock()
+
+    def ask(question: int, deadline: float) -> int:
+        nonlocal open_at
+        with lock:
+            now = time.monotonic()
+            if now < open_at:
+                raise Later("HTTP 429", after_s=0.02)
+            open_at = now + 0.02
+        return question
+
+    found = dict(ask_all(range(30), ask, Limits(concurrency=8, attempts=2)))
+
+    assert found == {q: q for q in range(30)}
+
+
+def test_who_is_always_told_to_wait_gives_up_in_the_end() -> None:
+    """Twenty times the attempts allowed, and the case is unscored."""
+
+    def ask(question: int, deadline: float) -> int:
+        raise Later("HTTP 429", after_s=0.001)
+
+    assert dict(ask_all([1], ask, Limits(attempts=1))) == {
+        1: Failure("HTTP 429 (asked 20 times)", 20)
+    }
+
+
 def test_a_pause_of_hours_ends_the_run() -> None:
     """It can be resumed later; waiting would look like hanging."""
 
