@@ -98,13 +98,13 @@ def _report(name: str, points: Sequence[Point]) -> bool:
 def scripted(cases: int) -> float:
     """Return the seconds in which scripted models are judged, libraries being imported before."""
     with tempfile.TemporaryDirectory() as place:
-        _judged(Path(place) / "warm", WARM)
+        judged(Path(place) / "warm", WARM)
         start = time.perf_counter()
-        _judged(Path(place) / "run", cases)
+        judged(Path(place) / "run", cases)
         return time.perf_counter() - start
 
 
-def _judged(folder: Path, cases: int) -> None:
+def judged(folder: Path, cases: int) -> None:
     """Judge scripted models on so many cases, from the suite's files to the report."""
     from harness.plugin.evaluate import Evaluation
     from harness.run import Run

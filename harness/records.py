@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
@@ -63,16 +64,20 @@ LARGEST = 1e100
 """Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
 
 
-class Record(BaseModel):
-    """The common base: frozen, strict about fields, no NaN and no Infinity."""
+STRICT = ConfigDict(
+    extra="forbid", allow_inf_nan=False, populate_by_name=True, use_attribute_docstrings=True
+)
+"""What every record is: strict about its fields, no NaN and no Infinity."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
+
+class Record(BaseModel):
+    """The common base: frozen and strict.
+
+    Records of which a run holds several a case are slotted dataclasses instead, as strict as the
+    others: one takes a tenth of the memory.
+    """
+
+    model_config = ConfigDict(**STRICT, frozen=True)
 
 
 class CellKind(StrEnum):
@@ -208,7 +213,8 @@ class Score(Record):
         return self
 
 
-class ScoreRow(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ScoreRow:
     """A score with its place in the run; one line of `scores.jsonl`."""
 
     suite: str
@@ -225,7 +231,8 @@ class ScoreRow(Record):
     """What a corpus metric sums over the cases, summed over the samples."""
 
 
-class Cell(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Cell:
     """One question to one arm: the unit of planning, storing and resuming."""
 
     suite: str
@@ -238,7 +245,8 @@ class Cell(Record):
     """SHA-256 of everything that can change the answer; the store's primary key."""
 
 
-class StoredCell(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class StoredCell:
     """A cell with its outcome; one line of `cells.jsonl`."""
 
     cell: Cell

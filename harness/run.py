@@ -17,22 +17,24 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from harness import judgement
 from harness.errors import UsageError
 from harness.judgement import Judgement
+from harness.lines import Indexed, Lines, not_a, parse
 from harness.manifest import Manifest
-from harness.records import SCHEMA_VERSION, Case, Record, ScoreRow, StoredCell, Text
+from harness.records import SCHEMA_VERSION, Case, CellKind, Record, ScoreRow, StoredCell, Text
 from harness.verdict.record import VerdictRecord
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R")
 
 
 class RunCase(Record):
@@ -50,13 +52,13 @@ class RunCase(Record):
 
 @dataclass(frozen=True)
 class Run:
-    """The records of one run folder."""
+    """The records of one run folder; cases and cells are read from their files when asked for."""
 
     folder: Path
     manifest: Manifest
     cases: Mapping[tuple[str, str], RunCase] = field(repr=False)
     """(suite, case id) → case, in plan order."""
-    cells: tuple[StoredCell, ...] = field(repr=False)
+    cells: Sequence[StoredCell] = field(repr=False)
     scores: tuple[ScoreRow, ...] = field(repr=False)
     verdict: VerdictRecord
     judgements: tuple[Judgement, ...] = field(default=(), repr=False)
@@ -74,12 +76,12 @@ class Run:
                     f"{folder}: no {name}: not a finished run; `tunegate resume {folder}` "
                     "finishes an interrupted one"
                 )
-        cases = read_records(folder / "cases.jsonl", RunCase)
+        cases = Lines(folder / "cases.jsonl", RunCase)
         return cls(
             folder=folder,
             manifest=read_record(folder / "manifest.json", Manifest),
-            cases={(row.suite, row.case.id): row for row in cases},
-            cells=read_records(folder / "cells.jsonl", StoredCell),
+            cases=Indexed.of(cases, lambda row: (row.suite, row.case.id)),
+            cells=Lines(folder / "cells.jsonl", StoredCell),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
             judgements=read_records(folder / judgement.FILE_NAME, Judgement),
@@ -96,16 +98,19 @@ class Run:
     @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
         """(suite, case, arm) → the first sample's generated cell."""
-        return {
-            (c.cell.suite, c.cell.case, c.cell.arm): c
-            for c in self.cells
-            if c.cell.kind == "generate" and c.cell.sample == 0
-        }
+        return Indexed.of(self.cells, _written)
 
     @cached_property
     def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:
         """(suite, metric, case, arm) → score."""
         return {(s.suite, s.metric, s.case, s.arm): s for s in self.scores}
+
+
+def _written(stored: StoredCell) -> tuple[str, str, str] | None:
+    """Return the place of a first sample's generated cell; None for other cells."""
+    cell = stored.cell
+    first = cell.kind is CellKind.GENERATE and cell.sample == 0
+    return (cell.suite, cell.case, cell.arm) if first else None
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -115,13 +120,11 @@ def read_record(path: Path, kind: type[R]) -> R:
         UsageError: in one line, why it cannot be read.
     """
     try:
-        content = json.loads(path.read_bytes())
-        _refuse_other_version(content)
-        return kind.model_validate(content)
+        return _current(kind, path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {_not_a(kind, error)}") from error
+        raise UsageError(f"{path}: {not_a(kind, error)}") from error
 
 
 def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
@@ -130,37 +133,27 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
     Raises:
         UsageError: in one line, which line cannot be read and why.
     """
-    if not path.is_file():
-        return ()
-    found = []
+    return tuple(Lines(path, kind))
+
+
+def _current(kind: type[R], text: bytes) -> R:
+    """Return the record of a text; that it is of another version comes before other complaints."""
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    found.append(kind.model_validate(json.loads(line)))
-                except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{path}:{number}: {_not_a(kind, error)}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from error
-    return tuple(found)
+        record = parse(kind, text)
+    except ValueError:
+        content = json.loads(text)
+        _refuse_other_version(content.get("schema_version") if isinstance(content, dict) else None)
+        raise
+    _refuse_other_version(getattr(record, "schema_version", None))
+    return record
 
 
-def _refuse_other_version(content: Any) -> None:
-    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else None
+def _refuse_other_version(version: object) -> None:
     if version not in (None, SCHEMA_VERSION):
         raise ValueError(
             f"written in version {version} of the format, and this tunegate reads version "
             f"{SCHEMA_VERSION}: install the tunegate that wrote it"
         )
-
-
-def _not_a(kind: type[BaseModel], error: Exception) -> str:
-    """Return in one line why something is no record of that kind."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"not a {kind.__name__}: {place}: {first['msg']}"
-    return f"not a {kind.__name__}: {error or 'nested too deeply'}"
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -171,8 +164,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """Write a file so that readers see the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        text: Its content, or the pieces of it, which are never held together.
 
     Raises:
         OSError: as the file system says; the old file is untouched.
@@ -182,7 +179,7 @@ def write_atomic(path: Path, text: str) -> None:
     temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}"
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -193,12 +190,20 @@ def write_atomic(path: Path, text: str) -> None:
 
 def record_json(record: BaseModel) -> str:
     """Return the one text of a record for a file of its own: sorted keys, two-space indent."""
+    return "".join(record_pieces(record))
+
+
+def record_pieces(record: BaseModel) -> Iterator[str]:
+    """Yield the pieces of `record_json`, which together take more memory than the record."""
     value = record.model_dump(mode="json", by_alias=True)
     # Half a surrogate pair in an identity, which is any JSON, leaves as the escape `\\ud800`.
-    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    writer = json.JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    yield from writer.iterencode(value)
+    yield "\n"
 
 
-def record_lines(records: Iterable[BaseModel]) -> str:
-    """Return JSON lines of records, fields that are None left out."""
-    rows = (r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in records)
-    return "".join(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
+def record_lines(records: Iterable[object]) -> Iterator[str]:
+    """Yield the JSON lines of records, fields that are None left out."""
+    for record in records:
+        row = to_jsonable_python(record, by_alias=True, exclude_none=True)
+        yield json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"

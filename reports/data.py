@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.lines import Indexed
 from harness.manifest import MetricRecord
-from harness.records import CellKind, ScoreRow, StoredCell
+from harness.records import CellKind, ScoreRow
 from harness.run import Run
 from harness.verdict.record import GateResult
 from reports.identity import Arm, arms
@@ -35,9 +36,12 @@ class ReportData:
     changed: tuple[CasePair, ...] = field(repr=False)
     """Equal scores, other completions, in plan order."""
 
+    outcomes: Mapping[Outcome, int]
+    """Outcome → how many cases changed in this way."""
+
     def with_outcome(self, outcome: Outcome) -> int:
         """Return how many cases changed in this way."""
-        return sum(pair.outcome is outcome for pair in self.pairs)
+        return self.outcomes.get(outcome, 0)
 
 
 def prepare(run: Run) -> ReportData:
@@ -55,6 +59,7 @@ def prepare(run: Run) -> ReportData:
         regressions=_sorted(lists[Outcome.BROKE]) + _sorted(lists[Outcome.WORSE]),
         improvements=_sorted(lists[Outcome.FIXED]) + _sorted(lists[Outcome.BETTER]),
         changed=tuple(lists[Outcome.CHANGED]),
+        outcomes={outcome: len(found) for outcome, found in lists.items()},
     )
 
 
@@ -99,24 +104,27 @@ def _facts(
 
 
 def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable[CasePair]:
-    cells: dict[tuple[str, str], dict[tuple[str, CellKind], StoredCell]] = defaultdict(dict)
-    for stored in run.cells:
-        if stored.cell.sample == 0 and stored.status != "skipped":
-            key = stored.cell.suite, stored.cell.case
-            cells[key][stored.cell.arm, stored.cell.kind] = stored
+    places: dict[tuple[str, str], dict[tuple[str, CellKind], int]] = defaultdict(dict)
+    decided = set()
+    for place, stored in enumerate(run.cells):
+        key = stored.cell.suite, stored.cell.case
+        if stored.status == "skipped":
+            decided.add(key)
+        elif stored.cell.sample == 0:
+            places[key][stored.cell.arm, stored.cell.kind] = place
     of_suite: dict[str, list[MetricFacts]] = defaultdict(list)
     for facts in metrics.values():
         of_suite[facts.suite].append(facts)
-    decided = {(c.cell.suite, c.cell.case) for c in run.cells if c.status == "skipped"}
-    for (suite, case), row in run.cases.items():
+    for suite, case in run.cases:
         if (suite, case) in decided:
             continue
         scores = (_score(run, facts, case) for facts in of_suite[suite])
         yield CasePair(
             suite=suite,
-            case=row,
+            name=case,
+            cases=run.cases,
             scores=tuple(s for s in scores if s.base or s.tuned),
-            cells=cells[suite, case],
+            cells=Indexed(run.cells, places[suite, case]),
         )
 
 

@@ -86,20 +86,28 @@ class PairScore:
         return self.metric.binary and bool(self.change)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CasePair:
     """A case with both arms' scores and cells."""
 
     suite: str
-    case: RunCase
+    name: str
+    """The case's id."""
+    cases: Mapping[tuple[str, str], RunCase] = field(repr=False)
+    """(suite, case id) → case: all those of the run, each read when it is shown."""
     scores: tuple[PairScore, ...]
     cells: Mapping[tuple[str, CellKind], StoredCell] = field(repr=False)
     """(arm, kind) → the first sample's cell."""
 
     @property
+    def case(self) -> RunCase:
+        """The case as the run saw it."""
+        return self.cases[self.suite, self.name]
+
+    @property
     def anchor(self) -> str:
         """Name of the case within the page: stable, and safe as an HTML id."""
-        key = f"{self.suite}\0{self.case.case.id}".encode("utf-8", "surrogatepass")
+        key = f"{self.suite}\0{self.name}".encode("utf-8", "surrogatepass")
         return "c-" + sha256(key).hexdigest()[:12]
 
     @property

@@ -98,9 +98,7 @@ def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
 
 def _rows(part: Gated) -> list[ScoreRow]:
     return [
-        ScoreRow.model_construct(
-            suite=SUITE, metric=part.metric.name, case=str(i), arm=arm, value=value, reason=None
-        )
+        ScoreRow(suite=SUITE, metric=part.metric.name, case=str(i), arm=arm, value=value)
         for arm, column in zip(("base", "tuned"), part.scores, strict=True)
         for i, value in enumerate(column.tolist())
     ]

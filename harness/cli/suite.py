@@ -153,7 +153,7 @@ def sample(
         raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
     drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
     if as_json:
-        print(record_lines(cases[i].case for i in drawn), end="")
+        print(*record_lines(cases[i].case for i in drawn), sep="", end="")
         return
     for sourced in (cases[i] for i in drawn):
         print(f"{_brief(sourced.case, width=1000)}\n  {sourced.where}")

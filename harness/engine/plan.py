@@ -144,9 +144,11 @@ def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Q
 
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
     rendered: dict[str, Prompt | str] = {}
+    same: dict[Prompt, Prompt] = {}
     for name, arm in arms.items():
         try:
-            rendered[name] = arm.prompt(case, suite.generation)
+            prompt = arm.prompt(case, suite.generation)
+            rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered

@@ -56,7 +56,7 @@ class Runner:
             Interrupted: the user asked to stop; finished answers are stored.
             BackendError: a backend or the store failed; finished answers are stored.
         """
-        known = set(reusable(self.store.get(c.key for c in self.plan.cells)))
+        known = self.store.answered(c.key for c in self.plan.cells)
         left = list(self.plan.batches)
         stage = 0
         try:
@@ -261,12 +261,13 @@ def collect(
         skipped: Whether a cell was left out because everything was decided; what an earlier run
             may have stored of it does not count.
     """
-    rows = store.get(c.key for c in plan.cells if not skipped(c))
+    rows = store.read(c.key for c in plan.cells if not skipped(c))
     for cell in plan.cells:
         if skipped(cell):
             yield StoredCell(cell=cell, status="skipped")
         else:
-            yield _stored(cell, rows.get(cell.key), plan.failures.get(cell.key), cell.key in cached)
+            _, row = next(rows)
+            yield _stored(cell, row, plan.failures.get(cell.key), cell.key in cached)
 
 
 def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:

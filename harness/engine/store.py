@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock
@@ -93,6 +94,17 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise BackendError(_damaged(self.path, error)) from error
         return found
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the given keys that hold a completion; none of them stays in memory."""
+        return {key for key, row in self.read(keys) if row is not None and row.completion}
+
+    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, StoredAnswer | None]]:
+        """Yield each key with its row, None where `get` finds none, a part of them at a time."""
+        left = iter(keys)
+        while chunk := list(islice(left, _CHUNK)):
+            found = self.get(chunk)
+            yield from ((key, found.get(key)) for key in chunk)
 
     def _rows(self, keys: list[str]) -> dict[str, StoredAnswer]:
         marks = ",".join("?" * len(keys))

@@ -16,10 +16,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.checks.weights import file_sha256
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
+from harness.lines import Lines
 from harness.model import Answer, Prompt, Request
 from harness.records import Case, CellKind, Completion, Record, StoredCell, sha256
-from harness.run import read_jsonl
 from harness.suite import Generation
 
 
@@ -167,10 +167,9 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], ReplayLine]:
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:
     try:
-        rows = [StoredCell.model_validate(row) for row in read_jsonl(folder / "cells.jsonl")]
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"{folder / 'cells.jsonl'}: not readable: {first}") from error
+        rows = Lines(folder / "cells.jsonl", StoredCell)
+    except UsageError as error:
+        raise ModelError(str(error)) from error
     fields: dict[tuple[str, str, int], dict[str, Any]] = {}
     for row in rows:
         if row.cell.arm == arm and row.completion is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -22,10 +23,11 @@ from harness.engine.noise import with_base_again
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
-from harness.engine.store import Store, reusable
+from harness.engine.store import Store
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.judging import opening, stage
 from harness.judging.juror import Juror
+from harness.lines import Chosen, Lines
 from harness.manifest import Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
@@ -137,14 +139,15 @@ class Evaluation:
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._folder.write_lines("cases.jsonl", self._cases(plan))
-        cached = set(reusable(store.get(c.key for c in plan.cells)))
+        cached = store.answered(c.key for c in plan.cells)
         for line in (*notices(self.arms), _planned(plan, cached)):
             self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         progress = Progress(1.0, stream=self.stream)
         Runner(plan, arms, store, progress, levers=self.levers, decided=watch).run()
-        cells = tuple(collect(plan, store, cached, skipped=watching.skips()))
-        return self._decided(manifest, plan, cells, watching)
+        answers = collect(plan, store, cached, skipped=watching.skips())
+        self._folder.write_lines("cells.jsonl", answers)
+        return self._decided(manifest, plan, watching)
 
     def _begin(self, manifest: Manifest) -> Manifest:
         self.manifest = self._folder.begin(manifest)
@@ -165,21 +168,19 @@ class Evaluation:
                             f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                         )
 
-    def _decided(
-        self,
-        manifest: Manifest,
-        plan: Plan,
-        cells: tuple[StoredCell, ...],
-        watching: Watching,
-    ) -> VerdictRecord:
-        asked = tuple(c for c in cells if c.status != "skipped")
+    def _decided(self, manifest: Manifest, plan: Plan, watching: Watching) -> VerdictRecord:
+        """Judge what cells.jsonl says, which is never in memory as a whole."""
+        cells = Lines(self.folder / "cells.jsonl", StoredCell)
+        asked = Chosen(cells, lambda c: c.status != "skipped")
         arms = tuple(dict.fromkeys(c.arm for c in plan.cells))
+        suites = {suite.name: suite for suite in self.suites}
         scores = [
             row
-            for suite in self.suites
-            for row in score_suite(suite, asked, arms, known=watching.scores.get(suite.name, ()))
+            for name, of_suite in groupby(asked, key=lambda c: c.cell.suite)
+            for row in score_suite(
+                suites[name], of_suite, arms, known=watching.scores.get(name, ())
+            )
         ]
-        self._folder.write_lines("cells.jsonl", cells)
         missing = sum(c.status == "missing" for c in cells)
         if missing:
             self._folder.write_lines("scores.jsonl", scores)
@@ -194,7 +195,7 @@ class Evaluation:
         self._folder.write("verdict.json", verdict)
         return verdict
 
-    def _judged(self, asked: tuple[StoredCell, ...]) -> tuple[ScoreRow, ...]:
+    def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""
         judged = stage.run(self.suites, asked, self.jurors, stream=self.stream)
         if judged.judgements:
@@ -204,7 +205,7 @@ class Evaluation:
     def _trace(
         self,
         manifest: Manifest,
-        cells: tuple[StoredCell, ...],
+        cells: Iterable[StoredCell],
         plan: Plan,
         verdict: VerdictRecord,
     ) -> None:
@@ -218,19 +219,17 @@ class Evaluation:
         except OSError as error:
             raise self._folder.failure("traces.jsonl", error) from error
 
-    def _cases(self, plan: Plan) -> list[RunCase]:
-        return [
-            RunCase(
-                suite=suite.name,
-                case=sourced.case,
-                where=sourced.where,
-                rendered=prompt.text if prompt else None,
-                prompt_sha256=prompt.sha256 if prompt else None,
-            )
-            for suite in self.suites
-            for sourced in suite.cases
-            for prompt in [plan.prompts.get((suite.name, sourced.case.id, "base"))]
-        ]
+    def _cases(self, plan: Plan) -> Iterator[RunCase]:
+        for suite in self.suites:
+            for sourced in suite.cases:
+                prompt = plan.prompts.get((suite.name, sourced.case.id, "base"))
+                yield RunCase(
+                    suite=suite.name,
+                    case=sourced.case,
+                    where=sourced.where,
+                    rendered=prompt.text if prompt else None,
+                    prompt_sha256=prompt.sha256 if prompt else None,
+                )
 
     def _manifest(
         self,

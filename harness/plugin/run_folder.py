@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from harness.errors import BackendError, TunegateError, UsageError
 from harness.manifest import Manifest
-from harness.run import read_record, record_json, record_lines, write_atomic
+from harness.run import read_record, record_lines, record_pieces, write_atomic
 
 _OUTCOME = (
     "verdict.json",
@@ -83,10 +83,10 @@ class RunFolder:
         Raises:
             BackendError: the disk cannot be written.
         """
-        self._write(name, record_json(record))
+        self._write(name, record_pieces(record))
 
-    def write_lines(self, name: str, records: Iterable[BaseModel]) -> None:
-        """Write records to a JSON-lines file.
+    def write_lines(self, name: str, records: Iterable[object]) -> None:
+        """Write records to a JSON-lines file, each as it comes.
 
         Raises:
             BackendError: the disk cannot be written.
@@ -100,8 +100,8 @@ class RunFolder:
             "stored: make room, then resume"
         )
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, pieces: Iterable[str]) -> None:
         try:
-            write_atomic(self.path / name, text)
+            write_atomic(self.path / name, pieces)
         except OSError as error:
             raise self.failure(name, error) from error

@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ _OPERATIONS = {
 def write_traces(
     folder: Path,
     manifest: Manifest,
-    cells: Sequence[StoredCell],
+    cells: Iterable[StoredCell],
     prompts: Mapping[tuple[str, str, str], Prompt],
     verdict: VerdictRecord,
     *,
@@ -48,7 +49,7 @@ def write_traces(
     Args:
         folder: The run folder.
         manifest: The run.
-        cells: Its cells.
+        cells: Its cells, those of a case together; they are gone through several times.
         prompts: (suite, case, arm) → rendered prompt.
         verdict: The decision, for the root span.
         content: Whether prompts and answers go into the spans.
@@ -77,17 +78,17 @@ def write_traces(
         tracer = provider.get_tracer("tunegate", manifest.versions.get("tunegate"))
         _spans(tracer, manifest, cells, prompts, verdict, content=content)
         provider.shutdown()
-        lines = path.read_text(encoding="utf-8")
-    if not lines:  # OTEL_SDK_DISABLED: whoever runs this wants no spans of anything
-        return None
-    write_atomic(folder / FILE_NAME, lines)
+        if not path.stat().st_size:  # OTEL_SDK_DISABLED: whoever runs this wants no spans
+            return None
+        with path.open(encoding="utf-8", newline="") as lines:
+            write_atomic(folder / FILE_NAME, lines)
     return folder / FILE_NAME
 
 
 def _spans(
     tracer: Any,
     manifest: Manifest,
-    cells: Sequence[StoredCell],
+    cells: Iterable[StoredCell],
     prompts: Mapping[tuple[str, str, str], Prompt],
     verdict: VerdictRecord,
     *,
@@ -100,7 +101,8 @@ def _spans(
     root.set_attributes({a.RUN_ID: manifest.run_id, a.VERDICT: verdict.verdict.value})
     context = trace.set_span_in_context(root)
     last = max((_end(c, begun) for c in cells), default=_nano(begun))
-    for (suite, case), group in _by_case(cells).items():
+    for (suite, case), found in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
+        group = tuple(found)
         span = tracer.start_span(
             "eval case",
             context=context,
@@ -117,13 +119,6 @@ def _spans(
             _completion_span(tracer, inner, manifest, stored, known, begun)
         span.end(end_time=max(_end(c, begun) for c in group))
     root.end(end_time=last)
-
-
-def _by_case(cells: Sequence[StoredCell]) -> dict[tuple[str, str], list[StoredCell]]:
-    groups: dict[tuple[str, str], list[StoredCell]] = {}
-    for stored in cells:
-        groups.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
-    return groups
 
 
 def _completion_span(
@@ -204,9 +199,9 @@ def _nano(seconds: float) -> int:
     return round(seconds * _MICRO) * 1000  # a float holds no more of a Unix time
 
 
-def _begun(manifest: Manifest, cells: Sequence[StoredCell]) -> float:
+def _begun(manifest: Manifest, cells: Iterable[StoredCell]) -> float:
     """Return when the first cell was begun: where recorded cells have no time, the run itself."""
-    starts = [c.started_s for c in cells if c.started_s]
+    starts = (c.started_s for c in cells if c.started_s)
     return min(starts, default=datetime.datetime.fromisoformat(manifest.created).timestamp())
 
 

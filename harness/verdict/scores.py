@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby, product
 
 from harness.errors import UsageError
 from harness.manifest import BASE_AGAIN, MetricRecord, SuiteRecord
@@ -25,29 +26,37 @@ def score_suite(
     *,
     known: Iterable[ScoreRow] = (),
 ) -> Iterator[ScoreRow]:
-    """Yield one row for every metric, case and arm; a failed cell leaves its case unscored.
+    """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
     Metrics that ask a judge have no rows here: `harness.judging` makes them.
 
     Args:
         suite: The suite.
-        cells: Cells of its cases, and of other suites'.
+        cells: Cells of its cases, those of a case together, and of other suites'.
         arms: The arms, in the order of the rows.
         known: Rows that were scored before and are not scored again.
     """
     before = {(row.metric, row.case, row.arm): row for row in known}
-    found: dict[tuple[str, str, CellKind], list[StoredCell]] = {}
-    for stored in cells:
-        cell = stored.cell
-        if cell.suite == suite.name:
-            found.setdefault((cell.case, cell.arm, cell.kind), []).append(stored)
-    for metric in (m for m in suite.metrics if m.judge is None):
-        for case in (s.case for s in suite.cases):
-            for arm in arms:
-                asked = found.get((case.id, arm, metric.needs))
-                if asked:
-                    row = before.get((metric.name, case.id, arm))
-                    yield row or _row(suite.name, metric, case, arm, asked)
+    cases = {s.case.id: s.case for s in suite.cases}
+    metrics = [m for m in suite.metrics if m.judge is None]
+    for (of_suite, name), group in _by_case(cells):
+        if of_suite != suite.name:
+            continue
+        found: dict[tuple[str, CellKind], list[StoredCell]] = {}
+        for stored in group:
+            found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
+        for metric, arm in product(metrics, arms):
+            asked = found.get((arm, metric.needs))
+            if asked:
+                row = before.get((metric.name, name, arm))
+                yield row or _row(suite.name, metric, cases[name], arm, asked)
+
+
+def _by_case(
+    cells: Iterable[StoredCell],
+) -> Iterator[tuple[tuple[str, str], Iterator[StoredCell]]]:
+    """Yield (suite, case) with its cells, as they stand together in a plan."""
+    return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
 
 
 def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]) -> ScoreRow:
@@ -89,18 +98,22 @@ def _score(metric: Metric, case: Case, stored: StoredCell) -> Score:
 
 
 def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
-    """Return suite → how many of base's and tuned's written answers are equal, of how many."""
-    texts: dict[tuple[str, str, int], dict[str, str | None]] = {}
-    for stored in cells:
-        cell, completion = stored.cell, stored.completion
-        if cell.kind is CellKind.GENERATE and completion is not None:
-            found = texts.setdefault((cell.suite, cell.case, cell.sample), {})
-            found[cell.arm] = completion.text
+    """Return suite → how many of base's and tuned's written answers are equal, of how many.
+
+    Args:
+        cells: The cells of a run, those of a case together.
+    """
     counts: dict[str, tuple[int, int]] = {}
-    for (suite, _, _), found in texts.items():
-        if {"base", "tuned"} <= found.keys():
-            same, all_ = counts.get(suite, (0, 0))
-            counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
+    for (suite, _), group in _by_case(cells):
+        texts: dict[int, dict[str, str | None]] = {}
+        for stored in group:
+            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+                found = texts.setdefault(stored.cell.sample, {})
+                found[stored.cell.arm] = stored.completion.text
+        for found in texts.values():
+            if {"base", "tuned"} <= found.keys():
+                same, all_ = counts.get(suite, (0, 0))
+                counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
     return counts
 
 

@@ -207,7 +207,7 @@ def _run(tmp_path: Path) -> Path:
     ]
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "cells.jsonl").write_text(record_lines(cells), encoding="utf-8")
+    (folder / "cells.jsonl").write_text("".join(record_lines(cells)), encoding="utf-8")
     return folder
 
 
@@ -236,7 +236,7 @@ def test_batched_time_is_no_latency(run: Path) -> None:
     assert CellKind.LATENCY not in replay(str(run)).kinds
     timed = _cell("tuned", "c1", "latency", text="tuned says", latency_s=0.5, batch_size=1)
     with (run / "cells.jsonl").open("a", encoding="utf-8") as file:
-        file.write(record_lines([timed]))
+        file.writelines(record_lines([timed]))
     arm = replay(str(run))
     assert CellKind.LATENCY in arm.kinds
     assert arm.lines["s", "c1", 0].latency_s == 0.5
@@ -250,5 +250,5 @@ def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no completions of an arm 'tuned'"):
         replay(str(tmp_path))
     (run / "cells.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(ModelError, match=r"cells.jsonl: not readable"):
+    with pytest.raises(ModelError, match=r"cells.jsonl:1: not a StoredCell"):
         replay(str(run))

@@ -6,7 +6,8 @@ import json
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -154,7 +155,7 @@ class Builder:
     ) -> None:
         """Add one score."""
         facts = {"suite": suite, "metric": metric, "case": case, "arm": arm, "value": value}
-        self.scores.append(ScoreRow.model_validate(facts | more))
+        self.scores.append(ScoreRow(**(facts | more)))
 
     def run(self, verdict: Verdict, sentence: str, suites: tuple[SuiteResult, ...]) -> Run:
         """Return the run with its manifest and verdict."""
@@ -413,6 +414,9 @@ def poison(value: Any, seen: dict[str, str]) -> Any:
     if isinstance(value, BaseModel):
         fields = {name: poison(getattr(value, name), seen) for name in type(value).model_fields}
         return value.model_copy(update=fields)
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: poison(getattr(value, f.name), seen) for f in fields_of(value)}
+        return replace(value, **found)
     if isinstance(value, tuple):
         return tuple(poison(inner, seen) for inner in value)
     if isinstance(value, dict):

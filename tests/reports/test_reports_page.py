@@ -234,7 +234,7 @@ def test_an_empty_completion_says_so(block: Run) -> None:
     """An empty answer is shown as (empty), a missing one as (no completion)."""
     name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
     cells = tuple(
-        c.model_copy(update={"completion": Completion(text="")})
+        replace(c, completion=Completion(text=""))
         if c.cell.case == name and c.cell.arm == "tuned"
         else c
         for c in block.cells
@@ -283,7 +283,7 @@ def test_a_huge_answer_is_cut_and_said_to_be(block: Run) -> None:
     """An answer of 5 MB leaves the page small, with a note where the rest is."""
     name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
     cells = tuple(
-        c.model_copy(update={"completion": Completion(text="loop " * 1_000_000)})
+        replace(c, completion=Completion(text="loop " * 1_000_000))
         if c.cell.case == name and c.cell.arm == "tuned"
         else c
         for c in block.cells
@@ -303,7 +303,7 @@ def test_a_conversation_shows_every_turn(block: Run) -> None:
     )
     case = Case(id=key[1], messages=turns, expected=("a", "b"), context="source", tags=("t",))
     scores = tuple(
-        s.model_copy(update={"value": float(s.arm == "base"), "reason": None})
+        replace(s, value=float(s.arm == "base"), reason=None)
         if (s.suite, s.case) == key and s.metric == "json_schema"
         else s
         for s in block.scores

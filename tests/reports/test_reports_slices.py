@@ -243,8 +243,7 @@ def _with_corpus(run: Run, use: str) -> Run:
     )
     suites = (suite.model_copy(update={"metrics": metrics}),)
     scores = tuple(
-        row.model_copy(update={"counts": (row.value, 9.0 if row.case < "a010" else 1.0)})
-        for row in run.scores
+        replace(row, counts=(row.value, 9.0 if row.case < "a010" else 1.0)) for row in run.scores
     )
     return replace(run, manifest=run.manifest.model_copy(update={"suites": suites}), scores=scores)
 

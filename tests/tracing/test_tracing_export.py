@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,7 @@ def test_a_run_without_cells(spans: Any) -> None:
 
 def test_recorded_cells_have_no_time_of_their_own(spans: Any) -> None:
     """Answers that were recorded elsewhere stand at the run's start, not in 1970."""
-    cell = CELLS[0].model_copy(update={"started_s": 0.0})
+    cell = replace(CELLS[0], started_s=0.0)
     assert {int(s["startTimeUnixNano"]) for s in spans(cells=(cell,))} == {
         1_795_478_400_000_000_000
     }

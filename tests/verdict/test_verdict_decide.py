@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -428,7 +429,7 @@ def test_the_noise_floor_is_how_far_base_lies_from_itself(columns: Any, made: An
     suite = columns([gain()], {"m": made.pairs(*BETTER)})
     own = {row.case: row for row in suite.rows() if row.arm == "base"}
     again = [
-        own[case].model_copy(update={"arm": BASE_AGAIN, "value": value})
+        replace(own[case], arm=BASE_AGAIN, value=value)
         for case, flip in (("c000", True), ("c001", True), ("c002", False), ("c003", False))
         for value in [1 - own[case].value if flip else own[case].value]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _table(columns: Any, made: Any) -> Any:
             metrics=(made.metric("latency", **TIMED),),
             clusters=clusters,
         )
-        rows = (row.model_copy(update={"parts": parts or None}) for row in suite.rows())
+        rows = (replace(row, parts=parts or None) for row in suite.rows())
         return Table(
             suite=suite.record(),
             cases={case.id: case for case in suite.cases()},

@@ -1,0 +1,35 @@
+"""What one more case adds to the memory of a run."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from pathlib import Path
+
+from benchmarks.growth import judged
+
+FEW, MORE = 100, 600
+LARGEST = 9_000
+"""Bytes a case, of which its text, the plan and six scores are most."""
+
+
+def _peak(folder: Path, cases: int) -> int:
+    """Return the largest memory that Python held while scripted models were judged."""
+    gc.collect()
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    judged(folder, cases)
+    _, peak = tracemalloc.get_traced_memory()
+    return peak - before
+
+
+def test_a_case_takes_few_kilobytes_from_the_suite_to_the_report(tmp_path: Path) -> None:
+    """No answer, trace or file is held as a whole: the slope between two sizes is bounded."""
+    judged(tmp_path / "warm", 20)
+    tracemalloc.start()
+    try:
+        few, more = _peak(tmp_path / "few", FEW), _peak(tmp_path / "more", MORE)
+    finally:
+        tracemalloc.stop()
+
+    assert (more - few) / (MORE - FEW) < LARGEST
