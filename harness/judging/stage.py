@@ -87,7 +87,7 @@ def run(
         Interrupted: the user asked to stop; replies that came are stored.
         BackendError: the store failed.
     """
-    asked = list(_asked(suites, cells))
+    asked = list(_asked(suites, cells)) if judge_metrics(suites) else []
     places: dict[str, list[Place]] = {}
     tasks: dict[str, Task] = {}
     for one in asked if jurors else ():

@@ -15,6 +15,7 @@ from harness.metric import Metric
 from harness.records import Case, CellKind, Completion, Score, ScoreRow, StoredCell
 from harness.suite import Suite
 from harness.verdict.corpus import Corpus, Row
+from harness.verdict.imputation import Worst
 from harness.verdict.looks import Look
 from harness.verdict.pairs import Pairs, mean, shared
 
@@ -202,7 +203,7 @@ class Table:
             level: Whether tuned's level is what matters: on an unbounded metric a missing score is
                 then the worst that tuned has, whatever the difference.
         """
-        worst = _Worst.of(metric, self.pairs(metric), level=level)
+        worst = Worst.of(metric, self.pairs(metric), level=level)
         rows = []
         for case in self.asked(metric.name):
             b = self.value(metric.name, case, "base")
@@ -266,37 +267,3 @@ class Table:
             return None
         shares = [1 / len(self.cases[i].choices or ("", "")) for i in ids]
         return sum(shares) / len(shares)
-
-
-@dataclass(frozen=True, slots=True)
-class _Worst:
-    """What stands in for missing scores."""
-
-    base: float
-    tuned: float
-    difference: float | None
-    """tuned − base where one of the two is known; None to put in the score itself."""
-
-    @classmethod
-    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> _Worst:
-        if metric.range is not None:
-            low, high = metric.range
-            base, tuned = (high, low) if metric.higher_is_better else (low, high)
-            return cls(base, tuned, None)
-        if not observed.n:
-            return cls(0.0, 0.0, 0.0)
-        worst = min(range(observed.n), key=lambda i: observed.differences[i])
-        if level:
-            lowest = min(observed.tuned) if metric.higher_is_better else max(observed.tuned)
-            return cls(observed.base[worst], lowest, None)
-        base, tuned = observed.base[worst], observed.tuned[worst]
-        return cls(base, tuned, tuned - base)
-
-    def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
-        if base is None:
-            base = self.base
-            if tuned is not None and self.difference is not None:
-                base = tuned - self.difference
-        if tuned is None:
-            tuned = self.tuned if self.difference is None else base + self.difference
-        return base, tuned
