@@ -17,6 +17,8 @@ from harness.records import SCHEMA_VERSION, Cell, CellKind, Record, Text
 
 BASE_AGAIN = "base_again"
 """The arm by which the noise floor is measured: base, asked a sample of its questions again."""
+SHIPPED = "shipped"
+"""The arm that is the artifact as it will run, beside the fine-tune that it was made of."""
 
 
 class GateKind(StrEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.run import Run
+from harness.verdict.parity_record import MetricParity, Parity, SuiteParity
 from harness.verdict.record import GateResult, GateStatus, SuiteResult
 from reports.data import BASE, TUNED, ReportData, prepare
 from reports.identity import command
@@ -17,7 +18,7 @@ from reports.lines import line_diff
 from reports.numbers import counted, number, rule, signed
 from reports.pairs import CasePair, Outcome
 from reports.slices import Slice, by_tag
-from reports.wording import FACES, STATUSES
+from reports.wording import FACES, PARITIES, STATUSES
 
 LIMIT = 900_000
 """Bytes of the whole text at most."""
@@ -33,6 +34,7 @@ def summary(run: Run) -> str:
     data = prepare(run)
     sections = {
         "Gates": _gates(run),
+        **({"What ships": _shipped(parity)} if (parity := run.verdict.parity) else {}),
         "Regressions": _regressions(data),
         "Subjects": _subjects(data),
         "Provenance": _provenance(data),
@@ -75,6 +77,33 @@ def _gates(run: Run) -> str:
         f"- {code(suite.name)}: {prose(n)}" for suite in run.verdict.suites for n in suite.notes
     ]
     return "\n".join([table, *_more(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])])
+
+
+def _shipped(parity: Parity) -> str:
+    head = ("result", "suite", "metric", "tuned", "shipped", "difference", "interval", "margin")
+    metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
+    table = _table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
+    answers = [
+        f"- {code(s.name)}: {s.agreement.same} of {counted(s.agreement.answers, 'answer')} equal"
+        for s in parity.suites
+        if s.agreement is not None
+    ]
+    more = _more(len(metrics) - GATES, "metric")
+    return "\n".join([prose(parity.sentence), "", table, *more, *(["", *answers])])
+
+
+def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
+    face = PARITIES[metric.status]
+    return [
+        f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
+        code(suite.name),
+        code(metric.metric),
+        number(metric.tuned),
+        number(metric.shipped),
+        signed(metric.delta),
+        "–" if metric.low is None else f"{signed(metric.low)} to {signed(metric.high)}",
+        f"±{metric.margin if isinstance(metric.margin, str) else number(metric.margin)}",
+    ]
 
 
 def _gate(suite: SuiteResult, gate: GateResult) -> list[str]:

@@ -48,7 +48,7 @@ def render(run: Run) -> str:
         csp=policy(style, script),
         style=style,
         script=script,
-        sections=[_part(section, data) for section in discover()],
+        sections=[part for section in discover() if (part := _part(section, data))["html"]],
     )
 
 

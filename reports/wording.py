@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.verdict.record import GateReason, GateStatus, SuiteResult, Verdict
+from harness.verdict.status import ParityStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ STATUSES = {
     GateStatus.FAIL: Face("fail", "✕", "bad"),
     GateStatus.UNDECIDED: Face("undecided", "?", "warn"),
     GateStatus.ERROR: Face("error", "!", "bad"),
+}
+
+PARITIES = {
+    ParityStatus.EQUIVALENT: Face("equivalent", "✓", "good"),
+    ParityStatus.NOT_EQUIVALENT: Face("not equivalent", "✕", "bad"),
+    ParityStatus.UNDECIDED: Face("undecided", "?", "warn"),
+    ParityStatus.ERROR: Face("error", "!", "bad"),
 }
 
 REASONS = {

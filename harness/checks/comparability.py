@@ -33,7 +33,7 @@ def check(
             theirs = prompts.get((suite, case, other))
             if theirs is not None:
                 compared += 1
-                if theirs.sha256 != prompt.sha256:
+                if not _same(prompt, theirs):
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
     tokens = all(p.token_ids is not None for p in prompts.values())
     if replayed:
@@ -49,6 +49,13 @@ def check(
         "by": "token ids" if tokens else "text",
         "template_sha256": arms["base"].identity.get("template_sha256"),
     }
+
+
+def _same(base: Prompt, other: Prompt) -> bool:
+    """Return whether prompts are equal: as token ids where both arms know them, else as text."""
+    if base.token_ids is None or other.token_ids is None:
+        return base.text == other.text
+    return base.token_ids == other.token_ids
 
 
 def _difference(

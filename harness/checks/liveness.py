@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import NotComparable
+from harness.manifest import SHIPPED
 from harness.model import Arm, LocalArm
 
 
@@ -35,11 +36,18 @@ def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
                 proofs[name] = {"status": "identical", "note": note}
                 continue
             raise NotComparable(
-                f"base and {name} have identical {_what(arm)}: there is nothing to compare; "
+                f"base and {name} have identical {_what(arm)}: {_follows(name)}; "
                 f"check the path given for {name}"
             )
         proofs[name] = _prove(name, base, arm)
     return proofs
+
+
+def _follows(name: str, *, logits: bool = False) -> str:
+    """Return what an arm's being base means."""
+    if name == SHIPPED:
+        return "the fine-tune was lost on the way to what ships"
+    return "its weights change nothing" if logits else "there is nothing to compare"
 
 
 def _what(arm: Arm) -> str:
@@ -84,7 +92,7 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
         return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
     largest = float((theirs - ours).abs().max())
     if largest == 0:
-        raise NotComparable(f"{name} computes base's logits exactly: its weights change nothing")
+        raise NotComparable(f"{name} computes base's logits exactly: {_follows(name, logits=True)}")
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli import check, demo, doctor, gate, init, plan, report, resume, suite, train
+from harness.cli import (
+    check,
+    demo,
+    doctor,
+    gate,
+    init,
+    plan,
+    report,
+    resume,
+    ship_check,
+    suite,
+    train,
+)
 
 app = typer.Typer(
     name="tunegate",
@@ -14,5 +26,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (init, gate, plan, check, resume, report, suite, train, demo, doctor):
+for module in (init, gate, plan, check, ship_check, resume, report, suite, train, demo, doctor):
     module.register(app)

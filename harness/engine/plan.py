@@ -91,7 +91,8 @@ def make_plan(
                     cells.append(_cell(question, name, request.key))
                     if isinstance(prompt, Prompt):
                         requests[question, name] = request
-                        questions[question] = _length(request)
+                        # By base's prompt: a further arm must not change the batches of the others.
+                        questions.setdefault(question, _length(request))
                     else:
                         failures[request.key] = prompt
     return Plan(

@@ -22,6 +22,7 @@ from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer, reusable
 from harness.errors import Interrupted
+from harness.manifest import SHIPPED
 from harness.model import Answer, Arm, LocalArm, RecordedArm, Request
 from harness.records import Cell, CellKind, StoredCell
 
@@ -214,12 +215,14 @@ class Runner:
     def _offers(self, question: Question, arm: str) -> dict[str, str]:
         """Return who else was asked the same → the key of the answer; none where it is sampled.
 
-        The candidate before comes first: it has probably learned the same.
+        What ships is made of tuned. The candidate before has probably learned the same as tuned.
         """
         asked = self.plan.requests[question, arm]
         if asked.generation.temperature:
             return {}
         offers = {}
+        if arm == SHIPPED and (question, "tuned") in self.plan.requests:
+            offers["tuned"] = self.plan.requests[question, "tuned"].key
         if asked.key in self.plan.earlier:
             offers["candidate before"] = self.plan.earlier[asked.key]
         if (question, "base") in self.plan.requests:

@@ -18,6 +18,7 @@ from typing import Any
 from harness.checks.weights import fingerprint, refuse_unsafe
 from harness.errors import ModelError
 from harness.models._files import need, need_quantiser
+from harness.models._stored import stored
 from harness.models.hf import HfArm, LoadedModel, last_logits, reason
 
 
@@ -69,6 +70,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
         folder=folder,
         weights_sha256=fingerprint(folder),
         dtype=_number_format(model),
+        stored=stored(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
     loaded.pristine = last_logits(model, ids)

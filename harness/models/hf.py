@@ -46,6 +46,8 @@ class LoadedModel:
     folder: Path
     weights_sha256: str
     dtype: str
+    stored: str | None = None
+    """How the files hold the weights (`bfloat16`, `nf4 (bitsandbytes)`); None if unknown."""
     pristine: Any = field(default=None, repr=False)
     """Logits on the probe texts before any adapter was attached, [probes, vocabulary]."""
 
@@ -106,13 +108,17 @@ class HfArm:
             "config_sha256": self._config_sha256,
             "stop_ids": sorted(self.stop_ids),
             "dtype": self.loaded.dtype,
+            "stored": self.loaded.stored,
             "engine": ENGINE,
         }
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the identity without the spec: a moved folder is the same arm."""
-        return sha256({k: v for k, v in self.identity.items() if k != "spec"})
+        """Hash of the identity without the spec: a moved folder is the same arm.
+
+        Nor does it hold how the weights are stored, which their own hash decides.
+        """
+        return sha256({k: v for k, v in self.identity.items() if k not in ("spec", "stored")})
 
     @property
     def kinds(self) -> frozenset[CellKind]:

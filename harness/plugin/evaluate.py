@@ -28,16 +28,19 @@ from harness.errors import BackendError, Interrupted, NotComparable, TunegateErr
 from harness.judging import opening, stage
 from harness.judging.juror import Juror
 from harness.lines import Chosen, Lines
-from harness.manifest import Looks, Manifest
+from harness.manifest import SHIPPED, Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
+from harness.plugin import divergence
 from harness.plugin.run_folder import RunFolder
 from harness.plugin.watching import Watching
 from harness.records import Cell, ScoreRow, StoredCell
 from harness.run import RunCase
 from harness.suite import Suite
+from harness.verdict.agreement import agreement
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.ledger import refuse_sealed
+from harness.verdict.parity import Evidence, compare_shipped, with_parity
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
@@ -145,7 +148,12 @@ class Evaluation:
         watch = watching.watch(manifest, plan, store, self.suites)
         progress = Progress(1.0, stream=self.stream)
         Runner(plan, arms, store, progress, levers=self.levers, decided=watch).run()
-        answers = collect(plan, store, cached, skipped=watching.skips())
+        # What ships is compared with tuned on all cases: that comparison is no part of the looks.
+        whole = {name: arms[name] for name in ("tuned", SHIPPED) if SHIPPED in arms}
+        if whole and watching.ended:
+            progress = Progress(1.0, stream=self.stream)
+            Runner(plan, whole, store, progress, levers=self.levers).run()
+        answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
         self._folder.write_lines("cells.jsonl", answers)
         return self._decided(manifest, plan, watching)
 
@@ -191,6 +199,11 @@ class Evaluation:
         verdict = decide(
             manifest, cases, scores, looks=watching.looks, same_answers=same_answers(asked)
         )
+        if SHIPPED in self.arms:
+            apart = divergence.measure(plan, asked, self.arms, seed=self.seed)
+            evidence = Evidence(agreement(asked), apart)
+            parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
+            verdict = with_parity(verdict, parity)
         self._trace(manifest, asked, plan, verdict)
         self._folder.write("verdict.json", verdict)
         return verdict

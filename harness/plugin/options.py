@@ -67,6 +67,11 @@ OPTIONS = (
     Option("tuned", "Model spec of the fine-tune: a folder, hub id, replay:FILE or scripted:FILE."),
     Option("incumbent", "Model spec of the fine-tune that is shipped today, as a third arm."),
     Option(
+        "shipped",
+        "Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then takes "
+        "proof that it is equivalent to tuned.",
+    ),
+    Option(
         "judge",
         "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "
         "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",

@@ -34,6 +34,9 @@ from harness.verdict.record import GateResult, SuiteResult, Verdict, VerdictReco
 if TYPE_CHECKING:
     from harness.plugin.collect import GateItem
 
+ARMS = ("base", "tuned", "incumbent", "shipped")
+"""The options that name a model."""
+
 
 @dataclass
 class GateSession:
@@ -174,7 +177,7 @@ class GateSession:
 
         evaluation = Evaluation(
             suites=chosen,
-            specs={name: self.options[name] for name in ("base", "tuned", "incumbent")},
+            specs={name: self.options[name] for name in ARMS},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,

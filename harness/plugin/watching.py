@@ -7,7 +7,7 @@ promised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.engine.plan import Plan
@@ -48,10 +48,16 @@ class Watching:
             for name, looks in self.schedules.items()
         }
 
-    def skips(self) -> Callable[[Cell], bool]:
-        """Return the function that tells whether a cell was left out as decided."""
+    def skips(self, *, whole: Collection[str] = ()) -> Callable[[Cell], bool]:
+        """Return the function that tells whether a cell was left out as decided.
+
+        Args:
+            whole: Arms that were asked all cases, whatever was decided.
+        """
         seen = {name: frozenset(look.seen) for name, look in self.looks.items()}
-        return lambda cell: cell.suite in seen and cell.case not in seen[cell.suite]
+        return lambda cell: (
+            cell.arm not in whole and cell.suite in seen and cell.case not in seen[cell.suite]
+        )
 
     def watch(
         self, manifest: Manifest, plan: Plan, store: Store, suites: Sequence[Suite]

@@ -1,0 +1,208 @@
+"""`tunegate ship-check BASE ADAPTER --suite SUITE`: which artifact of a fine-tune may ship?
+
+Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites beside the adapter as
+it was trained, and is compared with it. Exit codes: 0 all are equivalent; 1 one is not; 10 one is
+undecided; 12 one is no fine-tune of this base; 13 one could not be made or compared; 2 a mistake
+in the call.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.number_format import refuse_unknown
+from harness.errors import (
+    BackendError,
+    Interrupted,
+    MissingExtra,
+    ModelError,
+    NotComparable,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from harness.cli.ship_run import ShipRun
+    from harness.verdict.parity_record import Parity, SuiteParity
+    from harness.verdict.status import Verdict
+    from trainers.artifact import Artifact
+
+STORE = Path(".tunegate/store.sqlite")
+"""Where the gate looks for answers, too."""
+AGAIN = "finished answers are stored: the same command goes on from there"
+LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ship-check")(ship_check)
+
+
+def ship_check(
+    base: Annotated[str, typer.Argument(help="The base model: a folder or hub id.")],
+    adapter: Annotated[str, typer.Argument(help="The adapter, as it was trained.")],
+    suite: Annotated[
+        list[str], typer.Option(help="A suite by which they are compared; may be repeated.")
+    ],
+    artifacts: Annotated[
+        str, typer.Option(help="Which, as in merged,four_bit. Default: all that can be made here.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the artifacts in this folder. Default: a passing one.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
+    ] = "auto",
+) -> None:
+    """Make each artifact of an adapter and tell whether it is still the fine-tune.
+
+    Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
+    """
+    from harness.cli.ship_run import ShipRun
+    from harness.cli.suite_files import suite_files
+    from harness.models._files import is_adapter, resolve
+    from harness.suite import load
+
+    refuse_unknown(dtype)
+    chosen = _chosen(artifacts)
+    suites = [load(Path(path)) for word in suite for path in suite_files(word)]
+    folders = resolve(base), resolve(adapter)
+    if not is_adapter(folders[1]):
+        raise UsageError(f"{adapter}: no adapter; its artifacts are made of one and its base")
+    run = ShipRun(suites, base, adapter, STORE, dtype)
+    with _place(folder) as place, warnings.catch_warnings():
+        # The libraries' warnings are about each other, not about the models.
+        warnings.simplefilter("ignore")
+        outcomes = [_outcome(run, artifact, folders, place) for artifact in chosen]
+    print()
+    for line in _table(outcomes):
+        print(line)
+    print(LAST)
+    raise typer.Exit(_code(outcomes, named=bool(artifacts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one artifact ended."""
+
+    name: str
+    size: int | None = None
+    """Bytes on the disk; None if it could not be made."""
+    parity: Parity | None = None
+    reason: str = ""
+    """Why it was not compared."""
+    refused: bool = False
+    """Whether it is not comparable, rather than not to be had here."""
+
+
+def _chosen(names: str) -> list[Artifact]:
+    from trainers import artifact
+
+    if not names:
+        return list(artifact.available().values())
+    return [artifact.named(name.strip()) for name in names.split(",") if name.strip()]
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    """Yield the folder in which artifacts are made."""
+    if folder is not None:
+        yield folder.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="tunegate-") as passing:
+        yield Path(passing)
+
+
+def _outcome(run: ShipRun, artifact: Artifact, folders: tuple[Path, Path], place: Path) -> Outcome:
+    """Make and compare one artifact, and print what was found."""
+    from trainers.artifact import made
+
+    size = None
+    try:
+        print(f"\n{artifact.NAME}: {artifact.STEP}", flush=True)
+        found = made(artifact, *folders, place / artifact.NAME)
+        size = found.size
+        parity = run.compared(found.spec)
+    except (MissingExtra, ModelError) as error:
+        print(f"  left out: {error}")
+        return Outcome(artifact.NAME, size, reason=str(error))
+    except NotComparable as error:
+        print(f"  not comparable: {error}")
+        return Outcome(artifact.NAME, size, reason=str(error), refused=True)
+    except Interrupted as error:
+        raise Interrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
+    except BackendError as error:
+        raise BackendError(f"{error}\n{AGAIN}") from error
+    for line in _found(parity):
+        print(f"  {line}")
+    return Outcome(artifact.NAME, size, parity)
+
+
+def _found(parity: Parity) -> Iterator[str]:
+    yield f"{parity.status.value.replace('_', ' ')}: {parity.step}"
+    for suite in parity.suites:
+        yield f"{suite.name}: {_answers(suite)}"
+        yield from (f"  {metric.sentence}" for metric in suite.metrics)
+
+
+def _answers(suite: SuiteParity) -> str:
+    parts = []
+    if suite.agreement is not None:
+        agreed = suite.agreement
+        parts.append(f"{agreed.same} of {agreed.answers} answers equal")
+    if suite.divergence is not None:
+        apart = suite.divergence
+        parts.append(
+            f"KL(tuned‖shipped) {apart.kl:.2g} nats a token, the same likeliest token at "
+            f"{100 * (apart.same_choice or 0):.1f} % of {apart.tokens}"
+        )
+    return "; ".join(parts) or "likelihoods only"
+
+
+def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a line an artifact, in columns."""
+    rows = [("artifact", "size", "answers equal", "KL a token", "outcome")]
+    rows += [_row(outcome) for outcome in outcomes]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(outcome: Outcome) -> tuple[str, str, str, str, str]:
+    size = "–" if outcome.size is None else f"{outcome.size / 1e6:,.1f} MB"
+    if outcome.parity is None:
+        ended = "not comparable" if outcome.refused else "left out"
+        return (outcome.name, size, "–", "–", ended)
+    agreed = [s.agreement for s in outcome.parity.suites if s.agreement is not None]
+    apart = [s.divergence for s in outcome.parity.suites if s.divergence is not None]
+    tokens = sum(d.tokens for d in apart)
+    return (
+        outcome.name,
+        size,
+        f"{sum(a.same for a in agreed)}/{sum(a.answers for a in agreed)}" if agreed else "–",
+        f"{sum((d.kl or 0) * d.tokens for d in apart) / tokens:.2g}" if tokens else "–",
+        outcome.parity.status.value.replace("_", " "),
+    )
+
+
+def _code(outcomes: Sequence[Outcome], *, named: bool) -> int:
+    """Return the exit code: the worst artifact's; one asked for by name must not be left out."""
+    from harness.verdict.status import Verdict
+
+    verdicts = [_verdict(o) for o in outcomes if o.parity is not None or o.refused or named]
+    return Verdict.worst(verdicts or [Verdict.ERROR]).exit_code
+
+
+def _verdict(outcome: Outcome) -> Verdict:
+    from harness.verdict.status import Verdict
+
+    if outcome.parity is not None:
+        return outcome.parity.verdict
+    return Verdict.NOT_COMPARABLE if outcome.refused else Verdict.ERROR

@@ -1,0 +1,117 @@
+"""How far shipped's predictions lie from tuned's, token by token, along what tuned wrote.
+
+Two answers may be equal by luck, or differ by a word that means nothing; the distributions tell
+how much was lost. It takes one forward an answer and arm, of a sample of each suite's cases, and
+needs the logits of both arms: there is none of recorded, scripted or served models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.checks.drift import Passage, changed, distributions, divergence
+from harness.engine import noise
+from harness.engine.drafts import draft_ids
+from harness.engine.local import OutOfMemory, memory_watched
+from harness.engine.plan import Plan
+from harness.manifest import SHIPPED
+from harness.model import Arm, LocalArm
+from harness.records import CellKind, StoredCell
+from harness.verdict.parity_record import Divergence
+
+IMPOSSIBLE = -50.0
+"""Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
+
+
+def measure(
+    plan: Plan, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
+) -> dict[str, Divergence]:
+    """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
+
+    Args:
+        plan: The plan, with the prompts' token ids.
+        cells: What was answered.
+        arms: The opened arms.
+        seed: Seed of the sample.
+    """
+    tuned, shipped = arms["tuned"], arms.get(SHIPPED)
+    if not (isinstance(tuned, LocalArm) and isinstance(shipped, LocalArm)):
+        return {}
+    found: dict[str, list[StoredCell]] = {}
+    for stored in cells:
+        cell, completion = stored.cell, stored.completion
+        written = cell.kind is CellKind.GENERATE and cell.sample == 0 and completion is not None
+        if written and cell.arm == "tuned":
+            found.setdefault(cell.suite, []).append(stored)
+    measured = {}
+    for suite, rows in found.items():
+        chosen = noise.sampled((r.cell.case for r in rows), suite=suite, seed=seed)
+        passages = _passages(plan, tuned, [r for r in rows if r.cell.case in chosen])
+        with_all = [one for passage in passages if (one := _read(passage, tuned, shipped))]
+        if with_all:
+            measured[suite] = _pooled(with_all)
+    return measured
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One answer as both arms see it."""
+
+    tokens: int
+    kl: float
+    """Mean over the tokens."""
+    logprob: float
+    """Sum over the tokens."""
+    changed: int
+    until: float
+
+
+def _passages(plan: Plan, arm: LocalArm, rows: Sequence[StoredCell]) -> Iterator[Passage]:
+    """Yield each prompt with the answer to it; empty answers have no token to predict."""
+    for stored in rows:
+        prompt = plan.prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
+        assert stored.completion is not None
+        answer = draft_ids(arm, stored.completion)
+        if prompt is not None and prompt.token_ids and answer:
+            yield Passage((*prompt.token_ids, *answer), len(answer) + 1)
+
+
+def _read(passage: Passage, tuned: LocalArm, shipped: LocalArm) -> _Reading | None:
+    """Read one answer with both arms; None where that gives no number."""
+    try:
+        with memory_watched():
+            # One distribution more than tokens: the one after the answer predicts nothing here.
+            ours, theirs = (
+                distributions(arm, [passage])[0][:-1].clamp(min=IMPOSSIBLE)
+                for arm in (tuned, shipped)
+            )
+    except OutOfMemory:
+        return None
+    kl = divergence([ours], [theirs])
+    if kl is None or not math.isfinite(kl):
+        return None
+    import torch
+
+    answer = torch.tensor(passage.token_ids[-(passage.places - 1) :])[:, None]
+    apart = (ours.argmax(dim=-1) != theirs.argmax(dim=-1)).nonzero()
+    return _Reading(
+        tokens=len(ours),
+        kl=kl,
+        logprob=float((theirs.gather(1, answer) - ours.gather(1, answer)).sum()),
+        changed=changed([ours], [theirs]),
+        until=float(apart[0]) / len(ours) if len(apart) else 1.0,
+    )
+
+
+def _pooled(readings: Sequence[_Reading]) -> Divergence:
+    tokens = sum(r.tokens for r in readings)
+    return Divergence(
+        answers=len(readings),
+        tokens=tokens,
+        kl=sum(r.kl * r.tokens for r in readings) / tokens,
+        logprob=sum(r.logprob for r in readings) / tokens,
+        same_choice=1 - sum(r.changed for r in readings) / tokens,
+        until=sum(r.until for r in readings) / len(readings),
+    )

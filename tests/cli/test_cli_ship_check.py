@@ -1,0 +1,198 @@
+"""tunegate ship-check: each artifact of an adapter made, asked, compared, and told in a table."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.ship_check import ship_check
+from harness.engine import local
+from harness.errors import ModelError, UnknownName, UsageError
+from harness.records import Case
+from tests.tiny_models import ask, copied, muted, tiny
+
+__all__ = ["ask", "copied", "tiny"]
+
+SUITE = """
+name = "tiny"
+cases = "cases.jsonl"
+
+[generation]
+template = "none"
+max_new_tokens = 6
+
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "latency"
+
+[[gates]]
+metric = "exact_match"
+floor = 0.9
+gain = 0.1
+[[gates]]
+metric = "latency"
+tolerance = "50%"
+"""
+WORDS = ("parcel", "late", "refund", "customer", "capital", "France", "Spain", "Madrid")
+N = 60
+
+
+@pytest.fixture(name="suite")
+def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a suite of which the tiny adapter's own answers are right; go to its folder."""
+    monkeypatch.chdir(tmp_path)
+    cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
+    with muted():
+        tuned: Any = tiny.pair()["tuned"]
+        answers = local.complete(tuned, ask(tuned, cases, max_new_tokens=6))
+        right = {a.key: a.completion.text for a in answers if a.completion}
+    rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def check(base: Path, adapter: Path, suite: Path, **options: Any) -> int:
+    """Run the command and return its exit code."""
+    import typer
+
+    with pytest.raises(typer.Exit) as ended:
+        ship_check(str(base), str(adapter), [str(suite)], **options)
+    return int(ended.value.exit_code)
+
+
+def test_a_merge_passes(tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Size, answers, divergence, metric, step and outcome are told; nothing else is left behind."""
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
+
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "merged: merged into the weights, saved in float32" in told
+    assert "  equivalent: the adapter merged into the weights" in told
+    assert f"  tiny: {N} of {N} answers equal; KL(tuned‖shipped) " in told
+    assert f"    exact_match is 1 in both [-0.04314, +0.04314] on {N} cases: within ±0.05" in told
+    assert "latency" not in told
+    row = next(line for line in told.splitlines() if line.startswith("merged  "))
+    assert row.split()[2:5] == ["MB", f"{N}/{N}", row.split()[4]]
+    assert row.endswith("equivalent")
+    assert sorted(p.name for p in Path.cwd().iterdir()) == [".tunegate", "suite"]
+
+
+def test_base_is_asked_nothing(tiny: Any, suite: Path) -> None:
+    """Tuned's and shipped's answers are in the gate's own store, and no time is taken."""
+    check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
+
+    db = sqlite3.connect(".tunegate/store.sqlite")
+    stored = db.execute("SELECT COUNT(*) FROM cells").fetchone()[0]
+    db.close()
+    assert stored == 2 * N
+
+
+def test_the_folder_keeps_the_artifacts(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second call makes nothing and asks nothing."""
+    for _ in range(2):
+        assert (
+            check(tiny.base(), tiny.adapter(), suite, artifacts="merged", folder=Path("out")) == 0
+        )
+    weights = Path("out/merged/model.safetensors")
+    before = weights.stat().st_mtime_ns
+
+    check(tiny.base(), tiny.adapter(), suite, artifacts="merged", folder=Path("out"))
+
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_the_worst_artifact_decides(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merge of another adapter is not equivalent: exit 1, whatever the others are."""
+    from trainers.artifacts import merged, merged_16bit
+
+    def wrong(base: Path, adapter: Path, out: Path) -> str:
+        return merged.make(base, tiny.adapter(seed=5), out)
+
+    monkeypatch.setattr(merged_16bit, "make", wrong)
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="merged,merged_16bit")
+
+    told = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert any(line.startswith("merged  ") and line.endswith("  equivalent") for line in told)
+    assert any(
+        line.startswith("merged_16bit  ") and line.endswith("  not equivalent") for line in told
+    )
+
+
+def test_an_artifact_without_the_adapter_is_not_comparable(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ships is base: exit 12 and the reason in one line."""
+    import shutil
+
+    from trainers.artifacts import merged
+
+    def lost(base: Path, adapter: Path, out: Path) -> str:
+        shutil.copytree(base, out, dirs_exist_ok=True)
+        return str(out)
+
+    monkeypatch.setattr(merged, "make", lost)
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
+
+    assert code == 12
+    assert "  not comparable: base and shipped have identical weights: the fine-tune was lost" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_missing_library_is_one_line(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others go on; asked for by name, what cannot be made leaves the check incomplete."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else real(name)
+    )
+
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="four_bit,merged")
+
+    told = capsys.readouterr().out
+    assert code == 13
+    assert "  left out: a 4-bit artifact needs packages that are not installed: pip install" in told
+    assert any(
+        line.startswith("merged") and line.endswith("equivalent") for line in told.split("\n")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"artifacts": "mergd"}, UnknownName, "unknown artifact 'mergd'; did you mean 'merged'"),
+        ({"dtype": "int3"}, UsageError, "unknown number format 'int3'"),
+        ({"adapter": "base"}, UsageError, "no adapter; its artifacts are made of one"),
+        ({"adapter": "./nowhere"}, ModelError, "no such folder"),
+        ({"suite": "nowhere"}, UsageError, "nowhere: no such suite"),
+    ],
+)
+def test_mistakes_cost_nothing(
+    tiny: Any, suite: Path, options: dict[str, str], error: type[Exception], message: str
+) -> None:
+    """Each is one line before anything is made or asked."""
+    adapter = {"base": str(tiny.base())}.get(
+        options.pop("adapter", ""), options.get("adapter", str(tiny.adapter()))
+    )
+    if message.startswith("no such folder"):
+        adapter = "./nowhere"
+
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        ship_check(str(tiny.base()), adapter, [options.pop("suite", str(suite))], **options)
+    assert not Path(".tunegate").exists()

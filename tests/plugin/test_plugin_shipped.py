@@ -1,0 +1,167 @@
+"""--gate-shipped: the artifact as it will run, beside the fine-tune that it was made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.run import Run, record_json
+from harness.verdict.agreement import agreement
+from harness.verdict.decide import decide
+from harness.verdict.looks import Look
+from harness.verdict.parity import Evidence, compare_shipped, with_parity
+from harness.verdict.scores import same_answers
+
+
+def shipped(project: Any, right: int, **script: Any) -> str:
+    """Return the option that names a shipped arm with so many right answers of 100."""
+    return f"--gate-shipped={project.model('shipped', right, **{'default': '', **script})}"
+
+
+@pytest.mark.parametrize(
+    ("right", "code", "status"),
+    [
+        (95, 0, "equivalent"),  # no discordant pair in 100: ±0.0263, within half the gain
+        (60, 1, "not_equivalent"),
+        (92, 10, "undecided"),
+    ],
+)
+def test_the_verdict_takes_equivalence(
+    project: Any, workers: tuple[str, ...], right: int, code: int, status: str
+) -> None:
+    """A fine-tune that ships alone ends by what its artifact is, plain and with workers."""
+    project.suite()
+
+    result = project.gate(*project.models(), shipped(project, right), *workers)
+
+    parity = project.verdict()["parity"]
+    assert result.ret == code
+    assert parity["status"] == status
+    assert parity["suites"][0]["agreement"]["answers"] == 100
+    assert parity["suites"][0]["agreement"]["same"] == 100 - (95 - right)
+    assert parity["suites"][0]["metrics"][0]["n"] == 100
+    assert "divergence" not in parity["suites"][0] or not parity["suites"][0]["divergence"]
+
+
+def test_the_terminal_says_what_ships(project: Any) -> None:
+    """The sentence at the end is about the artifact where that decided."""
+    project.suite()
+
+    result = project.gate(*project.models(), shipped(project, 60))
+
+    result.stdout.fnmatch_lines(
+        ["BLOCK: what ships is not equivalent to tuned: demo: exact_match is 0.95 tuned and 0.6 *"]
+    )
+
+
+def test_base_and_tuned_are_judged_as_without(project: Any) -> None:
+    """Same cells, same looks, same gates: the shipped arm adds, and changes nothing else."""
+    project.suite()
+    project.gate(*project.models())
+    alone = project.verdict()
+
+    project.gate(*project.models(), shipped(project, 95))
+    beside = project.verdict()
+
+    assert alone["suites"][0]["n_skipped_decided"] > 0
+    assert beside["suites"] == alone["suites"]
+    assert beside["sentence"].startswith(alone["sentence"])
+
+
+def test_all_cases_are_compared(project: Any) -> None:
+    """Base rests where the suite is decided early; tuned and shipped answer the rest as well."""
+    project.suite()
+    project.gate(*project.models(), shipped(project, 95))
+
+    rows = (project.run / "cells.jsonl").read_text(encoding="utf-8").splitlines()
+    cells = [json.loads(row) for row in rows]
+    skipped = {c["cell"]["arm"] for c in cells if c["status"] == "skipped"}
+    answered = [c["cell"]["arm"] for c in cells if c["status"] == "ok"]
+    assert skipped == {"base"}
+    assert (answered.count("tuned"), answered.count("shipped")) == (100, 100)
+    assert answered.count("base") < 100
+
+
+def test_an_artifact_that_is_base_is_refused(project: Any) -> None:
+    """The fine-tune was lost on the way: nothing is scored, and the sentence says so."""
+    project.suite()
+    base, tuned = project.models()
+
+    result = project.gate(base, tuned, base.replace("--gate-base", "--gate-shipped"))
+
+    assert result.ret == 12
+    assert project.verdict()["sentence"].startswith(
+        "base and shipped have identical content: the fine-tune was lost on the way to what ships"
+    )
+    assert project.stored() == {}
+
+
+def test_other_prompts_are_refused(project: Any) -> None:
+    """What ships must be asked what tuned was asked."""
+    project.suite()
+
+    result = project.gate(*project.models(), shipped(project, 95, prefix="Hello. "))
+
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["NOT COMPARABLE: *base and shipped get different prompts*"])
+
+
+def test_a_failing_artifact_is_an_error(project: Any) -> None:
+    """Ten of 100 answers never came: 13, not a zero and not a BLOCK."""
+    project.suite()
+    failures = {f"c{i:03}": "HTTP 500" for i in range(10)}
+
+    result = project.gate(*project.models(), shipped(project, 95, fail=failures))
+
+    assert result.ret == 13
+    assert project.verdict()["parity"]["status"] == "error"
+
+
+def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
+    """The verdict is a function of what the run folder holds, parity included."""
+    project.suite()
+    project.gate(*project.models(), shipped(project, 92))
+    run = Run.load(project.run)
+    asked = [c for c in run.cells if c.status != "skipped"]
+    [looks] = [s.looks for s in run.manifest.suites]
+    assert looks is not None
+    seen = run.verdict.suites[0].n_planned - run.verdict.suites[0].n_skipped_decided
+    at = {"demo": Look(looks, looks.sizes.index(seen))}
+
+    again = decide(
+        run.manifest, run.cases_of, run.scores, looks=at, same_answers=same_answers(asked)
+    )
+    parity = compare_shipped(
+        run.manifest, run.cases_of, run.scores, Evidence(agreement(asked)), looks=at
+    )
+    assert record_json(with_parity(again, parity)) == (project.run / "verdict.json").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_second_run_asks_nothing(project: Any) -> None:
+    """All three arms' answers are in the store; the bytes are the same."""
+    project.suite()
+    options = *project.models(), shipped(project, 95)
+    project.gate(*options)
+    first = (project.run / "verdict.json").read_bytes()
+
+    project.gate(*options)
+
+    assert set(project.stored().values()) == {1}
+    assert (project.run / "verdict.json").read_bytes() == first
+
+
+def test_the_ini_file_names_it_too(project: Any) -> None:
+    """As every option it has a twin."""
+    project.suite()
+    spec = shipped(project, 95).partition("=")[2]
+    Path(project.path / "pytest.ini").write_text(
+        f"[pytest]\ngate_shipped = {spec}\n", encoding="utf-8"
+    )
+
+    assert project.gate(*project.models()).ret == 0
+    assert project.verdict()["parity"]["status"] == "equivalent"

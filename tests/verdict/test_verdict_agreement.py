@@ -1,0 +1,46 @@
+"""How far two arms wrote the same text."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.records import Cell, CellKind, Completion, StoredCell
+from harness.verdict.agreement import agreement
+
+
+def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[StoredCell]:
+    """Return an arm's answers to the cases 0, 1 …; None for one that failed."""
+    return [
+        StoredCell(
+            cell=Cell(suite="s", case=str(i), arm=arm, kind=CellKind(kind), key=f"{arm}{i}"),
+            status="error" if text is None else "ok",
+            completion=None if text is None else Completion(text=text),
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
+def test_texts_are_compared_up_to_their_first_difference() -> None:
+    """`abcd` and `abxd` agree on 2 of 4 characters, a text cut short on what is left of it."""
+    tuned = cells("tuned", ["abcd", "abcd", "abcd", "abcd", None])
+    shipped = cells("shipped", ["abcd", "abxd", "a", "abcd and more", "abcd"])
+
+    found = agreement([*cells("base", ["no"] * 5), *tuned, *shipped])["s"]
+
+    assert (found.answers, found.same) == (4, 1)
+    assert found.until == pytest.approx((1 + 0.5 + 0.25 + 1) / 4)
+
+
+def test_empty_answers() -> None:
+    """Two empty answers are equal; an empty one shares nothing with another."""
+    found = agreement([*cells("tuned", ["", ""]), *cells("shipped", ["", "x"])])["s"]
+
+    assert (found.answers, found.same, found.until) == (2, 1, 0.5)
+
+
+def test_suites_without_written_answers_are_left_out() -> None:
+    """Likelihoods are no texts, and without a shipped arm there is nothing to compare."""
+    asked = [*cells("tuned", ["a"], "choices"), *cells("shipped", ["a"], "choices")]
+
+    assert agreement(asked) == {}
+    assert agreement(cells("tuned", ["a"])) == {}
