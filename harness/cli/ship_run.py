@@ -15,7 +15,7 @@ from harness.engine.levers import ALL
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
-from harness.engine.store import Store, reusable
+from harness.engine.store import Store
 from harness.errors import UsageError
 from harness.manifest import SHIPPED, Manifest, SuiteRecord
 from harness.model import Arm
@@ -59,7 +59,7 @@ class ShipRun:
         comparability.check(plan.prompts, arms)
         store = Store(self.store.absolute())
         try:
-            cached = set(reusable(store.get(c.key for c in plan.cells)))
+            cached = store.answered(c.key for c in plan.cells)
             pair = {name: arms[name] for name in PAIR}
             Runner(plan, pair, store, Progress(1.0, stream=sys.stderr), levers=ALL).run()
             cells = tuple(collect(plan, store, cached))

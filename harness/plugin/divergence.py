@@ -32,27 +32,35 @@ def measure(
 
     Args:
         plan: The plan, with the prompts' token ids.
-        cells: What was answered.
+        cells: What was answered; gone through twice.
         arms: The opened arms.
         seed: Seed of the sample.
     """
     tuned, shipped = arms["tuned"], arms.get(SHIPPED)
     if not (isinstance(tuned, LocalArm) and isinstance(shipped, LocalArm)):
         return {}
-    found: dict[str, list[StoredCell]] = {}
-    for stored in cells:
-        cell, completion = stored.cell, stored.completion
-        written = cell.kind is CellKind.GENERATE and cell.sample == 0 and completion is not None
-        if written and cell.arm == "tuned":
-            found.setdefault(cell.suite, []).append(stored)
+    names: dict[str, list[str]] = {}
+    for stored in filter(_written, cells):
+        names.setdefault(stored.cell.suite, []).append(stored.cell.case)
+    chosen = {suite: noise.sampled(n, suite=suite, seed=seed) for suite, n in names.items()}
+    rows: dict[str, list[StoredCell]] = {suite: [] for suite in names}
+    for stored in filter(_written, cells):
+        if stored.cell.case in chosen[stored.cell.suite]:
+            rows[stored.cell.suite].append(stored)
     measured = {}
-    for suite, rows in found.items():
-        chosen = noise.sampled((r.cell.case for r in rows), suite=suite, seed=seed)
-        passages = _passages(plan, tuned, [r for r in rows if r.cell.case in chosen])
-        with_all = [one for passage in passages if (one := _read(passage, tuned, shipped))]
-        if with_all:
-            measured[suite] = _pooled(with_all)
+    for suite, sample in rows.items():
+        passages = _passages(plan, tuned, sample)
+        readings = [one for passage in passages if (one := _read(passage, tuned, shipped))]
+        if readings:
+            measured[suite] = _pooled(readings)
     return measured
+
+
+def _written(stored: StoredCell) -> bool:
+    """Return whether a cell is a first answer of tuned."""
+    cell = stored.cell
+    first = cell.kind is CellKind.GENERATE and cell.sample == 0
+    return first and cell.arm == "tuned" and stored.completion is not None
 
 
 @dataclass(frozen=True, slots=True)

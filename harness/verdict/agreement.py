@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 from harness.manifest import SHIPPED
 from harness.records import CellKind, StoredCell
@@ -12,32 +12,37 @@ from harness.verdict.parity_record import Agreement
 
 
 def agreement(cells: Iterable[StoredCell]) -> dict[str, Agreement]:
-    """Return suite → how far what tuned and shipped wrote agrees; without the suites that don't."""
-    texts: dict[tuple[str, str, int], dict[str, str]] = {}
-    for stored in cells:
-        cell, completion = stored.cell, stored.completion
-        if cell.kind is CellKind.GENERATE and completion is not None:
-            found = texts.setdefault((cell.suite, cell.case, cell.sample), {})
-            found[cell.arm] = completion.text or ""
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for (suite, _, _), found in texts.items():
-        if {"tuned", SHIPPED} <= found.keys():
-            pairs.setdefault(suite, []).append((found["tuned"], found[SHIPPED]))
-    return {suite: _of(both) for suite, both in pairs.items()}
+    """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
+
+    Args:
+        cells: The cells of a run, those of a case together.
+    """
+    found: dict[str, list[float]] = {}
+    for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
+        texts: dict[int, dict[str, str]] = {}
+        for stored in group:
+            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+                written = texts.setdefault(stored.cell.sample, {})
+                written[stored.cell.arm] = stored.completion.text or ""
+        for both in texts.values():
+            if {"tuned", SHIPPED} <= both.keys():
+                found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
+    return {suite: _of(shares) for suite, shares in found.items()}
 
 
-def _of(pairs: list[tuple[str, str]]) -> Agreement:
+def _of(shares: list[float]) -> Agreement:
     return Agreement(
-        answers=len(pairs),
-        same=sum(tuned == shipped for tuned, shipped in pairs),
-        until=mean([_until(tuned, shipped) for tuned, shipped in pairs]),
+        answers=len(shares), same=sum(share == EQUAL for share in shares), until=mean(shares)
     )
 
 
+EQUAL = 1.0
+"""Share of a text that is equal to another; of one that goes on longer it is less."""
+
+
 def _until(tuned: str, shipped: str) -> float:
-    """Return the share of tuned's characters before the first difference; 1 for equal texts."""
+    """Return the share of the longer text's characters before the first difference."""
     if tuned == shipped:
-        return 1.0
-    both = enumerate(zip_longest(tuned, shipped))
-    first = next(i for i, (t, s) in both if t != s)
-    return first / len(tuned) if tuned else 0.0
+        return EQUAL
+    first = next(i for i, (t, s) in enumerate(zip_longest(tuned, shipped)) if t != s)
+    return first / max(len(tuned), len(shipped))

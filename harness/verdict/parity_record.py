@@ -52,7 +52,7 @@ class Agreement(Record):
     same: int
     """Those that are equal, byte for byte."""
     until: Number = None
-    """Mean share of tuned's characters before the first difference."""
+    """Mean share of the longer answer's characters before the first difference."""
 
 
 class Divergence(Record):

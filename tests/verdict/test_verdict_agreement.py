@@ -20,27 +20,35 @@ def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[Sto
     ]
 
 
-def test_texts_are_compared_up_to_their_first_difference() -> None:
-    """`abcd` and `abxd` agree on 2 of 4 characters, a text cut short on what is left of it."""
-    tuned = cells("tuned", ["abcd", "abcd", "abcd", "abcd", None])
-    shipped = cells("shipped", ["abcd", "abxd", "a", "abcd and more", "abcd"])
+def by_case(*arms: list[StoredCell]) -> list[StoredCell]:
+    """Return the cells as they stand in a plan: those of a case together."""
+    return [stored for of_case in zip(*arms, strict=True) for stored in of_case]
 
-    found = agreement([*cells("base", ["no"] * 5), *tuned, *shipped])["s"]
+
+def test_texts_are_compared_up_to_their_first_difference() -> None:
+    """`abcd` and `abxd` agree on 2 of 4 characters, a text cut short on what is left of it.
+
+    A text that goes on longer agrees on 4 of its 8.
+    """
+    tuned = cells("tuned", ["abcd", "abcd", "abcd", "abcd", None])
+    shipped = cells("shipped", ["abcd", "abxd", "a", "abcdefgh", "abcd"])
+
+    found = agreement(by_case(cells("base", ["no"] * 5), tuned, shipped))["s"]
 
     assert (found.answers, found.same) == (4, 1)
-    assert found.until == pytest.approx((1 + 0.5 + 0.25 + 1) / 4)
+    assert found.until == pytest.approx((1 + 0.5 + 0.25 + 0.5) / 4)
 
 
 def test_empty_answers() -> None:
     """Two empty answers are equal; an empty one shares nothing with another."""
-    found = agreement([*cells("tuned", ["", ""]), *cells("shipped", ["", "x"])])["s"]
+    found = agreement(by_case(cells("tuned", ["", ""]), cells("shipped", ["", "x"])))["s"]
 
     assert (found.answers, found.same, found.until) == (2, 1, 0.5)
 
 
 def test_suites_without_written_answers_are_left_out() -> None:
     """Likelihoods are no texts, and without a shipped arm there is nothing to compare."""
-    asked = [*cells("tuned", ["a"], "choices"), *cells("shipped", ["a"], "choices")]
+    asked = by_case(cells("tuned", ["a"], "choices"), cells("shipped", ["a"], "choices"))
 
     assert agreement(asked) == {}
     assert agreement(cells("tuned", ["a"])) == {}
