@@ -29,6 +29,8 @@ OF_CASE = frozenset(
 )
 """Fields of a line that make a case of its own."""
 ARMS = ("base", "tuned")
+FILE_NAME = "labels.jsonl"
+"""Name of the file in a run folder."""
 
 
 class Label(Record):
@@ -50,12 +52,15 @@ class Label(Record):
     """The case itself, where the line brings it along."""
 
 
-def read_labels(path: Path, *, range: tuple[float, float] = (0.0, 1.0)) -> tuple[Label, ...]:
+def read_labels(
+    path: Path, *, range: tuple[float, float] = (0.0, 1.0), unfinished: bool = False
+) -> tuple[Label, ...]:
     """Read a file of labels.
 
     Args:
         path: JSON lines.
         range: Smallest and largest label.
+        unfinished: Whether lines without a label are left out instead of refused.
 
     Raises:
         SuiteError: every problem, as `file:line: what; remedy`.
@@ -71,7 +76,9 @@ def read_labels(path: Path, *, range: tuple[float, float] = (0.0, 1.0)) -> tuple
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                found.append(_label(line, range))
+                given = _object(line)
+                if not (unfinished and given.get("label") is None):
+                    found.append(_label(given, range))
             except ValueError as error:
                 problems.append(f"{path}:{number}: {error}")
     problems = problems or [f"{path}: {problem}" for problem in _contradictions(found)]
@@ -87,14 +94,18 @@ def labels_hash(labels: Sequence[Label]) -> str:
     return sha256(sorted(canonical_json(label.model_dump(mode="json")) for label in labels))
 
 
-def _label(line: str, range_: tuple[float, float]) -> Label:
-    """Read one line; raises ValueError with the problem in words."""
+def _object(line: str) -> dict[str, Any]:
     try:
         given = json.loads(line)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}; write one object a line") from error
     if not isinstance(given, dict):
         raise ValueError("not a JSON object; write one object a line")
+    return given
+
+
+def _label(given: Mapping[str, Any], range_: tuple[float, float]) -> Label:
+    """Read one line; raises ValueError with the problem in words."""
     value = _value(given.get("label"), range_)
     arm = given.get("arm")
     if arm not in (None, *ARMS):

@@ -6,6 +6,7 @@
     cases.jsonl     the cases as the models saw them
     cells.jsonl     every completion, or why there is none
     judgements.jsonl  what the judges said, where a metric asks one
+    labels.jsonl    what people said about answers, where somebody was asked
     scores.jsonl    every metric's value on every case and arm
     verdict.json    the decision
 ```
@@ -26,9 +27,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from harness import judgement
+from harness import judgement, labels
 from harness.errors import UsageError
 from harness.judgement import Judgement
+from harness.labels import Label
 from harness.lines import Indexed, Lines, not_a, parse
 from harness.manifest import Manifest
 from harness.records import SCHEMA_VERSION, Case, CellKind, Record, ScoreRow, StoredCell, Text
@@ -62,6 +64,7 @@ class Run:
     scores: tuple[ScoreRow, ...] = field(repr=False)
     verdict: VerdictRecord
     judgements: tuple[Judgement, ...] = field(default=(), repr=False)
+    labels: tuple[Label, ...] = field(default=(), repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -85,6 +88,7 @@ class Run:
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
             judgements=read_records(folder / judgement.FILE_NAME, Judgement),
+            labels=read_records(folder / labels.FILE_NAME, Label),
         )
 
     @cached_property

@@ -33,8 +33,28 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"models"},
     "tracing": {"verdict"},
     "judging": {"engine", "models", "remote"},
-    "plugin": {"checks", "engine", "judging", "models", "remote", "tracing", "verdict"},
-    "cli": {"checks", "engine", "judging", "models", "plugin", "remote", "tracing", "verdict"},
+    "calibrating": {"engine", "judging", "stats", "verdict"},
+    "plugin": {
+        "calibrating",
+        "checks",
+        "engine",
+        "judging",
+        "models",
+        "remote",
+        "tracing",
+        "verdict",
+    },
+    "cli": {
+        "calibrating",
+        "checks",
+        "engine",
+        "judging",
+        "models",
+        "plugin",
+        "remote",
+        "tracing",
+        "verdict",
+    },
 }
 """Room of harness → rooms it may import, beside the contracts at the top and itself."""
 

@@ -10,6 +10,7 @@ from harness.cli import (
     doctor,
     gate,
     init,
+    judge,
     plan,
     report,
     resume,
@@ -26,5 +27,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (init, gate, plan, check, ship_check, resume, report, suite, train, demo, doctor):
+for module in (
+    init,
+    gate,
+    plan,
+    check,
+    ship_check,
+    resume,
+    report,
+    suite,
+    judge,
+    train,
+    demo,
+    doctor,
+):
     module.register(app)

@@ -16,6 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
 
+from harness import labels
+from harness.calibrating import entitling
+from harness.calibration import Calibration
 from harness.checks import comparability, liveness
 from harness.engine.alone import notices
 from harness.engine.levers import ALL, Levers
@@ -27,6 +30,7 @@ from harness.engine.store import Store
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.judging import opening, stage
 from harness.judging.juror import Juror
+from harness.labels import Label
 from harness.lines import Chosen, Lines
 from harness.manifest import SHIPPED, Looks, Manifest
 from harness.model import Arm
@@ -35,8 +39,9 @@ from harness.plugin import divergence
 from harness.plugin.run_folder import RunFolder
 from harness.plugin.watching import Watching
 from harness.records import Cell, ScoreRow, StoredCell
-from harness.run import RunCase
+from harness.run import RunCase, read_records
 from harness.suite import Suite
+from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.ledger import refuse_sealed
@@ -61,6 +66,8 @@ class Evaluation:
     dtype: str = "auto"
     judge: str | None = None
     """Specs of the judge models, parted by commas; `none` goes without."""
+    calibration: str | None = None
+    """Files of what is known of the judge, parted by commas."""
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
     open_sealed: bool = False
@@ -77,6 +84,8 @@ class Evaluation:
 
     jurors: tuple[Juror, ...] = ()
     """The judges, once they are opened."""
+    known: dict[Path, Calibration] = field(default_factory=dict)
+    """The calibrations, once they are read."""
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
 
@@ -93,6 +102,7 @@ class Evaluation:
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
         opening.refuse_unjudged(self.suites, self.judge)
+        self.known = entitling.read_all(self.calibration)
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]
@@ -196,8 +206,14 @@ class Evaluation:
         scores += self._judged(asked)
         self._folder.write_lines("scores.jsonl", scores)
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
+        said = read_records(self.folder / labels.FILE_NAME, Label)
         verdict = decide(
-            manifest, cases, scores, looks=watching.looks, same_answers=same_answers(asked)
+            manifest,
+            cases,
+            scores,
+            looks=watching.looks,
+            same_answers=same_answers(asked),
+            labels=standing_labels(said, asked, manifest.suites),
         )
         if SHIPPED in self.arms:
             apart = divergence.measure(plan, asked, self.arms, seed=self.seed)
@@ -258,8 +274,10 @@ class Evaluation:
             created=self._folder.created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
-            suites=tuple(
-                s.record().model_copy(update={"looks": looks.get(s.name)}) for s in self.suites
+            suites=entitling.entitled(
+                [s.record().model_copy(update={"looks": looks.get(s.name)}) for s in self.suites],
+                self.known,
+                self.jurors,
             ),
             plan=cells,
             seed=self.seed,

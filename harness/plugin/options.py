@@ -76,6 +76,7 @@ OPTIONS = (
         "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "
         "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",
     ),
+    Option("calibration", "What is known of the judge: calibration.json, or several with commas."),
     Option("run-dir", "Folder of this run. Default: .tunegate/runs/<time>."),
     Option("store", "Cell cache shared by all runs of the project.", ".tunegate/store.sqlite"),
     Option("report", "Also write the HTML report to this file."),

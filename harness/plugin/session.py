@@ -184,6 +184,7 @@ class GateSession:
             seed=self.options["seed"],
             dtype=self.options["dtype"],
             judge=self.options["judge"],
+            calibration=self.options["calibration"],
             command=self.command,
             filtered=tuple(self.filtered),
             open_sealed=bool(self.options["open-sealed"]),

@@ -1,0 +1,16 @@
+"""`tunegate judge …`: what concerns judges, beside the runs that ask them."""
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli import judge_calibrate, judge_label
+
+commands = typer.Typer(help="Calibrate judges, and label answers for them.", no_args_is_help=True)
+for module in (judge_calibrate, judge_label):
+    module.register(commands)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    app.add_typer(commands, name="judge")

@@ -1,0 +1,45 @@
+"""The page on which people label answers: one file, offline, worked by keyboard, blind.
+
+It holds the rows of a sheet and nothing of whose answers they are. What is typed stays in the
+browser until it is saved as a file; the page asks for nothing and sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.records import sha256
+from reports.page import policy
+from reports.templating import FOLDER, fill
+
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def render(
+    rows: Sequence[Mapping[str, Any]], *, title: str, question: str, values: Sequence[float]
+) -> str:
+    """Return the page.
+
+    Args:
+        rows: What is shown and saved: `prompt`, `context`, `completion` and what finds them again.
+        title: What the sheet is about.
+        question: What people are asked about each answer.
+        values: The labels, worst first; two of them are no and yes.
+    """
+    from markupsafe import Markup
+
+    style = Markup((FOLDER / "label_sheet.css").read_text(encoding="utf-8"))
+    script = Markup((FOLDER / "label_sheet.js").read_text(encoding="utf-8"))
+    data = {"rows": list(rows), "values": list(values), "key": sha256([list(rows), title])[:16]}
+    return fill(
+        "label_sheet.html",
+        title=title,
+        question=question,
+        csp=policy(style, script),
+        style=style,
+        script=script,
+        data=Markup(json.dumps(data).translate(_ESCAPES)),  # nothing of HTML is left in it
+        words=["no", "yes"] if len(values) == 2 else [f"{value:g}" for value in values],
+    )

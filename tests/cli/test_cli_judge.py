@@ -1,0 +1,242 @@
+"""`tunegate judge calibrate` and `label`: from labels to a judge that may gate, or may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.calibration import read_calibration
+from harness.cli.app import app
+from harness.errors import UsageError
+from harness.labels import Label
+from harness.run import Run, read_records
+
+SUITE = """\
+name = "civil"
+cases = "cases.jsonl"
+[[metrics]]
+use = "rubric"
+name = "apology"
+criteria = "Apologises."
+[[gates]]
+metric = "apology"
+gain = 0.1
+expected_gain = 0.3
+"""
+HONEST = {
+    "rules": [{"contains": "yes\n<</completion", "reply": {"score": 5}}],
+    "default": {"score": 1},
+}
+N = 100
+
+
+def invoke(*args: object) -> Any:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, ["judge", *map(str, args)], catch_exceptions=False)
+
+
+def refused(*args: object) -> str:
+    """Return the one line that a command is refused with."""
+    with pytest.raises(UsageError) as caught:
+        invoke(*args)
+    return str(caught.value)
+
+
+@pytest.fixture(name="judge")
+def _judge(project: Any) -> str:
+    """Write the suite and a judge that gives 5 to `yes` and 1 to everything else."""
+    cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(N)]
+    project.raw_suite(SUITE, cases, "civil")
+    path = Path("judge.json")
+    path.write_text(json.dumps(HONEST), encoding="utf-8")
+    return f"scripted:{path}"
+
+
+@pytest.fixture(name="labels")
+def _labels(project: Any) -> Callable[..., Path]:
+    """Return a function that writes labels: base says yes to 30 of 100, tuned to 95."""
+
+    def write(cases: int = N, **more: Any) -> Path:
+        rows = [
+            {"id": f"c{i:03}", "arm": arm, "completion": "yes" if i < right else "no",
+             "label": int(i < right), **more}
+            for i in range(cases)
+            for arm, right in (("base", 30), ("tuned", 95))
+        ]  # fmt: skip
+        path = Path("labels.jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+def calibrated(judge: str, labels: Path, *more: object) -> Any:
+    """Calibrate on the suite."""
+    return invoke("calibrate", labels, "--judge", judge, "--suite", "suites/civil", *more)
+
+
+def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[..., Path]) -> None:
+    """Advisory before, it ships after: the file says so, the run holds it, the gate says why."""
+    models = (*project.models(), f"--gate-judge={judge}")
+    before = project.gate(*models)
+    assert before.ret == 10
+    assert "never calibrated" in project.verdict()["sentence"]
+
+    result = calibrated(judge, labels(by="anna"))
+    assert result.exit_code == 0
+    assert "It may gate where the margin is" in result.output
+    assert "kappa" in result.output
+    assert "labels.jsonl, labelled by anna" in result.output
+    known = read_calibration(Path("calibration.json"))
+    assert (known.kappa.estimate, known.canaries.attacks, known.canaries.fooled) == (1.0, 24, ())
+
+    after = project.gate(*models, "--gate-calibration=calibration.json")
+    assert after.ret == 0
+    (gate,) = project.verdict()["suites"][0]["gates"]
+    assert not gate["advisory"]
+    assert "kappa 1.00" in gate["right"]
+    Path("calibration.json").unlink()
+    record = Run.load(project.run).manifest.suites[0].metrics[0].judge
+    assert record is not None
+    assert record.calibration == known
+
+
+def test_another_judge_is_not_the_calibrated_one(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """Another model, and another rubric, need a calibration of their own."""
+    calibrated(judge, labels(cases=5))
+    other = Path("other.json")
+    other.write_text(json.dumps({**HONEST, "default": {"score": 2}}), encoding="utf-8")
+    options = (*project.models(), "--gate-calibration=calibration.json")
+
+    result = project.gate(*options, f"--gate-judge=scripted:{other}")
+    assert result.ret == 4
+    assert f"it is of another judge model ({judge}) than the run's" in result.stdout.str()
+
+    toml = project.path / "suites" / "civil" / "suite.toml"
+    toml.write_text(SUITE.replace("Apologises.", "Is kind."), encoding="utf-8")
+    result = project.gate(*options, f"--gate-judge={judge}")
+    assert result.ret == 4
+    assert "with another prompt or other options" in result.stdout.str()
+
+
+def test_labels_on_the_run_correct_it(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """20 labelled pairs give no right; 60 on the run's own do, and the verdict is made anew."""
+    calibrated(judge, labels(cases=20))
+    options = (*project.models(), f"--gate-judge={judge}", "--gate-calibration=calibration.json")
+    assert project.gate(*options).ret == 10
+
+    written = invoke("label", project.run, "--n", 60)
+    sheet = project.run / "label-apology.jsonl"
+    rows = [json.loads(line) for line in sheet.read_text(encoding="utf-8").splitlines()]
+    assert "60 cases, drawn at random, blind" in written.output
+    assert len({row["id"] for row in rows}) == 60
+    assert {"base", "tuned", "arm"} & set().union(*rows) == set()
+    filled = [{**row, "label": int(row["completion"] == "yes")} for row in rows]
+    sheet.write_text("".join(json.dumps(row) + "\n" for row in filled), encoding="utf-8")
+    scores = (project.run / "scores.jsonl").read_bytes()
+
+    result = invoke("label", project.run, "--read", sheet)
+
+    assert "60 cases of civil have labels now" in result.output
+    assert "SHIP" in result.output
+    assert "labels on 60 of 100 pairs correct it (PPI++)" in result.output
+    run = Run.load(project.run)
+    assert len(run.labels) == 120
+    assert run.verdict.suites[0].gates[0].method.startswith("PPI++")
+    assert "PPI++" in (project.run / "report.html").read_text(encoding="utf-8")
+    assert (project.run / "scores.jsonl").read_bytes() == scores
+
+
+def test_a_resumed_run_keeps_its_labels(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """The same run made again in its folder decides with the labels that lie there."""
+    calibrated(judge, labels(cases=20))
+    options = (*project.models(), f"--gate-judge={judge}", "--gate-calibration=calibration.json")
+    project.gate(*options)
+    filled = [
+        Label(suite="civil", metric="apology", id=f"c{i:03}", arm=arm, label=float(i < right),
+              completion="yes" if i < right else "no")
+        for i in range(60) for arm, right in (("base", 30), ("tuned", 95))
+    ]  # fmt: skip
+    lines = "".join(label.model_dump_json(exclude_none=True) + "\n" for label in filled)
+    (project.run / "labels.jsonl").write_text(lines, encoding="utf-8")
+
+    assert project.gate(*options).ret == 0
+    assert len(read_records(project.run / "labels.jsonl", Label)) == 120
+
+
+def test_a_sheet_of_another_run_is_refused(project: Any, judge: str) -> None:
+    """An answer that the run has not is named, and nothing is taken over."""
+    project.gate(*project.models(), f"--gate-judge={judge}")
+    row = {"suite": "civil", "metric": "apology", "id": "c001", "completion": "perhaps"}
+    Path("sheet.jsonl").write_text(json.dumps({**row, "label": 1}) + "\n", encoding="utf-8")
+
+    message = refused("label", project.run, "--read", "sheet.jsonl")
+
+    assert "the answer to 'c001' is none of this run's" in message
+    assert not (project.run / "labels.jsonl").exists()
+
+
+def test_an_empty_sheet_is_refused(project: Any, judge: str) -> None:
+    """A sheet that nobody filled in holds no label."""
+    project.gate(*project.models(), f"--gate-judge={judge}")
+    invoke("label", project.run, "--n", 3)
+
+    assert "no label" in refused(
+        "label", project.run, "--read", project.run / "label-apology.jsonl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--judge", "none"), "needs a judge"),
+        (("--judge", "scripted:gone.json"), "scripted:gone.json: cannot be read"),
+        (("--judge", "scripted:judge.json", "--metric", "tone"), "unknown metric 'tone'"),
+        (("--judge", "scripted:judge.json", "--out", "no/where.json"), "cannot be written"),
+    ],
+)
+def test_mistakes_are_one_line(
+    project: Any, judge: str, labels: Callable[..., Path], args: tuple[str, ...], said: str
+) -> None:
+    """A wrong judge, metric or place is told before or after, never with a traceback."""
+    message = refused("calibrate", labels(cases=3), "--suite", "suites/civil", *args)
+
+    assert said in message
+    assert "\n" not in message
+
+
+def test_labels_of_unknown_cases_are_refused(project: Any, judge: str) -> None:
+    """A line must name a case of the suite, or bring one."""
+    row = {"id": "x", "completion": "yes", "label": 1}
+    Path("l.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    message = refused("calibrate", "l.jsonl", "--judge", judge, "--suite", "suites/civil")
+    assert "has no case 'x'" in message
+
+    Path("l.jsonl").write_text(json.dumps({**row, "prompt": "Hm?"}) + "\n", encoding="utf-8")
+    assert calibrated(judge, Path("l.jsonl")).exit_code == 0
+
+    Path("l.jsonl").write_text(json.dumps({**row, "suite": "other"}) + "\n", encoding="utf-8")
+    message = refused("calibrate", "l.jsonl", "--judge", judge, "--suite", "suites/civil")
+    assert "none of 1 labels is on civil: apology" in message
+
+
+def test_a_calibration_that_is_none_is_refused(project: Any, judge: str) -> None:
+    """A file that is missing is told before a case is spent."""
+    result = project.gate(
+        *project.models(), f"--gate-judge={judge}", "--gate-calibration=gone.json"
+    )
+
+    assert result.ret == 4
+    assert "gone.json: no such calibration" in result.stdout.str()
+    assert project.stored() == {}
