@@ -11,7 +11,19 @@ import pytest
 from harness.cli import gate
 from harness.plugin.options import OPTIONS
 
-COMMANDS = ("init", "gate", "plan", "check", "resume", "report", "suite", "train", "demo", "doctor")
+COMMANDS = (
+    "init",
+    "gate",
+    "plan",
+    "check",
+    "resume",
+    "report",
+    "suite",
+    "judge",
+    "train",
+    "demo",
+    "doctor",
+)
 
 
 def test_help_lists_every_command(project: Any) -> None:

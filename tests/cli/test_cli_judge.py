@@ -203,7 +203,7 @@ def test_an_empty_sheet_is_refused(project: Any, judge: str) -> None:
         (("--judge", "none"), "needs a judge"),
         (("--judge", "scripted:gone.json"), "scripted:gone.json: cannot be read"),
         (("--judge", "scripted:judge.json", "--metric", "tone"), "unknown metric 'tone'"),
-        (("--judge", "scripted:judge.json", "--out", "no/where.json"), "cannot be written"),
+        (("--judge", "scripted:judge.json", "--out", "suites"), "cannot be written"),
     ],
 )
 def test_mistakes_are_one_line(
