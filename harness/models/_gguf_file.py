@@ -18,19 +18,7 @@ from typing import Any
 from harness.errors import ModelError
 from harness.models._files import need
 
-_SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
+_SCALARS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
 """Value type of the format → its `struct` letter."""
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)

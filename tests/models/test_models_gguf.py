@@ -335,3 +335,32 @@ def _join_digits(path: Path) -> None:
     model["vocab"]["20"] = model["vocab"].pop(last)
     model["merges"].append(["2", "0"])
     path.write_text(json.dumps(parts), encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("quantisation", "error"), [("F32", 1e-3), ("Q8_0", 0.1)])
+def test_a_real_model_survives_the_file(
+    tmp_path: Path, ask: Callable[..., list[Any]], quantisation: str, error: float
+) -> None:
+    """SmolLM2 through a file: in float32 the same texts, in Q8_0 likelihoods that are close.
+
+    Greedy texts of a rounded model part at the first close call, so they are compared in float32.
+    """
+    from harness.models.embedded import embedded
+    from trainers.artifacts._gguf import write
+
+    folder = embedded()
+    write(folder, tmp_path / "m.gguf", quantisation)
+    arms: Any = open_arms({"base": str(folder), "tuned": f"gguf:{tmp_path / 'm.gguf'}"})
+    base, tuned = (_answers(arm, ask(arm, CASES, "answer")) for arm in arms.values())
+    texts = [
+        {key: c.text for key, c in _answers(arm, ask(arm, CASES, max_new_tokens=16)).items()}
+        for arm in arms.values()
+    ]
+    first = [arm.probe(arms["base"].probe_ids()).argmax(dim=-1) for arm in arms.values()]
+
+    assert {k: c.answer_logprob for k, c in tuned.items()} == pytest.approx(
+        {k: c.answer_logprob for k, c in base.items()}, abs=error
+    )
+    assert int((first[0] == first[1]).sum()) >= 7
+    assert quantisation != "F32" or texts[0] == texts[1]
