@@ -79,6 +79,8 @@ _EXTRAS = {
     "metrics": ("sacrebleu", "rouge-score", "py3langid"),
     "sources": ("datasets", "pyarrow", "pyyaml"),
     "litellm": ("litellm",),
+    "gguf": ("gguf", "accelerate"),
+    "llama-cpp": ("llama-cpp-python",),
 }
 
 

@@ -20,6 +20,7 @@ from harness.model import Arm
 from harness.models import _gguf_file, _gguf_model, _gguf_tokenizer
 from harness.models._files import need
 from harness.models._gguf_file import GgufFile
+from harness.models._llama_cpp import LlamaCppArm
 from harness.models._loading import quiet
 from harness.models.hf import HfArm
 
@@ -59,9 +60,16 @@ def gguf(target: str) -> Arm:
     wanted = _parse(target)
     file = _gguf_file.read(wanted.path)
     need("torch", "transformers")
-    need("accelerate", what="a GGUF file", extra="gguf")
+    if wanted.engine == "llama.cpp":
+        need("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
+    else:
+        need("accelerate", what="a GGUF file", extra="gguf")
     quiet()
     tokenizer = _gguf_tokenizer.tokenizer(file, wanted.tokenizer)
+    if wanted.engine == "llama.cpp":
+        arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
+        arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
+        return arm
     return GgufArm(f"gguf:{target}", _gguf_model.load(file, tokenizer), tokenizer, file=file)
 
 

@@ -19,6 +19,7 @@ from harness.errors import MissingExtra, ModelError, NotComparable
 from harness.models.gguf import gguf
 from harness.models.pair import open_arms
 from harness.records import Case
+from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny, make_tokenizer
 
 CASES = [
@@ -34,10 +35,7 @@ CASES = [
 @pytest.fixture(scope="module", name="folder")
 def _folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama with three ids that end a text, as many as a GGUF file can name."""
-    out = tmp_path_factory.mktemp("llama") / "model"
-    shutil.copytree(tiny.base(), out)
-    _set(out / "generation_config.json", eos_token_id=[0, 9, 33])
-    return out
+    return few_stops(tiny.base(), tmp_path_factory.mktemp("llama") / "model")
 
 
 @pytest.fixture(scope="module", name="written")
@@ -54,35 +52,6 @@ def _written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         return path
 
     return make
-
-
-def _set(path: Path, **keys: Any) -> None:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**value, **keys}), encoding="utf-8")
-
-
-def _rewritten(source: Path, out: Path, **fields: Any) -> Path:
-    """Copy a GGUF file with other metadata; None leaves a key out."""
-    from gguf import GGUFReader, GGUFValueType, GGUFWriter
-
-    reader = GGUFReader(source)
-    writer = GGUFWriter(out, str(reader.fields["general.architecture"].contents()))
-    for key, old in reader.fields.items():
-        if key.startswith("GGUF.") or key == "general.architecture" or key in fields:
-            continue
-        inner = old.types[-1] if old.types[0] is GGUFValueType.ARRAY else None
-        writer.add_key_value(key, old.contents(), old.types[0], inner)
-    for key, value in fields.items():
-        if value is not None:
-            kind = GGUFValueType.STRING if isinstance(value, str) else GGUFValueType.UINT32
-            writer.add_key_value(key, value, kind)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return out
 
 
 def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
@@ -169,7 +138,7 @@ def test_digits_are_split_as_the_file_says(written: Callable[[str], Path], tmp_p
     """`smollm` cuts every digit off; Transformers by itself would take GPT-2's rule."""
     from tokenizers import pre_tokenizers
 
-    path = _rewritten(written("F32"), tmp_path / "s.gguf", **{"tokenizer.ggml.pre": "smollm"})
+    path = rewritten(written("F32"), tmp_path / "s.gguf", **{"tokenizer.ggml.pre": "smollm"})
     arm: Any = gguf(str(path))
     expected = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
@@ -191,7 +160,7 @@ def test_a_folder_may_bring_the_tokenizer(
     folder: Path, written: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """`?tokenizer=DIR` helps where the way of splitting is unknown; the template is the file's."""
-    path = _rewritten(written("F32"), tmp_path / "u.gguf", **{"tokenizer.ggml.pre": "mine"})
+    path = rewritten(written("F32"), tmp_path / "u.gguf", **{"tokenizer.ggml.pre": "mine"})
     shutil.copytree(folder, tmp_path / "other")
     (tmp_path / "other" / "chat_template.jinja").write_text("{{ 1 }}", encoding="utf-8")
 
@@ -249,9 +218,9 @@ def test_what_transformers_does_not_read_is_refused(
     with pytest.raises(ModelError, match=r"architecture 'rwkv6'.*\?engine=llama\.cpp"):
         gguf(str(tmp_path / "y.gguf"))
     with pytest.raises(ModelError, match=r"rope scaling 'yarn'.*\?engine=llama\.cpp"):
-        gguf(str(_rewritten(source, out, **{"llama.rope.scaling.type": "yarn"})))
+        gguf(str(rewritten(source, out, **{"llama.rope.scaling.type": "yarn"})))
     with pytest.raises(ModelError, match=r"one of 3 parts.*--merge"):
-        gguf(str(_rewritten(source, out, **{"split.count": 3})))
+        gguf(str(rewritten(source, out, **{"split.count": 3})))
 
 
 def test_a_tensor_without_a_place_is_refused(
@@ -269,7 +238,7 @@ def test_a_tensor_without_a_place_is_refused(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GGUFWriter, "write_header_to_file", with_bias)
-        path = _rewritten(written("F32"), tmp_path / "b.gguf")
+        path = rewritten(written("F32"), tmp_path / "b.gguf")
     with pytest.raises(ModelError, match=r"tensor blk\.0\.attn_q\.bias is not read"):
         gguf(str(path))
 
@@ -312,7 +281,7 @@ def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_p
     shutil.copytree(folder, base)
     _join_digits(base / "tokenizer.json")
     write(base, tmp_path / "gpt2.gguf", "F32")
-    path = _rewritten(
+    path = rewritten(
         tmp_path / "gpt2.gguf", tmp_path / "smollm.gguf", **{"tokenizer.ggml.pre": "smollm"}
     )
     arms = open_arms({"base": str(base), "tuned": f"gguf:{path}"})

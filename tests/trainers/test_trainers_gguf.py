@@ -6,7 +6,6 @@ Reading back is tested with `gguf:`, in tests/models.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError, UsageError
+from tests.gguf_files import few_stops, set_keys
 from tests.tiny_models import Tiny, make_tokenizer, muted
 from trainers import artifact
 from trainers.artifacts import _gguf, _gguf_tensors, _gguf_tokenizer
@@ -23,15 +23,7 @@ from trainers.artifacts._gguf import write
 @pytest.fixture(name="folder")
 def _folder(tiny: Tiny, tmp_path: Path) -> Path:
     """A tiny Llama that ends its texts at three ids."""
-    out = tmp_path / "model"
-    shutil.copytree(tiny.base(), out)
-    _set(out / "generation_config.json", eos_token_id=[0, 9, 33])
-    return out
-
-
-def _set(path: Path, **keys: Any) -> None:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**value, **keys}), encoding="utf-8")
+    return few_stops(tiny.base(), tmp_path / "model")
 
 
 def _fields(path: Path) -> dict[str, Any]:
@@ -92,7 +84,7 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
     from harness.models.gguf import gguf
     from harness.models.pair import open_arms
 
-    _set(
+    set_keys(
         folder / "config.json",
         rope_parameters={
             "rope_type": "llama3",
@@ -131,7 +123,7 @@ def test_other_models_are_refused(
     folder: Path, tmp_path: Path, change: dict[str, Any], text: str
 ) -> None:
     """What a file of ours could not hold exactly is one line, and no file is left."""
-    _set(folder / "config.json", **change)
+    set_keys(folder / "config.json", **change)
 
     with pytest.raises(ModelError, match=text):
         write(folder, tmp_path / "m.gguf", "F32")
