@@ -24,7 +24,8 @@ def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str
     if shipped.get("stored") and shipped["stored"] != tuned.get("stored"):
         yield f"the weights stored as {stored(shipped['stored'])}"
     backend = shipped.get("backend")
-    if backend and backend != tuned.get("backend"):
+    same = shipped.get("engine") is not None and shipped["engine"] == tuned.get("engine")
+    if backend and backend != tuned.get("backend") and not same:
         yield f"answers by {_words(backend, shipped)}"
     if shipped.get("dtype") and shipped["dtype"] != tuned.get("dtype"):
         yield f"computed in {shipped['dtype']}"

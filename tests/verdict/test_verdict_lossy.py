@@ -49,6 +49,17 @@ def test_what_differs_is_named(shipped: dict[str, Any], words: str) -> None:
     assert step(TUNED, {**TUNED, **shipped}) == words
 
 
+def test_a_file_that_the_same_engine_unpacks_is_no_other_engine() -> None:
+    """A GGUF file that Transformers unpacks is stored otherwise; who computes stays the same."""
+    tuned = {**TUNED, "engine": "tunegate/2"}
+    shipped = {**tuned, "backend": "gguf", "stored": {"Q8_0": 211, "F32": 61}}
+
+    assert step(tuned, shipped) == "the weights stored as Q8_0 and F32"
+    assert "answers by gguf (llama-cpp-python 0.3.36)" in step(
+        tuned, {**shipped, "engine": "llama-cpp-python 0.3.36"}
+    )
+
+
 def test_a_served_model_is_named_with_its_engine() -> None:
     """Of a server no hashes are known: who answers is the step."""
     shipped = {"backend": "server", "engine": "vllm 0.33"}

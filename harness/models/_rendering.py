@@ -1,0 +1,78 @@
+"""From a case to the tokens a model reads: the chat template, refused where it hides something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.model import Prompt
+from harness.records import Case, sha256
+from harness.suite import Generation
+
+PROBES = (
+    "The capital of France is",
+    "Write one line of JSON with a name and an age.",
+    "Summarise: the meeting was moved from Monday to Tuesday because the room was taken.",
+    "def add(a, b):",
+    "Question: Which planet is known for its rings?\nAnswer:",
+    "Dear customer, your order",
+    "1, 2, 3, 4,",
+    "How do I make a cup of tea?",
+)
+"""Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
+
+
+def render(tokenizer: Any, case: Case, generation: Generation, *, spec: str) -> Prompt:
+    """Return the prompt of a case: rendered with the chat template or as it is, and tokenised once.
+
+    Raises:
+        ValueError: the template is missing, refuses the case, or hides its tools.
+    """
+    if generation.template == "none":
+        text = plain(case, generation)
+        return Prompt(text, tuple(tokenizer(text)["input_ids"]))
+    if not tokenizer.chat_template:
+        raise ValueError(f'{spec} has no chat template; set template = "none" under [generation]')
+    try:
+        text = tokenizer.apply_chat_template(
+            list(case.input_messages(generation.system)),
+            tools=list(case.tools) if case.tools else None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except Exception as error:  # whatever the template raises is about this case
+        raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+    _refuse_hidden_tools(case, text)
+    return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+
+def _refuse_hidden_tools(case: Case, text: str) -> None:
+    """Raise ValueError if the template leaves tools out: no model calls what it never saw."""
+    names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools or ()]
+    hidden = next((name for name in names if name not in text), None)
+    if hidden is not None:
+        raise ValueError(
+            f"the chat template does not show the tool {hidden!r}; use a model whose template "
+            "knows tools, or describe them in the system prompt and leave `tools` out"
+        )
+
+
+def plain(case: Case, generation: Generation) -> str:
+    """Return the text of a case that no template is applied to.
+
+    Raises:
+        ValueError: it has messages.
+    """
+    if case.prompt is None:
+        raise ValueError('template = "none" needs cases with a prompt, not messages')
+    return f"{generation.system}\n\n{case.prompt}" if generation.system else case.prompt
+
+
+def fingerprint_of(tokenizer: Any) -> str:
+    """Return the hash of how a tokenizer splits texts."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return sha256(backend.to_str() if backend is not None else tokenizer.get_vocab())
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
