@@ -16,7 +16,7 @@ LONGEST_MODULE = 300
 LONGEST_FUNCTION = 50
 
 HEAVY = {
-    "jinja2", "litellm", "opentelemetry", "peft", "torch", "transformers", "trl",
+    "jinja2", "litellm", "opentelemetry", "peft", "ray", "torch", "transformers", "trl",
 }  # fmt: skip
 """Imported inside functions only: plain pytest must not load them because we are installed."""
 

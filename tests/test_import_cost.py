@@ -10,7 +10,7 @@ import pytest
 HEAVY = (
     "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
     "jsonschema", "typer", "rich", "datasets", "trl", "peft", "httpx",
-    "litellm", "openai",
+    "litellm", "openai", "ray", "pyarrow",
 )  # fmt: skip
 
 

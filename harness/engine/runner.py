@@ -20,7 +20,7 @@ from harness.engine.levers import ALL, Levers
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
-from harness.engine.store import Store, StoredAnswer, reusable
+from harness.engine.store import Rows, Store, StoredAnswer, reusable
 from harness.errors import Interrupted
 from harness.manifest import SHIPPED
 from harness.model import Answer, Arm, LocalArm, RecordedArm, Request
@@ -37,7 +37,7 @@ class Runner:
 
     plan: Plan
     arms: Mapping[str, Arm]
-    store: Store
+    store: Rows
     progress: Progress
     halved: list[int] = field(default_factory=list)
     """Sizes of batches that did not fit in memory and ran as halves."""
@@ -65,8 +65,7 @@ class Runner:
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
-                    for batch in now:
-                        self._run_batch(batch, known)
+                    for _ in self.batches_done(now, known):
                         if stop.requested:
                             raise Interrupted(
                                 f"stopped by signal {stop.signal_number}", stop.signal_number
@@ -77,6 +76,12 @@ class Runner:
                     stage += 1
         finally:
             self.progress.close()
+
+    def batches_done(self, batches: Sequence[Batch[Question]], known: set[str]) -> Iterator[None]:
+        """Answer batches one after the other; yield after each."""
+        for batch in batches:
+            self.answer(batch, known)
+            yield
 
     def _expect(self, left: Sequence[Batch[Question]], known: set[str]) -> None:
         """Tell the progress how much work is left."""
@@ -106,7 +111,7 @@ class Runner:
         """Request key → work, in tokens that have to be written."""
         return {r.key: effort(r) for r in self.plan.requests.values()}
 
-    def _run_batch(self, batch: Batch[Question], known: set[str], *, again: bool = False) -> None:
+    def answer(self, batch: Batch[Question], known: set[str], *, again: bool = False) -> None:
         """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
 
         Args:
@@ -125,7 +130,7 @@ class Runner:
         self.halved.append(len(batch.questions))
         known -= asked - before
         for half in batch.halves():
-            self._run_batch(half, known, again=True)
+            self.answer(half, known, again=True)
 
     def _warm_up(self, batch: Batch[Question], arms: Sequence[str]) -> None:
         """Let each arm answer its first timed question once before time counts."""

@@ -11,10 +11,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -54,6 +55,22 @@ class StoredAnswer:
 
 
 _NOTHING = StoredAnswer(None, None, 0.0)
+
+
+class Rows(Protocol):
+    """What the runner needs of a store."""
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the rows of the given keys that exist."""
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the given keys that hold a completion."""
+
+    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep a row; a completion that is already there stays unless it is to be replaced."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context whose rows may be kept at once."""
 
 
 class Store:

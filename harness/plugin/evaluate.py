@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,13 +19,16 @@ from typing import Any, TextIO
 from harness import labels
 from harness.calibrating import entitling
 from harness.calibration import Calibration
-from harness.checks import comparability, liveness
+from harness.checks import answerable, comparability, liveness
 from harness.engine.alone import notices
 from harness.engine.levers import ALL, Levers
 from harness.engine.noise import with_base_again
+from harness.engine.place import HERE, Place
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.runner import Runner, collect
+from harness.engine.shard import Opening
+from harness.engine.sharded import Crew, ShardedRunner
 from harness.engine.store import Store
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.judging import opening, stage
@@ -36,10 +39,10 @@ from harness.manifest import SHIPPED, Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
 from harness.plugin import divergence
-from harness.plugin.run_folder import RunFolder
+from harness.plugin.run_folder import RunFolder, run_cases
 from harness.plugin.watching import Watching
 from harness.records import Cell, ScoreRow, StoredCell
-from harness.run import RunCase, read_records
+from harness.run import read_records
 from harness.suite import Suite
 from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
@@ -77,6 +80,8 @@ class Evaluation:
     trace_content: bool = False
     levers: Levers = ALL
     """Which of the engine's levers are on."""
+    place: Place = HERE
+    """Where completions are computed."""
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
     self_check: bool = False
@@ -99,6 +104,7 @@ class Evaluation:
         Raises:
             UsageError: every problem, one a line.
         """
+        self.place.refuse_impossible()
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
         opening.refuse_unjudged(self.suites, self.judge)
@@ -124,7 +130,8 @@ class Evaluation:
             with warnings.catch_warnings():
                 # A project that turns warnings into errors means its own, not our libraries'.
                 warnings.simplefilter("ignore")
-                return self._compared(store)
+                with self.place.crew() as crew:
+                    return self._compared(store, crew)
         except NotComparable as refusal:
             verdict = not_comparable(self._begin(self._manifest()), str(refusal))
             self._folder.write("verdict.json", verdict)
@@ -135,11 +142,11 @@ class Evaluation:
         finally:
             store.close()
 
-    def _compared(self, store: Store) -> VerdictRecord:
+    def _compared(self, store: Store, crew: Crew | None) -> VerdictRecord:
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype)
-        self._refuse_unanswerable()
+        answerable.check(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = opening.open_jurors(opening.specs_of(self.judge), store)
         alive = liveness.check(self.arms, twins=self.self_check)
@@ -151,21 +158,36 @@ class Evaluation:
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
-        self._folder.write_lines("cases.jsonl", self._cases(plan))
+        self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
         cached = store.answered(c.key for c in plan.cells)
         for line in (*notices(self.arms), _planned(plan, cached)):
             self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
-        progress = Progress(1.0, stream=self.stream)
-        Runner(plan, arms, store, progress, levers=self.levers, decided=watch).run()
+        self._answer(plan, arms, store, crew, watch)
         # What ships is compared with tuned on all cases: that comparison is no part of the looks.
         whole = {name: arms[name] for name in ("tuned", SHIPPED) if SHIPPED in arms}
         if whole and watching.ended:
-            progress = Progress(1.0, stream=self.stream)
-            Runner(plan, whole, store, progress, levers=self.levers).run()
+            self._answer(plan, whole, store, crew)
         answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
         self._folder.write_lines("cells.jsonl", answers)
         return self._decided(manifest, plan, watching)
+
+    def _answer(
+        self,
+        plan: Plan,
+        arms: Mapping[str, Arm],
+        store: Store,
+        crew: Crew | None,
+        decided: Callable[[int], Iterable[str]] = lambda stage: (),
+    ) -> None:
+        """Have the arms answer, here or by the crew."""
+        progress = Progress(1.0, stream=self.stream)
+        runner = Runner(plan, arms, store, progress, levers=self.levers, decided=decided)
+        if crew is not None:
+            prints = {name: arm.fingerprint for name, arm in self.arms.items()}
+            opening = Opening(dict(self.specs), self.dtype, str(Path.cwd()), prints)
+            runner = ShardedRunner.of(runner, crew, opening)
+        runner.run()
 
     def _begin(self, manifest: Manifest) -> Manifest:
         self.manifest = self._folder.begin(manifest)
@@ -176,15 +198,6 @@ class Evaluation:
         with contextlib.suppress(BackendError):
             manifest = self.manifest or self._begin(self._manifest())
             self._folder.write("verdict.json", failed(manifest, str(error)))
-
-    def _refuse_unanswerable(self) -> None:
-        for suite in self.suites:
-            for metric in suite.metrics:
-                for arm in self.arms.values():
-                    if metric.needs not in arm.kinds:
-                        raise UsageError(
-                            f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
-                        )
 
     def _decided(self, manifest: Manifest, plan: Plan, watching: Watching) -> VerdictRecord:
         """Judge what cells.jsonl says, which is never in memory as a whole."""
@@ -247,18 +260,6 @@ class Evaluation:
             )
         except OSError as error:
             raise self._folder.failure("traces.jsonl", error) from error
-
-    def _cases(self, plan: Plan) -> Iterator[RunCase]:
-        for suite in self.suites:
-            for sourced in suite.cases:
-                prompt = plan.prompts.get((suite.name, sourced.case.id, "base"))
-                yield RunCase(
-                    suite=suite.name,
-                    case=sourced.case,
-                    where=sourced.where,
-                    rendered=prompt.text if prompt else None,
-                    prompt_sha256=prompt.sha256 if prompt else None,
-                )
 
     def _manifest(
         self,

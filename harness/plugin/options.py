@@ -32,15 +32,16 @@ class Option:
         return "gate_" + self.name.replace("-", "_")
 
 
-def _count(text: str) -> int:
-    """Read a number of cases."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise pytest.UsageError(f"{PREFIX}max-cases={text!r} must be a whole number of at least 1")
-    return value
+def _count(name: str) -> Callable[[str], int]:
+    """Return the function that reads a number of things from the option `name`."""
+
+    def read(text: str) -> int:
+        value = int(text) if text.isdecimal() else 0
+        if value < 1:
+            raise pytest.UsageError(f"{PREFIX}{name}={text!r} must be a whole number of at least 1")
+        return value
+
+    return read
 
 
 def _seed(text: str) -> int:
@@ -82,7 +83,11 @@ OPTIONS = (
     Option("report", "Also write the HTML report to this file."),
     Option("junit", "Also write JUnit XML with one testcase a gate to this file."),
     Option("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
-    Option("max-cases", "Judge only the first N cases of each suite; never ships.", type=_count),
+    Option(
+        "max-cases",
+        "Judge only the first N cases of each suite; never ships.",
+        type=_count("max-cases"),
+    ),
     Option(
         "undecided",
         "What an UNDECIDED verdict does to the exit code: fail = 10, neutral and pass = 0.",
@@ -108,6 +113,17 @@ OPTIONS = (
         "What makes local models fast: all, none, or some of drafts,prefixes,slots.",
         "all",
         type=_levers,
+    ),
+    Option(
+        "engine",
+        "Where completions are computed: local is this process, ray is workers through Ray Data.",
+        "local",
+        choices=("local", "ray"),
+    ),
+    Option(
+        "workers",
+        "Workers of --gate-engine ray. Default: one a GPU, two without one.",
+        type=_count("workers"),
     ),
     Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
 )

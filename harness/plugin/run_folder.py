@@ -7,15 +7,17 @@ disk that cannot be written ends the run in ERROR; what was answered is in the s
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from harness.engine.plan import Plan
 from harness.errors import BackendError, TunegateError, UsageError
 from harness.manifest import Manifest
-from harness.run import read_record, record_lines, record_pieces, write_atomic
+from harness.run import RunCase, read_record, record_lines, record_pieces, write_atomic
+from harness.suite import Suite
 
 _OUTCOME = (
     "verdict.json",
@@ -105,3 +107,17 @@ class RunFolder:
             write_atomic(self.path / name, pieces)
         except OSError as error:
             raise self.failure(name, error) from error
+
+
+def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
+    """Yield the cases of suites as the models see them."""
+    for suite in suites:
+        for sourced in suite.cases:
+            prompt = plan.prompts.get((suite.name, sourced.case.id, "base"))
+            yield RunCase(
+                suite=suite.name,
+                case=sourced.case,
+                where=sourced.where,
+                rendered=prompt.text if prompt else None,
+                prompt_sha256=prompt.sha256 if prompt else None,
+            )

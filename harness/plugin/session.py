@@ -21,6 +21,7 @@ import pytest
 
 from harness import suite as suites
 from harness.engine.levers import Levers
+from harness.engine.place import Place
 from harness.errors import BackendError, Interrupted, TunegateError, UsageError
 from harness.manifest import Gate
 from harness.plugin import exit_status, exports
@@ -190,6 +191,7 @@ class GateSession:
             open_sealed=bool(self.options["open-sealed"]),
             early_stop=self.options["early-stop"] == "on",
             levers=Levers.named(self.options["levers"]),
+            place=Place(self.options["engine"], self.options["workers"]),
             trace_content=bool(self.options["trace-content"]),
             arms=self.arms,
         )

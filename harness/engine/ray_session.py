@@ -1,0 +1,144 @@
+"""Ray while a run needs it: started or joined before the first case, left as it was found.
+
+Without RAY_ADDRESS a Ray of our own is started on this machine and ends with the run; with it, the
+cluster it names is used and left running. One worker has one GPU where there are any, otherwise
+its share of the processor's cores.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.engine.ray_crew import RayCrew, first_line
+from harness.errors import UsageError
+from harness.models._files import need
+
+OBJECTS = 256 * 1024**2
+"""Bytes of shared memory of a Ray of our own: batches are texts."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+"""Environment of Ray and its processes, where the user has not set it: no telemetry, no chatter."""
+
+
+def refuse_missing() -> None:
+    """Raise MissingExtra unless Ray Data is installed."""
+    need("ray", "pyarrow", "pandas", what="--gate-engine ray", extra="ray")
+
+
+@contextmanager
+def ray_crew(workers: int | None) -> Iterator[RayCrew]:
+    """Start or join Ray, and yield its workers; leave it as it was found.
+
+    Args:
+        workers: How many; None is one a GPU, or two where there is none.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        UsageError: it cannot be started or reached, or has no room for so many workers.
+    """
+    refuse_missing()
+    with ExitStack() as after:
+        after.enter_context(_environment(QUIET))
+        import ray
+        import ray.data  # sets up its loggers
+
+        after.enter_context(_quiet_logs())
+        theirs = ray.is_initialized() or bool(os.environ.get("RAY_ADDRESS"))
+        try:
+            if not ray.is_initialized():
+                _begin(ray, workers, after)
+        except Exception as error:
+            raise UsageError(
+                f"Ray cannot be used: {first_line(error)}; look at RAY_ADDRESS, or leave "
+                "--gate-engine away to run in one process"
+            ) from error
+        resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield _crew(resources, workers, theirs=theirs)
+
+
+def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one here; note how it is left."""
+    told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    after.callback(ray.shutdown)  # which leaves a cluster running that others have started
+    if os.environ.get("RAY_ADDRESS"):
+        with _signals():
+            ray.init(**told)
+        return
+    # Not TMPDIR: the path of a socket may have 107 bytes.
+    place = "/tmp" if Path("/tmp").is_dir() else None
+    folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
+    after.callback(shutil.rmtree, folder, ignore_errors=True)
+    after.callback(ray.shutdown)
+    with _signals():
+        ray.init(
+            address="local",
+            num_cpus=max(workers or 2, os.cpu_count() or 1) + 1,
+            include_dashboard=False,
+            object_store_memory=OBJECTS,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+            **told,
+        )
+
+
+def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayCrew:
+    """Return the crew that a Ray with these resources has room for."""
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    count = workers or gpus or 2
+    there, what = (gpus, "GPUs") if gpus else (cpus, "cores")
+    if count > there:
+        raise UsageError(f"--gate-workers={count}: Ray has {there} {what}; ask for at most {there}")
+    share = 1 if theirs else max(1, (os.cpu_count() or 1) // count)
+    return RayCrew(count, cpus=share, gpus=int(gpus > 0))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, and take them out again."""
+    new = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM: the one that Ray sets would end the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Leave only what ends a run: losses that were made good are no news."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
