@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class RayCrew:
     gpus: int
     """GPUs of each."""
 
-    def answer(self, shards: Sequence[Shard], opening: Opening) -> Iterator[Answered]:
+    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
         """Yield what became of each shard, as soon as it is known.
 
         Raises:
@@ -41,8 +42,10 @@ class RayCrew:
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
-            for table in blocks:
-                yield from (pickle.loads(row.as_py()) for row in table["answered"])
+            # Closed at once, whatever comes: Ray must not end while its data set is at work.
+            with closing(iter(blocks)) as tables:
+                for table in tables:
+                    yield from (pickle.loads(row.as_py()) for row in table["answered"])
         except ray.exceptions.RayTaskError:
             raise  # a defect of ours, with the worker's traceback
         except ray.exceptions.RayError as error:

@@ -74,7 +74,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     after.callback(ray.shutdown)  # which leaves a cluster running that others have started
     if os.environ.get("RAY_ADDRESS"):
-        with _signals():
+        with _signals(), _no_stderr():
             ray.init(**told)
         return
     # Not TMPDIR: the path of a socket may have 107 bytes.
@@ -82,7 +82,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
     after.callback(shutil.rmtree, folder, ignore_errors=True)
     after.callback(ray.shutdown)
-    with _signals():
+    with _signals(), _no_stderr():
         ray.init(
             address="local",
             num_cpus=max(workers or 2, os.cpu_count() or 1) + 1,
@@ -128,6 +128,19 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Keep what Ray's C++ parts print when they start from the terminal; errors are exceptions."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

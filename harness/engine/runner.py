@@ -19,7 +19,7 @@ from harness.engine.drafts import Known, Watch
 from harness.engine.levers import ALL, Levers
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
-from harness.engine.stop import stoppable
+from harness.engine.stop import Stop, stoppable
 from harness.engine.store import Rows, Store, StoredAnswer, reusable
 from harness.errors import Interrupted
 from harness.manifest import SHIPPED
@@ -65,11 +65,8 @@ class Runner:
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
-                    for _ in self.batches_done(now, known):
-                        if stop.requested:
-                            raise Interrupted(
-                                f"stopped by signal {stop.signal_number}", stop.signal_number
-                            )
+                    with closing(self.batches_done(now, known)) as done:
+                        self._until(stop, done)
                     ended = set(self.decided(stage))
                     later = (b.without(ended) for b in left if b.stage > stage)
                     left = [batch for batch in later if batch is not None]
@@ -77,7 +74,16 @@ class Runner:
         finally:
             self.progress.close()
 
-    def batches_done(self, batches: Sequence[Batch[Question]], known: set[str]) -> Iterator[None]:
+    @staticmethod
+    def _until(stop: Stop, done: Iterator[None]) -> None:
+        """Go through the batches; after one of them a stop ends the run."""
+        for _ in done:
+            if stop.requested:
+                raise Interrupted(f"stopped by signal {stop.signal_number}", stop.signal_number)
+
+    def batches_done(
+        self, batches: Sequence[Batch[Question]], known: set[str]
+    ) -> Generator[None, None, None]:
         """Answer batches one after the other; yield after each."""
         for batch in batches:
             self.answer(batch, known)

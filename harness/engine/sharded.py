@@ -8,7 +8,8 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -27,7 +28,7 @@ class Crew(Protocol):
     def workers(self) -> int:
         """How many there are."""
 
-    def answer(self, shards: Sequence[Shard], opening: Opening) -> Iterator[Answered]:
+    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
         """Yield what became of each shard, in any order, as soon as it is known.
 
         Raises:
@@ -48,17 +49,24 @@ class ShardedRunner(Runner):
         given = {f.name: getattr(runner, f.name) for f in fields(runner)}
         return cls(**given, crew=crew, opening=opening)
 
-    def batches_done(self, batches: Sequence[Batch[Question]], known: set[str]) -> Iterator[None]:
+    def batches_done(
+        self, batches: Sequence[Batch[Question]], known: set[str]
+    ) -> Generator[None, None, None]:
         """Answer batches; yield after each."""
         timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
         shards = [self._shard(batch) for batch in batches if batch.kind is not CellKind.LATENCY]
-        for done in self.crew.answer(shards, self.opening) if shards else ():
-            for answer in done.answers:
-                self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
-            if done.error is not None:
-                raise BackendError(done.error)
-            yield
+        if shards:
+            with closing(self.crew.answer(shards, self.opening)) as back:
+                for answered in back:
+                    self._keep_all(answered, known)
+                    yield
         yield from super().batches_done(timed, known)
+
+    def _keep_all(self, answered: Answered, known: set[str]) -> None:
+        for answer in answered.answers:
+            self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
+        if answered.error is not None:
+            raise BackendError(answered.error)
 
     def _shard(self, batch: Batch[Question]) -> Shard:
         asked = {
