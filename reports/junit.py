@@ -9,6 +9,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from harness.run import Run
+from harness.verdict.parity_record import Parity
 from harness.verdict.record import GateResult, GateStatus, SuiteResult, Verdict
 from reports.data import ReportData, prepare
 from reports.escapes import plain
@@ -51,7 +52,16 @@ def _verdict(root: ET.Element, run: Run) -> None:
     facts = {"verdict": verdict.verdict, "run_id": verdict.run_id, "seed": verdict.seed}
     _properties(case, facts)
     _outcome(case, _TAGS.get(verdict.verdict), verdict.verdict, verdict.sentence)
+    if verdict.parity is not None:
+        _parity(parent, verdict.parity)
     _count(parent)
+
+
+def _parity(parent: ET.Element, parity: Parity) -> None:
+    """Add what ships: it can stop a release that every gate lets through."""
+    case = ET.SubElement(parent, "testcase", classname="tunegate", name="shipped", time="0")
+    _properties(case, {"status": parity.status, "step": parity.step})
+    _outcome(case, _TAGS.get(parity.verdict), parity.status, parity.sentence)
 
 
 def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:

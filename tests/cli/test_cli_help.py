@@ -16,6 +16,7 @@ COMMANDS = (
     "gate",
     "plan",
     "check",
+    "ship-check",
     "resume",
     "report",
     "suite",

@@ -57,6 +57,18 @@ def test_the_terminal_says_what_ships(project: Any) -> None:
     )
 
 
+def test_a_verdict_that_is_not_about_it_notes_it(project: Any) -> None:
+    """A fine-tune that is blocked for its own sake says beside it what ships."""
+    project.suite()
+
+    result = project.gate(*project.models(tuned=10), shipped(project, 60))
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["BLOCK: demo: *", "note: what ships is not equivalent to tuned: demo: exact_match *"]
+    )
+
+
 def test_base_and_tuned_are_judged_as_without(project: Any) -> None:
     """Same cells, same looks, same gates: the shipped arm adds, and changes nothing else."""
     project.suite()
