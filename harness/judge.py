@@ -49,13 +49,21 @@ class Question:
 
     step: str
     system: str
-    text: str
+    body: str
+    """What is asked, with the data."""
+    form: str
+    """In which form the reply must come."""
     nonce: str
     """Must come back in the reply: a verdict written before the question was cannot have it."""
     fields: Mapping[str, Mapping[str, Any]]
     """Key of the reply → JSON schema of its value, in the order in which they are asked for."""
     choice: str | None = None
     """The key whose `enum` is the verdict; a local model is asked for its values' probabilities."""
+
+    @property
+    def text(self) -> str:
+        """The user's turn: what is asked, and the form of the reply."""
+        return f"{self.body}\n\n{self.form}"
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -201,7 +209,7 @@ def question(
     form = FORM.replace("{mark}", mark).replace("{fields}", _in_words(fields))
     body = prompts.fill(prompts.sections(prompt)[step], values)
     system = SYSTEM.replace("{mark}", mark)
-    return Question(step, system, f"{body}\n\n{form}", mark, fields, choice)
+    return Question(step, system, body, form, mark, fields, choice)
 
 
 def conversation(case: Case) -> str:

@@ -97,6 +97,8 @@ class MetricRecord(Record):
     the mean of its scores."""
     signature: Text | None = None
     """How exactly the numbers are made, as the library that makes them writes it."""
+    indicative: bool = False
+    """Whether it is a hint for people, whatever the scores."""
     judge: JudgeRecord | None = None
     """The judge that gave the scores; None where a rule did."""
 
@@ -104,7 +106,7 @@ class MetricRecord(Record):
     def advisory(self) -> bool:
         """Whether no gate may rest on its scores, unless people labelled answers of the run."""
         if self.judge is None:
-            return False
+            return self.indicative
         return self.judge.calibration is None or bool(self.judge.calibration.why_not())
 
     @property

@@ -73,6 +73,8 @@ class Metric:
     """Called once with the bound options and the cases when a suite is loaded; returns problems.
     Where the corpus function makes the level, the options hold `aggregate` as `corpus`."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    indicative: bool = False
+    """Whether it is a hint for people, whose gates never reach the verdict."""
     judge: Judge | None = None
     """The judge that scores it, in a stage of its own; None where `score` does."""
 
@@ -123,6 +125,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
     signature: Signature | None = None,
+    indicative: bool = False,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -139,6 +142,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             corpus=corpus,
             aggregate=aggregate,
             signature=signature,
+            indicative=indicative,
         )
 
     return declare

@@ -104,6 +104,7 @@ class Suite:
                     range=m.range,
                     corpus=m.corpus_options,
                     signature=m.signature and m.signature(m, [s.case for s in self.cases]),
+                    indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
                 )
                 for m in self.metrics

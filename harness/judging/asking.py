@@ -23,9 +23,7 @@ from harness.records import Completion, Score, sha256
 
 RE_ASKS = 2
 """Times a question is asked again after a reply that could not be read."""
-_AGAIN = (
-    "\n\nYour reply to this could not be used: {problem}. Reply once more, in exactly that form."
-)
+_AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in exactly that form."
 
 
 @dataclass
@@ -244,7 +242,7 @@ def _as_put(asked: _Asked) -> Question:
     if not asked.attempts:
         return asked.question
     note = _AGAIN.replace("{problem}", asked.log[-1].problem or "")
-    return replace(asked.question, text=asked.question.text + note)
+    return replace(asked.question, form=asked.question.form + note)
 
 
 def _no_score(task: Task, score: Any) -> str | None:

@@ -19,6 +19,17 @@ _NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
 """Fields of a case that no judge looks at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose completion a judgement is about."""
+
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    sample: int = 0
+
+
 @dataclass(frozen=True)
 class Task:
     """One completion, or one pair, to be judged by one judge."""
@@ -28,6 +39,8 @@ class Task:
     case: Case
     completions: tuple[Completion, ...]
     """One, or base's and tuned's."""
+    place: Place | None = None
+    """Whose completion it is; the first one's, where several are identical."""
     repeat: int = 0
     """Which repetition it is, where a judge is asked the same again to see whether it flips."""
 
@@ -59,17 +72,6 @@ class Outcome:
         if self.score is None:
             return JudgementStatus.JUDGE_ERROR
         return JudgementStatus.ABSTAINED if self.score.value is None else JudgementStatus.OK
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Whose completion a judgement is about."""
-
-    suite: str
-    metric: str
-    case: str
-    arm: str
-    sample: int = 0
 
 
 class JudgeModel(Protocol):

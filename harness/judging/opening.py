@@ -67,5 +67,5 @@ def _open(spec: str, store: Store | None) -> Juror:
     opened: Any = factory(spec if name == "local" else target)
     if hasattr(opened, "ask"):
         return ModelJuror(opened, store)
-    juror: Juror = opened
+    juror: Juror = opened.keeping(store) if hasattr(opened, "keeping") else opened
     return juror

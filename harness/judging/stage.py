@@ -38,6 +38,7 @@ class _Asked:
 
     metric: Metric
     case: Case
+    """As the model saw it, the suite's system prompt included."""
     cells: tuple[StoredCell, ...]
     """One, or base's and tuned's."""
 
@@ -60,7 +61,7 @@ class _Asked:
     def task(self) -> Task:
         assert self.metric.judge is not None
         given = tuple(c.completion for c in self.cells if c.completion is not None)
-        return Task(self.metric.name, self.metric.judge, self.case, given)
+        return Task(self.metric.name, self.metric.judge, self.case, given, self.place)
 
 
 def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:
@@ -143,7 +144,7 @@ def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_As
         if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
     for suite, metric in metrics:
-        for case in (s.case for s in suite.cases):
+        for case in (_as_seen(s.case, suite.generation.system) for s in suite.cases):
             found = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
                 for pair in _pairs(found):
@@ -151,6 +152,13 @@ def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_As
             else:
                 for stored in found:
                     yield _Asked(metric, case, (stored,))
+
+
+def _as_seen(case: Case, system: str | None) -> Case:
+    if system is None:
+        return case
+    turns = case.input_messages(system)
+    return case.model_copy(update={"prompt": None, "messages": turns})
 
 
 def _pairs(cells: Sequence[StoredCell]) -> list[tuple[StoredCell, StoredCell]]:

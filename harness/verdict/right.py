@@ -60,7 +60,8 @@ def right(gate: Gate, pairs: Pairs) -> Right:
     """
     judge = pairs.metric.judge
     if judge is None:
-        return RULE
+        hint = "it is a hint for people, not a measurement"
+        return _advisory(hint) if pairs.metric.indicative else RULE
     known = judge.calibration
     if known is None:
         return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")

@@ -14,7 +14,13 @@ from harness.records import Completion
 
 NONCE = "5f1c09ab33de"
 QUESTION = Question(
-    "verdict", "system", "text", NONCE, {"reason": TEXT, "score": {"enum": [1, 2, 3]}}, "score"
+    "verdict",
+    "system",
+    "body",
+    "form",
+    NONCE,
+    {"reason": TEXT, "score": {"enum": [1, 2, 3]}},
+    "score",
 )
 GOOD = {"nonce": NONCE, "reason": "fine", "score": 3}
 

@@ -1,0 +1,122 @@
+"""Whether each claim of the answer is supported by the case's context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from harness.judge import TEXT, Question, Reply, Steps, conversation, judge, question
+from harness.records import Case, Completion, Score
+
+PROMPT = Path(__file__).with_suffix(".txt")
+MOST_CLAIMS = 40
+_CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
+_SUPPORTED = {"supported": 1.0, "contradicted": 0.0, "not_found": 0.0}
+_ABSTAINED = "abstention: the answer makes no claim"
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
+
+
+@judge(range=(0.0, 1.0), requires=("context",))
+def faithfulness(
+    case: Case, completion: Completion, *, split: Literal["model", "sentences"] = "model"
+) -> Steps:
+    """Score the share of the answer's claims that the context supports.
+
+    What it does:
+        Splits the answer into claims, then asks for each by itself: supported, contradicted or not
+        found, with the words of the context that decide. A verdict whose words do not stand in the
+        context counts as not found. `parts` has the shares of the three, the number of claims and
+        the share of verdicts whose quotation was made up.
+
+    Why:
+        One question for one claim leaves no overall verdict to talk a judge into, and the quotation
+        is checked by rule (RAGAS and FActScore split likewise).
+
+    Known problems:
+        An answer without a claim is unscored as an abstention, never 1: put a tolerance on `length`
+        or `refusal` beside it, or a model that learned to say nothing is not measured. A claim that
+        is true but needs two places of the context is easily "not found".
+
+    Example:
+        Two claims supported and one contradicted: 0.667.
+
+    Options:
+        split: `model` asks the judge for the claims, `sentences` takes each sentence as one (for
+            small local judges).
+    """
+    text = (completion.text or "").strip()
+    if not text:
+        return Score.unscored(_ABSTAINED)
+    if split == "sentences":
+        claims = [part.strip() for part in _SENTENCE.split(text) if part.strip()][:MOST_CLAIMS]
+    else:
+        (listed,) = yield [_split(case, text)]
+        claims = list(dict.fromkeys(listed.fields["claims"]))
+    if not claims:
+        return Score.unscored(_ABSTAINED)
+    context = case.context or ""
+    replies = yield [_verdict(claim, context) for claim in claims]
+    return _score(claims, replies, context)
+
+
+def _split(case: Case, text: str) -> Question:
+    return question(
+        PROMPT,
+        "claims",
+        data={"prompt": conversation(case), "completion": text},
+        fields={"claims": {"type": "array", "items": _CLAIM, "maxItems": MOST_CLAIMS}},
+    )
+
+
+def _verdict(claim: str, context: str) -> Question:
+    return question(
+        PROMPT,
+        "verdict",
+        data={"context": context, "claim": claim},
+        fields={"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}},
+        choice="verdict",
+    )
+
+
+def _score(claims: Sequence[str], replies: Sequence[Reply], context: str) -> Score:
+    made_up = [_made_up(reply, context) for reply in replies]
+    verdicts = [
+        "not_found" if invented else reply.verdict
+        for reply, invented in zip(replies, made_up, strict=True)
+    ]
+    values = [
+        0.0 if invented else reply.expected(_SUPPORTED)
+        for reply, invented in zip(replies, made_up, strict=True)
+    ]
+    n = len(claims)
+    shares = {name: verdicts.count(name) / n for name in _SUPPORTED}
+    return Score.of(
+        sum(values) / n,
+        "; ".join(_told(claims, verdicts)) or None,
+        parts={**shares, "claims": float(n), "made_up_quotes": sum(made_up) / n},
+    )
+
+
+def _made_up(reply: Reply, context: str) -> bool:
+    """Return whether a verdict rests on words that are not in the context."""
+    if reply.weights is not None or reply.verdict == "not_found":
+        return False
+    wanted = [_plain(part) for part in _ELLIPSIS.split(reply.said("evidence") or "")]
+    parts = [part for part in wanted if part]
+    return not parts or any(part not in _plain(context) for part in parts)
+
+
+def _plain(text: str) -> str:
+    """Return a text without what a quotation may change: case, spaces, marks at its ends."""
+    return " ".join(text.casefold().split()).strip(" \"'“”‘’«».,;:")
+
+
+def _told(claims: Sequence[str], verdicts: Sequence[str]) -> Iterator[str]:
+    """Yield the claims that are not supported, the worst first."""
+    for wanted in ("contradicted", "not_found"):
+        for claim, verdict in zip(claims, verdicts, strict=True):
+            if verdict == wanted:
+                yield f"{wanted.replace('_', ' ')}: {claim[:120]!r}"

@@ -1,0 +1,86 @@
+"""Whether the answer does what its prompt asks, by a checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.judge import TEXT, Question, Steps, conversation, judge, question
+from harness.records import Case, Completion, Score
+
+PROMPT = Path(__file__).with_suffix(".txt")
+MOST_CHECKS = 20
+_CHECK = {"type": "string", "minLength": 1, "maxLength": 500}
+_KEPT = {"yes": 1.0, "no": 0.0}
+
+
+def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return what is wrong with a checklist of the suite's own."""
+    given = options.get("checklist", ())
+    if len(given) > MOST_CHECKS:
+        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}"]
+    return ["checklist: one of its items is empty"] if not all(map(str.strip, given)) else []
+
+
+@judge(range=(0.0, 1.0), check=check)
+def instruction_following(
+    case: Case, completion: Completion, *, checklist: tuple[str, ...] = ()
+) -> Steps:
+    """Score the share of the prompt's demands that the answer keeps.
+
+    What it does:
+        Derives a checklist from the prompt, without seeing an answer, and asks for each item by
+        itself. The checklist of a prompt is made once and serves every arm and every candidate. An
+        empty answer keeps nothing: 0, without asking.
+
+    Why:
+        Items that were written before the answer was read cannot be bent towards it, and both arms
+        are held to the same (as TICK and InFoBench do).
+
+    Known problems:
+        A checklist can miss a demand; it does so for both arms alike. What can be checked by rule
+        (length, format, language) is checked better by `format`.
+
+    Example:
+        Three of four items kept: 0.75.
+
+    Options:
+        checklist: Items of your own for every case, instead of derived ones.
+    """
+    text = (completion.text or "").strip()
+    if not text:
+        return Score.of(0.0, "the answer is empty")
+    items: Sequence[str] = checklist
+    if not items:
+        (listed,) = yield [_list(case)]
+        items = list(dict.fromkeys(listed.fields["checks"]))
+    if not items:
+        return Score.unscored("the prompt's checklist is empty")
+    replies = yield [_ask(case, text, item) for item in items]
+    values = [reply.expected(_KEPT) for reply in replies]
+    broken = [i for i, r in zip(items, replies, strict=True) if r.verdict == "no"]
+    return Score.of(
+        sum(values) / len(values),
+        "; ".join(f"not kept: {item[:120]}" for item in broken) or None,
+        parts={"checks": float(len(items))},
+    )
+
+
+def _list(case: Case) -> Question:
+    return question(
+        PROMPT,
+        "checklist",
+        data={"prompt": conversation(case)},
+        fields={"checks": {"type": "array", "items": _CHECK, "maxItems": MOST_CHECKS}},
+    )
+
+
+def _ask(case: Case, text: str, item: str) -> Question:
+    return question(
+        PROMPT,
+        "check",
+        data={"prompt": conversation(case), "completion": text, "check": item},
+        fields={"reason": TEXT, "verdict": {"enum": list(_KEPT)}},
+        choice="verdict",
+    )

@@ -1,0 +1,56 @@
+"""Whether the answer has the wanted tone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.judge import TEXT, Steps, conversation, judge, question
+from harness.records import Case, Completion, Score
+
+PROMPT = Path(__file__).with_suffix(".txt")
+_VALUES = {"fits": 1.0, "partly": 0.5, "misses": 0.0}
+
+
+def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return what is wrong with the tone."""
+    given = options.get("tone", "x")
+    return [] if given.strip() else ["tone is empty; describe it in words, or leave it out"]
+
+
+@judge(range=(0.0, 1.0), check=check)
+def tone(
+    case: Case, completion: Completion, *, tone: str = "polite, calm and professional"
+) -> Steps:
+    """Score 1 if the answer has the wanted tone, 0.5 if in part, 0 if not.
+
+    What it does:
+        Asks once, for the tone alone. An empty answer has no tone and is unscored.
+
+    Why:
+        A fine-tune on curt data answers curtly; no metric of content sees it.
+
+    Known problems:
+        Judges like warm and long answers: look at the length beside it.
+
+    Example:
+        `tone = "plain and friendly, no exclamation marks"`.
+
+    Options:
+        tone: The wanted tone, in words.
+    """
+    text = (completion.text or "").strip()
+    if not text:
+        return Score.unscored("abstention: the answer is empty")
+    (reply,) = yield [
+        question(
+            PROMPT,
+            "verdict",
+            data={"prompt": conversation(case), "completion": text},
+            told={"tone": tone},
+            fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
+            choice="verdict",
+        )
+    ]
+    return Score.of(reply.expected(_VALUES), reply.said("reason"))

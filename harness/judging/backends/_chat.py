@@ -1,0 +1,91 @@
+"""What the judges behind a chat interface share: how they are asked, all at once, until when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from harness.judge import Question
+from harness.model import Answer
+from harness.records import Completion
+from harness.remote.failure import Failure
+from harness.remote.limits import Limits
+from harness.remote.pool import ask_all
+
+LIMITS = Limits(concurrency=16, deadline_s=120.0)
+MOST_TOKENS = 2000
+"""Tokens of a reply: reason and verdict take a tenth of it."""
+
+
+def messages(question: Question) -> list[dict[str, str]]:
+    """Return the conversation that asks a question."""
+    return [
+        {"role": "system", "content": question.system},
+        {"role": "user", "content": question.text},
+    ]
+
+
+def schema_of(question: Question) -> dict[str, Any]:
+    """Return the reply's schema in OpenAI's form, without what strict decoders refuse."""
+    schema = question.schema
+    properties = {name: _plain(form) for name, form in schema["properties"].items()}
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "reply",
+            "strict": True,
+            "schema": {**schema, "properties": properties},
+        },
+    }
+
+
+def tokens(question: Question) -> float:
+    """Return about how many tokens a question takes, its reply included."""
+    return (len(question.system) + len(question.text)) / 4 + 200
+
+
+def answers(
+    questions: Mapping[str, Question],
+    ask: Callable[[Question, float], Completion],
+    limits: Limits,
+    *,
+    cost_of: Callable[[Question], float],
+    backend: str,
+) -> Generator[Answer, None, None]:
+    """Yield an answer for each question from a pool of askers; a failure is an error in words.
+
+    Raises:
+        BackendError: the judge as a whole is gone.
+    """
+
+    def timed(item: tuple[str, Question], deadline: float) -> Completion:
+        started = time.monotonic()
+        completion = ask(item[1], deadline)
+        return completion.model_copy(update={"latency_s": time.monotonic() - started})
+
+    pool = ask_all(
+        list(questions.items()),
+        timed,
+        limits,
+        cost_of=lambda item: cost_of(item[1]),
+        backend=backend,
+    )
+    try:
+        for (key, _), result in pool:
+            if isinstance(result, Failure):
+                yield Answer(key, None, result.message, time.time())
+            else:
+                yield Answer(key, result, None, time.time())
+    finally:
+        pool.close()
+
+
+def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's schema without bounds on lengths; the reading checks them all the same."""
+    kept = {n: v for n, v in form.items() if n not in ("minLength", "maxLength", "maxItems")}
+    if "items" in kept:
+        kept["items"] = _plain(kept["items"])
+    if "enum" in kept:
+        kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
+    return kept

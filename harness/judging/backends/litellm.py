@@ -1,0 +1,92 @@
+"""`litellm:PROVIDER/MODEL`: any model that litellm knows as judge, at temperature 0.
+
+The reply's JSON schema is sent along where the provider takes one; the key is where litellm looks
+for it, in the environment. The model's version that the provider reports is part of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.judge import Question
+from harness.judging.backends._chat import LIMITS, MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.model import Answer
+from harness.records import Completion, sha256
+from harness.remote.limits import Limits
+
+
+@dataclass(frozen=True)
+class LitellmJudge:
+    """A judge model behind litellm."""
+
+    model: str
+    limits: Limits = LIMITS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of each call; by default temperature 0 and a limit on the reply."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the parameters of each call."""
+        return {
+            "spec": f"litellm:{self.model}",
+            "backend": "litellm",
+            "settings": dict(self.settings),
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of model and parameters."""
+        return sha256(["litellm", self.model, dict(self.settings)])
+
+    def ask(self, questions: Mapping[str, Question]) -> Generator[Answer, None, None]:
+        """Yield an answer for each question, as many at once as the limits say."""
+        yield from answers(
+            questions, self._ask, self.limits, cost_of=tokens, backend=f"litellm:{self.model}"
+        )
+
+    def _ask(self, question: Question, deadline: float) -> Completion:
+        import time
+
+        from harness.remote import litellm
+
+        reply = litellm.chat(
+            self.model,
+            messages(question),
+            timeout_s=max(0.1, deadline - time.monotonic()),
+            settings={**self.settings, **self._form(question)},
+        )
+        return Completion(
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost=reply.cost,
+        )
+
+    def _form(self, question: Question) -> dict[str, Any]:
+        """Return the schema as this model takes it; nothing where it takes none."""
+        from harness.remote import litellm
+
+        library = litellm.library()
+        if library.supports_response_schema(model=self.model):
+            return {"response_format": schema_of(question)}
+        return {}
+
+
+def litellm(model: str) -> LitellmJudge:
+    """Open a model of litellm's as judge.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        ModelError: the provider is unknown, or has no key in the environment.
+    """
+    from harness.remote.credentials import provider_of
+    from harness.remote.litellm import library
+
+    provider_of(f"judge litellm:{model}", model)
+    known = library().get_supported_openai_params(model=model) or ["temperature", "max_tokens"]
+    wanted = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+    return LitellmJudge(model, settings={n: v for n, v in wanted.items() if n in known})

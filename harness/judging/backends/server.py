@@ -1,0 +1,114 @@
+"""`server:URL#MODEL`: a model behind any OpenAI-compatible server as judge, at temperature 0.
+
+The key, where the server wants one, is in the environment variable TUNEGATE_JUDGE_KEY. The reply's
+JSON schema is sent along; a server that refuses it is asked without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import ModelError
+from harness.judge import Question
+from harness.judging.backends._chat import LIMITS, MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.model import Answer
+from harness.records import Completion, sha256
+from harness.remote.failure import Later, Refused
+from harness.remote.http import Http
+from harness.remote.limits import Limits
+
+KEY = "TUNEGATE_JUDGE_KEY"
+_SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+_NO_SCHEMA = (400, 422)
+"""Statuses by which a server says that it knows no schemas."""
+
+
+@dataclass
+class ServerJudge:
+    """A judge model behind an OpenAI-compatible server."""
+
+    url: str
+    model: str
+    key: str | None = field(default=None, repr=False)
+    limits: Limits = LIMITS
+    schemas: bool = True
+    """Whether the server takes a schema; found out by the first question that has one."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the parameters of each call."""
+        return {
+            "spec": f"server:{self.url}#{self.model}",
+            "backend": "server",
+            "settings": _SETTINGS,
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of address, model and parameters."""
+        return sha256(["server", self.url, self.model, _SETTINGS])
+
+    def ask(self, questions: Mapping[str, Question]) -> Generator[Answer, None, None]:
+        """Yield an answer for each question, as many at once as the limits say."""
+        with Http(self.key) as http:
+
+            def ask(question: Question, deadline: float) -> Completion:
+                return self._ask(http, question, deadline)
+
+            yield from answers(
+                questions, ask, self.limits, cost_of=tokens, backend=self.identity["spec"]
+            )
+
+    def _ask(self, http: Http, question: Question, deadline: float) -> Completion:
+        body = {"model": self.model, "messages": messages(question), **_SETTINGS}
+        url = f"{self.url}/chat/completions"
+        if self.schemas:
+            try:
+                form = {"response_format": schema_of(question)}
+                return _read(http.post_json(url, {**body, **form}, deadline=deadline))
+            except Refused as refusal:
+                if refusal.status not in _NO_SCHEMA:
+                    raise
+            found = _read(http.post_json(url, body, deadline=deadline))
+            self.schemas = False
+            return found
+        return _read(http.post_json(url, body, deadline=deadline))
+
+
+def _read(reply: Mapping[str, Any]) -> Completion:
+    """Return a server's answer; one of another form may be right the next time.
+
+    Raises:
+        Later: it is no chat completion.
+    """
+    try:
+        choice = reply["choices"][0]
+        text = choice["message"]["content"]
+        usage = reply.get("usage") or {}
+        return Completion(
+            text=text,
+            finish_reason=choice.get("finish_reason"),
+            input_tokens=usage.get("prompt_tokens"),
+            output_tokens=usage.get("completion_tokens"),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise Later(f"the reply is no chat completion ({type(error).__name__})") from error
+
+
+def server(target: str) -> ServerJudge:
+    """Open a model behind a server as judge.
+
+    Raises:
+        ModelError: the address or the model's name is missing.
+    """
+    url, _, model = target.partition("#")
+    if not url.startswith(("http://", "https://")) or not model:
+        raise ModelError(
+            f"judge server:{target}: write server:URL#MODEL, such as "
+            "server:http://localhost:8000/v1#qwen3-8b"
+        )
+    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY))

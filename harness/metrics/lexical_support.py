@@ -1,0 +1,57 @@
+"""How many of the answer's words stand in the context: no judge, no understanding."""
+
+from __future__ import annotations
+
+import re
+
+from harness.metric import metric
+from harness.records import Case, Completion, Score
+
+_WORD = re.compile(r"\w+(?:[.,:/-]\w+)*")
+_SHORTEST = 4
+"""Letters from which a word is taken to have content; words with a digit always have."""
+
+
+@metric(range=(0.0, 1.0), requires=("context",), indicative=True)
+def lexical_support(case: Case, completion: Completion) -> Score:
+    """Score the share of the answer's content words that stand in the context.
+
+    What it does:
+        Takes the words of four letters or more, and all with a digit, and looks each up among the
+        context's words, whatever their case. The reason names those that are missing. An answer
+        without such a word is unscored.
+
+    Why:
+        Where no judge can be asked, invented names and numbers still show: they are words that the
+        context does not have. It is a hint for people, so its gates are advisory.
+
+    Known problems:
+        It does not read. "Bob owes Alice" and "Alice owes Bob" score alike, a denial scores like
+        its claim, and a good paraphrase scores low. For a verdict use the judge `faithfulness`.
+
+    Example:
+        Context "The parcel left Hamburg on 3 May.", answer "It left Bremen on 3 May.": `left` and
+        `3` are there, `Bremen` is not: 0.667.
+
+    Options:
+        None.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    words = [word for word in _words(completion.text) if _has_content(word)]
+    if not words:
+        return Score.unscored("the answer has no content word to look up")
+    known = set(_words(case.context or ""))
+    missing = [word for word in words if word not in known]
+    shown = ", ".join(dict.fromkeys(missing))
+    return Score.of(
+        1 - len(missing) / len(words), f"not in the context: {shown[:200]}" if missing else None
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _has_content(word: str) -> bool:
+    return len(word) >= _SHORTEST or any(character.isdigit() for character in word)

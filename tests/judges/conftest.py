@@ -1,0 +1,60 @@
+"""Judges as a suite would make them, driven by replies that a test writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness import lookup
+from harness.judge import Judge, Question, Reply
+from harness.judging.asking import ModelJuror
+from harness.judging.juror import Outcome, Task
+from harness.records import Case, Completion
+from tests.fake_judges import FakeModel, reply_to
+
+
+@pytest.fixture(name="judged")
+def _judged() -> Callable[..., tuple[Outcome, list[Question]]]:
+    """Return a function that has a judge judge, and says what came of it and what was asked.
+
+    `answer` gets each question and returns the reply's fields.
+    """
+
+    def judged(
+        name: str,
+        case: Case,
+        *texts: str | None,
+        answer: Callable[[Question], dict[str, Any]],
+        **options: Any,
+    ) -> tuple[Outcome, list[Question]]:
+        found = lookup.find("harness.judges", name, what="judge")
+        assert isinstance(found, Judge)
+        judge = replace(found, options=options)
+        model = FakeModel(lambda question: reply_to(question, **answer(question)))
+        completions = tuple(Completion(text=text) for text in texts)
+        ((_, outcome),) = ModelJuror(model).judge([Task(name, judge, case, completions)])
+        return outcome, model.asked
+
+    return judged
+
+
+@pytest.fixture(name="finished")
+def _finished() -> Callable[..., Any]:
+    """Return a function that sends replies to a judge's steps and returns its score."""
+
+    def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[Reply]]) -> Any:
+        found = lookup.find("harness.judges", name, what="judge")
+        assert isinstance(found, Judge)
+        steps = found.begin(case, *(Completion(text=text) for text in texts))
+        next(steps)
+        try:
+            for replies in rounds:
+                steps.send(replies)
+        except StopIteration as ended:
+            return ended.value
+        raise AssertionError("the judge asks on")
+
+    return finished
