@@ -81,6 +81,8 @@ class Process:
         noise = f"; it wrote {self.noise.strip()[:120]!r}" if self.noise else ""
         if self.silent:
             return f"no answer within {deadline_s:g} s{noise}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.running.wait(timeout=1.0)  # its output ends before it does
         code = self.running.poll()
         return f"the program ended (exit code {code}) without an answer{noise}"
 

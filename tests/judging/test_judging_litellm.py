@@ -1,0 +1,94 @@
+"""A judge through litellm: asked at temperature 0, counted and priced, its failures in words."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+if importlib.util.find_spec("litellm") is None:
+    pytest.skip("litellm is not installed", allow_module_level=True)
+
+from harness.errors import ModelError
+from harness.judging.asking import ModelJuror
+from harness.judging.backends.litellm import litellm
+from harness.judging.juror import Task
+from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+
+__all__ = ["fake_server"]  # the fixture
+
+
+@pytest.fixture(name="running")
+def _running(
+    fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeServer]:
+    """A server in the place of OpenAI."""
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        found = re.search(r'which is exactly "(\w+)"', prompt_of(body))
+        assert found is not None
+        score = 5 if "sorry" in prompt_of(body) else 2
+        text = json.dumps({"nonce": found[1], "reason": "r", "score": score})
+        more = {"id": "1", "created": 1}
+        return {**completion(text), **more, "object": "chat.completion"}
+
+    running = fake_server(models={"gpt-4o-mini": {}}, reply=reply)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
+    monkeypatch.setenv("OPENAI_API_BASE", running.url)
+    yield running
+    with warnings.catch_warnings():
+        # litellm makes a client on each thread that is first, and leaves the spare ones unclosed.
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
+def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Task]) -> None:
+    """Steps 5 and 2 of 5 are 1 and 0.25; tokens are counted, and the price is the list's."""
+    judge = litellm("openai/gpt-4o-mini")
+
+    found = {
+        t.completions[0].text: o for t, o in ModelJuror(judge).judge([task("sorry"), task("no")])
+    }
+
+    assert found["sorry"].score is not None
+    assert found["no"].score is not None
+    assert (found["sorry"].score.value, found["no"].score.value) == (1.0, 0.25)
+    assert found["sorry"].input_tokens == 5
+    # 0.15 and 0.60 dollars a million tokens
+    tokens = found["sorry"].output_tokens or 0
+    assert found["sorry"].cost == pytest.approx((5 * 0.15 + tokens * 0.60) / 1e6)
+    body = running.asked[0]
+    assert body["temperature"] == 0.0
+    assert body["response_format"]["type"] == "json_schema"
+
+
+def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., Task]) -> None:
+    """Every completion is a judge error with the cause; the key is in none of them."""
+    running.key = "another"
+    judge = litellm("openai/gpt-4o-mini")
+
+    outcomes = [o for _, o in ModelJuror(judge).judge([task(f"t{i}") for i in range(30)])]
+
+    assert {o.status for o in outcomes} == {"judge_error"}
+    assert all("the key is missing or wrong" in (o.error or "") for o in outcomes)
+    assert "sk-of-the-tests" not in str(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("gpt", "no provider that litellm knows"), ("anthropic/claude-x", "ANTHROPIC_API_KEY")],
+)
+def test_what_cannot_be_asked_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, model: str, said: str
+) -> None:
+    """An unknown provider and a missing key are one line, before any completion."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+
+    with pytest.raises(ModelError, match=said):
+        litellm(model)
