@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli import judge_calibrate, judge_label
+from harness.cli import judge_calibrate, judge_label, judge_run
 
-commands = typer.Typer(help="Calibrate judges, and label answers for them.", no_args_is_help=True)
-for module in (judge_calibrate, judge_label):
+commands = typer.Typer(
+    help="Judge stored runs, calibrate judges, and label answers for them.", no_args_is_help=True
+)
+for module in (judge_run, judge_calibrate, judge_label):
     module.register(commands)
 
 

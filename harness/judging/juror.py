@@ -39,10 +39,10 @@ class Task:
     case: Case
     completions: tuple[Completion, ...]
     """One, or base's and tuned's."""
-    place: Place | None = None
-    """Whose completion it is; the first one's, where several are identical."""
     repeat: int = 0
     """Which repetition it is, where a judge is asked the same again to see whether it flips."""
+    place: Place | None = None
+    """Whose completion it is; the first one's, where several are identical."""
 
     @property
     def key(self) -> str:

@@ -61,7 +61,7 @@ class _Asked:
     def task(self) -> Task:
         assert self.metric.judge is not None
         given = tuple(c.completion for c in self.cells if c.completion is not None)
-        return Task(self.metric.name, self.metric.judge, self.case, given, self.place)
+        return Task(self.metric.name, self.metric.judge, self.case, given, place=self.place)
 
 
 def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:

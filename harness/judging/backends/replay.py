@@ -84,9 +84,9 @@ class ReplayJuror:
     def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Yield the recorded outcomes; what was not recorded is a judge error, no zero."""
         for task in tasks:
-            assert task.place is not None
-            line = self._find(task.place)
-            missing = f"{self.spec} has no judgement of {task.case.id!r} ({task.place.arm})"
+            place = task.place or Place("", task.metric, task.case.id, "")
+            line = self._find(place)
+            missing = f"{self.spec} has no judgement of {task.case.id!r} ({place.arm or 'any arm'})"
             yield task, Outcome(None, missing) if line is None else line.outcome()
 
     def _find(self, place: Place) -> ReplayLine | None:

@@ -1,0 +1,111 @@
+"""How close judging comes to the ideal: `python -m benchmarks.judge_throughput`.
+
+A server on this machine takes a fixed time for each reply. With so many questions under way at
+once, the ideal is judgements x latency / concurrency; reading, checking and storing each reply may
+add three tenths of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from harness import lookup
+from harness.engine.store import Store
+from harness.judge import Judge
+from harness.judging.asking import ModelJuror
+from harness.judging.backends.server import ServerJudge
+from harness.judging.juror import Task
+from harness.records import Case, Completion
+from harness.remote.limits import Limits
+
+MOST = 1.3
+"""Allowed time, in multiples of the ideal."""
+
+
+def main() -> int:
+    """Judge, print the table, and return 1 if it took too long or anything is unscored."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--judgements", type=int, default=1000)
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds of each reply")
+    parser.add_argument("--concurrency", type=int, default=16)
+    args = parser.parse_args()
+    ideal = -(-args.judgements // args.concurrency) * args.latency
+    with serving(args.latency) as url, tempfile.TemporaryDirectory() as folder:
+        seconds, scored = timed(url, Path(folder), args.judgements, args.concurrency)
+    ratio = seconds / ideal
+    print(f"{args.judgements} judgements, {args.latency:g} s each, {args.concurrency} at once")
+    print(f"ideal {ideal:.1f} s, took {seconds:.1f} s: {ratio:.2f} times the ideal")
+    if scored < args.judgements:
+        print(f"MISSED: {args.judgements - scored} have no score")
+    if ratio > MOST:
+        print(f"TOO SLOW: more than {MOST:g} times the ideal")
+    return int(ratio > MOST or scored < args.judgements)
+
+
+def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]:
+    """Return the seconds of n judgements, and how many have a score."""
+    rubric = lookup.find("harness.judges", "rubric", what="judge")
+    assert isinstance(rubric, Judge)
+    judge = replace(rubric, options={"criteria": "Is polite."})
+    tasks = [
+        Task("polite", judge, Case(id=f"c{i}", prompt="Hello"), (Completion(text=f"Answer {i}"),))
+        for i in range(n)
+    ]
+    store = Store(folder / "store.sqlite")
+    model = ServerJudge(url, "judge", limits=Limits(concurrency=concurrency))
+    started = time.perf_counter()
+    outcomes = [outcome for _, outcome in ModelJuror(model, store).judge(tasks)]
+    seconds = time.perf_counter() - started
+    store.close()
+    return seconds, sum(o.score is not None for o in outcomes)
+
+
+@contextmanager
+def serving(latency_s: float) -> Iterator[str]:
+    """Run a judge server that takes `latency_s` for each reply; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Answers every question with the middle of the scale."""
+
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            """Wait, then reply in the form asked for."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(latency_s)
+            nonce = re.search(rb'which is exactly \\"(\w+)\\"', body)
+            fields = {"nonce": nonce[1].decode() if nonce else "", "reason": "r", "score": 3}
+            message = {"role": "assistant", "content": json.dumps(fields)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            raw = json.dumps({"choices": [choice]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
