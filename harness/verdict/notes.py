@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.manifest import GateKind, SuiteRecord
+from harness.verdict.comparing import comparison_notes
 from harness.verdict.ledger import attempt_note
 from harness.verdict.looks import LEAST
 from harness.verdict.pairs import Pairs
@@ -55,6 +56,7 @@ def notes(
             *_identical(table),
             *_metrics(table),
             *timing_notes(table),
+            *comparison_notes(table),
             *_early(table),
             *_flips(table),
             *_whole(table),

@@ -13,7 +13,6 @@ from harness.remote.failure import Failure
 from harness.remote.limits import Limits
 from harness.remote.pool import ask_all
 
-LIMITS = Limits(concurrency=16, deadline_s=120.0)
 MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""
 

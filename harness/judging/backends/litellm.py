@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.judge import Question
-from harness.judging.backends._chat import LIMITS, MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.judging.backends._chat import MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.judging.backends._limits import USUAL, limited
 from harness.model import Answer
 from harness.records import Completion, sha256
 from harness.remote.limits import Limits
@@ -22,7 +23,7 @@ class LitellmJudge:
     """A judge model behind litellm."""
 
     model: str
-    limits: Limits = LIMITS
+    limits: Limits = USUAL
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of each call; by default temperature 0 and a limit on the reply."""
 
@@ -76,7 +77,7 @@ class LitellmJudge:
         return {}
 
 
-def litellm(model: str) -> LitellmJudge:
+def litellm(target: str) -> LitellmJudge:
     """Open a model of litellm's as judge.
 
     Raises:
@@ -86,7 +87,11 @@ def litellm(model: str) -> LitellmJudge:
     from harness.remote.credentials import provider_of
     from harness.remote.litellm import library
 
+    place = limited("litellm", target)
+    model = place.target
     provider_of(f"judge litellm:{model}", model)
     known = library().get_supported_openai_params(model=model) or ["temperature", "max_tokens"]
     wanted = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
-    return LitellmJudge(model, settings={n: v for n, v in wanted.items() if n in known})
+    return LitellmJudge(
+        model, place.limits, settings={n: v for n, v in wanted.items() if n in known}
+    )

@@ -13,7 +13,8 @@ from typing import Any
 
 from harness.errors import ModelError
 from harness.judge import Question
-from harness.judging.backends._chat import LIMITS, MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.judging.backends._chat import MOST_TOKENS, answers, messages, schema_of, tokens
+from harness.judging.backends._limits import USUAL, limited
 from harness.model import Answer
 from harness.records import Completion, sha256
 from harness.remote.failure import Later, Refused
@@ -33,7 +34,7 @@ class ServerJudge:
     url: str
     model: str
     key: str | None = field(default=None, repr=False)
-    limits: Limits = LIMITS
+    limits: Limits = USUAL
     schemas: bool = True
     """Whether the server takes a schema; found out by the first question that has one."""
 
@@ -105,10 +106,11 @@ def server(target: str) -> ServerJudge:
     Raises:
         ModelError: the address or the model's name is missing.
     """
-    url, _, model = target.partition("#")
+    place = limited("server", target)
+    url, _, model = place.target.partition("#")
     if not url.startswith(("http://", "https://")) or not model:
         raise ModelError(
             f"judge server:{target}: write server:URL#MODEL, such as "
             "server:http://localhost:8000/v1#qwen3-8b"
         )
-    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY))
+    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)

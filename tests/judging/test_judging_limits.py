@@ -1,0 +1,66 @@
+"""Limits in a judge's spec: read, checked, and no part of who the judge is."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import ModelError, UsageError
+from harness.judging.backends._limits import USUAL, limited
+from harness.judging.backends.server import server
+
+
+@pytest.mark.parametrize(
+    ("target", "left", "changed"),
+    [
+        ("openai/gpt-4o", "openai/gpt-4o", {}),
+        ("openai/gpt-4o?concurrency=4", "openai/gpt-4o", {"concurrency": 4}),
+        (
+            "http://h/v1?rpm=30&deadline=2.5#m",
+            "http://h/v1#m",
+            {"requests_per_minute": 30.0, "deadline_s": 2.5},
+        ),
+        ("m?tpm=1e5&attempts=2", "m", {"tokens_per_minute": 1e5, "attempts": 2}),
+    ],
+)
+def test_limits_are_taken_out_of_the_spec(
+    target: str, left: str, changed: dict[str, float]
+) -> None:
+    """What is not named is as usual: 16 at once, 120 seconds, no rate."""
+    place = limited("server", target)
+
+    names = ("concurrency", "deadline_s", "attempts", "requests_per_minute", "tokens_per_minute")
+    assert place.target == left
+    assert {n: getattr(place.limits, n) for n in names} == {
+        **{n: getattr(USUAL, n) for n in names},
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("m?conurrency=4", "did you mean 'concurrency'"),
+        ("m?rpm=many", "rpm='many' is no number"),
+        ("m?concurrency=2.5", "concurrency='2.5' is no number"),
+        ("m?", "unknown setting ''"),
+    ],
+)
+def test_a_wrong_setting_is_told(target: str, said: str) -> None:
+    """One line with the spec."""
+    with pytest.raises(ModelError, match=said):
+        limited("litellm", target)
+
+
+def test_a_limit_out_of_range_is_told() -> None:
+    """Nobody at all can be asked by none."""
+    with pytest.raises(UsageError, match="concurrency=0 must be"):
+        limited("litellm", "m?concurrency=0")
+
+
+def test_limits_are_no_part_of_the_judge() -> None:
+    """Asked more gently it is the same judge, whose replies are in the store."""
+    plain, gentle = server("http://h/v1#m"), server("http://h/v1?concurrency=2#m")
+
+    assert gentle.limits.concurrency == 2
+    assert gentle.fingerprint == plain.fingerprint
+    assert gentle.identity == plain.identity
