@@ -160,6 +160,8 @@ class Completion(Record):
     """Completions that were written together in that time; None if unknown."""
     cost: float | None = Field(default=None, ge=0)
     """Price in US dollars; None if unknown."""
+    answered_by: Text | None = None
+    """The model that a provider says answered, with its configuration's name; None elsewhere."""
     choice_logprobs: tuple[float, ...] | None = None
     """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
     answer_logprob: float | None = None

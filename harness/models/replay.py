@@ -110,6 +110,7 @@ _KEYS = {
     CellKind.TEXT: ("bits_per_byte", "bits_per_byte"),
     CellKind.LATENCY: ("latency_s", "latency_s"),
 }
+_UNTOLD = {"text", "latency_s", "batch_size", "answered_by"}
 _FIELDS = {
     CellKind.GENERATE: "text",
     CellKind.CHOICES: "choice_logprobs",
@@ -188,5 +189,5 @@ def _told(kind: CellKind, completion: Completion) -> dict[str, Any]:
         return {"latency_s": completion.latency_s, "batch_size": completion.batch_size}
     if kind is not CellKind.GENERATE:
         return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
-    told = completion.model_dump(exclude_none=True, exclude={"text", "latency_s", "batch_size"})
+    told = completion.model_dump(exclude_none=True, exclude=_UNTOLD)
     return {"completion": completion.text, **told}

@@ -10,9 +10,12 @@ Example:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import importlib.util
+import inspect
+import logging
 import math
 import os
 import threading
@@ -99,7 +102,7 @@ def chat(
             **settings,
         )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
-        raise litellm_failure.of(error, model) from error
+        raise litellm_failure.of(error) from error
     return _reply(litellm, model, response)
 
 
@@ -117,9 +120,24 @@ def library() -> Any:
         # By name: a type checker would read all of litellm, which takes minutes.
         litellm: Any = importlib.import_module("litellm")
     litellm.suppress_debug_info = True
+    if "LITELLM_LOG" not in os.environ:
+        logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    atexit.unregister(_close)
+    atexit.register(_close, litellm)
     # More of litellm is imported by its calls, on many threads, where no block can hold a filter.
     warnings.filterwarnings("ignore", message=_READ_ONLY)
     return litellm
+
+
+def _close(litellm: Any) -> None:
+    """Close the connections that litellm keeps: Python warns of those that nobody closed."""
+    clients = litellm.in_memory_llm_clients_cache.cache_dict
+    for client in list(clients.values()):
+        close = getattr(client, "close", None)
+        if close is not None and not inspect.iscoroutinefunction(close):
+            with contextlib.suppress(Exception):  # the process ends anyway
+                close()
+    clients.clear()
 
 
 @contextlib.contextmanager
@@ -137,7 +155,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _reply(litellm: Any, model: str, response: Any) -> Reply:
     raw = response.model_dump(mode="json", warnings=False)
     if not raw.get("choices"):
-        raise Later(f"{model}: the provider answered without a choice")
+        raise Later("the provider answered without a choice")
     choice, usage = raw["choices"][0], raw.get("usage") or {}
     counted = bool(usage.get("prompt_tokens"))  # litellm writes 0 where the provider wrote nothing
     return Reply(

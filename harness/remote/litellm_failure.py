@@ -18,25 +18,19 @@ _SECRET = re.compile(r"(?:_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD)$", re.IGNORECAS
 _SHORTEST_SECRET = 8
 
 
-def of(error: Exception, model: str) -> Later | Refused:
-    """Return the failure that an exception of litellm stands for.
-
-    Args:
-        error: What `litellm.completion` raised.
-        model: `PROVIDER/MODEL`, for the message.
-    """
+def of(error: Exception) -> Later | Refused:
+    """Return the failure that an exception of litellm stands for."""
     status, text = getattr(error, "status_code", None), _in_words(error)
     if type(error).__name__ == "UnsupportedParamsError":
-        return Refused(f"{model}: {excerpt(text)}", whole=True, status=status)
+        return Refused(excerpt(text), whole=True, status=status)
     if status == 429 and _QUOTA.search(text):  # waiting does not help
-        said = f"{model}: HTTP 429 (the account has no means): {excerpt(text)}"
+        said = f"HTTP 429 (the account has no means): {excerpt(text)}"
         return Refused(said, whole=True, status=status)
-    if not isinstance(status, int):
-        return Later(f"{model}: {type(error).__name__}: {excerpt(text)}")
-    found = refusal(status, _headers(error), text)
-    if isinstance(found, Later):
-        return Later(f"{model}: {found}", found.after_s)
-    return Refused(f"{model}: {found}", whole=found.whole, status=status)
+    headers = _headers(error)
+    if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):
+        # litellm gives a status to what never was an HTTP reply, too.
+        return Later(f"{type(error).__name__}: {excerpt(text)}")
+    return refusal(status, headers, text)
 
 
 def _in_words(error: Exception) -> str:

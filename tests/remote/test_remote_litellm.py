@@ -167,7 +167,7 @@ def test_what_will_not_pass_is_refused(
 
     assert isinstance(found, Refused)
     assert found.whole is whole
-    assert str(found).startswith(f"{MODEL}: HTTP {status}")
+    assert str(found).startswith(f"HTTP {status}")
     assert text in str(found)
     assert "litellm" not in str(found)
     assert "\n" not in str(found)
@@ -187,7 +187,7 @@ def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
     """After the seconds that were given."""
     served.faults = lambda number: "silent"
 
-    with pytest.raises(Later, match="408"):
+    with pytest.raises(Later, match=r"^Timeout: .*timed out"):
         chat(MODEL, HELLO, timeout_s=1)
 
 
@@ -196,7 +196,7 @@ def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
-    with pytest.raises(Later, match=MODEL):
+    with pytest.raises(Later, match="Connection error"):
         chat(MODEL, HELLO, timeout_s=5)
 
 

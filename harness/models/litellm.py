@@ -1,0 +1,248 @@
+"""`litellm:PROVIDER/MODEL`: a hosted model, asked through litellm; base against a fine-tune of it.
+
+The provider's key and address come from its own environment variables (`OPENAI_API_KEY`,
+`HOSTED_VLLM_API_BASE` …). Opening an arm asks one question: it finds a wrong key or name before any
+case is spent, and the version of the model that answers, which is part of the arm's fingerprint. An
+answer of another version ends the run, for answers of two models cannot be mixed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from itertools import product
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from harness.errors import BackendError, ModelError
+from harness.model import Answer, Prompt, Request
+from harness.models._chat import cut, sampling, settings_of, tools_of
+from harness.models.hf import PROBES
+from harness.records import Case, CellKind, Completion, canonical_json, sha256
+from harness.remote.credentials import provider_of
+from harness.remote.failure import Failure, Refused
+from harness.remote.limits import Limits
+from harness.remote.litellm import Reply, chat
+from harness.remote.message import Unanswered, answer_of
+from harness.remote.parameters import accepted, objection
+from harness.remote.pool import ask_all
+from harness.suite import Generation
+
+_HELLO = "Say hello."
+_GREETING = 512
+"""Tokens of the first answer at most: a model that reasons must get to its end."""
+_PROBE = 24
+"""Tokens of a probe's answer at most."""
+
+
+@dataclass
+class LitellmArm:
+    """A hosted model as it answered when it was opened."""
+
+    spec: str
+    model: str
+    """`PROVIDER/MODEL` as litellm names it."""
+    provider: str
+    limits: Limits
+    version: str | None = None
+    """The model that the provider says answers."""
+    system_fingerprint: str | None = None
+    """The provider's name for its configuration, of the first answer."""
+    accepted: frozenset[str] = frozenset()
+    """OpenAI's names of the parameters that the model takes."""
+    remote: Literal[True] = True
+    checked: dict[str, str | None] = field(default_factory=dict, repr=False)
+    """Settings that were looked at → why the model does not take them."""
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What the provider says of the model, which is all that is known of it."""
+        return {
+            "spec": self.spec,
+            "backend": "litellm",
+            "provider": self.provider,
+            "model": self.model,
+            "model_version": self.version,
+            "system_fingerprint": self.system_fingerprint,
+            "place": _place(self.provider),
+            "prompts": "messages",
+            "engine": f"litellm {metadata.version('litellm')}",
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of model, version and address: another version is another arm."""
+        known = ("backend", "provider", "model", "model_version", "place")
+        return sha256({key: self.identity[key] for key in known})
+
+    @property
+    def kinds(self) -> frozenset[CellKind]:
+        """Completions, timed or not: a chat API gives no log-likelihoods of given texts."""
+        return frozenset({CellKind.GENERATE, CellKind.LATENCY})
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return why it answers no questions of `kind`, and who does."""
+        return (
+            f"{self.spec}: a hosted chat model gives no log-likelihoods, which {kind.value!r} "
+            "questions ask for; take a metric of what it writes (exact_match, multiple_choice …), "
+            "or a model that computes here or behind server:"
+        )
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Return the conversation and the tools as they are sent.
+
+        Raises:
+            ModelError: the model does not take the suite's settings.
+        """
+        if generation.template == "none":
+            raise ModelError(
+                f'{self.spec}: a chat API cannot be asked with template = "none"; leave it out '
+                "under [generation]"
+            )
+        sent = {"messages": list(case.input_messages(generation.system)), **tools_of(case)}
+        self._refuse_settings(sampling(generation) | tools_of(case))
+        return Prompt(canonical_json(sent))
+
+    @cached_property
+    def probed(self) -> tuple[tuple[str, str], ...]:
+        """What it answers to each probe text, asked twice: greedily, if it can be.
+
+        Raises:
+            BackendError: it cannot be asked.
+        """
+        settings = {"max_tokens": _PROBE, "temperature": 0.0}
+        if objection(self.model, settings):
+            settings.pop("temperature")
+        found = {}
+        for (probe, turn), result in ask_all(
+            product(PROBES, (0, 1)),
+            lambda asked, deadline: self._reply([_user(asked[0])], settings, deadline),
+            self.limits,
+            backend=self.spec,
+        ):
+            if isinstance(result, Failure):
+                raise BackendError(f"{self.spec}: {result.message}")
+            found[probe, turn] = result.text or ""
+        return tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
+
+    def complete(self, requests: Sequence[Request]) -> Generator[Answer, None, None]:
+        """Yield one answer a request, each as soon as it is there.
+
+        Raises:
+            BackendError: nobody answers any more, or another version of the model does.
+        """
+        for request, result in ask_all(
+            requests, self._answer, self.limits, cost_of=_tokens, backend=self.spec
+        ):
+            if isinstance(result, Failure):
+                yield Answer(request.key, None, result.message, time.time())
+            else:
+                yield result
+
+    def _answer(self, request: Request, deadline: float) -> Answer:
+        started, clock = time.time(), time.monotonic()
+        generation = request.generation
+        messages = request.case.input_messages(generation.system)
+        reply = self._reply(messages, settings_of(request, self.accepted), deadline)
+        seconds = time.monotonic() - clock
+        try:
+            text = answer_of(reply.message, reply.finish_reason)
+        except Unanswered as error:
+            return Answer(request.key, None, str(error), started)
+        kept = cut(text, generation.stop)
+        completion = Completion(
+            text=kept,
+            finish_reason=reply.finish_reason if kept == text else "stop",
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            latency_s=seconds,
+            batch_size=1,
+            cost=reply.cost,
+            answered_by=" ".join(filter(None, (reply.model_version, reply.system_fingerprint))),
+        )
+        return Answer(request.key, completion, None, started)
+
+    def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> Reply:
+        """Ask once.
+
+        Raises:
+            Refused: another version of the model answered than when the arm was opened.
+        """
+        left = max(0.1, deadline - time.monotonic())
+        reply = chat(self.model, messages, timeout_s=left, settings=settings)
+        if self.version is not None and reply.model_version != self.version:
+            raise Refused(
+                f"{reply.model_version} answers now, {self.version} answered before: answers of "
+                "two versions cannot be mixed. Run again to ask the new version every case (what "
+                "the old one answered stays stored), or name a dated version in the spec",
+                whole=True,
+            )
+        return reply
+
+    def _refuse_settings(self, settings: dict[str, Any]) -> None:
+        key = canonical_json(settings)
+        if key not in self.checked:
+            self.checked[key] = objection(self.model, settings)
+        if self.checked[key]:
+            raise ModelError(f"{self.spec} does not take the suite's settings: {self.checked[key]}")
+
+    def meet(self) -> None:
+        """Ask one question, and note which version of the model answers.
+
+        Raises:
+            ModelError: the provider refuses the key, the model or the question.
+            BackendError: it does not answer.
+        """
+        ((_, reply),) = ask_all([_HELLO], self._greet, self.limits, backend=self.spec)
+        if isinstance(reply, Failure):
+            raise BackendError(f"{self.spec}: {reply.message}")
+        self.version, self.system_fingerprint = reply.model_version, reply.system_fingerprint
+
+    def _greet(self, text: str, deadline: float) -> Reply:
+        try:
+            return self._reply([_user(text)], {"max_tokens": _GREETING}, deadline)
+        except Refused as error:
+            # Nothing was spent yet: this is a mistake in the spec or the key, no failed backend.
+            raise ModelError(f"{self.spec}: {error}") from error
+
+
+def litellm(target: str, *, limits: Limits | None = None) -> LitellmArm:
+    """Open `PROVIDER/MODEL`.
+
+    Args:
+        target: Provider and model as litellm names them.
+        limits: How hard the provider may be asked.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        ModelError: the provider is unknown, has no key, or refuses the key or the model.
+        BackendError: it does not answer.
+    """
+    spec = f"litellm:{target}"
+    provider = provider_of(spec, target)
+    arm = LitellmArm(spec, target, provider, limits or Limits(), accepted=accepted(target))
+    arm.meet()
+    return arm
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _tokens(request: Request) -> float:
+    """Return the tokens that a request may take, for limits."""
+    return len(request.prompt.text) / 4 + request.generation.max_new_tokens
+
+
+def _place(provider: str) -> str | None:
+    """Return the address in the provider's own variable, without a user's name; None if unset."""
+    names = (f"{provider.upper()}_BASE_URL", f"{provider.upper()}_API_BASE")
+    address = next((os.environ[name] for name in names if os.environ.get(name)), None)
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

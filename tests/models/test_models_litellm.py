@@ -1,0 +1,380 @@
+"""A hosted model as an arm: what it is asked, what of its answer counts, and who answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.errors import BackendError, MissingExtra, ModelError
+from harness.model import Answer, Arm, Request
+from harness.models.litellm import LitellmArm, litellm
+from harness.records import Case, CellKind
+from harness.remote.limits import Limits
+from harness.suite import Generation
+from tests.fake_server import FakeServer, completion
+
+BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
+VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}
+GREEDY = Generation(max_new_tokens=16)
+QUICK = Limits(concurrency=4, deadline_s=20, attempts=2)
+
+
+def hosted(content: Callable[[str], dict[str, Any]] = completion) -> Callable[..., dict[str, Any]]:
+    """Return a reply in the name of the model's dated version."""
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        said = content(f"{model} says {body['messages'][-1]['content']}")
+        return {"model": VERSIONS[model], "system_fingerprint": "fp_1", **said}
+
+    return reply
+
+
+@pytest.fixture(name="served")
+def _served(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    """A provider with a base model and a fine-tune of it."""
+    served = fake_server(models={BASE: {}, FINE_TUNE: {}}, reply=hosted())
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
+    monkeypatch.setenv("OPENAI_BASE_URL", served.url)
+    return served
+
+
+def opened(served: FakeServer, model: str = BASE, limits: Limits = QUICK) -> LitellmArm:
+    """Return the arm; what it asked so far is forgotten."""
+    arm = litellm(f"openai/{model}", limits=limits)
+    served.asked.clear()
+    return arm
+
+
+def request(
+    case: Case | None = None, generation: Generation = GREEDY, *, arm: Arm, key: str = "k"
+) -> Request:
+    """Return a request as the plan makes it."""
+    case = case or Case(id="c1", prompt="Where is my parcel?")
+    prompt = arm.prompt(case, generation)
+    return Request(key, "s", CellKind.GENERATE, case, 0, prompt, generation, seed=7)
+
+
+def answered(arm: LitellmArm, *requests: Request) -> dict[str, Answer]:
+    """Return the answers by key."""
+    return {answer.key: answer for answer in arm.complete(requests)}
+
+
+def test_a_completion_says_all_that_is_known(served: FakeServer) -> None:
+    """Text, tokens, price, time, and who answered: 5 tokens in at 0.15, 6 out at 0.60 a million."""
+    arm = opened(served)
+
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert answer.error is None
+    assert answer.completion is not None
+    done = answer.completion
+    assert done.text == "gpt-4o-mini says Where is my parcel?"
+    assert (done.finish_reason, done.input_tokens, done.output_tokens) == ("stop", 5, 6)
+    assert done.cost == pytest.approx(5 * 0.15e-6 + 6 * 0.60e-6)
+    assert done.answered_by == "gpt-4o-mini-2024-07-18 fp_1"
+    assert done.latency_s is not None
+    assert 0 < done.latency_s < 20
+    assert done.batch_size == 1
+
+
+def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> None:
+    """The system prompt, tools in OpenAI's form, stops, and no seed where nothing is drawn."""
+    arm = opened(served)
+    tool = {"name": "track", "parameters": {"type": "object", "properties": {}}}
+    generation = Generation(system="Be brief.", max_new_tokens=9, stop=("\n",))
+    case = Case(id="c", prompt="Hi", tools=(tool,))
+
+    answered(arm, request(case, generation, arm=arm))
+
+    assert served.asked == [
+        {
+            "model": BASE,
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hi"},
+            ],
+            "temperature": 0.0,
+            "max_tokens": 9,
+            "stop": ["\n"],
+            "tools": [{"type": "function", "function": tool}],
+        }
+    ]
+
+
+def test_sampling_is_seeded_by_the_cell(served: FakeServer) -> None:
+    """So that a second run draws the same, as far as the provider keeps its word."""
+    arm = opened(served)
+
+    answered(arm, request(generation=Generation(temperature=0.7, top_p=0.9), arm=arm))
+
+    (body,) = served.asked
+    assert (body["seed"], body["temperature"], body["top_p"]) == (7, 0.7, 0.9)
+
+
+def test_an_answer_is_cut_at_every_stop(served: FakeServer) -> None:
+    """Also at the fifth, which the provider is not told of: it takes four."""
+    arm = opened(served)
+    stops = ("AA", "BB", "CC", "DD", "says")
+
+    answer = answered(arm, request(generation=Generation(stop=stops), arm=arm))["k"]
+
+    assert served.asked[0]["stop"] == ["AA", "BB", "CC", "DD"]
+    assert answer.completion is not None
+    assert answer.completion.text == "gpt-4o-mini "
+    assert answer.completion.finish_reason == "stop"
+
+
+def test_tool_calls_are_the_answer(served: FakeServer) -> None:
+    """In the form of Hermes, which the metric tool_calls reads."""
+    arm = opened(served)
+    call = {"id": "x1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    served.reply = hosted(lambda text: completion("", message=message, finish_reason="tool_calls"))
+
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert answer.completion is not None
+    assert answer.completion.text == '<tool_call>{"name": "track", "arguments": {}}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("content", "finish_reason", "why"),
+    [
+        ("", "stop", "empty answer"),
+        ("half of", "content_filter", "filter"),
+        ("", "length", "raise"),
+    ],
+)
+def test_no_answer_is_an_error_of_its_case(
+    served: FakeServer, content: str, finish_reason: str, why: str
+) -> None:
+    """Unscored with the reason; an empty text would be scored as a wrong answer."""
+    arm = opened(served)
+    served.reply = hosted(lambda text: completion(content, finish_reason=finish_reason))
+
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert answer.completion is None
+    assert answer.error is not None
+    assert why in answer.error
+
+
+def test_a_refused_case_leaves_the_others(served: FakeServer) -> None:
+    """One prompt is too long for the model; the other is answered."""
+    arm = opened(served)
+    usual = hosted()
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "long" in body["messages"][-1]["content"]:
+            raise LookupError(400, "This model's maximum context length is 8 tokens")
+        return usual(model, path, body)
+
+    served.reply = reply
+    long, short = Case(id="l", prompt="long"), Case(id="s", prompt="short")
+
+    found = answered(arm, request(long, arm=arm, key="l"), request(short, arm=arm, key="s"))
+
+    assert found["s"].completion is not None
+    assert found["l"].completion is None
+    assert "maximum context length" in str(found["l"].error)
+
+
+def test_a_rate_limit_is_waited_for(served: FakeServer) -> None:
+    """429 with the pause that the provider asks for, then the answer."""
+    arm = opened(served)
+    first = served.posts
+    served.faults = lambda number: "429:1" if number == first else None
+    began = time.monotonic()
+
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert answer.completion is not None
+    assert 1.0 <= time.monotonic() - began < 10
+    assert answer.completion.latency_s is not None
+    assert answer.completion.latency_s < 1.0
+
+
+@pytest.mark.parametrize("fault", ["silent", "drip"])
+def test_a_provider_that_hangs_is_left_at_the_deadline(served: FakeServer, fault: str) -> None:
+    """On the wall clock: one that drips keeps its line alive and answers nothing."""
+    arm = opened(served, limits=Limits(concurrency=1, deadline_s=1.0, attempts=1))
+    served.faults = lambda number: fault
+    began = time.monotonic()
+
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert time.monotonic() - began < 4
+    assert re.search("no answer within 1 s|timed out", str(answer.error))
+
+
+def test_the_identity_is_what_the_provider_says(served: FakeServer) -> None:
+    """Name, version, address; the key is nowhere in it."""
+    arm = opened(served, FINE_TUNE)
+
+    assert arm.identity["model"] == f"openai/{FINE_TUNE}"
+    assert arm.identity["model_version"] == FINE_TUNE
+    assert arm.identity["system_fingerprint"] == "fp_1"
+    assert arm.identity["place"] == served.url
+    assert arm.identity["engine"].startswith("litellm 1.")
+    assert "sk-of-the-tests" not in json.dumps(arm.identity)
+
+
+def test_another_version_is_another_arm(served: FakeServer) -> None:
+    """Its answers are asked anew; an upgrade of litellm or a new configuration changes nothing."""
+    before = opened(served).fingerprint
+    served.reply = lambda model, path, body: {
+        **completion("x"), "model": VERSIONS[model], "system_fingerprint": "fp_2",
+    }  # fmt: skip
+    same = opened(served).fingerprint
+    served.reply = lambda model, path, body: {**completion("x"), "model": "gpt-4o-mini-2025-01-01"}
+
+    assert same == before
+    assert opened(served).fingerprint != before
+
+
+def test_a_version_that_changes_ends_the_run(served: FakeServer) -> None:
+    """The answers of two models cannot be mixed: the message says what to do."""
+    arm = opened(served)
+    served.reply = lambda model, path, body: {**completion("x"), "model": "gpt-4o-mini-2025-01-01"}
+
+    with pytest.raises(BackendError) as caught:
+        answered(arm, request(arm=arm))
+
+    line = str(caught.value)
+    assert "gpt-4o-mini-2025-01-01 answers now, gpt-4o-mini-2024-07-18 answered before" in line
+    assert "Run again to ask the new version every case" in line
+    assert "\n" not in line
+
+
+def test_probe_answers_are_greedy_and_in_order(served: FakeServer) -> None:
+    """The same texts for every arm, so that two arms can be compared."""
+    base, tuned = opened(served), opened(served, FINE_TUNE)
+
+    ours, theirs = base.probed, tuned.probed
+
+    assert len(ours) == len(theirs) == 8
+    assert ours[0] == ("gpt-4o-mini says The capital of France is",) * 2
+    assert [a.replace(BASE, FINE_TUNE, 1) for a, _ in ours] == [a for _, a in theirs]
+    assert {body["temperature"] for body in served.asked} == {0.0}
+    assert len(served.asked) == 2 * 2 * 8
+
+
+def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) -> None:
+    """Asked twice, its answers show that they vary."""
+    served.models, served.reply = {"o1": {}}, lambda model, path, body: completion("hm")
+    arm = opened(served, "o1")
+
+    assert arm.probed == (("hm", "hm"),) * 8
+    assert not any("temperature" in body for body in served.asked)
+
+
+def test_settings_that_the_model_does_not_take_are_refused(served: FakeServer) -> None:
+    """When the prompts are made, before any case is spent."""
+    served.models, served.reply = {"o1": {}}, lambda model, path, body: completion("hm")
+    arm = opened(served, "o1")
+
+    with pytest.raises(ModelError, match=r"litellm:openai/o1 .*temperature=0.0"):
+        arm.prompt(Case(id="c", prompt="Hi"), GREEDY)
+
+    assert arm.prompt(Case(id="c", prompt="Hi"), Generation(temperature=1.0)).token_ids is None
+
+
+def test_plain_prompts_are_refused(served: FakeServer) -> None:
+    """A chat API wraps what it is sent: `template = "none"` would say that it does not."""
+    arm = opened(served)
+
+    with pytest.raises(ModelError, match='template = "none"'):
+        arm.prompt(Case(id="c", prompt="Hi"), Generation(template="none"))
+
+
+def test_the_prompt_is_all_that_is_sent(served: FakeServer) -> None:
+    """Conversation and tools: a tool more is another prompt."""
+    arm = opened(served)
+    tool = {"type": "function", "function": {"name": "track", "parameters": {}}}
+    plain = arm.prompt(Case(id="c", prompt="Hi"), GREEDY)
+
+    assert json.loads(plain.text) == {"messages": [{"role": "user", "content": "Hi"}]}
+    assert arm.prompt(Case(id="c", prompt="Hi", tools=(tool,)), GREEDY).sha256 != plain.sha256
+
+
+def test_log_likelihoods_are_refused_with_the_way_out(served: FakeServer) -> None:
+    """A chat API has none for texts it did not write."""
+    arm = opened(served)
+
+    assert arm.kinds == {CellKind.GENERATE, CellKind.LATENCY}
+    assert "no log-likelihoods" in arm.cannot(CellKind.ANSWER)
+    assert "server:" in arm.cannot(CellKind.CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "said"),
+    [
+        (401, "Incorrect API key provided", "Incorrect API key"),
+        (404, "The model `gpt-4o-mini` does not exist", "does not exist"),
+    ],
+)
+def test_a_wrong_key_or_name_is_one_line(
+    served: FakeServer, status: int, text: str, said: str
+) -> None:
+    """At the first question, before any case is spent."""
+
+    def refuse(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        raise LookupError(status, text)
+
+    served.reply = refuse
+
+    with pytest.raises(ModelError) as caught:
+        litellm(f"openai/{BASE}", limits=QUICK)
+
+    assert said in str(caught.value)
+    assert str(caught.value).count(f"openai/{BASE}") == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_there_is_a_failed_backend(served: FakeServer) -> None:
+    """Not a mistake in the spec: it may be started, and the run resumed."""
+    served.kill()
+
+    with pytest.raises(BackendError, match="litellm:openai/gpt-4o-mini"):
+        litellm(f"openai/{BASE}", limits=Limits(attempts=1, deadline_s=10))
+
+
+def test_a_missing_key_is_named_before_anything_is_sent(
+    served: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the variable."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    with pytest.raises(ModelError, match="openai cannot be asked without OPENAI_API_KEY: set it"):
+        litellm(f"openai/{BASE}")
+
+    assert served.posts == 0
+
+
+def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[litellm\]'"):
+        litellm(f"openai/{BASE}")
+
+
+def test_a_server_of_our_own_is_found_by_its_variable(
+    served: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hosted_vllm takes its address from HOSTED_VLLM_API_BASE, and needs no key."""
+    served.models, served.reply = {"acme/support": {}}, lambda model, path, body: completion("hm")
+    monkeypatch.setenv("HOSTED_VLLM_API_BASE", served.url.replace("//", "//user:secret@"))
+
+    arm = litellm("hosted_vllm/acme/support", limits=QUICK)
+    answer = answered(arm, request(arm=arm))["k"]
+
+    assert answer.completion is not None
+    assert (answer.completion.text, answer.completion.cost) == ("hm", None)
+    assert arm.identity["place"] == served.url
