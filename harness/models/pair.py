@@ -24,7 +24,7 @@ from harness.models._files import (
     resolve,
 )
 
-_PREFIXES = ("gguf", "litellm", "replay", "scripted")
+_PREFIXES = ("gguf", "replay", "scripted")
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
 
 
@@ -56,7 +56,7 @@ def open_arms(
 
 
 def computes_here(spec: str) -> bool:
-    """Return whether a spec names a model of this process, not recorded, scripted or hosted answers."""
+    """Return whether a spec names a model of this process, not recorded or scripted answers."""
     return spec.partition(":")[0] not in _PREFIXES
 
 
