@@ -102,7 +102,7 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
     from harness.models.pair import computes_here, open_arms
 
     print(f"tunegate: opening {spec}", file=sys.stderr, flush=True)
-    if not computes_here(spec):
+    if not computes_here(spec) or spec.startswith("gguf:"):  # an adapter is made for a folder
         yield {"base": open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]}
         return
     with tempfile.TemporaryDirectory() as folder:

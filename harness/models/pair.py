@@ -56,8 +56,9 @@ def open_arms(
 
 
 def computes_here(spec: str) -> bool:
-    """Return whether a spec names a model of this process, not recorded or scripted answers."""
-    return spec.partition(":")[0] not in _PREFIXES
+    """Return whether a spec names a Transformers model of this process: its logits can be had."""
+    prefix, _, target = spec.partition(":")
+    return prefix not in _PREFIXES or (prefix == "gguf" and "engine=llama.cpp" not in target)
 
 
 def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:

@@ -152,3 +152,17 @@ def test_an_answer_cannot_steer_the_terminal() -> None:
     assert _shown("a\n\x1b[31m b") == "a \\u001b[31m b"
     assert len(_shown("x" * 500)) == LONGEST
     assert _shown(" \n") == "(nothing)"
+
+
+def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
+    """Unpacked, its logits can be had; no null adapter is drawn, since it is no adapter."""
+    from tests.gguf_files import few_stops
+    from trainers.artifacts._gguf import write
+
+    place = tmp_path_factory.mktemp("file")
+    few_stops(tiny.base(seed=3), place / "model")
+    write(place / "model", place / "m.gguf", "Q8_0")
+    text = _check(tiny.base(), f"gguf:{place / 'm.gguf'}").stdout
+
+    assert "alive  proven: logits change by up to " in text
+    assert "no null adapter: " in text

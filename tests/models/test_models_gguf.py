@@ -17,7 +17,7 @@ import pytest
 from harness.engine import local
 from harness.errors import MissingExtra, ModelError, NotComparable
 from harness.models.gguf import gguf
-from harness.models.pair import open_arms
+from harness.models.pair import computes_here, open_arms
 from harness.records import Case
 from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny, make_tokenizer
@@ -304,6 +304,13 @@ def _join_digits(path: Path) -> None:
     model["vocab"]["20"] = model["vocab"].pop(last)
     model["merges"].append(["2", "0"])
     path.write_text(json.dumps(parts), encoding="utf-8")
+
+
+def test_only_an_unpacked_file_computes_here() -> None:
+    """A check of logits is refused where llama.cpp computes, before anything is opened."""
+    assert computes_here("gguf:m.gguf")
+    assert computes_here("gguf:m.gguf?tokenizer=base")
+    assert not computes_here("gguf:m.gguf?engine=llama.cpp")
 
 
 @pytest.mark.slow
