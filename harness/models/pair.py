@@ -93,6 +93,10 @@ def _base_of(tuned: str, base_by: str) -> str:
 def _open_hf(
     spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
 ) -> Arm:
+    if spec.startswith("litellm:"):
+        from harness.models.litellm import litellm
+
+        return litellm(spec.removeprefix("litellm:"))
     folder = resolve(spec)
     if name == "base" and is_adapter(folder):
         raise UsageError(f"base={spec} is an adapter; give the model it was trained on")
