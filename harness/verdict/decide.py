@@ -15,6 +15,7 @@ from harness.manifest import GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
 from harness.verdict.compare import one_sided
 from harness.verdict.gating import decide_gates
+from harness.verdict.kinship import kinship_notes
 from harness.verdict.looks import Look
 from harness.verdict.notes import notes
 from harness.verdict.record import (
@@ -173,7 +174,11 @@ def _suite_result(
         n_skipped_decided=table.remaining,
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
-        notes=(*caps, *notes(table, counts, manifest.attempts, gates)),
+        notes=(
+            *caps,
+            *notes(table, counts, manifest.attempts, gates),
+            *kinship_notes(manifest, suite),
+        ),
         gates=gates
         if table.look is None
         else tuple(g.model_copy(update={"method": table.look.method(g.method)}) for g in gates),
