@@ -134,8 +134,9 @@ def test_small_figures() -> None:
 def test_guard_begins_where_the_page_says() -> None:
     """Below 50 cases of a bounded score the interval is guarded; few clusters are named."""
     from harness.stats.location import GUARDED_BELOW
+    from harness.verdict.methods import _EXACT_LIMIT
     from harness.verdict.notes import COMFORTABLE_CLUSTERS
-    from harness.verdict.methods import _EXACT_LIMIT, FEW_CLUSTERS
+    from harness.verdict.pairs import FEW_CLUSTERS
 
     assert not missing(f"With fewer than {GUARDED_BELOW} cases of a bounded score")
     assert not missing(f"fewer than {FEW_CLUSTERS} clusters the gate is undecided")
