@@ -101,7 +101,22 @@ def scripted(cases: int) -> float:
         judged(Path(place) / "warm", WARM)
         start = time.perf_counter()
         judged(Path(place) / "run", cases)
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        print(_on_disk(Path(place) / "run", cases), flush=True)
+        return seconds
+
+
+def _on_disk(folder: Path, cases: int) -> str:
+    """Return how large the store, the run folder and the page of a run are."""
+    out = folder / "out"
+    sizes = {
+        "store": sum(path.stat().st_size for path in folder.glob("store.sqlite*")),
+        "run folder": sum(path.stat().st_size for path in out.iterdir() if path.is_file()),
+        "its traces": (out / "traces.jsonl").stat().st_size,
+        "page": (out / "report.html").stat().st_size,
+    }
+    told = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sizes.items())
+    return f"{cases} cases on the disk: {told}"
 
 
 def judged(folder: Path, cases: int) -> None:

@@ -6,10 +6,11 @@ batch that it was at.
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class RayCrew:
         )
         try:
             # Closed at once, whatever comes: Ray must not end while its data set is at work.
-            with closing(iter(blocks)) as tables:
+            with _closing(iter(blocks)) as tables:
                 for table in tables:
                     yield from (pickle.loads(row.as_py()) for row in table["answered"])
         except ray.exceptions.RayTaskError:
@@ -100,3 +101,26 @@ def _column(pa: Any, *values: object) -> Any:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or its type where it has none."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def _closing(tables: Any) -> Iterator[Any]:
+    """Yield the tables and close them; that tasks are broken off then is no news."""
+    try:
+        yield tables
+    finally:
+        with no_stderr():
+            tables.close()
+
+
+@contextmanager
+def no_stderr() -> Iterator[None]:
+    """Keep what Ray's processes print as they start and end from the terminal."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

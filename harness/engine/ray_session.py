@@ -18,17 +18,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.engine.ray_crew import RayCrew, first_line
+from harness.engine.ray_crew import RayCrew, first_line, no_stderr
 from harness.errors import UsageError
 from harness.models._files import need
 
 OBJECTS = 256 * 1024**2
 """Bytes of shared memory of a Ray of our own: batches are texts."""
+DATA_THREADS = ("StreamingExecutor-", "iter_threaded")
+"""What the names of Ray Data's threads begin with."""
+LONGEST = 60.0
+"""Seconds that a stopped data set has to end."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 """Environment of Ray and its processes, where the user has not set it: no telemetry, no chatter."""
 
@@ -72,17 +77,17 @@ def ray_crew(workers: int | None) -> Iterator[RayCrew]:
 def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     """Join the cluster that RAY_ADDRESS names, or start one here; note how it is left."""
     told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    after.callback(ray.shutdown)  # which leaves a cluster running that others have started
+    after.callback(_end, ray)
     if os.environ.get("RAY_ADDRESS"):
-        with _signals(), _no_stderr():
+        with _signals(), no_stderr():
             ray.init(**told)
         return
     # Not TMPDIR: the path of a socket may have 107 bytes.
     place = "/tmp" if Path("/tmp").is_dir() else None
     folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
     after.callback(shutil.rmtree, folder, ignore_errors=True)
-    after.callback(ray.shutdown)
-    with _signals(), _no_stderr():
+    after.callback(_end, ray)
+    with _signals(), no_stderr():
         ray.init(
             address="local",
             num_cpus=max(workers or 2, os.cpu_count() or 1) + 1,
@@ -92,6 +97,18 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
             _node_ip_address="127.0.0.1",
             **told,
         )
+
+
+def _end(ray: Any) -> None:
+    """Leave Ray, which ends it unless others have started it, after its data set's threads.
+
+    Where Ray ends first, what is still at work ends this process.
+    """
+    with no_stderr():
+        for thread in threading.enumerate():
+            if thread.name.startswith(DATA_THREADS):
+                thread.join(timeout=LONGEST)
+        ray.shutdown()
 
 
 def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayCrew:
@@ -128,19 +145,6 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Keep what Ray's C++ parts print when they start from the terminal; errors are exceptions."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

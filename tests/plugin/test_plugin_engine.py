@@ -1,12 +1,57 @@
-"""`--gate-engine ray` as users type it."""
+"""`--gate-engine ray` as users type it: quiet, interruptible, and gone when the run ends."""
 
 from __future__ import annotations
 
+import re
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 CASES = 100
+
+
+def _ours() -> set[str]:
+    """Return the folders of Rays that were started for a run."""
+    return {path.name for path in Path("/tmp").glob("tunegate-ray-*")}
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> None:
+    """What came back is kept; the resumed run asks for the rest and says what one process says."""
+    pytest.importorskip("ray.data")
+    before = _ours()
+    project.suite(n=CASES)
+    base = project.model("base", 20, delay_s=0.02)
+    tuned = project.model("tuned", 98, delay_s=0.02)
+    arguments = ["gate", "suites", "--base", base, "--tuned", tuned, "--run-dir", project.run]
+    process = project.start(*arguments, "--engine", "ray", "--workers", "2")
+    deadline = time.monotonic() + 120
+    while not project.stored() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 130, output
+    assert "go on with: tunegate resume run" in output
+    assert "Traceback" not in output
+    kept = project.stored()
+    assert 0 < len(kept) < 2 * CASES
+
+    result = project.tunegate("resume", project.run)
+
+    assert result.ret == 0
+    assert kept.items() <= project.stored().items()
+    assert set(project.stored().values()) == {1}
+    told = result.stdout.str() + result.stderr.str() + output
+    assert re.findall(r"raylet|ray::|ray\.|core_worker|Dataset|RAY_|Warning", told) == []
+    assert _ours() == before
+    resumed = (project.run / "verdict.json").read_bytes()
+    (project.path / ".tunegate" / "store.sqlite").unlink()
+    assert project.tunegate(*arguments).ret == 0
+    assert (project.run / "verdict.json").read_bytes() == resumed
 
 
 def test_workers_without_ray_are_refused(project: Any) -> None:
