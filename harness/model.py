@@ -1,9 +1,9 @@
 """The model contract: an arm answers requests, and can say exactly what it is.
 
-A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Three abilities are
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Four abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
-prefixes), `probe` lets the liveness check compare logits, and `RecordedArm` says that the answers
-are on the disk already.
+prefixes), `probe` lets the liveness check compare logits, `RecordedArm` says that the answers are
+on the disk already, and `RemoteArm` that they come over a network, many at a time.
 """
 
 from __future__ import annotations
@@ -120,3 +120,25 @@ class RecordedArm(Protocol):
     @property
     def recorded(self) -> Literal[True]:
         """The mark of such an arm."""
+
+
+@runtime_checkable
+class RemoteArm(Protocol):
+    """An arm behind a network: it is given all it has to answer at once, and asks in its own order.
+
+    The identity of such an arm says under `prompts` what it sends: `token ids` or `text` that were
+    rendered here, or `messages`, which the other side renders.
+    """
+
+    @property
+    def remote(self) -> Literal[True]:
+        """The mark of such an arm."""
+
+
+@runtime_checkable
+class ProbedArm(Protocol):
+    """An arm that can only be told from another by what it answers."""
+
+    @property
+    def probed(self) -> tuple[tuple[str, str], ...]:
+        """What it answered to each of some fixed texts, asked twice before the run."""

@@ -178,7 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             with fake.lock:
                 fake.asked.append(body)
-            self._send(200, reply)
+            try:
+                self._send(200, reply)
+            except OSError:  # the line was cut: nobody has the answer
+                with fake.lock:
+                    fake.asked.remove(body)
+                raise
         finally:
             with fake.lock:
                 fake.busy -= 1

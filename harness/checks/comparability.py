@@ -21,10 +21,10 @@ def check(
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
     """
-    replayed = [n for n, arm in arms.items() if arm.identity.get("backend") == "replay"]
-    # What a recorded arm was really sent is not known here: only recordings compare with another.
-    recorded_base = "base" in replayed
-    others = [n for n in arms if n != "base" and (n in replayed) == recorded_base]
+    # What a recorded arm was really sent, or how a server renders messages, is not known here:
+    # prompts are compared among arms of one sort only.
+    sorts = {name: _sort(arm) for name, arm in arms.items()}
+    others = [n for n in arms if n != "base" and sorts[n] == sorts["base"]]
     compared = 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
@@ -35,18 +35,21 @@ def check(
                 compared += 1
                 if not _same(prompt, theirs):
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
-    tokens = all(p.token_ids is not None for p in prompts.values())
-    if replayed:
+    unseen = {s: [n for n, own in sorts.items() if own == s] for s in _ON_TRUST}
+    trusted = [f"{' and '.join(n)} {_ON_TRUST[s]}" for s, n in unseen.items() if n]
+    if trusted:
         return {
             "status": "declared",
             "prompts": len({key[:2] for key in prompts}),
-            "note": f"{' and '.join(replayed)} recorded elsewhere: the prompts are taken on trust",
+            "note": f"{', '.join(trusted)}: the prompts are taken on trust",
         }
+    tokens = all(p.token_ids is not None for p in prompts.values())
+    text = any(arm.identity.get("prompts") == "text" for arm in arms.values())
     return {
         "status": "proven",
         "prompts": len({key[:2] for key in prompts}),
         "compared": compared,
-        "by": "token ids" if tokens else "text",
+        "by": "token ids" if tokens and not text else "text",
         "template_sha256": arms["base"].identity.get("template_sha256"),
     }
 
@@ -56,6 +59,17 @@ def _same(base: Prompt, other: Prompt) -> bool:
     if base.token_ids is None or other.token_ids is None:
         return base.text == other.text
     return base.token_ids == other.token_ids
+
+
+_ON_TRUST = {"replay": "recorded elsewhere", "messages": "rendered elsewhere"}
+"""Sort of arm whose prompts are not seen here → what happens to them."""
+
+
+def _sort(arm: Arm) -> str:
+    """Return who renders an arm's prompts: we, the one who recorded it, or a server."""
+    if arm.identity.get("backend") == "replay":
+        return "replay"
+    return "messages" if arm.identity.get("prompts") == "messages" else "here"
 
 
 def _difference(

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import NotComparable
 from harness.manifest import SHIPPED
-from harness.model import Arm, LocalArm
+from harness.model import Arm, LocalArm, ProbedArm
 
 
 def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
@@ -55,6 +55,8 @@ def _what(arm: Arm) -> str:
 
 
 def _prove(name: str, base: Arm, arm: Arm) -> dict[str, Any]:
+    if isinstance(base, ProbedArm) and isinstance(arm, ProbedArm):
+        return _two_names(name, base, arm)
     if not (isinstance(base, LocalArm) and isinstance(arm, LocalArm)):
         return {"status": "declared", "note": "by the hashes of what was recorded"}
     loaded = getattr(arm, "loaded", None)
@@ -94,6 +96,26 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
     if largest == 0:
         raise NotComparable(f"{name} computes base's logits exactly: {_follows(name, logits=True)}")
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
+
+
+def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
+    """Prove that two names behind a network answer differently.
+
+    Only where base answers the same twice does a difference say something.
+    """
+    pairs = zip(base.probed, arm.probed, strict=True)
+    steady = [(ours[0], theirs[0]) for ours, theirs in pairs if len({*ours}) == len({*theirs}) == 1]
+    if not steady:
+        note = "nothing is answered the same twice, so the names are taken on trust"
+        return {"status": "declared", "probes": len(base.probed), "note": note}
+    different = sum(ours != theirs for ours, theirs in steady)
+    if not different:
+        raise NotComparable(
+            f"{name} answers all {len(steady)} probe prompts exactly as base does; check that the "
+            "server serves the fine-tune under that name (vLLM: --enable-lora --lora-modules "
+            "NAME=PATH) and not base once more"
+        )
+    return {"status": "proven", "probes": len(steady), "different_answers": different}
 
 
 def _round(value: float) -> float:

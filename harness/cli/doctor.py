@@ -81,6 +81,7 @@ _EXTRAS = {
     "litellm": ("litellm",),
     "gguf": ("gguf", "accelerate"),
     "llama-cpp": ("llama-cpp-python",),
+    "server": ("httpx",),
 }
 
 

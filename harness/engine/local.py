@@ -19,6 +19,7 @@ from harness.engine.drafts import Draft, Known, draft_ids
 from harness.engine.levers import ALL, Levers
 from harness.engine.row import Row, start
 from harness.model import Answer, LocalArm, Request
+from harness.models.continuation import continuations
 from harness.records import CellKind, Completion
 
 
@@ -48,7 +49,7 @@ def complete(
     fitting = []
     for request in requests:
         try:
-            asked[request.key] = _texts(arm, request)
+            asked[request.key] = continuations(arm.tokenizer, request)
             _refuse_misfit(arm, request, asked[request.key])
             fitting.append(request)
         except ValueError as error:
@@ -123,32 +124,6 @@ def _completion(arm: LocalArm, row: Row, seconds: float, batch_size: int) -> Com
         latency_s=round(seconds, 6),
         batch_size=batch_size,
     )
-
-
-def _texts(arm: LocalArm, request: Request) -> list[tuple[int, ...]]:
-    """Return the token ids of the texts whose likelihood is asked; none where one is written.
-
-    Raises:
-        ValueError: a text has no tokens.
-    """
-    if request.kind in (CellKind.GENERATE, CellKind.LATENCY, CellKind.TEXT):
-        return []
-    case = request.case
-    texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
-    delimiter = _delimiter(request)
-    return [
-        loglikelihood.encode(arm.tokenizer, request.prompt, text, delimiter=delimiter)
-        for text in texts or ()
-    ]
-
-
-def _delimiter(request: Request) -> str:
-    """Return what stands between the prompt and a text that is scored after it."""
-    if request.generation.template == "chat":
-        return ""
-    if request.case.delimiter is not None:
-        return request.case.delimiter
-    return "" if request.prompt.text[-1:].isspace() else " "
 
 
 def _score(

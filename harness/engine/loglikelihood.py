@@ -3,10 +3,6 @@
 One forward of the prompts gives the first token of every continuation; the rest of the
 continuations are computed on the prompts' key-value cache. Logits exist only where a continuation
 is scored, never as [batch, length, vocabulary].
-
-Tokens are split as lm-eval does (`_encode_pair`): prompt and continuation are tokenised together,
-and what exceeds the prompt's tokens is the continuation. Where a token would reach across the
-border, the prompt stays as the arm was given it and the continuation is tokenised alone.
 """
 
 from __future__ import annotations
@@ -41,24 +37,6 @@ class Likelihood:
     """Natural-log likelihood, summed over its tokens."""
     greedy: bool
     """Whether greedy decoding would write it: each of its tokens is the likeliest."""
-
-
-def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tuple[int, ...]:
-    """Return the token ids of `text` as the continuation of `prompt`.
-
-    Raises:
-        ValueError: the text has no tokens.
-    """
-    context = prompt.token_ids or ()
-    joined = f"{prompt.text}{delimiter}{text}"
-    for special in (False, True):  # a rendered chat holds its special tokens, a plain prompt not
-        whole = tuple(tokenizer(joined, add_special_tokens=special)["input_ids"])
-        if whole[: len(context)] == context and len(whole) > len(context):
-            return whole[len(context) :]
-    alone = tuple(tokenizer(delimiter + text, add_special_tokens=False)["input_ids"])
-    if not alone:
-        raise ValueError(f"{text!r} has no tokens to score")
-    return alone
 
 
 def score(

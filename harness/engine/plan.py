@@ -48,6 +48,11 @@ class Plan:
     earlier: Mapping[str, str] = field(repr=False, default_factory=dict)
     """Key of a cell of tuned → key of the candidate judged before it, asked the same."""
 
+    def sentence(self, stored: int) -> str:
+        """Return what is to come, in words; `stored` cells have their answer already."""
+        note = f" ({stored} are stored already)" if stored else ""
+        return f"{len(self.cells)} answers planned{note}"
+
 
 def make_plan(
     suites: Sequence[Suite],

@@ -14,21 +14,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness.engine import local
+from harness.engine.asking import UntilStopped, remote, unanswered
 from harness.engine.batching import Batch
 from harness.engine.drafts import Known, Watch
+from harness.engine.effort import effort
 from harness.engine.levers import ALL, Levers
 from harness.engine.plan import Plan, Question
 from harness.engine.progress import Progress
 from harness.engine.stop import Stop, stoppable
 from harness.engine.store import Rows, Store, StoredAnswer, reusable
-from harness.errors import Interrupted
 from harness.manifest import SHIPPED
 from harness.model import Answer, Arm, LocalArm, RecordedArm, Request
 from harness.records import Cell, CellKind, StoredCell
-
-_READING = 0.25
-"""What reading a token costs beside writing one in a wide batch, on a processor; a GPU reads for
-less, and the time left is then told too long at first."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +62,17 @@ class Runner:
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
-                    with closing(self.batches_done(now, known)) as done:
-                        self._until(stop, done)
+                    self._ask_remote(now, known, stop)
+                    here = [batch for batch in now if self._missing(batch, known)]
+                    with closing(self.batches_done(here, known)) as done:
+                        for _ in done:
+                            stop.obey()
                     ended = set(self.decided(stage))
                     later = (b.without(ended) for b in left if b.stage > stage)
                     left = [batch for batch in later if batch is not None]
                     stage += 1
         finally:
             self.progress.close()
-
-    @staticmethod
-    def _until(stop: Stop, done: Iterator[None]) -> None:
-        """Go through the batches; after one of them a stop ends the run."""
-        for _ in done:
-            if stop.requested:
-                raise Interrupted(f"stopped by signal {stop.signal_number}", stop.signal_number)
 
     def batches_done(
         self, batches: Sequence[Batch[Question]], known: set[str]
@@ -88,6 +81,16 @@ class Runner:
         for batch in batches:
             self.answer(batch, known)
             yield
+
+    def _ask_remote(self, batches: Sequence[Batch[Question]], known: set[str], stop: Stop) -> None:
+        """Ask the arms behind a network all they lack, arm by arm."""
+        for arm in remote(self.arms):
+            requests = unanswered(self.plan, arm, batches, known)
+            suites = {request.key: request.suite for request in requests}
+            with closing(self._answers(arm, UntilStopped(requests, stop), {})) as answers:
+                for answer in answers:
+                    self._keep(answer, known, f"{suites[answer.key]} · {arm}", replace=False)
+            stop.obey()
 
     def _expect(self, left: Sequence[Batch[Question]], known: set[str]) -> None:
         """Tell the progress how much work is left."""
@@ -244,19 +247,6 @@ class Runner:
         """Return the share of a source's tokens that held; what was never tried is tried."""
         share = self.watches[arm, source].share(suite) if (arm, source) in self.watches else None
         return 1.0 if share is None else share
-
-
-def effort(request: Request) -> float:
-    """Return how much work a request is, in tokens that have to be written.
-
-    Texts whose likelihood is asked are only read, like the prompt.
-    """
-    prompt = request.prompt
-    size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
-        return request.generation.max_new_tokens + _READING * size
-    texts = request.case.choices if request.kind is CellKind.CHOICES else ()
-    return 1 + _READING * (size + sum(len(text) / 4 for text in texts or ()))
 
 
 def collect(

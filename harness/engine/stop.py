@@ -19,6 +19,11 @@ class Stop:
     requested: bool = False
     signal_number: int = signal.SIGINT
 
+    def obey(self) -> None:
+        """Raise Interrupted if the user asked to stop."""
+        if self.requested:
+            raise Interrupted(f"stopped by signal {self.signal_number}", self.signal_number)
+
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:

@@ -18,8 +18,9 @@ from typing import Any
 from harness.checks.weights import fingerprint, refuse_unsafe
 from harness.errors import ModelError
 from harness.models._files import need, need_quantiser
+from harness.models._rendering import reason
 from harness.models._stored import stored
-from harness.models.hf import HfArm, LoadedModel, last_logits, reason
+from harness.models.hf import HfArm, LoadedModel, last_logits
 
 
 def load(folder: Path, *, dtype: str) -> LoadedModel:

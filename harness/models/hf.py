@@ -18,23 +18,12 @@ from typing import Any
 from harness.checks.weights import fingerprint
 from harness.model import Prompt
 from harness.models._files import BOOKKEEPING, adapter_config
+from harness.models._rendering import PROBES, fingerprint_of, render
 from harness.records import Case, CellKind, sha256
 from harness.suite import Generation
 
 ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer."""
-
-PROBES = (
-    "The capital of France is",
-    "Write one line of JSON with a name and an age.",
-    "Summarise: the meeting was moved from Monday to Tuesday because the room was taken.",
-    "def add(a, b):",
-    "Question: Which planet is known for its rings?\nAnswer:",
-    "Dear customer, your order",
-    "1, 2, 3, 4,",
-    "How do I make a cup of tea?",
-)
-"""Texts on which the arms' logits are compared before any scoring."""
 
 
 @dataclass
@@ -164,24 +153,7 @@ class HfArm:
 
     def prompt(self, case: Case, generation: Generation) -> Prompt:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
-        if generation.template == "none":
-            text = _plain(case, generation)
-            return Prompt(text, tuple(self.tokenizer(text)["input_ids"]))
-        if not self.tokenizer.chat_template:
-            raise ValueError(
-                f'{self.spec} has no chat template; set template = "none" under [generation]'
-            )
-        try:
-            text = self.tokenizer.apply_chat_template(
-                list(case.input_messages(generation.system)),
-                tools=list(case.tools) if case.tools else None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        except Exception as error:  # whatever the template raises is about this case
-            raise ValueError(f"the chat template refuses it: {reason(error)}") from error
-        _refuse_hidden_tools(case, text)
-        return Prompt(text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
+        return render(self.tokenizer, case, generation, spec=self.spec)
 
     def complete(self, requests: Sequence[Any]) -> Iterator[Any]:
         """Refuse: the engine decodes with local models."""
@@ -198,8 +170,7 @@ class HfArm:
 
     @cached_property
     def _tokenizer_sha256(self) -> str:
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        return sha256(backend.to_str() if backend is not None else self.tokenizer.get_vocab())
+        return fingerprint_of(self.tokenizer)
 
     @cached_property
     def _config_sha256(self) -> str:
@@ -225,23 +196,6 @@ class HfArm:
         }
 
 
-def _refuse_hidden_tools(case: Case, text: str) -> None:
-    """Raise ValueError if the template leaves tools out: no model calls what it never saw."""
-    names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools or ()]
-    hidden = next((name for name in names if name not in text), None)
-    if hidden is not None:
-        raise ValueError(
-            f"the chat template does not show the tool {hidden!r}; use a model whose template "
-            "knows tools, or describe them in the system prompt and leave `tools` out"
-        )
-
-
-def _plain(case: Case, generation: Generation) -> str:
-    if case.prompt is None:
-        raise ValueError('template = "none" needs cases with a prompt, not messages')
-    return f"{generation.system}\n\n{case.prompt}" if generation.system else case.prompt
-
-
 def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
     """Return each prompt's last logits, computed alone, as float32 [prompts, vocabulary]."""
     import torch
@@ -253,8 +207,3 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
             logits = model(input_ids=batch, use_cache=False, logits_to_keep=1).logits
             rows.append(logits[0, -1].float().cpu())
     return torch.stack(rows)
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

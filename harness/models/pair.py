@@ -23,13 +23,22 @@ from harness.models._files import (
     need,
     resolve,
 )
+from harness.remote.limits import Limits
 
-_PREFIXES = ("gguf", "replay", "scripted")
+_BESIDE = ("gguf", "replay", "scripted")
+"""Backends that need nothing but what stands behind their prefix."""
+_REMOTE = ("server",)
+"""Backends that ask over a network, within limits."""
+_PREFIXES = (*_BESIDE, *_REMOTE)
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
 
 
 def open_arms(
-    specs: Mapping[str, str | None], *, dtype: str = "auto", base_by: str = "--gate-base SPEC"
+    specs: Mapping[str, str | None],
+    *,
+    dtype: str = "auto",
+    base_by: str = "--gate-base SPEC",
+    limits: Limits | None = None,
 ) -> dict[str, Arm]:
     """Open every arm.
 
@@ -37,6 +46,7 @@ def open_arms(
         specs: Arm name → model spec; base may be None if tuned is an adapter.
         dtype: Number format of local models, the same for all arms.
         base_by: How the user names the base, for messages.
+        limits: How hard backends on a network may be asked.
 
     Raises:
         UsageError: a spec is missing or cannot be opened.
@@ -49,7 +59,8 @@ def open_arms(
     for name, spec in _with_base(specs, base_by).items():
         prefix, _, target = spec.partition(":")
         if prefix in _PREFIXES:
-            arms[name] = lookup.find("harness.models", prefix, what="backend")(target)
+            options = {"limits": limits or Limits()} if prefix in _REMOTE else {}
+            arms[name] = lookup.find("harness.models", prefix, what="backend")(target, **options)
         else:
             arms[name] = _open_hf(spec, name, arms, loads, dtype)
     return arms
@@ -72,8 +83,8 @@ def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
 
 
 def _base_of(tuned: str, base_by: str) -> str:
-    recorded = tuned.partition(":")[0] in _PREFIXES
-    folder = None if recorded else resolve(tuned)
+    elsewhere = tuned.partition(":")[0] in _PREFIXES
+    folder = None if elsewhere else resolve(tuned)
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
     named = adapter.get("base_model_name_or_path")
     if not named:

@@ -42,6 +42,7 @@ from harness.plugin import divergence
 from harness.plugin.run_folder import RunFolder, run_cases
 from harness.plugin.watching import Watching
 from harness.records import Cell, ScoreRow, StoredCell
+from harness.remote.limits import Limits
 from harness.run import read_records
 from harness.suite import Suite
 from harness.verdict.again import standing_labels
@@ -82,6 +83,8 @@ class Evaluation:
     """Which of the engine's levers are on."""
     place: Place = HERE
     """Where completions are computed."""
+    limits: Limits = field(default_factory=Limits)
+    """How hard arms behind a network may be asked."""
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
     self_check: bool = False
@@ -145,7 +148,7 @@ class Evaluation:
     def _compared(self, store: Store, crew: Crew | None) -> VerdictRecord:
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
-            self.arms |= open_arms(self.specs, dtype=self.dtype)
+            self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
         answerable.check(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = opening.open_jurors(opening.specs_of(self.judge), store)
@@ -160,7 +163,7 @@ class Evaluation:
         manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
         cached = store.answered(c.key for c in plan.cells)
-        for line in (*notices(self.arms), _planned(plan, cached)):
+        for line in (*notices(self.arms), plan.sentence(len(cached))):
             self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         self._answer(plan, arms, store, crew, watch)
@@ -293,8 +296,3 @@ class Evaluation:
     def _say(self, text: str) -> None:
         self.stream.write(f"tunegate: {text}\n")
         self.stream.flush()
-
-
-def _planned(plan: Plan, cached: set[str]) -> str:
-    note = f" ({len(cached)} are stored already)" if cached else ""
-    return f"{len(plan.cells)} answers planned{note}"

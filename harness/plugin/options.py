@@ -5,12 +5,16 @@ Each option has an ini twin (`gate_base = …`), so that a project sets its mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from harness.remote.limits import Limits
 
 PREFIX = "--gate-"
 
@@ -39,6 +43,21 @@ def _count(name: str) -> Callable[[str], int]:
         value = int(text) if text.isdecimal() else 0
         if value < 1:
             raise pytest.UsageError(f"{PREFIX}{name}={text!r} must be a whole number of at least 1")
+        return value
+
+    return read
+
+
+def _positive(option: str, what: str) -> Callable[[str], float]:
+    """Return the reader of a number above 0."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < math.inf:
+            raise pytest.UsageError(f"{PREFIX}{option}={text!r} must be {what} above 0")
         return value
 
     return read
@@ -125,6 +144,28 @@ OPTIONS = (
         "Workers of --gate-engine ray. Default: one a GPU, two without one.",
         type=_count("workers"),
     ),
+    Option(
+        "concurrency",
+        "Questions that are under way at a server at the same time.",
+        8,
+        type=_count("concurrency"),
+    ),
+    Option(
+        "deadline",
+        "Seconds a question to a server may take, all attempts together.",
+        120.0,
+        type=_positive("deadline", "a number of seconds"),
+    ),
+    Option(
+        "requests-per-minute",
+        "Requests a minute that a server is sent at most, by each arm. Default: no bound.",
+        type=_positive("requests-per-minute", "a number"),
+    ),
+    Option(
+        "tokens-per-minute",
+        "Tokens a minute, read and written, that each arm may use. Default: no bound.",
+        type=_positive("tokens-per-minute", "a number"),
+    ),
     Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
 )
 
@@ -160,6 +201,18 @@ def add_options(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> Mapping[str, Any]:
     """Return the value of every option: command line, then ini, then default."""
     return {option.name: _value(config, option) for option in OPTIONS}
+
+
+def limits_of(options: Mapping[str, Any]) -> Limits:
+    """Return how hard arms behind a network may be asked."""
+    from harness.remote.limits import Limits
+
+    return Limits(
+        concurrency=options["concurrency"],
+        deadline_s=options["deadline"],
+        requests_per_minute=options["requests-per-minute"],
+        tokens_per_minute=options["tokens-per-minute"],
+    )
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

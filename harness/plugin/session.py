@@ -26,7 +26,7 @@ from harness.errors import BackendError, Interrupted, TunegateError, UsageError
 from harness.manifest import Gate
 from harness.plugin import exit_status, exports
 from harness.plugin.lock import RunLock, error_from
-from harness.plugin.options import read_options
+from harness.plugin.options import limits_of, read_options
 from harness.plugin.stopping import last_signal, stoppable
 from harness.run import Run, read_record, write_atomic
 from harness.suite import Suite
@@ -193,6 +193,7 @@ class GateSession:
             levers=Levers.named(self.options["levers"]),
             place=Place(self.options["engine"], self.options["workers"]),
             trace_content=bool(self.options["trace-content"]),
+            limits=limits_of(self.options),
             arms=self.arms,
         )
         evaluation.refuse_impossible()

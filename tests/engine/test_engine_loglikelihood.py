@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from harness.engine import local, loglikelihood
-from harness.engine.loglikelihood import Continuation, encode, score
+from harness.engine.loglikelihood import Continuation, score
 from harness.model import Prompt
+from harness.models.continuation import encode
 from harness.records import Case
 from tests.tiny_models import ARCHITECTURES, muted
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from harness import suite as suites
+from harness.engine.effort import effort
 from harness.engine.levers import Levers
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
-from harness.engine.runner import Runner, collect, effort
+from harness.engine.runner import Runner, collect
 from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer
 from harness.errors import BackendError, Interrupted

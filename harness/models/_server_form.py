@@ -1,0 +1,215 @@
+"""In which form a server takes questions, found out by asking: token ids, text or messages.
+
+Where the tokenizer is known here, prompts are rendered here and both arms provably get the same:
+as token ids where the server takes them, as text where it splits texts as we do. Otherwise it gets
+messages, and renders them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.errors import ModelError
+from harness.model import Prompt
+from harness.models._server_opening import allowed
+from harness.models._server_place import Place
+from harness.models._server_reply import choices, count, prompt_logprobs
+from harness.remote.failure import Later
+from harness.remote.http import Http
+
+PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
+"""A text that tokenizers of other families split into another number of tokens."""
+_PLAIN: tuple[Mapping[str, Any], ...] = (
+    {
+        "repetition_penalty": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "top_k": -1,
+        "min_p": 0.0,
+    },
+    {"frequency_penalty": 0.0},
+    {},
+)
+"""Settings that keep a server from adding its own to ours: as many as it takes.
+
+vLLM takes them all, and would else read a repetition penalty from the model's generation_config;
+`transformers serve` sets the repetition penalty to 1 + frequency_penalty.
+"""
+_LOGPROBS: tuple[Mapping[str, Any], ...] = (
+    {"prompt_logprobs": 1},
+    {"echo": True, "logprobs": 1},
+)
+"""Fields by which servers are asked for the log-probabilities of a prompt."""
+_NOT_OFFERED = (
+    "does not tell the log-probabilities of a given text (vLLM: prompt_logprobs; SGLang: echo with "
+    "logprobs); leave out the metric, or judge the model's folder itself"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a server is asked."""
+
+    prompts: Literal["token ids", "text", "messages"]
+    plain: Mapping[str, Any]
+    """Fields that keep decoding as the suite says."""
+    checked: str
+    """How its tokenizer was found to be ours."""
+    special: bool = False
+    """Whether it puts its special tokens in front of a text."""
+    logprobs: Mapping[str, Any] | None = None
+    """Fields that make it tell the log-probabilities of a prompt; None if it does not."""
+    why: str = field(default=_NOT_OFFERED, repr=False)
+    """Why it does not."""
+
+
+def discover(http: Http, where: Place, tokenizer: Any) -> Form:
+    """Find out in which form the server takes questions.
+
+    Raises:
+        ModelError: it takes none, or its tokenizer is another one than `tokenizer`.
+    """
+    if tokenizer is None:
+        why = f"splits texts unseen; name its tokenizer: {_with_tokenizer(where)}"
+        return Form("messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why)
+    checked, special = _same_tokenizer(http, where, tokenizer)
+    ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
+    if plain is not None:
+        return _with_logprobs(http, where, Form("token ids", plain, checked, special), ids)
+    plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
+    if plain is not None:
+        return Form("text", plain, checked, special, why="takes no token ids, only text")
+    return Form("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
+
+
+def _with_tokenizer(where: Place) -> str:
+    return f"server:{where.url}?tokenizer=FOLDER#{where.model}"
+
+
+def _greeting() -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+def _plain(http: Http, where: Place, asked: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """Return the settings it takes.
+
+    Raises:
+        ModelError: it takes the question in no way.
+    """
+    plain = _first_plain(http, where, asked, tokens=None, path=path)
+    if plain is None:
+        raise ModelError(
+            f"{where.spec()}: {where.url}/{path} does not take a plain question; is it a model "
+            "that writes text?"
+        )
+    return plain
+
+
+def _first_plain(
+    http: Http,
+    where: Place,
+    asked: Mapping[str, Any],
+    *,
+    tokens: int | None,
+    path: str = "completions",
+) -> Mapping[str, Any] | None:
+    """Return the first settings with which the question is taken; None if it is with none.
+
+    Args:
+        http: The client.
+        where: The server.
+        asked: The question's own fields.
+        tokens: How many tokens the server must have seen, where it tells.
+        path: Where to ask.
+    """
+    for plain in _PLAIN:
+        body = {"model": where.model, **asked, "max_tokens": 1, "temperature": 0.0, **plain}
+        reply = allowed(http, f"{where.url}/{path}", body)
+        if reply is not None and reply.get("choices"):
+            seen = count(reply, "prompt_tokens")
+            return plain if tokens is None or seen in (tokens, None) else None
+    return None
+
+
+def _same_tokenizer(http: Http, where: Place, tokenizer: Any) -> tuple[str, bool]:
+    """Return how the server's tokenizer was compared, and whether it adds special tokens.
+
+    Raises:
+        ModelError: it splits a text in another way.
+    """
+    bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    full = tokenizer(PROBE)["input_ids"]
+    told = allowed(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
+    ids = told.get("tokens") if told else None
+    if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
+        if ids not in (bare, full):
+            raise ModelError(_other(where, "other token ids"))
+        return "by token ids", ids == full != bare
+    for plain in reversed(_PLAIN):
+        body = {"model": where.model, "prompt": PROBE, "max_tokens": 1, "temperature": 0.0}
+        reply = allowed(http, f"{where.url}/completions", {**body, **plain})
+        seen = count(reply, "prompt_tokens") if reply else None
+        if seen is None:
+            continue
+        if seen not in (len(bare), len(full)):
+            raise ModelError(_other(where, f"{seen} tokens, ours makes {len(bare)}"))
+        return "by number of tokens", seen == len(full) != len(bare)
+    return "not told", False
+
+
+def _other(where: Place, what: str) -> str:
+    return (
+        f"{where.spec()}: the server's tokenizer makes {what} of the same text: it is of another "
+        f"family; name the one of {where.model} with {_with_tokenizer(where)}"
+    )
+
+
+def _with_logprobs(http: Http, where: Place, form: Form, ids: list[int]) -> Form:
+    """Return the form with how log-probabilities are asked for, if the server tells them."""
+    prompts = [ids, ids[:-1]]
+    for fields in _LOGPROBS:
+        body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
+        reply = allowed(http, f"{where.url}/completions", {**body, **fields})
+        if reply is not None and _tells(reply, prompts):
+            return Form(form.prompts, form.plain, form.checked, form.special, fields)
+    return form
+
+
+def _tells(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
+    try:
+        found = choices(reply, len(prompts))
+    except Later:
+        return False
+    told = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
+    return all(values is not None for values in told)
+
+
+def wire(form: Form, tokenizer: Any, prompt: Prompt) -> str | list[int]:
+    """Return what is sent for a prompt that was rendered here.
+
+    Raises:
+        ValueError: no text would become these tokens at the server.
+    """
+    ids = list(prompt.token_ids or ())
+    if not ids:
+        raise ValueError("the prompt is empty after tokenising")
+    if form.prompts == "token ids":
+        return ids
+    for text in _spellings(prompt.text, getattr(tokenizer, "bos_token", None)):
+        if tokenizer(text, add_special_tokens=form.special)["input_ids"] == ids:
+            return text
+    raise ValueError(
+        "the server adds other special tokens than the chat template does, so it cannot be sent "
+        "the prompt that the model was trained on; use a server that takes token ids (vLLM)"
+    )
+
+
+def _spellings(text: str, first: str | None) -> Iterator[str]:
+    """Yield the text, and the same without or with the token that a server may add in front."""
+    yield text
+    if first:
+        yield text.removeprefix(first)
+        yield first + text

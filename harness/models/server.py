@@ -1,0 +1,209 @@
+"""`server:http://host:port/v1#MODEL`: a model behind an OpenAI-compatible server.
+
+Served by vLLM, SGLang, TGI, llama.cpp or `transformers serve`, base and its LoRA adapters may lie
+beside each other under two names of one server. Where the tokenizer is at hand (the server names a
+folder of this machine as the model's root, or the spec does: `…/v1?tokenizer=FOLDER#MODEL`),
+prompts are rendered here; otherwise the server renders messages, and that both arms get the same
+prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI_API_KEY.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.checks.weights import fingerprint
+from harness.errors import BackendError, ModelError
+from harness.model import Answer, Prompt, Request
+from harness.models._files import is_adapter, need
+from harness.models._rendering import PROBES, fingerprint_of, plain, render
+from harness.models._server_asking import Asker
+from harness.models._server_form import discover
+from harness.models._server_opening import Card, find
+from harness.models._server_place import Place, key_for, place
+from harness.records import Case, CellKind, Completion, canonical_json, sha256
+from harness.remote.failure import Failure
+from harness.remote.http import Http
+from harness.remote.limits import Limits
+from harness.remote.pool import ask_all
+from harness.suite import Generation
+
+_PROBES = PROBES[:6]
+_PROBE_TOKENS = 12
+_WRITTEN = frozenset({CellKind.GENERATE, CellKind.LATENCY})
+_SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
+
+
+@dataclass(frozen=True)
+class ServerArm:
+    """One model of a server."""
+
+    where: Place
+    card: Card
+    asker: Asker
+    limits: Limits
+    key: str | None = field(default=None, repr=False)
+    remote: Literal[True] = True
+
+    @property
+    def spec(self) -> str:
+        """The spec it was opened by."""
+        return self.where.spec()
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer; None where only the server has it."""
+        return self.asker.tokenizer
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What the server says of the model, how it is asked, and what it answers to probe texts.
+
+        The hash of the answers is left out where the model does not answer the same twice.
+        """
+        known = self.tokenizer
+        steady = all(first == second for first, second in self.probed)
+        return {
+            "spec": self.spec,
+            "backend": "server",
+            "card": dict(self.card.said),
+            "parent_root": self.card.parent_root,
+            "version": self.card.version,
+            **self._content,
+            "prompts": self.asker.form.prompts,
+            "tokenizer_checked": self.asker.form.checked,
+            "tokenizer_sha256": None if known is None else fingerprint_of(known),
+            "template_sha256": None if known is None else sha256(known.chat_template or ""),
+            "decoding": dict(self.asker.form.plain),
+            "steady": steady,
+            "answers_sha256": sha256([first for first, _ in self.probed]) if steady else None,
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the identity; the address counts unless the weights themselves were seen."""
+        told = {k: v for k, v in self.identity.items() if k != "spec"}
+        return sha256([told, None if self._content else self.where.url])
+
+    @cached_property
+    def _content(self) -> Mapping[str, str]:
+        """Hashes of the weights, where a server on this machine names their folders."""
+        folders = {"weights_sha256": self.card.root, "base_sha256": self.card.parent_root}
+        found = {name: Path(root) for name, root in folders.items() if root and self.where.here}
+        hashes = {name: fingerprint(path) for name, path in found.items() if path.is_dir()}
+        whole = "weights_sha256" in hashes and (
+            "base_sha256" in hashes or not is_adapter(found["weights_sha256"])
+        )
+        return hashes if whole else {}
+
+    @property
+    def kinds(self) -> frozenset[CellKind]:
+        """What it writes; and how likely given texts are, where the server tells."""
+        return _WRITTEN | (_SCORED if self.asker.form.logprobs is not None else frozenset())
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return what the server does not offer."""
+        if kind is CellKind.TEXT:
+            return f"{self.spec}: a whole text's likelihood is read by local models only"
+        return f"{self.spec}: the server {self.asker.form.why}"
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Render a case here, or write down what the server is given to render."""
+        if self.asker.form.prompts != "messages":
+            return render(self.tokenizer, case, generation, spec=self.spec)
+        if generation.template == "none":
+            return Prompt(plain(case, generation))
+        given = {"messages": case.input_messages(generation.system), "tools": case.tools}
+        return Prompt(canonical_json({name: value for name, value in given.items() if value}))
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Yield the answers as they come, several questions being under way at the same time."""
+        timed = any(request.kind is CellKind.LATENCY for request in requests)
+        limits = replace(self.limits, concurrency=1) if timed else self.limits
+        with Http(self.key) as http:
+
+            def ask(request: Request, deadline: float) -> tuple[Completion, float]:
+                started = time.time()
+                return self.asker.ask(http, request, deadline), started
+
+            answers = ask_all(requests, ask, limits, cost_of=_cost, backend=self.spec)
+            with closing(answers):
+                for request, result in answers:
+                    if isinstance(result, Failure):
+                        yield Answer(request.key, None, result.message, time.time())
+                    else:
+                        yield Answer(request.key, result[0], None, result[1])
+
+    @cached_property
+    def probed(self) -> tuple[tuple[str, str], ...]:
+        """What it answers to each probe text, greedily, asked twice.
+
+        Raises:
+            BackendError: one of them has no answer.
+        """
+        template = "none" if self.asker.form.prompts != "messages" else "chat"
+        generation = Generation(template=template, max_new_tokens=_PROBE_TOKENS)
+        requests = []
+        for turn in ("first", "second"):
+            for number, text in enumerate(_PROBES):
+                case = Case(id=f"probe {number}", prompt=text)
+                requests.append(_request(f"{turn} {number}", case, self, generation))
+        told = {}
+        for answer in self.complete(requests):
+            if answer.completion is None:
+                raise BackendError(f"{self.spec}: a probe text has no answer: {answer.error}")
+            told[answer.key] = answer.completion.text or ""
+        return tuple((told[f"first {n}"], told[f"second {n}"]) for n in range(len(_PROBES)))
+
+
+def _request(key: str, case: Case, arm: ServerArm, generation: Generation) -> Request:
+    prompt = arm.prompt(case, generation)
+    return Request(key, "probes", CellKind.GENERATE, case, 0, prompt, generation, 0)
+
+
+def _cost(request: Request) -> float:
+    """Return about how many tokens a question takes, read and written."""
+    prompt = request.prompt
+    read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
+    return read + (request.generation.max_new_tokens if request.kind in _WRITTEN else 0)
+
+
+def server(target: str, limits: Limits | None = None) -> ServerArm:
+    """Open a model of a server, and find out how it can be asked.
+
+    Raises:
+        ModelError: there is no such server or model, or its tokenizer is another one.
+        MissingExtra: httpx is not installed.
+    """
+    need("httpx", what="a model behind a server", extra="server")
+    where = place(target)
+    key = key_for(where)
+    with Http(key) as http:
+        card = find(http, where)
+        tokenizer = _tokenizer(where, card)
+        form = discover(http, where, tokenizer)
+    arm = ServerArm(where, card, Asker(where, form, tokenizer), limits or Limits(), key)
+    try:
+        _ = arm.probed
+    except BackendError as error:
+        raise ModelError(str(error)) from error
+    return arm
+
+
+def _tokenizer(where: Place, card: Card) -> Any:
+    """Return the tokenizer: the spec's, or that of a folder here which the server names."""
+    folders = [Path(root) for root in (card.root, card.parent_root) if root and where.here]
+    own = [str(f) for f in folders if (f / "tokenizer_config.json").is_file()]
+    named = where.tokenizer or next(iter(own), None)
+    if named is None:
+        return None
+    need("transformers", what="a tokenizer")
+    from harness.models._loading import load_tokenizer, quiet
+
+    quiet()
+    return load_tokenizer(Path(named))

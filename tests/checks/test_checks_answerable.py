@@ -1,0 +1,39 @@
+"""What an arm cannot answer is refused before a case is spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import suite as suites
+from harness.checks import answerable
+from harness.errors import UsageError
+from harness.models.pair import open_arms
+from harness.records import CellKind
+
+TOML = """
+name = "quiz"
+cases = "cases.jsonl"
+[[metrics]]
+use = "choice_accuracy"
+[[gates]]
+metric = "choice_accuracy"
+tolerance = 0.5
+"""
+
+
+def test_a_metric_that_an_arm_cannot_serve_is_refused(suite_folder: Any, scripted: Any) -> None:
+    """The message names suite and metric, and gives the arm's own reason; else nothing happens."""
+    case = {"prompt": "1 + 1?", "choices": ["2", "3"], "answer": 0}
+    folder: Path = suite_folder(TOML, [case])
+    suite = suites.load(folder / "suite.toml")
+    specs = {name: scripted(name, default="x") for name in ("base", "tuned")}
+    arms: dict[str, Any] = dict(open_arms(specs))
+
+    answerable.check([suite], arms)
+    arms["tuned"] = replace(arms["tuned"], kinds=frozenset({CellKind.GENERATE}))
+    with pytest.raises(UsageError, match=r"quiz: metric 'choice_accuracy': scripted:.* choices"):
+        answerable.check([suite], arms)

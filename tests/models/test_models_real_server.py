@@ -1,0 +1,130 @@
+"""A real server, `transformers serve` with SmolLM2: the answers of the model in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.engine.local import complete
+from harness.errors import ModelError
+from harness.models.pair import open_arms
+from harness.models.server import server
+from harness.records import Case
+from harness.remote.limits import Limits
+
+PROMPTS = (
+    "What is the capital of France?",
+    "Write one line of JSON with a name and an age.",
+    "Name three colours.",
+    "Say hello in German.",
+)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """The embedded model's folder, where it was made already."""
+    from harness.models.embedded import fetched
+
+    found = fetched()
+    if found is None:
+        pytest.skip("the embedded model is not here; `tunegate demo` makes it")
+    return found
+
+
+@pytest.fixture(scope="module")
+def real(folder: Path) -> Iterator[str]:
+    """The address of `transformers serve` in float32; it is ended with the tests."""
+    import sys
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder)]
+    command += ["--device", "cpu", "--dtype", "float32", "--port", str(port)]
+    command += ["--host", "127.0.0.1"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise AssertionError("transformers serve did not come up")
+
+
+def told(answers: Any) -> dict[str, Any]:
+    """Return text, reason and tokens of each answer."""
+    found = {}
+    for answer in answers:
+        assert answer.error is None, answer.error
+        c = answer.completion
+        found[answer.key] = (c.text, c.finish_reason, c.input_tokens, c.output_tokens)
+    return found
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_as_the_model_here(real: str, folder: Path, ask: Any) -> None:
+    """Prompts rendered here and sent as text, which it takes; float32 on both sides; greedy."""
+    arm = server(f"{real}?tokenizer={folder}#{folder}", Limits(concurrency=2))
+    here: Any = open_arms({"base": str(folder), "tuned": str(folder)})["base"]
+    cases = [Case(id=f"c{i}", prompt=text) for i, text in enumerate(PROMPTS)]
+
+    assert arm.identity["prompts"] == "text"
+    assert arm.identity["tokenizer_checked"] == "by number of tokens"
+    for settings in ({"template": "chat"}, {"template": "none", "stop": ("\n",)}):
+        asked: dict[str, Any] = {"max_new_tokens": 24, **settings}
+        expected = told(complete(here, ask(here, cases, **asked)))
+        assert told(arm.complete(ask(arm, cases, **asked))) == expected
+
+
+@pytest.mark.slow
+def test_a_real_server_renders_messages_alike(real: str, folder: Path, ask: Any) -> None:
+    """Without a tokenizer it is given messages; its template is the one we have."""
+    arm = server(f"{real}#{folder}")
+    rendering = server(f"{real}?tokenizer={folder}#{folder}")
+    cases = [Case(id="c", prompt=PROMPTS[0])]
+    asked: dict[str, Any] = {"template": "chat", "max_new_tokens": 16, "system": "Be brief."}
+
+    assert arm.identity["prompts"] == "messages"
+    messages = told(arm.complete(ask(arm, cases, **asked)))
+    assert messages == told(rendering.complete(ask(rendering, cases, **asked)))
+
+
+@pytest.mark.slow
+def test_a_real_server_without_the_model_is_refused(real: str) -> None:
+    """It is pinned to one model and lists it."""
+    with pytest.raises(ModelError, match="the server has no model 'gpt-9'; there are: "):
+        server(f"{real}#gpt-9")
+
+
+@pytest.mark.slow
+def test_another_tokenizer_is_told_from_that_of_a_real_server(
+    real: str, folder: Path, tiny: Any
+) -> None:
+    """The tiny models' own splits the probe into another number of tokens."""
+    with pytest.raises(ModelError, match="of another family"):
+        server(f"{real}?tokenizer={tiny.base()}#{folder}")
