@@ -1,0 +1,87 @@
+"""ship-check on the real model: the rougher the rounding, the further predictions move."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from harness.cli.ship_check import ship_check
+from harness.models.embedded import embedded
+from tests.tiny_models import muted
+
+SUITE = """
+name = "ships"
+cases = "cases.jsonl"
+
+[generation]
+max_new_tokens = 12
+
+[[metrics]]
+use = "answer_logprob"
+[[metrics]]
+use = "truncated"
+
+[[gates]]
+metric = "answer_logprob"
+tolerance = 0.2
+"""
+WORDS = ("tea", "rain", "bread", "music", "a bridge", "the sea", "a clock", "snow", "paper", "maps")
+
+
+@pytest.fixture(name="adapter", scope="module")
+def _adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A live LoRA adapter of the embedded model: small random weights, no training."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    out = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    with muted():
+        model: Any = AutoModelForCausalLM.from_pretrained(embedded(), dtype=torch.float32)
+        config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model, config)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.02)
+        model.save_pretrained(out)
+    return out
+
+
+@pytest.mark.slow
+def test_rounding_is_told_by_its_size(
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Merged is equivalent with equal answers; bfloat16 moves predictions, NF4 far more so."""
+    pytest.importorskip("bitsandbytes")
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": f"c{i}", "prompt": f"Write a line about {word}.", "expected": f"I like {word}."}
+        for i, word in enumerate(WORDS)
+    ]
+    Path("suite.toml").write_text(SUITE, encoding="utf-8")
+    Path("cases.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+
+    with pytest.raises(typer.Exit):
+        ship_check(
+            str(embedded()),
+            str(adapter),
+            ["suite.toml"],
+            artifacts="merged,merged_16bit,four_bit",
+        )
+
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    told = {
+        row[0]: row for row in table if row and row[0] in ("merged", "merged_16bit", "four_bit")
+    }
+    whole, sixteen, four = (float(told[n][4]) for n in ("merged", "merged_16bit", "four_bit"))
+    assert told["merged"][3:] == ["10/10", told["merged"][4], "equivalent"]
+    assert 0 <= whole < 1e-8
+    assert 100 * whole < sixteen < four / 10
