@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.run import Run
+from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+
+__all__ = ["fake_server"]  # the fixture
 
 SUITE = """\
 name = "civil"
@@ -201,3 +208,39 @@ def test_a_judge_that_cannot_be_opened_is_told_first(project: Any, given: str, s
     assert result.ret != 0
     assert said in result.stdout.str() + result.stderr.str()
     assert project.stored() == {}
+
+
+def test_an_interrupted_judging_goes_on_where_it_was(
+    project: Any, fake_server: Callable[..., FakeServer]
+) -> None:
+    """Ctrl-C while the judge is asked: exit 130, and resume asks only what was not answered."""
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        text = prompt_of(body)
+        nonce = re.search(r'which is exactly "(\w+)"', text)
+        assert nonce is not None
+        score = 5 if "yes\n<</completion" in text else 1
+        return completion(json.dumps({"nonce": nonce[1], "reason": "r", "score": score}))
+
+    running = fake_server(models={"judge": {}}, reply=reply, latency_s=0.2)
+    suite(project)
+    models = [f"--{o.removeprefix('--gate-')}" for o in project.models(base=6, tuned=19)]
+    judge = f"--judge=server:{running.url}?concurrency=2#judge"
+    process = project.start("gate", "suites/civil", *models, judge, "--run-dir=run")
+    deadline = time.monotonic() + 60
+    while len(running.asked) < 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    asked = len(running.asked)
+
+    result = project.tunegate("resume", "run")
+
+    assert process.returncode == 130, output
+    assert asked < 33
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    run = Run.load(project.run)
+    assert {j.status for j in run.judgements} == {"ok"}
+    assert sum(j.attempts for j in run.judgements) >= 33 - asked
+    # Asked twice are those under way when it was stopped, and what came in at that moment.
+    assert len(running.asked) <= 33 + 2 * 2
