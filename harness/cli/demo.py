@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from harness.verdict.record import VerdictRecord
 
 CANDIDATES = ("good", "overcooked", "lazy")
 SUITES = ("support_json", "general_knowledge", "production")
+JUDGED = "good"
+"""The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
 _MARKER = "demo.sha256"
 
@@ -51,7 +54,9 @@ def demo(
         _say(f"[{number}/{len(chosen)}] {name}")
         adapter = folder / "adapters" / f"{name}-{seed}"
         _train(name, base, adapter, seed)
-        verdicts[name] = _judge(base, adapter, folder / (name if seed == 0 else f"{name}-{seed}"))
+        run = folder / (name if seed == 0 else f"{name}-{seed}")
+        asked = _judge(base, embedded=not model) if name == JUDGED else []
+        verdicts[name] = _gated(base, adapter, run, asked)
     _say(f"done in {duration(time.monotonic() - started)}\n")
     for name, (verdict, run) in verdicts.items():
         print(f"{name}: {verdict.verdict.value.replace('_', ' ')}")
@@ -91,12 +96,27 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     marker.write_text(wanted, encoding="utf-8")
 
 
-def _judge(base: str, adapter: Path, run: Path) -> tuple[VerdictRecord, Path]:
+def _judge(base: str, *, embedded: bool) -> list[str]:
+    """Return the arguments of a suite more, whose one metric asks base itself as a judge.
+
+    What it is worth was found out beforehand: it may not gate, so its gate is shown and decides
+    nothing. The calibration is of the embedded model as a CPU computes it.
+    """
+    import torch
+
+    place = _HOME / "trainers" / "demo" / "judge"
+    known = embedded and not torch.cuda.is_available()
+    calibration = ["--calibration", str(place / "calibration.json")] if known else []
+    return [str(place / "suite.toml"), "--judge", base, *calibration]
+
+
+def _gated(base: str, adapter: Path, run: Path, asked: Sequence[str]) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
     suites = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
         "gate",
         *suites,
+        *asked,
         "--base",
         base,
         "--tuned",

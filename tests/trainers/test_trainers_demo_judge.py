@@ -1,0 +1,78 @@
+"""The demo's judge: its suite, its labels and its calibration belong together."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness import suite as suites
+from harness.calibration import read_calibration
+from harness.cli.app import app
+from harness.labels import labels_hash, read_labels
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "trainers" / "demo" / "judge"
+
+
+def test_the_calibration_is_of_this_suite_and_these_labels() -> None:
+    """The prompt and the labels are those that it was made from."""
+    (metric,) = suites.load(FOLDER).metrics
+    known = read_calibration(FOLDER / "calibration.json")
+
+    assert metric.judge is not None
+    assert known.judge["prompt_sha256"] == metric.judge.prompt_sha256
+    assert known.labels_sha256 == labels_hash(read_labels(FOLDER / "labels.jsonl"))
+    assert "the authors" in known.labels
+
+
+def test_the_judge_is_found_wanting() -> None:
+    """No gate may rest on it, with any margin and any labels."""
+    known = read_calibration(FOLDER / "calibration.json")
+
+    assert known.near_guessing
+    assert known.why_not()
+
+
+def test_the_labels_are_balanced() -> None:
+    """One good and one bad answer to each of 40 tickets, the good ones not always first."""
+    labels = read_labels(FOLDER / "labels.jsonl")
+    by_case: dict[str, list[float]] = {}
+    for label in labels:
+        by_case.setdefault(label.id, []).append(label.label)
+
+    assert len(by_case) == 40
+    assert all(sorted(values) == [0.0, 1.0] for values in by_case.values())
+    assert sum(values[0] == 1.0 for values in by_case.values()) == 20
+
+
+def test_no_machine_is_named() -> None:
+    """The calibration holds no path of where it was made."""
+    text = (FOLDER / "calibration.json").read_text(encoding="utf-8")
+
+    assert not re.search(r'": "(/|[A-Z]:)', text)
+
+
+@pytest.mark.slow
+def test_the_real_judge_is_calibrated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole path with the real model: on twelve answers it says what it said before."""
+    from harness.models.embedded import embedded
+
+    base = embedded()
+    monkeypatch.chdir(tmp_path)
+    rows = (FOLDER / "labels.jsonl").read_text(encoding="utf-8").splitlines()[:12]
+    (tmp_path / "few.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    args = ["judge", "calibrate", "few.jsonl", "--judge", str(base), "--suite", str(FOLDER)]
+    result = CliRunner().invoke(app, [*args, "--repeats", "0"], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    again = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+    known = read_calibration(FOLDER / "calibration.json")
+    assert again["binding"] == known.binding
+    assert again["n_unscored"] == 0
+    assert "It may not gate" in result.output
