@@ -3,7 +3,8 @@
 A server on this machine answers after 200 ms, however many ask. Both arms of a suite are asked,
 with everything a run does: plan, requests, retries, the store's durable writes. The ideal is the
 time in which `concurrency` questions are under way at every moment; promised is 1.3 times that.
-With `--faults` every tenth request is refused with 429 or 500 and has to be asked again.
+With `--faults` every tenth request is refused with 429 or 500 and has to be asked again. With
+`--backend litellm` the same server is asked through litellm, whose own work counts.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import argparse
 import io
 import json
 import math
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -101,13 +103,18 @@ def serving() -> Iterator[str]:
         server.server_close()
 
 
-def seconds(url: str, cases: int, concurrency: int, folder: Path) -> float:
+def spec(backend: str, url: str, arm: str) -> str:
+    """Return the spec by which a backend finds the server."""
+    os.environ["HOSTED_VLLM_API_BASE"] = url
+    return f"litellm:hosted_vllm/{arm}" if backend == "litellm" else f"server:{url}#{arm}"
+
+
+def seconds(specs: Mapping[str, str], cases: int, concurrency: int, folder: Path) -> float:
     """Return how long both arms take to answer all cases."""
     folder.mkdir()
     lines = (json.dumps({"prompt": f"question {i}", "expected": "tuned"}) for i in range(cases))
     (folder / "cases.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
-    specs = {arm: f"server:{url}#{arm}" for arm in ("base", "tuned")}
     arms = open_arms(specs, limits=Limits(concurrency=concurrency))
     plan = make_plan([suites.load(folder / "suite.toml")], arms, seed=0)
     store = Store(folder / "store.sqlite")
@@ -126,14 +133,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--backend", choices=("server", "litellm"), default="server")
     parser.add_argument("--faults", action="store_true", help="refuse every tenth request once")
     options = parser.parse_args()
     Handler.faults = options.faults
     worst = 0.0
     print("concurrency  questions  seconds  ideal  ratio")
     with serving() as url, tempfile.TemporaryDirectory() as folder:
+        specs = {arm: spec(options.backend, url, arm) for arm in ("base", "tuned")}
         for concurrency in options.concurrency:
-            took = seconds(url, options.cases, concurrency, Path(folder) / str(concurrency))
+            took = seconds(specs, options.cases, concurrency, Path(folder) / str(concurrency))
             ideal = 2 * math.ceil(options.cases / concurrency) * LATENCY_S
             worst = max(worst, took / ideal)
             row = f"{concurrency:11}  {2 * options.cases:9}  {took:7.2f}  {ideal:5.2f}"

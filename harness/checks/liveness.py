@@ -109,6 +109,13 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
         note = "nothing is answered the same twice, so the names are taken on trust"
         return {"status": "declared", "probes": len(base.probed), "note": note}
     different = sum(ours != theirs for ours, theirs in steady)
+    versions = [getattr(one, "identity", {}).get("model_version") for one in (base, arm)]
+    if not different and all(versions) and versions[0] != versions[1]:
+        note = (
+            f"the provider says that {versions[0]} and {versions[1]} answer, and both answer all "
+            f"{len(steady)} steady probes alike: the names are taken on trust"
+        )
+        return {"status": "declared", "probes": len(steady), "note": note}
     if not different:
         raise NotComparable(
             f"{name} answers all {len(steady)} probe prompts exactly as base does; check that the "

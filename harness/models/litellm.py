@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from harness.errors import BackendError, ModelError
 from harness.model import Answer, Prompt, Request
 from harness.models._chat import cut, sampling, settings_of, tools_of
+from harness.models._rendering import PROBES
 from harness.records import Case, CellKind, Completion, canonical_json, sha256
 from harness.remote.credentials import provider_of
 from harness.remote.failure import Failure, Refused
@@ -31,17 +32,6 @@ from harness.remote.parameters import accepted, objection
 from harness.remote.pool import ask_all
 from harness.suite import Generation
 
-PROBES = (
-    "The capital of France is",
-    "Write one line of JSON with a name and an age.",
-    "Summarise: the meeting was moved from Monday to Tuesday because the room was taken.",
-    "def add(a, b):",
-    "Question: Which planet is known for its rings?\nAnswer:",
-    "Dear customer, your order",
-    "1, 2, 3, 4,",
-    "How do I make a cup of tea?",
-)
-"""Texts by whose answers two names are told apart."""
 _HELLO = "Say hello."
 _GREETING = 512
 """Tokens of the first answer at most: a model that reasons must get to its end."""

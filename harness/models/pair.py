@@ -27,7 +27,7 @@ from harness.remote.limits import Limits
 
 _BESIDE = ("gguf", "replay", "scripted")
 """Backends that need nothing but what stands behind their prefix."""
-_REMOTE = ("server",)
+_REMOTE = ("litellm", "server")
 """Backends that ask over a network, within limits."""
 _PREFIXES = (*_BESIDE, *_REMOTE)
 """Backends that a spec names by its prefix; anything else is a Transformers model."""
@@ -104,10 +104,6 @@ def _base_of(tuned: str, base_by: str) -> str:
 def _open_hf(
     spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
 ) -> Arm:
-    if spec.startswith("litellm:"):
-        from harness.models.litellm import litellm
-
-        return litellm(spec.removeprefix("litellm:"))
     folder = resolve(spec)
     if name == "base" and is_adapter(folder):
         raise UsageError(f"base={spec} is an adapter; give the model it was trained on")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import BackendError, MissingExtra, ModelError
-from harness.model import Answer, Arm, Request
+from harness.checks import liveness
+from harness.errors import BackendError, MissingExtra, ModelError, NotComparable
+from harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
 from harness.models.litellm import LitellmArm, litellm
 from harness.records import Case, CellKind
 from harness.remote.limits import Limits
@@ -263,6 +264,37 @@ def test_probe_answers_are_greedy_and_in_order(served: FakeServer) -> None:
     assert [a.replace(BASE, FINE_TUNE, 1) for a, _ in ours] == [a for _, a in theirs]
     assert {body["temperature"] for body in served.asked} == {0.0}
     assert len(served.asked) == 2 * 2 * 8
+    assert isinstance(base, RemoteArm)
+    assert isinstance(base, ProbedArm)
+
+
+def test_a_fine_tune_that_answers_the_probes_otherwise_is_proven(served: FakeServer) -> None:
+    """The names are the provider's word; that they answer differently is seen."""
+    arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
+
+    proof = liveness.check(arms)["tuned"]
+
+    assert proof == {"status": "proven", "probes": 8, "different_answers": 8}
+
+
+def test_the_same_answers_of_two_versions_are_taken_on_trust(served: FakeServer) -> None:
+    """A fine-tune for one job may answer general texts as its base does: shown, not refused."""
+    served.reply = hosted(lambda text: completion("the same"))
+    arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
+
+    proof = liveness.check(arms)["tuned"]
+
+    assert proof["status"] == "declared"
+    assert f"gpt-4o-mini-2024-07-18 and {FINE_TUNE} answer" in proof["note"]
+
+
+def test_the_same_answers_of_one_version_are_not_comparable(served: FakeServer) -> None:
+    """Both names lead to one model."""
+    served.reply = lambda model, path, body: {**completion("the same"), "model": "one-model"}
+    arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
+
+    with pytest.raises(NotComparable, match="exactly as base does"):
+        liveness.check(arms)
 
 
 def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) -> None:

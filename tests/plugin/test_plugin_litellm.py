@@ -71,6 +71,8 @@ def test_a_better_fine_tune_ships(project: Any, hosted: Callable[..., FakeServer
     arms = project.verdict()["arms"]
     assert arms["base"]["model_version"] == "gpt-4o-mini-2024-07-18"
     assert arms["tuned"]["model_version"] == FINE_TUNE
+    assert project.verdict()["comparability"]["status"] == "declared"
+    assert project.verdict()["liveness"]["tuned"]["different_answers"] == 8
     assert set(cases_asked(served).values()) == {1}
     assert len(cases_asked(served)) == 2 * CASES
     lines = (project.run / "cells.jsonl").read_text(encoding="utf-8").splitlines()
