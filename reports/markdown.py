@@ -17,6 +17,7 @@ from reports.inert import block, code, html_code, prose
 from reports.lines import line_diff
 from reports.numbers import counted, number, rule, signed
 from reports.pairs import CasePair, Outcome
+from reports.sections import judge_health
 from reports.slices import Slice, by_tag
 from reports.wording import FACES, PARITIES, STATUSES
 
@@ -37,6 +38,7 @@ def summary(run: Run) -> str:
         **({"What ships": _shipped(parity)} if (parity := run.verdict.parity) else {}),
         "Regressions": _regressions(data),
         "Subjects": _subjects(data),
+        **_judges(data),
         "Provenance": _provenance(data),
         "Reproduce": block(command(run), "sh"),
     }
@@ -158,6 +160,20 @@ def _subjects(data: ReportData) -> str:
 def _subject(s: Slice) -> list[str]:
     names = [code(s.tag), code(s.metric.suite), code(s.metric.name)]
     return [*names, number(s.base), number(s.tuned), signed(s.delta), str(s.n)]
+
+
+def _judges(data: ReportData) -> dict[str, str]:
+    """Return a line for each judge; nothing where no metric asks one."""
+    lines = [_judge(health) for health in judge_health.healths(data)]
+    return {"Judge health": "\n".join(lines)} if lines else {}
+
+
+def _judge(health: judge_health.Health) -> str:
+    facts, known = dict(health.facts), dict(health.known)
+    parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
+    parts += [f"kappa {known['kappa']}"] if known else []
+    told = "; ".join(map(prose, parts))
+    return f"- {code(health.suite)} {code(health.metric.name)}: {told}"
 
 
 def _provenance(data: ReportData) -> str:

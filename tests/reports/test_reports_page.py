@@ -136,6 +136,7 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Improvements",
         "Flipped questions",
         "Changed, but equal",
+        "Judge health",
         "Errors and gaps",
         "Provenance",
         "Keyboard",

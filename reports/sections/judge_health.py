@@ -1,0 +1,161 @@
+"""Judges: who judged, what is known of them, what they cost, and what their gates count for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.calibrating.words import figures, standing
+from harness.judgement import Judgement, JudgementStatus
+from harness.manifest import MetricRecord
+from harness.verdict.record import GateResult
+from reports.data import ReportData
+from reports.numbers import counted
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Judge health"
+ORDER = 55
+SPREAD = "jury_spread"
+"""Part of a jury's score: how far its judges lie apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One metric that asks a judge, in one suite."""
+
+    suite: str
+    metric: MetricRecord
+    rights: tuple[str, ...]
+    """What its gates count for, and why."""
+    advisory: bool
+    """Whether all its gates are shown only."""
+    known: tuple[tuple[str, str], ...]
+    """Figure → value of its calibration; empty without one."""
+    standing: str
+    """What the calibration entitles it to."""
+    facts: tuple[tuple[str, str], ...]
+    """What happened in this run."""
+
+
+def render(data: ReportData) -> Markup:
+    """Return a block for each metric that asks a judge."""
+    models = [(str(j.get("spec", "")), str(j.get("fingerprint", ""))[:10]) for j in _models(data)]
+    return fill("judge_health.html", healths=healths(data), models=models)
+
+
+def _models(data: ReportData) -> Sequence[dict[str, object]]:
+    return data.run.manifest.judges
+
+
+def healths(data: ReportData) -> list[Health]:
+    """Return what is known of every judge of the run."""
+    gates = {suite.name: suite.gates for suite in data.run.verdict.suites}
+    return [
+        _health(data, suite.name, metric, gates.get(suite.name, ()))
+        for suite in data.run.manifest.suites
+        for metric in suite.metrics
+        if metric.judge is not None
+    ]
+
+
+def _health(
+    data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
+) -> Health:
+    own = [gate for gate in gates if gate.metric == metric.name]
+    rights = dict.fromkeys(
+        f"{'Advisory' if gate.advisory else 'Counts'}: {gate.right}" for gate in own if gate.right
+    )
+    known = None if metric.judge is None else metric.judge.calibration
+    lines = [j for j in data.run.judgements if (j.suite, j.metric) == (suite, metric.name)]
+    return Health(
+        suite=suite,
+        metric=metric,
+        rights=tuple(rights),
+        advisory=all(gate.advisory for gate in own),
+        known=() if known is None else tuple(figures(known)),
+        standing="" if known is None else standing(known),
+        facts=tuple((name, text) for name, text in _facts(data, suite, metric, lines) if text),
+    )
+
+
+def _facts(
+    data: ReportData, suite: str, metric: MetricRecord, lines: Sequence[Judgement]
+) -> list[tuple[str, str]]:
+    return [
+        ("judgements", _by_arm(lines)),
+        ("no verdict", _failures(lines)),
+        ("asked again", _again(lines)),
+        ("order flips", _flips(lines)),
+        ("jury", _spread(data, suite, metric.name)),
+        ("cost", cost(lines)),
+        ("labels on this run", _labels(data, suite, metric.name)),
+    ]
+
+
+def _by_arm(lines: Sequence[Judgement]) -> str:
+    counts = Counter(line.arm for line in lines)
+    return ", ".join(f"{arm} {n}" for arm, n in counts.items()) or "none"
+
+
+def _failures(lines: Sequence[Judgement]) -> str:
+    """Return what the judge failed on or had nothing to say to, arm by arm."""
+    counts = Counter((line.arm, line.status) for line in lines if line.status != "ok")
+    words = {JudgementStatus.JUDGE_ERROR: "judge errors", JudgementStatus.ABSTAINED: "abstained"}
+    told = [f"{arm} {n} {words[status]}" for (arm, status), n in sorted(counts.items())]
+    return ", ".join(told) or ("none is missing" if lines else "")
+
+
+def _again(lines: Sequence[Judgement]) -> str:
+    unread = sum(reply.problem is not None for line in lines for reply in line.replies)
+    return f"{counted(unread, 'reply', 'replies')} could not be read" if lines else ""
+
+
+def _flips(lines: Sequence[Judgement]) -> str:
+    """Return how often a judge of pairs said otherwise the other way round."""
+    both = [
+        (parts["base_first"], parts["tuned_first"])
+        for line in lines
+        for parts in [line.parts or {}]
+        if {"base_first", "tuned_first"} <= parts.keys()
+    ]
+    flipped = sum(ab * ba < 0 or (ab == 0) != (ba == 0) for ab, ba in both)
+    return f"{flipped} of {counted(len(both), 'pair')}" if both else ""
+
+
+def _spread(data: ReportData, suite: str, metric: str) -> str:
+    """Return how far the judges of a jury lie apart, on average."""
+    apart = [
+        row.parts[SPREAD]
+        for row in data.run.scores
+        if (row.suite, row.metric) == (suite, metric) and row.parts and SPREAD in row.parts
+    ]
+    if not apart:
+        return ""
+    mean = sum(apart) / len(apart)
+    return f"its judges lie {mean:.3g} apart on average, {max(apart):.3g} at most"
+
+
+def cost(lines: Sequence[Judgement]) -> str:
+    """Return what the judgements took; an unknown price is unknown, not nothing."""
+    asked = sum(line.attempts for line in lines)
+    if not asked:
+        return "nothing was asked: all replies were there already" if lines else ""
+    priced = [line.cost for line in lines if line.cost is not None]
+    price = f"{sum(priced):.4g} US dollars" if priced else "price unknown"
+    tokens = sum((line.input_tokens or 0) + (line.output_tokens or 0) for line in lines)
+    seconds = sum(line.latency_s or 0.0 for line in lines)
+    return f"{counted(asked, 'question')}, {tokens} tokens, {seconds:.0f} s of replies, {price}"
+
+
+def _labels(data: ReportData, suite: str, metric: str) -> str:
+    arms: dict[str, set[str | None]] = {}
+    for label in data.run.labels:
+        if (label.suite, label.metric) == (suite, metric):
+            arms.setdefault(label.id, set()).add(label.arm)
+    pairs = sum({"base", "tuned"} <= found for found in arms.values())
+    return f"both answers of {counted(pairs, 'case')}" if pairs else ""
