@@ -76,8 +76,11 @@ class Asker:
         )
 
     def _length(self, told: Written) -> int | None:
-        """Return the answer's tokens without the end marker, which some servers count."""
-        if told.output_tokens is None or self.tokenizer is None:
+        """Return the answer's tokens without the end marker, which some servers count.
+
+        An answer that was cut has none; without a tokenizer the server's count is all there is.
+        """
+        if told.output_tokens is None or self.tokenizer is None or told.finish_reason != "stop":
             return told.output_tokens
         ours = len(self.tokenizer(told.text, add_special_tokens=False)["input_ids"])
         return ours if ours == told.output_tokens - 1 else told.output_tokens
