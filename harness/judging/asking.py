@@ -109,6 +109,10 @@ class ModelJuror:
         """That of the model."""
         return self.model.fingerprint
 
+    def stop(self) -> None:
+        """Ask nothing new; what is under way is still answered, and stored."""
+        self.gone = self.gone or "the run was stopped before it was asked"
+
     def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
         known: dict[str, _Asked] = {}
@@ -206,7 +210,7 @@ class ModelJuror:
         if not left:
             return
         unanswered = dict(left)
-        put = {key: _as_put(asked) for key, asked in left.items()}
+        put = _UntilGone({key: _as_put(asked) for key, asked in left.items()}, self)
         answers = iter(()) if self.gone else self.model.ask(put)
         try:
             for answer in answers:
@@ -235,6 +239,21 @@ class ModelJuror:
                 self.store.put(answer.key, row, replace=True)
         elif last:
             asked.error = f"unreadable reply, asked {asked.attempts} times: {asked.log[-1].problem}"
+
+
+class _UntilGone(dict[str, Question]):
+    """The questions of a round, of which no more are taken once the juror asks no more."""
+
+    def __init__(self, questions: Mapping[str, Question], juror: ModelJuror) -> None:
+        super().__init__(questions)
+        self.juror = juror
+
+    def items(self) -> Any:
+        """Yield the questions one by one, as they are taken."""
+        for pair in super().items():
+            if self.juror.gone is not None:
+                return
+            yield pair
 
 
 def _as_put(asked: _Asked) -> Question:

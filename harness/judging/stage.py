@@ -14,6 +14,7 @@ from harness.engine.progress import Progress
 from harness.engine.stop import stoppable
 from harness.errors import Interrupted
 from harness.judgement import Judgement
+from harness.judging.asking import ModelJuror
 from harness.judging.juror import Juror, Outcome, Place, Task, Told
 from harness.judging.jury import combined
 from harness.manifest import BASE_AGAIN
@@ -116,7 +117,7 @@ def _place_of(line: Judgement) -> Place:
 def _outcomes(
     tasks: Sequence[Task], jurors: Sequence[Juror], stream: TextIO | None
 ) -> Iterator[Told]:
-    """Yield every task's outcome of every juror; Ctrl-C ends it between two of them."""
+    """Yield every task's outcome of every juror; at Ctrl-C only what is under way is waited for."""
     progress = None if stream is None else Progress(float(len(tasks) * len(jurors)), stream=stream)
     try:
         with stoppable() as stop:
@@ -126,10 +127,12 @@ def _outcomes(
                     if progress is not None:
                         tokens = outcome.output_tokens or 0
                         progress.add(1.0, tokens=tokens, label=f"judging · {task.metric}")
-                    if stop.requested:
-                        raise Interrupted(
-                            f"stopped by signal {stop.signal_number}", stop.signal_number
-                        )
+                    if stop.requested and isinstance(juror, ModelJuror):
+                        juror.stop()
+                    elif stop.requested:
+                        break
+                if stop.requested:
+                    raise Interrupted(f"stopped by signal {stop.signal_number}", stop.signal_number)
     finally:
         if progress is not None:
             progress.close()

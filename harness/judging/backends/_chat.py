@@ -64,7 +64,7 @@ def answers(
         return completion.model_copy(update={"latency_s": time.monotonic() - started})
 
     pool = ask_all(
-        list(questions.items()),
+        iter(questions.items()),  # taken one by one: the run may be stopped
         timed,
         limits,
         cost_of=lambda item: cost_of(item[1]),
