@@ -35,6 +35,10 @@ _OFFLINE = {
     "LITELLM_MODE": "PRODUCTION",  # or it reads .env into the environment
 }
 _LOADING = threading.Lock()
+_FIRST: dict[tuple[str, float], threading.Lock] = {}
+"""(model, seconds) → held by the thread that asks first."""
+_MET: set[tuple[str, float]] = set()
+"""Those that were asked once."""
 _READ_ONLY = ".*`ReadOnly` qualifier.*"
 """A warning of pydantic about litellm's own types, which litellm too silences by its text."""
 
@@ -91,19 +95,38 @@ def chat(
     litellm = library()
     patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
     try:
-        response = litellm.completion(
-            model=model,
-            messages=[dict(message) for message in messages],
-            timeout=patience,
-            num_retries=0,
-            max_retries=0,
-            drop_params=False,
-            **{"no-log": True},
-            **settings,
-        )
+        with _alone_at_first(model, patience):
+            response = litellm.completion(
+                model=model,
+                messages=[dict(message) for message in messages],
+                timeout=patience,
+                num_retries=0,
+                max_retries=0,
+                drop_params=False,
+                **{"no-log": True},
+                **settings,
+            )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
         raise litellm_failure.of(error) from error
     return _reply(litellm, model, response)
+
+
+@contextlib.contextmanager
+def _alone_at_first(model: str, patience: float) -> Iterator[None]:
+    """Let one thread make the client that litellm keeps for the others.
+
+    Threads that are first together would make one each, and all but one are dropped unclosed.
+    """
+    key = (model, patience)
+    with _FIRST.setdefault(key, threading.Lock()):
+        first = key not in _MET
+        if first:
+            try:
+                yield
+            finally:
+                _MET.add(key)
+    if not first:
+        yield
 
 
 def library() -> Any:

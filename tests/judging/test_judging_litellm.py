@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,9 +23,7 @@ __all__ = ["fake_server"]  # the fixture
 
 
 @pytest.fixture(name="running")
-def _running(
-    fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FakeServer]:
+def _running(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPatch) -> FakeServer:
     """A server in the place of OpenAI."""
 
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -41,16 +37,12 @@ def _running(
     running = fake_server(models={"gpt-4o-mini": {}}, reply=reply)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
     monkeypatch.setenv("OPENAI_API_BASE", running.url)
-    yield running
-    with warnings.catch_warnings():
-        # litellm makes a client on each thread that is first, and leaves the spare ones unclosed.
-        warnings.simplefilter("ignore")
-        gc.collect()
+    return running
 
 
 def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Task]) -> None:
     """Steps 5 and 2 of 5 are 1 and 0.25; tokens are counted, and the price is the list's."""
-    judge = litellm("openai/gpt-4o-mini")
+    judge = litellm("openai/gpt-4o-mini?concurrency=1")
 
     found = {
         t.completions[0].text: o for t, o in ModelJuror(judge).judge([task("sorry"), task("no")])
@@ -71,7 +63,7 @@ def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Task
 def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., Task]) -> None:
     """Every completion is a judge error with the cause; the key is in none of them."""
     running.key = "another"
-    judge = litellm("openai/gpt-4o-mini")
+    judge = litellm("openai/gpt-4o-mini?concurrency=1")
 
     outcomes = [o for _, o in ModelJuror(judge).judge([task(f"t{i}") for i in range(30)])]
 

@@ -209,6 +209,28 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
     assert served.asked == []
 
 
+FIRST = """
+from concurrent.futures import ThreadPoolExecutor
+from harness.remote.litellm import chat
+hello = [{"role": "user", "content": "Hello"}]
+with ThreadPoolExecutor(16) as threads:
+    asked = [threads.submit(chat, "openai/gpt-4o-mini", hello, timeout_s=60) for _ in range(16)]
+    assert {reply.result().finish_reason for reply in asked} == {"stop"}
+"""
+
+
+def test_many_first_questions_make_one_client(served: FakeServer) -> None:
+    """Sixteen threads that are first together leave no connection that nobody closes."""
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", FIRST],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -69,10 +69,9 @@ class LitellmJudge:
 
     def _form(self, question: Question) -> dict[str, Any]:
         """Return the schema as this model takes it; nothing where it takes none."""
-        from harness.remote import litellm
+        from harness.remote.litellm import library
 
-        library = litellm.library()
-        if library.supports_response_schema(model=self.model):
+        if library().supports_response_schema(model=self.model):
             return {"response_format": schema_of(question)}
         return {}
 
