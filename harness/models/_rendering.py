@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from harness.model import Prompt
@@ -68,9 +69,18 @@ def plain(case: Case, generation: Generation) -> str:
 
 
 def fingerprint_of(tokenizer: Any) -> str:
-    """Return the hash of how a tokenizer splits texts."""
+    """Return the hash of how a tokenizer splits texts.
+
+    Two saves of one tokenizer may write an absent prefix as null or as empty, and the padding and
+    truncation of the call before: neither splits a text otherwise.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    return sha256(backend.to_str() if backend is not None else tokenizer.get_vocab())
+    if backend is None:
+        return sha256(tokenizer.get_vocab())
+    told = json.loads(backend.to_str())
+    told |= {"padding": None, "truncation": None}
+    told["model"] = {name: None if v == "" else v for name, v in told["model"].items()}
+    return sha256(told)
 
 
 def reason(error: Exception) -> str:

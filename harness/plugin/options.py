@@ -84,7 +84,11 @@ def _levers(text: str) -> str:
 
 OPTIONS = (
     Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
-    Option("tuned", "Model spec of the fine-tune: a folder, hub id, replay:FILE or scripted:FILE."),
+    Option(
+        "tuned",
+        "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
+        "or scripted: and what it names.",
+    ),
     Option("incumbent", "Model spec of the fine-tune that is shipped today, as a third arm."),
     Option(
         "shipped",
