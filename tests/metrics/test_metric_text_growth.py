@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -74,6 +76,15 @@ UNITS = {
     "asterisks": "*",
     "right to left": "\u202eא",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    """Keep out the garbage collector: it walks what all tests before have left, ever more often."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def growth(metric: Metric, case: Case, options: dict[str, Any], unit: str) -> float:
