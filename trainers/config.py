@@ -56,7 +56,10 @@ class DataArguments:
 
     train_files: list[str] = field(
         default_factory=list,
-        metadata={"help": "JSONL or Parquet files of training rows, mixed in a seeded shuffle."},
+        metadata={
+            "help": "Training rows, mixed in a seeded shuffle: JSONL or Parquet files, or folders "
+            "that `datasets` saved."
+        },
     )
     eval_files: list[str] = field(
         default_factory=list,
@@ -83,6 +86,8 @@ class TrainingConfig:
     model: ModelConfig
     """TRL's configuration of the model and of LoRA."""
     config_file: Path | None = None
+    own: Any = None
+    """Options of the method that TRL does not have: an instance of its `Method.options`."""
 
 
 def prepare_environment() -> None:
@@ -91,8 +96,16 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def make_parser(trainer_config: type[Any], prog: str | None = None) -> TrlParser:
-    """Return TRL's parser for our data arguments, `trainer_config` and the model's options."""
+def make_parser(
+    trainer_config: type[Any], prog: str | None = None, *, own: type[Any] | None = None
+) -> TrlParser:
+    """Return TRL's parser for our data arguments, `trainer_config` and the model's options.
+
+    Args:
+        trainer_config: TRL's class of options, such as `SFTConfig`.
+        prog: What `--help` calls the command.
+        own: A dataclass of more options.
+    """
     import torch
     from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
         ModelConfig,
@@ -103,7 +116,7 @@ def make_parser(trainer_config: type[Any], prog: str | None = None) -> TrlParser
         def error(self, message: str) -> NoReturn:
             raise UsageError(message)
 
-    kinds: Any = (DataArguments, trainer_config, ModelConfig)
+    kinds: Any = (DataArguments, trainer_config, ModelConfig, *([own] if own else []))
     parser = Parser(kinds, prog=prog, allow_abbrev=False)
     parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
     parser.set_defaults(**_ALWAYS)
@@ -112,8 +125,15 @@ def make_parser(trainer_config: type[Any], prog: str | None = None) -> TrlParser
     return parser
 
 
-def parse(parser: TrlParser, argv: Sequence[str]) -> TrainingConfig:
+def parse(
+    parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
+) -> TrainingConfig:
     """Return the options in `argv` and in the file after `--config`.
+
+    Args:
+        parser: Of `make_parser`.
+        argv: Words of the command line.
+        own: As `make_parser` was given.
 
     Raises:
         UsageError: an unknown option, a value of the wrong type, or a problem in the file.
@@ -124,14 +144,14 @@ def parse(parser: TrlParser, argv: Sequence[str]) -> TrainingConfig:
     _check_flags(parser, argv)
     try:
         with quiet_warnings():
-            data, training, model, _ = parser.parse_args_into_dataclasses(
+            data, training, model, *rest = parser.parse_args_into_dataclasses(
                 list(argv), look_for_args_file=False
             )
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
     data.train_files = _found(data.train_files, path, "train_files")
     data.eval_files = _found(data.eval_files, path, "eval_files")
-    return TrainingConfig(data, training, model, path)
+    return TrainingConfig(data, training, model, path, rest[0] if own else None)
 
 
 @contextmanager
@@ -198,11 +218,11 @@ def _found(names: list[str] | str, config: Path | None, key: str) -> list[str]:
     folders = [config.parent, Path()] if config else [Path()]
     for name in [names] if isinstance(names, str) else names:
         places = [folder / name for folder in folders]
-        hits = [place for place in places if place.is_file()]
+        hits = [place for place in places if place.exists()]
         if hits:
             found.append(str(hits[0].resolve()))
         else:
-            missing.append(f"{key}={name}: no such file (looked for {_or(places)})")
+            missing.append(f"{key}={name}: no such file or folder (looked for {_or(places)})")
     if missing:
         raise UsageError("\n".join(missing))
     return found

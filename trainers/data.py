@@ -1,16 +1,8 @@
-"""Training rows: TRL's formats from local files, checked before a model is loaded.
+"""Training rows from local files, checked before a model is loaded.
 
-A line of JSONL (or a row of Parquet) is one of
-
-```
-{"prompt": [{"role": "user", "content": "…"}],
- "completion": [{"role": "assistant", "content": "…"}]}
-{"prompt": "plain text", "completion": "its continuation"}
-{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
-```
-Of `messages` the last turn is the completion, so the loss always covers what the model is to
-write and nothing else. Chats get the model's chat template, plain text gets none; one training
-holds one kind of them. Columns besides these are ignored.
+A file is JSONL (one row a line), Parquet, or a folder that `datasets` saved (`save_to_disk`; of
+one with splits the split `train`, unless `FOLDER/SPLIT` is named). What a row holds is the method's
+format: `trainers/row_format.py`.
 """
 
 from __future__ import annotations
@@ -24,17 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checks.weights import file_sha256
 from harness.errors import UsageError
+from harness.records import sha256
+from trainers.row_format import Bad, RowFormat, is_text
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-_ROLES = ("system", "user", "assistant", "tool")
 _SHOWN = 20
 """Problems that are listed; more are counted."""
-
-
-class _Bad(Exception):
-    """What is wrong with one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ class TrainingRows:
         return Dataset.from_list([dict(row) for row in self.rows])
 
 
-def load(paths: Sequence[str], *, seed: int) -> TrainingRows:
+def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
     """Read the rows of all files and mix them in an order that `seed` decides.
 
     Raises:
@@ -73,16 +62,16 @@ def load(paths: Sequence[str], *, seed: int) -> TrainingRows:
         count = 0
         for where, value in _read(path):
             try:
-                row = _row(value)
-            except _Bad as error:
+                row = form.row(value)
+            except Bad as error:
                 problems.append(f"{where}: {error}")
             else:
-                first_of.setdefault(isinstance(row["prompt"], str), where)
+                first_of.setdefault(is_text(row), where)
                 rows.append(row)
             count += 1
         if not count:
             problems.append(f"{path}: no rows in this file")
-        files.append(TrainingFile(str(path), file_sha256(path), count))
+        files.append(TrainingFile(str(path), _hash(path), count))
     if len(first_of) == 2:
         problems.append(
             f"{first_of[True]}: plain text, but {first_of[False]} is a chat; a training takes one "
@@ -101,7 +90,10 @@ def _raise_all(problems: list[str]) -> None:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (place, value) of each row; an unreadable line is a `_Bad` as its value."""
+    """Yield (place, value) of each row; an unreadable line is a `Bad` as its value."""
+    if path.is_dir():
+        yield from _read_folder(path)
+        return
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return
@@ -115,9 +107,9 @@ def _parse(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return _Bad("not UTF-8; save the file as UTF-8")
+        return Bad("not UTF-8; save the file as UTF-8")
     except ValueError as error:
-        return _Bad(f"not one JSON object a line ({error})")
+        return Bad(f"not one JSON object a line ({error})")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -127,56 +119,38 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise UsageError(f"{path}: not readable as Parquet ({error})") from error
+    yield from _numbered(path, rows)
+
+
+def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
+    import datasets
+
+    try:
+        rows = datasets.load_from_disk(str(path))
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"{path}: not a folder that `datasets` saved ({str(error).splitlines()[0]:.200})"
+        ) from error
+    if isinstance(rows, datasets.DatasetDict):
+        if "train" not in rows:
+            raise UsageError(f"{path}: no split 'train'; name one: {_splits(path, rows)}")
+        rows = rows["train"]
+    yield from _numbered(path, rows)
+
+
+def _splits(path: Path, rows: Mapping[str, Any]) -> str:
+    return ", ".join(str(path / split) for split in rows)
+
+
+def _numbered(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
+    """Yield rows of a table; its empty cells are columns that the row does not have."""
     for number, row in enumerate(rows, start=1):
         yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
 
 
-def _row(value: Any) -> dict[str, Any]:
-    """Return a row as `prompt` and `completion`, or raise `_Bad` with what is wrong."""
-    if isinstance(value, _Bad):
-        raise value
-    if not isinstance(value, dict):
-        raise _Bad("must be an object with `prompt` and `completion`, or `messages`")
-    if "messages" in value:
-        turns = _turns("messages", value["messages"])
-        if len(turns) < 2 or turns[-1]["role"] != "assistant":
-            raise _Bad("`messages` must be two or more turns, the last the assistant's")
-        prompt: Any = turns[:-1]
-        completion: Any = turns[-1:]
-    elif missing := [key for key in ("prompt", "completion") if key not in value]:
-        there = ", ".join(map(str, value)) or "none"
-        raise _Bad(f"no `{missing[0]}` (keys there: {there}); see trainers/data.py")
-    else:
-        prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
-    _check_pair(prompt, completion)
-    return {"prompt": prompt, "completion": completion}
-
-
-def _check_pair(prompt: Any, completion: Any) -> None:
-    if isinstance(prompt, str) != isinstance(completion, str):
-        raise _Bad("`prompt` and `completion` must both be text, or both be messages")
-    if isinstance(completion, list) and any(t["role"] == "user" for t in completion):
-        raise _Bad("`completion` holds a user's turn; the model must not learn to write it")
-    texts = [completion] if isinstance(completion, str) else [t["content"] for t in completion]
-    if not any(text.strip() for text in texts):
-        raise _Bad("`completion` is empty; there is nothing to learn")
-
-
-def _side(key: str, value: Any) -> Any:
-    return value if isinstance(value, str) else _turns(key, value)
-
-
-def _turns(key: str, value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list) or not value:
-        raise _Bad(f"`{key}` must be text or a list of messages, not {value!r:.60}")
-    return [_turn(f"{key}[{i}]", turn) for i, turn in enumerate(value)]
-
-
-def _turn(name: str, turn: Any) -> dict[str, str]:
-    if not isinstance(turn, dict) or set(turn) - {"role", "content"}:
-        raise _Bad(f"`{name}` must have `role` and `content` and nothing else")
-    if turn.get("role") not in _ROLES:
-        raise _Bad(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
-    if not isinstance(turn.get("content"), str):
-        raise _Bad(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
-    return {"role": turn["role"], "content": turn["content"]}
+def _hash(path: Path) -> str:
+    """Return the hash of a file, or of all files of a folder under their names."""
+    if path.is_file():
+        return file_sha256(path)
+    inner = sorted(file for file in path.rglob("*") if file.is_file())
+    return sha256({str(file.relative_to(path)): file_sha256(file) for file in inner})

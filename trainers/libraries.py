@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BackendError, Interrupted, ModelError, TunegateError
+from trainers import checkpoints
 from trainers.config import TrainingConfig, quiet_warnings
 
 _NOISY = ("bitsandbytes.backends.cpu.ops", "torch.distributed.elastic.multiprocessing.redirects")
@@ -96,18 +97,17 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _too_big(config: TrainingConfig) -> str:
     args = config.training
+    name = "max_length" if hasattr(args, "max_length") else "max_completion_length"
+    length = f"{name}={getattr(args, name, None)}"
     return (
         f"out of memory with per_device_train_batch_size={args.per_device_train_batch_size}, "
-        f"max_length={args.max_length}; halve the batch size and double "
+        f"{length}; halve the batch size and double "
         "gradient_accumulation_steps, or set --activation_checkpointing"
     )
 
 
 def _resume(config: TrainingConfig) -> str:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    folder = config.training.output_dir
-    last = get_last_checkpoint(folder) if Path(folder).is_dir() else None  # type: ignore[no-untyped-call]  # not annotated
+    last = checkpoints.last(Path(config.training.output_dir))
     if last is None:
         return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
     return f"--resume_from_checkpoint {last} goes on from there"

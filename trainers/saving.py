@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.checks.weights import fingerprint
 from harness.errors import TunegateError
 from harness.records import sha256
 from harness.run import write_atomic
 from trainers import record
-from trainers.base_model import BaseModel
 from trainers.config import TrainingConfig
-from trainers.data import TrainingRows
+
+if TYPE_CHECKING:
+    from trainers.training import Job, Method
 
 _TRAINING = [
     "learning_rate",
@@ -28,9 +30,6 @@ _TRAINING = [
     "weight_decay",
     "optim",
     "max_length",
-    "packing",
-    "completion_only_loss",
-    "loss_type",
     "train_sampling_strategy",
     "bf16",
     "fp16",
@@ -53,20 +52,13 @@ def prepare(folder: Path) -> None:
     (folder / record.FILE).unlink(missing_ok=True)
 
 
-def save(
-    trainer: Any,
-    config: TrainingConfig,
-    base: BaseModel,
-    rows: TrainingRows,
-    *,
-    method: str,
-    seconds: float,
-) -> Path:
+def save(trainer: Any, job: Job, method: Method, *, seconds: float) -> Path:
     """Save weights, tokenizer and record into the output folder and return it.
 
     Raises:
         TunegateError: the weights are not finite, or the training changed nothing.
     """
+    config, base = job.config, job.base
     check_weights(trainer.model, config)
     folder = Path(config.training.output_dir).resolve()
     trainer.save_model(str(folder))
@@ -75,15 +67,15 @@ def save(
     template = trainer.processing_class.chat_template
     record.write(
         record.TrainingRecord(
-            method=method,
+            method=method.name,
             base=record.BaseIdentity(
                 path=base.name,
                 weights_sha256=base.weights_sha256,
                 chat_template_sha256=sha256(template) if isinstance(template, str) else None,
             ),
-            files=tuple(record.DataFile(**asdict(file)) for file in rows.files),
+            files=tuple(record.DataFile(**asdict(file)) for file in job.rows.files),
             rows=len(trainer.train_dataset),
-            hyperparameters=hyperparameters(config),
+            hyperparameters=hyperparameters(config, method.settings),
             seed=config.training.seed,
             versions=record.versions(),
             steps=trainer.state.global_step,
@@ -115,11 +107,16 @@ def check_weights(model: Any, config: TrainingConfig) -> None:
         )
 
 
-def hyperparameters(config: TrainingConfig) -> dict[str, Any]:
-    """Return the effective values that decide the training, under TRL's names."""
+def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the effective values that decide the training, under TRL's names.
+
+    Args:
+        config: The parsed options.
+        settings: Names of the options that decide this method.
+    """
     import torch
 
-    names = {name: getattr(config.training, name, None) for name in _TRAINING}
+    names = {name: getattr(config.training, name, None) for name in (*_TRAINING, *settings)}
     names |= {name: getattr(config.model, name) for name in _MODEL}
     if config.model.use_peft:
         names |= {name: getattr(config.model, name) for name in _LORA}

@@ -1,15 +1,22 @@
-"""`tunegate train sft --config x.yaml [TRL flags]`: TRL's names and YAML, passed through."""
+"""`tunegate train METHOD --config x.yaml [TRL flags]`: TRL's names and YAML, passed through."""
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import typer
 
 from harness.errors import UsageError
 from harness.lookup import unknown
 
-TRAINERS = ("sft",)
+_PLACE = Path(__file__).parents[2] / "trainers"
+TRAINERS = tuple(
+    name
+    for name in ("sft", "dpo", "kto", "reward", "grpo", "ppo", "vendor")
+    if (_PLACE / f"{name}.py").is_file()
+)
+"""Methods of training: those of the files in `trainers/` that are one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +26,11 @@ def register(app: typer.Typer) -> None:
 
 
 def train(context: typer.Context) -> None:
-    """Train a fine-tune: `tunegate train sft --config x.yaml [TRL flags]`."""
+    """Train a fine-tune: `tunegate train METHOD --config x.yaml [TRL flags]`."""
     args = list(context.args)
     if not args or args[0] in ("-h", "--help"):
-        print("Usage: tunegate train sft --config x.yaml [TRL flags]\n\nTrainers: sft")
+        print("Usage: tunegate train METHOD --config x.yaml [TRL flags]\n")
+        print(f"Methods: {', '.join(TRAINERS)}; `tunegate train METHOD --help` lists the flags")
         raise typer.Exit(0 if args else 2)
     method, *rest = args
     if method not in TRAINERS:

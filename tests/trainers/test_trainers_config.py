@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from trainers import sft
 from trainers.config import TrainingConfig, parse
-from trainers.sft import make_parser
+from trainers.training import parser_of
 
 DEMO = Path(__file__).parents[2] / "trainers" / "demo"
 
 
 def _parse(*argv: str) -> TrainingConfig:
-    return parse(make_parser(), argv)
+    return parse(parser_of(sft.METHOD), argv)
 
 
 @pytest.fixture(name="write_config")
@@ -94,7 +95,7 @@ def test_env_of_the_file_is_set(
         ("trust_remote_code: true", "give it as a flag"),
         ("model_init_kwargs: {trust_remote_code: true}", "give it as a flag"),
         ("lr_scheduler_type: square", "square"),
-        ("train_files: nowhere.jsonl", "train_files=nowhere.jsonl: no such file"),
+        ("train_files: nowhere.jsonl", "train_files=nowhere.jsonl: no such file or folder"),
     ],
 )
 def test_mistakes_in_the_file(text: str, said: str, write_config: Callable[[str], str]) -> None:

@@ -11,10 +11,18 @@ import pytest
 
 from harness.checks.weights import file_sha256
 from harness.errors import UsageError
-from trainers.data import load
+from trainers.data import TrainingRows
+from trainers.data import load as load_rows
+from trainers.row_format import COMPLETIONS, LABELLED, PREFERENCES, PROMPTS, RowFormat
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}
+OTHER = {"role": "assistant", "content": "What?"}
+
+
+def load(paths: list[str], *, seed: int, form: RowFormat = COMPLETIONS) -> TrainingRows:
+    """Load rows, of `prompt` and `completion` where nothing else is said."""
+    return load_rows(paths, form, seed=seed)
 
 
 def test_the_last_turn_of_messages_is_the_completion(write_rows: Callable[..., Path]) -> None:
@@ -131,3 +139,109 @@ def test_broken_parquet_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"x\.parquet: not readable as Parquet"):
         load([str(tmp_path / "x.parquet")], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "read"),
+    [
+        (
+            PREFERENCES,
+            {"prompt": [USER], "chosen": [ANSWER], "rejected": [OTHER], "margin": 1},
+            {"prompt": [USER], "chosen": [ANSWER], "rejected": [OTHER]},
+        ),
+        (
+            PREFERENCES,
+            {"chosen": [USER, ANSWER], "rejected": [USER, OTHER]},
+            {"prompt": [USER], "chosen": [ANSWER], "rejected": [OTHER]},
+        ),
+        (
+            PREFERENCES,
+            {"prompt": "a", "chosen": "b", "rejected": "c"},
+            {"prompt": "a", "chosen": "b", "rejected": "c"},
+        ),
+        (
+            LABELLED,
+            {"prompt": [USER], "completion": [ANSWER], "label": False},
+            {"prompt": [USER], "completion": [ANSWER], "label": False},
+        ),
+        (PROMPTS, {"prompt": [USER], "answer": 4}, {"prompt": [USER], "answer": 4}),
+    ],
+)
+def test_each_method_has_its_columns(
+    form: RowFormat, row: dict[str, Any], read: dict[str, Any], write_rows: Callable[..., Path]
+) -> None:
+    """Rows come as TRL takes them: a common start of two chats is the prompt."""
+    (found,) = load([str(write_rows(rows=[row]))], seed=0, form=form).rows
+
+    assert read == found
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "said"),
+    [
+        (PREFERENCES, {"prompt": "a", "chosen": "b"}, "no `rejected` (keys there: prompt, chosen)"),
+        (PREFERENCES, {"chosen": "b", "rejected": "c"}, "no `prompt`"),
+        (PREFERENCES, {"chosen": [ANSWER], "rejected": [OTHER]}, "no common turn"),
+        (PREFERENCES, {"prompt": "a", "chosen": "b", "rejected": "b"}, "nothing to prefer"),
+        (PREFERENCES, {"prompt": "a", "chosen": "b", "rejected": " "}, "`rejected` is empty"),
+        (PREFERENCES, {"prompt": [USER], "chosen": "b", "rejected": "c"}, "both be text"),
+        (LABELLED, {"prompt": "a", "completion": "b"}, "no `label`"),
+        (LABELLED, {"prompt": "a", "completion": "b", "label": 1}, "true or false, not 1"),
+        (PROMPTS, {"question": "a"}, "no `prompt` (keys there: question)"),
+        (PROMPTS, {"prompt": [USER, ANSWER]}, "ends with the assistant's turn"),
+        (PROMPTS, {"prompt": " "}, "`prompt` is empty"),
+    ],
+)
+def test_rows_of_another_method_are_refused(
+    form: RowFormat, row: dict[str, Any], said: str, write_rows: Callable[..., Path]
+) -> None:
+    """A row that the method cannot use is named with its line, and with what a row must hold."""
+    path = write_rows(rows=[row])
+
+    with pytest.raises(UsageError) as raised:
+        load([str(path)], seed=0, form=form)
+
+    assert str(raised.value).startswith(f"{path}:1: ")
+    assert said in str(raised.value)
+
+
+def test_a_saved_data_set_equals_jsonl(tmp_path: Path, write_rows: Callable[..., Path]) -> None:
+    """A folder of `datasets`, and the split `train` of one with splits, are the same training."""
+    import datasets
+
+    path = write_rows()
+    rows = datasets.Dataset.from_list([json.loads(line) for line in path.read_text().splitlines()])
+    rows.save_to_disk(tmp_path / "plain")
+    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(tmp_path / "splits")
+
+    expected = load([str(path)], seed=1).rows
+    for name in ("plain", "splits", "splits/test"):
+        found = load([str(tmp_path / name)], seed=1)
+        assert expected == found.rows
+        assert [12] == [file.rows for file in found.files]
+
+
+def test_a_data_set_that_changed_has_another_hash(tmp_path: Path) -> None:
+    """The hash of a folder is of its files' content."""
+    import datasets
+
+    hashes = set()
+    for name, answer in (("a", "x"), ("b", "y")):
+        rows = datasets.Dataset.from_list([{"prompt": "a", "completion": answer}])
+        rows.save_to_disk(tmp_path / name)
+        hashes.add(load([str(tmp_path / name)], seed=0).files[0].sha256)
+
+    assert 2 == len(hashes)
+
+
+def test_folders_without_rows_are_named(tmp_path: Path) -> None:
+    """A folder that is no data set, or has no split to train on, is refused with what to name."""
+    import datasets
+
+    with pytest.raises(UsageError, match="not a folder that `datasets` saved"):
+        load([str(tmp_path)], seed=0)
+
+    rows = datasets.Dataset.from_list([{"prompt": "a", "completion": "b"}])
+    datasets.DatasetDict({"test": rows}).save_to_disk(tmp_path / "s")
+    with pytest.raises(UsageError, match=r"no split 'train'; name one: .*s/test"):
+        load([str(tmp_path / "s")], seed=0)

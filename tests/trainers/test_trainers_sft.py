@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,12 @@ def test_only_completions_are_learnt(training: Training, tmp_path: Path) -> None
     from trainers import sft
 
     seen: list[list[int]] = []
-    original = sft._say_dropped
 
-    def spy(trainer: Any, *rest: Any) -> None:
+    def spy(trainer: Any, _: Any) -> None:
         seen.extend(trainer.train_dataset["labels"])
-        original(trainer, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sft, "_say_dropped", spy)
+        patch.setattr(sft, "METHOD", replace(sft.METHOD, check=spy))
         training(tmp_path / "out")
 
     from transformers import AutoTokenizer
