@@ -147,8 +147,9 @@ def _suite_result(
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
     suite = table.suite
-    # A judge's gate that is only shown needs no scores; other advisory gates may come to count.
+    # A judge's gate that is only shown needs no scores beside others; those may come to count.
     bound = {g.metric for g in gates if g.right is None or not g.advisory}
+    bound = bound or {g.metric for g in gates}
     gated = [m.name for m in suite.metrics if m.name in bound]
     missing = {arm: {c for m in gated for c in table.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())

@@ -113,6 +113,21 @@ def test_an_advisory_goal_cannot_ship(project: Any, judge: str) -> None:
     assert project.verdict()["verdict"] == "UNDECIDED"
 
 
+def test_cases_count_as_scored_where_every_gate_is_advisory(project: Any) -> None:
+    """Of 20 cases the judge leaves one unscored: 19 are, though no gate decides."""
+    cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(20)]
+    only = SUITE.replace('[[gates]]\nmetric = "exact_match"\nfloor = 0.2\n', "")
+    project.raw_suite(only.format(more=GATE), cases, "civil")
+    rules = [{"contains": "q3\n", "fail": "HTTP 500"}, *HONEST["rules"]]
+    broken = script(project.path, "broken", {**HONEST, "rules": rules})
+
+    project.gate(*project.models(base=6, tuned=19), f"--gate-judge={broken}")
+
+    (found,) = project.verdict()["suites"]
+    assert (found["n_planned"], found["n_scored"]) == (20, 19)
+    assert found["n_unscored"] == {"base": 1, "tuned": 1}
+
+
 def test_a_failing_judge_leaves_cases_unscored(project: Any) -> None:
     """Failures are counted as judge errors: no zero, no dropped case, no influence."""
     suite(project)
