@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from harness import suite as suites
 from harness.checks.weights import file_sha256
 from harness.engine.progress import duration
 from harness.errors import BackendError
@@ -105,17 +106,33 @@ def _judge(base: str, *, embedded: bool) -> list[str]:
     import torch
 
     place = _HOME / "trainers" / "demo" / "judge"
-    known = embedded and not torch.cuda.is_available()
-    calibration = ["--calibration", str(place / "calibration.json")] if known else []
-    return [str(place / "suite.toml"), "--judge", base, *calibration]
+    asked = [str(place / "suite.toml"), "--judge", base]
+    if not embedded or torch.cuda.is_available():
+        return asked
+    if not calibrated(base, place):
+        _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
+        return asked
+    return [*asked, "--calibration", str(place / "calibration.json")]
+
+
+def calibrated(base: str, place: Path) -> bool:
+    """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
+    from harness.calibration import binding, read_calibration
+    from harness.judging.opening import open_jurors
+
+    (metric,) = suites.load(place).metrics
+    assert metric.judge is not None
+    known = read_calibration(place / "calibration.json")
+    fingerprints = [juror.fingerprint for juror in open_jurors([base], None)]
+    return known.binding == binding(metric.judge.prompt_sha256, fingerprints)
 
 
 def _gated(base: str, adapter: Path, run: Path, asked: Sequence[str]) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
-    suites = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
+    bundled = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
         "gate",
-        *suites,
+        *bundled,
         *asked,
         "--base",
         base,

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from harness import suite as suites
 from harness.calibration import read_calibration
 from harness.cli.app import app
+from harness.cli.demo import calibrated
 from harness.labels import labels_hash, read_labels
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,13 @@ def test_no_machine_is_named() -> None:
     assert not re.search(r'": "(/|[A-Z]:)', text)
 
 
+def test_another_judge_is_known_as_uncalibrated(tmp_path: Path) -> None:
+    """Another model, or this one as other libraries read it, goes without the calibration."""
+    (tmp_path / "judge.json").write_text("{}", encoding="utf-8")
+
+    assert not calibrated(f"scripted:{tmp_path / 'judge.json'}", FOLDER)
+
+
 @pytest.mark.slow
 def test_the_real_judge_is_calibrated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,3 +84,4 @@ def test_the_real_judge_is_calibrated_again(
     assert again["binding"] == known.binding
     assert again["n_unscored"] == 0
     assert "It may not gate" in result.output
+    assert calibrated(str(base), FOLDER)
