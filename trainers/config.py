@@ -10,6 +10,7 @@ This module knows nothing of one kind of trainer: `parse` is given TRL's configu
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -91,9 +92,13 @@ class TrainingConfig:
 
 
 def prepare_environment() -> None:
-    """Set the variables of `ENVIRONMENT` that the user has not set."""
+    """Set the variables of `ENVIRONMENT` that the user has not set; bitsandbytes loads quietly.
+
+    Where it is installed it is imported with TRL, and tells every CPU of a kernel it would like.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def make_parser(

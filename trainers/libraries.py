@@ -12,7 +12,7 @@ from harness.errors import BackendError, Interrupted, ModelError, TunegateError
 from trainers import checkpoints
 from trainers.config import TrainingConfig, quiet_warnings
 
-_NOISY = ("bitsandbytes.backends.cpu.ops", "torch.distributed.elastic.multiprocessing.redirects")
+_NOISY = ("torch.distributed.elastic.multiprocessing.redirects",)
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
