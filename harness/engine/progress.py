@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
+_ENOUGH = 0.02
+"""Share of the work that tells how long the rest takes; the first answers of a batch do not."""
+
 
 def duration(seconds: float) -> str:
     """Return a time as people write it: `0:07`, `12:30`, `1:02:03`."""
@@ -55,9 +58,9 @@ class Progress:
         self._told = self.clock()
         spent = self._told - self._started
         share = min(1.0, self.done / self.total) if self.total else 1.0
-        left = duration(spent / share - spent) if share > 0 else "?"
+        left = f" · {duration(spent / share - spent)} left" if share >= _ENOUGH else ""
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
-        text = f"tunegate: {share:4.0%} · {label}{speed} · {left} left"
+        text = f"tunegate: {share:4.0%} · {label}{speed}{left}"
         if self.stream.isatty():
             self.stream.write(f"\r\x1b[2K{text}")
             self._open_line = True

@@ -112,8 +112,14 @@ def test_work_done_again_is_not_more_than_all() -> None:
     assert stream.getvalue() == "tunegate: 100% · x · 0:00 left\n"
 
 
-def test_nothing_done_yet() -> None:
-    """Without finished work the time left is unknown."""
-    stream = io.StringIO()
-    Progress(2.0, stream=stream, clock=Clock()).tell("x")
-    assert stream.getvalue() == "tunegate:   0% · x · ? left\n"
+def test_a_first_answer_tells_no_time() -> None:
+    """Before a fiftieth of the work is done nothing is said of the time left: 2 of 100 in 10 s."""
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(100.0, stream=stream, clock=clock)
+    progress.tell("x")
+    progress.add(1.0, tokens=0, label="x")
+    progress.tell("x")
+    clock.now += 10
+    progress.add(1.0, tokens=0, label="x")
+    lines = ["tunegate:   0% · x", "tunegate:   1% · x", "tunegate:   2% · x · 8:10 left"]
+    assert stream.getvalue().splitlines() == lines
