@@ -34,25 +34,33 @@ def case_problems(
         return [f"{source.where('cases')}: no cases; a suite needs at least one"]
     problems = []
     seen: dict[str, str] = {}
-    lacking: Counter[tuple[str, str]] = Counter()
     for sourced in cases:
         case, where = sourced.case, sourced.where
         if case.id in seen:
             problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
         seen.setdefault(case.id, where)
+    return problems + lacking_problems(source.where("cases"), cases, metrics)
+
+
+def lacking_problems(
+    place: str, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
+) -> list[str]:
+    """Return what the metrics lack in the cases; `place` names them all where many lack it."""
+    problems = []
+    lacking: Counter[tuple[str, str]] = Counter()
+    for sourced in cases:
         for used in metrics:
-            for what in _lacking(case, used):
+            for what in _lacking(sourced.case, used):
                 lacking[what, used.name] += 1
                 if lacking[what, used.name] <= MOST_LACKING:
                     need = f"no {what!r}, which the metric {used.name!r} needs"
-                    problems.append(f"{where}: case {case.id!r} has {need}")
-    problems += [
-        f"{source.where('cases')}: {count - MOST_LACKING} more cases have no {what!r}, which the "
+                    problems.append(f"{sourced.where}: case {sourced.case.id!r} has {need}")
+    return problems + [
+        f"{place}: {count - MOST_LACKING} more cases have no {what!r}, which the "
         f"metric {name!r} needs"
         for (what, name), count in lacking.items()
         if count > MOST_LACKING
     ]
-    return problems
 
 
 def _lacking(case: Case, used: Metric) -> list[str]:

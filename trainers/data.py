@@ -41,6 +41,8 @@ class TrainingRows:
 
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
     files: tuple[TrainingFile, ...]
+    places: tuple[str, ...] = field(repr=False, default=())
+    """File and line of each row."""
 
     def to_dataset(self) -> Dataset:
         """Return the rows as TRL takes them."""
@@ -55,7 +57,7 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
     Raises:
         UsageError: a file or some of its lines cannot be used; one line a problem.
     """
-    rows: list[Mapping[str, Any]] = []
+    rows: list[tuple[str, Mapping[str, Any]]] = []
     files, problems = [], []
     first_of: dict[bool, str] = {}
     for path in map(Path, paths):
@@ -67,7 +69,7 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
                 problems.append(f"{where}: {error}")
             else:
                 first_of.setdefault(is_text(row), where)
-                rows.append(row)
+                rows.append((where, row))
             count += 1
         if not count:
             problems.append(f"{path}: no rows in this file")
@@ -77,12 +79,14 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
             f"{first_of[True]}: plain text, but {first_of[False]} is a chat; a training takes one "
             "kind: write both as lists of messages, or both as text"
         )
-    _raise_all(problems)
+    raise_all(problems)
     random.Random(seed).shuffle(rows)
-    return TrainingRows(tuple(rows), tuple(files))
+    places, values = zip(*rows, strict=True)
+    return TrainingRows(values, tuple(files), places)
 
 
-def _raise_all(problems: list[str]) -> None:
+def raise_all(problems: list[str]) -> None:
+    """Raise the problems, one a line, where there are any; the first ones of many."""
     if problems:
         more = len(problems) - _SHOWN
         tail = [f"… and {more} more problems"] if more > 0 else []

@@ -11,8 +11,12 @@ from typing import Any
 from harness.errors import BackendError, Interrupted, ModelError, TunegateError
 from trainers import checkpoints
 from trainers.config import TrainingConfig, quiet_warnings
+from trainers.verifier import RewardFailed
 
-_NOISY = ("torch.distributed.elastic.multiprocessing.redirects",)
+_NOISY = (
+    "torch.distributed.elastic.multiprocessing.redirects",
+    "trl.trainer.grpo_trainer",  # prints whole rows that no reward could score; we count them
+)
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
@@ -56,10 +60,11 @@ def precision(name: str) -> Iterator[None]:
 
 @contextmanager
 def failures(config: TrainingConfig) -> Iterator[None]:
-    """Turn out-of-memory, a full disk and Ctrl-C into errors with a remedy.
+    """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy.
 
     Raises:
         BackendError: memory or disk ran out.
+        TunegateError: a reward function failed.
         ModelError: the model's folder lacks a file.
         Interrupted: the user stopped the training.
     """
@@ -77,6 +82,8 @@ def failures(config: TrainingConfig) -> Iterator[None]:
 
 def _known(error: Exception, config: TrainingConfig) -> TunegateError | None:
     """Return our error for a failure that is not a defect, None for one that is."""
+    if isinstance(error, RewardFailed):
+        return TunegateError(f"{error}; {_resume(config)}")
     if _is_out_of_memory(error):
         return BackendError(_too_big(config))
     first = (str(error).splitlines() or [""])[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ def to_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def line_of(step: int, last: int, loss: float, seconds: float) -> str:
-    """Return the line for `step` of `last`, at `seconds` a step.
+def line_of(step: int, last: int, loss: float, seconds: float, more: str = "") -> str:
+    """Return the line for `step` of `last`, at `seconds` a step, with `more` after the loss.
 
     Example:
         >>> line_of(40, 160, 0.4123, 3.14)
         'step 40/160  loss 0.4123  3.1 s/step  6 min 17 s left'
     """
-    return (
-        f"step {step}/{last}  loss {loss:.4g}  {seconds:.1f} s/step  {_left(step, last, seconds)}"
-    )
+    left = _left(step, last, seconds)
+    more = f"  {more}" if more else ""
+    return f"step {step}/{last}  loss {loss:.4g}{more}  {seconds:.1f} s/step  {left}"
 
 
 def _left(step: int, last: int, seconds: float) -> str:
@@ -37,8 +37,16 @@ def _left(step: int, last: int, seconds: float) -> str:
     return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"
 
 
-def callback(say: Say) -> TrainerCallback:
-    """Return a callback that says one line whenever the trainer logs a loss."""
+def callback(
+    say: Say, *, loss: str = "loss", more: Callable[[Mapping[str, Any]], str] | None = None
+) -> TrainerCallback:
+    """Return a callback that says one line whenever the trainer logs a loss.
+
+    Args:
+        say: Takes the line.
+        loss: What the trainer calls its loss in the log.
+        more: Returns what the line says after the loss, from all that was logged.
+    """
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
@@ -51,10 +59,11 @@ def callback(say: Say) -> TrainerCallback:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             done = state.global_step - self.step
-            if not logs or "loss" not in logs or done <= 0 or not state.is_world_process_zero:
+            if not logs or loss not in logs or done <= 0 or not state.is_world_process_zero:
                 return
             now = time.monotonic()
-            say(line_of(state.global_step, state.max_steps, logs["loss"], (now - self.at) / done))
+            pace, words = (now - self.at) / done, more(logs) if more else ""
+            say(line_of(state.global_step, state.max_steps, logs[loss], pace, words))
             self.at, self.step = now, state.global_step
 
     return Progress()

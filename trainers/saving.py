@@ -118,6 +118,8 @@ def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dic
 
     names = {name: getattr(config.training, name, None) for name in (*_TRAINING, *settings)}
     names |= {name: getattr(config.model, name) for name in _MODEL}
+    if config.own is not None:
+        names |= vars(config.own)
     if config.model.use_peft:
         names |= {name: getattr(config.model, name) for name in _LORA}
     names["float32_matmul_precision"] = config.data.float32_matmul_precision

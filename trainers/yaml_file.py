@@ -48,6 +48,20 @@ def read(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
     return value
 
 
+def value(text: str, *, where: str) -> Any:
+    """Return the value of a YAML text on the command line, such as `{use: numeric}`.
+
+    Raises:
+        UsageError: it is not valid YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: {text!r:.80} is not valid YAML") from error
+
+
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
