@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.run import Run, write_atomic
-from reports import junit, markdown, page
+from reports import junit, markdown, openmetrics, page
+from reports.annotations import code_quality, remarks
 
 
-def write_all(run: Run, folder: Path) -> dict[str, Path]:
-    """Write report.html, summary.md and junit.xml into `folder`; return name → path.
+def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
+    """Write what people and CI read into `folder`; return name → path.
+
+    Args:
+        run: The finished run.
+        folder: Where the files go.
+        root: The repository, from which `codequality.json` names files.
 
     Raises:
         OSError: as the file system says; files that were there are whole, old or new.
@@ -17,7 +23,10 @@ def write_all(run: Run, folder: Path) -> dict[str, Path]:
     texts = {
         "report.html": page.render(run),
         "summary.md": markdown.summary(run),
+        "comment.md": markdown.comment(run),
         "junit.xml": junit.junit(run),
+        "metrics.txt": openmetrics.metrics(run),
+        "codequality.json": code_quality(remarks(run, root)),
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)

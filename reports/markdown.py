@@ -1,12 +1,14 @@
-"""summary.md: a run in GitHub-flavoured Markdown, for a job summary or a comment.
+"""summary.md and comment.md: a run in GitHub-flavoured Markdown, for a job and a pull request.
 
-GitHub refuses a summary over 1 MiB while the step stays green, so this one stays under `LIMIT`:
-a section that no longer fits is named and left to the report.
+GitHub refuses a summary over 1 MiB while the step stays green, and a comment over 65,536
+characters. Both texts stay under a limit of ours: fewer regressed cases are shown until all fits,
+and a section that fits not even then is named and left to the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from harness.run import Run
 from harness.verdict.parity_record import MetricParity, Parity, SuiteParity
@@ -22,34 +24,80 @@ from reports.slices import Slice, by_tag
 from reports.wording import FACES, PARITIES, STATUSES
 
 LIMIT = 900_000
-"""Bytes of the whole text at most."""
+"""Bytes of a summary at most."""
+
+COMMENT = 60_000
+"""Characters of a comment at most."""
+
+MARKER = "<!-- tunegate -->"
+"""First line of a comment, by which the next run finds it; no text of a run can begin a comment."""
 
 GATES, CASES, SUBJECTS = 100, 10, 5
 """Rows of each table at most."""
+
+_FEWER = (CASES, 7, 5, 3, 2, 1, 0)
+"""Numbers of regressed cases that are tried, one after the other."""
 
 _ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
 
 
 def summary(run: Run) -> str:
     """Return the summary of a run; the same run gives the same text."""
+    return _fitted(run, lambda text: len(text.encode()) <= LIMIT)
+
+
+def comment(run: Run) -> str:
+    """Return the comment on a pull request: its hidden marker, then the summary, kept shorter."""
+    room = COMMENT - len(MARKER) - 1
+    return f"{MARKER}\n{_fitted(run, lambda text: len(text) <= room)}"
+
+
+def _fitted(run: Run, fits: Callable[[str], bool]) -> str:
+    """Return the longest text that fits: with fewer cases, then without sections."""
     data = prepare(run)
-    sections = {
+    head, sections = _head(run), _sections(data)
+    for cases in _FEWER:
+        text = head + "".join(_part(title, make(cases)) for title, make in sections)
+        if fits(text):
+            return text
+    text, left_out = head, list[str]()
+    # Room for the names of the sections that do not fit.
+    note = f"\nIn the report only: {', '.join(title for title, _ in sections)}.\n"
+    for title, make in sections:
+        longer = text + _part(title, make(0))
+        if fits(longer + note):
+            text = longer
+        else:
+            left_out.append(title)
+    return text + f"\nIn the report only: {', '.join(left_out)}.\n"
+
+
+def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
+    """Return title and text of each section, given how many cases it may show."""
+    run, judges = data.run, _judges(data)
+    parity = run.verdict.parity
+    texts = {
         "Gates": _gates(run),
-        **({"What ships": _shipped(parity)} if (parity := run.verdict.parity) else {}),
-        "Regressions": _regressions(data),
+        **({"What ships": _shipped(parity)} if parity else {}),
+        "Regressions": "",
         "Subjects": _subjects(data),
-        **_judges(data),
+        **judges,
         "Provenance": _provenance(data),
         "Reproduce": block(command(run), "sh"),
     }
-    text, left_out = _head(run), []
-    for title, body in sections.items():
-        part = f"\n### {title}\n\n{body}\n"
-        if len((text + part).encode()) > LIMIT - 1_000:
-            left_out.append(title)
-        else:
-            text += part
-    return text + (f"\nIn the report only: {', '.join(left_out)}.\n" if left_out else "")
+    return [
+        (title, partial(_regressions, data) if title == "Regressions" else partial(_whole, text))
+        for title, text in texts.items()
+    ]
+
+
+def _whole(text: str, cases: int) -> str:
+    """Return a section's text, which shows no cases."""
+    return text
+
+
+def _part(title: str, body: str) -> str:
+    return f"\n### {title}\n\n{body}\n"
 
 
 def _head(run: Run) -> str:
@@ -125,13 +173,13 @@ def _gate(suite: SuiteResult, gate: GateResult) -> list[str]:
     ]
 
 
-def _regressions(data: ReportData) -> str:
+def _regressions(data: ReportData, cases: int) -> str:
     if not data.regressions:
         return "No case got worse on a gated metric."
     broke, worse = data.with_outcome(Outcome.BROKE), data.with_outcome(Outcome.WORSE)
     head = f"{counted(broke, 'case')} newly failing, {worse} worse on a graded metric."
-    shown = [_case(pair) for pair in data.regressions[:CASES]]
-    return "\n\n".join([head, *shown, *_more(len(data.regressions) - CASES, "regression")])
+    shown = [_case(pair) for pair in data.regressions[:cases]]
+    return "\n\n".join([head, *shown, *_more(len(data.regressions) - cases, "regression")])
 
 
 def _case(pair: CasePair) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import BackendError, UsageError
 from harness.manifest import Manifest
 from harness.plugin.options import PREFIX
-from harness.run import read_jsonl, read_record
+from harness.run import read_jsonl, read_record, write_atomic
 
 EXPORTS = {"report": "report.html", "junit": "junit.xml", "summary": "summary.md"}
 """Option → the file of the run folder that it copies."""
@@ -34,6 +34,18 @@ def refuse_unwritable(options: Mapping[str, Any]) -> None:
                 f"{PREFIX}{option}={target}: cannot be written ({error.strerror}); "
                 "choose another file"
             ) from error
+
+
+def copy(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:
+    """Copy the files of a run folder to where the options want them.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    for option, name in EXPORTS.items():
+        if options[option]:
+            target = Path(options[option]).absolute()
+            write_atomic(target, written[name].read_text(encoding="utf-8"))
 
 
 def refuse_gaps(folder: Path) -> None:

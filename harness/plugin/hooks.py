@@ -40,9 +40,11 @@ def activate(config: pytest.Config) -> GateSession:
     if SESSION not in config.stash:
         from harness.plugin.active import ActiveHooks
         from harness.plugin.session import GateSession
+        from harness.plugin.workflow import guard
 
-        config.stash[SESSION] = GateSession.from_config(config)
-        config.pluginmanager.register(ActiveHooks(config.stash[SESSION]), "tunegate-active")
+        state = config.stash[SESSION] = GateSession.from_config(config)
+        config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
+        guard(config, state)
     return config.stash[SESSION]
 
 

@@ -7,9 +7,11 @@ disk that cannot be written ends the run in ERROR; what was answered is in the s
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -28,9 +30,20 @@ _OUTCOME = (
     "traces.jsonl",
     "report.html",
     "summary.md",
+    "comment.md",
     "junit.xml",
+    "metrics.txt",
+    "codequality.json",
 )
 """Files of a run folder that say how the run ended."""
+
+
+def folder_of(options: Mapping[str, Any]) -> Path:
+    """Return the folder that a run's options name, or one named after the time."""
+    if options["run-dir"]:
+        return Path(options["run-dir"])
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"
 
 
 @dataclass(frozen=True, slots=True)

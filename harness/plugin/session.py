@@ -6,8 +6,6 @@ xdist every worker may ask; the one that gets the lock makes them, the others re
 
 from __future__ import annotations
 
-import datetime
-import os
 import sys
 import traceback
 import uuid
@@ -27,8 +25,10 @@ from harness.manifest import Gate
 from harness.plugin import exit_status, exports
 from harness.plugin.lock import RunLock, error_from
 from harness.plugin.options import limits_of, read_options
+from harness.plugin.run_folder import folder_of
 from harness.plugin.stopping import last_signal, stoppable
-from harness.run import Run, read_record, write_atomic
+from harness.plugin.workflow import repository
+from harness.run import Run, read_record
 from harness.suite import Suite
 from harness.verdict.record import GateResult, SuiteResult, Verdict, VerdictRecord
 
@@ -84,7 +84,7 @@ class GateSession:
         capture: Any = config.pluginmanager.get_plugin("capturemanager")
         session = cls(
             options=options,
-            folder=Path(inputs.get("gate_run_dir") or _folder(options)).absolute(),
+            folder=Path(inputs.get("gate_run_dir") or folder_of(options)).absolute(),
             command=tuple(inputs.get("gate_command") or map(str, config.invocation_params.args)),
             name=inputs.get("gate_session") or uuid.uuid4().hex,
             worker=bool(inputs),
@@ -276,20 +276,21 @@ class GateSession:
     def _write_reports(self) -> None:
         from reports.bundle import write_all
 
-        written = write_all(Run.load(self.folder), self.folder)
-        for option, name in exports.EXPORTS.items():
-            if self.options[option]:
-                target = Path(self.options[option]).absolute()
-                write_atomic(target, written[name].read_text(encoding="utf-8"))
+        written = write_all(Run.load(self.folder), self.folder, repository())
+        exports.copy(self.options, written)
+
+    def workflow_commands(self) -> list[str]:
+        """Return what GitHub is to hang on lines of the suites, in the form its log takes."""
+        from reports.annotations import failure, remarks
+
+        if self.error is not None:
+            return [failure(str(self.error)).command()]
+        if self.verdict is None or not (self.folder / "report.html").is_file():
+            return [failure(self.why).command()] if self.exit_status and self.why else []
+        level = "error" if self.exit_status else "warning"
+        return [a.command() for a in remarks(Run.load(self.folder), repository(), level)]
 
     def _clean(self) -> None:
         """Remove the notes by which xdist's workers knew each other."""
         for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
             RunLock(folder, session=self.name, shared=True).forget()
-
-
-def _folder(options: Mapping[str, Any]) -> Path:
-    if options["run-dir"]:
-        return Path(options["run-dir"])
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"

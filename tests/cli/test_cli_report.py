@@ -54,7 +54,14 @@ def test_the_newest_run_is_the_default(project: Any) -> None:
 
     assert result.exit_code == 0
     assert "SHIP: demo" in result.output
-    assert {p.name for p in Path("out").iterdir()} == {"report.html", "summary.md", "junit.xml"}
+    assert {p.name for p in Path("out").iterdir()} == {
+        "report.html",
+        "summary.md",
+        "comment.md",
+        "junit.xml",
+        "metrics.txt",
+        "codequality.json",
+    }
 
 
 def test_a_report_that_cannot_be_written_is_refused(project: Any) -> None:

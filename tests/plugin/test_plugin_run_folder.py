@@ -19,7 +19,10 @@ FILES = {
     "traces.jsonl",
     "report.html",
     "summary.md",
+    "comment.md",
     "junit.xml",
+    "metrics.txt",
+    "codequality.json",
     "lock",
 }
 

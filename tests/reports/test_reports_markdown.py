@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from harness.records import CellKind, Completion
 from harness.run import Run
 from reports import inert, markdown
 from reports.markdown import summary
+from tests.reports.conftest import build_run
 
 ALLOWED = re.compile(r"</?(?:details|summary|code)>")
 GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
@@ -99,11 +101,48 @@ def test_a_fence_is_longer_than_what_it_holds() -> None:
 def test_a_section_that_does_not_fit_is_named(
     make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the limit, the summary drops whole sections and says which."""
+    """Over the limit, the summary first shows fewer cases, then drops sections and says which."""
     monkeypatch.setattr(markdown, "LIMIT", 4_000)
     text = summary(make_run("BLOCK"))
     assert len(text.encode()) < 4_000
-    assert "In the report only: Regressions" in text
+    assert 0 < text.count("<details>") < 10
+    assert "more regressions in the report" in text
+    assert "In the report only" not in text
+    monkeypatch.setattr(markdown, "LIMIT", 1_000)
+    text = summary(make_run("BLOCK"))
+    assert len(text.encode()) < 1_000
+    assert "In the report only: Gates" in text
+
+
+@pytest.fixture(scope="module")
+def broken_run() -> Run:
+    """Return a run of ten thousand regressions, each with answers of ten thousand characters."""
+    run = build_run("BLOCK", tickets=1, questions=10_000)
+    long = Completion(text="änderung " * 1_200, finish_reason="stop")
+    cells = [
+        replace(c, cell=replace(c.cell, kind=CellKind.GENERATE), completion=long) for c in run.cells
+    ]
+    return replace(run, cells=tuple(cells))
+
+
+def test_ten_thousand_regressions_keep_both_sizes(broken_run: Run) -> None:
+    """A summary stays under GitHub's 1 MiB, a comment under its 65,536 characters; both whole."""
+    text, short = summary(broken_run), markdown.comment(broken_run)
+    assert len(text.encode()) <= 900_000
+    assert len(short) <= 60_000
+    for told in (text, short):
+        assert re.search(r"\n[\d,]+ more regressions in the report", told)
+        assert "### Reproduce" in told
+        assert told.count("<details>") == told.count("</details>")
+    assert short.count("<details>") < text.count("<details>") == 10
+
+
+def test_a_comment_begins_with_its_marker(make_run: Any, poisoned_run: Run) -> None:
+    """The next run finds the comment by its first line, which no text of a run can write."""
+    text = markdown.comment(make_run("BLOCK"))
+    assert text.startswith("<!-- tunegate -->\n### ✕ tunegate: BLOCK")
+    shown = [t for t in tokens(markdown.comment(poisoned_run)) if t.type == "html_block"]
+    assert "".join(t.content for t in shown).count("<!--") == 1
 
 
 def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:

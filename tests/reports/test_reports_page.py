@@ -273,8 +273,8 @@ def test_each_section_offers_the_contract() -> None:
         assert callable(section.render)
 
 
-def test_write_all_writes_three_files(block: Run, html: str, tmp_path: Path) -> None:
-    """The bundle writes page, summary and JUnit, and leaves no temporary file."""
+def test_write_all_writes_what_people_and_ci_read(block: Run, html: str, tmp_path: Path) -> None:
+    """The bundle is the page and the files for CI, and leaves no temporary file."""
     paths = write_all(block, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(paths)
     assert paths["report.html"].read_text(encoding="utf-8") == html

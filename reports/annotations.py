@@ -1,0 +1,138 @@
+"""What CI hangs on a line of a suite: the verdict and the gates it rests on, ten at most.
+
+GitHub takes them as workflow commands in the log, of which it shows ten a step; GitLab as the
+JSON of a code-quality report. Both name the file and the line of `suite.toml` that asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from harness.records import sha256
+from harness.run import Run
+from harness.verdict.record import GateResult, GateStatus, Verdict
+from reports.escapes import one_line
+from reports.wording import FACES, STATUSES
+
+GATES = 8
+"""Gates annotated at most, beside the verdict: GitHub drops what comes after the tenth."""
+
+SEVERITIES = {"error": "major", "warning": "minor", "notice": "info"}
+"""Level of a workflow command → severity of a code-quality report."""
+
+_ORDER = (GateStatus.FAIL, GateStatus.ERROR, GateStatus.UNDECIDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One remark on one line."""
+
+    level: str
+    """`error`, `warning` or `notice`."""
+    title: str
+    message: str
+    file: str | None = None
+    """Path from the repository's root; None where the suite lies outside."""
+    line: int | None = None
+
+    def command(self) -> str:
+        """Return it as a workflow command of GitHub, on one line whatever the texts hold."""
+        place = {"file": self.file, "line": self.line, "title": self.title}
+        given = ",".join(f"{k}={_property(str(v))}" for k, v in place.items() if v is not None)
+        return f"::{self.level} {given}::{_data(self.message)}"
+
+
+def remarks(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...]:
+    """Return the remarks on a run.
+
+    Args:
+        run: The finished run.
+        root: The repository, from which files are named.
+        level: Of everything that is not SHIP: `warning` where the exit code is 0 all the same.
+    """
+    shipped = run.verdict.verdict is Verdict.SHIP
+    gates = [] if shipped else list(islice(_gates(run, root, level), GATES))
+    face = FACES[run.verdict.verdict]
+    first = gates[0] if gates else Annotation(level, "", "", *_suite_place(run, root))
+    verdict = Annotation(
+        level="notice" if shipped else level,
+        title=f"tunegate: {face.word}",
+        message=one_line(run.verdict.sentence, 1_000),
+        file=first.file,
+        line=first.line,
+    )
+    return (verdict, *gates)
+
+
+def failure(message: str) -> Annotation:
+    """Return the remark on a run that ended without a verdict."""
+    return Annotation("error", "tunegate", one_line(message, 1_000))
+
+
+def code_quality(found: Sequence[Annotation]) -> str:
+    """Return remarks as a code-quality report of GitLab; what has no place is left out."""
+    rows = [
+        {
+            "description": f"{remark.title}: {remark.message}",
+            "check_name": "tunegate",
+            "fingerprint": sha256([remark.title, remark.file, remark.line]),
+            "severity": SEVERITIES[remark.level],
+            "location": {"path": remark.file, "lines": {"begin": remark.line or 1}},
+        }
+        for remark in found
+        if remark.file is not None
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=True) + "\n"
+
+
+def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
+    """Yield a remark for each gate that speaks against shipping, the proven failures first."""
+    places = {
+        (suite.name, gate.metric, gate.kind): gate.where
+        for suite in run.manifest.suites
+        for gate in suite.gates
+    }
+    against = [
+        (suite.name, gate)
+        for suite in run.verdict.suites
+        for gate in suite.gates
+        if gate.status in _ORDER and not gate.advisory
+    ]
+    for suite, gate in sorted(against, key=lambda pair: _ORDER.index(pair[1].status)):
+        where = places.get((suite, gate.metric, gate.kind), "")
+        yield _gate(level, suite, gate, _place(where, root))
+
+
+def _gate(
+    level: str, suite: str, gate: GateResult, place: tuple[str | None, int | None]
+) -> Annotation:
+    title = f"{suite}: {gate.metric} {gate.kind} {STATUSES[gate.status].word}"
+    return Annotation(level, one_line(title, 200), one_line(gate.sentence, 1_000), *place)
+
+
+def _suite_place(run: Run, root: Path) -> tuple[str | None, int | None]:
+    """Return the place of the first suite, for a run of which no gate is to blame."""
+    return _place(f"{run.manifest.suites[0].path}:1", root) if run.manifest.suites else (None, None)
+
+
+def _place(where: str, root: Path) -> tuple[str | None, int | None]:
+    """Return file and line of `suite.toml:12`, the file as seen from the repository's root."""
+    name, _, number = where.rpartition(":")
+    if not name or not number.isdigit():
+        return None, None
+    path, home = (root / name).resolve(), root.resolve()
+    if not path.is_relative_to(home):
+        return None, None
+    return path.relative_to(home).as_posix(), int(number)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,65 @@
+"""metrics.txt: a run's numbers in the OpenMetrics text format, which GitLab compares by branch.
+
+Each number has the suite, the metric and, where it is of one gate, the gate's rule as labels. A
+number that is not known is left out: it is not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.run import Run
+from harness.verdict.record import SuiteResult, Verdict
+from reports.escapes import plain
+
+HELP = {
+    "tunegate_ships": "1 if the verdict is SHIP, else 0.",
+    "tunegate_cases_scored": "Cases with a complete pair of scores.",
+    "tunegate_cases_planned": "Cases that the suite asks for.",
+    "tunegate_base": "Level of the base model.",
+    "tunegate_tuned": "Level of the fine-tune.",
+    "tunegate_delta": "Level of the fine-tune minus that of the base model.",
+    "tunegate_low": "Lower end of the interval that the gate is judged by.",
+    "tunegate_high": "Upper end of the interval that the gate is judged by.",
+}
+"""Name of a metric → what it is; all are gauges."""
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def metrics(run: Run) -> str:
+    """Return the run's numbers; the same run gives the same text."""
+    found: dict[str, dict[Labels, float]] = {name: {} for name in HELP}
+    found["tunegate_ships"][()] = float(run.verdict.verdict is Verdict.SHIP)
+    for suite in run.verdict.suites:
+        for name, labels, value in _numbers(suite):
+            if value is not None:
+                found[name].setdefault(labels, value)
+    lines = [line for name, rows in found.items() if rows for line in _family(name, rows)]
+    return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+def _numbers(suite: SuiteResult) -> Iterator[tuple[str, Labels, float | None]]:
+    own: Labels = (("suite", suite.name),)
+    yield "tunegate_cases_scored", own, suite.n_scored
+    yield "tunegate_cases_planned", own, suite.n_planned
+    for gate in suite.gates:
+        metric: Labels = (*own, ("metric", gate.metric))
+        yield "tunegate_base", metric, gate.base
+        yield "tunegate_tuned", metric, gate.tuned
+        yield "tunegate_delta", metric, gate.delta
+        yield "tunegate_low", (*metric, ("gate", gate.kind.value)), gate.low
+        yield "tunegate_high", (*metric, ("gate", gate.kind.value)), gate.high
+
+
+def _family(name: str, rows: Mapping[Labels, float]) -> Iterator[str]:
+    yield f"# TYPE {name} gauge"
+    yield f"# HELP {name} {HELP[name]}"
+    for labels, value in rows.items():
+        told = ",".join(f'{key}="{_label(text)}"' for key, text in labels)
+        yield f"{name}{{{told}}} {value:.6g}" if told else f"{name} {value:.6g}"
+
+
+def _label(text: str) -> str:
+    shown = plain(text)
+    return shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

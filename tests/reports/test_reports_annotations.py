@@ -1,0 +1,131 @@
+"""Annotations: few, placed on lines of suites, and inert whatever the texts hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.run import Run
+from harness.verdict.record import GateStatus, Verdict
+from reports.annotations import Annotation, code_quality, failure, remarks
+
+COMMAND = re.compile(r"::(error|warning|notice) (?:\w+=[^:,\r\n]*,?)+::[^\r\n]*")
+"""What GitHub's runner reads as one command: no colon or comma in a property, no line break."""
+
+
+def many_gates(run: Run, n: int) -> Run:
+    """Return the run with the last suite's failed gate n times, each on a line of its own."""
+    suite, record = run.verdict.suites[-1], run.manifest.suites[-1]
+    failed = next(g for g in suite.gates if g.status is GateStatus.FAIL)
+    asked = next(g for g in record.gates if g.metric == failed.metric)
+    results = [failed.model_copy(update={"metric": f"m{i}"}) for i in range(n)]
+    asks = [
+        asked.model_copy(update={"metric": f"m{i}", "where": f"s/suite.toml:{i + 1}"})
+        for i in range(n)
+    ]
+    verdict = run.verdict.model_copy(
+        update={"suites": (suite.model_copy(update={"gates": tuple(results)}),)}
+    )
+    manifest = run.manifest.model_copy(
+        update={"suites": (record.model_copy(update={"gates": tuple(asks)}),)}
+    )
+    return replace(run, verdict=verdict, manifest=manifest)
+
+
+def test_a_blocked_run_names_the_line_of_its_gate(make_run: Any) -> None:
+    """The verdict and the failed gate stand on the line of suite.toml that asked."""
+    run = make_run("BLOCK")
+
+    found = remarks(run, Path())
+
+    assert [a.title for a in found] == [
+        "tunegate: BLOCK",
+        "general_knowledge: choice_probability tolerance fail",
+    ]
+    assert {(a.level, a.file, a.line) for a in found} == {("error", "suite.toml", 9)}
+    assert found[0].message == run.verdict.sentence
+
+
+def test_at_most_ten_are_given(make_run: Any) -> None:
+    """Of thirty failed gates eight are named, beside the verdict: GitHub shows ten a step."""
+    found = remarks(many_gates(make_run("BLOCK"), 30), Path())
+
+    assert len(found) == 9
+    assert [a.line for a in found[1:]] == list(range(1, 9))
+
+
+def test_a_shipped_run_is_a_notice(make_run: Any) -> None:
+    """SHIP is told, and no gate is: an advisory one that is undecided stays in the report."""
+    found = remarks(make_run("SHIP"), Path())
+
+    assert [(a.level, a.title) for a in found] == [("notice", "tunegate: SHIP")]
+
+
+def test_an_undecided_run_that_may_pass_warns(make_run: Any) -> None:
+    """With exit code 0 nothing is an error."""
+    found = remarks(make_run("UNDECIDED"), Path(), "warning")
+
+    assert {a.level for a in found} == {"warning"}
+    assert found[0].title == "tunegate: UNDECIDED"
+
+
+def test_files_are_named_from_the_repository(make_run: Any, tmp_path: Path) -> None:
+    """An absolute path below the repository is made relative; one outside it is no place."""
+    inside = many_gates(make_run("BLOCK"), 1)
+    gate = inside.manifest.suites[0].gates[0]
+
+    def placed(where: Path) -> Annotation:
+        suite = inside.manifest.suites[0].model_copy(
+            update={"gates": (gate.model_copy(update={"where": f"{where}:7"}),)}
+        )
+        manifest = inside.manifest.model_copy(update={"suites": (suite,)})
+        return remarks(replace(inside, manifest=manifest), tmp_path)[1]
+
+    here = placed(tmp_path / "suites" / "a" / "suite.toml")
+    assert (here.file, here.line) == ("suites/a/suite.toml", 7)
+    assert placed(tmp_path.parent / "suite.toml").file is None
+    assert "file=" not in placed(tmp_path.parent / "suite.toml").command()
+
+
+def test_a_run_without_suites_has_its_verdict(make_run: Any) -> None:
+    """A refused run has no gate to blame and is an error all the same."""
+    run = make_run("BLOCK")
+    verdict = run.verdict.model_copy(update={"verdict": Verdict.NOT_COMPARABLE, "suites": ()})
+    manifest = run.manifest.model_copy(update={"suites": ()})
+
+    (only,) = remarks(replace(run, verdict=verdict, manifest=manifest), Path())
+
+    assert only.command().startswith("::error title=tunegate%3A NOT COMPARABLE::")
+
+
+def test_what_github_would_read_is_escaped() -> None:
+    """Per cent, line breaks, and in properties colon and comma (actions/toolkit command.ts)."""
+    command = Annotation("error", "a:b,c%", "50%\r\n::error::x", "d,e/suite.toml", 3).command()
+
+    assert command == (
+        "::error file=d%2Ce/suite.toml,line=3,title=a%3Ab%2Cc%25::50%25%0D%0A::error::x"
+    )
+
+
+def test_poison_cannot_leave_its_command(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
+    """Hostile sentences, names and paths: every annotation is one command on one line."""
+    commands = [a.command() for a in remarks(poisoned_run, Path())]
+    commands += [failure(text).command() for text in payloads]
+
+    assert len(commands) > len(payloads)
+    for command in commands:
+        assert COMMAND.fullmatch(command), command
+        assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e]", command)
+
+
+def test_gitlab_gets_the_same_places(make_run: Any) -> None:
+    """The four fields that GitLab requires of a code-quality finding, each fingerprint its own."""
+    rows = json.loads(code_quality(remarks(many_gates(make_run("BLOCK"), 3), Path())))
+
+    assert len(rows) == len({row["fingerprint"] for row in rows}) == 4
+    assert rows[1]["location"] == {"path": "s/suite.toml", "lines": {"begin": 1}}
+    assert rows[1]["severity"] == "major"
+    assert rows[1]["description"].startswith("general_knowledge: m0 tolerance fail: The right")

@@ -1,0 +1,60 @@
+"""metrics.txt: the numbers of a run as OpenMetrics."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness.run import Run
+from reports.openmetrics import HELP, metrics
+
+LABELS = r'\{[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z]+="(?:[^"\\\n]|\\[\\"n])*")*\}'
+SAMPLE = re.compile(rf"[a-z_]+(?:{LABELS})? [-+]?[0-9.]+(?:e[-+]?[0-9]+)?")
+"""A sample of a gauge in the grammar of OpenMetrics 1.0 (metricname labels? SP number)."""
+
+
+def test_each_number_is_named_by_suite_metric_and_gate(make_run: Any) -> None:
+    """Levels and delta once a metric, interval once a gate; the last line ends the text."""
+    run = make_run("BLOCK")
+    gate = run.verdict.suites[1].gates[1]
+
+    lines = metrics(run).splitlines()
+
+    place = '{suite="general_knowledge",metric="choice_probability"'
+    assert "tunegate_ships 0" in lines
+    assert 'tunegate_cases_planned{suite="general_knowledge"} 46' in lines
+    assert f"tunegate_delta{place}}} {gate.delta:.6g}" in lines
+    assert f'tunegate_low{place},gate="tolerance"}} {gate.low:.6g}' in lines
+    assert lines[-1] == "# EOF"
+    # json_schema has a floor and a gain: one delta, two intervals.
+    assert sum('tunegate_delta{suite="support_json",metric="json_schema"' in x for x in lines) == 1
+    assert sum('tunegate_high{suite="support_json",metric="json_schema"' in x for x in lines) == 2
+
+
+def test_ship_is_one(make_run: Any) -> None:
+    """Only SHIP ships."""
+    assert "tunegate_ships 1\n" in metrics(make_run("SHIP"))
+    assert "tunegate_ships 0\n" in metrics(make_run("UNDECIDED"))
+
+
+def test_poison_stays_in_its_label(poisoned_run: Run) -> None:
+    """Whatever the names hold, every line is a comment of ours or one sample."""
+    for line in metrics(poisoned_run).splitlines():
+        if line.startswith("#"):
+            assert line == "# EOF" or line.split()[2] in HELP
+        else:
+            assert SAMPLE.fullmatch(line), line
+
+
+def test_an_unknown_number_is_absent(make_run: Any) -> None:
+    """A gate without an interval has no sample for it: not a zero."""
+    run = make_run("SHIP")
+    suite = run.verdict.suites[0]
+    gates = tuple(g.model_copy(update={"low": None, "high": None}) for g in suite.gates)
+    only = suite.model_copy(update={"gates": gates})
+    bare = run.verdict.model_copy(update={"suites": (only,)})
+
+    text = metrics(Run(**{**vars(run), "verdict": bare}))
+
+    assert "tunegate_low" not in text
+    assert "tunegate_high" not in text
