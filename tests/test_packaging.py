@@ -52,6 +52,9 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
     assert inside >= {
         "harness/checks/everyday/cases.jsonl",
         "harness/checks/everyday/suite.toml",
+        "harness/ci/github.yml",
+        "harness/ci/github-comment.yml",
+        "harness/ci/gitlab.yml",
         "harness/schemas/case.schema.json",
         "harness/schemas/suite.schema.json",
         "harness/schemas/verdict.schema.json",

@@ -94,14 +94,16 @@ def _write(folder: Path, table: str | None) -> None:
 
 @commands.command()
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="Suite folders or suite.toml files.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Suites, folders of suites, or suite.toml files.")
+    ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
     from harness.suite import load
     from harness.verdict.planning import unreachable
 
     problems: list[str] = []
-    for path in paths:
+    for path in (suite for given in paths for suite in _suites_in(given)):
         try:
             suite = load(path)
         except SuiteError as error:
@@ -112,6 +114,13 @@ def check(
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
     if problems:
         raise SuiteError(problems)
+
+
+def _suites_in(path: Path) -> list[Path]:
+    """Return the suites below a folder that is none itself; otherwise the path."""
+    if path.is_dir() and not (path / "suite.toml").is_file():
+        return sorted(file.parent for file in path.rglob("suite.toml")) or [path]
+    return [path]
 
 
 @commands.command()

@@ -117,7 +117,7 @@ def test_a_section_that_does_not_fit_is_named(
 @pytest.fixture(scope="module")
 def broken_run() -> Run:
     """Return a run of ten thousand regressions, each with answers of ten thousand characters."""
-    run = build_run("BLOCK", tickets=1, questions=10_000)
+    run = build_run("BLOCK", tickets=8, questions=10_000)
     long = Completion(text="änderung " * 1_200, finish_reason="stop")
     cells = [
         replace(c, cell=replace(c.cell, kind=CellKind.GENERATE), completion=long) for c in run.cells

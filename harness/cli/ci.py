@@ -1,0 +1,122 @@
+"""What `tunegate init --ci` writes beside a suite: the models' names, and a service's job."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+
+from harness.cli import example_answers
+from harness.errors import UsageError
+from harness.run import write_atomic
+
+HOME = Path(__file__).resolve().parents[1] / "ci"
+
+CONFIGURATION = "pytest.ini"
+
+
+class Service(StrEnum):
+    """A CI service for which there is a job."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+
+JOBS = {
+    Service.GITHUB: {
+        "github.yml": Path(".github/workflows/tunegate.yml"),
+        "github-comment.yml": Path(".github/workflows/tunegate-comment.yml"),
+    },
+    Service.GITLAB: {"gitlab.yml": Path(".gitlab/tunegate.yml")},
+}
+"""Service → template → where it goes in a repository."""
+
+_HEAD = """\
+# The models of every gate run on the suites of this folder, the same in CI as at your desk.
+# Each option of `tunegate gate --help` can stand here as gate_NAME; one given by hand wins.
+[pytest]
+"""
+_EXAMPLE = """\
+# Recorded example answers, with which the first run passes before there is a model. Name yours:
+#   gate_tuned = hf:you/your-adapter@v1       (a folder, or a repository of the Hub)
+# and drop gate_base: it is read from the adapter's configuration.
+gate_base = replay:{base}
+gate_tuned = replay:{tuned}
+"""
+_UNNAMED = """\
+# Name the fine-tune that is to be judged; its base is read from the adapter's configuration.
+# gate_tuned = hf:you/your-adapter@v1
+"""
+
+
+def refuse_present(service: Service) -> None:
+    """Find out before anything is written whether a job would be overwritten.
+
+    Raises:
+        UsageError: one is there.
+    """
+    for place in JOBS[service].values():
+        if place.exists():
+            raise UsageError(f"{place}: is already there; remove it to have it written again")
+
+
+def write_jobs(service: Service) -> list[Path]:
+    """Write the service's jobs into the repository that is the current folder; return their paths.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    for template, place in JOBS[service].items():
+        text = (HOME / template).read_text(encoding="utf-8")
+        text = text.replace("@REQUIREMENT@", requirement("hf"))
+        write_atomic(place, text.replace("@REQUIREMENT_TO_READ@", requirement()))
+    return list(JOBS[service].values())
+
+
+def configure(suites: Path, example: Path | None) -> tuple[Path, bool]:
+    """Write the file that names the models, unless it is there.
+
+    Args:
+        suites: The folder of suites.
+        example: The suite to record example answers for; None names no models.
+
+    Returns:
+        The file, and whether it was written.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    from harness.suite import load
+
+    place = suites / CONFIGURATION
+    if place.exists():
+        return place, False
+    body = _UNNAMED
+    if example is not None:
+        base, tuned = example_answers.write(load(example), suites / example_answers.FOLDER)
+        body = _EXAMPLE.format(base=base.as_posix(), tuned=tuned.as_posix())
+    write_atomic(place, _HEAD + body)
+    return place, True
+
+
+def requirement(*extras: str) -> str:
+    """Return what pip is given to install this tunegate elsewhere, as far as that is known."""
+    name = f"tunegate[{','.join(extras)}]" if extras else "tunegate"
+    origin = _origin()
+    if "vcs_info" in origin:
+        vcs = origin["vcs_info"]
+        return f"{name} @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}"
+    return f"{name}=={metadata.version('tunegate')}"
+
+
+def is_local() -> bool:
+    """Return whether this tunegate was installed from a folder or file of this machine."""
+    return str(_origin().get("url", "")).startswith("file:") and "vcs_info" not in _origin()
+
+
+def _origin() -> dict[str, dict[str, str]]:
+    """Return where the distribution came from (PEP 610); nothing if from an index."""
+    text = metadata.distribution("tunegate").read_text("direct_url.json")
+    found: dict[str, dict[str, str]] = json.loads(text) if text else {}
+    return found

@@ -1,0 +1,297 @@
+"""`tunegate init --ci`: what it writes lints, runs as it is, and trusts no pull request."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import bundled, ci
+from harness.cli.app import app
+from harness.errors import UsageError
+from harness.run import Run
+from tests.ci_steps import Runner, load
+
+ROOT = Path(__file__).parents[2]
+GATE = Path(".github/workflows/tunegate.yml")
+COMMENT = Path(".github/workflows/tunegate-comment.yml")
+GITLAB = Path(".gitlab/tunegate.yml")
+ACTION = ROOT / "action.yml"
+POLICY = "rules: {unpinned-uses: {config: {policies: {'actions/*': ref-pin}}}}\n"
+"""GitHub's own actions by major version; zizmor would have anything else by its hash."""
+
+
+def _init(*args: str) -> str:
+    """Run the command in this process; errors of ours pass through, as to `main`."""
+    result = CliRunner().invoke(app, ["init", *args], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def _tool(name: str, *args: str | Path, stdin: str | None = None) -> None:
+    """Run a linter that is installed beside Python; it must find nothing."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name(name), *args], input=stdin, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def repository(project: Any) -> Path:
+    """Return a repository with the suite `refusals` and the jobs of both services."""
+    _init("refusals", "--ci", "github")
+    (project.path / "suites" / ci.CONFIGURATION).rename("kept.ini")
+    _init("--ci", "gitlab")
+    Path("kept.ini").rename(project.path / "suites" / ci.CONFIGURATION)
+    return Path(project.path)
+
+
+def test_what_is_written_is_said(project: Any) -> None:
+    """Suite, configuration and jobs, and what to do with each."""
+    output = _init("--ci", "github")
+
+    for line in ("suites/support_json: ", "suites/pytest.ini", str(GATE), str(COMMENT)):
+        assert f"wrote {line}" in output
+    assert "next: `tunegate gate suites` here is what the job does (the first run" in output
+    assert "then name your models in suites/pytest.ini" in output
+    assert Path("suites/recorded/tuned.jsonl").is_file()
+
+
+def test_suites_that_are_there_get_a_job_and_no_answers(project: Any) -> None:
+    """Without a name nothing is copied, no recorded answers pass for the user's models."""
+    project.suite("mine")
+
+    output = _init("--ci", "gitlab")
+
+    assert {p.name for p in Path("suites").iterdir()} == {"mine", "pytest.ini"}
+    assert "(name your fine-tune first)" in output
+    assert "include: {local: .gitlab/tunegate.yml}" in output
+    lines = Path("suites/pytest.ini").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["[pytest]"]
+
+
+def test_nothing_is_overwritten(project: Any) -> None:
+    """A job that is there stops the command before a file is written."""
+    COMMENT.parent.mkdir(parents=True)
+    COMMENT.write_text("mine", encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r"tunegate-comment\.yml: is already there; remove it"):
+        _init("--ci", "github")
+
+    assert COMMENT.read_text(encoding="utf-8") == "mine"
+    assert not Path("suites").exists()
+    assert not GATE.exists()
+
+
+def test_a_configuration_that_is_there_stays(project: Any) -> None:
+    """The user's models stay named; the job is written beside."""
+    Path("suites").mkdir()
+    Path("suites/pytest.ini").write_text("[pytest]\ngate_tuned = mine\n", encoding="utf-8")
+
+    output = _init("refusals", "--ci", "gitlab")
+
+    assert "gate_tuned = mine" in Path("suites/pytest.ini").read_text(encoding="utf-8")
+    assert "wrote suites/pytest.ini" not in output
+    assert not Path("suites/recorded").exists()
+
+
+def test_a_suite_elsewhere_is_refused(project: Any) -> None:
+    """The job looks into `suites`; a suite it would miss is none."""
+    with pytest.raises(UsageError, match="deep/mine: with --ci a suite goes into suites"):
+        _init("refusals", "deep/mine", "--ci", "github")
+
+
+def test_the_written_files_lint(repository: Path) -> None:
+    """Schemas of GitHub and GitLab, zizmor's audits of injection and rights, shellcheck."""
+    Path("zizmor.yml").write_text(POLICY, encoding="utf-8")
+
+    _tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", GATE, COMMENT)
+    _tool("check-jsonschema", "--builtin-schema", "vendor.github-actions", ACTION)
+    _tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", GITLAB)
+    _tool("zizmor", "--offline", "--no-progress", "--config", "zizmor.yml", GATE, COMMENT, ACTION)
+    steps = [load(ACTION)["runs"]["steps"], load(GATE)["jobs"]["gate"]["steps"]]
+    steps.append(load(COMMENT)["jobs"]["comment"]["steps"])
+    for script in [step["run"] for job in steps for step in job if "run" in step]:
+        _tool("shellcheck", "--shell", "bash", "-", stdin=script)
+
+
+def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
+    """The job that runs its code may read only; the one that may write runs none of it."""
+    gate, comment = load(GATE), load(COMMENT)
+
+    assert set(gate[True]) == {"pull_request", "push", "workflow_dispatch"}
+    assert gate["permissions"] == {"contents": "read"}
+    assert "permissions" not in gate["jobs"]["gate"]
+    assert comment["permissions"] == {}
+    uses = [step.get("uses", "") for step in comment["jobs"]["comment"]["steps"]]
+    assert not any(use.startswith("actions/checkout") for use in uses)
+    saves = [s for s in gate["jobs"]["gate"]["steps"] if "cache/save" in s.get("uses", "")]
+    assert [s["if"] for s in saves] == [
+        "${{ !cancelled() && github.event_name != 'pull_request' }}"
+    ]
+    for path in (GATE, COMMENT, GITLAB, ACTION):
+        text = path.read_text(encoding="utf-8")
+        assert "pull_request_target" not in text
+        assert "secrets." not in text
+
+
+def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Path) -> None:
+    """Each shell step as the runner runs it: SHIP on the examples, BLOCK once tuned is worse."""
+    runner = Runner(repository)
+
+    first = runner.job(GATE, "gate")
+
+    assert [(name, done.returncode) for name, done in first.items()] == [
+        ("Install tunegate", 0),
+        ("Check the suites", 0),
+        ("Gate", 0),
+    ]
+    assert "tunegate: SHIP" in Path("step-summary.md").read_text(encoding="utf-8")
+    assert (runner.shims / "pip.log").read_text().startswith("install tunegate[hf]")
+    assert "::notice file=suites/refusals/suite.toml,line=" in first["Gate"].stdout
+
+    recorded = Path("suites/recorded/tuned.jsonl")
+    recorded.write_text(
+        re.sub('"completion": "[^"]*"', '"completion": "No."', recorded.read_text()),
+        encoding="utf-8",
+    )
+    second = runner.job(GATE, "gate")["Gate"]
+
+    assert second.returncode == 1
+    assert "::error file=suites/refusals/suite.toml,line=" in second.stdout
+    assert "tunegate: BLOCK" in Path("step-summary.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def commenter(repository: Path) -> Runner:
+    """Return a runner whose folder `untrusted` holds the records of a run, as the job gets them."""
+    Runner(repository).run("tunegate gate suites --run-dir untrusted")
+    for name in ("report.html", "comment.md"):
+        Path("untrusted", name).write_text("# SHIP\n@everyone", encoding="utf-8")
+    context = {
+        "github.token": "t",
+        "github.repository": "me/mine",
+        "github.event.workflow_run.head_repository.owner.login": "you",
+        "github.event.workflow_run.head_branch": "$(touch hacked)`touch hacked`",
+        "github.event.workflow_run.head_sha": "abc",
+        "github.event.workflow_run.html_url": "https://ci.example/run/1",
+    }
+    return Runner(repository, context)
+
+
+def _comment(runner: Runner, comments: list[dict[str, Any]], commit: str = "abc") -> list[Any]:
+    """Run the job against these comments; return what it wrote to GitHub."""
+    runner.variables()
+    pulls = [{"number": 7, "head": {"sha": commit}}]
+    answers = {"repos/me/mine/pulls": pulls, "repos/me/mine/issues/7/comments": comments}
+    (runner.shims / "github.json").write_text(json.dumps(answers), encoding="utf-8")
+    done = runner.job(COMMENT, "comment")
+    assert [d.returncode for d in done.values()] == [0, 0, 0], done
+    log = runner.shims / "gh.log"
+    written = log.read_text().splitlines() if log.exists() else []
+    return [json.loads(line) for line in written]
+
+
+def test_the_comment_is_written_from_the_records(commenter: Runner) -> None:
+    """It is ours, not the text that came with the artifact, and a branch's name runs nothing."""
+    ((method, place, fields),) = _comment(commenter, [])
+
+    assert (method, place) == ("POST", "repos/me/mine/issues/7/comments")
+    assert fields["body"].startswith("<!-- tunegate -->\n### ✓ tunegate: SHIP")
+    assert "@everyone" not in fields["body"]
+    assert fields["body"].endswith("[Report and files of this run](https://ci.example/run/1)\n")
+    assert not Path("hacked").exists()
+
+    others = [
+        {"id": 1, "user": {"login": "mallory"}, "body": "<!-- tunegate -->"},
+        {"id": 2, "user": {"login": "github-actions[bot]"}, "body": "hello"},
+        {"id": 3, "user": {"login": "github-actions[bot]"}, "body": "<!-- tunegate -->\nold"},
+    ]
+    assert _comment(commenter, others)[1][:2] == ["PATCH", "repos/me/mine/issues/comments/3"]
+    assert len(_comment(commenter, others, commit="newer")) == 2
+
+
+def test_the_job_of_gitlab_runs(repository: Path) -> None:
+    """Its script ends green, and leaves each file that its artifacts name."""
+    job = load(GITLAB)["tunegate"]
+    runner = Runner(repository, environment={"CI_PROJECT_DIR": str(repository)})
+
+    done = runner.run("\n".join(job["script"]), {"TUNEGATE": job["variables"]["TUNEGATE"]})
+
+    assert done.returncode == 0, done.stdout
+    for path in (*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()):
+        assert Path(path).exists()
+
+
+def test_the_action_runs(repository: Path) -> None:
+    """Inputs with blanks reach the command as they are, and the verdict is its output."""
+    Path("suites/recorded").rename("my answers")
+    context = {
+        "github.action_path": str(ROOT),
+        "inputs.extras": "hf",
+        "inputs.suites": "suites/refusals",
+        "inputs.base": "replay:my answers/base.jsonl",
+        "inputs.tuned": "replay:my answers/tuned.jsonl",
+        "inputs.options": "--max-cases\n20\n",
+        "inputs.run-dir": "a run",
+    }
+
+    done = Runner(repository, context).steps(load(ACTION)["runs"]["steps"])
+
+    assert done["Gate"].returncode == 10, done["Gate"].stdout
+    assert Path("step-output.txt").read_text() == "verdict=UNDECIDED\n"
+    assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
+
+
+@pytest.mark.parametrize("name", sorted(set(bundled.names()) - {"refusals"}))
+def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
+    """Whichever suite a project starts from, its first run is green."""
+    _init(name, "--ci", "gitlab")
+
+    result = project.pytest_here("--rootdir=.", f"suites/{name}/suite.toml", "--gate-run-dir=run")
+
+    assert result.ret == 0
+    assert project.verdict()["verdict"] == "SHIP"
+
+
+def test_pip_gets_what_this_tunegate_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of the index, or the commit that was installed (PEP 610); a folder is told."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(ci, "_origin", lambda: given)
+    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", ci.requirement("hf"))
+    assert not ci.is_local()
+
+    vcs = {"vcs": "git", "commit_id": "c0ffee"}
+    given |= {"url": "https://git.example/t.git", "vcs_info": vcs}
+    assert ci.requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
+    assert not ci.is_local()
+
+    given = {"url": "file:///home/me/tunegate", "dir_info": {}}
+    monkeypatch.setattr(ci, "_origin", lambda: given)
+    assert ci.is_local()
+
+
+def test_the_hook_for_pre_commit_checks_a_folder_of_suites(project: Any) -> None:
+    """Its entry with its arguments is a command that finds the mistake in any suite below."""
+    (hook,) = load_hooks()
+    words = [*hook["entry"].split()[1:], *hook["args"]]
+    project.suite("good")
+    project.suite("bad", gates="flor = 0.2")
+
+    with pytest.raises(UsageError, match=r"suites/bad/suite\.toml:\d+: "):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+    assert hook["pass_filenames"] is False
+    assert re.search(hook["files"], "suites/good/cases.jsonl")
+
+
+def load_hooks() -> list[dict[str, Any]]:
+    """Return the hooks that this repository offers."""
+    hooks: Any = load(ROOT / ".pre-commit-hooks.yaml")
+    return list(hooks)
