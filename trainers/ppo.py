@@ -1,0 +1,135 @@
+"""PPO: RLHF with a reward model that `tunegate train reward` made from preferences.
+
+```
+tunegate train ppo --config ppo.yaml --reward_model_path .tunegate/reward [any TRL flag]
+```
+TRL keeps this trainer under `trl.experimental`, where names may change with any release: it is
+tested with the version of TRL that this package pins. It cannot resume, and counts in episodes
+(`total_episodes`), not in steps. Rows are prompts.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from harness.checks.weights import fingerprint
+from harness.errors import UsageError
+from trainers import padding, progress, prompts, reward_model, row_format, training
+from trainers.training import Job, Method
+
+
+def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+    """Train as `argv` asks and return the exit code; the body of `tunegate train ppo`."""
+    return training.run(METHOD, argv, say=say)
+
+
+def _configuration() -> type[Any]:
+    from trl.experimental.ppo import PPOConfig
+
+    return PPOConfig
+
+
+def _build(job: Job) -> Any:
+    from transformers import AutoModelForCausalLM
+    from trl.experimental.ppo import PPOTrainer
+
+    args, tokenizer, init = job.config.training, job.tokenizer, _init(job)
+    _settle(job)
+    folder = reward_model.check(args.reward_model_path, tokenizer, base=job.base.name)
+    args.reward_model_sha256 = fingerprint(folder)
+    dataset = _tokens(job)
+    pad = padding.apart(tokenizer, dataset["input_ids"])
+    return PPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(
+            job.base.name, quantization_config=job.quantization_config(), **init
+        ),
+        ref_model=None,
+        reward_model=reward_model.load(folder, dtype=init["dtype"]),
+        value_model=reward_model.load(folder, dtype=init["dtype"]),
+        peft_config=job.peft_config(),
+        **{
+            **job.arguments(),
+            "train_dataset": dataset,
+            "callbacks": [
+                progress.callback(job.say, loss="loss/policy_avg", more=_words),
+                padding.put_back(pad),
+            ],
+        },
+    )
+
+
+def _init(job: Job) -> dict[str, Any]:
+    return {k: v for k, v in job.config.training.model_init_kwargs.items() if v is not None}
+
+
+def _settle(job: Job) -> None:
+    """Refuse what TRL's trainer would ignore or never end with, and end answers at their end.
+
+    Raises:
+        UsageError: with the option to change.
+    """
+    args = job.config.training
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+    if args.reward_model_path == type(args).reward_model_path:
+        raise UsageError("--reward_model_path: missing; `tunegate train reward` makes one")
+    if args.sft_model_path != type(args).sft_model_path:
+        raise UsageError("sft_model_path: the policy is --model_name_or_path")
+    if args.max_steps > 0:
+        raise UsageError(
+            f"max_steps={args.max_steps}: TRL's PPO counts episodes; "
+            f"give total_episodes={args.max_steps * batch} instead"
+        )
+    if job.evaluation:
+        raise UsageError("eval_files: TRL's PPO has no evaluation loss; measure on a suite instead")
+    if len(job.rows.rows) < batch:
+        raise UsageError(
+            f"{len(job.rows.rows)} prompts do not fill one batch of {batch} "
+            "(per_device_train_batch_size × gradient_accumulation_steps); lower it"
+        )
+    args.num_sample_generations = 0
+    if args.stop_token is None and args.stop_token_id is None:
+        args.stop_token = "eos"
+
+
+def _tokens(job: Job) -> Any:
+    """Return TRL's dataset: the token ids of each prompt that fits."""
+    from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
+
+    room = prompts.room(job, job.config.training.response_length)
+    rows = prompts.fitting(prompts.load(job.rows), job.tokenizer, room=room, say=job.say)
+    return Dataset.from_list(
+        [{"input_ids": prompts.token_ids(row.prompt, job.tokenizer)} for row in rows]
+    )
+
+
+def _words(logs: Mapping[str, Any]) -> str:
+    """Return what PPO is about: the reward model's score, and how far the policy has moved."""
+    return f"score {logs['objective/scores']:.3f}  kl {logs['objective/kl']:.3f}"
+
+
+def _train(trainer: Any, checkpoint: str | None) -> None:
+    with redirect_stdout(io.StringIO()):  # TRL prints a heading
+        trainer.train()
+
+
+METHOD = Method(
+    name="ppo",
+    rows=row_format.PROMPTS,
+    configuration=_configuration,
+    build=_build,
+    settings=(
+        *("reward_model_path", "reward_model_sha256", "total_episodes", "num_ppo_epochs"),
+        *("num_mini_batches", "kl_coef", "kl_estimator", "cliprange", "cliprange_value"),
+        *("vf_coef", "gamma", "lam", "whiten_rewards", "missing_eos_penalty", "response_length"),
+        *("temperature", "stop_token", "stop_token_id"),
+    ),
+    train=_train,
+    can_resume=False,
+)
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
