@@ -77,7 +77,7 @@ def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
     run, judges = data.run, _judges(data)
     parity = run.verdict.parity
     texts = {
-        "Gates": _gates(run),
+        "Gates": gates_table(run),
         **({"What ships": _shipped(parity)} if parity else {}),
         "Regressions": "",
         "Subjects": _subjects(data),
@@ -116,7 +116,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _gates(run: Run) -> str:
+def gates_table(run: Run) -> str:
+    """Return every gate of a run as a table, those that need a look first, and the notes."""
     gates = [(suite, gate) for suite in run.verdict.suites for gate in suite.gates]
     gates.sort(key=lambda pair: (pair[1].advisory, _ORDER.index(pair[1].status)))
     if not gates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from harness.cli import (
+    card,
     check,
     demo,
     doctor,
@@ -12,6 +13,7 @@ from harness.cli import (
     init,
     judge,
     plan,
+    promote,
     report,
     resume,
     ship_check,
@@ -35,6 +37,8 @@ for module in (
     ship_check,
     resume,
     report,
+    promote,
+    card,
     suite,
     judge,
     train,

@@ -89,7 +89,11 @@ OPTIONS = (
         "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
         "or scripted: and what it names.",
     ),
-    Option("incumbent", "Model spec of the fine-tune that is shipped today, as a third arm."),
+    Option(
+        "incumbent",
+        "Model spec of the fine-tune that is shipped today, as a third arm; promoted is what "
+        "`tunegate promote` recorded last.",
+    ),
     Option(
         "shipped",
         "Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then takes "

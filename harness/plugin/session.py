@@ -25,6 +25,7 @@ from harness.manifest import Gate
 from harness.plugin import exit_status, exports
 from harness.plugin.lock import RunLock, error_from
 from harness.plugin.options import limits_of, read_options
+from harness.plugin.promoted import resolved
 from harness.plugin.run_folder import folder_of
 from harness.plugin.stopping import last_signal, stoppable
 from harness.plugin.workflow import repository
@@ -178,7 +179,7 @@ class GateSession:
 
         evaluation = Evaluation(
             suites=chosen,
-            specs={name: self.options[name] for name in ARMS},
+            specs={name: resolved(self.options[name]) for name in ARMS},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,

@@ -19,6 +19,8 @@ COMMANDS = (
     "ship-check",
     "resume",
     "report",
+    "promote",
+    "card",
     "suite",
     "judge",
     "train",

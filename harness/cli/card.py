@@ -1,0 +1,74 @@
+"""`tunegate card RUN --adapter DIR`: what a run measured goes into the adapter's README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("card")(card)
+
+
+def card(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    adapter: Annotated[
+        Path, typer.Option("--adapter", help="Folder of the fine-tune; its README.md is written.")
+    ],
+) -> None:
+    """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
+    from harness.models import _files
+    from harness.run import Run, write_atomic
+    from reports import model_card
+
+    _files.need("huggingface_hub", what="a model card")
+    loaded = Run.load(run)
+    proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
+    path = adapter / "README.md"
+    try:
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() else None
+        if text is None and _files.is_adapter(adapter):
+            text = model_card.new(_base_on_hub(_files.adapter_config(adapter)), adapter)
+        written = model_card.updated(text, loaded, adapter.resolve().name, proven=proven)
+        write_atomic(path, written)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    print(f"wrote {path}: {loaded.verdict.verdict.value}")
+    if not proven:
+        print("note: the run does not know the weights it judged, and the card says so")
+
+
+def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
+    """Return whether the folder is proven to hold what the run judged.
+
+    Raises:
+        UsageError: it is no folder, or holds other weights.
+    """
+    from harness.checks.weights import fingerprint
+
+    if not adapter.is_dir():
+        raise UsageError(f"{adapter}: no such folder; name the folder of the fine-tune")
+    judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
+    if judged is None:
+        return False
+    found = fingerprint(adapter)
+    if found != judged:
+        raise UsageError(
+            f"{adapter}: not the weights that {run} judged ({found[:10]} against {judged[:10]}); "
+            "name the folder that was judged, or judge this one"
+        )
+    return True
+
+
+def _base_on_hub(config: Mapping[str, Any]) -> str | None:
+    """Return the Hub's name of an adapter's base; a path of this machine says nothing to others."""
+    name = str(config.get("base_model_name_or_path") or "")
+    return name if name.count("/") == 1 and not Path(name).exists() else None

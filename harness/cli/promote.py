@@ -1,0 +1,43 @@
+"""`tunegate promote [RUN]`: record that the fine-tune of a run was shipped."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("promote")(promote)
+
+
+def promote(
+    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    anyway: Annotated[
+        str | None,
+        typer.Option("--anyway", metavar="REASON", help="Why, if the verdict is not SHIP."),
+    ] = None,
+) -> None:
+    """Record in shipped.jsonl that a run's fine-tune was shipped: `--incumbent promoted` is it."""
+    from harness.cli.resume import RUNS, newest
+    from harness.run import Run
+    from harness.verdict import promotion
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    path = Path(promotion.FILE_NAME)
+    record = promotion.of(Run.load(run or newest(RUNS)), now, anyway)
+    before = promotion.read(path)
+    if before and before[-1].identity == record.identity:
+        print(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
+        return
+    try:
+        promotion.append(path, record)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    print(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")
+    print(f"next: commit {path}; `tunegate gate … --incumbent promoted` takes it as a third arm")

@@ -1,0 +1,129 @@
+"""The README of an adapter: what a run measured, between two markers and as `model-index`.
+
+`model-index` has a place for the tuned model's level alone: base, difference, interval and verdict
+stand in the text. What others wrote, in text and metadata, stays. Nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError
+from harness.run import Run
+from reports.escapes import one_line
+from reports.inert import code, prose
+from reports.markdown import gates_table
+from reports.wording import FACES
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCard
+
+BEGIN, END = "<!-- tunegate:begin -->", "<!-- tunegate:end -->"
+"""What is between them is written again by the next run."""
+
+OURS = " (tunegate suite)"
+"""How the names of our data sets end in `model-index`."""
+
+
+def updated(text: str | None, run: Run, name: str, *, proven: bool) -> str:
+    """Return the README with the run's section and results in it.
+
+    Args:
+        text: The README as it is; None where there is none.
+        run: The finished run.
+        name: What the model is called where the README does not say.
+        proven: Whether the model beside the README is known to be the one that was judged.
+
+    Raises:
+        UsageError: the metadata of the README cannot be read.
+    """
+    card = _card(text)
+    card.text = _with_section(card.text, section(run, proven=proven))
+    data: Any = card.data
+    kept = [r for r in data.eval_results or [] if not str(r.dataset_name).endswith(OURS)]
+    data.eval_results = kept + list(_results(run)) or None
+    data.model_name = data.model_name or name
+    return str(card)
+
+
+def section(run: Run, *, proven: bool) -> str:
+    """Return the text between the markers; the same run gives the same text."""
+    face, verdict = FACES[run.verdict.verdict], run.verdict
+    suites = ", ".join(f"{code(suite.name)} ({code(suite.hash[:12])})" for suite in verdict.suites)
+    base = verdict.arms.get("base", {}).get("spec", "base")
+    made = (
+        f"Both models got the same prompts; differences are paired. Base is {code(str(base))}. "
+        f"Suites: {suites or 'none'}. Run {code(verdict.run_id)} of {code(run.manifest.created)}, "
+        f"tunegate {code(verdict.versions.get('tunegate', 'unknown'))}."
+    )
+    doubt = "The answers were judged as given: that this model made them is not proven here."
+    parts = [
+        "## Evaluation against the base model",
+        f"**{face.sign} {face.word}**: {prose(verdict.sentence)}",
+        gates_table(run),
+        made if proven else f"{made} {doubt}",
+    ]
+    return "\n\n".join(parts)
+
+
+def _card(text: str | None) -> ModelCard:
+    """Read a README.
+
+    Raises:
+        UsageError: its metadata is no YAML, or its `model-index` is none.
+    """
+    import yaml  # type: ignore[import-untyped]  # ships no types
+    from huggingface_hub import ModelCard
+
+    given = text if text and text.lstrip("\ufeff").startswith("---") else f"---\n---\n{text or ''}"
+    try:
+        return ModelCard(given)
+    except (ValueError, yaml.YAMLError) as error:
+        cause = one_line(str(error), 200)
+        raise UsageError(f"README.md: its metadata cannot be read: {cause}") from error
+
+
+def _with_section(text: str, own: str) -> str:
+    """Return a text with our section in the place of an earlier one, or at its end."""
+    whole = f"{BEGIN}\n{own}\n{END}"
+    start, end = text.find(BEGIN), text.rfind(END)
+    if 0 <= start < end:
+        return text[:start] + whole + text[end + len(END) :]
+    return f"{text.rstrip()}\n\n{whole}\n".lstrip()
+
+
+def _results(run: Run) -> Iterator[EvalResult]:
+    """Yield the tuned model's level on each gated metric."""
+    from huggingface_hub import EvalResult
+
+    seen = set()
+    for suite in run.verdict.suites:
+        for gate in suite.gates:
+            if gate.tuned is None or (suite.name, gate.metric) in seen:
+                continue
+            seen.add((suite.name, gate.metric))
+            name, metric = one_line(suite.name), one_line(gate.metric)
+            place: dict[str, Any] = {"dataset_type": name, "dataset_name": name + OURS}
+            yield EvalResult(
+                task_type="text-generation",
+                **place,
+                dataset_revision=suite.hash[:12],
+                metric_type=metric,
+                metric_name=metric,
+                metric_value=gate.tuned,
+            )
+
+
+def new(base_model: str | None, adapter: Path) -> str:
+    """Return a README for an adapter without one.
+
+    Args:
+        base_model: Name of the base on the Hub, if it has one.
+        adapter: The adapter's folder.
+    """
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(base_model=base_model, library_name="peft")
+    return f"---\n{data.to_yaml()}\n---\n\n# {prose(adapter.name)}\n"
