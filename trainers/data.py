@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checks.weights import file_sha256
+from harness.checks.weights import content_sha256
 from harness.errors import UsageError
-from harness.records import sha256
 from trainers.row_format import Bad, RowFormat, is_text
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
             count += 1
         if not count:
             problems.append(f"{path}: no rows in this file")
-        files.append(TrainingFile(str(path), _hash(path), count))
+        files.append(TrainingFile(str(path), content_sha256(path), count))
     if len(first_of) == 2:
         problems.append(
             f"{first_of[True]}: plain text, but {first_of[False]} is a chat; a training takes one "
@@ -150,11 +149,3 @@ def _numbered(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
     """Yield rows of a table; its empty cells are columns that the row does not have."""
     for number, row in enumerate(rows, start=1):
         yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
-
-
-def _hash(path: Path) -> str:
-    """Return the hash of a file, or of all files of a folder under their names."""
-    if path.is_file():
-        return file_sha256(path)
-    inner = sorted(file for file in path.rglob("*") if file.is_file())
-    return sha256({str(file.relative_to(path)): file_sha256(file) for file in inner})

@@ -1,6 +1,8 @@
-"""What a training was: `tunegate_training.json`, written beside the weights when they are saved.
+"""What a training was: `tunegate_training.json`, the run card, written when weights are saved.
 
-The gate reads it to know that an adapter belongs to a base by content, wherever the base lies.
+The gate reads it to know that an adapter belongs to a base by content, wherever the base lies, to
+compare the rows that were trained on with its suites' cases, and to tell where the prompts of the
+evaluation are made otherwise than those of the training. The report shows it.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.records import Record
+from harness.records import Json, Record
 from harness.run import record_json, write_atomic
+from harness.training import FILE
 from harness.versions import installed
+from trainers.hardware import Hardware
 
-FILE = "tunegate_training.json"
-"""Name of the record in the output folder."""
 _PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")
 
 
@@ -24,6 +26,10 @@ class BaseIdentity(Record):
 
     path: str
     """Folder or hub id, as it was at the time of training."""
+    revision: str | None = None
+    """Revision that was asked for, of a hub id."""
+    commit: str | None = None
+    """Commit of the hub that it was."""
     weights_sha256: str
     """`harness.checks.weights.fingerprint` of the base: what decides whether it is the same."""
     chat_template_sha256: str | None
@@ -31,10 +37,11 @@ class BaseIdentity(Record):
 
 
 class DataFile(Record):
-    """One file of training rows."""
+    """One file of rows, or a folder of them."""
 
     path: str
     sha256: str
+    """`harness.checks.weights.content_sha256` at the time of training."""
     rows: int
 
 
@@ -46,11 +53,17 @@ class TrainingRecord(Record):
     """Name of the trainer, such as `sft`."""
     base: BaseIdentity
     files: tuple[DataFile, ...]
+    """What was trained on."""
+    eval_files: tuple[DataFile, ...] = ()
+    """What TRL's evaluation loss was computed on."""
     rows: int
     """Rows that were trained on, after rows that do not fit were dropped."""
     hyperparameters: dict[str, Any]
-    """Effective values under TRL's names."""
+    """Effective values that decide the weights, under TRL's names."""
+    settings: Json = Field(default_factory=dict)
+    """Every option of the training, of the model and of the data, whatever its value."""
     seed: int
+    """Of everything drawn at random; `data_seed`, where it is another, is among the settings."""
     versions: dict[str, str] = Field(default_factory=dict)
     steps: int
     """Optimizer steps that the weights have seen, those before a resume included."""
@@ -58,8 +71,23 @@ class TrainingRecord(Record):
     """Last loss that was logged: the mean over the last `logging_steps` steps."""
     seconds: float
     """Wall time of the training proper, without loading; of the last part after a resume."""
+    peak_memory_bytes: int | None = None
+    """Most main memory that the process ever held."""
+    peak_cuda_memory_bytes: int | None = None
+    """Most memory that was allocated on one GPU; None without one."""
+    cost_usd: float | None = None
+    """Price of the training; None where nobody named one."""
+    hardware: Hardware | None = None
+    """The machine."""
+    chat_template_sha256: str | None = None
+    """Of the template that made the training's prompts; None where the tokenizer has none."""
+    tokenizer_sha256: str | None = None
+    """`harness.models._rendering.fingerprint_of`: how the tokenizer splits texts."""
     weights_sha256: str
     """Fingerprint of the weights that were saved."""
+
+
+__all__ = ["FILE", "BaseIdentity", "DataFile", "TrainingRecord", "versions", "write"]
 
 
 def versions() -> dict[str, str]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checks.weights import fingerprint
 from harness.errors import TunegateError
+from harness.models._rendering import fingerprint_of
 from harness.records import sha256
 from harness.run import write_atomic
-from trainers import record
+from trainers import hardware, record
 from trainers.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from trainers.data import TrainingRows
     from trainers.training import Job, Method
 
 _TRAINING = [
@@ -44,6 +46,8 @@ _LORA = [
     "use_rslora",
     "use_dora",
 ]
+_SECRETS = ("token", "api_key", "password")
+"""Ends of the names of options whose values are nobody's business."""
 
 
 def prepare(folder: Path) -> None:
@@ -58,34 +62,77 @@ def save(trainer: Any, job: Job, method: Method, *, seconds: float) -> Path:
     Raises:
         TunegateError: the weights are not finite, or the training changed nothing.
     """
-    config, base = job.config, job.base
+    config = job.config
     check_weights(trainer.model, config)
     folder = Path(config.training.output_dir).resolve()
     trainer.save_model(str(folder))
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
-    template = trainer.processing_class.chat_template
+    written = trainer.processing_class.chat_template
+    template = sha256(written) if isinstance(written, str) else None
     record.write(
         record.TrainingRecord(
             method=method.name,
-            base=record.BaseIdentity(
-                path=base.name,
-                weights_sha256=base.weights_sha256,
-                chat_template_sha256=sha256(template) if isinstance(template, str) else None,
-            ),
-            files=tuple(record.DataFile(**asdict(file)) for file in job.rows.files),
+            base=_identity(job, template),
+            files=_files(job.rows),
+            eval_files=_files(job.evaluation),
             rows=len(trainer.train_dataset),
             hyperparameters=hyperparameters(config, method.settings),
+            settings=_settings(config),
             seed=config.training.seed,
             versions=record.versions(),
             steps=trainer.state.global_step,
             final_loss=_final_loss(trainer.state.log_history),
             seconds=round(seconds, 3),
+            peak_memory_bytes=hardware.peak_memory(),
+            peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
+            hardware=hardware.hardware(),
+            chat_template_sha256=template,
+            tokenizer_sha256=fingerprint_of(trainer.processing_class),
             weights_sha256=fingerprint(folder),
         ),
         folder,
     )
     return folder
+
+
+def _identity(job: Job, template: str | None) -> record.BaseIdentity:
+    """Return the base; of a hub id with the revision, and the commit that it was in the cache."""
+    base = job.base
+    local = Path(base.name).is_dir()
+    return record.BaseIdentity(
+        path=base.name,
+        revision=None if local else job.config.model.model_revision,
+        commit=None if local else base.folder.name,
+        weights_sha256=base.weights_sha256,
+        chat_template_sha256=template,
+    )
+
+
+def _files(rows: TrainingRows | None) -> tuple[record.DataFile, ...]:
+    return tuple(record.DataFile(**asdict(file)) for file in (rows.files if rows else ()))
+
+
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return every option but secrets; what JSON has no form for is written as text."""
+    own = {} if config.own is None else vars(config.own)
+    options = {
+        "training": config.training.to_dict(),
+        "model": vars(config.model),
+        "data": vars(config.data) | own,
+    }
+    text = json.dumps(_without_secrets(options), default=str)
+    plain: dict[str, Any] = json.loads(text, parse_constant=str)
+    return plain
+
+
+def _without_secrets(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        str(key): "<hidden>" if inner and str(key).endswith(_SECRETS) else _without_secrets(inner)
+        for key, inner in value.items()
+    }
 
 
 def check_weights(model: Any, config: TrainingConfig) -> None:

@@ -74,6 +74,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files of a folder under their names."""
+    if path.is_file():
+        return file_sha256(path)
+    inner = sorted(file for file in path.rglob("*") if file.is_file())
+    return sha256({str(file.relative_to(path)): file_sha256(file) for file in inner})
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a model's JSON file.
 

@@ -1,0 +1,120 @@
+"""The card of a training as the gate reads it: `tunegate_training.json` beside the weights.
+
+Any program may write such a file: what this tunegate does not know of it is shown and not used.
+`trainers.record` holds the form that our own trainers write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.records import Json, Record, readable
+
+FILE = "tunegate_training.json"
+"""Name of the card in the folder of the weights."""
+_LARGEST = 4_000_000
+"""Bytes beyond which a file is no card."""
+_FACTS = (
+    "method",
+    "base",
+    "rows",
+    "seed",
+    "steps",
+    "final_loss",
+    "seconds",
+    "peak_memory_bytes",
+    "peak_cuda_memory_bytes",
+    "cost_usd",
+    "hardware",
+    "weights_sha256",
+    "chat_template_sha256",
+    "tokenizer_sha256",
+    "files",
+    "eval_files",
+)
+"""What verdict.json repeats of a card."""
+
+
+class Training(Record):
+    """What a run knows of how tuned was trained."""
+
+    card: Json = Field(default_factory=dict, repr=False)
+    """The card; empty if there is none."""
+    why: str = ""
+    """Why there is none, or why it is not believed."""
+    notes: tuple[str, ...] = ()
+    """What differs between training and evaluation, a sentence each."""
+
+    @property
+    def believed(self) -> bool:
+        """Whether there is a card, and it is of the weights that are judged."""
+        return bool(self.card) and not self.why
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The main facts of the card."""
+        return {name: self.card[name] for name in _FACTS if name in self.card}
+
+    @property
+    def files(self) -> tuple[Mapping[str, Any], ...]:
+        """The files of training rows that the card names, those in a form that can be used."""
+        found = self.card.get("files") if self.believed else ()
+        named = found if isinstance(found, list) else ()
+        return tuple(
+            file
+            for file in named
+            if isinstance(file, dict)
+            and isinstance(file.get("path"), str)
+            and isinstance(file.get("sha256"), str)
+        )
+
+
+def read(folder: Path | None, identity: Mapping[str, Any]) -> Training:
+    """Return the card in a folder, held against the arm that was opened from there.
+
+    Args:
+        folder: Where tuned's files are; None if it has none here.
+        identity: What tuned is: hashes of its weights, template and tokenizer.
+    """
+    path = None if folder is None else folder / FILE
+    if path is None or not path.is_file():
+        return Training(why=f"there is no {FILE} beside tuned")
+    try:
+        if path.stat().st_size > _LARGEST:
+            return Training(why=f"{path}: too large to be the card of a training")
+        card = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        return Training(why=f"{path}: cannot be read ({error})")
+    if not isinstance(card, dict):
+        return Training(why=f"{path}: not a JSON object")
+    judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
+    if judged is not None and card.get("weights_sha256") not in (None, judged):
+        return Training(card=card, why=f"{path}: is of other weights than tuned's")
+    return Training(card=card, notes=_differences(readable(card), identity))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say where the prompts of the evaluation are made otherwise than those of the training."""
+    base = card.get("base")
+    template = card.get("chat_template_sha256")
+    if template is None and isinstance(base, dict):
+        template = base.get("chat_template_sha256")
+    pairs = {
+        "chat template": (template, identity.get("template_sha256")),
+        "tokenizer": (card.get("tokenizer_sha256"), identity.get("tokenizer_sha256")),
+    }
+    return tuple(
+        f"tuned was trained with another {what} ({trained[:10]}) than it is judged with "
+        f"({used[:10]}): it is asked in a form that it has not learned"
+        for what, (trained, used) in pairs.items()
+        if isinstance(trained, str) and isinstance(used, str) and trained != used
+    )
