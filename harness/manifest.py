@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from harness.calibration import Calibration
+from harness.leakage import Leakage
 from harness.records import SCHEMA_VERSION, Cell, CellKind, Record, Text
+from harness.training import Training
 
 BASE_AGAIN = "base_again"
 """The arm by which the noise floor is measured: base, asked a sample of its questions again."""
@@ -176,6 +178,10 @@ class Manifest(Record):
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+    training: Training | None = None
+    """How tuned was trained, as the card beside it says; None of runs that never asked."""
+    leakage: Leakage | None = None
+    """Which cases stand in the training rows; None of runs that never looked for them."""
 
     def identity(self, arm: str) -> dict[str, Any]:
         """Return what an arm is; `base_again` is base."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from harness.run import Run
+from harness.verdict.leakage_record import LeakageResult
 from harness.verdict.parity_record import MetricParity, Parity, SuiteParity
 from harness.verdict.record import GateResult, GateStatus, SuiteResult
 from reports.data import BASE, TUNED, ReportData, prepare
@@ -75,10 +76,11 @@ def _fitted(run: Run, fits: Callable[[str], bool]) -> str:
 def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
     """Return title and text of each section, given how many cases it may show."""
     run, judges = data.run, _judges(data)
-    parity = run.verdict.parity
+    parity, leaked = run.verdict.parity, run.verdict.leakage
     texts = {
         "Gates": gates_table(run),
         **({"What ships": _shipped(parity)} if parity else {}),
+        **({"Training data": _leakage(leaked)} if leaked else {}),
         "Regressions": "",
         "Subjects": _subjects(data),
         **judges,
@@ -106,7 +108,9 @@ def _head(run: Run) -> str:
     lines += [f"> Filtered run: {prose(why)}\n" for why in run.manifest.filtered]
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
-    lines.append(f"{scored} of {counted(planned, 'case')} scored.")
+    touched = sum(suite.n_touched for suite in verdict.suites)
+    apart = f", {touched} left out: they stand in the training rows" if touched else ""
+    lines.append(f"{scored} of {counted(planned, 'case')} scored{apart}.")
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +145,26 @@ def _shipped(parity: Parity) -> str:
     ]
     more = _more(len(metrics) - GATES, "metric")
     return "\n".join([prose(parity.sentence), "", table, *more, *(["", *answers])])
+
+
+def _leakage(found: LeakageResult) -> str:
+    head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
+    rows = [
+        [
+            code(suite.name),
+            code(metric.metric),
+            name,
+            number(part.base),
+            number(part.tuned),
+            signed(part.delta),
+            str(part.n),
+        ]
+        for suite in found.suites
+        for metric in suite.metrics
+        for name, part in (("clean", metric.clean), ("touched", metric.touched))
+    ]
+    told = f"{prose(found.sentence)}."
+    return f"{told}\n\n{_table(head, rows[:GATES])}" if rows else told
 
 
 def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:

@@ -16,9 +16,9 @@ from harness.errors import UnknownName
 from harness.manifest import MetricRecord
 from harness.records import Case
 from harness.verdict.compare import Delta
-from harness.verdict.decide import tables_of
 from harness.verdict.pairs import Pairs
 from harness.verdict.scores import Table
+from harness.verdict.tables import tables_of
 from reports.data import ReportData
 from reports.pairs import MetricFacts
 

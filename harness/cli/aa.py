@@ -160,8 +160,8 @@ def _again(text: str) -> str:
 
 def _print(comparison: Comparison) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
-    from harness.verdict.decide import tables_of
     from harness.verdict.selfcheck import broken_levels, false_claims, noise_floors
+    from harness.verdict.tables import tables_of
 
     verdict = comparison.verdict
     print(f"\n{comparison.title}: {verdict.verdict.value.replace('_', ' ')}")

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TextIO
 
 from harness import labels
 from harness.calibrating import entitling
 from harness.calibration import Calibration
-from harness.checks import answerable, comparability, liveness
+from harness.checks import answerable, comparability, leakage, liveness
 from harness.engine.alone import notices
 from harness.engine.levers import ALL, Levers
 from harness.engine.noise import with_base_again
@@ -40,8 +39,9 @@ from harness.model import Arm
 from harness.models.pair import open_arms
 from harness.plugin import divergence
 from harness.plugin.run_folder import RunFolder, run_cases
+from harness.plugin.trained import DataOptions, Trained
 from harness.plugin.watching import Watching
-from harness.records import Cell, ScoreRow, StoredCell
+from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
 from harness.suite import Suite
@@ -87,6 +87,8 @@ class Evaluation:
     """How hard arms behind a network may be asked."""
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """What the user says of the rows that tuned was trained on."""
     self_check: bool = False
     """An A/A run: the arms may have identical weights, and no attempt is counted."""
 
@@ -94,6 +96,8 @@ class Evaluation:
     """The judges, once they are opened."""
     known: dict[Path, Calibration] = field(default_factory=dict)
     """The calibrations, once they are read."""
+    trained: Trained = field(default_factory=Trained)
+    """How tuned was trained, once its card was read."""
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
 
@@ -153,14 +157,18 @@ class Evaluation:
         if stage.judge_metrics(self.suites):
             self.jurors = opening.open_jurors(opening.specs_of(self.judge), store)
         alive = liveness.check(self.arms, twins=self.self_check)
-        watching = Watching.of(self.suites, seed=self.seed) if self.early_stop else Watching()
+        left_out = self._look_back()
+        watching = Watching()
+        if self.early_stop:
+            watching = Watching.of(self.suites, seed=self.seed, left_out=left_out)
         arms, looks = with_base_again(self.arms), watching.schedules
         before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
         plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
-        manifest = self._begin(self._manifest(plan, comparable, alive, attempts, looks))
+        found = {"comparability": comparable, "liveness": alive, "attempts": attempts}
+        manifest = self._begin(self._manifest(looks, plan=plan.cells, **found))
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
         cached = store.answered(c.key for c in plan.cells)
         for line in (*notices(self.arms), plan.sentence(len(cached))):
@@ -191,6 +199,20 @@ class Evaluation:
             opening = Opening(dict(self.specs), self.dtype, str(Path.cwd()), prints)
             runner = ShardedRunner.of(runner, crew, opening)
         runner.run()
+
+    def _look_back(self) -> Mapping[str, frozenset[str]]:
+        """Return suite → cases that tuned was trained on, which its gates leave out.
+
+        Raises:
+            NotComparable: they are too many.
+        """
+        tuned = self.arms["tuned"].identity
+        self.trained = Trained.of(self.specs["tuned"], tuned, self.suites, self.data)
+        for line in self.trained.lines():
+            self._say(line)
+        assert self.trained.leakage is not None
+        leakage.refuse_too_many(self.trained.leakage, self.suites)
+        return self.trained.leakage.left_out
 
     def _begin(self, manifest: Manifest) -> Manifest:
         self.manifest = self._folder.begin(manifest)
@@ -236,7 +258,8 @@ class Evaluation:
             evidence = Evidence(agreement(asked), apart)
             parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
             verdict = with_parity(verdict, parity)
-        self._trace(manifest, asked, plan, verdict)
+        content = self.trace_content
+        self._folder.write_traces(manifest, asked, plan.prompts, verdict, content=content)
         self._folder.write("verdict.json", verdict)
         return verdict
 
@@ -247,50 +270,27 @@ class Evaluation:
             self._folder.write_lines("judgements.jsonl", judged.judgements)
         return judged.rows
 
-    def _trace(
-        self,
-        manifest: Manifest,
-        cells: Iterable[StoredCell],
-        plan: Plan,
-        verdict: VerdictRecord,
-    ) -> None:
-        """Write traces.jsonl."""
-        from harness.tracing.export import write_traces
-
-        try:
-            write_traces(
-                self.folder, manifest, cells, plan.prompts, verdict, content=self.trace_content
-            )
-        except OSError as error:
-            raise self._folder.failure("traces.jsonl", error) from error
-
-    def _manifest(
-        self,
-        plan: Plan | None = None,
-        comparable: Mapping[str, Any] = MappingProxyType({}),
-        alive: Mapping[str, Any] = MappingProxyType({}),
-        attempts: Mapping[str, int] = MappingProxyType({}),
-        looks: Mapping[str, Looks] = MappingProxyType({}),
-    ) -> Manifest:
-        cells: tuple[Cell, ...] = plan.cells if plan else ()
+    def _manifest(self, looks: Mapping[str, Looks] | None = None, **found: Any) -> Manifest:
+        """Return the manifest with what was found so far: plan, comparability and the like."""
+        at = looks or {}
+        known = {"plan": (), "comparability": {}, "liveness": {}, "attempts": {}} | found
         return Manifest(
             run_id=self.folder.name,
             created=self._folder.created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
             suites=entitling.entitled(
-                [s.record().model_copy(update={"looks": looks.get(s.name)}) for s in self.suites],
+                [s.record().model_copy(update={"looks": at.get(s.name)}) for s in self.suites],
                 self.known,
                 self.jurors,
             ),
-            plan=cells,
             seed=self.seed,
             versions=versions(),
-            comparability=dict(comparable),
-            liveness=dict(alive),
-            attempts=dict(attempts),
             judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
+            training=self.trained.training,
+            leakage=self.trained.leakage,
+            **known,
         )
 
     def _say(self, text: str) -> None:

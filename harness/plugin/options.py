@@ -127,6 +127,18 @@ OPTIONS = (
         "on",
         choices=("on", "off"),
     ),
+    Option(
+        "leakage",
+        "Cases that stand in tuned's training rows: gate leaves them out of the gates and refuses "
+        "more than a tenth, report only shows them, off does not look.",
+        "gate",
+        choices=("gate", "report", "off"),
+    ),
+    Option(
+        "training-data",
+        "Rows that tuned was trained on, where no card beside it says so: JSONL, a JSON list or "
+        "Parquet, several with commas.",
+    ),
     Option("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
     Option("seed", "Seed of sampling and of the order of cases.", 0, type=_seed),
     Option(

@@ -18,8 +18,11 @@ from pydantic import BaseModel
 from harness.engine.plan import Plan
 from harness.errors import BackendError, TunegateError, UsageError
 from harness.manifest import Manifest
+from harness.model import Prompt
+from harness.records import StoredCell
 from harness.run import RunCase, read_record, record_lines, record_pieces, write_atomic
 from harness.suite import Suite
+from harness.verdict.record import VerdictRecord
 
 _OUTCOME = (
     "verdict.json",
@@ -107,6 +110,27 @@ class RunFolder:
             BackendError: the disk cannot be written.
         """
         self._write(name, record_lines(records))
+
+    def write_traces(
+        self,
+        manifest: Manifest,
+        cells: Iterable[StoredCell],
+        prompts: Mapping[tuple[str, str, str], Prompt],
+        verdict: VerdictRecord,
+        *,
+        content: bool,
+    ) -> None:
+        """Write traces.jsonl, with prompts and answers where `content` says so.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        from harness.tracing import export
+
+        try:
+            export.write_traces(self.path, manifest, cells, prompts, verdict, content=content)
+        except OSError as error:
+            raise self.failure("traces.jsonl", error) from error
 
     def failure(self, name: str, error: OSError) -> BackendError:
         """Return the error that ends a run whose file `name` cannot be written."""

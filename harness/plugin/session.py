@@ -176,6 +176,7 @@ class GateSession:
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
         from harness.plugin.evaluate import Evaluation
+        from harness.plugin.trained import DataOptions
 
         evaluation = Evaluation(
             suites=chosen,
@@ -195,6 +196,7 @@ class GateSession:
             place=Place(self.options["engine"], self.options["workers"]),
             trace_content=bool(self.options["trace-content"]),
             limits=limits_of(self.options),
+            data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
             arms=self.arms,
         )
         evaluation.refuse_impossible()

@@ -80,6 +80,8 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
     for suite in verdict.suites:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
+    if verdict.leakage is not None:
+        yield f"note: {verdict.leakage.sentence}"
     if verdict.parity is not None and verdict.parity.sentence not in verdict.sentence:
         yield f"note: {verdict.parity.sentence}"
 

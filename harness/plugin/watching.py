@@ -7,8 +7,9 @@ promised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from harness.engine.plan import Plan
 from harness.engine.runner import collect
@@ -33,10 +34,26 @@ class Watching:
     """Suite → what was scored at its looks."""
 
     @classmethod
-    def of(cls, suites: Iterable[Suite], *, seed: int) -> Watching:
-        """Plan the looks of every suite for which they pay."""
+    def of(
+        cls,
+        suites: Iterable[Suite],
+        *,
+        seed: int,
+        left_out: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    ) -> Watching:
+        """Plan the looks of every suite for which they pay.
+
+        Args:
+            suites: The suites.
+            seed: Seed of the order of cases.
+            left_out: Suite → cases that its gates leave out: no look waits for them.
+        """
         # A judge is asked once all completions are there, so nothing is decided before.
-        whole = (s for s in suites if all(m.judge is None for m in s.gated_metrics))
+        whole = (
+            _without(suite, left_out.get(suite.name, frozenset()))
+            for suite in suites
+            if all(m.judge is None for m in suite.gated_metrics)
+        )
         planned = {suite.name: schedule(suite, seed=seed) for suite in whole}
         return cls({name: looks for name, looks in planned.items() if looks is not None})
 
@@ -54,10 +71,11 @@ class Watching:
         Args:
             whole: Arms that were asked all cases, whatever was decided.
         """
-        seen = {name: frozenset(look.seen) for name, look in self.looks.items()}
-        return lambda cell: (
-            cell.arm not in whole and cell.suite in seen and cell.case not in seen[cell.suite]
-        )
+        later = {
+            name: frozenset(look.looks.order) - frozenset(look.seen)
+            for name, look in self.looks.items()
+        }
+        return lambda cell: cell.arm not in whole and cell.case in later.get(cell.suite, ())
 
     def watch(
         self, manifest: Manifest, plan: Plan, store: Store, suites: Sequence[Suite]
@@ -91,3 +109,10 @@ class Watching:
         rows += score_suite(suite, asked, ("base", "tuned"))
         record = next(s for s in manifest.suites if s.name == suite.name)
         return stops(manifest, record, [s.case for s in suite.cases], rows, stage)
+
+
+def _without(suite: Suite, left_out: frozenset[str]) -> Suite:
+    """Return a suite without some of its cases."""
+    if not left_out:
+        return suite
+    return replace(suite, cases=tuple(s for s in suite.cases if s.case.id not in left_out))

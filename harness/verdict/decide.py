@@ -16,6 +16,7 @@ from harness.records import Case, ScoreRow
 from harness.verdict.compare import one_sided
 from harness.verdict.gating import decide_gates
 from harness.verdict.kinship import kinship_notes
+from harness.verdict.leaked import strata, touched_note
 from harness.verdict.looks import Look
 from harness.verdict.notes import notes
 from harness.verdict.record import (
@@ -27,6 +28,7 @@ from harness.verdict.record import (
     VerdictRecord,
 )
 from harness.verdict.scores import Table
+from harness.verdict.tables import tables_of
 from harness.verdict.words import not_without_them, run_sentence, too_many_unscored
 
 ARMS = ("base", "tuned")
@@ -52,6 +54,7 @@ def decide(
         same_answers: Suite → how many answers are equal in base and tuned, of how many.
         labels: What people said about a random sample of the run's answers.
     """
+    rows = list(scores)
     said: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
     for label in labels:
         said[label.suite or ""][label.metric or "", label.id, label.arm or ""] = label.label
@@ -61,12 +64,14 @@ def decide(
             same_answers=same_answers.get(table.suite.name, (0, 0)),
             labels=said[table.suite.name],
         )
-        for table in tables_of(manifest, cases, scores, looks)
+        for table in tables_of(manifest, cases, rows, looks)
     ]
     suites = results(manifest, tables)
     gated = [s.verdict for s in suites if any(not g.advisory for g in s.gates)]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
-    return _record(manifest, verdict, run_sentence(verdict, suites), suites)
+    record = _record(manifest, verdict, run_sentence(verdict, suites), suites)
+    apart = strata(manifest, cases, rows, looks)
+    return record.model_copy(update={"leakage": apart})
 
 
 def results(manifest: Manifest, tables: Sequence[Table]) -> tuple[SuiteResult, ...]:
@@ -109,35 +114,9 @@ def _record(
         attempts=manifest.attempts,
         seed=manifest.seed,
         versions=manifest.versions,
+        training=None if manifest.training is None else manifest.training.facts,
+        leakage=strata(manifest),
     )
-
-
-def tables_of(
-    manifest: Manifest,
-    cases: Mapping[str, Sequence[Case]],
-    scores: Iterable[ScoreRow],
-    looks: Mapping[str, Look],
-) -> list[Table]:
-    """Return the scores of each suite of `cases`, of those cases that its look has seen."""
-    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
-    for row in scores:
-        by_suite[row.suite][row.metric, row.case, row.arm] = row
-    planned = defaultdict(set)
-    for cell in manifest.plan:
-        planned[cell.suite].add((cell.kind, cell.case))
-    return [
-        Table(
-            suite,
-            {c.id: c for c in cases[suite.name] if look is None or c.id in seen},
-            by_suite[suite.name],
-            frozenset(planned[suite.name]),
-            look,
-        )
-        for suite in manifest.suites
-        if suite.name in cases
-        for look in [looks.get(suite.name)]
-        for seen in [frozenset(look.seen if look else ())]
-    ]
 
 
 def _suite_result(
@@ -173,10 +152,12 @@ def _suite_result(
         n_scored=len(asked) - len(incomplete),
         n_unscored=counts,
         n_skipped_decided=table.remaining,
+        n_touched=len(_left_out(manifest, suite.name)),
         unscored_reasons=table.reasons(gated, ARMS),
         worst_case=worst,
         notes=(
             *caps,
+            *touched_note(manifest, suite.name),
             *notes(table, counts, manifest.attempts, gates),
             *kinship_notes(manifest, suite),
         ),
@@ -184,6 +165,12 @@ def _suite_result(
         if table.look is None
         else tuple(g.model_copy(update={"method": table.look.method(g.method)}) for g in gates),
     )
+
+
+def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
+    """Return the cases that tuned was trained on and no gate rests on."""
+    found = {} if manifest.leakage is None else manifest.leakage.left_out
+    return found.get(suite, frozenset())
 
 
 def _over_budget(gate: GateResult, table: Table) -> GateResult | None:

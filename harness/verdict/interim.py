@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from harness.manifest import Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
 from harness.verdict.compare import one_sided
-from harness.verdict.decide import results, tables_of
+from harness.verdict.decide import results
 from harness.verdict.looks import Look
 from harness.verdict.needed import POWER, deviation
 from harness.verdict.pairs import Pairs, mean
 from harness.verdict.record import GateReason, GateResult, GateStatus, SuiteResult, Verdict
 from harness.verdict.scores import Table
+from harness.verdict.tables import tables_of
 
 FUTILE = 0.10
 """Conditional power below which a goal is given up."""

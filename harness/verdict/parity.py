@@ -20,7 +20,7 @@ from harness.manifest import BASE_AGAIN, SHIPPED, GateKind, Manifest, MetricReco
 from harness.records import Case, CellKind, ScoreRow
 from harness.verdict import parity_words as words
 from harness.verdict.compare import Delta
-from harness.verdict.decide import results, tables_of
+from harness.verdict.decide import results
 from harness.verdict.equivalence import Equivalence, margin_of, proven_beyond
 from harness.verdict.ledger import at_attempt
 from harness.verdict.looks import Look
@@ -35,6 +35,7 @@ from harness.verdict.parity_record import (
 from harness.verdict.record import GateResult, VerdictRecord
 from harness.verdict.scores import Table
 from harness.verdict.status import ParityStatus, Verdict
+from harness.verdict.tables import tables_of
 
 _SEVERITY = (
     ParityStatus.EQUIVALENT,

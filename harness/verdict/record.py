@@ -13,6 +13,7 @@ from pydantic import Field
 from harness.manifest import GateKind
 from harness.records import SCHEMA_VERSION, Record
 from harness.verdict.gate_record import GateResult, Number, six_digits
+from harness.verdict.leakage_record import LeakageResult
 from harness.verdict.parity_record import Parity
 from harness.verdict.status import GateReason, GateStatus, Verdict
 
@@ -36,6 +37,8 @@ class SuiteResult(Record):
     """Cases with a complete pair of scores on every gated metric."""
     n_unscored: dict[str, int]
     """Arm → cases without a score on some gated metric."""
+    n_touched: int = Field(default=0, exclude_if=lambda n: not n)
+    """Cases left out of the gates because they stand in the training rows; absent without any."""
     n_skipped_decided: int = 0
     """Cases not run because everything was decided."""
     unscored_reasons: dict[str, int] = Field(default_factory=dict)
@@ -75,6 +78,10 @@ class VerdictRecord(Record):
     """Package → version, Python among them."""
     parity: Parity | None = Field(default=None, exclude_if=lambda parity: parity is None)
     """Whether what ships behaves as tuned; absent without a shipped arm."""
+    training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
+    """Main facts of how tuned was trained, from the card beside it; absent without one."""
+    leakage: LeakageResult | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
 
 
 __all__ = [

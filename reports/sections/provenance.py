@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.data import BASE, TUNED, ReportData
 from reports.identity import command, flatten
@@ -33,7 +33,19 @@ def render(data: ReportData) -> Markup:
             ("Versions", dict(sorted(verdict.versions.items()))),
         ],
         command=command(data.run),
+        training=data.run.manifest.training,
+        facts=flatten(verdict.training or {}),
+        settings=flatten(_settings(data)),
     )
+
+
+def _settings(data: ReportData) -> dict[str, Any]:
+    """Return what the card of the training says beside its main facts."""
+    training = data.run.manifest.training
+    card = {} if training is None else training.card
+    return {
+        key: value for key, value in card.items() if key not in (data.run.verdict.training or {})
+    }
 
 
 def _identity(data: ReportData) -> list[tuple[str, list[str | None], str]]:

@@ -31,6 +31,7 @@ def render(data: ReportData) -> Markup:
         goal_rule=goal_rule,
         n_planned=sum(suite.n_planned for suite in suites),
         n_scored=sum(suite.n_scored for suite in suites),
+        n_touched=sum(suite.n_touched for suite in suites),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
     )

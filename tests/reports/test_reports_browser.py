@@ -11,6 +11,7 @@ import pytest
 
 from harness.run import Run
 from reports.page import render
+from tests.leaked_runs import with_leakage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -34,7 +35,8 @@ def files(
 ) -> dict[str, Path]:
     """Write the pages that the tests open."""
     folder = tmp_path_factory.mktemp("pages")
-    runs = {"plain": make_run("BLOCK"), "poisoned": poisoned_run}
+    leaked = with_leakage(make_run("BLOCK"))
+    runs = {"plain": make_run("BLOCK"), "poisoned": poisoned_run, "leaked": leaked}
     for name, run in runs.items():
         (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
@@ -137,7 +139,7 @@ def test_a_link_to_a_case_opens_it(open_page: Any, files: dict[str, Path]) -> No
     assert page.evaluate(f"document.getElementById({anchor!r}).open")
 
 
-@pytest.mark.parametrize("name", ["plain", "poisoned"])
+@pytest.mark.parametrize("name", ["plain", "poisoned", "leaked"])
 def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     """At 375 px the page is as wide as the screen, folded and with everything open."""
     page = open_page(name, width=375)

@@ -137,6 +137,7 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Flipped questions",
         "Changed, but equal",
         "Judge health",
+        "Training data",
         "Errors and gaps",
         "Provenance",
         "Keyboard",

@@ -8,9 +8,9 @@ import pytest
 
 from harness.manifest import Gate, GateKind
 from harness.records import CellKind
-from harness.verdict.decide import tables_of
 from harness.verdict.record import Verdict
 from harness.verdict.selfcheck import NoiseFloor, broken_levels, false_claims, noise_floors
+from harness.verdict.tables import tables_of
 
 FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
 BETTER, WORSE, SAME = (30, 0, 50, 20), (0, 30, 50, 20), (2, 2, 46, 50)

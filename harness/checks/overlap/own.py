@@ -1,0 +1,103 @@
+"""What is a case's own: its words without the templates that many cases of a suite share.
+
+A run of eight words that occurs in more than two unrelated cases says nothing about any one of
+them: a system text in the prompt, few-shot examples, a form that was filled in. So do opening and
+closing words that half of the suite begins or ends with (`Question: … Answer:`). Cases of one
+cluster count once: the passage they share is theirs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.checks.overlap.texts import CaseText, Words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+N = 8
+"""Words of the runs that are compared.
+
+Source: the share of 8-grams of PaLM (Chowdhery et al. 2022) and Llama 3 (Grattafiori et al. 2024).
+"""
+SHARED_BY = 2
+"""Unrelated cases that may share a run of N words before it counts as a template."""
+_HALF = 0.5
+"""Share of a suite's cases whose common opening or closing words are a template."""
+
+
+def trimmed(texts: Sequence[CaseText]) -> list[tuple[tuple[Words, ...], tuple[Words, ...]]]:
+    """Return each case's prompt and answers without the opening and closing words of half of them.
+
+    Args:
+        texts: The cases of one suite.
+    """
+    units = len({text.unit for text in texts})
+    enough = max(SHARED_BY + 1, _HALF * units)
+    sides = []
+    for side in ([text.prompt for text in texts], [text.answer for text in texts]):
+        pieces = [(texts[i].unit, i, piece) for i, own in enumerate(side) for piece in own]
+        cut = _without(pieces, enough, step=-1)
+        made: list[list[Words]] = [[] for _ in texts]
+        for _, i, piece in _without(cut, enough, step=1):
+            made[i].append(piece)
+        sides.append([tuple(piece for piece in own if piece) for own in made])
+    return list(zip(*sides, strict=True))
+
+
+def _without(
+    pieces: list[tuple[str, int, Words]], enough: float, *, step: int
+) -> list[tuple[str, int, Words]]:
+    """Return the pieces without what enough units begin (step 1) or end (step -1) with."""
+    cut = [0] * len(pieces)
+    going: list[list[int]] = [list(range(len(pieces)))]
+    depth = 0
+    while going:
+        later = []
+        for group in going:
+            by_word: dict[str, list[int]] = defaultdict(list)
+            for p in group:
+                words = pieces[p][2]
+                if depth < len(words):
+                    by_word[words[depth] if step > 0 else words[-1 - depth]].append(p)
+            common = (m for m in by_word.values() if len({pieces[p][0] for p in m}) >= enough)
+            later += list(common)
+        for group in later:
+            for p in group:
+                cut[p] += 1
+        going, depth = later, depth + 1
+    return [
+        (unit, i, words[n:] if step > 0 else words[: len(words) - n])
+        for (unit, i, words), n in zip(pieces, cut, strict=True)
+    ]
+
+
+def shared_runs(
+    hashes: NDArray[np.uint64], valid: NDArray[np.bool_], units: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return at which positions a run begins that more than `SHARED_BY` units hold.
+
+    Args:
+        hashes: Hash of the N words from each position on, of one suite's cases.
+        valid: Whether these words lie within one text.
+        units: Number of the unit that each position belongs to.
+    """
+    import numpy as np
+
+    pairs = np.unique(np.stack([hashes[valid], units[valid].astype(np.uint64)]), axis=1)
+    values, counts = np.unique(pairs[0], return_counts=True)
+    many: NDArray[np.bool_] = valid & np.isin(hashes, values[counts > SHARED_BY])
+    return many
+
+
+def covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which positions lie within a run of N words that begins at one of `starts`."""
+    import numpy as np
+
+    found = np.zeros_like(starts)
+    for k in range(min(N, len(starts))):
+        found[k:] |= starts[: len(starts) - k]
+    return found

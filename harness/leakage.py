@@ -1,0 +1,168 @@
+"""What a run says of its training data: which cases the fine-tune has seen before it was judged.
+
+A case that training rows hold tells what the model remembers, not what it has learned. Such cases
+are *touched*: they are asked and shown apart, and the gates rest on the others. What was not
+compared is `not checked`, which is never clean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from harness.records import Record, Text
+
+MOST = 0.10
+"""Share of a suite's cases that may be touched before the run is refused."""
+
+
+class Mode(StrEnum):
+    """What is done with touched cases."""
+
+    GATE = "gate"
+    """They are left out of the gates, and too many refuse the run."""
+    REPORT = "report"
+    """They are reported, and count in the gates like all others."""
+    OFF = "off"
+    """Nothing is compared."""
+
+
+class Checked(StrEnum):
+    """How far the training data was compared."""
+
+    ALL = "checked"
+    """Every file of the training, and each is the one that was trained on."""
+    PART = "checked in part"
+    """Some files were changed since, or are not there."""
+    NOTHING = "not checked"
+    """Nothing was compared."""
+
+
+class Found(StrEnum):
+    """What a case and training rows have in common, the strongest first."""
+
+    EXACT = "exact"
+    """A row's turns hold the whole prompt."""
+    RUN = "13 words in a row"
+    """One text of a row has 13 or more words in a row in common with the case."""
+    SHARE = "half of its 8-grams"
+    """At least half of the case's runs of 8 words occur in the rows: a near duplicate."""
+    WHOLE = "whole short text"
+    """A case of fewer than 13 words of its own stands in a row word for word."""
+    SUSPECT = "a fifth of its 8-grams"
+    """At least a fifth of the runs occur: listed for review, and no reason to leave it out."""
+
+
+class FileState(StrEnum):
+    """What became of a file of training rows."""
+
+    SAME = "the file that was trained on"
+    GIVEN = "given by the user"
+    CHANGED = "changed since the training"
+    MISSING = "not found"
+    UNREADABLE = "not readable"
+
+
+class DataFile(Record):
+    """One file of training rows, as the run found it."""
+
+    path: Text
+    """Where it was read, or where the record of the training says it was."""
+    sha256: str | None
+    """Of what was trained on, where that is known; else of what was read."""
+    rows: int | None
+    """Rows that were compared; None if none were."""
+    state: FileState
+    """Whether it was compared, and why not."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether its rows were compared with the cases."""
+        return self.state in (FileState.SAME, FileState.GIVEN)
+
+
+class Match(Record):
+    """One case that training rows have much in common with."""
+
+    case: Text
+    """Its id."""
+    found: Found
+    """The strongest thing they have in common."""
+    share: float
+    """Share of the case's own runs of 8 words that occur in the rows, to three digits."""
+    longest: int
+    """Words of the longest common run; 0 if it is shorter than 8."""
+    where: Text
+    """File and line of the row that has the most in common."""
+
+    @property
+    def touched(self) -> bool:
+        """Whether the case is left out of the gates."""
+        return self.found is not Found.SUSPECT
+
+
+class SuiteLeakage(Record):
+    """One suite's cases against the training rows."""
+
+    name: str
+    """Its name in suite.toml."""
+    n_cases: int
+    """Cases that were compared."""
+    n_templates: int
+    """Cases without 8 words in a row of their own: compared only as a whole."""
+    matches: tuple[Match, ...]
+    """Touched and suspect cases, in the order of the suite."""
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Ids of the touched cases."""
+        return tuple(match.case for match in self.matches if match.touched)
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Ids of the cases to look at."""
+        return tuple(match.case for match in self.matches if not match.touched)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more of them are touched than a verdict can rest beside."""
+        return len(self.touched) > MOST * self.n_cases * (1 + 1e-9)
+
+
+class Leakage(Record):
+    """What was found out before the run about cases that tuned was trained on."""
+
+    mode: Mode
+    checked: Checked
+    why: str = ""
+    """Why nothing, or not everything, was compared."""
+    files: tuple[DataFile, ...] = ()
+    rows: int = 0
+    """Training rows that were compared."""
+    suites: tuple[SuiteLeakage, ...] = Field(default=(), repr=False)
+    """One a suite; none if nothing was compared."""
+
+    @property
+    def left_out(self) -> Mapping[str, frozenset[str]]:
+        """Suite → cases that its gates leave out."""
+        if self.mode is not Mode.GATE:
+            return {}
+        return {suite.name: frozenset(suite.touched) for suite in self.suites if suite.touched}
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        if self.checked is Checked.NOTHING:
+            return f"leakage not checked: {self.why}"
+        cases = sum(suite.n_cases for suite in self.suites)
+        touched = sum(len(suite.touched) for suite in self.suites)
+        told = f"leakage: {touched or 'none'} of {cases} cases stand in {self.rows} training rows"
+        if touched:
+            told += " and " + (
+                "are left out of the gates"
+                if self.mode is Mode.GATE
+                else f"count in the gates all the same (--gate-leakage={self.mode})"
+            )
+        return f"{told}; {self.why}" if self.why else told

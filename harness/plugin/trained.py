@@ -1,0 +1,94 @@
+"""How tuned was trained, and which of the cases it saw then: found out before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import training
+from harness.checks import leakage, training_data
+from harness.errors import ModelError
+from harness.leakage import Checked, Leakage, Mode
+from harness.models._files import resolve
+from harness.suite import Suite
+from harness.training import Training
+
+_FILES = ("gguf", "replay", "scripted")
+"""Backends whose spec names a file: a card may lie beside it."""
+_ELSEWHERE = ("litellm", "server")
+"""Backends of which nothing lies here."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the user says of the training data."""
+
+    mode: Mode = Mode.GATE
+    files: tuple[Path, ...] = ()
+    """Files of rows that tuned was trained on, beside those that its card names."""
+
+    @classmethod
+    def named(cls, mode: str, files: str | None) -> DataOptions:
+        """Read the values of the options; files are parted by commas."""
+        paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
+        return cls(Mode(mode), tuple(paths))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was found; nothing before it was looked for."""
+
+    training: Training | None = None
+    leakage: Leakage | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: str | None,
+        identity: Mapping[str, Any],
+        suites: Sequence[Suite],
+        options: DataOptions,
+    ) -> Trained:
+        """Read tuned's card and compare its training rows with the suites' cases.
+
+        Args:
+            spec: Tuned's model spec.
+            identity: What tuned is.
+            suites: The suites of the run.
+            options: What the user says of the data.
+
+        Raises:
+            UsageError: a file that the user names cannot be used.
+        """
+        folder = _folder(spec or "")
+        card = training.read(folder, identity)
+        if options.mode is Mode.OFF:
+            why = "turned off (--gate-leakage=off)"
+            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+        sources = training_data.find(card, folder, options.files)
+        if not sources:
+            why = card.why or "the card of the training names no files"
+            why += "; --gate-training-data FILE says what tuned was trained on"
+            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+        return cls(card, leakage.compare(suites, sources, mode=options.mode))
+
+    def lines(self) -> list[str]:
+        """Return what a user must hear before the run: what differs, and what was found."""
+        notes = () if self.training is None else self.training.notes
+        return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
+
+
+def _folder(spec: str) -> Path | None:
+    """Return the folder in which a spec's files lie; None if they lie elsewhere."""
+    prefix, _, target = spec.partition(":")
+    if prefix in _ELSEWHERE:
+        return None
+    if prefix in _FILES:
+        path = Path(target.partition("?")[0]).expanduser()
+        return path if path.is_dir() else path.parent
+    try:
+        return resolve(spec)
+    except ModelError:
+        return None
