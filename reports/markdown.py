@@ -128,8 +128,8 @@ def gates_table(run: Run) -> str:
         return "No gate was judged."
     head = ("result", "suite", "metric", "rule", "base", "tuned", "difference", "interval", "n")
     table = _table(head, (_gate(suite, gate) for suite, gate in gates[:GATES]))
-    notes = [
-        f"- {code(suite.name)}: {prose(n)}" for suite in run.verdict.suites for n in suite.notes
+    notes = [  # each begins with its suite's name
+        f"- {prose(note)}" for suite in run.verdict.suites for note in suite.notes
     ]
     return "\n".join([table, *_more(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])])
 

@@ -352,7 +352,10 @@ def _knowledge_result(build: Builder, wish: str, n: int) -> SuiteResult:
         n_scored=n,
         n_unscored={"base": 0, "tuned": 0},
         n_skipped_decided=14,
-        notes=("8 of 46 cases share one passage: the interval counts passages, not cases.",),
+        notes=(
+            "general_knowledge: 8 of 46 cases share one passage: the interval counts passages, "
+            "not cases.",
+        ),
         gates=(
             gate("choice_accuracy", "tolerance", "pass", held, 0.05, **right),
             gate("choice_probability", "tolerance", status, moved, 0.02, **share),
