@@ -57,7 +57,7 @@ class Http:
 
     def get_json(self, url: str, *, deadline: float) -> dict[str, Any]:
         """Return the JSON object at `url`; see `post_json`."""
-        return self._json("GET", url, None, deadline)
+        return self._json("GET", url, {}, deadline)
 
     def post_json(self, url: str, body: Mapping[str, Any], *, deadline: float) -> dict[str, Any]:
         """Send `body` and return the JSON object that comes back.
@@ -71,9 +71,18 @@ class Http:
             Later: another try may help.
             Refused: it will not.
         """
-        return self._json("POST", url, dict(body), deadline)
+        return self._json("POST", url, {"json": dict(body)}, deadline)
 
-    def _json(self, method: str, url: str, body: Any, deadline: float) -> dict[str, Any]:
+    def post_file(
+        self, url: str, name: str, content: bytes, fields: Mapping[str, str], *, deadline: float
+    ) -> dict[str, Any]:
+        """Send a file as the form field `file`, beside `fields`; see `post_json`."""
+        body = {"files": {"file": (name, content)}, "data": dict(fields)}
+        return self._json("POST", url, body, deadline)
+
+    def _json(
+        self, method: str, url: str, body: Mapping[str, Any], deadline: float
+    ) -> dict[str, Any]:
         import httpx
 
         try:
@@ -90,7 +99,7 @@ class Http:
         return self._object(raw, str(headers.get("content-type", "")))
 
     def _exchange(
-        self, method: str, url: str, body: Any, deadline: float
+        self, method: str, url: str, body: Mapping[str, Any], deadline: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and content; a server that drips is cut off at the deadline."""
         left = deadline - time.monotonic()
@@ -98,7 +107,7 @@ class Http:
             raise Later("no time left to ask")
         parts = []
         size = 0
-        with self._client(url).stream(method, url, json=body, timeout=left) as response:
+        with self._client(url).stream(method, url, timeout=left, **body) as response:
             for part in response.iter_bytes():
                 size += len(part)
                 if time.monotonic() > deadline:

@@ -1,0 +1,140 @@
+"""Chats for a vendor: JSONL files checked line by line before one byte of them is sent.
+
+A line is `{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", …}]}`, in
+OpenAI's chat format: assistants' turns may have `tool_calls` and a `weight`, and a row may have
+`tools`. What trains here trains there too: `prompt` and `completion` as lists of messages are
+joined.
+
+Source of the format and of the ten rows at least: OpenAI's guide to supervised fine-tuning,
+https://developers.openai.com/api/docs/guides/supervised-fine-tuning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.checks.weights import file_sha256
+from harness.errors import UsageError
+from trainers.record import DataFile
+
+FEWEST = 10
+"""Rows that a job needs at least."""
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_TURN = {"role", "content", "name", "tool_calls", "tool_call_id", "weight"}
+_ROW = {"messages", "tools", "parallel_tool_calls"}
+_SHOWN = 20
+
+
+class _Bad(Exception):
+    """What is wrong with one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chats:
+    """The rows of some files, in their order."""
+
+    rows: tuple[dict[str, Any], ...] = field(repr=False)
+    files: tuple[DataFile, ...]
+
+    @property
+    def content(self) -> bytes:
+        """The JSONL that is uploaded."""
+        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in self.rows)
+        return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> Chats:
+    """Read and check the rows of all files.
+
+    Raises:
+        UsageError: some lines cannot be used, one line a problem; or there are too few.
+    """
+    rows: list[dict[str, Any]] = []
+    files, problems = [], []
+    for path in paths:
+        before = len(rows)
+        for where, line in _lines(path):
+            try:
+                rows.append(_row(line))
+            except _Bad as error:
+                problems.append(f"{where}: {error}")
+        files.append(DataFile(path=str(path), sha256=file_sha256(path), rows=len(rows) - before))
+    if problems:
+        more = len(problems) - _SHOWN
+        tail = [f"… and {more} more problems"] if more > 0 else []
+        raise UsageError("\n".join(problems[:_SHOWN] + tail))
+    if len(rows) < fewest:
+        names = ", ".join(map(str, paths)) or "no files"
+        raise UsageError(f"{names}: {len(rows)} rows; a job needs {fewest} at least")
+    return Chats(tuple(rows), tuple(files))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", line
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"), parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise _Bad("not UTF-8; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise _Bad(f"not one JSON object a line ({error})") from error
+    if not isinstance(row, dict):
+        raise _Bad("must be an object with `messages`")
+    if "messages" not in row and isinstance(row.get("prompt"), list):
+        joined = [row["prompt"], row.get("completion")]
+        if not all(isinstance(part, list) for part in joined):
+            raise _Bad("`completion` must be a list of messages, as `prompt` is")
+        row = {"messages": joined[0] + joined[1]}
+    _check_row(row)
+    return row
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _check_row(row: dict[str, Any]) -> None:
+    if "messages" not in row:
+        there = ", ".join(map(str, row)) or "none"
+        raise _Bad(f"no `messages` (keys there: {there}); a vendor takes chats, no plain text")
+    if extra := sorted(set(row) - _ROW):
+        raise _Bad(f"`{extra[0]}` is no key of a row; allowed are {', '.join(sorted(_ROW))}")
+    turns = row["messages"]
+    if not isinstance(turns, list) or len(turns) < 2:
+        raise _Bad("`messages` must be a list of two or more turns")
+    for i, turn in enumerate(turns):
+        _check_turn(f"messages[{i}]", turn)
+    if turns[-1]["role"] != "assistant":
+        raise _Bad(f"the last turn is of {turns[-1]['role']!r}; it must be the assistant's")
+    if not any(turn["role"] == "assistant" and turn.get("weight", 1) for turn in turns):
+        raise _Bad("every assistant's turn has weight 0; there is nothing to learn")
+
+
+def _check_turn(name: str, turn: Any) -> None:
+    if not isinstance(turn, dict):
+        raise _Bad(f"`{name}` must be an object with `role` and `content`")
+    if turn.get("role") not in _ROLES:
+        raise _Bad(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
+    if extra := sorted(set(turn) - _TURN):
+        raise _Bad(f"`{name}` has `{extra[0]}`; allowed are {', '.join(sorted(_TURN))}")
+    if turn.get("weight", 1) not in (0, 1):
+        raise _Bad(f"`{name}` weight={turn['weight']!r}; allowed are 0 and 1")
+    content, calls = turn.get("content"), turn.get("tool_calls")
+    if content is None and turn["role"] == "assistant" and isinstance(calls, list) and calls:
+        return
+    if not isinstance(content, str | list):
+        raise _Bad(f"`{name}` content must be text, not {content!r:.60}")
+    if turn["role"] == "assistant" and not calls and not str(content).strip():
+        raise _Bad(f"`{name}` is an assistant's turn without content; there is nothing to learn")
