@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from harness.suite import load as load_suite
     from harness.verdict.compare import Delta, compare
     from harness.verdict.record import Verdict, VerdictRecord
+    from trainers.callback import GateCallback
 
 __all__ = [
     "Case",
     "CellKind",
     "Completion",
     "Delta",
+    "GateCallback",
     "Metric",
     "MetricRecord",
     "Run",
@@ -43,6 +45,7 @@ _HOMES = {
     "CellKind": "harness.records",
     "Completion": "harness.records",
     "Delta": "harness.verdict.compare",
+    "GateCallback": "trainers.callback",
     "Metric": "harness.metric",
     "MetricRecord": "harness.manifest",
     "Run": "harness.run",

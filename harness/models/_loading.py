@@ -70,7 +70,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
         tokenizer=load_tokenizer(folder),
         folder=folder,
         weights_sha256=fingerprint(folder),
-        dtype=_number_format(model),
+        dtype=number_format(model),
         stored=stored(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
@@ -78,7 +78,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
     return loaded
 
 
-def _number_format(model: Any) -> str:
+def number_format(model: Any) -> str:
     """Return in what the model computes, and that its weights are rounded further where they are.
 
     Only a plain `float32` counts as exact arithmetic (`harness.engine.noise`).

@@ -185,15 +185,18 @@ class HfArm:
 
     @cached_property
     def _adapter_config(self) -> Mapping[str, Any] | None:
-        """What of the adapter's configuration can change its effect: kind, rank, scale, place."""
         if self.adapter_folder is None:
             return None
-        config = adapter_config(self.adapter_folder)
-        return {
-            key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
-            for key, value in sorted(config.items())
-            if key not in BOOKKEEPING and value is not False and value not in (None, [], {})
-        }
+        return effective(adapter_config(self.adapter_folder))
+
+
+def effective(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what of an adapter's configuration can change its effect: kind, rank, scale, place."""
+    return {
+        key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
+        for key, value in sorted(config.items())
+        if key not in BOOKKEEPING and value is not False and value not in (None, [], {})
+    }
 
 
 def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:

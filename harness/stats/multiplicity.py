@@ -54,4 +54,6 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
 
 def _adjust(p_values: ArrayLike, method: str) -> Floats:
     values = validation.ranged("p_values", p_values, 0, 1)
+    if values.size == 1:  # nothing to adjust, and multipletests collects the garbage of all
+        return values
     return np.asarray(multitest.multipletests(values, method=method)[1], dtype=np.float64)
