@@ -21,7 +21,7 @@ def wanted(args: Any) -> str | None:
     if asked is None or str(asked).lower() == "false":
         return None
     if str(asked).lower() == "true":
-        asked = last(Path(args.output_dir))
+        asked = last_of(args)
         if asked is None:
             raise UsageError(f"--resume_from_checkpoint: no checkpoint in {args.output_dir}")
     if not (Path(asked) / "trainer_state.json").is_file():
@@ -29,10 +29,11 @@ def wanted(args: Any) -> str | None:
     return str(asked)
 
 
-def last(folder: Path) -> str | None:
-    """Return the newest checkpoint in an output folder."""
+def last_of(args: Any) -> str | None:
+    """Return the newest checkpoint in the output folder of a training."""
     from transformers import trainer_utils
 
     utils: Any = trainer_utils
+    folder = Path(args.output_dir)
     found: str | None = utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
     return found

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.errors import MissingExtra, UsageError
 from harness.lookup import unknown
 from trainers import yaml_file
+from trainers.adapters import AdapterArguments
 
 if TYPE_CHECKING:
     from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
@@ -66,6 +67,16 @@ class DataArguments:
         default_factory=list,
         metadata={"help": "Files of rows for TRL's own evaluation loss (with --eval_strategy)."},
     )
+    eval_suite: list[str] = field(
+        default_factory=list,
+        metadata={"help": "A suite to gate the finished fine-tune on; may be given several times."},
+    )
+    gate: bool = field(
+        default=False,
+        metadata={
+            "help": "Gate the fine-tune on --eval-suite at once; the exit code is the verdict."
+        },
+    )
     float32_matmul_precision: str = field(
         default="highest",
         metadata={
@@ -86,7 +97,11 @@ class TrainingConfig:
     """TRL's configuration of the trainer, such as `SFTConfig`."""
     model: ModelConfig
     """TRL's configuration of the model and of LoRA."""
+    peft: AdapterArguments = field(default_factory=AdapterArguments)
+    """What is trained, where TRL's options do not say it."""
     config_file: Path | None = None
+    given: frozenset[str] = frozenset()
+    """Names of the options that a flag or the file sets."""
     own: Any = None
     """Options of the method that TRL does not have: an instance of its `Method.options`."""
 
@@ -121,7 +136,8 @@ def make_parser(
         def error(self, message: str) -> NoReturn:
             raise UsageError(message)
 
-    kinds: Any = (DataArguments, trainer_config, ModelConfig, *([own] if own else []))
+    kinds: Any = (DataArguments, trainer_config, ModelConfig, AdapterArguments)
+    kinds += (own,) if own else ()
     parser = Parser(kinds, prog=prog, allow_abbrev=False)
     parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
     parser.set_defaults(**_ALWAYS)
@@ -144,19 +160,20 @@ def parse(
         UsageError: an unknown option, a value of the wrong type, or a problem in the file.
     """
     path = _config_path(argv)
-    if path is not None:
-        _apply_file(parser, path)
-    _check_flags(parser, argv)
+    given = _apply_file(parser, path) if path is not None else set()
+    given |= _check_flags(parser, argv)
     try:
         with quiet_warnings():
-            data, training, model, *rest = parser.parse_args_into_dataclasses(
-                list(argv), look_for_args_file=False
+            data, training, model, peft, *rest = parser.parse_args_into_dataclasses(
+                _gathered(argv, "--eval-suite", "--eval_suite"), look_for_args_file=False
             )
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
     data.train_files = _found(data.train_files, path, "train_files")
     data.eval_files = _found(data.eval_files, path, "eval_files")
-    return TrainingConfig(data, training, model, path, rest[0] if own else None)
+    data.eval_suite = [data.eval_suite] if isinstance(data.eval_suite, str) else data.eval_suite
+    last = rest[0] if own else None
+    return TrainingConfig(data, training, model, peft, path, frozenset(given), last)
 
 
 @contextmanager
@@ -183,8 +200,27 @@ def _config_path(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _apply_file(parser: TrlParser, path: Path) -> None:
-    """Make the file's values the parser's defaults, as TRL does, but as text that is checked."""
+def _gathered(argv: Sequence[str], *flags: str) -> list[str]:
+    """Return the words with a flag that is given several times in one place, as lists are read."""
+    values: list[str] = []
+    rest: list[str] = []
+    taking = False
+    for word in argv:
+        flag, has_value, value = word.partition("=")
+        if word.startswith("--"):
+            taking = flag in flags
+            if taking:
+                values += [value] if has_value else []
+                continue
+        (values if taking else rest).append(word)
+    return [*rest, flags[-1], *values] if values else rest
+
+
+def _apply_file(parser: TrlParser, path: Path) -> set[str]:
+    """Make the file's values the parser's defaults, as TRL does, but as text that is checked.
+
+    Returns the names of the options that the file sets.
+    """
     allowed = _names(parser) | {"env"}
     values = yaml_file.read(path, allowed=tuple(allowed))
     for name in _ONLY_AS_FLAG:
@@ -199,14 +235,18 @@ def _apply_file(parser: TrlParser, path: Path) -> None:
     parser.set_defaults(
         **{k: str(v) if isinstance(v, bool | int | float) else v for k, v in values.items()}
     )
+    return set(values)
 
 
 def _names(parser: TrlParser) -> set[str]:
     return {a.dest for a in parser._actions} - {"help", "config"}
 
 
-def _check_flags(parser: TrlParser, argv: Sequence[str]) -> None:
-    """Refuse flags that the parser does not know, with the nearest one that it does."""
+def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
+    """Refuse flags that the parser does not know, with the nearest one that it does.
+
+    Returns the names of the options that the flags set.
+    """
     known = {option for action in parser._actions for option in action.option_strings}
     for word in argv:
         flag = word.partition("=")[0]
@@ -215,6 +255,8 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> None:
                 raise UsageError(f"{flag}: training rows are local files; use --train_files")
             options = tuple(sorted(f"--{name}" for name in _names(parser)))
             raise UsageError(unknown(flag, options, what="option"))
+    words = {word.partition("=")[0] for word in argv}
+    return {action.dest for action in parser._actions if words & set(action.option_strings)}
 
 
 def _found(names: list[str] | str, config: Path | None, key: str) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from logging import ERROR, getLogger
-from pathlib import Path
 from typing import Any
 
-from harness.errors import BackendError, Interrupted, ModelError, TunegateError
-from trainers import checkpoints
+from harness.errors import BackendError, Interrupted, ModelError, TunegateError, UsageError
+from trainers import stopping
 from trainers.config import TrainingConfig, quiet_warnings
 from trainers.verifier import RewardFailed
 
@@ -17,6 +17,11 @@ _NOISY = (
     "torch.distributed.elastic.multiprocessing.redirects",
     "trl.trainer.grpo_trainer",  # prints whole rows that no reward could score; we count them
 )
+_BARS = "TQDM_DISABLE"
+_OPTION = "Unknown loss type"
+"""How TRL begins when it notices at the first step only that an option is wrong."""
+_DISK = ("No space left", "(os error")
+"""What safetensors and Arrow say in errors of their own."""
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
@@ -42,7 +47,21 @@ def quiet() -> Iterator[None]:
         if not datasets.are_progress_bars_disabled():
             undo.callback(datasets.enable_progress_bars)
         datasets.disable_progress_bars()
+        undo.enter_context(_without_bars())
         yield
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide the bars that TRL shows itself."""
+    before = os.environ.get(_BARS)
+    os.environ[_BARS] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_BARS)
+        if before is not None:
+            os.environ[_BARS] = before
 
 
 @contextmanager
@@ -71,7 +90,7 @@ def failures(config: TrainingConfig) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"training stopped; {_resume(config)}") from error
+        raise Interrupted(f"training stopped; {stopping.resume(config.training)}") from error
     except TunegateError:
         raise
     except Exception as error:
@@ -83,12 +102,17 @@ def failures(config: TrainingConfig) -> Iterator[None]:
 def _known(error: Exception, config: TrainingConfig) -> TunegateError | None:
     """Return our error for a failure that is not a defect, None for one that is."""
     if isinstance(error, RewardFailed):
-        return TunegateError(f"{error}; {_resume(config)}")
+        return TunegateError(f"{error}; {stopping.resume(config.training)}")
     if _is_out_of_memory(error):
         return BackendError(_too_big(config))
     first = (str(error).splitlines() or [""])[0]
-    if "No space left" in first or (isinstance(error, OSError) and error.errno is not None):
-        return BackendError(f"{config.training.output_dir}: {first}; {_resume(config)}")
+    of_the_system = isinstance(error, OSError) and error.errno is not None
+    if of_the_system or any(part in first for part in _DISK):
+        return BackendError(
+            f"{config.training.output_dir}: {first}; {stopping.resume(config.training)}"
+        )
+    if isinstance(error, ValueError) and first.startswith(_OPTION):
+        return UsageError(f"TRL cannot train so: {first}")
     if isinstance(error, OSError):  # Transformers': a file of the model is missing or unreadable
         return ModelError(f"{config.model.model_name_or_path}: {first}")
     return None
@@ -111,10 +135,3 @@ def _too_big(config: TrainingConfig) -> str:
         f"{length}; halve the batch size and double "
         "gradient_accumulation_steps, or set --activation_checkpointing"
     )
-
-
-def _resume(config: TrainingConfig) -> str:
-    last = checkpoints.last(Path(config.training.output_dir))
-    if last is None:
-        return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
-    return f"--resume_from_checkpoint {last} goes on from there"

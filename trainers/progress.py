@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,18 @@ Say = Callable[[str], None]
 """Takes one line for the user."""
 
 
+def is_first_process() -> bool:
+    """Return whether this is the process that speaks and writes, of those `accelerate` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def to_stderr(line: str) -> None:
-    """Show one line at once, without mixing into what a command prints as its result."""
+    """Show one line at once, without mixing into what a command prints as its result.
+
+    Of several processes that train together the first one speaks.
+    """
+    if not is_first_process():
+        return
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

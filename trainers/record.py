@@ -100,3 +100,8 @@ def write(record: TrainingRecord, folder: Path) -> Path:
     path = folder / FILE
     write_atomic(path, record_json(record))
     return path
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Return the record in a folder that `write` wrote."""
+    return TrainingRecord.model_validate_json((folder / FILE).read_bytes())

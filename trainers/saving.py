@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.checks.weights import fingerprint
-from harness.errors import TunegateError
 from harness.models._rendering import fingerprint_of
 from harness.records import sha256
 from harness.run import write_atomic
-from trainers import hardware, record
+from trainers import adapters, hardware, progress, record, weights
 from trainers.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -56,16 +55,28 @@ def prepare(folder: Path) -> None:
     (folder / record.FILE).unlink(missing_ok=True)
 
 
-def save(trainer: Any, job: Job, method: Method, *, seconds: float) -> Path:
+def save(
+    trainer: Any, job: Job, method: Method, *, before: Mapping[str, float], seconds: float
+) -> Path:
     """Save weights, tokenizer and record into the output folder and return it.
+
+    Args:
+        trainer: TRL's trainer, trained.
+        job: What was trained.
+        method: How.
+        before: `sums` of the weights before the first step.
+        seconds: How long the training took.
 
     Raises:
         TunegateError: the weights are not finite, or the training changed nothing.
     """
     config = job.config
-    check_weights(trainer.model, config)
+    weights.check(trainer.model, before, rate=config.training.learning_rate)
     folder = Path(config.training.output_dir).resolve()
+    weights.drop_reference(trainer.model)
     trainer.save_model(str(folder))
+    if not progress.is_first_process():
+        return folder
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
     written = trainer.processing_class.chat_template
@@ -119,6 +130,7 @@ def _settings(config: TrainingConfig) -> dict[str, Any]:
     options = {
         "training": config.training.to_dict(),
         "model": vars(config.model),
+        "peft": vars(config.peft),
         "data": vars(config.data) | own,
     }
     text = json.dumps(_without_secrets(options), default=str)
@@ -133,25 +145,6 @@ def _without_secrets(value: Any) -> Any:
         str(key): "<hidden>" if inner and str(key).endswith(_SECRETS) else _without_secrets(inner)
         for key, inner in value.items()
     }
-
-
-def check_weights(model: Any, config: TrainingConfig) -> None:
-    """Refuse weights that are not numbers, and an adapter that is still the identity.
-
-    Raises:
-        TunegateError: with the option to change.
-    """
-    import torch
-
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    rate = f"learning_rate={config.training.learning_rate}"
-    if not all(bool(torch.isfinite(p).all()) for p in trained.values()):
-        raise TunegateError(f"the training diverged: weights are not finite; lower {rate}")
-    second = [p for name, p in trained.items() if "lora_B" in name]
-    if second and not any(bool(p.any()) for p in second):
-        raise TunegateError(
-            f"the training changed nothing: the adapter is zero; check {rate} and the steps"
-        )
 
 
 def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dict[str, Any]:
@@ -169,6 +162,11 @@ def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dic
         names |= vars(config.own)
     if config.model.use_peft:
         names |= {name: getattr(config.model, name) for name in _LORA}
+    names["peft"] = adapters.kind_of(config)
+    if names["peft"] in adapters.VIRTUAL_TOKENS:
+        names |= asdict(config.peft)
+    if config.peft.adapter_name_or_path:
+        names["adapter_name_or_path"] = config.peft.adapter_name_or_path
     names["float32_matmul_precision"] = config.data.float32_matmul_precision
     names["threads"] = torch.get_num_threads()
     plain: dict[str, Any] = json.loads(json.dumps(names, default=str))

@@ -14,8 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import UsageError
-from trainers import progress, row_format, training
+from trainers import adapters, lengths, progress, row_format, training
 from trainers.training import Job, Method
 
 
@@ -35,25 +34,16 @@ def _build(job: Job) -> Any:
 
     args = job.config.training
     args.completion_only_loss = args.completion_only_loss is not False
-    return SFTTrainer(
-        model=job.base.name,
-        peft_config=job.peft_config(),
-        quantization_config=job.quantization_config(),
-        **job.arguments(),
-    )
+    return SFTTrainer(**job.model_arguments(), **job.arguments())
 
 
 def _say_cut(trainer: Any, job: Job) -> None:
-    """Say which rows `max_length` has cut; TRL drops those without a completion in silence."""
+    """Say which rows `max_length` has cut, and which TRL has dropped."""
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
         return
-    kept = trainer.train_dataset
-    if not len(kept):
-        raise UsageError(f"max_length={limit}: no row's completion fits; raise it")
-    cut = sum(len(ids) >= limit for ids in kept["input_ids"])
-    if dropped := len(job.rows.rows) - len(kept):
-        job.say(f"warning: {dropped} rows dropped, their prompts alone fill max_length={limit}")
+    lengths.say_dropped(trainer, job, why="their prompts alone fill")
+    cut = sum(len(ids) >= limit for ids in trainer.train_dataset["input_ids"])
     if cut:
         job.say(f"warning: {cut} rows reach max_length={limit}, the ends of longer ones are cut")
 
@@ -65,6 +55,8 @@ METHOD = Method(
     build=_build,
     settings=("packing", "completion_only_loss", "loss_type"),
     check=_say_cut,
+    kinds=adapters.KINDS,
+    goes_on=True,
 )
 
 if __name__ == "__main__":

@@ -17,27 +17,43 @@ def _configuration() -> type[Any]:
 
 def _build(job: Job) -> Any:
     from trl import DPOTrainer
-    return DPOTrainer(model=job.base.name, peft_config=job.peft_config(), **job.arguments())
+    return DPOTrainer(**job.model_arguments(), **job.arguments())
 
 def run(argv, *, say=progress.to_stderr) -> int:
     return training.run(METHOD, argv, say=say)
 ```
 The name is also entered in `TRAINERS` of `harness/cli/train.py`. Options of the method that TRL
 does not have are a dataclass, given as `Method.options` and found parsed in `job.config.own`.
-Shared, and done here: TRL's parser and YAML, rows, seed, tokenizer, resuming, progress, memory and
-disk messages, checked weights, and the record.
+Shared, and done here: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
+progress, memory and disk messages, checked weights, the record, and the gate at the end.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError, TunegateError, UsageError
-from trainers import base_model, checkpoints, libraries, progress, saving
+from trainers import (
+    adapters,
+    base_model,
+    biases,
+    checkpoints,
+    evaluation,
+    gating,
+    gradients,
+    lengths,
+    libraries,
+    progress,
+    record,
+    saving,
+    stopping,
+    weights,
+)
 from trainers.config import (
     TrainingConfig,
     make_parser,
@@ -74,6 +90,27 @@ class Job:
             "callbacks": [progress.callback(self.say)],
         }
 
+    def model_arguments(self) -> dict[str, Any]:
+        """Return what is trained, as TRL's trainers take it: model, adapter, quantisation.
+
+        The model is a path that TRL loads, or a model where TRL's own loading does not do: one with
+        the adapter of `--adapter_name_or_path`, or one with biases to be trained.
+        """
+        config, init = self.config, self.config.training.model_init_kwargs
+        model: Any = self.base.name
+        quantised = self.quantization_config()
+        if config.peft.adapter_name_or_path:
+            model = adapters.attached(config, self.base)
+        elif adapters.kind_of(config) == "bitfit":
+            model = biases.model_of(self.base, init, self.say)
+        if model is not self.base.name:
+            config.training.model_init_kwargs = quantised = None
+        return {
+            "model": model,
+            "peft_config": self.peft_config(),
+            "quantization_config": quantised,
+        }
+
     def quantization_config(self) -> Any:
         """Return TRL's reading of `--load_in_4bit` and its like; None without them."""
         from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
@@ -83,10 +120,8 @@ class Job:
         return get_quantization_config(self.config.model)
 
     def peft_config(self) -> Any:
-        """Return PEFT's configuration of the adapter to train; None if all weights are trained."""
-        from trl import get_peft_config  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-        return get_peft_config(self.config.model)
+        """Return PEFT's configuration of the adapter to train; None where no new one is made."""
+        return adapters.peft_config(self.config, self.base)
 
 
 def _no_check(trainer: Any, job: Job) -> None:
@@ -115,6 +150,12 @@ class Method:
     train: Callable[[Any, str | None], None] = _train
     """Trains, from a checkpoint if one is given."""
     can_resume: bool = True
+    kinds: tuple[str, ...] = adapters.COMMON
+    """Kinds of `--peft` that it can train; `bitfit` only if it builds on `Job.model_arguments`."""
+    goes_on: bool = False
+    """Whether it trains an adapter that is there already; needs `Job.model_arguments` too."""
+    task: str = "CAUSAL_LM"
+    """PEFT's word for what the model computes; one that does not write texts has no gate."""
 
 
 def run(method: Method, argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
@@ -127,7 +168,11 @@ def run(method: Method, argv: Sequence[str], *, say: progress.Say = progress.to_
     """
     try:
         prog = f"tunegate train {method.name}"
-        train(method, parse(parser_of(method, prog), argv, own=method.options), say=say)
+        config = parse(parser_of(method, prog), argv, own=method.options)
+        gating.check(config.data.eval_suite, wanted=config.data.gate)
+        folder = train(method, config, say=say)
+        if config.data.gate and progress.is_first_process():
+            return gating.run(config.data.eval_suite, record.read(folder).base.path, folder)
     except TunegateError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -155,8 +200,7 @@ def train(
     """
     args = config.training
     checkpoint = checkpoints.wanted(args)
-    if checkpoint and not method.can_resume:
-        raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
+    _settle(method, config, checkpoint)
     job = _job(method, config, say)
     base = job.base
     say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
@@ -168,11 +212,29 @@ def train(
         trainer = _built(method, job)
         method.check(trainer, job)
         saving.prepare(Path(args.output_dir))
+        before = weights.sums(trainer.model)
         start = time.monotonic()
-        method.train(trainer, checkpoint)
-        folder = saving.save(trainer, job, method, seconds=time.monotonic() - start)
-    say(f"saved to {folder}; next: tunegate gate SUITES --base {base.name} --tuned {folder}")
+        with stopping.at_the_next_step(trainer, say) if method.can_resume else nullcontext():
+            method.train(trainer, checkpoint)
+        folder = saving.save(trainer, job, method, before=before, seconds=time.monotonic() - start)
+    say(f"saved to {folder}; next: {gating.command(config.data.eval_suite, base.name, folder)}")
     return folder
+
+
+def _settle(method: Method, config: TrainingConfig, checkpoint: str | None) -> None:
+    """Refuse options that this method does not have, and settle what is trained.
+
+    Raises:
+        UsageError: with the option.
+    """
+    if checkpoint and not method.can_resume:
+        raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
+    if config.data.gate and method.task != "CAUSAL_LM":
+        raise UsageError(f"--gate: what {method.name} trains writes no answers; leave it out")
+    if config.peft.adapter_name_or_path and not method.goes_on:
+        raise UsageError(f"--adapter_name_or_path: {method.name} makes a new adapter; leave it out")
+    config.model.lora_task_type = method.task
+    adapters.settle(config, method.kinds)
 
 
 def _job(method: Method, config: TrainingConfig, say: progress.Say) -> Job:
@@ -180,13 +242,13 @@ def _job(method: Method, config: TrainingConfig, say: progress.Say) -> Job:
     if not data.train_files:
         raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
     rows = load(data.train_files, method.rows, seed=args.seed)
-    evaluation = load(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
+    unseen = load(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
     base = base_model.find(
         options.model_name_or_path,
         revision=options.model_revision,
         trusted=getattr(args, "trust_remote_code", False),
     )
-    return Job(config, base, _tokenizer(config, base), rows, evaluation, say)
+    return Job(config, base, _tokenizer(config, base), rows, unseen, say)
 
 
 def _built(method: Method, job: Job) -> Any:
@@ -201,11 +263,18 @@ def _built(method: Method, job: Job) -> Any:
         "attn_implementation": options.attn_implementation,
         "dtype": options.dtype,
     }
+    lengths.fit_into_context(job)
     try:
         trainer = method.build(job)
     except (ValueError, ImportError) as error:
-        raise UsageError(f"TRL cannot train so: {str(error).splitlines()[0]}") from error
+        first = str(error).splitlines()[0]
+        if lengths.NO_ROWS in first:
+            raise lengths.none_left(args) from error
+        raise UsageError(f"TRL cannot train so: {first}") from error
     trainer.remove_callback(PrinterCallback)
+    for callback in (evaluation.callback(job.say), gradients.callback()):
+        trainer.add_callback(callback)
+    adapters.train_in_training_kernels(trainer.model)
     return trainer
 
 

@@ -13,7 +13,7 @@ import pytest
 from harness.checks.weights import file_sha256, fingerprint, refuse_unsafe
 from harness.errors import BackendError, Interrupted, ModelError, TunegateError
 from harness.records import sha256
-from trainers import libraries, saving
+from trainers import libraries, weights
 from trainers.progress import line_of
 from trainers.record import FILE, TrainingRecord
 from trainers.sft import run
@@ -223,16 +223,15 @@ def test_an_adapter_is_no_base(training: Training, tmp_path: Path) -> None:
     assert "is an adapter; give the base" in training.lines[-1]
 
 
-def test_weights_that_are_not_numbers_are_not_saved(training: Training) -> None:
+def test_weights_that_are_not_numbers_are_not_saved() -> None:
     """A diverged training is an error that names the learning rate."""
     import torch
 
-    config: Any = type("C", (), {"training": type("T", (), {"learning_rate": 9.0})})
     model = torch.nn.Linear(1, 1)
     model.weight.data.fill_(float("nan"))
 
     with pytest.raises(TunegateError, match=r"diverged.*lower learning_rate=9\.0"):
-        saving.check_weights(model, config)
+        weights.check(model, {}, rate=9.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""The gate of what a training made: `--eval-suite SUITE --gate`.
+
+It is `tunegate gate`, in a process of its own, so that nothing of the training is left in memory or
+in the libraries' settings, and its exit code is the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import UsageError
+
+_HOME = Path(__file__).parents[1]
+_OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
+"""What `accelerate launch` sets; the gate is one process."""
+
+
+def check(suites: Sequence[str], *, wanted: bool) -> None:
+    """Refuse, before anything is trained, suites that the gate could not read.
+
+    Raises:
+        UsageError: a suite is not there or broken, or `--gate` has none.
+    """
+    from harness.suite import load
+
+    if wanted and not suites:
+        raise UsageError("--gate: say on which suites with --eval-suite SUITE (repeatable)")
+    for suite in suites:
+        for file in _files(suite):
+            load(file)
+
+
+def _files(suite: str) -> list[Path]:
+    """Return the suite files of a file, a folder, a folder of suites or a bundled name."""
+    place = suite.partition("::")[0]
+    path = Path(place) if Path(place).exists() else _HOME / "suites" / place
+    files = [path] if path.is_file() else sorted(path.rglob("suite.toml"))
+    if not files:
+        raise UsageError(f"--eval-suite {place}: no such suite; name a folder with a suite.toml")
+    return files
+
+
+def arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
+    """Return the words after `tunegate` that gate a fine-tune."""
+    return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
+
+
+def command(suites: Sequence[str], base: str, tuned: Path) -> str:
+    """Return the command line that gates a fine-tune, to be shown."""
+    return shlex.join(["tunegate", *arguments(suites, base, tuned)])
+
+
+def run(suites: Sequence[str], base: str, tuned: Path) -> int:
+    """Gate a fine-tune and return the exit code, which is the verdict's."""
+    environment = {k: v for k, v in os.environ.items() if k not in _OF_MANY_PROCESSES}
+    paths = os.pathsep.join(filter(None, (str(_HOME), os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-m", "harness.cli", *arguments(suites, base, tuned)]
+    return subprocess.run(words, env={**environment, "PYTHONPATH": paths}, check=False).returncode

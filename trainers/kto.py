@@ -1,0 +1,61 @@
+"""Learning from thumbs up and thumbs down: TRL's `KTOTrainer` on answers that are good or bad.
+
+```
+tunegate train kto --config labels.yaml --beta 0.1 --undesirable_weight 1.0
+tunegate train kto --adapter_name_or_path sft-adapter … # goes on from a fine-tune
+```
+Rows need no pairs: each is one answer with a label. The reference is what it is for `train dpo`.
+A batch of one row has no mismatched answers to compare with, so TRL asks for two or more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import UsageError
+from trainers import lengths, progress, references, row_format, training
+from trainers.training import Job, Method
+
+
+def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+    """Train as `argv` asks and return the exit code; the body of `tunegate train kto`."""
+    return training.run(METHOD, argv, say=say)
+
+
+def _configuration() -> type[Any]:
+    from trl import KTOConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
+
+    return KTOConfig
+
+
+def _build(job: Job) -> Any:
+    from trl import KTOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
+
+    labels = {row["label"] for row in job.rows.rows}
+    if len(labels) == 1:
+        raise UsageError(
+            f"every row has label={str(labels.pop()).lower()}; KTO learns from answers that are "
+            "good and answers that are bad"
+        )
+    references.compute_beforehand(job)
+    return KTOTrainer(**job.model_arguments(), **job.arguments())
+
+
+METHOD = Method(
+    name="kto",
+    rows=row_format.LABELLED,
+    configuration=_configuration,
+    build=_build,
+    settings=(
+        *("beta", "loss_type", "desirable_weight", "undesirable_weight"),
+        *("precompute_ref_log_probs", "sync_ref_model"),
+    ),
+    check=lengths.say_prompts_that_fill,
+    kinds=references.KINDS,
+    goes_on=True,
+)
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
