@@ -19,6 +19,8 @@ from harness.training import Training
 
 BASE_AGAIN = "base_again"
 """The arm by which the noise floor is measured: base, asked a sample of its questions again."""
+INCUMBENT = "incumbent"
+"""The arm that is the fine-tune in use today, which tuned is to replace."""
 SHIPPED = "shipped"
 """The arm that is the artifact as it will run, beside the fine-tune that it was made of."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from harness.manifest import GateKind
 from harness.records import sha256
 from harness.run import Run
 from harness.verdict.record import GateResult, GateStatus, Verdict
@@ -96,14 +97,14 @@ def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
         for suite in run.manifest.suites
         for gate in suite.gates
     }
-    against = [
-        (suite.name, gate)
-        for suite in run.verdict.suites
-        for gate in suite.gates
-        if gate.status in _ORDER and not gate.advisory
-    ]
+    # A goal stands for a tolerance beside the incumbent, and so for its place.
+    goals = {key[:2]: where for key, where in places.items() if key[2] is GateKind.GAIN}
+    judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
+    if run.verdict.standing is not None:
+        judged += [(s.name, gate) for s in run.verdict.standing.suites for gate in s.gates]
+    against = [(s, gate) for s, gate in judged if gate.status in _ORDER and not gate.advisory]
     for suite, gate in sorted(against, key=lambda pair: _ORDER.index(pair[1].status)):
-        where = places.get((suite, gate.metric, gate.kind), "")
+        where = places.get((suite, gate.metric, gate.kind)) or goals.get((suite, gate.metric), "")
         yield _gate(level, suite, gate, _place(where, root))
 
 

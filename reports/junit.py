@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from harness.run import Run
 from harness.verdict.parity_record import Parity
-from harness.verdict.record import GateResult, GateStatus, SuiteResult, Verdict
+from harness.verdict.record import GateResult, GateStatus, Standing, SuiteResult, Verdict
 from reports.data import ReportData, prepare
 from reports.escapes import plain
 from reports.pairs import CasePair
@@ -54,6 +54,8 @@ def _verdict(root: ET.Element, run: Run) -> None:
     _outcome(case, _TAGS.get(verdict.verdict), verdict.verdict, verdict.sentence)
     if verdict.parity is not None:
         _parity(parent, verdict.parity)
+    if verdict.standing is not None:
+        _standing(parent, verdict.standing)
     _count(parent)
 
 
@@ -62,6 +64,13 @@ def _parity(parent: ET.Element, parity: Parity) -> None:
     case = ET.SubElement(parent, "testcase", classname="tunegate", name="shipped", time="0")
     _properties(case, {"status": parity.status, "step": parity.step})
     _outcome(case, _TAGS.get(parity.verdict), parity.status, parity.sentence)
+
+
+def _standing(parent: ET.Element, standing: Standing) -> None:
+    """Add the incumbent: a fine-tune that is worse than today's stops a release, too."""
+    case = ET.SubElement(parent, "testcase", classname="tunegate", name="incumbent", time="0")
+    _properties(case, {"verdict": standing.verdict})
+    _outcome(case, _TAGS.get(standing.verdict), standing.verdict, standing.sentence)
 
 
 def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:

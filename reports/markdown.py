@@ -13,7 +13,8 @@ from functools import partial
 from harness.run import Run
 from harness.verdict.leakage_record import LeakageResult
 from harness.verdict.parity_record import MetricParity, Parity, SuiteParity
-from harness.verdict.record import GateResult, GateStatus, SuiteResult
+from harness.verdict.record import GateResult, GateStatus, Standing, SuiteResult
+from harness.verdict.standing_record import SuiteStanding
 from reports.data import BASE, TUNED, ReportData, prepare
 from reports.identity import command
 from reports.inert import block, code, html_code, prose
@@ -81,6 +82,7 @@ def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
         "Gates": gates_table(run),
         **({"What ships": _shipped(parity)} if parity else {}),
         **({"Training data": _leakage(leaked)} if leaked else {}),
+        **({"Incumbent": _incumbent(standing)} if (standing := run.verdict.standing) else {}),
         "Regressions": "",
         "Subjects": _subjects(data),
         **judges,
@@ -167,6 +169,14 @@ def _leakage(found: LeakageResult) -> str:
     return f"{told}\n\n{_table(head, rows[:GATES])}" if rows else told
 
 
+def _incumbent(standing: Standing) -> str:
+    numbers = ("incumbent", "tuned", "difference", "interval", "n")
+    gates = [(suite, gate) for suite in standing.suites for gate in suite.gates]
+    rows = (_gate(suite, gate) for suite, gate in gates[:GATES])
+    table = _table(("result", "suite", "metric", "rule", *numbers), rows)
+    return "\n".join([prose(standing.sentence), "", table, *_more(len(gates) - GATES, "gate")])
+
+
 def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
     face = PARITIES[metric.status]
     return [
@@ -181,7 +191,7 @@ def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
     ]
 
 
-def _gate(suite: SuiteResult, gate: GateResult) -> list[str]:
+def _gate(suite: SuiteResult | SuiteStanding, gate: GateResult) -> list[str]:
     status, write = STATUSES[gate.status], signed if gate.kind.compares else number
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"

@@ -32,15 +32,14 @@ from harness.engine.store import Store
 from harness.errors import BackendError, Interrupted, NotComparable, TunegateError, UsageError
 from harness.judging import opening, stage
 from harness.judging.juror import Juror
-from harness.labels import Label
 from harness.lines import Chosen, Lines
-from harness.manifest import SHIPPED, Looks, Manifest
+from harness.manifest import INCUMBENT, SHIPPED, Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
 from harness.plugin import divergence
 from harness.plugin.run_folder import RunFolder, run_cases
 from harness.plugin.trained import DataOptions, Trained
-from harness.plugin.watching import Watching
+from harness.plugin.watching import Watching, compared_whole
 from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
@@ -53,6 +52,7 @@ from harness.verdict.parity import Evidence, compare_shipped, with_parity
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
+from harness.verdict.standing import compare_incumbent, with_standing
 from harness.versions import versions
 
 
@@ -175,8 +175,7 @@ class Evaluation:
             self._say(line)
         watch = watching.watch(manifest, plan, store, self.suites)
         self._answer(plan, arms, store, crew, watch)
-        # What ships is compared with tuned on all cases: that comparison is no part of the looks.
-        whole = {name: arms[name] for name in ("tuned", SHIPPED) if SHIPPED in arms}
+        whole = compared_whole(arms)
         if whole and watching.ended:
             self._answer(plan, whole, store, crew)
         answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
@@ -244,7 +243,7 @@ class Evaluation:
         scores += self._judged(asked)
         self._folder.write_lines("scores.jsonl", scores)
         cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        said = read_records(self.folder / labels.FILE_NAME, Label)
+        said = read_records(self.folder / labels.FILE_NAME, labels.Label)
         verdict = decide(
             manifest,
             cases,
@@ -258,6 +257,8 @@ class Evaluation:
             evidence = Evidence(agreement(asked), apart)
             parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
             verdict = with_parity(verdict, parity)
+        if INCUMBENT in self.arms:
+            verdict = with_standing(verdict, compare_incumbent(manifest, cases, scores))
         content = self.trace_content
         self._folder.write_traces(manifest, asked, plan.prompts, verdict, content=content)
         self._folder.write("verdict.json", verdict)

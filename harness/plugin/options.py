@@ -91,8 +91,8 @@ OPTIONS = (
     ),
     Option(
         "incumbent",
-        "Model spec of the fine-tune that is shipped today, as a third arm; promoted is what "
-        "`tunegate promote` recorded last.",
+        "Model spec of the fine-tune that is shipped today (promoted: the last that `tunegate "
+        "promote` recorded): SHIP then takes proof that tuned is no worse than it.",
     ),
     Option(
         "shipped",

@@ -82,8 +82,9 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
     if verdict.leakage is not None:
         yield f"note: {verdict.leakage.sentence}"
-    if verdict.parity is not None and verdict.parity.sentence not in verdict.sentence:
-        yield f"note: {verdict.parity.sentence}"
+    for beside in (verdict.parity, verdict.standing):
+        if beside is not None and beside.sentence not in verdict.sentence:
+            yield f"note: {beside.sentence}"
 
 
 def _remedy(state: GateSession) -> Iterator[str]:

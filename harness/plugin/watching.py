@@ -14,12 +14,22 @@ from types import MappingProxyType
 from harness.engine.plan import Plan
 from harness.engine.runner import collect
 from harness.engine.store import Store
-from harness.manifest import BASE_AGAIN, Looks, Manifest
+from harness.manifest import BASE_AGAIN, INCUMBENT, SHIPPED, Looks, Manifest
+from harness.model import Arm
 from harness.records import Cell, ScoreRow
 from harness.suite import Suite
 from harness.verdict.interim import stops
 from harness.verdict.looks import Look, schedule
 from harness.verdict.scores import score_suite
+
+
+def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Return the arms that answer all cases: a comparison beside that of base is no part of looks.
+
+    Tuned is one of them where it is compared with what ships, or with what is shipped today.
+    """
+    beside = {name: arms[name] for name in (SHIPPED, INCUMBENT) if name in arms}
+    return {"tuned": arms["tuned"], **beside} if beside else {}
 
 
 @dataclass

@@ -13,6 +13,7 @@ from harness.verdict.looks import Look
 from harness.verdict.parity import with_parity
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers
+from harness.verdict.standing import compare_incumbent, with_standing
 
 
 def decide_again(run: Run) -> VerdictRecord:
@@ -36,7 +37,11 @@ def decide_again(run: Run) -> VerdictRecord:
     )
     # What was proven of the model that ships is about its answers, which are what they were.
     parity = run.verdict.parity
-    return verdict if parity is None else with_parity(verdict, parity)
+    verdict = verdict if parity is None else with_parity(verdict, parity)
+    if run.verdict.standing is None:
+        return verdict
+    standing = compare_incumbent(run.manifest, run.cases_of, run.scores)
+    return with_standing(verdict, standing)
 
 
 def standing_labels(

@@ -15,6 +15,7 @@ from harness.records import SCHEMA_VERSION, Record
 from harness.verdict.gate_record import GateResult, Number, six_digits
 from harness.verdict.leakage_record import LeakageResult
 from harness.verdict.parity_record import Parity
+from harness.verdict.standing_record import Standing
 from harness.verdict.status import GateReason, GateStatus, Verdict
 
 
@@ -82,6 +83,8 @@ class VerdictRecord(Record):
     """Main facts of how tuned was trained, from the card beside it; absent without one."""
     leakage: LeakageResult | None = Field(default=None, exclude_if=lambda found: found is None)
     """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
+    standing: Standing | None = Field(default=None, exclude_if=lambda standing: standing is None)
+    """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
 
 
 __all__ = [
@@ -91,6 +94,7 @@ __all__ = [
     "GateStatus",
     "Number",
     "Parity",
+    "Standing",
     "SuiteResult",
     "Verdict",
     "VerdictRecord",

@@ -13,7 +13,6 @@ from harness.records import CellKind, Completion
 from harness.run import Run
 from reports import inert, markdown
 from reports.markdown import summary
-from tests.reports.conftest import build_run
 
 ALLOWED = re.compile(r"</?(?:details|summary|code)>")
 GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
@@ -115,9 +114,9 @@ def test_a_section_that_does_not_fit_is_named(
 
 
 @pytest.fixture(scope="module")
-def broken_run() -> Run:
+def broken_run(make_run: Any) -> Run:
     """Return a run of ten thousand regressions, each with answers of ten thousand characters."""
-    run = build_run("BLOCK", tickets=8, questions=10_000)
+    run: Run = make_run("BLOCK", tickets=8, questions=10_000)
     long = Completion(text="änderung " * 1_200, finish_reason="stop")
     cells = [
         replace(c, cell=replace(c.cell, kind=CellKind.GENERATE), completion=long) for c in run.cells

@@ -1,0 +1,31 @@
+"""Tuned beside the fine-tune that is shipped today: gate by gate, as beside base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.data import ReportData
+from reports.interval import HEIGHT, WIDTH, draw
+from reports.templating import fill
+from reports.wording import FACES, STATUSES, direction
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Incumbent"
+ORDER = 12
+
+
+def render(data: ReportData) -> Markup:
+    """Return a table of incumbent and tuned for each suite; nothing without an incumbent."""
+    return fill(
+        "standing.html",
+        standing=data.run.verdict.standing,
+        specs={name: arm.spec for name, arm in data.arms.items()},
+        faces=FACES,
+        statuses=STATUSES,
+        direction=direction,
+        draw=draw,
+        width=WIDTH,
+        height=HEIGHT,
+    )
