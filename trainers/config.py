@@ -162,10 +162,12 @@ def parse(
     path = _config_path(argv)
     given = _apply_file(parser, path) if path is not None else set()
     given |= _check_flags(parser, argv)
+    words = _gathered(argv, "--eval-suite", "--eval_suite")
+    words = _gathered(words, "--reward", "--rewards")
     try:
         with quiet_warnings():
             data, training, model, peft, *rest = parser.parse_args_into_dataclasses(
-                _gathered(argv, "--eval-suite", "--eval_suite"), look_for_args_file=False
+                words, look_for_args_file=False
             )
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error

@@ -7,7 +7,10 @@ from typing import Any
 
 from trainers import progress
 
-_SHOWN = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "mean_token_accuracy")
+_SHOWN = (
+    *("loss", "accuracy", "rewards/accuracies", "rewards/margins", "mean_token_accuracy"),
+    *("reward", "reward_std"),
+)
 """What is said of an evaluation, where TRL's trainer measures it."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from trainers import groups, progress, prompts, rewards, row_format, training
+from trainers import evaluation, gradients, groups, progress, prompts, rewards, row_format, training
 from trainers.training import Job, Method
 from trainers.verifier import Verifier
 
@@ -73,16 +73,17 @@ def _build(job: Job) -> Any:
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = Verifier(used, (*rows, *held), tokenizer)
     return GRPOTrainer(
-        model=job.base.name,
+        **job.model_arguments(),
+        args=args,
+        processing_class=tokenizer,
         reward_funcs=list(verifier.functions()),
-        peft_config=job.peft_config(),
-        quantization_config=job.quantization_config(),
-        **{
-            **job.arguments(),
-            "train_dataset": prompts.dataset(rows, tokenizer),
-            "eval_dataset": prompts.dataset(held, tokenizer, first=len(rows)) if held else None,
-            "callbacks": groups.callbacks(verifier, job.say),
-        },
+        train_dataset=prompts.dataset(rows, tokenizer),
+        eval_dataset=prompts.dataset(held, tokenizer, first=len(rows)) if held else None,
+        callbacks=[
+            *groups.callbacks(verifier, job.say),
+            evaluation.callback(job.say),
+            gradients.callback(),
+        ],
     )
 
 
@@ -103,6 +104,7 @@ METHOD = Method(
     build=_build,
     settings=GENERATION + _LOSS,
     options=GrpoArguments,
+    goes_on=True,
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from harness.checks.weights import fingerprint
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 from trainers import padding, progress, prompts, reward_model, row_format, training
 from trainers.training import Job, Method
 
@@ -51,14 +51,13 @@ def _build(job: Job) -> Any:
         reward_model=reward_model.load(folder, dtype=init["dtype"]),
         value_model=reward_model.load(folder, dtype=init["dtype"]),
         peft_config=job.peft_config(),
-        **{
-            **job.arguments(),
-            "train_dataset": dataset,
-            "callbacks": [
-                progress.callback(job.say, loss="loss/policy_avg", more=_words),
-                padding.put_back(pad),
-            ],
-        },
+        args=args,
+        processing_class=tokenizer,
+        train_dataset=dataset,
+        callbacks=[
+            progress.callback(job.say, loss="loss/policy_avg", more=_words),
+            padding.put_back(pad),
+        ],
     )
 
 
@@ -112,8 +111,11 @@ def _words(logs: Mapping[str, Any]) -> str:
 
 
 def _train(trainer: Any, checkpoint: str | None) -> None:
-    with redirect_stdout(io.StringIO()):  # TRL prints a heading
-        trainer.train()
+    try:
+        with redirect_stdout(io.StringIO()):  # TRL prints a heading
+            trainer.train()
+    except KeyboardInterrupt as error:
+        raise Interrupted("training stopped; TRL's PPO cannot resume, so it starts anew") from error
 
 
 METHOD = Method(

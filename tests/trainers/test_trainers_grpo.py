@@ -14,11 +14,12 @@ import pytest
 from harness.checks.weights import fingerprint
 from harness.metric import metric
 from harness.records import Case, Completion, Score
+from tests.tiny_models import muted
 from trainers.config import quiet_warnings
 from trainers.grpo import run
 from trainers.record import FILE, TrainingRecord
 
-LORA = ["--use_peft", "--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
+LORA = ["--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
 HERE = "tests.trainers.test_trainers_grpo"
 
 
@@ -56,14 +57,17 @@ def infinite(case: Case, completion: Completion) -> float:
 def _train(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Path) -> Any:
     """One call of `run` with small settings; returns the exit code and what was said."""
     rows = write_rows(rows=[{"prompt": f"Question {i}?", "expected": "yes"} for i in range(12)])
-    argv = ["--model_name_or_path", str(tiny_base), "--train_files", str(rows), *LORA]
+    argv = ["--model_name_or_path", str(tiny_base), "--train_files", str(rows)]
     argv += ["--max_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"]
     argv += ["--max_completion_length", "6", "--learning_rate", "1e-2", "--logging_steps", "1"]
     argv += ["--save_strategy", "no", "--output_dir", str(tmp_path / "out")]
 
-    def train(*more: str, reward: str = f"{HERE}:small_letters") -> tuple[int, list[str]]:
+    def train(
+        *more: str, reward: str = f"{HERE}:small_letters", lora: bool = True
+    ) -> tuple[int, list[str]]:
         lines: list[str] = []
         named = ["--reward", reward] if reward else []
+        named += ["--peft", "lora", *LORA] if lora else []
         return run([*argv, *named, *more], say=lines.append), lines
 
     return train
@@ -154,7 +158,7 @@ def test_reward_rises_on_prompts_never_trained_on(
     train: Any, tiny_base: Path, tmp_path: Path
 ) -> None:
     """Thirty steps raise the share of small letters from the untrained model's to most of it."""
-    more = ("--use_peft", "false", "--max_steps", "30", "--num_generations", "8")
+    more = ("--peft", "none", "--max_steps", "30", "--num_generations", "8")
     code, lines = train(*more, "--lr_scheduler_type", "constant", "--logging_steps", "30")
     assert 0 == code, lines
 
@@ -271,3 +275,59 @@ def test_resumed_training_equals_an_uninterrupted_one(train: Any, tmp_path: Path
 
     assert 0 == code, lines
     assert whole == adapter(tmp_path / "out")
+
+
+def test_columns_may_hold_values_of_several_types(
+    train: Any, write_rows: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What rewards need never becomes a table, so allowed values may be numbers and texts."""
+    call = {"name": "dial", "arguments": {"number": [3, "three"]}}
+    rows = write_rows(
+        "calls.jsonl", rows=[{"prompt": f"Dial {i}", "expected_calls": [call]} for i in range(4)]
+    )
+
+    more = ("--reward", "tool_calls", "--reward", "length")
+    code, lines = train("--train_files", str(rows), *more, reward="")
+
+    assert 0 == code, lines
+    hyperparameters = json.loads((tmp_path / "out" / FILE).read_text())["hyperparameters"]
+    assert ["tool_calls", "length"] == [one["name"] for one in hyperparameters["rewards"]]
+
+
+def test_a_fine_tune_is_trained_on(train: Any, tiny_base: Path, tmp_path: Path) -> None:
+    """`--adapter_name_or_path` goes on with an adapter, and one adapter is saved."""
+    import shutil
+
+    train()
+    shutil.move(tmp_path / "out", tmp_path / "first")
+
+    code, lines = train("--adapter_name_or_path", str(tmp_path / "first"), lora=False)
+
+    assert 0 == code, lines
+    assert adapter(tmp_path / "first") != adapter(tmp_path / "out")
+    assert not (tmp_path / "out" / "ref").exists()
+
+
+def test_held_out_prompts_are_evaluated(train: Any, write_rows: Callable[..., Path]) -> None:
+    """`--eval_files` are answered and rewarded too, and the mean reward is said."""
+    held = write_rows("held.jsonl", rows=[{"prompt": f"Answer {i}?"} for i in range(4)])
+    more = ("--eval_files", str(held), "--eval_strategy", "steps", "--eval_steps", "2")
+
+    code, lines = train(*more, "--per_device_eval_batch_size", "8")
+
+    assert 0 == code, lines
+    said = [line for line in lines if line.startswith("evaluated at step 2  ")]
+    assert said
+    assert all("  reward 0." in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["qlora", "dora", "ia3"])
+def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
+    """Each kind that `--peft` offers here is trained and saved as an adapter."""
+    with muted():
+        code, lines = train("--peft", kind)
+
+    assert 0 == code, lines
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert ("IA3" if kind == "ia3" else "LORA") == config["peft_type"]
+    assert (kind == "dora") == bool(config.get("use_dora"))

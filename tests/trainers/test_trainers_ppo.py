@@ -16,7 +16,8 @@ from trainers.config import quiet_warnings
 from trainers.ppo import run
 from trainers.record import FILE, TrainingRecord
 
-LORA = ["--use_peft", "--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
+LORA = ["--peft", "lora", "--lora_r", "4", "--lora_alpha", "8"]
+LORA += ["--lora_target_modules", "all-linear"]
 
 
 @pytest.fixture(name="reward_model", scope="module")
@@ -161,7 +162,7 @@ def test_reward_adapters_judge_too(train: Any, tiny_base: Path, tmp_path: Path) 
 
 def test_whole_policies(train: Any, tmp_path: Path, tiny_base: Path) -> None:
     """Without an adapter the whole policy is trained, against a frozen copy of itself."""
-    code, lines = train("--use_peft", "false")
+    code, lines = train("--peft", "none")
 
     assert 0 == code, lines
     assert fingerprint(tiny_base) != fingerprint(tmp_path / "out")
@@ -222,3 +223,28 @@ def test_chats_that_use_every_special_token(train: Any, write_rows: Callable[...
 
     assert 2 == code
     assert "no special token to spare" in lines[-1]
+
+
+@pytest.mark.parametrize("kind", ["qlora", "dora", "ia3"])
+def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
+    """Each kind that `--peft` offers here is trained and saved as an adapter."""
+    with muted():
+        code, lines = train("--peft", kind)
+
+    assert 0 == code, lines
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert ("IA3" if kind == "ia3" else "LORA") == config["peft_type"]
+    assert (kind == "dora") == bool(config.get("use_dora"))
+
+
+def test_ctrl_c_says_that_nothing_goes_on() -> None:
+    """TRL's PPO has no way to resume, and a stopped training says so."""
+    from harness.errors import Interrupted
+    from trainers import ppo
+
+    class Stopped:
+        def train(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="cannot resume, so it starts anew"):
+        ppo._train(Stopped(), None)

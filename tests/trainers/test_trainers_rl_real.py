@@ -1,0 +1,117 @@
+"""Training with rewards on the real model: it learns what is rewarded, and the gate takes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checks import liveness
+from harness.metric import metric
+from harness.records import Case, Completion, Score
+from tests.tiny_models import muted
+
+THINGS = ("colour", "river", "bird", "fruit", "city", "metal", "dance", "planet")
+HELD_OUT = ("country", "fish", "flower", "sport", "game", "language", "tool", "month")
+SHOWN = (("tree", "OAK"), ("drink", "milk"))
+"""Examples that leave open whether to answer in capitals, so that there is something to learn."""
+HERE = "tests.trainers.test_trainers_rl_real"
+
+
+@metric(range=(0.0, 1.0))
+def capitals(case: Case, completion: Completion) -> Score:
+    """The share of capitals among the letters of the answer."""
+    letters = [c for c in completion.text or "" if c.isalpha()]
+    return Score.of(sum(c.isupper() for c in letters) / max(1, len(letters)))
+
+
+def turns(thing: str) -> list[dict[str, str]]:
+    """The conversation that asks for one thing."""
+    found = []
+    for shown, answer in SHOWN:
+        found.append({"role": "user", "content": f"Name a {shown}."})
+        found.append({"role": "assistant", "content": answer})
+    return [*found, {"role": "user", "content": f"Name a {thing}."}]
+
+
+@pytest.mark.slow
+def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
+    """Eight steps raise the metric on prompts never trained on, against the untrained base."""
+    from harness.models.embedded import embedded
+    from harness.models.pair import open_arms
+    from trainers.grpo import run
+
+    rows = [json.dumps({"prompt": turns(thing)}) for thing in THINGS]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
+    lines: list[str] = []
+    argv = ["--model_name_or_path", str(embedded()), "--reward", f"{HERE}:capitals"]
+    argv += ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tmp_path / "o")]
+    argv += ["--use_peft", "--lora_r", "8", "--lora_target_modules", "all-linear", "--seed", "0"]
+    argv += ["--lora_dropout", "0", "--attn_implementation", "eager", "--logging_steps", "1"]
+    argv += ["--max_steps", "8", "--learning_rate", "1e-3", "--max_completion_length", "6"]
+    argv += ["--per_device_train_batch_size", "8", "--num_generations", "8"]
+    argv += ["--lr_scheduler_type", "constant"]
+    argv += ["--save_strategy", "no"]
+
+    assert 0 == run(argv, say=lines.append), lines
+
+    with muted():
+        arms = open_arms({"base": str(embedded()), "tuned": str(tmp_path / "o")})
+    assert "proven" == liveness.check(arms)["tuned"]["status"]
+    levels = {name: level(arm) for name, arm in arms.items()}
+    assert levels["tuned"] > levels["base"] + 0.3, (levels, lines)
+
+
+def level(arm: Any) -> float:
+    """The metric's mean over one answer to each held-out prompt, decoded greedily."""
+    from harness.engine import local
+    from harness.model import Request
+    from harness.records import CellKind
+    from harness.suite import Generation
+
+    settings = Generation(max_new_tokens=6)
+    cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]
+    asked = [
+        Request(case.id, "s", CellKind.GENERATE, case, 0, arm.prompt(case, settings), settings, 0)
+        for case in cases
+    ]
+    scores = [capitals(cases[0], answer.completion) for answer in local.complete(arm, asked)]
+    return sum(score.value for score in scores) / len(scores)
+
+
+@pytest.mark.slow
+def test_ppo_follows_a_reward_model_from_preferences(tmp_path: Path) -> None:
+    """A reward model trained on pairs judges two updates of a policy, which the gate takes."""
+    from harness.models.embedded import embedded
+    from harness.models.pair import open_arms
+    from trainers import ppo, reward
+
+    pairs, asked = [], []
+    for thing in THINGS:
+        user = [{"role": "user", "content": f"Name a {thing}."}]
+        asked.append({"prompt": user})
+        answers = {"chosen": f"Gladly: a {thing}.", "rejected": f"No {thing} today."}
+        turns = {key: [{"role": "assistant", "content": text}] for key, text in answers.items()}
+        pairs.append({"prompt": user, **turns})
+    for name, rows in (("pairs", pairs), ("prompts", asked)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines: list[str] = []
+    argv = ["--model_name_or_path", "embedded", "--save_strategy", "no", "--peft", "lora"]
+    argv += ["--lora_r", "8", "--lora_target_modules", "all-linear", "--logging_steps", "1"]
+    argv += ["--per_device_train_batch_size", "4", "--attn_implementation", "eager"]
+    judge, tuned = tmp_path / "judge", tmp_path / "tuned"
+    scoring = ["--train_files", str(tmp_path / "pairs.jsonl"), "--output_dir", str(judge)]
+    policy = ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tuned)]
+    policy += ["--reward_model_path", str(judge), "--total_episodes", "8"]
+    policy += ["--response_length", "8", "--num_ppo_epochs", "1", "--learning_rate", "1e-4"]
+    with muted():
+        code = reward.run([*argv, *scoring, "--max_steps", "3"], say=lines.append)
+        assert 0 == code, lines
+        code = ppo.run([*argv, *policy], say=lines.append)
+        assert 0 == code, lines
+        arms = open_arms({"base": str(embedded()), "tuned": str(tuned)})
+
+    assert "proven" == liveness.check(arms)["tuned"]["status"]
+    assert 2 == sum("  score " in line and "  kl " in line for line in lines), lines
