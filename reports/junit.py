@@ -1,7 +1,9 @@
-"""junit.xml: one testcase for the verdict and one for each gate; cases are named, never failed.
+"""junit.xml: a testcase for the verdict, one for each gate, one for each case that a gate broke on.
 
-A case that got worse is evidence, not a rule: it stands in the output of its gate's testcase. An
-undecided gate is skipped, as no test framework knows a third answer; an advisory one never fails.
+A case that got worse is evidence, not a rule: under a gate that holds it stands in the output of
+the gate's testcase. Where a gate of its metric failed it is a failed testcase too, so that CI shows
+which prompts broke beside those of the target branch. An undecided gate is skipped, as no test
+framework knows a third answer; an advisory one never fails.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from reports.escapes import plain
 from reports.pairs import CasePair
 
 NAMED = 200
-"""Regressed cases named in one gate's output."""
+"""Regressed cases named of one metric; those of thousands stand in scores.jsonl."""
 
 _TAGS = {
     GateStatus.FAIL: "failure",
@@ -80,6 +82,10 @@ def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
     _properties(parent, facts | unscored)
     for gate in suite.gates:
         _gate(parent, suite, gate, data)
+    failed = (g.metric for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory)
+    for metric in dict.fromkeys(failed):
+        for pair in _all_worse(data, suite.name, metric)[:NAMED]:
+            _broken(parent, metric, pair)
     _count(parent)
 
 
@@ -92,7 +98,7 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
         _outcome(case, "skipped", "advisory", f"advisory, {gate.status}: {gate.sentence}")
     else:
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
-    worse = [pair for pair in data.regressions if _worse(pair, suite.name, gate.metric)]
+    worse = _all_worse(data, suite.name, gate.metric)
     lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.metric}"]
     lines += [f"  {pair.case.case.id} ({pair.case.where})" for pair in worse[:NAMED]]
     if len(worse) > NAMED:
@@ -100,10 +106,27 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
     ET.SubElement(case, "system-out").text = plain("\n".join(map(_one_line, lines)))
 
 
+def _broken(parent: ET.Element, metric: str, pair: CasePair) -> None:
+    """Add a case that got worse on the metric of a gate that failed."""
+    score = next(score for score in pair.scores if score.metric.name == metric)
+    name = plain(f"{metric}::{pair.case.case.id}")
+    case = ET.SubElement(parent, "testcase", classname=plain(pair.suite), name=name, time="0")
+    base, tuned = (row.value if row else None for row in (score.base, score.tuned))
+    _properties(case, {"base": base, "tuned": tuned, "delta": score.change})
+    why = (score.tuned.reason if score.tuned else None) or "got worse"
+    _outcome(case, "failure", "regressed", f"{metric} {base:.4g} → {tuned:.4g}: {why}")
+    ET.SubElement(case, "system-out").text = plain(_one_line(pair.case.where))
+
+
 def _one_line(text: str) -> str:
     """Return text that cannot begin a line with a workflow command."""
     joined = " ".join(text.splitlines())
     return f" {joined}" if joined.startswith("::") else joined
+
+
+def _all_worse(data: ReportData, suite: str, metric: str) -> list[CasePair]:
+    """Return the regressions that got worse on a metric."""
+    return [pair for pair in data.regressions if _worse(pair, suite, metric)]
 
 
 def _worse(pair: CasePair, suite: str, metric: str) -> bool:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.verdict.record import GateStatus, Verdict
+from reports.data import prepare
 from reports.junit import junit
 
 
@@ -20,7 +21,7 @@ def cases(text: str) -> dict[str, ET.Element]:
 
 def test_one_testcase_for_each_gate_and_the_verdict(make_run: Any) -> None:
     """Gates are named metric::kind under their suite; totals add up."""
-    text = junit(make_run("BLOCK"))
+    text = junit(make_run("UNDECIDED"))
     assert list(cases(text)) == [
         "tunegate::verdict",
         "support_json::json_schema::floor",
@@ -32,7 +33,40 @@ def test_one_testcase_for_each_gate_and_the_verdict(make_run: Any) -> None:
     ]
     root = ET.fromstring(text)
     totals = [root.get(name) for name in ("tests", "failures", "errors", "skipped")]
-    assert totals == ["7", "2", "0", "1"]
+    assert totals == ["7", "0", "0", "3"]
+
+
+def test_the_cases_that_a_failed_gate_broke_fail(make_run: Any) -> None:
+    """Each with its scores and its place; cases of gates that hold are no testcases."""
+    run = make_run("BLOCK")
+    found = cases(junit(run))
+    broken = {name: case for name, case in found.items() if name.count("::q") == 1}
+    assert len(found) - len(broken) == 7
+    assert len(broken) == sum(
+        score.change < 0
+        for pair in prepare(run).pairs
+        for score in pair.scores
+        if score.metric.name == "choice_probability" and score.change is not None
+    )
+    case = broken["general_knowledge::choice_probability::q003"]
+    table = run.score_table
+    base, tuned = (
+        table["general_knowledge", "choice_probability", "q003", arm].value
+        for arm in ("base", "tuned")
+    )
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("message") == f"choice_probability {base:.4g} → {tuned:.4g}: got worse"
+    assert case.findtext("system-out") == "suites/general_knowledge/cases.jsonl:4"
+    totals = ET.fromstring(junit(run)).attrib
+    assert (totals["failures"], totals["tests"]) == (str(len(broken) + 2), str(len(found)))
+
+
+def test_of_many_broken_cases_some_are_named(make_run: Any) -> None:
+    """Two hundred testcases a gate at most; how many there are is told."""
+    text = junit(make_run("BLOCK", tickets=8, questions=1_000))
+    assert 200 <= len(cases(text)) <= 208
+    assert "more in scores.jsonl" in text
 
 
 def test_a_failed_gate_fails_with_its_sentence_and_names_cases(make_run: Any) -> None:
