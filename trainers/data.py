@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checks.weights import content_sha256
 from harness.errors import UsageError
-from trainers.row_format import Bad, RowFormat, is_text
+from trainers.row_format import Bad, RowFormat, guess, is_text
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
@@ -82,6 +82,17 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
     random.Random(seed).shuffle(rows)
     places, values = zip(*rows, strict=True)
     return TrainingRows(values, tuple(files), places)
+
+
+def form_of(path: str) -> RowFormat:
+    """Return the format that a file seems to have, by its first row.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    if not Path(path).exists():
+        raise UsageError(f"{path}: no such file")
+    return guess(next((value for _, value in _read(Path(path))), None))
 
 
 def raise_all(problems: list[str]) -> None:

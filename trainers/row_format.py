@@ -125,6 +125,18 @@ PROMPTS = RowFormat(
     "prompts", "`prompt` and what the reward needs", _prompts, '{"prompt": "…", "answer": "…"}'
 )
 
+ALL = (COMPLETIONS, PREFERENCES, LABELLED, PROMPTS)
+
+
+def guess(value: Any) -> RowFormat:
+    """Return the format that a row seems to follow, by its columns; it may still be wrong."""
+    keys = set(value) if isinstance(value, dict) else set()
+    if keys & {"chosen", "rejected"}:
+        return PREFERENCES
+    if {"completion", "label"} <= keys:
+        return LABELLED
+    return PROMPTS if "prompt" in keys and "completion" not in keys else COMPLETIONS
+
 
 def _require(value: Mapping[str, Any], form: RowFormat, *keys: str) -> None:
     if missing := [key for key in keys if key not in value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from harness.cli import (
+    advise,
     card,
     check,
     demo,
@@ -41,6 +42,7 @@ for module in (
     card,
     suite,
     judge,
+    advise,
     train,
     demo,
     doctor,

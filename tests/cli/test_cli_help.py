@@ -23,6 +23,7 @@ COMMANDS = (
     "card",
     "suite",
     "judge",
+    "advise",
     "train",
     "demo",
     "doctor",

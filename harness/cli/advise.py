@@ -1,0 +1,240 @@
+"""`tunegate advise [SUITE] --base SPEC [--data FILE …]`: what to do about a model, and why.
+
+Base is measured first: where it already reaches the floors of the suite, there is nothing to train.
+What is not said by an option is asked on a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.number_format import refuse_unknown
+from harness.errors import Interrupted, UsageError
+from harness.lookup import unknown
+
+if TYPE_CHECKING:
+    from trainers.advise import Question, Rule, Situation
+    from trainers.base_alone import Measured
+
+ROOM = 0.7
+"""Share of a GPU's memory that 16-bit weights may fill before LoRA has no room beside them: a rule
+of thumb, for `tunegate estimate` to measure."""
+
+
+_Suite = Annotated[str, typer.Argument(help="Suite that says what is good enough.")]
+_Base = Annotated[str, typer.Option(help="Base model: a folder, hub id or other spec.")]
+_Data = Annotated[
+    list[str] | None, typer.Option(help="File of training rows, in a format of TRL's.")
+]
+_Prompted = Annotated[
+    bool | None, typer.Option("--prompted/--not-prompted", help="A good prompt was tried.")
+]
+_Lacks = Annotated[str | None, typer.Option(help="What is missing: behaviour, knowledge or both.")]
+_Weights = Annotated[
+    bool | None, typer.Option("--weights/--no-weights", help="You can train the weights.")
+]
+_ManyTasks = Annotated[
+    bool | None, typer.Option("--many-tasks/--one-task", help="One base, many small tasks.")
+]
+_Verifier = Annotated[
+    bool | None, typer.Option("--verifier/--no-verifier", help="A program checks answers.")
+]
+_RewardModel = Annotated[
+    bool | None,
+    typer.Option("--reward-model/--no-reward-model", help="A model must judge in training."),
+]
+_Memory = Annotated[
+    float | None, typer.Option(min=0.1, help="Memory of the GPU; found where there is one.")
+]
+_MaxCases = Annotated[int | None, typer.Option(min=1, help="Ask base only the first cases.")]
+_Dtype = Annotated[str, typer.Option(help="Number format in which base is measured.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("advise")(advise)
+
+
+def advise(  # noqa: PLR0913  # a question each
+    suite: _Suite = "",
+    base: _Base = "",
+    data: _Data = None,
+    prompted: _Prompted = None,
+    lacks: _Lacks = None,
+    weights: _Weights = None,
+    many_tasks: _ManyTasks = None,
+    verifier: _Verifier = None,
+    reward_model: _RewardModel = None,
+    memory_gb: _Memory = None,
+    max_cases: _MaxCases = None,
+    dtype: _Dtype = "auto",
+) -> None:
+    """Measure base, count your rows, and say what to do next: train how, or not at all."""
+    from trainers.advise import Situation, steps
+
+    refuse_unknown(dtype)
+    _refuse_lacks(lacks)
+    files, rows = _rows(data or ())
+    measured = _measure(suite, base, dtype, max_cases)
+    situation = Situation(
+        base=measured.base if measured else "unknown",
+        succeeds=measured.succeeds if measured else True,
+        prompted=prompted,
+        lacks=lacks,
+        weights=False if base.startswith("litellm:") and weights is None else weights,
+        many_tasks=many_tasks,
+        verifier=verifier,
+        reward_model=reward_model,
+        fits=_fits(base, memory_gb),
+        files=files,
+        rows=rows,
+    )
+    for line in _told(measured, situation, suite):
+        print(line)
+    situation = _asked(situation)
+    print()
+    reward = measured.goal if measured else "METRIC"
+    names = {"base": base or "BASE", "suite": suite or "SUITE", "reward": reward}
+    for number, rule in enumerate(steps(situation), start=1):
+        print(*_step(number, rule, situation, names), sep="\n")
+    print(*_afterwards(situation), sep="\n")
+
+
+def _refuse_lacks(lacks: str | None) -> None:
+    from trainers.advise import tree
+
+    choices = next(q.choices for q in tree()[0] if q.field == "lacks")
+    if lacks is not None and lacks not in choices:
+        raise UsageError(unknown(lacks, choices, what="value of --lacks"))
+
+
+def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
+    """Check every file in the format that it seems to have; return files and rows by format."""
+    from trainers import data, row_format
+
+    found: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        name = data.form_of(path).name
+        found[name] = (*found.get(name, ()), path)
+    forms = {form.name: form for form in row_format.ALL}
+    counts = {
+        name: len(data.load(files, forms[name], seed=0).rows) for name, files in found.items()
+    }
+    return found, counts
+
+
+def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> Measured | None:
+    if not word:
+        return None
+    if not base:
+        raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
+    from harness.cli.suite_files import suite_files
+    from harness.suite import load
+    from trainers.base_alone import measure
+
+    paths = suite_files(word)
+    if len(paths) > 1:
+        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
+    suite = load(Path(paths[0]), max_cases=max_cases)
+    print(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
+    try:
+        return measure(suite, base, dtype=dtype)
+    except Interrupted as error:
+        text = f"{error}; finished answers are stored: the same command goes on from there"
+        raise Interrupted(text, error.exit_code - 128) from error
+
+
+def _fits(base: str, memory_gb: float | None) -> bool:
+    """Return whether 16-bit weights leave room on the GPU; true where either is unknown."""
+    folder = Path(base)
+    if not base or not folder.is_dir():
+        return True
+    from trainers.base_alone import parameters
+
+    memory = memory_gb or _gpu_gb()
+    count = parameters(folder)
+    return memory is None or count is None or 2 * count <= ROOM * memory * 1e9
+
+
+def _gpu_gb() -> float | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
+
+
+def _told(measured: Measured | None, situation: Situation, suite: str) -> Iterator[str]:
+    """Yield what was found out."""
+    if measured is None:
+        yield "base: not measured; name a suite, and advice rests on what base can do"
+    else:
+        for level in measured.levels:
+            yield f"base: {level.sentence}"
+        if measured.base == "unknown":
+            yield f"base: no floor of {suite} could be decided, so nothing says what is good enough"
+    for name, count in situation.rows.items():
+        yield f"data: {count} rows of {name} in {', '.join(situation.files[name])}"
+    if not situation.rows:
+        yield "data: none; give files of rows with --data FILE"
+
+
+def _asked(situation: Situation) -> Situation:
+    """Ask what the advice still depends on.
+
+    Raises:
+        UsageError: nobody is there to be asked; with the options that answer.
+    """
+    from trainers.advise import ended, tree
+
+    for question in tree()[0]:
+        if ended(situation):
+            break
+        if situation.get(question.field) is None:
+            if not _on_a_terminal():
+                raise UsageError(f"{question.text} Answer with {question.option}")
+            situation = replace(situation, **{question.field: _answer(question)})
+    return situation
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _answer(question: Question) -> Any:
+    if not question.choices:
+        return typer.confirm(question.text)
+    answer = ""
+    while answer not in question.choices:
+        answer = typer.prompt(question.text)
+    return answer
+
+
+def _step(number: int, rule: Rule, situation: Situation, names: dict[str, str]) -> Iterator[str]:
+    from trainers.advise import commands
+
+    yield f"{number}. {rule.advice}"
+    yield f"   why: {rule.reason}"
+    for source in rule.sources:
+        yield f"   source: {source}"
+    for command in commands(rule, situation, **names):
+        yield f"   next: {command}"
+
+
+def _afterwards(situation: Situation) -> Iterator[str]:
+    from trainers.advise import missing, steps, tree
+
+    lacking = missing(situation)
+    if lacking:
+        yield "\nmissing:"
+        yield from (f"   {text}" for text in lacking)
+    note = tree()[2]
+    if any(rule.fallback for rule in steps(situation)) or lacking:
+        yield f"\n{note['text']}"
+        yield from (f"   source: {source}" for source in note["sources"])

@@ -1,0 +1,221 @@
+"""`tunegate advise`: base is measured first, rows are counted, and nothing is asked in vain."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import advise as command
+from harness.cli.app import app
+from harness.errors import SuiteError, UsageError
+
+READY = (
+    "--prompted", "--lacks=behaviour", "--weights", "--one-task", "--no-verifier",
+    "--no-reward-model",
+)  # fmt: skip
+PAIR = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+SHOWN = {"prompt": "q", "completion": "a"}
+
+
+def advise(*args: str | Path, typed: str | None = None) -> str:
+    """Run the command in this process; errors of ours pass through, as to `main`."""
+    result = CliRunner().invoke(
+        app, ["advise", *map(str, args)], input=typed, catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def rows(path: Path, row: dict[str, Any], n: int) -> Path:
+    """Write n rows."""
+    path.write_text("".join(json.dumps({**row, "prompt": f"q{i}"}) + "\n" for i in range(n)))
+    return path
+
+
+def test_a_base_that_passes_needs_no_training(project: Any) -> None:
+    """90 of 100 right where the floor is 80 %: nothing is asked, whatever rows there are."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = rows(project.path / "rows.jsonl", SHOWN, 60)
+
+    text = advise("suites/demo", "--base", project.model("base", 90), "--data", data)
+
+    assert "base: exact_match 0.9 (floor 0.8 held)" in text
+    assert "1. Do not train" in text
+    assert "2." not in text
+    assert "tunegate train" not in text
+    assert len(project.stored()) == 100
+
+
+def test_a_base_that_fails_is_trained_on_what_is_there(project: Any) -> None:
+    """30 of 100 right and 60 demonstrations: LoRA, with its reason, source and command."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = rows(project.path / "rows.jsonl", SHOWN, 60)
+    base = project.model("base", 30)
+
+    text = advise("suites/demo", "--base", base, "--data", data, *READY)
+
+    assert "base: exact_match 0.3 (floor 0.8 broken)" in text
+    assert f"data: 60 rows of completions in {data}" in text
+    assert "1. LoRA" in text
+    assert "source: https://arxiv.org/abs/2106.09685" in text
+    assert f"next: tunegate train sft --model_name_or_path {base} --train_files {data}" in text
+    assert f"next: tunegate gate suites/demo --base {base} --tuned adapters/lora" in text
+
+
+def test_base_is_asked_once(project: Any) -> None:
+    """A second call, and a gate after it, find base's answers in the store."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    base, tuned = project.model("base", 90), project.model("tuned", 95)
+    advise("suites/demo", "--base", base)
+    first = project.stored()
+
+    advise("suites/demo", "--base", base)
+    project.gate(f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-early-stop=off")
+
+    assert 200 == len(project.stored())
+    assert first == {key: n for key, n in project.stored().items() if key in first}
+
+
+@pytest.mark.parametrize(
+    ("gates", "text"),
+    [
+        ("gain = 0.1", "no floor of suites/demo could be decided"),
+        ("floor = 0.8\nfloor_mode = 'certified'", "exact_match 0.85 (floor 0.8 broken)"),
+        ("floor = 0.8", "exact_match 0.85 (floor 0.8 held)"),
+        ("ceiling = 0.8", "exact_match 0.85 (ceiling 0.8 broken)"),
+    ],
+)
+def test_floors_are_decided_as_the_gate_does(project: Any, gates: str, text: str) -> None:
+    """85 of 100 reach 80 %, but do not certify it: the lower bound is 78 %."""
+    project.suite(gates=gates)
+
+    assert text in advise("suites/demo", "--base", project.model("base", 85), *READY)
+
+
+def test_grpo_waits_for_a_first_right_answer(project: Any) -> None:
+    """Where base gets nothing right, there is nothing to reinforce."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = rows(project.path / "prompts.jsonl", {"prompt": "q", "answer": "yes"}, 200)
+    with_verifier = [word for word in READY if word != "--no-verifier"] + ["--verifier"]
+
+    never = advise(
+        "suites/demo", "--base", project.model("none", 0), "--data", data, *with_verifier
+    )
+    some = advise("suites/demo", "--base", project.model("few", 3), "--data", data, *with_verifier)
+
+    assert "1. No GRPO yet" in never
+    assert "1. GRPO" in some
+
+
+def test_too_few_rows_are_counted_and_tools_named(project: Any) -> None:
+    """What is missing is said, and who makes rows where people do not."""
+    text = advise("--data", rows(project.path / "pairs.jsonl", PAIR, 3), *READY)
+
+    assert "base: not measured" in text
+    assert "1. Collect rows first" in text
+    assert "dpo: 3 of 500 rows with `prompt`, `chosen` and `rejected`" in text
+    assert "NeMo Data Designer and distilabel" in text
+
+
+def test_what_is_not_said_is_asked_on_a_terminal(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the advice is clear: for facts, two answers are enough."""
+    monkeypatch.setattr(command, "_on_a_terminal", lambda: True)
+
+    text = advise(typed="y\nnonsense\nknowledge\n")
+
+    assert text.count("What is missing") == 2
+    assert "Can you train" not in text
+    assert "1. Retrieval (RAG)" in text
+
+
+def test_without_a_terminal_the_option_is_named(project: Any) -> None:
+    """A script is never left hanging."""
+    with pytest.raises(UsageError, match="Answer with --lacks"):
+        advise("--prompted")
+
+
+def test_a_hosted_base_cannot_be_trained_here(project: Any) -> None:
+    """Its rows go to a vendor; nobody asks whose the weights are."""
+    data = rows(project.path / "rows.jsonl", SHOWN, 50)
+
+    text = advise("--base=litellm:openai/m", "--data", data, "--prompted", "--lacks=behaviour")
+
+    assert "1. A vendor's fine-tuning service" in text
+
+
+@pytest.mark.parametrize(("memory", "method"), [("1", "QLoRA"), ("80", "LoRA")])
+def test_memory_decides_between_lora_and_qlora(
+    project: Any, monkeypatch: pytest.MonkeyPatch, memory: str, method: str
+) -> None:
+    """500 million weights take 1 GB in 16 bits: too much for 70 % of 1 GB, little for 80 GB."""
+    # By its name: pytester forgets modules that a test loads, and the package does not.
+    module = importlib.import_module("trainers.base_alone")
+    monkeypatch.setattr(module, "parameters", lambda folder: 500_000_000)
+    data = rows(project.path / "rows.jsonl", SHOWN, 50)
+
+    text = advise("--base", project.path, "--data", data, "--memory-gb", memory, *READY)
+
+    assert f"1. {method}:" in text
+
+
+def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
+    """2 × 3 and 4 numbers in two files are ten weights; a folder without any has none."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from trainers.base_alone import parameters
+
+    save_file({"a": torch.zeros(2, 3)}, tmp_path / "1.safetensors")
+    save_file({"b": torch.zeros(4)}, tmp_path / "2.safetensors")
+
+    assert 10 == parameters(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert parameters(tmp_path / "empty") is None
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "text"),
+    [
+        (["suites/demo"], UsageError, "name it with --base"),
+        (["nowhere", "--base=b"], UsageError, "nowhere: no such suite"),
+        (["suites/demo", "--base=/nowhere"], UsageError, "/nowhere: no such folder"),
+        (["--lacks=speed"], UsageError, "speed"),
+        (["--data=gone.jsonl"], UsageError, "gone.jsonl: no such file"),
+        (["--data=broken.jsonl"], UsageError, "broken.jsonl:1: not one JSON object"),
+        (["--data=bad.jsonl"], UsageError, "bad.jsonl:1: no `rejected`"),
+        (["--data=empty.jsonl"], UsageError, "empty.jsonl: no rows"),
+        (["--dtype=int3"], UsageError, "int3"),
+        (["suites/broken", "--base=b"], SuiteError, "suite.toml"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    project: Any, args: list[str], error: type[Exception], text: str
+) -> None:
+    """Where it is, and what is wrong with it; before anything is asked."""
+    project.suite()
+    broken = project.path / "suites/broken"
+    broken.mkdir()
+    (broken / "suite.toml").write_text("name = 3\n")
+    Path("broken.jsonl").write_text("{\n")
+    Path("bad.jsonl").write_text('{"prompt": "q", "chosen": "a"}\n')
+    Path("empty.jsonl").write_text("")
+
+    with pytest.raises(error, match=text):
+        advise(*args)
+
+
+def test_help_lists_the_questions() -> None:
+    """Each question has its options."""
+    from trainers.advise import tree
+
+    text = CliRunner().invoke(app, ["advise", "--help"], terminal_width=200).output
+
+    for question in tree()[0]:
+        assert question.option.split("/")[0].split()[0] in text

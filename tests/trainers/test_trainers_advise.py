@@ -1,0 +1,141 @@
+"""The decision tree: every branch, what is missing, and the command that comes next."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from trainers import advise
+from trainers.advise import Situation, commands, ended, missing, steps, tree
+
+READY: dict[str, Any] = {
+    "base": "fails",
+    "prompted": True,
+    "lacks": "behaviour",
+    "weights": True,
+    "many_tasks": False,
+    "verifier": False,
+    "reward_model": False,
+}
+"""A need for behaviour that prompts did not meet, on a machine of one's own."""
+
+TABLE: list[tuple[dict[str, Any], dict[str, int], list[str]]] = [
+    ({"base": "passes"}, {"completions": 900}, ["nothing"]),
+    ({"base": "unknown", "prompted": False}, {"completions": 900}, ["prompt"]),
+    ({"prompted": False}, {"completions": 900}, ["prompt"]),
+    ({"lacks": "knowledge"}, {"completions": 900}, ["rag"]),
+    ({"lacks": "both"}, {"completions": 50}, ["rag_and_training", "lora"]),
+    ({"lacks": "both"}, {}, ["rag_and_training", "collect"]),
+    ({"weights": False}, {"completions": 50}, ["vendor"]),
+    ({"weights": False}, {"completions": 49}, ["collect"]),
+    ({}, {"completions": 50}, ["lora"]),
+    ({"fits": False}, {"completions": 50}, ["qlora"]),
+    ({"many_tasks": True}, {"completions": 50}, ["prompt_tuning"]),
+    ({"verifier": True}, {"prompts": 200}, ["grpo"]),
+    ({"verifier": True}, {"completions": 200}, ["lora", "grpo"]),
+    ({"verifier": True}, {"completions": 100, "prompts": 99}, ["lora"]),
+    ({"verifier": True, "succeeds": False}, {"prompts": 200}, ["not_yet_grpo", "collect"]),
+    ({"verifier": True, "succeeds": False}, {"completions": 200}, ["lora", "not_yet_grpo"]),
+    ({"verifier": True}, {"preferences": 500}, ["collect"]),
+    ({"reward_model": True}, {"preferences": 500}, ["ppo"]),
+    ({"reward_model": True}, {"completions": 50, "preferences": 500}, ["lora", "ppo"]),
+    ({}, {"preferences": 500}, ["dpo"]),
+    ({}, {"completions": 50, "preferences": 500}, ["lora", "dpo"]),
+    ({}, {"labelled": 500}, ["kto"]),
+    ({}, {"completions": 49, "preferences": 499, "labelled": 499}, ["collect"]),
+    ({}, {}, ["collect"]),
+]
+
+
+def situation(changes: dict[str, Any], rows: dict[str, int]) -> Situation:
+    """A situation that is ready for training but for some changes."""
+    return Situation(**{**READY, **changes}, rows=rows)
+
+
+@pytest.mark.parametrize(("changes", "rows", "names"), TABLE)
+def test_the_tree(changes: dict[str, Any], rows: dict[str, int], names: list[str]) -> None:
+    """Each situation leads to its steps, in the order in which they are taken."""
+    assert names == [rule.name for rule in steps(situation(changes, rows))]
+
+
+def test_the_table_reaches_every_rule() -> None:
+    """A new rule needs a line above."""
+    assert {rule.name for rule in tree()[1]} == {name for _, _, names in TABLE for name in names}
+
+
+@pytest.mark.parametrize("rule", tree()[1], ids=lambda rule: rule.name)
+def test_every_rule_says_why_and_where_that_is_written(rule: advise.Rule) -> None:
+    """With a reason, sources, and conditions on things that are asked or counted."""
+    known = {field.name for field in fields(Situation)} | set(advise.COUNTS)
+
+    assert rule.advice
+    assert rule.reason
+    assert rule.sources
+    assert all(source.startswith("https://") for source in rule.sources)
+    assert set(rule.when) <= known
+
+
+def test_questions_fill_the_situation() -> None:
+    """Every question answers a field that some rule asks about."""
+    asked = {question.field for question in tree()[0]}
+
+    assert asked == set(READY) - {"base"}
+    assert asked <= {name for rule in tree()[1] for name in rule.when}
+
+
+def test_what_is_missing_is_counted() -> None:
+    """Methods that everything but the number of rows speaks for are named with that number."""
+    found = missing(situation({}, {"completions": 49, "preferences": 120}))
+
+    assert "lora: 49 of 50 rows with `prompt` and `completion`, or `messages`" in found
+    assert "dpo: 120 of 500 rows with `prompt`, `chosen` and `rejected`" in found
+    assert not [text for text in found if text.startswith(("qlora", "grpo", "ppo", "vendor"))]
+
+
+def test_nothing_is_missing_where_training_is_not_advised() -> None:
+    """A base that passes needs no rows."""
+    assert missing(situation({"base": "passes"}, {})) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "over"),
+    [({"base": "passes"}, True), ({"prompted": False}, True), ({"lacks": "both"}, False)],
+)
+def test_it_is_known_when_no_answer_could_change_the_advice(
+    changes: dict[str, Any], over: bool
+) -> None:
+    """Then nothing more is asked; what is not known yet holds for no rule."""
+    assert over is ended(Situation(**changes))
+
+
+def test_the_next_command_is_ready_to_be_run() -> None:
+    """With the base, the files of the right format, and the gate after the training."""
+    files = {"completions": ("my rows.jsonl", "b.jsonl"), "preferences": ("pairs.jsonl",)}
+    (rule,) = steps(Situation(**READY, rows={"completions": 50}, files=files))
+
+    found = list(commands(rule, Situation(files=files), base="/b", suite="s", reward="m"))
+
+    train, gate = found
+    assert train.startswith("tunegate train sft --model_name_or_path /b --train_files 'my rows")
+    assert train.endswith("rows.jsonl' b.jsonl --use_peft --output_dir adapters/lora")
+    assert "tunegate gate s --base /b --tuned adapters/lora" == gate
+
+
+def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
+    """`litellm:` is ours; the result is a name and no folder, so no gate follows."""
+    rule = next(rule for rule in tree()[1] if rule.name == "vendor")
+
+    found = list(commands(rule, Situation(), base="litellm:openai/m", suite="s", reward="m"))
+
+    assert 1 == len(found)
+    assert found[0].startswith("tunegate train vendor --model_name_or_path openai/m --train_files")
+
+
+def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Advice names the method all the same."""
+    rule = next(rule for rule in tree()[1] if rule.name == "dpo")
+    monkeypatch.setattr(advise, "TREE", advise.TREE.parent / "nowhere" / "advice.toml")
+
+    assert list(commands(rule, Situation(), base="b", suite="s", reward="m")) == []
