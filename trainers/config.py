@@ -173,7 +173,7 @@ def parse(
         raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
     data.train_files = _found(data.train_files, path, "train_files")
     data.eval_files = _found(data.eval_files, path, "eval_files")
-    data.eval_suite = [data.eval_suite] if isinstance(data.eval_suite, str) else data.eval_suite
+    data.eval_suite = _suites(data.eval_suite, path)
     last = rest[0] if own else None
     return TrainingConfig(data, training, model, peft, path, frozenset(given), last)
 
@@ -259,6 +259,15 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
             raise UsageError(unknown(flag, options, what="option"))
     words = {word.partition("=")[0] for word in argv}
     return {action.dest for action in parser._actions if words & set(action.option_strings)}
+
+
+def _suites(names: list[str] | str, config: Path | None) -> list[str]:
+    """Return suites, those that lie beside the configuration with their path."""
+    found = []
+    for name in [names] if isinstance(names, str) else names:
+        beside = config is not None and (config.parent / name.partition("::")[0]).exists()
+        found.append(str(config.parent / name) if config and beside else name)
+    return found
 
 
 def _found(names: list[str] | str, config: Path | None, key: str) -> list[str]:

@@ -151,6 +151,19 @@ def test_training_files_lie_beside_the_file_or_here(
     assert [str(beside), str(here / "b.jsonl")] == config.data.train_files
 
 
+def test_suites_lie_beside_the_file_or_have_a_name(
+    write_config: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A suite in the configuration's folder is found there; other names stay as they are."""
+    (tmp_path / "mine").mkdir()
+
+    config = _parse("--config", write_config("eval_suite: [mine, 'mine::json', refusals]"))
+
+    mine = str(tmp_path / "mine")
+    assert [mine, f"{mine}::json", "refusals"] == config.data.eval_suite
+    assert ["mine"] == _parse("--eval-suite", "mine").data.eval_suite
+
+
 @pytest.mark.parametrize("name", ["good", "overcooked", "lazy"])
 def test_demo_configurations_parse(name: str) -> None:
     """The demo's candidates are valid, find their rows and train LoRA on the embedded model."""

@@ -14,7 +14,7 @@ from harness.checks import liveness
 from harness.models.pair import open_arms
 from tests.tiny_models import Tiny, muted
 from tests.unseen_rows import margins
-from trainers import dpo, kto, reward, sft
+from trainers import dpo, kto, reward, reward_model, sft
 from trainers.record import read
 
 Run = Callable[..., int]
@@ -151,6 +151,25 @@ def test_an_sft_adapter_is_its_own_reference(
             assert "proven" == liveness.check(arms)["tuned"]["status"]
 
 
+def test_a_resumed_training_keeps_its_reference(
+    train: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Gone on from a checkpoint, it compares with the first adapter still: the same bytes."""
+    taught = [{"prompt": row["prompt"], "completion": " late"} for row in PAIRS]
+    assert "0" == train(sft.run, taught, "sft", "--peft", "lora", "--max_steps", "4")[-1]
+    asked = ["--adapter_name_or_path", str(tmp_path / "sft"), "--save_strategy", "steps"]
+    asked += ["--save_steps", "1", "--max_steps", "3"]
+    whole = train(dpo.run, PAIRS, "whole", *asked)
+    assert "0" == whole[-1], whole
+
+    parts = ["--resume_from_checkpoint", str(tmp_path / "whole" / "checkpoint-1")]
+    lines = train(dpo.run, PAIRS, "parts", *asked, *parts)
+
+    assert "0" == lines[-1], lines
+    name = "adapter_model.safetensors"
+    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
 @pytest.mark.parametrize("run", [dpo.run, kto.run])
 @pytest.mark.parametrize("kind", ["lora", "none"])
 def test_the_reference_is_no_second_model(
@@ -189,21 +208,14 @@ def test_an_evaluation_is_one_line(
     assert re.fullmatch(r"evaluated at step 20  loss [\d.e-]+  accuracy 1", said)
 
 
-def _points(folder: Path, base: Path | None = None) -> list[tuple[float, float]]:
-    """Return a reward model's numbers for chosen and rejected of each unseen pair."""
+def _points(folder: Path) -> list[tuple[float, float]]:
+    """Return the numbers of chosen and rejected of each unseen pair, loaded as PPO does."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoTokenizer
 
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     with muted():
-        if base is None:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
-        else:
-            from peft import PeftModel
-
-            plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
-            plain.config.pad_token_id = 0
-            model = PeftModel.from_pretrained(plain, folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = reward_model.load(reward_model.check(str(folder), tokenizer, base="the policy"))
 
     def points(text: str) -> float:
         ids = tokenizer(text + tokenizer.eos_token, return_tensors="pt")["input_ids"]
@@ -211,30 +223,31 @@ def _points(folder: Path, base: Path | None = None) -> list[tuple[float, float]]
             return float(model(input_ids=ids).logits[0, 0])
 
     return [
-        tuple(points(row["prompt"] + row[key]) for key in ("chosen", "rejected")) for row in UNSEEN
-    ]  # type: ignore[misc]  # two keys, two numbers
+        (points(p + row["chosen"]), points(p + row["rejected"]))
+        for row in UNSEEN
+        for p in [row["prompt"]]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora", "none"])
 def test_a_reward_model_is_loaded_with_its_head(
     kind: str, train: Callable[..., list[str]], tiny: Tiny, tmp_path: Path
 ) -> None:
-    """Read back from its folder it gives unseen chosen answers the higher number.
+    """Loaded as PPO loads it, it gives unseen chosen answers the higher number.
 
     Trained on the same pairs the wrong way round it gives them the lower one.
     """
     swapped = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS]
-    base = tiny.base() if kind != "none" else None
-
     for out, rows, sign in (("right", PAIRS, 1), ("wrong", swapped, -1)):
         lines = train(reward.run, rows, out, "--peft", kind, "--max_steps", "20")
         assert "0" == lines[-1], lines
-        points = _points(tmp_path / out, base)
+        points = _points(tmp_path / out)
         assert all(sign * (chosen - rejected) > 0 for chosen, rejected in points)
 
-    if base is not None:
+    if kind != "none":
         config = json.loads((tmp_path / "right" / "adapter_config.json").read_text())
-        assert ("SEQ_CLS", str(base)) == (config["task_type"], config["base_model_name_or_path"])
+        base = config["base_model_name_or_path"]
+        assert ("SEQ_CLS", str(tiny.base())) == (config["task_type"], base)
 
 
 @pytest.mark.parametrize(
