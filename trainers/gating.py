@@ -50,8 +50,11 @@ def arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
     return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
 
 
-def command(suites: Sequence[str], base: str, tuned: Path) -> str:
-    """Return the command line that gates a fine-tune, to be shown."""
+def command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
+    """Return the command line to be shown: the gate, or PPO after a reward model."""
+    if task != "CAUSAL_LM":
+        policy = ["--model_name_or_path", base, "--reward_model_path", str(tuned)]
+        return shlex.join(["tunegate", "train", "ppo", *policy, "--train_files", "PROMPTS"])
     return shlex.join(["tunegate", *arguments(suites, base, tuned)])
 
 

@@ -217,7 +217,8 @@ def train(
         with stopping.at_the_next_step(trainer, say) if method.can_resume else nullcontext():
             method.train(trainer, checkpoint)
         folder = saving.save(trainer, job, method, before=before, seconds=time.monotonic() - start)
-    say(f"saved to {folder}; next: {gating.command(config.data.eval_suite, base.name, folder)}")
+    suites = config.data.eval_suite
+    say(f"saved to {folder}; next: {gating.command(suites, base.name, folder, task=method.task)}")
     return folder
 
 

@@ -225,6 +225,7 @@ def test_chats_that_use_every_special_token(train: Any, write_rows: Callable[...
     assert "no special token to spare" in lines[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qlora", "dora", "ia3"])
 def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
     """Each kind that `--peft` offers here is trained and saved as an adapter."""
@@ -248,3 +249,13 @@ def test_ctrl_c_says_that_nothing_goes_on() -> None:
 
     with pytest.raises(Interrupted, match="cannot resume, so it starts anew"):
         ppo._train(Stopped(), None)
+
+
+def test_a_reward_model_is_followed_by_ppo(tmp_path: Path) -> None:
+    """What `train reward` made writes no texts: its last line names PPO and not the gate."""
+    from trainers import gating, reward
+
+    said = gating.command([], "m", tmp_path, task=reward.METHOD.task)
+
+    expected = f"tunegate train ppo --model_name_or_path m --reward_model_path {tmp_path}"
+    assert said.startswith(expected)
