@@ -12,6 +12,7 @@ import pytest
 from harness.run import Run
 from reports.page import render
 from tests.leaked_runs import with_leakage
+from tests.standing_runs import beside
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -31,12 +32,17 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def files(
-    make_run: Any, poisoned_run: Run, tmp_path_factory: pytest.TempPathFactory
+    make_run: Any,
+    poisoned_run: Run,
+    payloads: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Write the pages that the tests open."""
     folder = tmp_path_factory.mktemp("pages")
     leaked = with_leakage(make_run("BLOCK"))
+    standing = beside(make_run("BLOCK"), " ".join(payloads))
     runs = {"plain": make_run("BLOCK"), "poisoned": poisoned_run, "leaked": leaked}
+    runs["standing"] = standing
     for name, run in runs.items():
         (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
@@ -139,7 +145,7 @@ def test_a_link_to_a_case_opens_it(open_page: Any, files: dict[str, Path]) -> No
     assert page.evaluate(f"document.getElementById({anchor!r}).open")
 
 
-@pytest.mark.parametrize("name", ["plain", "poisoned", "leaked"])
+@pytest.mark.parametrize("name", ["plain", "poisoned", "leaked", "standing"])
 def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     """At 375 px the page is as wide as the screen, folded and with everything open."""
     page = open_page(name, width=375)

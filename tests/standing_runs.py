@@ -1,0 +1,27 @@
+"""A run whose fine-tune is worse than the one that is shipped today, for the tests of reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.run import Run
+from harness.verdict.record import Standing, Verdict
+from harness.verdict.standing_record import SuiteStanding
+
+SENTENCE = "worse than the incumbent: general_knowledge: choice_probability went from 0.5 to 0.3"
+
+
+def beside(run: Run, text: str = SENTENCE) -> Run:
+    """Return a run whose guards were also judged beside an incumbent; one of them failed."""
+    suite = run.verdict.suites[1]
+    gates = tuple(g.model_copy(update={"sentence": text, "base": 0.5}) for g in suite.gates)
+    own = SuiteStanding(
+        name=suite.name,
+        verdict=Verdict.BLOCK,
+        n_unscored={"incumbent": 0, "tuned": 0},
+        gates=gates,
+    )
+    standing = Standing(verdict=Verdict.BLOCK, sentence=text, suites=(own,))
+    arms = {**run.verdict.arms, "incumbent": {"spec": f"replay:{text}"}}
+    update = {"standing": standing, "arms": arms, "verdict": Verdict.BLOCK}
+    return replace(run, verdict=run.verdict.model_copy(update=update))
