@@ -58,13 +58,19 @@ def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> Source:
     """Return the file that a card names, if its content is still that of the training."""
     wanted, path = file["sha256"], Path(file["path"])
     places = [path] + ([] if folder is None else [folder / path.name])
-    there = [place for place in places if place.exists()]
+    # A card may come from anywhere: what holds no rows is not read, however much of it there is.
+    there = [place for place in places if place.is_file() or _is_folder_of_rows(place)]
     hashes = {place: content_sha256(place) for place in there} | given
     same = next((place for place, digest in hashes.items() if digest == wanted), None)
     state = FileState.SAME
     if same is None:
         state = FileState.CHANGED if there else FileState.MISSING
     return Source(DataFile(path=str(same or path), sha256=wanted, rows=None, state=state), same)
+
+
+def _is_folder_of_rows(path: Path) -> bool:
+    """Return whether `datasets` saved a folder."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
 class Rows:
@@ -91,7 +97,7 @@ class Rows:
                 for where, row in _read(path):
                     yield TrainingText(f"{path.name}:{where}", tuple(row_texts(row)))
                     count += 1
-            except (ValueError, OSError, MissingExtra) as error:
+            except (ValueError, OSError, RecursionError, MissingExtra) as error:
                 reason = str(error).splitlines()[0]
                 if file.state is FileState.GIVEN:
                     raise UsageError(

@@ -74,6 +74,17 @@ class Trained:
             return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
         return cls(card, leakage.compare(suites, sources, mode=options.mode))
 
+    def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
+        """Return suite → touched cases, which its gates leave out.
+
+        Raises:
+            NotComparable: they are too many.
+        """
+        if self.leakage is None:
+            return {}
+        leakage.refuse_too_many(self.leakage, suites)
+        return self.leakage.left_out
+
     def lines(self) -> list[str]:
         """Return what a user must hear before the run: what differs, and what was found."""
         notes = () if self.training is None else self.training.notes

@@ -87,10 +87,16 @@ def shared_runs(
     """
     import numpy as np
 
-    pairs = np.unique(np.stack([hashes[valid], units[valid].astype(np.uint64)]), axis=1)
-    values, counts = np.unique(pairs[0], return_counts=True)
-    many: NDArray[np.bool_] = valid & np.isin(hashes, values[counts > SHARED_BY])
-    return many
+    places = np.flatnonzero(valid)
+    order = np.lexsort((units[places], hashes[places]))
+    places = places[order]
+    new_run = np.diff(hashes[places], prepend=hashes[places][:1]) != 0
+    new_unit = new_run | (np.diff(units[places], prepend=units[places][:1]) != 0)
+    group = np.cumsum(new_run)
+    holders = 1 + np.bincount(group, weights=new_unit & ~new_run).astype(np.int64)
+    found = np.zeros_like(valid)
+    found[places[holders[group] > SHARED_BY]] = True
+    return found
 
 
 def covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:

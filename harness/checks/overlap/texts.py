@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from harness.checks.overlap.words import words
@@ -57,7 +58,8 @@ def case_text(case: Case) -> CaseText:
 
 
 def _words(texts: list[str]) -> tuple[Words, ...]:
-    found = (tuple(words(text)) for text in dict.fromkeys(texts))
+    # Interned, for the words of a suite are the same few thousand over and over.
+    found = (tuple(map(intern, words(text))) for text in dict.fromkeys(texts))
     return tuple(one for one in found if one)
 
 
