@@ -17,20 +17,27 @@ Row = Mapping[str, Any]
 
 
 def gains(base: Path, tuned: Path, rows: Sequence[Row], key: str) -> list[float]:
-    """Return by how much tuned raises the log-probability of `row[key]`, for each row.
-
-    The arms are opened as the gate opens them, and proven alive first.
-    """
-    with muted():
-        arms: Any = open_arms({"base": str(base), "tuned": str(tuned)})
-        assert liveness.check(arms)["tuned"]["status"] == "proven"
-    return [_logprob(arms["tuned"], row, key) - _logprob(arms["base"], row, key) for row in rows]
+    """Return by how much tuned raises the log-probability of `row[key]`, for each row."""
+    return _gains(_alive(base, tuned), rows, key)
 
 
 def margins(base: Path, tuned: Path, rows: Sequence[Row]) -> list[float]:
     """Return by how much tuned moves each pair's log-odds towards the chosen answer."""
-    better, worse = (gains(base, tuned, rows, key) for key in ("chosen", "rejected"))
+    arms = _alive(base, tuned)
+    better, worse = (_gains(arms, rows, key) for key in ("chosen", "rejected"))
     return [one - other for one, other in zip(better, worse, strict=True)]
+
+
+def _alive(base: Path, tuned: Path) -> dict[str, Any]:
+    """Open both arms as the gate opens them, proven to be two."""
+    with muted():
+        arms: Any = open_arms({"base": str(base), "tuned": str(tuned)})
+        assert liveness.check(arms)["tuned"]["status"] == "proven"
+    return dict(arms)
+
+
+def _gains(arms: Mapping[str, Any], rows: Sequence[Row], key: str) -> list[float]:
+    return [_logprob(arms["tuned"], row, key) - _logprob(arms["base"], row, key) for row in rows]
 
 
 def _logprob(arm: Any, row: Row, key: str) -> float:
