@@ -10,6 +10,7 @@ from harness.cli import (
     check,
     demo,
     doctor,
+    estimate,
     gate,
     init,
     judge,
@@ -45,6 +46,7 @@ for module in (
     advise,
     train,
     demo,
+    estimate,
     doctor,
 ):
     module.register(app)

@@ -26,6 +26,7 @@ COMMANDS = (
     "advise",
     "train",
     "demo",
+    "estimate",
     "doctor",
 )
 

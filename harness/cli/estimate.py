@@ -1,0 +1,116 @@
+"""`tunegate estimate`: memory from a configuration alone, time and money from real steps."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainers.estimate import Estimate
+    from trainers.estimate_profile import Profile
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("estimate", context_settings=settings)(estimate)
+
+
+def estimate(  # noqa: PLR0913  # one an option
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Option(help="Folder with a config.json, hub id in the cache, or embedded.")
+    ] = "",
+    methods: Annotated[str, typer.Option(help="Any of lora, qlora, full.")] = "lora,qlora,full",
+    ranks: Annotated[str, typer.Option(help="Ranks of the adapter.")] = "16",
+    lengths: Annotated[str, typer.Option(help="Tokens a row.")] = "256,1024",
+    batches: Annotated[str, typer.Option(help="Rows a step.")] = "1,4",
+    dtype: Annotated[str, typer.Option(help="Weights: float32 or bfloat16.")] = "float32",
+    fits: Annotated[
+        float | None, typer.Option(metavar="GB", help="Say which fit into so much memory.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Real steps to time, with train flags.")] = 6,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0.0, help="Price of this machine, for money.")
+    ] = None,
+) -> None:
+    """Estimate memory with --model; time with flags of `train sft`, such as --config x.yaml."""
+    if not model and not context.args:
+        raise UsageError("give --model NAME for memory, or --config FILE (of train sft) for time")
+    if dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"--dtype {dtype!r}: allowed are float32, bfloat16")
+    if model:
+        grid = {"ranks": ranks, "lengths": lengths, "batches": batches}
+        _memory(model, methods, grid, dtype, fits)
+    if context.args:
+        _time(list(context.args), steps, price_per_hour)
+
+
+def _numbers(text: str, name: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"{name} {text!r} must be whole numbers above 0 with commas between")
+    return [int(part) for part in parts]
+
+
+def _memory(model: str, methods: str, grid: dict[str, str], dtype: str, fits: float | None) -> None:
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainers import estimate as room
+    from trainers import libraries
+    from trainers.config import prepare_environment, require_extra
+    from trainers.estimate_step import cache_bytes
+
+    names = [name.strip() for name in methods.split(",")]
+    numbers = [_numbers(text, f"--{name}") for name, text in grid.items()]
+    wanted = [replace(s, dtype=dtype) for s in room.settings(names, *numbers)]
+    prepare_environment()
+    require_extra()
+    config = room.configuration(model)
+    process = room.process_bytes()
+    table = Table(title=f"{model}, {dtype} weights, MB")
+    columns = ("method", "rank", "tokens", "rows", "trained", "weights", "gradients, AdamW")
+    for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    with libraries.quiet():
+        for i, found in enumerate(room.estimates(config, wanted, process=process), start=1):
+            print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
+            table.add_row(*_cells(found, fits))
+        cache = cache_bytes(config, dtype)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print(f"process beside its tensors, measured here: {process / 1e6:,.0f} MB (part of 'in all')")
+    print(f"keys and values while it generates: {cache:,} bytes a token and row")
+
+
+def _cells(found: Estimate, fits: float | None) -> list[str]:
+    way, step = found.setting, found.step
+    sizes = (step.weights, step.trained, step.activations, step.peak, found.total)
+    cells = [way.method, str(way.rank or "–"), str(way.length), str(way.batch)]
+    cells += [f"{step.parameters / 1e6:,.1f} M", *(f"{size / 1e6:,.0f}" for size in sizes)]
+    return [*cells, *(["yes" if found.total <= fits * 1e9 else "no"] if fits else [])]
+
+
+def _time(argv: list[str], steps: int, price: float | None) -> None:
+    from trainers.estimate_profile import profile
+
+    found: Profile = profile(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
+    middle, low, high = found.total_s
+    print(
+        f"{found.steps} steps, {len(found.seconds)} timed on this machine: {_span(*found.total_s)}"
+    )
+    print(f"peak memory of the process until then: {found.peak / 1e6:,.0f} MB")
+    if price is not None:
+        money: list[Any] = [f"{price * s / 3600:.4g}" for s in (middle, low, high)]
+        print(f"at {price:g} an hour: {money[0]} [{money[1]}, {money[2]}]")
+
+
+def _span(middle: float, low: float, high: float) -> str:
+    """Return a time with its 95 % interval in minutes."""
+    return f"{middle / 60:.1f} min [{low / 60:.1f}, {high / 60:.1f}]"
