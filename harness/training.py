@@ -57,8 +57,10 @@ class Training(Record):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The main facts of the card."""
-        return {name: self.card[name] for name in _FACTS if name in self.card}
+        """The main facts of the card, and what speaks against believing it or the evaluation."""
+        told = {name: self.card[name] for name in _FACTS if name in self.card}
+        doubts = [*([self.why] if told and self.why else []), *self.notes]
+        return told | ({"notes": doubts} if doubts else {})
 
     @property
     def files(self) -> tuple[Mapping[str, Any], ...]:

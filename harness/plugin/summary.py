@@ -80,6 +80,7 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
     for suite in verdict.suites:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
+    yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
     if verdict.leakage is not None:
         yield f"note: {verdict.leakage.sentence}"
     for beside in (verdict.parity, verdict.standing):

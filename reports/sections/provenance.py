@@ -34,7 +34,7 @@ def render(data: ReportData) -> Markup:
         ],
         command=command(data.run),
         training=data.run.manifest.training,
-        facts=flatten(verdict.training or {}),
+        facts=flatten({k: v for k, v in (verdict.training or {}).items() if k != "notes"}),
         settings=flatten(_settings(data)),
     )
 

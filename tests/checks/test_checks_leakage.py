@@ -259,6 +259,7 @@ def test_the_card_is_read_beside_the_weights(tmp_path: Path) -> None:
 
     assert (own.believed, len(own.files), own.facts["weights_sha256"]) == (True, 1, "aa")
     assert (other.believed, other.files) == (False, ())
+    assert other.facts["notes"] == [other.why]
     assert "is of other weights than tuned's" in other.why
     assert training.read(tmp_path / "none", {}).why == f"there is no {FILE} beside tuned"
 
@@ -288,6 +289,8 @@ def test_another_template_or_tokenizer_is_told(tmp_path: Path) -> None:
         "tuned was trained with another chat template",
         "tuned was trained with another tokenizer",
     ]
+    assert both.facts["notes"] == list(both.notes)
+    assert "notes" not in same.facts
 
 
 def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.checks.weights import file_sha256
-from harness.training import FILE
+from harness.training import FILE, Training
 
 ASKED = "note: leakage: {touched} of 100 cases stand in {rows} training rows"
 
@@ -160,6 +160,34 @@ def test_the_card_beside_tuned_names_the_rows(project: Any) -> None:
     assert (verdict["training"]["method"], verdict["training"]["steps"]) == ("sft", 20)
     assert verdict["leakage"]["checked"] == "checked"
     assert [file["rows"] for file in verdict["leakage"]["files"]] == [4, 3]
+
+
+def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
+    """What differs between training and evaluation is a note of the verdict and the terminal."""
+    prepare(project)
+    card(project, rows(project))
+    script = project.model("tuned", 95)
+    told = Training(card={"method": "sft"}, notes=("tuned was trained with another tokenizer",))
+    project.pytester.makeconftest(
+        f"""
+        import harness.plugin.trained
+        from harness.training import Training
+
+        told = Training.model_validate_json({told.model_dump_json()!r})
+        harness.plugin.trained.training.read = lambda folder, identity: told
+        """
+    )
+
+    result = project.pytest_apart(
+        "suites",
+        "--gate-run-dir=run",
+        f"--gate-base={project.model('base', 30)}",
+        f"--gate-tuned={script}",
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["note: tuned was trained with another tokenizer"])
+    assert project.verdict()["training"]["notes"] == list(told.notes)
 
 
 def test_a_changed_file_is_said(project: Any) -> None:
