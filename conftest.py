@@ -214,9 +214,12 @@ ROOMS = (
 def preloaded() -> None:
     """Import what a gate run imports, before pytester takes its snapshot of the modules.
 
-    It would unload them after each test, and numpy cannot be loaded twice.
+    It would unload them after each test: numpy cannot be loaded twice, and httpx would no longer know
+    the errors of an httpcore that was.
     """
     for name in (
+        "httpcore",
+        "httpx",
         "jinja2",
         "jsonschema",
         "opentelemetry.exporter.otlp.json.file",
