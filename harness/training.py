@@ -35,6 +35,7 @@ _FACTS = (
     "chat_template_sha256",
     "tokenizer_sha256",
     "files",
+    "went_on_from",
     "eval_files",
 )
 """What verdict.json repeats of a card."""
@@ -65,8 +66,10 @@ class Training(Record):
     @property
     def files(self) -> tuple[Mapping[str, Any], ...]:
         """The files of training rows that the card names, those in a form that can be used."""
-        found = self.card.get("files") if self.believed else ()
-        named = found if isinstance(found, list) else ()
+        if not self.believed:
+            return ()
+        found = [self.card.get("files"), self._earlier.get("files")]
+        named = [file for files in found if isinstance(files, list) for file in files]
         return tuple(
             file
             for file in named
@@ -74,6 +77,18 @@ class Training(Record):
             and isinstance(file.get("path"), str)
             and isinstance(file.get("sha256"), str)
         )
+
+    @property
+    def unknown(self) -> str:
+        """What else tuned was trained on of which no file is known, in words; empty if nothing."""
+        if self._earlier and not isinstance(self._earlier.get("files"), list):
+            return f"what {self._earlier.get('path')} was trained on before is not known"
+        return ""
+
+    @property
+    def _earlier(self) -> Mapping[str, Any]:
+        earlier = self.card.get("went_on_from") if self.believed else None
+        return earlier if isinstance(earlier, dict) else {}
 
 
 def read(folder: Path | None, identity: Mapping[str, Any]) -> Training:

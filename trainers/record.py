@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.checks.weights import fingerprint
 from harness.records import Json, Record
 from harness.run import record_json, write_atomic
 from harness.training import FILE
@@ -45,6 +46,29 @@ class DataFile(Record):
     rows: int
 
 
+class WentOnFrom(Record):
+    """The adapter that a training went on from."""
+
+    path: str
+    weights_sha256: str
+    files: tuple[DataFile, ...] | None
+    """What it was trained on, before that too; None where no card of it says so."""
+
+
+def went_on_from(folder: Path) -> WentOnFrom:
+    """Return what is known of the adapter in `folder` and of all that it was trained on."""
+    own = fingerprint(folder)
+    files: tuple[DataFile, ...] | None = None
+    try:
+        card = TrainingRecord.model_validate_json((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        card = None
+    if card is not None and card.weights_sha256 == own:
+        before = () if card.went_on_from is None else card.went_on_from.files
+        files = None if before is None else (*card.files, *before)
+    return WentOnFrom(path=str(folder.resolve()), weights_sha256=own, files=files)
+
+
 class TrainingRecord(Record):
     """One finished training."""
 
@@ -54,6 +78,8 @@ class TrainingRecord(Record):
     base: BaseIdentity
     files: tuple[DataFile, ...]
     """What was trained on."""
+    went_on_from: WentOnFrom | None = None
+    """The adapter that was there before; None where the training began anew."""
     eval_files: tuple[DataFile, ...] = ()
     """What TRL's evaluation loss was computed on."""
     rows: int
@@ -87,7 +113,16 @@ class TrainingRecord(Record):
     """Fingerprint of the weights that were saved."""
 
 
-__all__ = ["FILE", "BaseIdentity", "DataFile", "TrainingRecord", "versions", "write"]
+__all__ = [
+    "FILE",
+    "BaseIdentity",
+    "DataFile",
+    "TrainingRecord",
+    "WentOnFrom",
+    "versions",
+    "went_on_from",
+    "write",
+]
 
 
 def versions() -> dict[str, str]:

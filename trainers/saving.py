@@ -79,6 +79,7 @@ def save(
         return folder
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
+    earlier = config.peft.adapter_name_or_path
     written = trainer.processing_class.chat_template
     template = sha256(written) if isinstance(written, str) else None
     record.write(
@@ -86,6 +87,7 @@ def save(
             method=method.name,
             base=_identity(job, template),
             files=_files(job.rows),
+            went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
             eval_files=_files(job.evaluation),
             rows=len(trainer.train_dataset),
             hyperparameters=hyperparameters(config, method.settings),

@@ -33,13 +33,16 @@ _NAMED = 10
 """Cases that a refusal names."""
 
 
-def compare(suites: Sequence[Suite], sources: Sequence[Source], *, mode: Mode) -> Leakage:
+def compare(
+    suites: Sequence[Suite], sources: Sequence[Source], *, mode: Mode, unknown: str = ""
+) -> Leakage:
     """Compare training rows with the cases of suites.
 
     Args:
         suites: The suites with their cases.
         sources: The files of rows; each is read once, and no row is kept.
         mode: What is to be done with touched cases.
+        unknown: What else tuned was trained on, of which there are no rows.
 
     Raises:
         UsageError: a file that the user names cannot be read.
@@ -49,6 +52,7 @@ def compare(suites: Sequence[Suite], sources: Sequence[Source], *, mode: Mode) -
     count = scan(index, rows)
     overlaps = iter(index.overlaps)
     absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
+    absent += [unknown] if unknown else []
     if not count:
         why = "; ".join(absent) or "the files of the training hold no rows"
         return Leakage(mode=mode, checked=Checked.NOTHING, why=why, files=tuple(rows.files))

@@ -72,7 +72,7 @@ class Trained:
             why = card.why or "the card of the training names no files"
             why += "; --gate-training-data FILE says what tuned was trained on"
             return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
-        return cls(card, leakage.compare(suites, sources, mode=options.mode))
+        return cls(card, leakage.compare(suites, sources, mode=options.mode, unknown=card.unknown))
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
         """Return suite → touched cases, which its gates leave out.
@@ -93,6 +93,8 @@ class Trained:
 
 def _folder(spec: str) -> Path | None:
     """Return the folder in which a spec's files lie; None if they lie elsewhere."""
+    if not spec:
+        return None
     prefix, _, target = spec.partition(":")
     if prefix in _ELSEWHERE:
         return None

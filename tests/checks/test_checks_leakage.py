@@ -66,7 +66,7 @@ def given(suite: Suite, *paths: Path, mode: Mode = Mode.GATE) -> Leakage:
 def card(*files: Path, **more: Any) -> Training:
     """Return the card of a training on files."""
     named = [{"path": str(f), "sha256": content_sha256(f), "rows": 1} for f in files]
-    return Training(card={"files": named, **more})
+    return Training(card={"files": named} | more)
 
 
 def test_planted_leaks_are_found_with_their_kind_and_row(suite: Suite, tmp_path: Path) -> None:
@@ -189,6 +189,24 @@ def test_a_changed_file_is_said_and_not_compared(suite: Suite, tmp_path: Path) -
     assert [file.state for file in found.files] == [FileState.SAME, FileState.CHANGED]
     assert [file.rows for file in found.files] == [1, None]
     assert f"{two}: changed since the training" in found.sentence
+
+
+def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> None:
+    """A preference training on an SFT adapter has seen both; what nobody knows is said."""
+    now = write(tmp_path / "now.jsonl", [pair(sentence(1))])
+    then = write(tmp_path / "then.jsonl", [pair(sentence(2))])
+    earlier = {"path": "sft", "files": card(then).card["files"]}
+
+    known = card(now, went_on_from=earlier)
+    unknown = card(now, went_on_from=earlier | {"files": None})
+
+    both, one = (
+        compare([suite], training_data.find(c, None, ()), mode=Mode.GATE, unknown=c.unknown)
+        for c in (known, unknown)
+    )
+    assert (both.checked, both.suites[0].touched) == (Checked.ALL, ("c1", "c2"))
+    assert (one.checked, one.suites[0].touched) == (Checked.PART, ("c1",))
+    assert one.sentence.endswith("; what sft was trained on before is not known")
 
 
 def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:

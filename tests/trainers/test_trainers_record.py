@@ -51,6 +51,33 @@ def test_the_card_is_whole(
     assert judged["tokenizer_sha256"] == card.tokenizer_sha256
 
 
+def test_a_training_that_goes_on_names_the_rows_before(
+    tiny_base: Path, tmp_path: Path, write_rows: Callable[..., Path]
+) -> None:
+    """The card of the second training holds the first one's files, if its card is still its own."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    one, two = write_rows("one.jsonl"), write_rows("two.jsonl")
+    common = ["--model_name_or_path", str(tiny_base), "--max_steps", "1", "--save_strategy", "no"]
+    common += ["--learning_rate", "1e-2"]
+    fresh = [*common, "--use_peft", "--lora_r", "4", "--train_files", str(one)]
+    on = [*common, "--adapter_name_or_path", str(first), "--train_files", str(two)]
+
+    assert 0 == run([*fresh, "--output_dir", str(first)])
+    assert 0 == run([*on, "--output_dir", str(second)])
+    (first / FILE).unlink()
+    assert 0 == run([*on, "--output_dir", str(third)])
+
+    known, unknown = (
+        TrainingRecord.model_validate_json((folder / FILE).read_bytes()).went_on_from
+        for folder in (second, third)
+    )
+    assert known is not None
+    assert unknown is not None
+    assert [file.path for file in known.files or ()] == [str(one)]
+    assert unknown.files is None
+    assert known.weights_sha256 == unknown.weights_sha256
+
+
 def test_a_folder_has_the_hash_of_its_files(tmp_path: Path) -> None:
     """Names and contents count, the folder's own place does not."""
     for name in ("a", "b"):
