@@ -56,12 +56,20 @@ class Situation:
 class Question:
     """One question to the user."""
 
-    field: str
+    about: str
+    """Field of the situation that it fills."""
     text: str
     option: str
     """The options of the command line that answer it."""
     choices: tuple[str, ...] = ()
     """What may be answered; yes or no where there are none."""
+    when: Mapping[str, Any] = field(default_factory=dict)
+    """What must hold for the answer to matter."""
+
+    def matters(self, situation: Situation) -> bool:
+        """Return whether it is not answered yet, and the advice may depend on it."""
+        asked = all(_holds(situation.get(name), wanted) for name, wanted in self.when.items())
+        return asked and situation.get(self.about) is None
 
 
 @dataclass(frozen=True)

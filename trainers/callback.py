@@ -130,6 +130,8 @@ class GateCallback(_Events):
         else:
             self.record = Checkpoints(selected_by=self.record.selected_by)
         to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
+        if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
+            to_stderr("gate: save_strategy is 'no', so there will be no look at all")
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
         """Look at the model that was saved [transformers]."""

@@ -23,6 +23,7 @@ from harness.errors import MissingExtra, UsageError
 from harness.lookup import unknown
 from trainers import yaml_file
 from trainers.adapters import AdapterArguments
+from trainers.gating import GateArguments
 
 if TYPE_CHECKING:
     from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
@@ -53,7 +54,7 @@ _TRL_DATA = {"dataset_name", "dataset_config", "dataset_train_split", "datasets"
 
 
 @dataclass
-class DataArguments:
+class DataArguments(GateArguments):
     """What tunegate adds to TRL's options."""
 
     train_files: list[str] = field(
@@ -66,16 +67,6 @@ class DataArguments:
     eval_files: list[str] = field(
         default_factory=list,
         metadata={"help": "Files of rows for TRL's own evaluation loss (with --eval_strategy)."},
-    )
-    eval_suite: list[str] = field(
-        default_factory=list,
-        metadata={"help": "A suite to gate the finished fine-tune on; may be given several times."},
-    )
-    gate: bool = field(
-        default=False,
-        metadata={
-            "help": "Gate the fine-tune on --eval-suite at once; the exit code is the verdict."
-        },
     )
     float32_matmul_precision: str = field(
         default="highest",
@@ -174,6 +165,7 @@ def parse(
     data.train_files = _found(data.train_files, path, "train_files")
     data.eval_files = _found(data.eval_files, path, "eval_files")
     data.eval_suite = _suites(data.eval_suite, path)
+    data.gate_callback = _suites(data.gate_callback, path)
     last = rest[0] if own else None
     return TrainingConfig(data, training, model, peft, path, frozenset(given), last)
 

@@ -1,7 +1,7 @@
-"""The gate of what a training made: `--eval-suite SUITE --gate`.
+"""The gate of what a training made, `--eval-suite SUITE --gate`, and of its checkpoints.
 
-It is `tunegate gate`, in a process of its own, so that nothing of the training is left in memory or
-in the libraries' settings, and its exit code is the verdict.
+The first is `tunegate gate`, in a process of its own, so that nothing of the training is left in
+memory or in the libraries' settings, and its exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -11,13 +11,42 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainers.callback import GateCallback
 
 _HOME = Path(__file__).parents[1]
 _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
 """What `accelerate launch` sets; the gate is one process."""
+
+
+@dataclass
+class GateArguments:
+    """What tunegate adds to TRL's options so that a training is gated."""
+
+    eval_suite: list[str] = field(
+        default_factory=list,
+        metadata={"help": "A suite to gate the finished fine-tune on; may be given several times."},
+    )
+    gate: bool = field(
+        default=False,
+        metadata={
+            "help": "Gate the fine-tune on --eval-suite at once; the exit code is the verdict."
+        },
+    )
+    gate_callback: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Suites that look at every checkpoint; the first chooses what is kept."},
+    )
+    gate_stop_on: str | None = field(
+        default=None,
+        metadata={"help": "What ends the training if proven.", "choices": ["regression"]},
+    )
 
 
 def check(suites: Sequence[str], *, wanted: bool) -> None:
@@ -31,17 +60,31 @@ def check(suites: Sequence[str], *, wanted: bool) -> None:
     if wanted and not suites:
         raise UsageError("--gate: say on which suites with --eval-suite SUITE (repeatable)")
     for suite in suites:
-        for file in _files(suite):
+        for file in _files(suite, "--eval-suite"):
             load(file)
 
 
-def _files(suite: str) -> list[Path]:
+def callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
+    """Return what looks at every checkpoint; None where no suite is to.
+
+    Raises:
+        UsageError: a suite is not there or broken, or cannot be asked during a training.
+    """
+    from trainers.callback import GateCallback
+
+    if not suites and stop_on:
+        raise UsageError("--gate_stop_on: say which suites look with --gate_callback SUITE")
+    files = [file for suite in suites for file in _files(suite, "--gate_callback")]
+    return GateCallback(files, stop_on=stop_on) if files else None
+
+
+def _files(suite: str, option: str) -> list[Path]:
     """Return the suite files of a file, a folder, a folder of suites or a bundled name."""
     place = suite.partition("::")[0]
     path = Path(place) if Path(place).exists() else _HOME / "suites" / place
     files = [path] if path.is_file() else sorted(path.rglob("suite.toml"))
     if not files:
-        raise UsageError(f"--eval-suite {place}: no such suite; name a folder with a suite.toml")
+        raise UsageError(f"{option} {place}: no such suite; name a folder with a suite.toml")
     return files
 
 

@@ -201,6 +201,7 @@ def train(
     args = config.training
     checkpoint = checkpoints.wanted(args)
     _settle(method, config, checkpoint)
+    watching = gating.callback(config.data.gate_callback, config.data.gate_stop_on)
     job = _job(method, config, say)
     base = job.base
     say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
@@ -211,6 +212,8 @@ def train(
     ):
         trainer = _built(method, job)
         method.check(trainer, job)
+        if watching is not None:
+            watching.attach(trainer)
         saving.prepare(Path(args.output_dir))
         before = weights.sums(trainer.model)
         start = time.monotonic()

@@ -92,6 +92,11 @@ class Watched:
             UsageError: the training cannot be looked at, or a suite not be asked of the model.
         """
         _refuse_parts(args)
+        if getattr(model, "generation_config", None) is None:
+            raise UsageError(
+                f"GateCallback needs a model that writes answers, and {type(model).__name__} is "
+                "none; gate the saved checkpoints with `tunegate gate` instead"
+            )
         tokenizer = getattr(processor, "tokenizer", processor)
         if tokenizer is None:
             raise UsageError("the trainer has no tokenizer; give it as `processing_class`")

@@ -109,7 +109,7 @@ def advise(  # noqa: PLR0913  # a question each
 def _refuse_lacks(lacks: str | None) -> None:
     from trainers.advise import tree
 
-    choices = next(q.choices for q in tree()[0] if q.field == "lacks")
+    choices = next(q.choices for q in tree()[0] if q.about == "lacks")
     if lacks is not None and lacks not in choices:
         raise UsageError(unknown(lacks, choices, what="value of --lacks"))
 
@@ -196,10 +196,10 @@ def _asked(situation: Situation) -> Situation:
     for question in tree()[0]:
         if ended(situation):
             break
-        if situation.get(question.field) is None:
+        if question.matters(situation):
             if not _on_a_terminal():
                 raise UsageError(f"{question.text} Answer with {question.option}")
-            situation = replace(situation, **{question.field: _answer(question)})
+            situation = replace(situation, **{question.about: _answer(question)})
     return situation
 
 

@@ -79,10 +79,23 @@ def test_every_rule_says_why_and_where_that_is_written(rule: advise.Rule) -> Non
 
 def test_questions_fill_the_situation() -> None:
     """Every question answers a field that some rule asks about."""
-    asked = {question.field for question in tree()[0]}
+    asked = {question.about for question in tree()[0]}
 
     assert asked == set(READY) - {"base"}
     assert asked <= {name for rule in tree()[1] for name in rule.when}
+
+
+@pytest.mark.parametrize(
+    ("verifier", "pairs", "asked"), [(False, 1, True), (True, 1, False), (False, 0, False)]
+)
+def test_a_reward_model_is_asked_about_where_there_are_pairs(
+    verifier: bool, pairs: int, asked: bool
+) -> None:
+    """Not where a program checks answers, nor where no preferences could train one."""
+    question = next(q for q in tree()[0] if q.about == "reward_model")
+
+    assert asked is question.matters(Situation(verifier=verifier, rows={"preferences": pairs}))
+    assert not question.matters(Situation(verifier=False, reward_model=True))
 
 
 def test_what_is_missing_is_counted() -> None:

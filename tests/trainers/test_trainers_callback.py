@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -328,6 +329,42 @@ def test_a_full_fine_tune_needs_its_base_on_the_disk(tiny_base: Path, tmp_path: 
         train(trainer)
 
     assert 0 == trainer.state.global_step
+
+
+def test_a_model_that_writes_nothing_is_refused(tmp_path: Path) -> None:
+    """A reward model has no answers to look at: told before the first step."""
+    import torch
+
+    callback = GateCallback(write_suite(tmp_path))
+    state = SimpleNamespace(stateful_callbacks={}, is_world_process_zero=True, global_step=0)
+
+    with pytest.raises(UsageError, match="writes answers, and Linear is none"):
+        callback.on_train_begin(
+            SimpleNamespace(), state, None, model=torch.nn.Linear(1, 1), processing_class=None
+        )
+
+
+def test_shards_of_a_model_are_refused(tmp_path: Path) -> None:
+    """No process could answer alone."""
+    callback = GateCallback(write_suite(tmp_path))
+    state = SimpleNamespace(stateful_callbacks={}, is_world_process_zero=True, global_step=0)
+
+    with pytest.raises(UsageError, match="FSDP or DeepSpeed"):
+        callback.on_train_begin(
+            SimpleNamespace(deepspeed="zero3.json"), state, None, model=None, processing_class=None
+        )
+
+
+def test_a_training_that_saves_nothing_is_told_so(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without saves there are no looks; nobody should wait for them."""
+    trainer = make_trainer(tiny_base, tmp_path / "out", save_strategy="no", max_steps=1)
+    trainer.add_callback(GateCallback(write_suite(tmp_path)))
+
+    train(trainer)
+
+    assert "there will be no look at all" in capsys.readouterr().err
 
 
 JUDGE = '[[metrics]]\nuse = "tone"\ntone = "warm"\n'
