@@ -214,8 +214,8 @@ ROOMS = (
 def preloaded() -> None:
     """Import what a gate run imports, before pytester takes its snapshot of the modules.
 
-    It would unload them after each test: numpy cannot be loaded twice, and httpx would no longer know
-    the errors of an httpcore that was.
+    It would unload them after each test: numpy cannot be loaded twice, and httpx would no longer
+    know the errors of an httpcore that was.
     """
     for name in (
         "httpcore",
