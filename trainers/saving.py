@@ -79,34 +79,39 @@ def save(
         return folder
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
+    record.write(_record(trainer, job, method, folder=folder, seconds=seconds), folder)
+    return folder
+
+
+def _record(
+    trainer: Any, job: Job, method: Method, *, folder: Path, seconds: float
+) -> record.TrainingRecord:
+    """Return the run card of weights that lie in `folder`."""
+    config = job.config
     earlier = config.peft.adapter_name_or_path
     written = trainer.processing_class.chat_template
     template = sha256(written) if isinstance(written, str) else None
-    record.write(
-        record.TrainingRecord(
-            method=method.name,
-            base=_identity(job, template),
-            files=_files(job.rows),
-            went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
-            eval_files=_files(job.evaluation),
-            rows=len(trainer.train_dataset),
-            hyperparameters=hyperparameters(config, method.settings),
-            settings=_settings(config),
-            seed=config.training.seed,
-            versions=record.versions(),
-            steps=trainer.state.global_step,
-            final_loss=_final_loss(trainer.state.log_history),
-            seconds=round(seconds, 3),
-            peak_memory_bytes=hardware.peak_memory(),
-            peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
-            hardware=hardware.hardware(),
-            chat_template_sha256=template,
-            tokenizer_sha256=fingerprint_of(trainer.processing_class),
-            weights_sha256=fingerprint(folder),
-        ),
-        folder,
+    return record.TrainingRecord(
+        method=method.name,
+        base=_identity(job, template),
+        files=_files(job.rows),
+        went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
+        eval_files=_files(job.evaluation),
+        rows=len(trainer.train_dataset),
+        hyperparameters=hyperparameters(config, method.settings),
+        settings=_settings(config),
+        seed=config.training.seed,
+        versions=record.versions(),
+        steps=trainer.state.global_step,
+        final_loss=_final_loss(trainer.state.log_history),
+        seconds=round(seconds, 3),
+        peak_memory_bytes=hardware.peak_memory(),
+        peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
+        hardware=hardware.hardware(),
+        chat_template_sha256=template,
+        tokenizer_sha256=fingerprint_of(trainer.processing_class),
+        weights_sha256=fingerprint(folder),
     )
-    return folder
 
 
 def _identity(job: Job, template: str | None) -> record.BaseIdentity:

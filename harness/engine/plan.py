@@ -82,11 +82,8 @@ def make_plan(
         for case in (s.case for s in suite.cases):
             asked = {n: a for n, a in arms.items() if n != BASE_AGAIN or case.id in again}
             rendered = _render(suite, case, asked)
-            prompts |= {
-                (suite.name, case.id, name): prompt
-                for name, prompt in rendered.items()
-                if isinstance(prompt, Prompt)
-            }
+            ready = {n: prompt for n, prompt in rendered.items() if isinstance(prompt, Prompt)}
+            prompts |= {(suite.name, case.id, n): prompt for n, prompt in ready.items()}
             for question in _questions(suite, case):
                 for name in asked:
                     if name == BASE_AGAIN and question.kind is CellKind.LATENCY:

@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,7 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
             output_loading_info=True,
         )
         model, report = both
-    if report["missing_keys"]:
-        # Transformers would fill them with random numbers and go on.
-        raise ModelError(
-            f"{folder}: tensor {min(report['missing_keys'])} is missing from the weights; "
-            "save or copy the model again"
-        )
+    _refuse_missing(report["missing_keys"], folder)
     if gpu and not spread:
         model.to("cuda")
     model.eval()
@@ -76,6 +71,15 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
     loaded.pristine = last_logits(model, ids)
     return loaded
+
+
+def _refuse_missing(names: Collection[str], folder: Path) -> None:
+    """Refuse weights without a tensor: Transformers would fill it with random numbers and go on."""
+    if names:
+        raise ModelError(
+            f"{folder}: tensor {min(names)} is missing from the weights; "
+            "save or copy the model again"
+        )
 
 
 def number_format(model: Any) -> str:
