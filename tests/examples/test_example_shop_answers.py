@@ -1,0 +1,41 @@
+"""The example of a shop's answers: four ways of training on it, and a suite of other questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.suite import load as load_suite
+from trainers import adapters, dpo, gating, sft
+from trainers.config import parse
+from trainers.data import load
+from trainers.training import Method, parser_of
+
+FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "kind"),
+    [
+        ("sft", sft.METHOD, "lora"),
+        ("qlora", sft.METHOD, "qlora"),
+        ("prompt_tuning", sft.METHOD, "prompt"),
+        ("dpo", dpo.METHOD, "lora"),
+    ],
+)
+def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
+    name: str, method: Method, kind: str
+) -> None:
+    """Options parse, rows have the method's form, and none of them is asked again by the suite."""
+    config = parse(parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"])
+    adapters.settle(config, method.kinds)
+    rows = load(config.data.train_files, method.rows, seed=0).rows
+
+    gating.check(config.data.eval_suite, wanted=config.data.gate)
+    assert kind == adapters.kind_of(config)
+    assert [str(FOLDER / "suite")] == config.data.eval_suite
+    assert 40 == len(rows)
+    asked = {sourced.case.prompt for sourced in load_suite(FOLDER / "suite").cases}
+    assert 60 == len(asked)
+    assert not asked & {row["prompt"][0]["content"] for row in rows}
