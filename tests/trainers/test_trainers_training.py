@@ -179,7 +179,7 @@ def test_a_disk_that_takes_no_more_is_one_line(
 
 def _suite(folder: Path, floor: float) -> Path:
     folder.mkdir()
-    cases = [{"id": str(i), "prompt": f"refund {i}", "expected": "42"} for i in range(3)]
+    cases = [{"id": str(i), "prompt": f"where is {i}?", "expected": "42"} for i in range(3)]
     (folder / "cases.jsonl").write_text("\n".join(map(json.dumps, cases)) + "\n")
     (folder / "suite.toml").write_text(
         'name = "tiny"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 2\n'
