@@ -48,11 +48,11 @@ from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
 from harness.verdict.decide import decide, failed, not_comparable
 from harness.verdict.ledger import refuse_sealed
-from harness.verdict.parity import Evidence, compare_shipped, with_parity
+from harness.verdict.parity import Evidence, compare_shipped
 from harness.verdict.planning import unreachable
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers, score_suite
-from harness.verdict.standing import compare_incumbent, with_standing
+from harness.verdict.standing import compare_incumbent
 from harness.versions import versions
 
 
@@ -255,9 +255,9 @@ class Evaluation:
             apart = divergence.measure(plan, asked, self.arms, seed=self.seed)
             evidence = Evidence(agreement(asked), apart)
             parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
-            verdict = with_parity(verdict, parity)
+            verdict = verdict.after(parity=parity)
         if INCUMBENT in self.arms:
-            verdict = with_standing(verdict, compare_incumbent(manifest, cases, scores))
+            verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
         content = self.trace_content
         self._folder.write_traces(manifest, asked, plan.prompts, verdict, content=content)
         self._folder.write("verdict.json", verdict)

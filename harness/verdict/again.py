@@ -10,10 +10,9 @@ from harness.records import CellKind, StoredCell
 from harness.run import Run
 from harness.verdict.decide import decide
 from harness.verdict.looks import Look
-from harness.verdict.parity import with_parity
 from harness.verdict.record import VerdictRecord
 from harness.verdict.scores import same_answers
-from harness.verdict.standing import compare_incumbent, with_standing
+from harness.verdict.standing import compare_incumbent
 
 
 def decide_again(run: Run) -> VerdictRecord:
@@ -37,11 +36,11 @@ def decide_again(run: Run) -> VerdictRecord:
     )
     # What was proven of the model that ships is about its answers, which are what they were.
     parity = run.verdict.parity
-    verdict = verdict if parity is None else with_parity(verdict, parity)
+    verdict = verdict if parity is None else verdict.after(parity=parity)
     if run.verdict.standing is None:
         return verdict
     standing = compare_incumbent(run.manifest, run.cases_of, run.scores)
-    return with_standing(verdict, standing)
+    return verdict.after(standing=standing)
 
 
 def standing_labels(

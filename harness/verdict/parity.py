@@ -32,7 +32,7 @@ from harness.verdict.parity_record import (
     Parity,
     SuiteParity,
 )
-from harness.verdict.record import GateResult, VerdictRecord
+from harness.verdict.record import GateResult
 from harness.verdict.scores import Table
 from harness.verdict.status import ParityStatus, Verdict
 from harness.verdict.tables import tables_of
@@ -57,17 +57,6 @@ class Evidence:
 
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     divergence: Mapping[str, Divergence] = field(default_factory=dict)
-
-
-def with_parity(verdict: VerdictRecord, parity: Parity) -> VerdictRecord:
-    """Return the run's verdict once what ships has its say: it can only be worse."""
-    worst = Verdict.worst([verdict.verdict, parity.verdict])
-    sentence = verdict.sentence
-    if worst is not verdict.verdict:
-        sentence = parity.sentence
-    elif worst is Verdict.SHIP:
-        sentence = f"{sentence}; {parity.sentence}"
-    return verdict.model_copy(update={"verdict": worst, "sentence": sentence, "parity": parity})
 
 
 def compare_shipped(

@@ -86,6 +86,21 @@ class VerdictRecord(Record):
     standing: Standing | None = Field(default=None, exclude_if=lambda standing: standing is None)
     """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
 
+    def after(self, **said: Parity | Standing) -> VerdictRecord:
+        """Return the run's verdict once a further arm has its say: it can only be worse.
+
+        Args:
+            said: What one comparison says, under the name of its field.
+        """
+        (part,) = said.values()
+        worst = Verdict.worst([self.verdict, part.verdict])
+        sentence = self.sentence
+        if worst is not self.verdict:
+            sentence = part.sentence
+        elif worst is Verdict.SHIP:
+            sentence = f"{sentence}; {part.sentence}"
+        return self.model_copy(update={"verdict": worst, "sentence": sentence, **said})
+
 
 __all__ = [
     "GateKind",

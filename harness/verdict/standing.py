@@ -18,7 +18,7 @@ from dataclasses import replace
 from harness.manifest import BASE_AGAIN, INCUMBENT, Gate, GateKind, Manifest, SuiteRecord
 from harness.records import Case, ScoreRow
 from harness.verdict.decide import results
-from harness.verdict.record import GateStatus, SuiteResult, Verdict, VerdictRecord
+from harness.verdict.record import GateStatus, SuiteResult, Verdict
 from harness.verdict.scores import Table
 from harness.verdict.standing_record import Standing, SuiteStanding
 from harness.verdict.tables import tables_of
@@ -30,17 +30,6 @@ _DECISIVE = {
     Verdict.ERROR: GateStatus.ERROR,
     Verdict.UNDECIDED: GateStatus.UNDECIDED,
 }
-
-
-def with_standing(verdict: VerdictRecord, standing: Standing) -> VerdictRecord:
-    """Return the run's verdict once the incumbent has its say: it can only be worse."""
-    worst = Verdict.worst([verdict.verdict, standing.verdict])
-    sentence = verdict.sentence
-    if worst is not verdict.verdict:
-        sentence = standing.sentence
-    elif worst is Verdict.SHIP:
-        sentence = f"{sentence}; {standing.sentence}"
-    return verdict.model_copy(update={"verdict": worst, "sentence": sentence, "standing": standing})
 
 
 def compare_incumbent(

@@ -12,7 +12,7 @@ from harness.run import Run, record_json
 from harness.verdict.agreement import agreement
 from harness.verdict.decide import decide
 from harness.verdict.looks import Look
-from harness.verdict.parity import Evidence, compare_shipped, with_parity
+from harness.verdict.parity import Evidence, compare_shipped
 from harness.verdict.scores import same_answers
 
 
@@ -149,7 +149,7 @@ def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
     parity = compare_shipped(
         run.manifest, run.cases_of, run.scores, Evidence(agreement(asked)), looks=at
     )
-    assert record_json(with_parity(again, parity)) == (project.run / "verdict.json").read_text(
+    assert record_json(again.after(parity=parity)) == (project.run / "verdict.json").read_text(
         encoding="utf-8"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import UsageError
 from tests.tiny_models import Tiny, muted
 from trainers import dpo, gating, kto, reward, sft, training
 from trainers.data import load
@@ -258,6 +259,8 @@ def test_a_suite_may_be_given_several_times() -> None:
 def test_bundled_suites_are_known_by_name() -> None:
     """As `tunegate gate` does, `--eval-suite` takes the name of a suite that is bundled."""
     gating.check(["refusals"], wanted=True)
+    with pytest.raises(UsageError, match="refusal: no such suite"):
+        gating.check(["refusal"], wanted=True)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from harness.manifest import Gate, GateKind
 from harness.records import ScoreRow
 from harness.run import record_json
-from harness.verdict.parity import Evidence, compare_shipped, with_parity
+from harness.verdict.parity import Evidence, compare_shipped
 from harness.verdict.parity_record import Agreement, Divergence, Parity
 from harness.verdict.record import Verdict, VerdictRecord
 
@@ -49,7 +49,7 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
         manifest = made.manifest([suite], arms=ARMS)
         scores = [*suite.rows(), *rows]
         parity = compare_shipped(manifest, {"s": suite.cases()}, scores, Evidence(**more))
-        verdict = with_parity(judge(suite, arms=ARMS), parity)
+        verdict = judge(suite, arms=ARMS).after(parity=parity)
         validator.validate(json.loads(record_json(verdict)))
         return verdict, parity
 

@@ -12,7 +12,7 @@ from harness.manifest import Gate, GateKind
 from harness.records import ScoreRow
 from harness.run import record_json
 from harness.verdict.record import Verdict, VerdictRecord
-from harness.verdict.standing import compare_incumbent, with_standing
+from harness.verdict.standing import compare_incumbent
 from harness.verdict.standing_record import Standing
 
 ARMS = {"base": {"spec": "b"}, "tuned": {"spec": "t"}, "incumbent": {"spec": "i"}}
@@ -44,7 +44,7 @@ def _stand(columns: Any, made: Any, judge: Any, validator: Draft202012Validator)
         ]
         manifest = made.manifest([suite], arms=ARMS)
         standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
-        verdict = with_standing(judge(suite, arms=ARMS), standing)
+        verdict = judge(suite, arms=ARMS).after(standing=standing)
         validator.validate(json.loads(record_json(verdict)))
         return verdict, standing
 
@@ -121,7 +121,7 @@ def test_the_verdict_can_only_get_worse(stand: Any, judge: Any, columns: Any) ->
     _, standing = stand([YES] * 100 + [NO] * 100)
     worse = judge(columns([HELD], {"m": (TUNED, BASE)}), arms=ARMS)
 
-    verdict = with_standing(worse, standing)
+    verdict = worse.after(standing=standing)
 
     assert (worse.verdict, verdict.verdict) == (Verdict.BLOCK, Verdict.BLOCK)
     assert verdict.sentence == worse.sentence
