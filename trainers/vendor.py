@@ -10,6 +10,7 @@ result is a record with the model spec for `tunegate gate --tuned`.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,10 +109,14 @@ def _say_done(record: VendorJob, folder: Path, say: progress.Say) -> None:
         say(f"billed: {record.trained_tokens:,} tokens, {price}")
     for model, day in record.shutdown.items():
         say(f"shutdown of {model}, by the vendor's API: {day}")
-    say(
-        f"recorded in {folder / vendor_job.FILE}; next: tunegate gate SUITES "
-        f"--base {record.base_spec} --tuned {record.spec}"
-    )
+    say(f"recorded in {folder / vendor_job.FILE}; next: {_gate(record)}")
+
+
+def _gate(record: VendorJob) -> str:
+    """Return the command that gates the fine-tune; no card lies beside it, so it names the rows."""
+    words = ["tunegate", "gate", "SUITES", "--base", record.base_spec, "--tuned", str(record.spec)]
+    rows = ",".join(file.path for file in record.files)
+    return shlex.join([*words, *(["--training-data", rows] if rows else [])])
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ def test_a_job_ends_in_a_spec_and_a_record(vendor: Any, job: Job) -> None:
     assert record.cost == pytest.approx(record.trained_tokens * 3e-6)
     assert record.shutdown == {BASE: "2027-01-14", tuned: "unknown"}
     assert f"--base litellm:openai/{BASE} --tuned litellm:openai/{tuned}" in job.lines[-1]
+    assert f"--training-data {record.files[0].path}" in job.lines[-1]
 
 
 def test_tokens_and_prices_are_told_before_anything_is_sent(vendor: Any, job: Job) -> None:
