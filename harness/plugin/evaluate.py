@@ -164,6 +164,7 @@ class Evaluation:
         arms, looks = with_base_again(self.arms), watching.schedules
         before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
         plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
+        answerable.check_prompts(plan.cells, plan.failures)
         comparable = comparability.check(plan.prompts, self.arms)
         hashes = [] if self.self_check else [s.hash for s in self.suites]
         attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)

@@ -12,7 +12,7 @@ from harness import suite as suites
 from harness.checks import answerable
 from harness.errors import UsageError
 from harness.models.pair import open_arms
-from harness.records import CellKind
+from harness.records import Cell, CellKind
 
 TOML = """
 name = "quiz"
@@ -37,3 +37,19 @@ def test_a_metric_that_an_arm_cannot_serve_is_refused(suite_folder: Any, scripte
     arms["tuned"] = replace(arms["tuned"], kinds=frozenset({CellKind.GENERATE}))
     with pytest.raises(UsageError, match=r"quiz: metric 'choice_accuracy': scripted:.* choices"):
         answerable.check([suite], arms)
+
+
+def test_a_suite_of_which_no_prompt_can_be_shown_is_refused() -> None:
+    """One case that can be shown is enough; with none the first case's reason is told."""
+    cells = [
+        Cell(suite="quiz", case=case, arm=arm, kind=CellKind.GENERATE, key=f"{case} {arm}")
+        for case in ("a", "b")
+        for arm in ("base", "tuned")
+    ]
+    said = r"^quiz: not one case can be put to tuned; case a: no chat template$"
+
+    answerable.check_prompts(cells, {"a tuned": "no chat template"})
+    with pytest.raises(UsageError, match=said):
+        answerable.check_prompts(
+            cells, {"a tuned": "no chat template", "b tuned": "no chat template"}
+        )
