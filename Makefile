@@ -2,6 +2,7 @@
 #   make demo    three real fine-tunes of a real model, each judged: ship it or not?
 #   make test    linters, types and the whole test suite
 #   make lint    linters and types alone
+#   make docs    the documentation as a site, in site/index.html
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
@@ -14,7 +15,7 @@ export GOMP_SPINCOUNT := 1000
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(STAMP)
 	@$(BIN)/tunegate demo $(DEMO)
@@ -28,6 +29,13 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	$(BIN)/python docs/reference/make_cli.py
+	$(BIN)/python docs/reference/make_metrics.py
+	$(BIN)/python docs/reference/make_python.py
+	$(BIN)/python docs/reference/make_suite_file.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tunegate needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +44,4 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .tunegate dist
+	rm -rf $(VENV) .tunegate dist site
