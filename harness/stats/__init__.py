@@ -38,6 +38,8 @@ Which function answers which question:
 | When to look at a growing sample?                   | `sequential.look_sizes`                |
 | … for futility?                                     | `sequential.conditional_power`         |
 | … when the number of cases is not known?            | `sequential.e_process_test`            |
+| Has a stream without end become worse than that?    | `stream.follow`                        |
+| … and how bad may it be, as the gate's sample says? | `promise.worst_rate`                   |
 | What does a judge plus a few human labels say?      | `ppi.ppi_interval`                     |
 | … beyond a margin?                                  | `ppi.ppi_test`                         |
 | What is the true rate behind a judged rate?         | `judge.rogan_gladen_interval`          |
