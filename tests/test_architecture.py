@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "verdict": {"stats"},
     "models": {"checks", "remote"},
     "engine": {"models"},
-    "tracing": {"verdict"},
+    "tracing": {"remote", "stats", "verdict"},
     "judging": {"engine", "models", "remote"},
     "calibrating": {"engine", "judging", "stats", "verdict"},
     "plugin": {

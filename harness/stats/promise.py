@@ -1,7 +1,8 @@
 """What a gate's sample promises of the future: the worst level that it leaves possible.
 
-A figure of n cases is itself an estimate. These are its one-sided limits, each exact or proven for
-any n: what lies beyond one of them is worse than the gate's model, not bad luck of the gate.
+A figure of n cases is itself an estimate. These are its one-sided limits: what lies beyond one of
+them is worse than the gate's model, not bad luck of the gate. They are exact or proven for any n
+where cases are independent.
 """
 
 import math
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from harness.stats import numeric, validation
 from harness.stats.binary import clopper_pearson
+from harness.stats.clusters import Labels, design_effect
 from harness.stats.eprocess import e_process_interval
 
 
@@ -41,6 +43,34 @@ def worst_rate(count: int, n: int, *, alpha: float) -> float:
     """
     validation.between("alpha", alpha, 0, 0.5)
     return float(clopper_pearson(count, n, confidence=1 - 2 * alpha).high)
+
+
+def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -> float:
+    """Return the largest rate that cases in clusters leave possible.
+
+    Args:
+        losses: 1 for each case in which it happened, else 0.
+        clusters: One label per case, at least two different ones.
+        alpha: Error of the limit.
+
+    Raises:
+        ValueError: If a loss is neither 0 nor 1, there are fewer than two clusters, or `alpha`
+            makes no sense.
+
+    Source: Korn and Graubard (1998), Survey Methodology 24:193-201: the limit of Clopper and
+    Pearson with counts divided by the design effect and by the ratio of the squared t quantiles of
+    clusters and cases.
+
+    Trap: unlike the other limits it is no theorem, for the design effect is estimated.
+    """
+    validation.between("alpha", alpha, 0, 0.5)
+    array = validation.ranged("losses", losses, 0.0, 1.0)
+    effect = design_effect(array, clusters)
+    units = len(set(clusters))
+    few = numeric.t_upper(alpha, units - 1) / numeric.t_upper(alpha, max(1, array.size - 1))
+    n = array.size / (effect * max(1.0, few) ** 2)
+    count = float(array.mean()) * n
+    return 1.0 if count >= n else numeric.beta_quantile(1 - alpha, count + 1, n - count)
 
 
 def worst_mean(values: ArrayLike, *, alpha: float) -> float:

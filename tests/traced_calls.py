@@ -1,0 +1,128 @@
+"""A suite, the run that shipped on it, and production's calls, for the tests of watching."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.manifest import Manifest
+from harness.records import Cell, CellKind, Completion, ScoreRow, StoredCell
+from harness.run import Run, RunCase
+from harness.suite import Suite, load
+from harness.tracing.call import Call
+from harness.tracing.span import Span
+
+GOOD = '{"ok": true}'
+BAD = '{"ok": tru'
+START = 1_780_000_000.0
+WEEK = 604_800.0
+
+SUITE = """
+name = "tickets"
+cases = "cases.jsonl"
+[generation]
+max_new_tokens = 20
+[[metrics]]
+use = "json_valid"
+[[metrics]]
+use = "exact_match"
+[[gates]]
+metric = "json_valid"
+floor = 0.5
+"""
+
+
+def shipped(
+    folder: Path,
+    answers: Sequence[str],
+    *,
+    toml: str = SUITE,
+    cluster: int = 1,
+    scores: Sequence[ScoreRow] = (),
+    **completion: Any,
+) -> tuple[Run, Suite]:
+    """Return a run whose tuned arm gave these answers, and its suite.
+
+    Args:
+        folder: Where the suite is written.
+        answers: One a case.
+        toml: Text of suite.toml.
+        cluster: Neighbouring cases that belong together; 1 for none.
+        scores: Scores of the run, for metrics that ask a judge.
+        **completion: Fields of every completion; a function is called with the case's number.
+    """
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(toml, encoding="utf-8")
+    cases = [
+        {"id": f"c{n}", "prompt": f"ticket {n}", "expected": GOOD}
+        | ({"cluster": str(n // cluster)} if cluster > 1 else {})
+        for n in range(len(answers))
+    ]
+    lines = "".join(json.dumps(case) + "\n" for case in cases)
+    (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
+    suite = load(folder)
+    record = suite.record()
+    settings = {"finish_reason": "stop", "output_tokens": 4, "batch_size": 1, "latency_s": 0.5}
+    cells = [_cell(number, text, {**settings, **completion}) for number, text in enumerate(answers)]
+    manifest = Manifest(
+        run_id="r1",
+        created="2026-01-01T00:00:00+00:00",
+        command=(),
+        arms={"base": {"spec": "b"}, "tuned": {"spec": "t"}},
+        suites=(record,),
+        plan=tuple(stored.cell for stored in cells),
+        seed=0,
+        versions={},
+        comparability={},
+        liveness={},
+        attempts={},
+    )
+    rows = {
+        (suite.name, sourced.case.id): RunCase(
+            suite=suite.name, case=sourced.case, where=sourced.where
+        )
+        for sourced in suite.cases
+    }
+    nobody: Any = None  # no verdict is asked for here
+    return Run(folder, manifest, rows, cells, tuple(scores), nobody), suite
+
+
+def _cell(number: int, text: str, settings: Mapping[str, Any]) -> StoredCell:
+    cell = Cell(suite="tickets", case=f"c{number}", arm="tuned", kind=CellKind.GENERATE, key="k")
+    values = {name: v(number) if callable(v) else v for name, v in settings.items()}
+    return StoredCell(cell=cell, status="ok", completion=Completion(text=text, **values))
+
+
+def call(number: int, *, answer: str | None = GOOD, **more: Any) -> Call:
+    """Return a call of production; each number has a trace of its own, a minute after the last."""
+    name = hashlib.sha256(str(number).encode()).hexdigest()
+    start = more.pop("start", START + 60.0 * number)
+    span = Span(
+        trace_id=more.pop("trace", name[:32]),
+        span_id=name[32:48],
+        parent_id=None,
+        name="chat",
+        start_s=start,
+        end_s=start + more.pop("seconds", 0.5),
+        attributes=more.pop("attributes", {}),
+        where=f"traces.jsonl:{number}",
+        error=more.pop("error", None),
+    )
+    settings: dict[str, Any] = {
+        "finish_reason": "stop",
+        "model": "shop-7",
+        "input_tokens": 10,
+        "output_tokens": 4,
+    }
+    messages = more.pop("messages", ({"role": "user", "content": f"ticket {number}"},))
+    return Call(span, "genai", messages, answer=answer, **{**settings, **more})
+
+
+def stream(first: int, count: int, *, bad_every: int | None = None, **more: Any) -> Iterator[Call]:
+    """Yield calls, one in `bad_every` of which breaks the schema."""
+    for number in range(first, first + count):
+        bad = bad_every is not None and number % bad_every == 0
+        yield call(number, answer=BAD if bad else GOOD, **more)
