@@ -443,3 +443,12 @@ def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
 
     assert found.verdict.value == "BLOCK"
     assert "the limit of 0.1 on severe drops is broken" in found.sentence
+
+
+def test_ones_on_a_metric_without_bounds_are_planned_as_means(gate: Decide) -> None:
+    """Every answer is one word long: no difference of 0/1 scores reaches a tolerance of 2."""
+    length = {"binary": False, "range": None, "higher_is_better": False}
+
+    result = gate(TOLERANCE, 2.0, ([1.0] * 50, [1.0] * 50), metric=length)
+
+    assert (result.delta, result.needed_n) == (0.0, None)
