@@ -57,6 +57,11 @@ def command(run: Run) -> str:
     return shlex.join(("tunegate", "gate", *run.manifest.command))
 
 
+def short_of(recorded: Mapping[str, Any]) -> str:
+    """Return ten characters that tell an arm from another one."""
+    return _short(flatten(recorded))
+
+
 def _arm(name: str, recorded: Mapping[str, Any]) -> Arm:
     facts = flatten(recorded)
     return Arm(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)

@@ -1,27 +1,43 @@
-"""`harness/schemas/verdict.schema.json`, made from the records: what a reader of verdict.json gets.
+"""`harness/schemas/*.schema.json` of what verdicts leave, made from the records.
 
-`python -m harness.verdict.schema` writes the file anew; a test compares the two.
+A reader of verdict.json or compare.json finds there what it gets.
+`python -m harness.verdict.schema` writes the files anew; a test compares them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.form import SCHEMAS
+from harness.records import Record
 from harness.run import write_atomic
+from harness.verdict.comparison_record import Comparison
 from harness.verdict.record import VerdictRecord
 
 FILE = SCHEMAS / "verdict.schema.json"
+KINDS: Mapping[str, tuple[type[Record], str]] = {
+    "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
+    "compare": (Comparison, "compare.json: which of several fine-tunes may ship, and why."),
+}
+"""Name → record, and what a reader is told of it."""
 
 
 def verdict_schema() -> dict[str, Any]:
     """Return the JSON schema of verdict.json, with the records' own words as descriptions."""
-    made = _without_titles(VerdictRecord.model_json_schema(mode="serialization"))
+    return schema_of("verdict")
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the JSON schema of one of `KINDS`."""
+    record, description = KINDS[name]
+    made = _without_titles(record.model_json_schema(mode="serialization"))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "tunegate verdict",
-        "description": "verdict.json: what a run decided, on which numbers, and why.",
+        "title": f"tunegate {name}",
+        "description": description,
         **{key: value for key, value in made.items() if key != "description"},
     }
 
@@ -37,10 +53,15 @@ def _without_titles(schema: Any) -> Any:
     return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def text() -> str:
-    """Return the file's content."""
-    return json.dumps(verdict_schema(), indent=2, ensure_ascii=False) + "\n"
+def files() -> dict[Path, str]:
+    """Return path → content of every file."""
+    return {
+        SCHEMAS / f"{name}.schema.json": json.dumps(schema_of(name), indent=2, ensure_ascii=False)
+        + "\n"
+        for name in KINDS
+    }
 
 
 if __name__ == "__main__":
-    write_atomic(FILE, text())
+    for path, text in files().items():
+        write_atomic(path, text)

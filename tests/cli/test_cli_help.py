@@ -19,6 +19,7 @@ COMMANDS = (
     "ship-check",
     "resume",
     "report",
+    "compare",
     "promote",
     "card",
     "suite",

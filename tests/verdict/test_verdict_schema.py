@@ -1,4 +1,4 @@
-"""verdict.schema.json says what verdict.json holds, and is fresh."""
+"""The schemas say what verdict.json and compare.json hold, and are fresh."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from jsonschema import Draft202012Validator, ValidationError
 from harness.manifest import Gate, GateKind
 from harness.run import record_json
 from harness.verdict import schema
+from harness.verdict.choice import compare_runs
+from tests.compared_runs import candidate
 
 
-def test_the_file_is_fresh() -> None:
-    """Made anew it is the same; else: python -m harness.verdict.schema."""
-    assert schema.FILE.read_text(encoding="utf-8") == schema.text()
+def test_the_files_are_fresh() -> None:
+    """Made anew they are the same; else: python -m harness.verdict.schema."""
+    assert {path: path.read_text(encoding="utf-8") for path in schema.files()} == schema.files()
 
 
-def test_it_is_a_schema_of_draft_2020_12() -> None:
+@pytest.mark.parametrize("name", schema.KINDS)
+def test_it_is_a_schema_of_draft_2020_12(name: str) -> None:
     """The schema itself is valid and names its draft."""
-    content = schema.verdict_schema()
+    content = schema.schema_of(name)
 
     Draft202012Validator.check_schema(content)
     assert content["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_every_field_is_described() -> None:
+@pytest.mark.parametrize("name", schema.KINDS)
+def test_every_field_is_described(name: str) -> None:
     """No key of any record is left without a sentence."""
-    content = schema.verdict_schema()
-    records = {"verdict.json": content} | content["$defs"]
+    content = schema.schema_of(name)
+    records = {f"{name}.json": content} | content["$defs"]
 
     bare = [
         f"{name}.{key}"
@@ -38,6 +42,13 @@ def test_every_field_is_described() -> None:
         if "description" not in field and "$ref" not in field
     ]
     assert bare == []
+
+
+def test_a_comparison_satisfies_its_schema() -> None:
+    """What is printed with --json is what the file says."""
+    compared = compare_runs([candidate("a", 60), candidate("b", 70)])
+
+    Draft202012Validator(schema.schema_of("compare")).validate(json.loads(record_json(compared)))
 
 
 def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:

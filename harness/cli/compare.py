@@ -1,0 +1,161 @@
+"""`tunegate compare RUN RUN…`: which of several fine-tunes of one base may ship?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.verdict.comparison_record import Candidate, Comparison, Duel
+
+FOLDER = Path(".tunegate/compare")
+_CANDIDATES = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
+_DUELS = ("", "metric", "difference", "interval", "p (Holm)", "proven")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Finished run folders: one suite, one base, a fine-tune each."),
+    ] = None,
+    of: Annotated[
+        int,
+        typer.Option("--of", min=0, help="Candidates these were picked from, if more than named."),
+    ] = 0,
+    choose: Annotated[
+        Path | None,
+        typer.Option("--choose", metavar="RUN", help="Decide on this run, not by the rule."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for compare.html, .md and .json.")
+    ] = FOLDER,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print compare.json and nothing else.")
+    ] = False,
+) -> None:
+    """Tell which of several fine-tunes of one base may ship, and which is better than which.
+
+    Each candidate is judged again at its share of the error, for the best of many looks better than
+    it is. Nothing is asked of a model. The exit code is the chosen candidate's verdict, 0 for SHIP;
+    12 if the runs cannot be compared.
+
+    Example: tunegate compare .tunegate/runs/r8 .tunegate/runs/r16 .tunegate/runs/r64
+    """
+    from harness.run import Run, record_json
+    from harness.verdict.choice import compare_runs
+    from reports.escapes import plain
+
+    folders = runs or []
+    found = compare_runs(
+        [Run.load(folder) for folder in folders], of=of, choose=_chosen(folders, choose)
+    )
+    written = _write(found, output)
+    if json:
+        print(record_json(found), end="")
+    else:
+        for line in (*_lines(found), f"page: {written}"):
+            print(plain(line))
+    raise typer.Exit(found.verdict.exit_code)
+
+
+def _chosen(runs: Sequence[Path], choose: Path | None) -> int | None:
+    if choose is None:
+        return None
+    places = [run.resolve() for run in runs]
+    if choose.resolve() not in places:
+        raise UsageError(
+            f"--choose {choose}: not one of the runs; allowed: {', '.join(map(str, runs))}"
+        )
+    return places.index(choose.resolve())
+
+
+def _write(found: Comparison, folder: Path) -> Path:
+    """Write page, Markdown and JSON; return the page's path.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    from harness.run import record_json, write_atomic
+    from reports import compare_markdown, compare_page
+
+    try:
+        write_atomic(folder / "compare.json", record_json(found))
+        write_atomic(folder / "compare.md", compare_markdown.render(found))
+        compare_page.write(found, folder / "compare.html")
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another with -o DIR"
+        ) from error
+    return folder / "compare.html"
+
+
+def _lines(found: Comparison) -> Iterator[str]:
+    names = ", ".join(suite.name for suite in found.suites)
+    yield f"{len(found.candidates)} candidates on {names}; each gate at 1/{found.of} of its error"
+    yield ""
+    yield from _aligned([_CANDIDATES, *map(_candidate, found.candidates)])
+    if found.duels:
+        yield ""
+        yield from _aligned([_DUELS, *map(_duel, found.duels)])
+    yield ""
+    yield from (f"note: {note}" for note in found.notes)
+    yield from (f"note: {one.letter}: {note}" for one in found.candidates for note in one.notes)
+    yield f"{found.verdict.value}: {found.sentence}"
+
+
+def _candidate(one: Candidate) -> tuple[str, ...]:
+    gain, used = one.gain, one.forgetting
+    return (
+        one.letter,
+        _shown(one.spec),
+        one.verdict.value,
+        one.alone.value,
+        "–" if gain is None else _signed(gain.estimate),
+        "–" if gain is None else _interval(gain.low, gain.high),
+        "–"
+        if used is None or used.estimate is None
+        else f"{100 * used.estimate:.0f} % of {used.suite} {used.metric}",
+    )
+
+
+def _duel(duel: Duel) -> tuple[str, ...]:
+    return (
+        f"{duel.first} → {duel.second}",
+        f"{duel.suite} {duel.metric}",
+        _signed(duel.delta),
+        _interval(duel.low, duel.high),
+        "–" if duel.p_value is None else f"{duel.p_value:.2g}",
+        (f"{duel.better} is better" if duel.better else "nothing")
+        + (" (advisory)" if duel.advisory else ""),
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"[{_signed(low)}, {_signed(high)}]"
+
+
+def _shown(spec: str) -> str:
+    """Return a spec on a line of its own, its end if it is long: what differs stands there."""
+    text = " ".join(spec.split())
+    return text if len(text) <= 40 else f"…{text[-39:]}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

@@ -1,0 +1,206 @@
+"""Which of several fine-tunes of one base may ship? The comparison as a whole.
+
+The rule is fixed before anything is seen: of the candidates with the best verdict the one with the
+largest gain on the first goal, then the one whose worst guardrail has used up the least of its
+tolerance, then the one named first. Each verdict is at the error's share of one of k candidates, so
+the rule can choose as it likes without shipping falsely more often than promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.manifest import GateKind
+from harness.run import Run
+from harness.verdict.among import Judged, judge_among
+from harness.verdict.choice_notes import candidate_notes, comparison_notes
+from harness.verdict.comparison_record import (
+    Candidate,
+    ComparedSuite,
+    Comparison,
+    Effect,
+)
+from harness.verdict.duels import duels
+from harness.verdict.matched import refuse_unmatched
+from harness.verdict.record import GateResult, SuiteResult
+from harness.verdict.status import Verdict
+
+
+def compare_runs(runs: Sequence[Run], *, of: int = 0, choose: int | None = None) -> Comparison:
+    """Compare the fine-tunes of several finished runs.
+
+    Args:
+        runs: Two runs or more of the same suites with the same base.
+        of: Over how many candidates the error is shared, if more than are compared.
+        choose: Index of the run that the user chooses; None leaves it to the rule.
+
+    Raises:
+        UsageError: fewer than two runs, or one folder twice.
+        NotComparable: two runs differ in more than the fine-tune.
+    """
+    refuse_unmatched(runs)
+    share = max(of, len(runs))
+    named = {_letter(i): run for i, run in enumerate(runs)}
+    goal = _goal(runs[0])
+    candidates = _ranked(
+        [_candidate(name, run, judge_among(run, share), goal) for name, run in named.items()]
+    )
+    chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
+    fought = duels(named)
+    return Comparison(
+        verdict=chosen.verdict,
+        chosen=chosen.letter,
+        by_user=choose is not None,
+        sentence=_sentence(chosen, candidates, by_user=choose is not None),
+        of=share,
+        base=runs[0].manifest.arms["base"],
+        suites=tuple(_suites(runs)),
+        candidates=tuple(candidates),
+        duels=fought,
+        notes=tuple(comparison_notes(runs, candidates, chosen, fought, share)),
+    )
+
+
+def _letter(index: int) -> str:
+    """Return A, B … Z, AA, AB …"""
+    rest, last = divmod(index, 26)
+    return (_letter(rest - 1) if rest else "") + chr(ord("A") + last)
+
+
+def _goal(run: Run) -> tuple[str, str] | None:
+    """Return suite and gate id of the first goal that counts; None without one."""
+    results = {suite.name: suite for suite in run.verdict.suites}
+    for suite in run.manifest.suites:
+        for gate, result in zip(suite.gates, results[suite.name].gates, strict=True):
+            if gate.kind is GateKind.GAIN and not result.advisory:
+                return suite.name, gate.id
+    return None
+
+
+def _candidate(letter: str, run: Run, judged: Judged, goal: tuple[str, str] | None) -> Candidate:
+    identity = run.manifest.arms["tuned"]
+    return Candidate(
+        letter=letter,
+        run_id=run.verdict.run_id,
+        folder=str(run.folder),
+        spec=str(identity.get("spec", "tuned")),
+        identity=identity,
+        alone=run.verdict.verdict,
+        verdict=judged.verdict,
+        sentence=judged.sentence,
+        suites=judged.suites,
+        gain=_gain(judged.suites, goal),
+        forgetting=_forgetting(judged.suites),
+        notes=tuple(candidate_notes(run, judged)),
+    )
+
+
+def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Effect | None:
+    for suite in suites:
+        for gate in suite.gates:
+            if (suite.name, f"{gate.metric}::{gate.kind.value}") == goal and gate.delta is not None:
+                low, high = _oriented(gate)
+                sign = 1 if gate.higher_is_better else -1
+                return Effect(
+                    suite=suite.name,
+                    metric=gate.metric,
+                    estimate=sign * gate.delta,
+                    low=low,
+                    high=high,
+                    bound=_width(gate),
+                )
+    return None
+
+
+def _forgetting(suites: Sequence[SuiteResult]) -> Effect | None:
+    """Return how much of its tolerance the guardrail has used up that has used up most."""
+    used = [
+        effect
+        for suite in suites
+        for gate in suite.gates
+        if gate.kind is GateKind.TOLERANCE and not gate.advisory
+        if (effect := _used(suite.name, gate)) is not None
+    ]
+    return max(used, key=lambda effect: effect.estimate or 0.0, default=None)
+
+
+def _used(suite: str, gate: GateResult) -> Effect | None:
+    width = _width(gate)
+    if gate.delta is None or not width:
+        return None
+    low, high = _oriented(gate)
+    sign = -1 if gate.higher_is_better else 1
+    return Effect(
+        suite=suite,
+        metric=gate.metric,
+        estimate=sign * gate.delta / width,
+        low=None if high is None else -high / width,
+        high=None if low is None else -low / width,
+        bound=1.0,
+    )
+
+
+def _oriented(gate: GateResult) -> tuple[float | None, float | None]:
+    """Return the interval of the improvement."""
+    if gate.higher_is_better:
+        return gate.low, gate.high
+    return (
+        None if gate.high is None else -gate.high,
+        None if gate.low is None else -gate.low,
+    )
+
+
+def _width(gate: GateResult) -> float | None:
+    """Return a gate's margin in the metric's unit; a relative one is taken of base's level."""
+    if not isinstance(gate.margin, str):
+        return gate.margin
+    return None if gate.base is None else float(gate.margin.rstrip("%")) / 100 * abs(gate.base)
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates with who beats them on both axes."""
+    return [
+        one.model_copy(update={"beaten_by": tuple(c.letter for c in candidates if _beats(c, one))})
+        for one in candidates
+    ]
+
+
+def _beats(other: Candidate, one: Candidate) -> bool:
+    mine, theirs = _axes(one), _axes(other)
+    if None in mine or None in theirs:
+        return False
+    pairs = [(m or 0.0, t or 0.0) for m, t in zip(mine, theirs, strict=True)]
+    return all(t >= m for m, t in pairs) and any(t > m for m, t in pairs)
+
+
+def _axes(one: Candidate) -> tuple[float | None, float | None]:
+    """Return gain and what is kept of the tolerance: more of both is better."""
+    kept = None if one.forgetting is None else -(one.forgetting.estimate or 0.0)
+    return None if one.gain is None else one.gain.estimate, kept
+
+
+def _order(one: Candidate) -> tuple[int, float, float]:
+    gain, kept = _axes(one)
+    return list(Verdict).index(one.verdict), -(gain or 0.0), -(kept or 0.0)
+
+
+def _suites(runs: Sequence[Run]) -> Iterator[ComparedSuite]:
+    for suite in runs[0].manifest.suites:
+        yield ComparedSuite(
+            name=suite.name,
+            hash=suite.hash,
+            n_cases=suite.n_cases,
+            attempts=max(run.manifest.attempts.get(suite.hash, 0) for run in runs),
+        )
+
+
+def _sentence(chosen: Candidate, candidates: Sequence[Candidate], *, by_user: bool) -> str:
+    among = f"one of {len(candidates)} candidates"
+    if chosen.verdict is Verdict.SHIP:
+        return f"{chosen.letter} may ship as {among}: {chosen.sentence}"
+    word = chosen.verdict.value.replace("_", " ")
+    if by_user or any(one.verdict is Verdict.SHIP for one in candidates):
+        return f"{chosen.letter} ends in {word} as {among}: {chosen.sentence}"
+    return (
+        f"none of {len(candidates)} candidates may ship; {chosen.letter}: {word}: {chosen.sentence}"
+    )
