@@ -152,6 +152,8 @@ class SuiteRecord(Record):
     """Whether the k-th candidate is judged at 1/k of the error."""
     looks: Looks | None = None
     """None where every case is asked before anything is judged."""
+    sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
+    """Whether it is judged only when the user opens it; absent where it is not."""
 
 
 class Manifest(Record):

@@ -94,6 +94,7 @@ class Suite:
             goal_rule=self.goal_rule,
             max_unscored=self.max_unscored,
             alpha_per_attempt=self.alpha_per_attempt or self.sealed,
+            sealed=self.sealed,
             metrics=tuple(
                 MetricRecord(
                     name=m.name,

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -253,3 +253,18 @@ def _unwritable(path: Path, reason: str) -> str:
 def reusable(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
     """Return the rows that hold a completion: errors are tried again."""
     return {key: row for key, row in rows.items() if row.completion is not None}
+
+
+def candidates_judged(path: Path) -> dict[str, int]:
+    """Return suite hash → candidates that it has judged, of a store that is only read.
+
+    Nothing where there is no store, or none that can be read: the runs have counts of their own.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT suite, COUNT(*) FROM attempts GROUP BY suite").fetchall()
+    except sqlite3.DatabaseError:
+        return {}
+    return {str(suite): int(count) for suite, count in rows}

@@ -1,6 +1,6 @@
 """`harness/schemas/*.schema.json` of what verdicts leave, made from the records.
 
-A reader of verdict.json or compare.json finds there what it gets.
+A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets.
 `python -m harness.verdict.schema` writes the files anew; a test compares them.
 """
 
@@ -15,12 +15,14 @@ from harness.form import SCHEMAS
 from harness.records import Record
 from harness.run import write_atomic
 from harness.verdict.comparison_record import Comparison
+from harness.verdict.history import History
 from harness.verdict.record import VerdictRecord
 
 FILE = SCHEMAS / "verdict.schema.json"
 KINDS: Mapping[str, tuple[type[Record], str]] = {
     "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
     "compare": (Comparison, "compare.json: which of several fine-tunes may ship, and why."),
+    "history": (History, "`tunegate history --json`: a project's runs, oldest first."),
 }
 """Name → record, and what a reader is told of it."""
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "resume",
     "report",
     "compare",
+    "history",
     "promote",
     "card",
     "suite",

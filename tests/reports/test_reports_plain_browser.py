@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from harness.verdict.choice import compare_runs
-from reports import compare_page
-from tests import compared_runs
+from reports import compare_page, history_page
+from tests import compared_runs, past_runs
 from tests.compared_runs import candidate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-PAGES = ("compare",)
+PAGES = ("compare", "history")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def files(payloads: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -
     hostile = " ".join(payloads)
     texts = {
         "compare": compare_page.render(compare_runs(runs)),
+        "history": history_page.render(past_runs.history_of(*past_runs.FOUR)),
         "compare-poisoned": compare_page.render(compared_runs.poisoned(hostile)),
+        "history-poisoned": history_page.render(past_runs.poisoned(hostile)),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The schemas say what verdict.json and compare.json hold, and are fresh."""
+"""The schemas say what verdict.json, compare.json and the history hold, and are fresh."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.run import record_json
 from harness.verdict import schema
 from harness.verdict.choice import compare_runs
 from tests.compared_runs import candidate
+from tests.past_runs import FOUR, history_of
 
 
 def test_the_files_are_fresh() -> None:
@@ -44,11 +45,13 @@ def test_every_field_is_described(name: str) -> None:
     assert bare == []
 
 
-def test_a_comparison_satisfies_its_schema() -> None:
-    """What is printed with --json is what the file says."""
+def test_comparison_and_history_satisfy_their_schemas() -> None:
+    """What is printed with --json is what the files say."""
     compared = compare_runs([candidate("a", 60), candidate("b", 70)])
+    past = history_of(*FOUR)
 
-    Draft202012Validator(schema.schema_of("compare")).validate(json.loads(record_json(compared)))
+    for name, record in (("compare", compared), ("history", past)):
+        Draft202012Validator(schema.schema_of(name)).validate(json.loads(record_json(record)))
 
 
 def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:

@@ -1,0 +1,143 @@
+"""`tunegate history [SUITE]`: verdicts and deltas of a project's runs over time."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.verdict.history import History, PastRun
+    from harness.verdict.record import GateResult
+
+PAGE = Path(".tunegate/history.html")
+LIMIT = 50
+"""Runs shown unless the user asks for more."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("history")(history)
+
+
+def history(
+    suite: Annotated[str | None, typer.Argument(help="Name of a suite. Default: all.")] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Folder of run folders. Default: .tunegate/runs.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="YYYY-MM-DD", help="Runs from this day on, UTC."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Runs at most, the newest; 0 is all.")
+    ] = LIMIT,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = PAGE,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the runs as JSON, and write no page.")
+    ] = False,
+) -> None:
+    """Tell how the runs of a project ended over time, what was shipped, and how worn a suite is.
+
+    Folders that are no finished run of this version are named and skipped.
+
+    Example: tunegate history support_json --since 2026-01-01
+    """
+    from harness.run import record_json, write_atomic
+    from harness.verdict.history import narrowed
+    from reports.escapes import plain
+    from reports.history_page import render
+
+    found = narrowed(_read(runs), suite=suite, since=_day(since), limit=limit)
+    if json:
+        print(record_json(found), end="")
+        return
+    try:
+        write_atomic(output, render(found))
+    except OSError as error:
+        raise UsageError(
+            f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
+        ) from error
+    for line in (*_lines(found), f"page: {output}"):
+        print(plain(line))
+
+
+def _read(runs: Path | None) -> History:
+    from harness.cli.resume import RUNS
+    from harness.engine.store import candidates_judged
+    from harness.verdict import promotion
+    from harness.verdict.history import read_history
+
+    folder = runs or RUNS
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder}: no such folder; `tunegate gate` makes runs, --runs DIR names others"
+        )
+    return read_history(
+        sorted(folder.iterdir()),
+        promotion.read(Path(promotion.FILE_NAME)),
+        candidates_judged(folder.parent / "store.sqlite"),
+    )
+
+
+def _day(text: str | None) -> datetime.date | None:
+    if text is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--since {text}: not a day; write it as 2026-01-31") from error
+
+
+def _lines(found: History) -> Iterator[str]:
+    for name in found.names:
+        yield f"{name}: {'; '.join(_wear(found, name))}"
+        rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in found.of_suite(name)]
+        yield from _aligned([("started", "run", "verdict", "", "gates"), *rows])
+        yield ""
+    refused = [run for run in found.runs if not run.suites]
+    yield from (f"{run.run_id}: {run.verdict.value}: {run.sentence}" for run in refused)
+    yield from (f"skipped {one.folder}: {one.why}" for one in found.skipped)
+    if found.left_out:
+        yield f"{found.left_out} runs left out; --limit 0 shows all of a suite"
+    if not found.runs:
+        yield "no finished runs"
+
+
+def _wear(found: History, name: str) -> Iterator[str]:
+    from harness.verdict.words import counted
+
+    for wear in found.wear:
+        if wear.name == name:
+            opened = f", opened {counted(wear.opened, 'time')} although sealed"
+            judged = f"has judged {counted(wear.candidates, 'candidate')}"
+            yield f"version {wear.hash[:10]} {judged}{opened if wear.opened else ''}"
+
+
+def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, ...]:
+    shown = "  ".join(_gate(gate) for gate in gates if not gate.advisory)
+    mark = "shipped" if run.shipped else ""
+    return (run.created[:16].replace("T", " "), run.run_id, verdict, mark, shown)
+
+
+def _gate(gate: GateResult) -> str:
+    value = gate.delta if gate.kind.compares else gate.share or gate.tuned
+    if value is None:
+        return f"{gate.metric} –"
+    if not gate.kind.compares:
+        return f"{gate.metric} {gate.kind} {value:.3g}"
+    if gate.low is None or gate.high is None:
+        return f"{gate.metric} {value:+.3g}"
+    return f"{gate.metric} {value:+.3g} [{gate.low:+.3g}, {gate.high:+.3g}]"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  " + "  ".join(cells).rstrip()

@@ -1,0 +1,80 @@
+"""history.html: a project's runs over time, one chart a gate, as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.run import write_atomic
+from harness.verdict.history import History, PastRun, Wear
+from harness.verdict.record import GateResult, SuiteResult
+from reports import trend
+from reports.identity import short_of
+from reports.plain import filled
+from reports.wording import FACES, STATUSES, direction
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteOverTime:
+    """One suite's runs, newest first, with the drawings of its gates."""
+
+    name: str
+    rows: tuple[tuple[PastRun, SuiteResult], ...]
+    trends: tuple[trend.Trend, ...]
+    wear: tuple[Wear, ...]
+    gates: tuple[str, ...]
+    """Ids of its gates, those of the newest run first: the table's columns."""
+
+
+def render(history: History) -> str:
+    """Return the page of a history: the same runs give the same bytes."""
+    newest = history.runs[-1] if history.runs else None
+    return filled(
+        "history.html",
+        tone=FACES[newest.verdict].tone if newest else "calm",
+        style="history.css",
+        h=history,
+        newest=newest,
+        runs=tuple(reversed(history.runs)),
+        suites=list(suites_over_time(history)),
+        faces=FACES,
+        statuses=STATUSES,
+        tones={status.value: face.tone for status, face in STATUSES.items()},
+        direction=direction,
+        short=short_of,
+        size=(trend.WIDTH, trend.HEIGHT),
+    )
+
+
+def write(history: History, path: Path) -> None:
+    """Write the page; a reader sees the old file or the new one, never a part."""
+    write_atomic(path, render(history))
+
+
+def suites_over_time(history: History) -> Iterator[SuiteOverTime]:
+    """Yield every suite, in the order of its first run."""
+    for name in history.names:
+        rows = tuple(history.of_suite(name))
+        ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
+        drawn = (trend.draw(_seen(rows, gate)) for gate in ids)
+        yield SuiteOverTime(
+            name=name,
+            rows=tuple(reversed(rows)),
+            trends=tuple(found for found in drawn if found is not None),
+            wear=tuple(w for w in history.wear if w.name == name),
+            gates=tuple(ids),
+        )
+
+
+def _id(gate: GateResult) -> str:
+    return f"{gate.metric}::{gate.kind.value}"
+
+
+def _seen(rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str) -> list[trend.Seen]:
+    return [
+        trend.Seen(run, suite.hash, gate)
+        for run, suite in rows
+        for gate in suite.gates
+        if _id(gate) == gate_id
+    ]
