@@ -11,6 +11,7 @@ Source: Bonferroni's inequality; the reusable holdout (Dwork et al. 2015).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.manifest import Gate, Manifest, SuiteRecord
@@ -28,6 +29,11 @@ class Judged:
     verdict: Verdict
     sentence: str
     suites: tuple[SuiteResult, ...]
+
+    def in_order(self, names: Sequence[str]) -> Judged:
+        """Return the same with its suites in the order of their names given."""
+        suites = sorted(self.suites, key=lambda suite: names.index(suite.name))
+        return replace(self, suites=tuple(suites))
 
 
 def judge_among(run: Run, of: int) -> Judged:

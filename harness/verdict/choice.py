@@ -41,9 +41,12 @@ def compare_runs(runs: Sequence[Run], *, of: int = 0, choose: int | None = None)
     refuse_unmatched(runs)
     share = max(of, len(runs))
     named = {_letter(i): run for i, run in enumerate(runs)}
-    goal = _goal(runs[0])
+    goal, order = _goal(runs[0]), [suite.name for suite in runs[0].manifest.suites]
     candidates = _ranked(
-        [_candidate(name, run, judge_among(run, share), goal) for name, run in named.items()]
+        [
+            _candidate(name, run, judge_among(run, share).in_order(order), goal)
+            for name, run in named.items()
+        ]
     )
     chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
     fought = duels(named)

@@ -132,3 +132,23 @@ def test_moved_runs_compare_the_same(runs: Any) -> None:
     for one in (*before["candidates"], *after["candidates"]):
         del one["folder"]
     assert after == before
+
+
+def test_suites_are_matched_by_name(project: Any) -> None:
+    """One run judged them in another order: a suite's gates still stand beside its own."""
+    for suite in ("one", "two"):
+        project.suite(suite)
+    for name, order in (("first", ("one", "two")), ("second", ("two", "one"))):
+        project.pytest_here(
+            *(f"suites/{suite}/suite.toml" for suite in order),
+            f"--gate-run-dir={name}",
+            f"--gate-base={project.model('base', 30)}",
+            f"--gate-tuned={project.model(name, 80)}",
+        )
+    orders = [[s["name"] for s in project.verdict(Path(n))["suites"]] for n in ("first", "second")]
+
+    found = json.loads(_compare("first", "second", "--json").output)
+
+    assert orders == [["one", "two"], ["two", "one"]]  # else there is nothing to match
+    names = [[suite["name"] for suite in one["suites"]] for one in found["candidates"]]
+    assert names == [["one", "two"]] * 2
