@@ -124,3 +124,15 @@ def test_both_schemes_are_drawn(open_page: Any, name: str, scheme: str) -> None:
     assert (body == "rgb(18, 20, 23)") == (scheme == "dark")
     fill = "getComputedStyle(document.querySelector('svg .pl-zone')).fill"
     assert page.evaluate(fill) == {"light": "rgb(228, 242, 234)", "dark": "rgb(23, 50, 37)"}[scheme]
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
+def test_axe_finds_no_serious_fault(open_page: Any, name: str, width: int, scheme: str) -> None:
+    """axe-core has no serious or critical complaint, contrast included, with every fold open."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
+
+    found = axe.Axe().run(open_page(name, width=width, scheme=scheme)).response["violations"]
+
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in serious] == []
