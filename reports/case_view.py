@@ -1,17 +1,18 @@
-"""One case as the page shows it when a row is opened: texts cut, diffed and made visible."""
+"""One case as the page shows it when its row is opened: texts cut and diffed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.manifest import BASE_AGAIN
 from harness.records import Case, CellKind, StoredCell, canonical_json
 from reports.data import BASE, TUNED
 from reports.escapes import one_line
 from reports.pairs import CasePair
-from reports.words import Piece, WordDiff, compare, cut
+from reports.words import Segment, WordDiff, compare, cut
 
 ARMS = (BASE, TUNED)
 
@@ -42,21 +43,21 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """Everything in one row of a list of cases."""
+    """Everything that an opened row shows."""
 
     pair: CasePair
-    snippet: str
-    """The start of what the user asked."""
     question: tuple[Text, ...]
     """The conversation, then what a right answer rests on."""
     rendered: Text | None
     """The prompt after the chat template, where it was recorded."""
     expected: tuple[Text, ...]
     diff: WordDiff | None
-    """The completions, None where no arm wrote any."""
+    """The completions of base and tuned, None where neither wrote any."""
+    others: tuple[Text, ...]
+    """The completions of further arms (recorded, incumbent, shipped), under the arms' names."""
     choices: tuple[Choice, ...]
     cells: tuple[StoredCell, ...]
-    """What is known about how each answer came to be."""
+    """What is known about how each answer came to be, base and tuned first."""
 
 
 def view(pair: CasePair) -> CaseView:
@@ -66,7 +67,6 @@ def view(pair: CasePair) -> CaseView:
     rendered = pair.case.rendered
     return CaseView(
         pair=pair,
-        snippet=one_line(content(turns[-1])),
         question=(
             *(_text(str(turn.get("role", "turn")), content(turn)) for turn in turns),
             *_optional("context", case.context),
@@ -75,9 +75,15 @@ def view(pair: CasePair) -> CaseView:
         rendered=_text("prompt after the chat template", rendered) if rendered else None,
         expected=_expected(case),
         diff=_diff(pair),
+        others=tuple(_others(pair)),
         choices=_choices(pair),
-        cells=tuple(cell for key, cell in sorted(pair.cells.items()) if key[0] in ARMS),
+        cells=tuple(pair.cells[key] for key in sorted(pair.cells, key=_place)),
     )
+
+
+def snippet(pair: CasePair) -> str:
+    """Return the start of what the user asked, on one line."""
+    return one_line(content(pair.case.case.input_messages()[-1]))
 
 
 def content(turn: dict[str, Any]) -> str:
@@ -106,15 +112,24 @@ def _expected(case: Case) -> tuple[Text, ...]:
 
 def _diff(pair: CasePair) -> WordDiff | None:
     base, tuned = pair.text(BASE), pair.text(TUNED)
+    if base is None and tuned is None:
+        return None
     if base is None or tuned is None:
-        if base is None and tuned is None:
-            return None
-        return WordDiff(base=_whole(base), tuned=_whole(tuned))
+        return WordDiff((Segment(cut(base or "")[0], cut(tuned or "")[0], changed=False),))
     return compare(base, tuned)
 
 
-def _whole(text: str | None) -> tuple[Piece, ...]:
-    return (Piece(cut(text)[0], changed=False),) if text else ()
+def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
+    """Return the sorting key of an arm's cell: base, tuned, then the others by name."""
+    arm, kind = key
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS)), arm, kind
+
+
+def _others(pair: CasePair) -> Iterator[Text]:
+    for arm, kind in sorted(pair.cells, key=_place):
+        text = pair.text(arm) if kind is CellKind.GENERATE else None
+        if text is not None and arm not in (*ARMS, BASE_AGAIN):
+            yield _text(arm, text)
 
 
 def _choices(pair: CasePair) -> tuple[Choice, ...]:

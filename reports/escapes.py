@@ -36,6 +36,14 @@ def one_line(text: str, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def marked(text: str) -> str:
+    r"""Return `text` for the page's script: each written-out character between two `\x01`.
+
+    No text holds that character itself, as it is hidden and so written out.
+    """
+    return _HIDDEN.sub(lambda match: f"\x01{_name(match[0])}\x01", text)
+
+
 def visible(text: str) -> Markup:
     """Return `text` escaped for HTML, each written-out character marked as such."""
     from markupsafe import Markup, escape

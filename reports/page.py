@@ -1,7 +1,9 @@
 """report.html: one self-contained page that runs nothing but its own script and asks for nothing.
 
-The sections are the modules of `reports.sections`; each has `TITLE` (empty if it brings its own
-heading), `ORDER` and `render(data) -> Markup`. A new one is a file there and a template.
+The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
+ten thousand cases it stays a small document. The sections are the modules of `reports.sections`;
+each has `TITLE` (empty if it brings its own heading), `ORDER` and `render(data) -> Markup`. A new
+one is a file there and a template.
 """
 
 from __future__ import annotations
@@ -14,13 +16,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from harness.run import Run, write_atomic
-from reports import sections
+from reports import embedded, junit, markdown, sections
 from reports.data import ReportData, prepare
+from reports.listing import listing
 from reports.templating import FOLDER, fill
 from reports.wording import FACES
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+
+LIMIT = 25_000_000
+"""Bytes of a page at most, as long as the scores alone are less."""
+
+KEYS = (
+    (("n", "p"), "open the next, the previous case of the list"),
+    (("j", "k"), "go to the next, the previous row"),
+    (("Enter",), "open or close the row in focus"),
+    (("t",), "one completion in the other’s place: base, tuned"),
+    (("d",), "mark differing words, differing lines, nothing"),
+    (("s",), "side by side, or one text"),
+    (("b",), "blind: hide which completion is whose"),
+    (("m",), "mark the open case as reviewed"),
+    (("/",), "search the cases"),
+    (("Esc",), "leave the search, close the case, clear the filters"),
+    (("?",), "this help"),
+)
+"""Keys and what they do; `script/keys.js` obeys them."""
+
+_SCRIPTS = (
+    "dom", "data", "address", "completions", "case", "waterfall", "list", "filters", "marks",
+    "downloads", "keys", "start",
+)  # fmt: skip
+"""The parts of the page's script, in the order in which they need each other."""
 
 
 class Section(Protocol):
@@ -40,16 +68,29 @@ def render(run: Run) -> str:
     from markupsafe import Markup
 
     data = prepare(run)
-    style, script = (Markup(_asset(name)) for name in ("style.css", "page.js"))
-    return fill(
-        "page.html",
-        run=run,
-        face=FACES[run.verdict.verdict],
-        csp=policy(style, script),
-        style=style,
-        script=script,
-        sections=[part for section in discover() if (part := _part(section, data))["html"]],
-    )
+    style, script = Markup(_asset("style.css")), Markup(_script())
+    shell = {
+        "run": run,
+        "face": FACES[run.verdict.verdict],
+        "csp": policy(style, script),
+        "style": style,
+        "script": script,
+        "keys": KEYS,
+        "sections": [part for section in discover() if (part := _part(section, data))["html"]],
+    }
+    without = len(fill("page.html", **shell, data="").encode())
+    return fill("page.html", **shell, data=_data(data, LIMIT - without))
+
+
+def _data(data: ReportData, room: int) -> Markup:
+    """Return the elements that hold all scores, two files, and the texts that there is room for."""
+    found = listing(data)
+    index = embedded.block("index", found.index())
+    said = markdown.comment(data.run).removeprefix(f"{markdown.MARKER}\n")
+    ready = {"junit": junit.junit(data.run), "markdown": said}
+    files = embedded.block("files", embedded.text(ready))
+    room -= len((index + files).encode())
+    return index + files + embedded.block("texts", found.bodies(room))
 
 
 def write(run: Run, path: Path) -> None:
@@ -79,6 +120,10 @@ def _source(text: str) -> str:
 
 def _asset(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join(_asset(f"script/{name}.js") for name in _SCRIPTS)
 
 
 def _part(section: Section, data: ReportData) -> dict[str, Any]:

@@ -7,8 +7,12 @@ marked. The work is bounded: rapidfuzz's opcodes over at most `LIMIT` words a si
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rapidfuzz.distance import Opcodes
 
 LIMIT = 2_000
 """Words compared and shown of each side."""
@@ -21,35 +25,35 @@ _WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of text that both sides have, or only one."""
+class Segment:
+    """A stretch of both texts: what base has there, and what tuned has."""
 
-    text: str
+    base: str
+    tuned: str
     changed: bool
+    """False where the words are the same; the white space between them may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordDiff:
-    """Both texts in pieces."""
+    """Both texts, stretch by stretch: joined, the stretches of a side are its text."""
 
-    base: tuple[Piece, ...]
-    tuned: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
     note: str | None = None
     """What a reader must know: a side was cut, or only white space differs."""
 
 
 def compare(base: str, tuned: str) -> WordDiff:
-    """Return both texts in pieces, marked where they differ."""
+    """Return both texts in stretches, marked where they differ."""
     left, left_cut = _words(base)
     right, right_cut = _words(tuned)
-    marks = _changed([w.strip() for w in left], [w.strip() for w in right])
-    sides = _pieces(left, marks[0]), _pieces(right, marks[1])
+    segments = tuple(_segments(left, right))
     note = None
     if left_cut or right_cut:
         note = f"Shown up to {LIMIT:,} words a side; cells.jsonl holds the whole text."
-    elif base != tuned and not any(piece.changed for side in sides for piece in side):
+    elif base != tuned and not any(segment.changed for segment in segments):
         note = "The completions differ in white space only."
-    return WordDiff(*sides, note)
+    return WordDiff(segments, note)
 
 
 def cut(text: str) -> tuple[str, int]:
@@ -67,30 +71,39 @@ def _words(text: str) -> tuple[list[str], bool]:
     return ([*words[:-1], "".join(words[-1:]) + rest] if rest else words), missing > 0
 
 
-def _changed(left: Sequence[str], right: Sequence[str]) -> tuple[list[bool], list[bool]]:
-    """Return for each word of each side whether the other side lacks it there."""
+def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[Segment]:
+    """Yield the stretches, neighbours of one kind joined."""
     from rapidfuzz.distance import Indel
 
-    marks = [False] * len(left), [False] * len(right)
-    opcodes = list(Indel.opcodes(left, right))
+    opcodes = Indel.opcodes([w.strip() for w in left], [w.strip() for w in right])
+    base, tuned, kind = "", "", False
+    for changed, words in _marked(opcodes, left, right):
+        if changed != kind:
+            yield from _segment(base, tuned, changed=kind)
+            base, tuned, kind = "", "", changed
+        base, tuned = base + words[0], tuned + words[1]
+    yield from _segment(base, tuned, changed=kind)
+
+
+def _marked(
+    opcodes: Opcodes, left: Sequence[str], right: Sequence[str]
+) -> Iterator[tuple[bool, tuple[str, str]]]:
+    """Yield whether each stretch changed, and its text on each side."""
+    count = len(opcodes)
     for at, op in enumerate(opcodes):
-        length = op.src_end - op.src_start
         # One common word between two changes is an accident that only breaks up the picture.
-        lonely = op.tag == "equal" and length == 1 and 0 < at < len(opcodes) - 1
-        if op.tag != "equal" or lonely:
-            marks[0][op.src_start : op.src_end] = [True] * length
-            marks[1][op.dest_start : op.dest_end] = [True] * (op.dest_end - op.dest_start)
-    return marks
+        lonely = op.src_end - op.src_start == 1 and 0 < at < count - 1
+        words = left[op.src_start : op.src_end], right[op.dest_start : op.dest_end]
+        yield op.tag != "equal" or lonely, ("".join(words[0]), "".join(words[1]))
 
 
-def _pieces(words: Sequence[str], marks: Sequence[bool]) -> tuple[Piece, ...]:
-    pieces: list[Piece] = []
-    start = 0
-    for end in range(1, len(words) + 1):
-        if end == len(words) or marks[end] != marks[start]:
-            text = "".join(words[start:end])
-            space = text[: len(text) - len(text.lstrip())] if marks[start] else ""
-            parts = Piece(space, False), Piece(text[len(space) :], marks[start])
-            pieces += [part for part in parts if part.text]
-            start = end
-    return tuple(pieces)
+def _segment(base: str, tuned: str, *, changed: bool) -> Iterator[Segment]:
+    """Yield a stretch; the white space in front of a change stands apart, unmarked."""
+    before, after = (
+        text[: len(text) - len(text.lstrip())] if changed else "" for text in (base, tuned)
+    )
+    if before or after:
+        yield Segment(before, after, changed=False)
+    rest = base[len(before) :], tuned[len(after) :]
+    if any(rest):
+        yield Segment(rest[0], rest[1], changed=changed)

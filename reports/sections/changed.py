@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.case_view import view
 from reports.data import ReportData
 from reports.pairs import Outcome
 from reports.templating import fill
@@ -14,15 +13,12 @@ if TYPE_CHECKING:
 
 TITLE = "Changed, but equal"
 ORDER = 50
-SHOWN = 20
-"""Cases shown in full."""
 
 
 def render(data: ReportData) -> Markup:
-    """Return the counts and the folded beginning of the list."""
+    """Return the counts, and the link by which the list of cases shows them."""
     return fill(
         "changed.html",
         total=len(data.changed),
         equal=data.with_outcome(Outcome.EQUAL),
-        views=[view(pair) for pair in data.changed[:SHOWN]],
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.case_view import Choice, view
+from reports.case_view import Choice, snippet, view
 from reports.data import ReportData
 from reports.pairs import CasePair, MetricFacts
 from reports.templating import fill
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TITLE = "Flipped questions"
 ORDER = 45
-SHOWN = 200
+SHOWN = 100
 """Questions of each list at most."""
 
 
@@ -26,6 +26,7 @@ class Flip:
 
     pair: CasePair
     snippet: str
+    tags: tuple[str, ...]
     right: str
     """The right choice."""
     picked: str
@@ -61,9 +62,15 @@ def flipped(data: ReportData) -> list[Flipped]:
 def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[Flip]:
     for pair in pairs:
         if any(s.metric is facts and s.delta == sign for s in pair.scores):
-            shown = view(pair)
+            choices = view(pair).choices
             wrong = 1 if sign < 0 else 0  # the arm that has it wrong: tuned, or base
-            yield Flip(pair, shown.snippet, _right(shown.choices), _picked(shown.choices, wrong))
+            yield Flip(
+                pair=pair,
+                snippet=snippet(pair),
+                tags=pair.case.case.tags,
+                right=_right(choices),
+                picked=_picked(choices, wrong),
+            )
 
 
 def _right(choices: Sequence[Choice]) -> str:

@@ -12,6 +12,7 @@ from harness.judgement import Judgement, JudgementStatus
 from harness.manifest import MetricRecord
 from harness.verdict.record import GateResult
 from reports.data import ReportData
+from reports.doubts import SPREAD, swaps
 from reports.numbers import counted
 from reports.templating import fill
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 TITLE = "Judge health"
 ORDER = 55
-SPREAD = "jury_spread"
-"""Part of a jury's score: how far its judges lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +116,8 @@ def _again(lines: Sequence[Judgement]) -> str:
 
 def _flips(lines: Sequence[Judgement]) -> str:
     """Return how often a judge of pairs said otherwise the other way round."""
-    both = [
-        (parts["base_first"], parts["tuned_first"])
-        for line in lines
-        for parts in [line.parts or {}]
-        if {"base_first", "tuned_first"} <= parts.keys()
-    ]
-    flipped = sum(ab * ba < 0 or (ab == 0) != (ba == 0) for ab, ba in both)
+    both = [line for line in lines if {"base_first", "tuned_first"} <= (line.parts or {}).keys()]
+    flipped = sum(map(swaps, both))
     return f"{flipped} of {counted(len(both), 'pair')}" if both else ""
 
 

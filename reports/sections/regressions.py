@@ -1,4 +1,7 @@
-"""What got worse: how many cases flipped, then each case, newly failing first."""
+"""What got worse: how many cases flipped, then the list of cases, newly failing first.
+
+The list holds every case of the run; it begins with its filter on what got worse.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.case_view import view
 from reports.data import ReportData
 from reports.pairs import MetricFacts, Outcome, PairScore
 from reports.templating import fill
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 TITLE = "Regressions"
 ORDER = 20
-SHOWN = 200
-"""Regressions shown in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,13 @@ class Flips:
 
 
 def render(data: ReportData) -> Markup:
-    """Return the flip counts and the list."""
+    """Return the flip counts, and the frame in which the script draws the list."""
     return fill(
         "regressions.html",
         flips=flips(data),
         broke=data.with_outcome(Outcome.BROKE),
         worse=data.with_outcome(Outcome.WORSE),
         total=len(data.regressions),
-        views=[view(pair) for pair in data.regressions[:SHOWN]],
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.run import Run
+from reports.junit import junit
 from reports.page import render
 from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
@@ -59,7 +63,9 @@ def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
         complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def opened(name: str = "plain", *, width: int = 1280, scheme: str = "light") -> Any:
+    def opened(
+        name: str = "plain", *, width: int = 1280, scheme: str = "light", hash_: str = ""
+    ) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
@@ -67,41 +73,82 @@ def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", refuse)
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(files[name].as_uri())
+        page.goto(files[name].as_uri() + hash_)
         return page
 
     yield opened
     for context in contexts:
         context.close()
     assert complaints == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert len({url for url in requests if url.startswith("file:")}) <= len(contexts)
 
 
-def test_no_payload_runs_even_with_everything_open(open_page: Any) -> None:
-    """With every row open and hovered over, no payload set its mark and no element is foreign."""
+SHOWN = "[...document.querySelectorAll('#cases > details')]"
+"""The rows of the list."""
+OPEN = f"{SHOWN}.map((row) => row.open)"
+FIRST = f"{SHOWN}.slice(0, 3).map((row) => row.id)"
+FOUND = "document.getElementById('found').textContent"
+FOCUS = "document.activeElement.closest('#cases > details')?.id"
+
+
+def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
+    """With every fold and every case opened in turn, no payload ran and no element is foreign."""
     page = open_page("poisoned")
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    page.evaluate("set({ status: 'all' })")
+    rows = page.evaluate("places.length")
+    foreign = "script:not(body > script), img, iframe, object, embed, base, marquee"
+    for _ in range(rows):
+        page.keyboard.press("n")
+        assert page.evaluate(f"document.querySelectorAll({foreign!r}).length") == 0
+    assert page.evaluate("open === cases[places.at(-1)].at")
     page.wait_for_timeout(50)
     assert page.evaluate("window.pwned === undefined")
-    foreign = "script:not(body > script:last-child), img, iframe, object, embed, base, marquee"
-    assert page.evaluate(f"document.querySelectorAll({foreign!r}).length") == 0
-    assert page.evaluate("document.querySelectorAll('form').length") == 1
+    assert page.evaluate("document.querySelectorAll('script:not([type])').length") == 1
+    assert page.evaluate("document.querySelectorAll('form').length") == 2
     assert page.title().startswith("BLOCK")
 
 
 def test_n_and_p_move_through_the_regressions(open_page: Any) -> None:
     """n opens the first row, n again the second and closes the first, p goes back."""
     page = open_page()
-    rows = "[...document.querySelectorAll('#regression-list > details')].map((d) => d.open)"
     page.keyboard.press("n")
-    assert page.evaluate(rows)[:3] == [True, False, False]
+    assert page.evaluate(OPEN)[:3] == [True, False, False]
     page.keyboard.press("n")
-    assert page.evaluate(rows)[:3] == [False, True, False]
+    assert page.evaluate(OPEN)[:3] == [False, True, False]
     page.keyboard.press("p")
-    assert page.evaluate(rows)[:3] == [True, False, False]
+    assert page.evaluate(OPEN)[:3] == [True, False, False]
+    page.keyboard.press("Escape")
+    assert page.evaluate(OPEN)[:3] == [False, False, False]
+
+
+def test_j_and_k_move_without_opening_and_enter_opens(open_page: Any) -> None:
+    """j goes to the next row, k back; Enter opens the row in focus, and again closes it."""
+    page = open_page()
+    first = page.evaluate(FIRST)
+    for key, at in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
+        page.keyboard.press(key)
+        assert page.evaluate(FOCUS) == first[at]
+    assert not any(page.evaluate(OPEN))
     page.keyboard.press("Enter")
-    assert page.evaluate(rows)[:3] == [False, False, False]
+    page.wait_for_function("open !== null")
+    assert page.evaluate(OPEN)[:3] == [False, True, False]
+    assert page.locator(f"#{first[1]} .case-body").is_visible()
+    page.keyboard.press("Enter")
+    page.wait_for_function("open === null")
+
+
+def test_moving_on_crosses_the_pages_of_the_list(open_page: Any) -> None:
+    """The row after the last one of a page is the first one of the next page, and back."""
+    page = open_page()
+    page.evaluate("set({ status: 'all' })")
+    page.evaluate("goTo(cases[places[39]].at)")
+    page.keyboard.press("n")
+    assert page.evaluate("document.activeElement.closest('details').id === cases[places[40]].at")
+    assert page.locator("#pages").inner_text().split("\n")[1] == "41 to 80 of 106"
+    page.keyboard.press("p")
+    assert page.evaluate("open === cases[places[39]].at")
 
 
 def test_an_opened_row_is_not_under_the_bar(open_page: Any) -> None:
@@ -114,17 +161,168 @@ def test_an_opened_row_is_not_under_the_bar(open_page: Any) -> None:
     assert page.evaluate(f"{top} >= {bar}")
 
 
-def test_the_filter_narrows_the_list_and_escape_clears_it(open_page: Any) -> None:
-    """/ focuses the filter; typing hides rows and counts them; n is typed, not obeyed."""
+def test_the_search_narrows_the_list_and_escape_clears_it(open_page: Any) -> None:
+    """/ focuses the search; typing narrows the list; letters are typed, not obeyed."""
     page = open_page()
+    before = page.evaluate(FOUND)
     page.keyboard.press("/")
     page.keyboard.type("json_schema returns")
-    shown = "[...document.querySelectorAll('#regression-list > details')].filter((d) => !d.hidden)"
-    few = page.evaluate(f"{shown}.length")
+    few = page.evaluate("places.length")
     assert 0 < few < 10
-    assert page.locator("#found").inner_text().startswith(f"{few} of ")
+    assert page.evaluate(FOUND) == f"{few} of 106 cases"
     page.keyboard.press("Escape")
-    assert page.evaluate(f"{shown}.length") > few
+    assert page.evaluate(FOUND) == before
+    page.keyboard.press("n")
+    assert page.evaluate(OPEN)[0]
+
+
+def test_the_search_reads_what_models_wrote(open_page: Any) -> None:
+    """A word that stands only in completions finds their cases."""
+    page = open_page()
+    page.evaluate("set({ status: 'all', text: 'Let me know if you need more' })")
+    found = page.evaluate("places.map((at) => cases[at].suite)")
+    assert found
+    assert set(found) == {"support_json"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "test"),
+    [
+        ({"suite": "support_json"}, "row.suite === 'support_json'"),
+        ({"tag": "logic"}, "row.tags.includes('logic')"),
+        ({"status": "fixed"}, "row.how === 'fixed'"),
+        ({"status": "gap"}, "row.gap"),
+        (
+            {"metric": "choice_probability", "high": "-0.2"},
+            "row.scores.some((score) => metricOf(score).name === 'choice_probability'"
+            " && score[2] - score[1] <= -0.2)",
+        ),
+    ],
+)
+def test_a_filter_lets_through_exactly_what_it_says(
+    open_page: Any, changes: dict[str, str], test: str
+) -> None:
+    """The list holds each case that passes the test, and no other one."""
+    page = open_page()
+    page.evaluate("(changes) => set({ status: 'all', ...changes })", changes)
+    wanted = page.evaluate(f"cases.filter((row) => {test}).map((row) => row.at)")
+    assert 0 < len(wanted) < 106
+    assert page.evaluate("places.map((at) => cases[at].at)") == wanted
+
+
+def test_the_address_reopens_filters_and_case(open_page: Any, files: dict[str, Path]) -> None:
+    """What the address says after filtering and opening shows the same view in a new window."""
+    page = open_page()
+    page.locator("#filters select[name=suite]").select_option("general_knowledge")
+    page.locator("#statuses button", has_text="newly passing").click()
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    hash_, view = page.evaluate("location.hash"), "[open, places, JSON.stringify(wanted)]"
+    assert "suite=general_knowledge" in hash_
+    again = open_page(hash_=hash_)
+    assert again.evaluate(view) == page.evaluate(view)
+    assert again.locator(f"#{page.evaluate('open')} .case-body").is_visible()
+
+
+def test_the_completions_are_shown_in_each_way(open_page: Any) -> None:
+    """d marks words, lines or nothing; s makes one text of two; t puts one in the other's place."""
+    page = open_page()
+    page.evaluate("set({ status: 'fixed', suite: 'support_json' })")
+    page.keyboard.press("n")
+    count = "document.querySelectorAll('#cases {}').length"
+    assert page.evaluate(count.format("pre > del")) > 0
+    base = page.locator("#cases .side-base pre").inner_text()
+    marked = [page.evaluate("document.querySelector('#cases del').textContent.length")]
+    page.keyboard.press("d")
+    marked.append(page.evaluate("document.querySelector('#cases del').textContent.length"))
+    assert marked[0] < marked[1]
+    page.keyboard.press("d")
+    assert page.evaluate(count.format("pre > :is(del, ins)")) == 0
+    page.keyboard.press("d")
+    page.keyboard.press("s")
+    assert page.evaluate(count.format("figure pre")) == 1
+    one = "[...document.querySelector('#cases figure pre').childNodes]"
+    kept = f"{one}.filter((n) => n.nodeName !== 'INS').map((n) => n.textContent).join('')"
+    assert "".join(page.evaluate(kept).split()) == "".join(base.split())
+    page.keyboard.press("t")
+    assert page.locator("#cases figcaption").all_inner_texts() == ["base"]
+    page.keyboard.press("t")
+    assert page.locator("#cases figcaption").all_inner_texts() == ["tuned"]
+
+
+def test_blind_mode_tells_nothing_of_the_arms(open_page: Any) -> None:
+    """Nothing inside the list says base or tuned; the arm behind the better letter is kept."""
+    page = open_page()
+    page.evaluate("set({ status: 'fixed', suite: 'support_json' })")
+    page.keyboard.press("b")
+    page.keyboard.press("n")
+    text = page.locator("#cases").inner_text()
+    assert "A is better" in text
+    for word in ("base", "tuned", "newly", "json_schema", "→"):
+        assert word not in text
+    arm = page.evaluate("sidesOf(cases[placeOf.get(open)])[1][0]")
+    page.get_by_role("button", name="B is better").click()
+    assert page.evaluate("marks[open].better") == arm
+
+
+def test_marks_and_notes_stay_and_are_saved_as_json(open_page: Any) -> None:
+    """m marks the open case; a note is kept with it; both outlive a reload and come out whole."""
+    page = open_page()
+    page.keyboard.press("n")
+    page.keyboard.press("m")
+    page.locator("#cases textarea").fill("drops the field; ask data")
+    assert page.locator("#marks").inner_text().startswith("1 reviewed")
+    page.reload()
+    with page.expect_download() as download:
+        page.locator("#save-review").click()
+    saved = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    (case,) = saved["cases"]
+    assert case["note"] == "drops the field; ask data"
+    assert case["reviewed"][:4].isdigit()
+    assert page.evaluate(f"{SHOWN}[0].querySelector('.cid').textContent") == case["case"]
+    page.keyboard.press("m")
+    assert page.locator("#marks").inner_text().startswith("nothing reviewed")
+
+
+def test_the_downloads_hold_what_the_page_holds(open_page: Any, make_run: Any) -> None:
+    """CSV and JSON have every score, JUnit is the file of the run, the summary is Markdown."""
+    page = open_page()
+    got = {}
+    for name in ("csv", "json", "junit"):
+        with page.expect_download() as download:
+            page.locator(f"[data-download={name}]").click()
+        got[name] = Path(download.value.path()).read_text(encoding="utf-8")
+    run = make_run("BLOCK")
+    rows = list(csv.DictReader(io.StringIO(got["csv"])))
+    stored = {(s.suite, s.metric, s.case): s.value for s in run.scores if s.arm == "tuned"}
+    values = {(r["suite"], r["metric"], r["case"]): r["tuned"] for r in rows}
+    assert values.keys() == stored.keys()
+    for key, value in stored.items():
+        if value is None:
+            assert values[key] == ""
+        else:
+            assert float(values[key]) == pytest.approx(value, rel=1e-5)
+    cases = {(c["suite"], c["case"]): c for c in json.loads(got["json"])["cases"]}
+    assert cases.keys() == run.cases.keys()
+    assert got["junit"] == junit(run)
+    page.locator("[data-download=markdown]").click()
+    page.wait_for_function("document.getElementById('copied').textContent !== ''")
+
+
+def test_a_spreadsheet_runs_no_formula_of_a_case(open_page: Any) -> None:
+    """A field that a spreadsheet would take for a formula begins with an apostrophe."""
+    page = open_page()
+    assert page.evaluate("field('=cmd()')") == "'=cmd()"
+    assert page.evaluate("field('a,\"b\"')") == '"a,""b"""'
+    assert page.evaluate("field(-0.5)") == "-0.5"
+
+
+def test_a_list_of_ten_thousand_cases_is_a_small_document(open_page: Any) -> None:
+    """However many cases there are, 40 rows are drawn."""
+    page = open_page()
+    page.evaluate("set({ status: 'all' })")
+    assert page.evaluate(f"{SHOWN}.length") == 40
+    assert page.evaluate("document.querySelectorAll('*').length") < 2_000
 
 
 def test_help_opens_and_closes(open_page: Any) -> None:
@@ -136,13 +334,14 @@ def test_help_opens_and_closes(open_page: Any) -> None:
     assert not page.locator("#help").is_visible()
 
 
-def test_a_link_to_a_case_opens_it(open_page: Any, files: dict[str, Path]) -> None:
-    """The address of a folded improvement opens the fold and the case."""
+def test_a_link_to_a_case_opens_it(open_page: Any) -> None:
+    """The address of a case that the list does not begin with opens it all the same."""
     page = open_page()
-    anchor = page.evaluate("document.querySelector('#improvements .case').id")
+    anchor = page.evaluate("cases.find((row) => row.how === 'fixed').at")
     page.evaluate(f"location.hash = {anchor!r}")
-    page.wait_for_function(f"document.getElementById({anchor!r}).checkVisibility()")
-    assert page.evaluate(f"document.getElementById({anchor!r}).open")
+    page.wait_for_function(f"document.getElementById({anchor!r})?.open")
+    page.get_by_role("link", name="Show them in the list").first.click()
+    page.wait_for_function("wanted.status === 'fixed,better' && open === null")
 
 
 @pytest.mark.parametrize("name", ["plain", "poisoned", "leaked", "standing"])
@@ -153,6 +352,9 @@ def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     assert page.evaluate(width) == 375
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.evaluate(width) == 375
+    for _ in range(3):
+        page.keyboard.press("n")
+        assert page.evaluate(width) == 375
 
 
 CONTRAST = """() => {
@@ -182,10 +384,8 @@ CONTRAST = """() => {
 def test_text_has_contrast_in_both_schemes(open_page: Any, scheme: str) -> None:
     """Every visible text has 4.5 : 1 on what lies behind it, with a row of each list open."""
     page = open_page(scheme=scheme)
-    page.evaluate(
-        "document.querySelectorAll('.how, .fold, .fold .case:first-child, "
-        "#regression-list > :first-child').forEach((d) => { d.open = true; })"
-    )
+    page.evaluate("document.querySelectorAll('.how, .fold').forEach((d) => { d.open = true; })")
+    page.keyboard.press("n")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (dark == "rgb(18, 20, 23)") == (scheme == "dark")
     assert page.evaluate(CONTRAST) == []

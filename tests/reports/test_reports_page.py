@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -20,8 +21,6 @@ from harness.run import Run, record_json, record_lines, write_atomic
 from harness.verdict.record import SuiteResult, Verdict
 from reports import page
 from reports.bundle import write_all
-from reports.sections import regressions
-from reports.templating import FOLDER
 
 VOID = {"meta", "link", "input", "br", "rect", "line", "circle"}
 
@@ -36,6 +35,7 @@ class Outline(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.scripts: list[str] = []
+        self.data: dict[str, Any] = {}
         self.styles: list[str] = []
         self.feed(source)
 
@@ -57,7 +57,11 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Collect text by where it stands."""
         if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
+            name = self.tags[-1][1].get("id")
+            if name is None:
+                self.scripts.append(data)
+            else:
+                self.data[name] = json.loads(data)
         elif self.open and self.open[-1] == "style":
             self.styles.append(data)
         else:
@@ -140,6 +144,7 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Training data",
         "Errors and gaps",
         "Provenance",
+        "Downloads",
         "Keyboard",
     ]
 
@@ -164,46 +169,78 @@ def test_nothing_on_the_page_asks_for_anything(html: str) -> None:
     assert not [a for _, a in outline.tags if "src" in a]
     targets = {a["href"] for tag, a in outline.tags if tag == "a"}
     assert all(target and target.startswith("#") for target in targets)
-    script = (FOLDER / "page.js").read_text()
+    (script,) = outline.scripts
     for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "fetch("):
         assert word not in script
 
 
+def listed(html: str) -> list[dict[str, Any]]:
+    """Return the rows of the list of cases, each with its texts where the page has them."""
+    data = Outline(html).data
+    texts = data["texts"]
+    rows = data["index"]["cases"]
+    return [row | (texts[at] if at < len(texts) else {}) for at, row in enumerate(rows)]
+
+
+def named(html: str, name: str) -> dict[str, Any]:
+    """Return the row of one case."""
+    (row,) = (row for row in listed(html) if row["id"] == name)
+    return row
+
+
+def test_every_case_is_in_the_list_once_with_its_scores(block: Run, html: str) -> None:
+    """The rows are the cases of the run, and each value is the one in scores.jsonl."""
+    index = Outline(html).data["index"]
+    assert sorted((row["suite"], row["id"]) for row in index["cases"]) == sorted(block.cases)
+    written = {
+        (row["suite"], index["metrics"][place]["name"], row["id"], arm): value
+        for row in index["cases"]
+        for place, *values, _ in row["scores"]
+        for arm, value in zip(("base", "tuned"), values, strict=True)
+    }
+    stored = {(s.suite, s.metric, s.case, s.arm): s.value for s in block.scores}
+    assert written.keys() == stored.keys()
+    for key, value in stored.items():
+        assert written[key] == (None if value is None else pytest.approx(value, rel=1e-5))
+
+
 def test_regressions_come_newly_failing_first_then_by_size(html: str) -> None:
     """The list starts with the flips, and drops only get smaller after them."""
-    part = html[html.index('id="regression-list"') : html.index('id="subjects"')]
-    flags = re.findall(r'class="flag">. ([a-z ]+)<', part)
-    assert flags == sorted(flags, key=lambda flag: flag != "newly failing")
-    scores = re.findall(r'class="scores">([\d.]+) → ([\d.]+)<', part)
-    drops = [abs(float(b) - float(a)) for a, b in scores]
-    rest = drops[flags.count("newly failing") :]
-    assert rest
-    assert all(b <= a + 0.0011 for a, b in itertools.pairwise(rest))
+    rows = [row for row in listed(html) if row["how"] in ("broke", "worse")]
+    assert [row["how"] for row in listed(html)[: len(rows)]] == [row["how"] for row in rows]
+    assert [row["how"] for row in rows] == sorted(row["how"] for row in rows)
+    changes = [
+        next(change for place, _, _, change in row["scores"] if place == row["by"])
+        for row in rows
+        if row["how"] == "worse"
+    ]
+    assert changes
+    assert changes == sorted(changes)
+    assert changes[-1] < 0
 
 
-def test_a_long_list_says_how_many_are_left_out(
-    make_run: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_full_page_keeps_every_score_and_the_worst_texts(
+    block: Run, html: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Past the limit, the page names the number of regressions it does not show."""
-    monkeypatch.setattr(regressions, "SHOWN", 3)
-    html = page.render(make_run("BLOCK"))
-    part = html[html.index('id="regression-list"') : html.index('id="subjects"')]
-    assert part.count('<details class="case') == 3
-    counts = re.search(r"<b>(\d+) cases</b> newly failing, <b>(\d+)</b>", html)
-    more = re.search(r"largest are shown; (\d+) more regressions", part)
-    assert counts is not None
-    assert more is not None
-    assert int(more[1]) == int(counts[1]) + int(counts[2]) - 3
+    """Over the limit the page holds all rows and the texts of the first ones, and no byte more."""
+    limit = len(html.encode()) - 20_000
+    monkeypatch.setattr(page, "LIMIT", limit)
+    cut = page.render(block)
+    assert limit - 5_000 < len(cut.encode()) <= limit
+    data, whole = Outline(cut).data, Outline(html).data
+    assert data["index"] == whole["index"]
+    kept = len(data["texts"])
+    assert 0 < kept < len(block.cases)
+    assert data["texts"] == whole["texts"][:kept]
 
 
 def test_choices_mark_the_right_answer_and_each_arms_pick(html: str) -> None:
-    """A question row shows choices, both arms' probabilities, and which choice is right."""
-    start = html.index("Choices: log-likelihood")
-    table = html[start : html.index("</table>", start)]
-    assert table.count("✓ right") == 1
-    assert table.count("picked") == 2
-    shares = [float(v) for v in re.findall(r"([\d.]+) %<", table)]
-    assert sum(shares) == pytest.approx(200, abs=0.5)
+    """An opened question has choices, both arms' probabilities, and which choice is right."""
+    choices = next(row for row in listed(html) if row.get("choices"))["choices"]
+    assert sum(choice["right"] for choice in choices) == 1
+    for arm in (0, 1):
+        assert sum(choice["picked"][arm] for choice in choices) == 1
+        assert sum(choice["shares"][arm] for choice in choices) == pytest.approx(1, abs=1e-5)
 
 
 def test_gaps_are_counted_by_reason(html: str) -> None:
@@ -233,7 +270,7 @@ def test_provenance_says_what_differs(html: str) -> None:
 
 
 def test_an_empty_completion_says_so(block: Run) -> None:
-    """An empty answer is shown as (empty), a missing one as (no completion)."""
+    """An empty answer is a text without words; only a missing one is said to be missing."""
     name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
     cells = tuple(
         replace(c, completion=Completion(text=""))
@@ -241,8 +278,11 @@ def test_an_empty_completion_says_so(block: Run) -> None:
         else c
         for c in block.cells
     )
-    html = page.render(replace(block, cells=cells))
-    assert '<i class="esc">(empty)</i>' in html
+    shown = named(page.render(replace(block, cells=cells)), name)
+    assert "lacks" not in shown
+    assert not any(tuned for _, tuned, *_ in shown["diff"])
+    missing = next(row for row in listed(page.render(block)) if row.get("gap"))
+    assert missing["lacks"] == ["tuned"]
 
 
 def test_a_run_that_failed_before_scoring_still_has_a_page(block: Run) -> None:
@@ -292,7 +332,19 @@ def test_a_huge_answer_is_cut_and_said_to_be(block: Run) -> None:
     )
     html = page.render(replace(block, cells=cells))
     assert len(html) < 1_000_000
-    assert "Shown up to 2,000 words a side" in html
+    assert "Shown up to 2,000 words a side" in named(html, name)["note"]
+
+
+def test_a_further_arm_stands_beside_base_and_tuned(block: Run) -> None:
+    """What another arm wrote, such as the answer recorded in production, is on the opened row."""
+    key = next(iter(block.cases))
+    own = next(c for c in block.cells if (c.cell.suite, c.cell.case) == key)
+    further = replace(
+        own, cell=replace(own.cell, arm="recorded"), completion=Completion(text="As it was.")
+    )
+    shown = named(page.render(replace(block, cells=(*block.cells, further))), key[1])
+    assert shown["others"] == [["recorded", "As it was."]]
+    assert [cell["arm"] for cell in shown["cells"]] == ["base", "tuned", "recorded"]
 
 
 def test_a_conversation_shows_every_turn(block: Run) -> None:
@@ -311,9 +363,10 @@ def test_a_conversation_shows_every_turn(block: Run) -> None:
         for s in block.scores
     )
     cases = {**block.cases, key: block.cases[key].model_copy(update={"case": case})}
-    text = Outline(page.render(replace(block, cases=cases, scores=scores))).text
-    for shown in ("Be terse.", "look_up", "part one", "source"):
-        assert shown in text
+    question = named(page.render(replace(block, cases=cases, scores=scores)), key[1])["question"]
+    assert [label for label, _ in question] == ["system", "assistant", "user", "context"]
+    for (_, text), word in zip(question, ("terse", "look_up", "part one", "source"), strict=True):
+        assert word in text
 
 
 def suite_without_gates(suite: SuiteResult) -> SuiteResult:

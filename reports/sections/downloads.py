@@ -1,0 +1,19 @@
+"""The run as files, made by the page itself: nothing is fetched, and the page may travel alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.data import ReportData
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Downloads"
+ORDER = 80
+
+
+def render(data: ReportData) -> Markup:
+    """Return the buttons; the script shows them and does what they say."""
+    return fill("downloads.html", folder=data.run.verdict.run_id)

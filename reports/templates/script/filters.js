@@ -1,0 +1,62 @@
+// The filters above the list.
+
+const form = document.getElementById("filters");
+const STATUSES = [
+  ...Object.entries(HOW).map(([key, [sign, word]]) => [key, `${sign} ${word}`, (row) => row.how === key]),
+  ["gap", "! unscored", (row) => row.gap],
+  ["all", "all", () => true],
+];
+
+function drawFilters() {
+  for (const name of ["suite", "tag", "metric", "low", "high", "text"]) form.elements[name].value = wanted[name];
+  form.elements.doubt.checked = Boolean(wanted.doubt);
+  const on = new Set(wanted.status.split(","));
+  for (const button of document.getElementById("statuses").children)
+    button.setAttribute("aria-pressed", on.has(button.dataset.status));
+}
+
+function drawFound() {
+  const changed = Object.keys(DEFAULTS).some((name) => wanted[name] !== DEFAULTS[name]);
+  document.getElementById("found").textContent = `${places.length.toLocaleString("en")} of ${counted(cases.length, "case")}`;
+  document.getElementById("clear").hidden = !changed;
+}
+
+function set(changes) {
+  Object.assign(wanted, changes);
+  open = null;
+  firstShown = 0;
+  drawFilters();
+  draw();
+}
+
+/** Add or take away one status; none chosen is all. */
+function choose(status) {
+  const on = new Set(wanted.status.split(",").filter((key) => key !== "all"));
+  if (status === "all") on.clear();
+  else if (!on.delete(status)) on.add(status);
+  set({ status: [...on].join(",") || "all" });
+}
+
+function startFilters() {
+  const names = (all) => [...new Set(all)];
+  const fills = {
+    suite: names(cases.map((row) => row.suite)),
+    tag: names(cases.flatMap((row) => row.tags)).sort(),
+    metric: names(run.metrics.map((metric) => metric.name)),
+  };
+  for (const [name, values] of Object.entries(fills)) {
+    const select = form.elements[name];
+    select.append(h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value }, bare(value))));
+    select.closest("label").hidden = values.length < 2;
+  }
+  form.elements.doubt.closest("label").hidden = !cases.some((row) => row.doubts);
+  const counts = STATUSES.map(([key, word, test]) => [key, word, cases.filter(test).length]);
+  document.getElementById("statuses").append(...counts.filter(([, , n]) => n).map(([key, word, n]) =>
+    h("button", { type: "button", "data-status": key, click: () => choose(key) }, word, " ", h("b", null, n.toLocaleString("en")))));
+  form.addEventListener("input", (event) => {
+    const field = event.target;
+    set({ [field.name]: field.type === "checkbox" ? (field.checked ? "1" : "") : field.value });
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  document.getElementById("clear").addEventListener("click", () => set({ ...DEFAULTS }));
+}
