@@ -20,6 +20,7 @@ from tests.standing_runs import beside
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
@@ -389,3 +390,23 @@ def test_text_has_contrast_in_both_schemes(open_page: Any, scheme: str) -> None:
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (dark == "rgb(18, 20, 23)") == (scheme == "dark")
     assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("plain", 1280, "light"),
+        ("plain", 375, "dark"),
+        ("leaked", 1280, "dark"),
+        ("standing", 375, "light"),
+    ],
+)
+def test_axe_finds_no_serious_fault(open_page: Any, name: str, width: int, scheme: str) -> None:
+    """axe-core has no serious or critical complaint, with the folds and a case open."""
+    page = open_page(name, width=width, scheme=scheme)
+    page.evaluate("document.querySelectorAll('.how, .fold').forEach((d) => { d.open = true; })")
+    page.keyboard.press("n")
+    page.wait_for_timeout(50)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in serious] == []
