@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -42,6 +43,11 @@ def marked(text: str) -> str:
     No text holds that character itself, as it is hidden and so written out.
     """
     return _HIDDEN.sub(lambda match: f"\x01{_name(match[0])}\x01", text)
+
+
+def address(text: str) -> str:
+    """Return `text`, as the page's script knows it, for a link's address."""
+    return quote(marked(text), safe="")
 
 
 def visible(text: str) -> Markup:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import UnknownName
@@ -21,6 +21,7 @@ from harness.verdict.scores import Table
 from harness.verdict.tables import tables_of
 from reports.data import ReportData
 from reports.pairs import MetricFacts
+from reports.subject_groups import group_of
 
 ENOUGH = 20
 """Cases from which on a subject's difference is shown as a number."""
@@ -73,18 +74,31 @@ class Slice:
         return sign * self.delta / self.metric.span
 
 
+Names = Callable[[Case], Iterable[str]]
+"""Case → the names of the slices it is in."""
+
+
 def by_tag(data: ReportData) -> tuple[Slice, ...]:
     """Return every gated metric on every tag, worst first, those with too few cases last."""
+    return _sliced(data, lambda case: case.tags)
+
+
+def by_group(data: ReportData) -> tuple[Slice, ...]:
+    """Return the same by group of subjects; nothing where no tag is in a known group."""
+    return _sliced(data, lambda case: filter(None, map(group_of, case.tags)))
+
+
+def _sliced(data: ReportData, names_of: Names) -> tuple[Slice, ...]:
     run = data.run
     tables = tables_of(run.manifest, run.cases_of, run.scores, {})
-    found = [s for table in tables for s in _slices(data, table)]
+    found = [s for table in tables for s in _slices(data, table, names_of)]
     return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 
-def _slices(data: ReportData, table: Table) -> Iterator[Slice]:
+def _slices(data: ReportData, table: Table, names_of: Names) -> Iterator[Slice]:
     tagged: dict[str, dict[str, Case]] = defaultdict(dict)
     for name, case in table.cases.items():
-        for tag in case.tags:
+        for tag in names_of(case):
             tagged[tag][name] = case
     for metric in table.suite.metrics:
         facts = data.metrics[table.suite.name, metric.name]

@@ -37,6 +37,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "visible": escapes.visible,
+        "address": escapes.address,
         "number": numbers.number,
         "signed": numbers.signed,
         "percent": numbers.percent,

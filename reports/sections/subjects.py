@@ -1,31 +1,58 @@
-"""The difference by tag, worst first: where to look, never what to decide."""
+"""The difference by subject and by group of subjects, worst first: where to look, not what counts.
+
+Every tag is a subject. What a fine-tune forgets is often a whole field, of which each subject has
+too few cases to tell.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.data import ReportData
-from reports.slices import ENOUGH, FALSE_SHARE, by_tag, q_values
+from reports.pairs import MetricFacts
+from reports.slices import ENOUGH, FALSE_SHARE, Slice, by_group, by_tag, q_values
 from reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-TITLE = "By subject"
+TITLE = "Forgetting by subject"
 ORDER = 30
+SHOWN = 10
+"""Subjects of a metric that are not folded away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One metric's subjects, or its groups of subjects."""
+
+    metric: MetricFacts
+    of: str
+    """`Subject`, or `Group of subjects`."""
+    rows: tuple[tuple[Slice, str], ...]
+    """Each slice, and that it stands out if it does."""
 
 
 def render(data: ReportData) -> Markup:
-    """Return a table of subjects for each gated metric."""
-    slices = by_tag(data)
-    q_of = q_values(slices)
-    marked = [(s, _mark(q)) for s, q in zip(slices, q_of, strict=True)]
-    groups = [(f, [(s, m) for s, m in marked if s.metric is f]) for f in data.metrics.values()]
+    """Return a table for each gated metric: groups of subjects first, then subjects."""
+    tags, groups = by_tag(data), by_group(data)
+    q_of = q_values((*groups, *tags))
+    marks = [_mark(q) for q in q_of]
+    named = zip((*groups, *tags), marks, strict=True)
+    known = [(s, mark, at < len(groups)) for at, (s, mark) in enumerate(named)]
+    tiles = [
+        Tile(facts, title, rows)
+        for facts in data.metrics.values()
+        for title, grouped in (("Group of subjects", True), ("Subject", False))
+        if (rows := tuple((s, m) for s, m, g in known if s.metric is facts and g is grouped))
+    ]
     return fill(
         "subjects.html",
-        groups=[(facts, rows) for facts, rows in groups if rows],
+        tiles=tiles,
         enough=ENOUGH,
         share=FALSE_SHARE,
+        shown=SHOWN,
         tested=sum(q is not None for q in q_of),
     )
 

@@ -136,13 +136,14 @@ def test_sections_come_in_their_order(html: str) -> None:
     assert titles == [
         "Gates",
         "Regressions",
-        "By subject",
+        "Forgetting by subject",
         "Improvements",
         "Flipped questions",
         "Changed, but equal",
         "Judge health",
         "Training data",
         "Errors and gaps",
+        "Cost and behaviour",
         "Provenance",
         "Downloads",
         "Keyboard",
@@ -245,7 +246,7 @@ def test_choices_mark_the_right_answer_and_each_arms_pick(html: str) -> None:
 
 def test_gaps_are_counted_by_reason(html: str) -> None:
     """A failed cell and the scores it cost appear with their arm and case."""
-    part = html[html.index('id="gaps"') : html.index('id="provenance"')]
+    part = html[html.index('id="gaps"') : html.index('id="behaviour"')]
     assert "TimeoutError: no answer within 120 s" in part
     assert part.count("no completion") == 3
 

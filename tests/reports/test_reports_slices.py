@@ -17,7 +17,7 @@ from harness.stats.paired import mean_interval
 from reports import markdown
 from reports.data import prepare
 from reports.sections import subjects
-from reports.slices import Slice, by_tag, q_values
+from reports.slices import Slice, by_group, by_tag, q_values
 
 SUITE = "general_knowledge"
 Pairs = Sequence[tuple[float | None, float | None]]
@@ -160,7 +160,7 @@ def test_no_tag_no_test(sliced: Sliced) -> None:
 
 
 def _rows(html: str) -> dict[str, str]:
-    text = re.findall(r'<tr[^>]*><th scope="row">(.*?)</tr>', html, re.DOTALL)
+    text = re.findall(r'<tr[^>]*><th scope="row">(?:<a [^>]*>)?(.*?)</tr>', html, re.DOTALL)
     return {row.partition("<")[0].strip(): re.sub(r"<[^>]+>", " ", row) for row in text}
 
 
@@ -224,6 +224,28 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
     assert q_values([worse]) == pytest.approx(q_values([better]))
     assert "worse" in str(subjects.render(prepare(run)))
     assert "better" in _rows(str(subjects.render(prepare(less))))["law"]
+
+
+def test_groups_of_subjects_hold_the_cases_of_all(run_of: Callable[..., Run]) -> None:
+    """Two subjects under 20 cases are too few each, and together a number of their field."""
+    run = run_of({"virology": passes(0, 6, 6), "mmlu_nutrition": passes(1, 2, 9), "own": []})
+    (group,) = by_group(prepare(run))
+    assert (group.tag, group.n) == ("other", 24)
+    # 6 + 2 of 24 lost, 1 won
+    assert group.delta == pytest.approx(-7 / 24)
+    rows = _rows(str(subjects.render(prepare(run))))
+    assert "−0.292" in rows["other"]
+    assert "too few to tell" in rows["virology"]
+
+
+def test_many_subjects_are_folded_away(run_of: Callable[..., Run]) -> None:
+    """Ten subjects are shown, the worst; the rest waits in a template behind its count."""
+    run = run_of({f"t{i:02}": passes(0, i, 25 - i) for i in range(1, 14)})
+    html = str(subjects.render(prepare(run)))
+    before, _, folded = html.partition("<template>")
+    assert list(_rows(before)) == [f"t{i:02}" for i in range(13, 3, -1)]
+    assert list(_rows(folded)) == ["t03", "t02", "t01"]
+    assert "3 more" in before
 
 
 def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:

@@ -37,23 +37,34 @@ function outcome(row) {
   return graded && score && !metricOf(score).higher ? row.how : HOW[row.how][1];
 }
 
-/** Return everything one can search a case by. */
+/** Return everything one can search a case by, in lower case. */
 function words(at) {
   const row = cases[at];
   if (row.words) return row.words;
-  const found = [row.id, row.suite, ...row.tags, outcome(row), row.start, ...(row.doubts || [])];
-  found.push(...row.scores.map((score) => metricOf(score).name));
-  const text = body(at);
-  if (text) {
-    for (const name of ["question", "expected", "others"])
-      for (const item of text[name] || []) found.push(item[1]);
-    for (const part of text.diff || []) found.push(...(Array.isArray(part) ? part.slice(0, 2) : [part]));
-    for (const reason of text.found || []) found.push(reason[2]);
-    for (const line of text.judged || []) found.push(line.reason || "");
-    for (const choice of text.choices || []) found.push(choice.text);
-  }
-  row.words = bare(found.join("\n")).toLowerCase();
+  let text = `${row.id}\n${row.suite}\n${row.tags.join("\n")}\n${outcome(row)}\n`;
+  for (const score of row.scores) text += `${metricOf(score).name}\n`;
+  for (const doubt of row.doubts || []) text += `${doubt}\n`;
+  const own = body(at);
+  text += own ? allTexts(own) : row.start;
+  row.words = bare(text).toLowerCase();
   return row.words;
+}
+
+/** Return all texts of an opened row: base's completion whole, of tuned's what differs. */
+function allTexts(own) {
+  let text = "";
+  let tuned = "\n";
+  for (const part of own.diff || []) {
+    text += typeof part === "string" ? part : part[0];
+    if (typeof part !== "string" && part.length === 2) tuned += `${part[1]}\n`;
+  }
+  text += tuned;
+  for (const name of ["question", "expected", "others"])
+    for (const item of own[name] || []) text += `${item[1]}\n`;
+  for (const reason of own.found || []) text += `${reason[2]}\n`;
+  for (const line of own.judged || []) text += `${line.reason || ""}\n`;
+  for (const choice of own.choices || []) text += `${choice.text}\n`;
+  return text;
 }
 
 /** Prepare the search a little at a time while nothing else happens. */

@@ -23,7 +23,7 @@ function shown(text) {
 }
 
 /** Return a text without those marks, for searching and for files. */
-const bare = (text) => text.replaceAll("\u0001", "");
+const bare = (text) => (text.includes("\u0001") ? text.replaceAll("\u0001", "") : text);
 
 function table(caption, heads, rows) {
   const cell = (tag, value, more) =>

@@ -1,0 +1,36 @@
+"""Cost and behaviour: what the answers took, and how they look beside what they score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.behaviour import READ, behaviours, length_ratios
+from reports.data import ReportData
+from reports.numbers import number, percent
+from reports.sections.judge_health import cost
+from reports.templating import fill
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Cost and behaviour"
+ORDER = 65
+
+
+def render(data: ReportData) -> Markup:
+    """Return a table of arms for each suite, and what the judges took."""
+    found = behaviours(data)
+    return fill(
+        "behaviour.html",
+        behaviours=found,
+        ratios=length_ratios(data),
+        batched=any(b.batched for b in found),
+        read=READ,
+        judges=cost(data.run.judgements),
+        share=_share,
+    )
+
+
+def _share(n: int, of: int) -> str:
+    """Return a count and what share it is; a dash of nothing."""
+    return f"{n:,} ({percent(n / of)})" if of else number(None)
