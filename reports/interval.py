@@ -1,8 +1,10 @@
 """The drawing of a gate's interval: where each mark stands, in SVG units.
 
 The shaded zone is where the whole interval must lie for the gate to pass (for an observed floor or
-ceiling: where the estimate must lie). Gains and tolerances draw tuned − base with a line at zero;
-floors and ceilings draw tuned's level, base as a tick.
+ceiling: where the estimate must lie). Gains and tolerances draw tuned − base around a zero in the
+middle, each on its own scale, so that the zeros of a suite's gates are one line, as in a forest
+plot; where base was asked twice, a band shows by how much it differs from itself. Floors and
+ceilings draw tuned's level, base as a tick.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class Drawing:
     margin: Mark | None
     reference: Mark | None
     """Zero for differences, base for levels."""
+    noise: tuple[float, float] | None
+    """Left end and width of the band of the noise floor around zero."""
     label: str
     """The drawing in words, for those who cannot see it."""
 
@@ -55,7 +59,9 @@ def draw(gate: GateResult) -> Drawing | None:
     if point is None:
         return None
     limit = boundary(gate)
-    at = _scale([v for v in (point, gate.low, gate.high, limit, reference) if v is not None])
+    noise = gate.noise if gate.kind.compares else None
+    seen = [v for v in (point, gate.low, gate.high, limit, reference, noise) if v is not None]
+    at = _around_zero(seen) if gate.kind.compares else _scale(seen)
     known = gate.low is not None or gate.high is not None
     write = signed if gate.kind.compares else number
     return Drawing(
@@ -65,6 +71,7 @@ def draw(gate: GateResult) -> Drawing | None:
         zone=_zone(gate, None if limit is None else at(limit)),
         margin=None if limit is None else _mark(at(limit), write(limit)),
         reference=None if reference is None else _mark(at(reference), "base" if level else "0"),
+        noise=None if noise is None else (at(-noise), round(at(noise) - at(-noise), 1)),
         label=_words(gate, point, limit, write),
     )
 
@@ -86,6 +93,12 @@ def _scale(values: list[float]) -> Callable[[float], float]:
     return lambda value: round(EDGE + (value - low) / (high - low) * (WIDTH - 2 * EDGE), 1)
 
 
+def _around_zero(values: list[float]) -> Callable[[float], float]:
+    """Return the function that puts zero in the middle, and the farthest value `EDGE` inside."""
+    reach = max(map(abs, values)) or 1.0
+    return lambda value: round(WIDTH / 2 + value / reach * (WIDTH / 2 - EDGE), 1)
+
+
 def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
     if x is None:
         return 0.0, 0.0
@@ -105,4 +118,6 @@ def _words(
     text = f"{gate.metric}, {what} {write(point)}"
     if gate.low is not None or gate.high is not None:
         text += f", interval from {write(gate.low)} to {write(gate.high)}"
-    return text + ("" if limit is None else f", {gate.kind} line at {write(limit)}")
+    if limit is not None:
+        text += f", {gate.kind} line at {write(limit)}"
+    return text if gate.noise is None else f"{text}, noise floor {number(gate.noise)}"

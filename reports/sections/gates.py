@@ -29,4 +29,5 @@ def render(data: ReportData) -> Markup:
         draw=draw,
         width=WIDTH,
         height=HEIGHT,
+        noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )

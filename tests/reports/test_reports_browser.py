@@ -144,12 +144,12 @@ def test_moving_on_crosses_the_pages_of_the_list(open_page: Any) -> None:
     """The row after the last one of a page is the first one of the next page, and back."""
     page = open_page()
     page.evaluate("set({ status: 'all' })")
-    page.evaluate("goTo(cases[places[39]].at)")
+    page.evaluate("goTo(cases[places[24]].at)")
     page.keyboard.press("n")
-    assert page.evaluate("document.activeElement.closest('details').id === cases[places[40]].at")
-    assert page.locator("#pages").inner_text().split("\n")[1] == "41 to 80 of 106"
+    assert page.evaluate("document.activeElement.closest('details').id === cases[places[25]].at")
+    assert page.locator("#pages").inner_text().split("\n")[1] == "26 to 50 of 106"
     page.keyboard.press("p")
-    assert page.evaluate("open === cases[places[39]].at")
+    assert page.evaluate("open === cases[places[24]].at")
 
 
 def test_an_opened_row_is_not_under_the_bar(open_page: Any) -> None:
@@ -319,10 +319,10 @@ def test_a_spreadsheet_runs_no_formula_of_a_case(open_page: Any) -> None:
 
 
 def test_a_list_of_ten_thousand_cases_is_a_small_document(open_page: Any) -> None:
-    """However many cases there are, 40 rows are drawn."""
+    """However many cases there are, 25 rows are drawn."""
     page = open_page()
     page.evaluate("set({ status: 'all' })")
-    assert page.evaluate(f"{SHOWN}.length") == 40
+    assert page.evaluate(f"{SHOWN}.length") == 25
     assert page.evaluate("document.querySelectorAll('*').length") < 2_000
 
 

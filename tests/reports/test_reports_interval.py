@@ -1,7 +1,8 @@
 """The interval's drawing: positions worked out by hand.
 
-The drawing is 240 wide with 12 left on each side, so 216 units span the smallest to the largest
-of: estimate, ends, bound and reference.
+The drawing is 240 wide with 12 left on each side. A difference has its zero at 120, and 108 units
+reach to the farthest of estimate, ends, bound and noise; for a level 216 units span the smallest to
+the largest.
 """
 
 from __future__ import annotations
@@ -20,24 +21,32 @@ def make(kind: str, margin: float | str, **numbers: float | bool | None) -> Gate
 
 
 def test_a_tolerance_draws_zero_and_its_margin() -> None:
-    """Span −0.02 … 0.08: 0 is a fifth along, 12 + 43.2; the estimate 0.03 is in the middle."""
+    """The farthest is 0.08: a hundredth is 13.5 units, zero stands in the middle."""
     d = draw(make("tolerance", 0.02, delta=0.03, low=-0.01, high=0.08))
     assert d is not None
     assert d.reference is not None
     assert d.margin is not None
-    assert (d.margin.x, d.margin.label) == (12.0, "−0.020")
-    assert (d.reference.x, d.reference.label) == (55.2, "0")  # 12 + 216 · 0.02/0.10
-    assert (d.low, d.point, d.high) == (33.6, 120.0, 228.0)  # 0.01, 0.05 and 0.10 along
-    assert d.zone == (12.0, 228.0)  # from the margin to the right border: 240 − 12
-    assert d.margin.anchor == "start"
+    assert (d.margin.x, d.margin.label) == (93.0, "−0.020")  # 120 − 2 · 13.5
+    assert (d.reference.x, d.reference.label) == (120.0, "0")
+    assert (d.low, d.point, d.high) == (106.5, 160.5, 228.0)
+    assert d.zone == (93.0, 147.0)  # from the margin to the right border: 240 − 93
+    assert (d.margin.anchor, d.noise) == ("middle", None)
+
+
+def test_the_noise_floor_is_a_band_around_zero() -> None:
+    """Base differs from itself by 0.04, half of the farthest: 54 units to each side of zero."""
+    d = draw(make("tolerance", 0.02, delta=0.03, low=-0.01, high=0.08, noise=0.04))
+    assert d is not None
+    assert d.noise == (66.0, 108.0)
+    assert d.label.endswith(", noise floor 0.040")
 
 
 def test_a_gain_must_clear_its_margin_upwards() -> None:
-    """Span 0 … 0.4: the margin 0.1 stands at 12 + 54 and everything above it passes."""
+    """A tenth is 27 units: the margin 0.1 stands at 147 and everything above it passes."""
     d = draw(make("gain", 0.1, delta=0.3, low=0.2, high=0.4))
     assert d is not None
-    assert d.zone == (66.0, 174.0)
-    assert (d.low, d.point, d.high) == (120.0, 174.0, 228.0)
+    assert d.zone == (147.0, 93.0)
+    assert (d.low, d.point, d.high) == (174.0, 201.0, 228.0)
 
 
 def test_where_lower_is_better_the_zone_lies_left() -> None:

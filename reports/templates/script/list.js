@@ -1,6 +1,6 @@
 // The list of cases: a page of rows at a time, one of them open, so that the document stays small.
 
-const ROWS = 40;
+const ROWS = 25;
 const box = document.getElementById("cases");
 let places = []; // what the filters let through
 

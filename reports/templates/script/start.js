@@ -29,6 +29,9 @@ function start() {
     button.hidden = false;
     button.addEventListener("click", () => help.showModal());
   }
+  // The bar repeats the sentence once the heading has left the window.
+  new IntersectionObserver(([seen]) => document.body.classList.toggle("past", !seen.isIntersecting))
+    .observe(document.querySelector("h1"));
   prepareWords();
 }
 
