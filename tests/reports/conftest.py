@@ -445,25 +445,42 @@ def poisoned_run() -> Run:
     return replace(run, **hostile)
 
 
-def poison(value: Any, seen: dict[str, str]) -> Any:
+@pytest.fixture(scope="session")
+def poison_with() -> Callable[[str], Run]:
+    """Return a function that makes a small run with one payload in every text field there is."""
+    clean = build_run("BLOCK", tickets=3, questions=2)
+
+    def make(payload: str) -> Run:
+        names = ("cases", "cells", "scores", "verdict", "manifest")
+        return replace(clean, **{n: poison(getattr(clean, n), {}, payload) for n in names})
+
+    return make
+
+
+def poison(value: Any, seen: dict[str, str], only: str | None = None) -> Any:
     """Return a record with a payload in every text: the same one for the same text.
+
+    Without `only`, the payloads take turns, and a text of several words has them all.
 
     Enumerations, the names of the two arms and the status of a cell keep their values: they are
     ours, and what the report looks things up by.
     """
     if isinstance(value, BaseModel):
-        fields = {name: poison(getattr(value, name), seen) for name in type(value).model_fields}
+        fields = {
+            name: poison(getattr(value, name), seen, only) for name in type(value).model_fields
+        }
         return value.model_copy(update=fields)
     if is_dataclass(value) and not isinstance(value, type):
-        found = {f.name: poison(getattr(value, f.name), seen) for f in fields_of(value)}
+        found = {f.name: poison(getattr(value, f.name), seen, only) for f in fields_of(value)}
         return replace(value, **found)
     if isinstance(value, tuple):
-        return tuple(poison(inner, seen) for inner in value)
+        return tuple(poison(inner, seen, only) for inner in value)
     if isinstance(value, dict):
-        return {poison(key, seen): poison(inner, seen) for key, inner in value.items()}
+        return {poison(k, seen, only): poison(inner, seen, only) for k, inner in value.items()}
     if not isinstance(value, str) or isinstance(value, StrEnum) or value in KEPT:
         return value
     bad = "\n".join(PAYLOADS) if " " in value else PAYLOADS[len(seen) % len(PAYLOADS)]
+    bad = only or bad
     return seen.setdefault(value, f"{bad} {value}")
 
 

@@ -48,6 +48,7 @@ def files(
     standing = beside(make_run("BLOCK"), " ".join(payloads))
     runs = {"plain": make_run("BLOCK"), "poisoned": poisoned_run, "leaked": leaked}
     runs["standing"] = standing
+    runs["single"] = runs["plain"]
     for name, run in runs.items():
         (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
@@ -109,6 +110,32 @@ def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
     assert page.evaluate("document.querySelectorAll('script:not([type])').length") == 1
     assert page.evaluate("document.querySelectorAll('form').length") == 2
     assert page.title().startswith("BLOCK")
+
+
+def test_each_payload_stays_text_in_every_field(
+    open_page: Any, files: dict[str, Path], payloads: tuple[str, ...], poison_with: Any
+) -> None:
+    """A page for each payload, which is in all texts of the run: every case opened, none runs."""
+    page = open_page("single")
+    expected = None
+    for payload in payloads:
+        files["single"].write_text(render(poison_with(payload)), encoding="utf-8")
+        page.reload()
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; });"
+            "set({ status: 'all' }); places.forEach(() => step(1, true))"
+        )
+        page.wait_for_timeout(5)
+        assert page.evaluate("window.pwned === undefined && ({}).pwned === undefined"), payload
+        assert page.evaluate("open === cases[places.at(-1)].at"), payload
+        tags = page.evaluate(TAGS)
+        expected = expected or tags
+        assert tags == expected, payload
+
+
+TAGS = """[...new Set([...document.querySelectorAll('*')].flatMap((e) =>
+  [e.nodeName, ...[...e.attributes].map((a) => a.name)]))].sort()"""
+"""Every name of an element and of an attribute in the document."""
 
 
 def test_n_and_p_move_through_the_regressions(open_page: Any) -> None:
