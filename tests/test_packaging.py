@@ -100,6 +100,7 @@ def test_what_is_imported_is_required() -> None:
     parts = {
         "opentelemetry": "opentelemetry-sdk",
         "_pytest": "pytest",
+        "google": "protobuf",
         "lm_eval": "lm-eval",
         "pydantic_core": "pydantic",
         # compiled while it is installed, so it is not there where tests run
