@@ -1,0 +1,62 @@
+"""The last step of every convention: what was read becomes a Call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.records import readable
+from harness.tracing.call import Call
+from harness.tracing.conventions._facts import facts, finish_reason
+from harness.tracing.conventions._messages import Answer, Transcript
+from harness.tracing.conventions._tools import tools
+from harness.tracing.span import Span
+
+NO_CONTENT = "no content was captured"
+_TOLD = 3
+"""Obstacles that are named; of more, their number is."""
+
+
+def assembled(
+    span: Span,
+    convention: str,
+    transcript: Transcript,
+    offered: Any,
+    settings: Mapping[str, Any],
+    answer: Answer,
+) -> Call:
+    """Return the call of a span; in its texts U+FFFD stands for half a surrogate pair.
+
+    Args:
+        span: Where it was read.
+        convention: Name of who read it.
+        transcript: What was sent.
+        offered: The tool definitions, in any form that `_tools` knows.
+        settings: The parameters of the request.
+        answer: What came back.
+    """
+    known, strange = tools(offered)
+    obstacles = [*transcript.obstacles, *strange]
+    if settings.get("previous_response_id") or _PREVIOUS in span.attributes:
+        obstacles.append("the conversation before it is kept by the provider")
+    return Call(
+        span=span,
+        convention=convention,
+        messages=tuple(readable(transcript.messages)),
+        tools=tuple(readable(known)),
+        parameters=readable(dict(settings)),
+        answer=readable(answer.text),
+        answer_calls=tuple(readable(list(answer.calls))),
+        finish_reason=readable(finish_reason(span.attributes, answer.finish_reason)),
+        unreplayable=readable(_sentence(obstacles) if transcript.messages else NO_CONTENT),
+        **readable(facts(span.attributes)),
+    )
+
+
+_PREVIOUS = "gen_ai.request.previous_response.id"
+
+
+def _sentence(obstacles: list[str]) -> str | None:
+    told = "; ".join(obstacles[:_TOLD])
+    more = len(obstacles) - _TOLD
+    return (f"{told}; and {more} more" if more > 0 else told) or None

@@ -1,0 +1,70 @@
+"""OpenInference, the convention of Phoenix: `llm.input_messages.N.message.role` and so on.
+
+See github.com/Arize-ai/openinference, spec/semantic_conventions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.tracing.call import Call
+from harness.tracing.conventions._assembled import assembled
+from harness.tracing.conventions._indexed import nested
+from harness.tracing.conventions._json import structured
+from harness.tracing.conventions._messages import Answer, Transcript, answer
+from harness.tracing.conventions._parameters import parameters
+from harness.tracing.span import Span
+
+NAME = "openinference"
+_KIND = "openinference.span.kind"
+_PARAMETERS = "llm.invocation_parameters"
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span says it is of the kind LLM."""
+    return str(span.attributes.get(_KIND)).upper() == "LLM"
+
+
+def call(span: Span) -> Call:
+    """Read a call of a chat or, with `llm.prompts`, of a text completion."""
+    known = span.attributes
+    transcript = Transcript()
+    for message in listed(known, "llm.input_messages") or _prompts(known):
+        transcript.add(message)
+    settings = structured(known.get(_PARAMETERS))
+    if isinstance(settings, Mapping) and "system" in settings:
+        _add_system(transcript, settings["system"])
+    offered = nested(known, "llm.tools")
+    return assembled(span, NAME, transcript, offered, parameters(settings), _answer(known))
+
+
+def listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+    """Return the list that is flattened below a prefix; empty where it is none."""
+    found = nested(attributes, prefix)
+    return found if isinstance(found, list) else []
+
+
+def _add_system(transcript: Transcript, system: Any) -> None:
+    """Add Anthropic's system prompt, which is a parameter, where no message holds it."""
+    if not any(message["role"] == "system" for message in transcript.messages):
+        transcript.add_system(system)
+
+
+def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
+    texts = (_inner(value, "prompt", "text") for value in listed(attributes, "llm.prompts"))
+    return [{"role": "user", "content": text} for text in texts if text is not None]
+
+
+def _answer(attributes: Mapping[str, Any]) -> Answer:
+    found = listed(attributes, "llm.output_messages")
+    if found:
+        return answer(found[0])
+    texts = (_inner(value, "completion", "text") for value in listed(attributes, "llm.choices"))
+    return answer(next((text for text in texts if text is not None), None))
+
+
+def _inner(value: Any, *path: str) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
