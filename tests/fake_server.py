@@ -1,7 +1,8 @@
 """A scripted OpenAI-compatible server on this machine: what it answers, and what goes wrong.
 
-It can be given faults by the number of the request, killed in the middle of a run with all its
-connections, and started again on the same port. Nothing but the standard library is used.
+A request with `stream` is answered in pieces, in Anthropic's form where the reply is one of its
+messages. It can be given faults by the number of the request, killed in the middle of a run with
+all its connections, and started again on the same port. Nothing but the standard library is used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests import streamed_replies
 
 Reply = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 """(model, path, body) → the JSON that is answered; raises LookupError(status, text)."""
@@ -179,7 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
             with fake.lock:
                 fake.asked.append(body)
             try:
-                self._send(200, reply)
+                if body.get("stream"):
+                    self._stream(reply, usage="stream_options" in body)
+                else:
+                    self._send(200, reply)
             except OSError:  # the line was cut: nobody has the answer
                 with fake.lock:
                     fake.asked.remove(body)
@@ -207,6 +213,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), text)
         self.end_headers()
         self.wfile.write(raw)
+
+    def _stream(self, reply: dict[str, Any], *, usage: bool) -> None:
+        """Send a reply in pieces; as nothing tells its length, the connection ends with it."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in streamed_replies.events(reply, usage=usage):
+            self.wfile.write(event.encode())
 
     def _fail(self, fault: str) -> None:
         name, _, detail = fault.partition(":")

@@ -14,12 +14,14 @@ def made_span(
     number: int = 1,
     parent: int | None = None,
     trace: str = "a" * 32,
+    scope: str = "",
+    span_id: str | None = None,
     events: Sequence[SpanEvent] = (),
 ) -> Span:
     """Return a span of one second with an id made of its number."""
     return Span(
         trace_id=trace,
-        span_id=f"{number:016x}",
+        span_id=span_id or f"{number:016x}",
         parent_id=None if parent is None else f"{parent:016x}",
         name="chat",
         start_s=float(number),
@@ -27,4 +29,5 @@ def made_span(
         attributes=attributes,
         where=f"traces.jsonl:{number}",
         events=tuple(events),
+        scope=scope,
     )

@@ -1,8 +1,9 @@
 """Spans → the model calls in them, each once, whoever wrote them.
 
 When a library and the client it calls are both instrumented, a request has two spans, one inside
-the other: the inner one, nearer to the wire, is read, and what only the outer one recorded (tools,
-parameters, the answer) is filled in. Where the inner one cannot be replayed, the outer one is read.
+the other or, where the instrumentations know nothing of each other, side by side. The inner or
+later one, nearer to the wire, is read, and what only the other one recorded (tools, parameters, the
+answer) is filled in. Where it cannot be replayed, the other one is read.
 
 Example:
     >>> reading = Reading()
@@ -11,6 +12,7 @@ Example:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -22,10 +24,14 @@ CONVENTIONS = (openinference, traceai, openllmetry, genai_events, genai)
 """In the order in which they are asked: those that say more of a span before those that any has."""
 WINDOW = 2000
 """Spans that are kept in mind; two spans of one request are told apart if more lie between them."""
+NEAR = 64
+"""Calls with one parent that are looked through for another span of the same request."""
+APART_S = 1.0
+"""Seconds by which two spans of one request may miss each other: streams end late, or early."""
 
 OTHER = "a span that is no model call"
 TWICE = "a span that was read before"
-AROUND = "a span around a model call that has a span of its own"
+AROUND = "a further span of a model call that has one of its own"
 
 _Key = tuple[str, str]
 
@@ -67,6 +73,10 @@ class _Window:
     held: dict[_Key, Call] = field(default_factory=dict)
     below: dict[_Key, list[_Key]] = field(default_factory=dict)
     """Span that was not read yet → the calls somewhere in it."""
+    scopes: dict[_Key, set[str]] = field(default_factory=dict)
+    """Call that is held → the libraries that recorded it."""
+    beside: dict[_Key | None, deque[_Key]] = field(default_factory=dict)
+    """Parent → the last calls directly in it."""
     taken: int = 0
 
     def take(self, span: Span) -> None:
@@ -81,10 +91,16 @@ class _Window:
         found = call_of(span)
         if found is None:
             self.leave_out(OTHER, span.where)
-        elif not self._is_around(found, inner):
-            self.held[key] = self._with_outer(key, found)
+        elif not self._is_around(found, inner) and not self._is_beside(key, found):
+            self._hold(key, found)
             inner = [*inner, key]
         self._rise(key, inner)
+
+    def _hold(self, key: _Key, found: Call) -> None:
+        self.held[key] = self._with_outer(key, found)
+        self.scopes.setdefault(key, set()).add(found.span.scope)
+        if around := self.parents[key]:
+            self.beside.setdefault(around, deque(maxlen=NEAR)).append(key)
 
     def ripe(self) -> Iterator[Call]:
         """Yield the calls that leave the window."""
@@ -93,9 +109,10 @@ class _Window:
             del self.parents[key]
             if key in self.held:
                 yield self.held.pop(key)
+                self.scopes.pop(key, None)
         if self.taken % WINDOW == 0:
-            known = {k: [c for c in below if c in self.held] for k, below in self.below.items()}
-            self.below = {key: below for key, below in known.items() if below}
+            self.below = {k: v for k, v in self.below.items() if any(c in self.held for c in v)}
+            self.beside = {k: v for k, v in self.beside.items() if v[-1] in self.held}
 
     def _is_around(self, found: Call, inner: list[_Key]) -> bool:
         """Return whether calls that were read before are this one; a single one gains by it."""
@@ -105,6 +122,19 @@ class _Window:
         if same:
             self.leave_out(AROUND, found.span.where)
         return bool(same)
+
+    def _is_beside(self, key: _Key, found: Call) -> bool:
+        """Return whether another library recorded the same call in a span beside this one."""
+        for near in self.beside.get(self.parents[key], ()):
+            other = self.held.get(near)
+            if other is None or found.span.scope in self.scopes[near] or not _is_one(found, other):
+                continue
+            inner, outer = (found, other) if _is_within(found, other) else (other, found)
+            self.held[near] = _united(inner, outer)
+            self.scopes[near].add(found.span.scope)
+            self.leave_out(AROUND, outer.span.where)
+            return True
+        return False
 
     def _with_outer(self, key: _Key, found: Call) -> Call:
         """Return the call with what a span around it told, which then is none of its own."""
@@ -135,9 +165,32 @@ def _is_same(inner: Call, outer: Call) -> bool:
     """Return whether two calls, one in the other, ask or answer the same; unknown is the same."""
     if not inner.messages or not outer.messages:
         return True
-    asked = {str(call.messages[-1].get("content")).strip() for call in (inner, outer)}
     answered = bool(inner.answer) and inner.answer == outer.answer
-    return answered or len(asked) == 1
+    return answered or _asked(inner) == _asked(outer)
+
+
+def _is_one(one: Call, other: Call) -> bool:
+    """Return whether two calls, one beside the other, are the same: asked, answered and when."""
+    if not one.messages or not other.messages:
+        during = _is_during(one, other) or _is_during(other, one)
+        return during and one.model == other.model
+    gap = max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
+    answers = {call.answer for call in (one, other) if call.answer}
+    return _asked(one) == _asked(other) and gap <= APART_S and len(answers) <= 1
+
+
+def _is_during(one: Call, other: Call) -> bool:
+    return other.span.start_s <= one.span.start_s and one.span.end_s <= other.span.end_s
+
+
+def _is_within(one: Call, other: Call) -> bool:
+    """Return whether the first of two calls beside each other began later."""
+    return one.span.start_s > other.span.start_s
+
+
+def _asked(call: Call) -> str:
+    """Return the last message's text."""
+    return str(call.messages[-1].get("content")).strip() if call.messages else ""
 
 
 _GAPS = (
@@ -149,7 +202,10 @@ _GAPS = (
 
 def _united(inner: Call, outer: Call) -> Call:
     """Return the better of two readings of one request, with what only the other one has."""
-    swap = inner.unreplayable is not None and outer.unreplayable is None
-    best, other = (outer, inner) if swap else (inner, outer)
+    best, other = sorted((inner, outer), key=_worth, reverse=True)
     filled = {name: getattr(other, name) for name in _GAPS if getattr(best, name) in (None, ())}
     return replace(best, parameters={**other.parameters, **best.parameters}, **filled)
+
+
+def _worth(call: Call) -> tuple[bool, bool]:
+    return call.unreplayable is None, bool(call.messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,66 @@ def test_three_spans_of_one_request_are_one_call() -> None:
 
         assert call.span is spans[0]
         assert left == {AROUND: 2}
+
+
+def test_spans_of_two_libraries_beside_each_other_are_one_call() -> None:
+    """LangChain's instrumentation and the client's know nothing of each other."""
+    outer = made_span(openinference("a"), number=1, parent=9, scope="langchain")
+    inner = made_span(genai("a"), number=2, parent=9, scope="openai")
+
+    for spans in ((inner, outer), (outer, inner)):
+        (call,), left = found(*spans)
+
+        assert call.span is inner
+        assert call.parameters == {"seed": 7, "temperature": 1}
+        assert left == {AROUND: 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "number", "scope", "why"),
+    [
+        (genai("a"), 2, "langchain", "one library records a request once"),
+        (genai("b"), 2, "openai", "another question"),
+        (genai("a", "No."), 2, "openai", "another answer"),
+        (genai("a"), 4, "openai", "two seconds later"),
+        ({"gen_ai.operation.name": "chat"}, 2, "openai", "no content, and not at the same time"),
+    ],
+)
+def test_spans_beside_each_other_are_two_calls(
+    other: dict[str, Any], number: int, scope: str, why: str
+) -> None:
+    """Where anything tells them apart."""
+    first = made_span(genai("a"), number=1, parent=9, scope="langchain")
+
+    two, _ = found(first, made_span(other, number=number, parent=9, scope=scope))
+
+    assert len(two) == 2, why
+
+
+def test_a_request_that_the_client_notes_without_content_is_the_one_beside_it() -> None:
+    """Anthropic's client records its own requests, beside the span of an instrumentation."""
+    bare = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 3}
+
+    (call,), _ = found(
+        made_span(bare, number=1, parent=9, scope="anthropic"),
+        made_span(genai("a"), number=1, parent=9, scope="openllmetry", span_id="f" * 16),
+    )
+
+    assert (call.messages[-1]["content"], call.input_tokens) == ("a", 3)
+
+
+def test_identical_requests_at_the_same_time_are_paired() -> None:
+    """Each library's spans are as many as there were requests."""
+    spans = [
+        made_span(genai("a"), number=1, parent=9, scope=scope, span_id=f"{scope:0>15}{n}")
+        for scope in ("aa", "bb")
+        for n in range(3)
+    ]
+
+    three, left = found(*spans)
+
+    assert len(three) == 3
+    assert left == {AROUND: 3}
 
 
 def test_a_wrapper_is_read_where_the_client_held_no_content() -> None:

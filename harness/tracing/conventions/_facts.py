@@ -10,7 +10,10 @@ _MODEL = (
     "gen_ai.request.model", "llm.request.model_name", "llm.model_name", "llm.request.model",
     "gen_ai.response.model", "llm.response.model_name",
 )  # fmt: skip
-_PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor")
+_PROVIDER = (
+    "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor",
+    "ls_provider",
+)  # fmt: skip
 _INPUT = ("gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens")
 _OUTPUT = (
     "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",

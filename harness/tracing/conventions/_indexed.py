@@ -8,9 +8,11 @@ from typing import Any
 _DEEPEST = 12
 """Dots of a name that are read as levels; OpenInference's deepest has seven."""
 _LONGEST_INDEX = 6
+_OWN = None
+"""Key of the value of a name that has names below it."""
 
 
-class _Node(dict[str, Any]):
+class _Node(dict[str | None, Any]):
     """A level of the tree, told apart from an object that is itself an attribute's value."""
 
 
@@ -18,7 +20,8 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
     """Return what the attributes below `prefix` hold, or None where there are none.
 
     Levels that are named by numbers alone become lists in the order of the numbers, without the
-    ones that are missing. Where a name holds a value and has names below it, the names win.
+    ones that are missing. Where a name holds a value and has names below it, the value is the first
+    of a list, and lost to an object.
 
     Example:
         >>> nested({"p.0.role": "user", "p.0.content": "Hi", "q": 1}, "p")
@@ -35,15 +38,25 @@ def _put(node: _Node, path: list[str], value: Any) -> None:
     for step in path[:-1]:
         below = node.get(step)
         if not isinstance(below, _Node):
-            below = node[step] = _Node()
+            below = node[step] = _Node({} if below is None else {_OWN: below})
         node = below
-    if not isinstance(node.get(path[-1]), _Node):
+    below = node.get(path[-1])
+    if isinstance(below, _Node):
+        below[_OWN] = value
+    else:
         node[path[-1]] = value
 
 
 def _plain(node: Any) -> Any:
     if not isinstance(node, _Node):
         return node
-    if all(step.isascii() and step.isdecimal() and len(step) <= _LONGEST_INDEX for step in node):
-        return [_plain(node[step]) for step in sorted(node, key=int)]
-    return {step: _plain(below) for step, below in node.items()}
+    below = {step: _plain(value) for step, value in node.items() if step is not None}
+    if not all(map(is_index, below)):
+        return below
+    own = [node[_OWN]] if _OWN in node else []
+    return own + [below[step] for step in sorted(below, key=int)]
+
+
+def is_index(step: str) -> bool:
+    """Return whether a level's name is a place in a list."""
+    return step.isascii() and step.isdecimal() and len(step) <= _LONGEST_INDEX

@@ -43,6 +43,10 @@ class Transcript:
         message = _unwrapped(value)
         named = str(message.get("role") or role).lower()
         read = _parts(message)
+        if named == "user" and isinstance(known := message.get("tool_call_id"), str):
+            # traceAI writes the result of Anthropic's tools as the first text of a message.
+            said = {"role": "tool", "content": "".join(read.texts[:1]), "tool_call_id": known}
+            read.results, read.texts = [said], read.texts[1:]
         place = f"message {len(self.messages) + 1}"
         self.obstacles += [f"{what} in {place}" for what in read.obstacles]
         if REDACTED in (*read.texts, *(r["content"] for r in read.results)):
@@ -87,13 +91,24 @@ def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _parts(message: Mapping[str, Any]) -> Parts:
     read = Parts()
-    for name in ("content", "parts", "contents"):
+    for name in ("content", "parts", "contents", "blocks"):
         read.add(message.get(name))
-    read.calls += tool_calls(message.get("tool_calls"))
-    read.calls += _function_call(message)
+    # OpenInference and LlamaIndex tell of the same calls twice.
+    read.calls = (
+        tool_calls(message.get("tool_calls"))
+        or read.calls
+        or tool_calls(_more(message).get("tool_calls"))
+        or list(_function_call(message))
+    )
     if isinstance(reasoning := message.get("reasoning_content"), str):
         read.reasoning.append(reasoning)
     return read
+
+
+def _more(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where LlamaIndex and LangChain keep what their own classes have no field for."""
+    more = message.get("additional_kwargs")
+    return more if isinstance(more, Mapping) else {}
 
 
 def _function_call(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -113,7 +128,7 @@ def _message(role: str, source: Mapping[str, Any], read: Parts) -> dict[str, Any
         message["tool_calls"] = read.calls
     if read.reasoning and role == "assistant":
         message["reasoning_content"] = "".join(read.reasoning)
-    known = source.get("tool_call_id") or source.get("id")
+    known = source.get("tool_call_id") or source.get("id") or _more(source).get("tool_call_id")
     if role == "tool" and isinstance(known, str):
         message["tool_call_id"] = known
     if isinstance(name := source.get("name"), str) and name:

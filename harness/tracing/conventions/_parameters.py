@@ -32,7 +32,7 @@ def parameters(raw: Any) -> dict[str, Any]:
     """Return the settings of an object, or of its JSON.
 
     Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; what no table here knows
-    keeps its name. None and numbers that are not finite are no settings.
+    keeps its name. None, what is empty and numbers that are not finite are no settings.
     """
     found = structured(raw)
     if not isinstance(found, Mapping):
@@ -72,7 +72,7 @@ def _output_type(attributes: Mapping[str, Any]) -> str | None:
 def _is_setting(name: Any, value: Any) -> bool:
     if not isinstance(name, str) or name.startswith("_") or name in _NO_SETTINGS:
         return False
-    if name == "extra_body" or value is None:
+    if name == "extra_body" or value is None or value in ([], (), {}):
         return False
     return not isinstance(value, float) or math.isfinite(value)
 

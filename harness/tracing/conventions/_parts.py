@@ -1,4 +1,4 @@
-"""The parts of one message, whoever wrote them: OpenTelemetry, OpenAI, Anthropic or LangChain."""
+"""The parts of one message, whoever wrote them: OpenTelemetry, OpenAI, Anthropic, LlamaIndex …"""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Parts:
             self.texts.append(written(part))
             return
         part = _unwrapped(part)
-        kind = part.get("type")
+        kind = _first(part, "type", "block_type")
         if kind in _TEXT or (kind is None and isinstance(part.get("text"), str)):
             self.texts.append(written(_first(part, "content", "text", "refusal") or ""))
         elif kind in _REASONING:
@@ -84,7 +84,7 @@ def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function")
     inner = function if isinstance(function, Mapping) else call
     name = _first(inner, "name", "tool_name")
-    arguments = _first(inner, "arguments", "args", "input")
+    arguments = _first(inner, "arguments", "args", "input", "tool_kwargs")
     known = _first(call, "id", "tool_call_id", "call_id")
     return ({"id": known} if isinstance(known, str) and known else {}) | {
         "type": "function",
@@ -104,15 +104,13 @@ def tool_calls(values: Any) -> list[dict[str, Any]]:
 
 def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what OpenInference nests one level deeper: `message_content`, `tool_call`."""
-    for name in ("message_content", "tool_call"):
-        inner = value.get(name)
-        if isinstance(inner, Mapping):
-            return inner
-    return value
+    inner = [value.get(name) for name in ("message_content", "tool_call")]
+    levels = [level for level in inner if isinstance(level, Mapping)]
+    return {name: held for level in levels for name, held in level.items()} or value
 
 
 def _medium(part: Mapping[str, Any]) -> str:
-    kind = str(part.get("type"))
+    kind = str(_first(part, "type", "block_type"))
     if kind in _LOCATED:
         told = part.get("modality") or str(part.get("mime_type") or "").partition("/")[0]
         return _MEDIA.get(str(told), "a file")

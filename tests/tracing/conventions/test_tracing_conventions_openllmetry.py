@@ -89,3 +89,39 @@ def test_embeddings_are_no_calls() -> None:
     values = {"llm.request.type": "embedding", "gen_ai.prompt.0.content": "x"}
 
     assert not openllmetry.matches(made_span(values))
+
+
+def test_the_arguments_of_llamaindex_say_more_than_its_messages() -> None:
+    """Tools, tool calls and results stand in `traceloop.entity.input` alone."""
+    use = {"tool_call_id": "c1", "tool_name": "f", "tool_kwargs": {"a": 1}}
+    turns = [
+        {"role": "user", "blocks": [{"block_type": "text", "text": "Well?"}]},
+        {"role": "assistant", "blocks": [{"block_type": "tool_call", **use}]},
+        {
+            "role": "tool",
+            "additional_kwargs": {"tool_call_id": "c1"},
+            "blocks": [{"block_type": "text", "text": "7"}],
+        },
+    ]
+    tool = {"type": "function", "function": {"name": "f"}}
+    span = made_span(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.input.messages": '[{"role": "assistant", "parts": []}]',
+            "gen_ai.output.messages": '[{"role": "assistant", "parts": [], "finish_reason": "x"}]',
+            "traceloop.entity.input": json.dumps({"messages": turns, "kwargs": {"tools": [tool]}}),
+            "traceloop.entity.output": json.dumps({"message": turns[1]}),
+        }
+    )
+    called = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+    call = openllmetry.call(span)
+
+    assert openllmetry.matches(span)
+    assert call.messages == (
+        {"role": "user", "content": "Well?"},
+        {"role": "assistant", "content": "", "tool_calls": [called]},
+        {"role": "tool", "content": "7", "tool_call_id": "c1"},
+    )
+    assert call.tools == (tool,)
+    assert (call.answer, call.answer_calls, call.finish_reason) == ("", (called,), "x")
