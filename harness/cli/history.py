@@ -126,7 +126,9 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 
 def _gate(gate: GateResult) -> str:
-    value = gate.delta if gate.kind.compares else gate.share or gate.tuned
+    from reports.forest import point
+
+    value = point(gate)
     if value is None:
         return f"{gate.metric} –"
     if not gate.kind.compares:
