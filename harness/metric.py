@@ -100,6 +100,14 @@ class Metric:
         )
 
     @property
+    def needs_prompt_only(self) -> bool:
+        """Whether it scores each answer to a prompt of which nothing else is known."""
+        if self.requires or self.corpus is not None or self.needs is not CellKind.GENERATE:
+            return False
+        bare = Case(id="bare", prompt="?")
+        return self.check is None or not self.check(self.options, [bare])
+
+    @property
     def bound(self) -> float | None:
         """Largest possible |difference| of two scores; None if unbounded."""
         return None if self.range is None else self.range[1] - self.range[0]

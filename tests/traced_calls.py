@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +126,49 @@ def stream(first: int, count: int, *, bad_every: int | None = None, **more: Any)
     for number in range(first, first + count):
         bad = bad_every is not None and number % bad_every == 0
         yield call(number, answer=BAD if bad else GOOD, **more)
+
+
+def write_traces(path: Path, calls: Iterable[Call]) -> Path:
+    """Write calls as a collector's file exporter does: OTLP/JSON, a span a line, GenAI names."""
+    lines = [json.dumps({"resourceSpans": [_resource(one)]}) for one in calls]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _resource(one: Call) -> dict[str, Any]:
+    said = [{"role": m["role"], "parts": [_part(m["content"])]} for m in one.messages]
+    answer = {"role": "assistant", "parts": [_part(one.answer)], "finish_reason": "stop"}
+    values = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": one.model,
+        "gen_ai.input.messages": json.dumps(said),
+        "gen_ai.output.messages": json.dumps([answer]),
+    }
+    counts = {
+        "gen_ai.usage.input_tokens": one.input_tokens,
+        "gen_ai.usage.output_tokens": one.output_tokens,
+    }
+    reasons = {"arrayValue": {"values": [{"stringValue": one.finish_reason}]}}
+    span = {
+        "traceId": one.span.trace_id,
+        "spanId": one.span.span_id,
+        "name": "chat",
+        "kind": 3,
+        "startTimeUnixNano": str(round(one.span.start_s * 1e9)),
+        "endTimeUnixNano": str(round(one.span.end_s * 1e9)),
+        "attributes": [
+            *({"key": k, "value": {"stringValue": v}} for k, v in values.items()),
+            *({"key": k, "value": {"intValue": str(v)}} for k, v in counts.items()),
+            {"key": "gen_ai.response.finish_reasons", "value": reasons},
+        ],
+        "status": {},
+    }
+    return {
+        "resource": {"attributes": []},
+        "scopeSpans": [{"scope": {"name": "t"}, "spans": [span]}],
+    }
+
+
+def _part(text: Any) -> dict[str, Any]:
+    return {"type": "text", "content": text}

@@ -23,6 +23,7 @@ from harness.cli import (
     ship_check,
     suite,
     train,
+    watch,
 )
 
 app = typer.Typer(
@@ -52,5 +53,6 @@ for module in (
     demo,
     estimate,
     doctor,
+    watch,
 ):
     module.register(app)

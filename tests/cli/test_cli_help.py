@@ -30,6 +30,7 @@ COMMANDS = (
     "demo",
     "estimate",
     "doctor",
+    "watch",
 )
 
 

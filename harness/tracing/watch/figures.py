@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import lookup
 from harness.metric import Metric
-from harness.records import Case, CellKind, Score
+from harness.records import Score
 from harness.suite import Suite
 from harness.tracing.watch.answered import Answered
 
@@ -79,7 +79,7 @@ def judged(suite: Suite) -> list[Figure]:
     return [
         _of_metric(metric)
         for metric in suite.metrics
-        if metric.judge is not None and not metric.judge.pairs and _needs_nothing(metric)
+        if metric.judge is not None and not metric.judge.pairs and metric.needs_prompt_only
     ]
 
 
@@ -89,18 +89,9 @@ _OF_ANY = ("refusal", "truncated", "loops", "length", "latency", "tokens", "cost
 
 def _of_suite(suite: Suite) -> Iterator[Figure]:
     for metric in suite.metrics:
-        plain = metric.judge is None and metric.corpus is None and not metric.indicative
-        known = metric.name in _OF_ANY
-        if plain and not known and metric.needs is CellKind.GENERATE and _needs_nothing(metric):
+        named = metric.name in _OF_ANY or metric.indicative or metric.judge is not None
+        if not named and metric.needs_prompt_only:
             yield _of_metric(metric)
-
-
-def _needs_nothing(metric: Metric) -> bool:
-    """Return whether a case of which only the prompt is known can be scored."""
-    if metric.requires:
-        return False
-    bare = Case(id="traced", prompt="?")
-    return metric.check is None or not metric.check(metric.options, [bare])
 
 
 def _of_metric(metric: Metric) -> Figure:
@@ -119,7 +110,7 @@ def _of_metric(metric: Metric) -> Figure:
         verb = "fail" if metric.higher_is_better else "are caught by"
         says = f"answers that {verb} {metric.name}"
     else:
-        kind, says = Kind.MEAN, f"{metric.name} that is missing from the best"
+        kind, says = Kind.MEAN, f"loss of {metric.name}, as a share of its range"
     return Figure(
         metric.name,
         says,
@@ -140,7 +131,8 @@ def _of_any(suite: Suite) -> Iterator[Figure]:
 
     above, below = Kind.ABOVE, Kind.BELOW
     yield Figure("failed", "calls that failed", Kind.SHARE, _failed)
-    yield Figure("refused", "answers that refuse", Kind.SHARE, _refused)
+    refusal = lookup.find("harness.metrics", "refusal", what="metric")
+    yield Figure("refused", "answers that refuse", Kind.SHARE, _refused(refusal))
     yield Figure("truncated", "answers that the token limit cut", Kind.SHARE, by("truncated"))
     yield Figure("loops", "answers caught in a loop", Kind.SHARE, by("loops"))
     yield Figure("longer", "answers longer than the gate's longest tenth", above, by("length"))
@@ -163,12 +155,14 @@ def _failed(one: Answered) -> Score:
     return Score.of(float(one.completion is None))
 
 
-def _refused(one: Answered) -> Score:
-    if one.completion is None or one.completion.text is None:
-        return Score.unscored("there is no text")
-    refusal = lookup.find("harness.metrics", "refusal", what="metric")
-    score: Score = refusal(one.case, one.completion, expected="answer")
-    return Score.of((score.parts or {}).get("refused", 0.0))
+def _refused(refusal: Any) -> Callable[[Answered], Score]:
+    def measure(one: Answered) -> Score:
+        if one.completion is None or one.completion.text is None:
+            return Score.unscored("there is no text")
+        score: Score = refusal(one.case, one.completion, expected="answer")
+        return Score.of((score.parts or {}).get("refused", 0.0))
+
+    return measure
 
 
 def _tokens(one: Answered) -> Score:

@@ -16,6 +16,7 @@ from harness.tracing.watch.answered import Answered, answered
 from harness.tracing.watch.figures import Figure
 from harness.tracing.watch.seen import Seen
 from harness.tracing.watch.state import FigureState, WatchState
+from harness.tracing.watch.units import Units
 from harness.tracing.watch.window import Tally, Window, refuse_mixed, taken
 
 Judging = Callable[[Sequence[Answered]], Sequence[Mapping[str, Score]]]
@@ -23,32 +24,15 @@ Judging = Callable[[Sequence[Answered]], Sequence[Mapping[str, Score]]]
 
 
 @dataclass
-class Unit:
-    """What one trace showed of one figure: its calls count together."""
-
-    total: float = 0.0
-    calls: int = 0
-
-
-@dataclass
 class Shown:
     """What the calls of a look showed of one figure."""
 
-    units: dict[str, Unit] = field(default_factory=dict)
-    """Trace → its losses."""
+    losses: list[float] = field(default_factory=list)
+    """One a trace, whose calls count together, in the order in which the traces began."""
     unscored: int = 0
+    """Calls in which it could not be told."""
     why: str | None = None
-    """Why the first of them is unscored."""
-
-    def add(self, trace: str, score: Score, loss: float | None) -> None:
-        """Add a call of a trace."""
-        if loss is None:
-            self.unscored += 1
-            self.why = self.why or score.reason
-            return
-        unit = self.units.setdefault(trace, Unit())
-        unit.total += loss
-        unit.calls += 1
+    """Why the first of them could not."""
 
 
 @dataclass(frozen=True)
@@ -93,46 +77,67 @@ def look(
         UsageError: the calls are of several models, and nothing says which is the shipped one.
     """
     seen, tally = Seen(state.watermark_s, dict(state.recent)), Tally()
-    promised = {figure.name: figure for figure in state.figures}
-    compared = [figure for figure in figures if figure.name in promised]
-    shown = {name: Shown() for name in promised}
-    starts: dict[str, float] = {}
+    board = _Board(state.figures)
     drawn = _Draw(sample.size if sample is not None else 0)
     for call in taken(calls, window, seen, tally):
-        one, start = answered(call), call.span.start_s
-        trace = one.case.cluster or one.case.id
-        starts[trace] = min(start, starts.get(trace, start))
+        one = answered(call)
         drawn.offer(one)
-        for figure in compared:
-            _add(shown[figure.name], figure, promised[figure.name], trace, figure.measure(one))
+        board.units.begin(_trace(one), call.span.start_s)
+        for figure in figures:
+            if figure.name in board.places:
+                board.add(figure, one, figure.measure(one))
     refuse_mixed(tally, window)
     tally.left_out.update({"counted before": seen.twice, "begun before the watermark": seen.late})
-    if sample is not None and drawn.answers:
-        for one, scores in zip(drawn.answers, sample.judge(drawn.answers), strict=True):
-            for figure in sample.figures:
-                if figure.name in promised:
-                    kept, score = promised[figure.name], scores[figure.name]
-                    trace = one.case.cluster or one.case.id
-                    _add(shown[figure.name], figure, kept, trace, score)
+    if sample is not None:
+        _judge(sample, drawn.answers, board)
     seen.settle()
-    after = _after(state, shown, starts, seen, tally)
+    shown = board.shown()
+    after = _after(state, shown, seen, tally)
     return Look(_alarmed(after, window.now_s), shown, tally)
 
 
-def _add(shown: Shown, figure: Figure, kept: FigureState, trace: str, score: Score) -> None:
-    loss = None if score.value is None else figure.loss(score.value, kept.threshold)
-    shown.add(trace, score, loss)
+def _judge(sample: Sample, answers: Sequence[Answered], board: _Board) -> None:
+    asked = [figure for figure in sample.figures if figure.name in board.places]
+    if asked and answers:
+        for one, scores in zip(answers, sample.judge(answers), strict=True):
+            for figure in asked:
+                board.add(figure, one, scores[figure.name])
 
 
-def _after(
-    state: WatchState,
-    shown: Mapping[str, Shown],
-    starts: Mapping[str, float],
-    seen: Seen,
-    tally: Tally,
-) -> WatchState:
-    order = sorted(starts, key=lambda trace: (starts[trace], trace))
-    figures = tuple(_followed(kept, shown[kept.name], order) for kept in state.figures)
+def _trace(one: Answered) -> str:
+    return one.case.cluster or one.case.id
+
+
+class _Board:
+    """What the calls of a look show, as they go by."""
+
+    def __init__(self, kept: Sequence[FigureState]) -> None:
+        self._kept = kept
+        self.places = {figure.name: number for number, figure in enumerate(kept)}
+        self.units = Units(len(kept))
+        self._unscored = [0] * len(kept)
+        self._why: list[str | None] = [None] * len(kept)
+
+    def add(self, figure: Figure, one: Answered, score: Score) -> None:
+        """Add a call's score."""
+        place = self.places[figure.name]
+        if score.value is None:
+            self._unscored[place] += 1
+            self._why[place] = self._why[place] or score.reason
+        else:
+            loss = figure.loss(score.value, self._kept[place].threshold)
+            self.units.add(_trace(one), place, loss)
+
+    def shown(self) -> dict[str, Shown]:
+        """Return what every figure showed."""
+        return {
+            name: Shown(self.units.losses(place), self._unscored[place], self._why[place])
+            for name, place in self.places.items()
+        }
+
+
+def _after(state: WatchState, shown: Mapping[str, Shown], seen: Seen, tally: Tally) -> WatchState:
+    figures = tuple(_followed(kept, shown[kept.name].losses) for kept in state.figures)
     return state.model_copy(
         update={
             "figures": figures,
@@ -146,10 +151,8 @@ def _after(
     )
 
 
-def _followed(kept: FigureState, shown: Shown, order: Sequence[str]) -> FigureState:
-    """Return a figure after the traces of a look, in the order in which they began."""
-    units = [shown.units[trace] for trace in order if trace in shown.units]
-    losses = [unit.total / unit.calls for unit in units]
+def _followed(kept: FigureState, losses: Sequence[float]) -> FigureState:
+    """Return a figure after the traces of a look."""
     stream = follow(kept.stream, losses, bound=kept.bound)
     return kept.model_copy(
         update={

@@ -142,7 +142,7 @@ def outcome(found: Look, *, drop: float, reading: tuple[str, ...] = ()) -> Watch
 
 
 def _figure(kept: FigureState, shown: Shown, own: float, drop: float) -> FigureLook:
-    losses = [unit.total / unit.calls for unit in shown.units.values()]
+    losses = shown.losses
     needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own)
     return FigureLook(
         name=kept.name,

@@ -1,0 +1,144 @@
+"""How often `tunegate watch` is wrong, and how soon it is right: simulated weeks of production.
+
+A false alarm is an alarm of any figure in 500 weeks in which production is exactly the gate's
+model; the gate's own sample is drawn anew for each of the streams. Delays are those of one figure
+of ten, which has a tenth of the error.
+
+    python -m benchmarks.watch_error_rates
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.stats.promise import threshold, worst_excess, worst_rate
+from harness.stats.stream import BETS, BLOCK, Capital, advance, units_needed
+
+ALPHA = 0.05
+WEEKS = 500
+DROP = 0.10
+FIGURES = 10
+SHARES = (0.0, 0.02, 0.05, 0.10, 0.30)
+DELAYS = (
+    (100, 0.02), (250, 0.0), (250, 0.02), (250, 0.05), (250, 0.10),
+    (500, 0.05), (1000, 0.02), (1000, 0.10),
+)  # fmt: skip
+"""Cases of the gate, and the share of its answers that break the format."""
+LIMIT = 20_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Many streams of the same kind."""
+
+    bound: Floats
+    """What the gate's sample promises, of each stream."""
+    alpha: float
+    """Error of the figure."""
+
+    def alarms(self, rng: np.random.Generator, rates: Sequence[tuple[int, float]]) -> Floats:
+        """Return after how many calls each of them raises an alarm; inf if it never does.
+
+        Args:
+            rng: Draws the calls.
+            rates: Calls, and the share of them that goes wrong, one stretch after another.
+        """
+        count = len(self.bound)
+        capital = Capital(np.full((count, len(BETS)), -np.inf), np.zeros(count))
+        when = np.full(count, np.inf)
+        seen = 0
+        needed = math.log(2 / self.alpha)
+        for calls, rate in rates:
+            for _ in range(0, calls, BLOCK):
+                values = (rng.random((count, BLOCK)) < rate).astype(np.float64)
+                capital = advance(capital, values, bound=self.bound, seen=seen)
+                seen += BLOCK
+                when = np.where((capital.peak >= needed) & np.isinf(when), seen, when)
+                if np.isfinite(when).all():
+                    return when
+        return when
+
+
+def promised(rng: np.random.Generator, n: int, rate: float, count: int, alpha: float) -> Streams:
+    """Return streams beside as many gates of n cases."""
+    seen = rng.binomial(n, rate, size=count)
+    limits = {k: worst_rate(int(k), n, alpha=alpha / 2) for k in np.unique(seen)}
+    return Streams(np.array([limits[k] for k in seen]), alpha)
+
+
+def false_alarms(rng: np.random.Generator, rate: float, calls: int, count: int) -> float:
+    """Return the share of streams with a false alarm of a figure that has the whole error."""
+    streams = promised(rng, 250, rate, count, ALPHA)
+    return float(np.isfinite(streams.alarms(rng, [(WEEKS * calls, rate)])).mean())
+
+
+def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float:
+    """Return the same of `slower`: lognormal seconds above the ninth tenth of 250 of the gate's."""
+    gates = rng.lognormal(size=(count, 250))
+    limits = [threshold(gate, 0.9) for gate in gates]
+    bound = np.array([worst_excess(limit, alpha=ALPHA / 2) for limit in limits])
+    # Above the threshold lies this share of all seconds there can be.
+    above = np.array([0.5 * math.erfc(math.log(x.value) / math.sqrt(2)) for x in limits])
+    capital = Capital(np.full((count, len(BETS)), -np.inf), np.zeros(count))
+    for seen in range(0, WEEKS * calls, BLOCK):
+        values = (rng.random((count, BLOCK)) < above[:, np.newaxis]).astype(np.float64)
+        capital = advance(capital, values, bound=bound, seen=seen)
+    return float((capital.peak >= math.log(2 / ALPHA)).mean())
+
+
+def delay(
+    rng: np.random.Generator, n: int, rate: float, quiet: int, count: int, figures: int = FIGURES
+) -> tuple[float, float]:
+    """Return calls from a drop to the alarm: those of half and of nine tenths of the streams."""
+    streams = promised(rng, n, rate, count, ALPHA / figures)
+    when = streams.alarms(rng, [(quiet, rate), (LIMIT, rate + DROP)]) - quiet
+    half, most = np.quantile(when, (0.5, 0.9), method="higher")
+    return float(half), float(most)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; return 1 if a false-alarm rate is above what is stated."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.watch_error_rates")
+    parser.add_argument("--streams", type=int, default=400, help="simulated streams (400)")
+    parser.add_argument("--calls", type=int, default=100, help="calls a week (100)")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args(arguments)
+    rng, started = np.random.default_rng(given.seed), time.perf_counter()
+    print(f"false alarms in {WEEKS} weeks of {given.calls} calls, at most {ALPHA:.0%} stated")
+    rates = {f"share {share:.0%}": false_alarms(rng, share, given.calls, given.streams)
+             for share in SHARES}  # fmt: skip
+    rates["slower than the ninth tenth"] = false_tail_alarms(rng, given.calls, given.streams)
+    for name, rate in rates.items():
+        print(f"  {name:28} {rate:7.2%}")
+    print(f"\ncalls from a {100 * DROP:.0f}-point drop to its alarm, one figure of {FIGURES}")
+    print(
+        "  cases  wrong before  wrong after   as planned  half of streams  nine of ten  after 10k"
+    )
+    for n, rate in DELAYS:
+        half, most = delay(rng, n, rate, 0, given.streams)
+        _, late = delay(rng, n, rate, 10_000, given.streams)
+        own = ALPHA / FIGURES / 2
+        bound = worst_rate(round(rate * n), n, alpha=own)
+        planned = units_needed(rate + DROP, bound=bound, alpha=own)
+        print(f"  {n:5}  {rate:12.0%}  {rate + DROP:11.0%}  {planned or 'never':>11}"
+              f"  {_calls(half):>15}  {_calls(most):>11}  {_calls(late):>9}")  # fmt: skip
+    print(f"\n{given.streams} streams a row, seed {given.seed}, "
+          f"{time.perf_counter() - started:.0f} s")  # fmt: skip
+    return int(any(rate > ALPHA for rate in rates.values()))
+
+
+def _calls(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else f">{LIMIT:,}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,270 @@
+"""`tunegate watch TRACES… --run RUN`: is production still what the gate shipped?
+
+Exit codes: 0 quiet, 1 alarm, 10 too little to tell, 2 a usage error.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.run import Run
+    from harness.suite import Suite
+    from harness.tracing.watch.figures import Figure
+    from harness.tracing.watch.looking import Look, Sample
+    from harness.tracing.watch.outcome import WatchRecord
+    from harness.tracing.watch.state import WatchState
+    from harness.tracing.watch.window import Window
+
+_Traces = Annotated[
+    list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
+]
+_Run = Annotated[Path, typer.Option(help="Run folder of the gate that shipped the model.")]
+_Suite = Annotated[
+    str, typer.Option(help="The run's suite that is production's job: its name, or its folder.")
+]
+_State = Annotated[
+    Path | None,
+    typer.Option(help="File that carries the test from call to call. Without it each is alone."),
+]
+_Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for watch.json and summary.md.")
+]
+_Alpha = Annotated[
+    float, typer.Option(help="Probability of any false alarm, as long as the stream runs.")
+]
+_Drop = Annotated[
+    float, typer.Option(help="Worsening, as a share, that exit code 0 is to exclude.")
+]
+_Since = Annotated[str, typer.Option(help="Leave out calls before: ISO 8601, or 7d, 12h.")]
+_Until = Annotated[str, typer.Option(help="Leave out calls from then on: ISO 8601, or 7d, 12h.")]
+_Model = Annotated[
+    list[str] | None,
+    typer.Option(help="Name of the shipped model in the traces, or a pattern. May be repeated."),
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Attribute that calls must have: KEY=VALUE. May be repeated."),
+]
+_Figures = Annotated[str, typer.Option(help="Watch these only, with commas between.")]
+_Judge = Annotated[str, typer.Option(help="The gate's judge, to score a sample of the answers.")]
+_Sample = Annotated[int, typer.Option(min=1, help="Answers that are judged a call.")]
+_Store = Annotated[Path, typer.Option(help="Cell cache, which keeps the judge's replies.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("watch")(watch)
+
+
+def watch(  # noqa: PLR0913  # one an option
+    traces: _Traces,
+    run: _Run,
+    suite: _Suite = "",
+    state: _State = None,
+    output: _Output = Path(".tunegate/watch"),
+    alpha: _Alpha = 0.05,
+    drop: _Drop = 0.10,
+    since: _Since = "",
+    until: _Until = "",
+    model: _Model = None,
+    where: _Where = None,
+    figures: _Figures = "",
+    judge: _Judge = "",
+    judge_sample: _Sample = 50,
+    store: _Store = Path(".tunegate/store.sqlite"),
+) -> None:
+    """Compare production's traces with the gate's own figures; exit 1 at an alarm.
+
+    From cron or CI, each call going on where the last one ended:
+
+        tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
+    """
+    from harness.cli.watch_judge import judge_sample as sampled
+    from harness.tracing.watch import state as states
+    from harness.tracing.watch.outcome import outcome
+
+    _refuse_share("--alpha", alpha, 0.5)
+    _refuse_share("--drop", drop, 1.0)
+    window = _window(since, until, model or [], where or [])
+    gated, shipped = _shipped(run, suite)
+    sample = sampled(gated, shipped, judge, judge_sample, store) if judge else None
+    names = [name.strip() for name in figures.split(",") if name.strip()]
+    wanted = _wanted(shipped, sample, names)
+    before = _before(state, gated, shipped, wanted, alpha)
+    found, account = _looked(before, wanted, traces, window, sample)
+    record = outcome(found, drop=drop, reading=tuple(account))
+    advice = _advice(record, traces, run)
+    _write(output, record, advice)
+    if state is not None:
+        states.save(state, found.state)  # last: a look that was not told is made again
+    _show(record, advice, alone=state is None)
+    raise typer.Exit(record.verdict.exit_code)
+
+
+def _refuse_share(option: str, value: float, most: float) -> None:
+    if not 0 < value < most:
+        raise UsageError(f"{option} {value:g} must lie between 0 and {most:g}")
+
+
+def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> Window:
+    from harness.tracing.watch.window import Window
+
+    now = time.time()
+    pairs = [given.partition("=") for given in where]
+    for key, sign, value in pairs:
+        if not (key and sign):
+            raise UsageError(f"--where {key + sign + value!r} must be KEY=VALUE")
+    return Window(
+        now,
+        _moment("--since", since, now),
+        _moment("--until", until, now),
+        tuple(models),
+        {key: value for key, _, value in pairs},
+    )
+
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def _moment(option: str, text: str, now: float) -> float | None:
+    """Return the Unix time that an option names; a time without a zone is UTC."""
+    if not text:
+        return None
+    if text[-1] in _UNITS and text[:-1].isdecimal():
+        return now - int(text[:-1]) * _UNITS[text[-1]]
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r} must be a time as 2026-11-25T08:00 (UTC), or an age as 7d, 12h, 30m"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
+
+
+def _shipped(folder: Path, word: str) -> tuple[Run, Suite]:
+    """Return the run, and the suite that production's answers are measured by."""
+    from harness.run import Run
+    from harness.suite import load
+    from harness.tracing.watch.promised import suite_of
+
+    run = Run.load(folder)
+    moved = load(Path(word)) if word and (Path(word) / "suite.toml").is_file() else None
+    record = suite_of(run, moved.name if moved else word or None)
+    if moved is None and not Path(record.path).is_file():
+        raise UsageError(
+            f"{record.path}: suite {record.name!r} is not there any more; say --suite FOLDER"
+        )
+    suite = moved or load(Path(record.path))
+    if suite.hash != record.hash:
+        print(f"tunegate: {suite.path} has changed since {folder}", file=sys.stderr)
+    return run, suite
+
+
+def _wanted(suite: Suite, sample: Sample | None, names: Sequence[str]) -> list[Figure]:
+    from harness.tracing.watch.begin import chosen
+    from harness.tracing.watch.figures import figures
+
+    return chosen([*figures(suite), *(sample.figures if sample else ())], names)
+
+
+def _before(
+    path: Path | None, run: Run, suite: Suite, wanted: Sequence[Figure], alpha: float
+) -> WatchState:
+    """Return the state that earlier looks left, or that of the beginning."""
+    from harness.tracing.watch import state
+    from harness.tracing.watch.begin import begin
+    from harness.tracing.watch.promised import arm_of
+
+    arm = arm_of(run)
+    kept = None if path is None else state.load(path)
+    if kept is None:
+        return begin(run, suite, arm, wanted, alpha)
+    state.refuse_other(
+        path or Path(),
+        kept,
+        run_id=run.manifest.run_id,
+        suite=suite.name,
+        suite_sha256=suite.hash,
+        alpha=alpha,
+        figures=sorted(figure.name for figure in wanted),
+    )
+    return kept
+
+
+def _looked(
+    state: WatchState,
+    wanted: Sequence[Figure],
+    traces: Sequence[str],
+    window: Window,
+    sample: Sample | None,
+) -> tuple[Look, list[str]]:
+    """Return what the traces showed, and what could not be read of them."""
+    from harness.tracing.calls import calls
+    from harness.tracing.read import read
+    from harness.tracing.reading import Reading
+    from harness.tracing.watch.looking import look
+
+    reading = Reading()
+    judged = {figure.name for figure in sample.figures} if sample else set()
+    plain = [figure for figure in wanted if figure.name not in judged]
+    found = calls(read(traces, reading), reading.leave_out)
+    return look(state, plain, found, window, sample=sample), reading.sentences()
+
+
+def _advice(record: WatchRecord, traces: Sequence[str], run: Path) -> list[str]:
+    """Return the commands that come next."""
+    from harness.tracing.watch.outcome import WatchVerdict
+
+    if record.verdict is not WatchVerdict.ALARM:
+        return []
+    files = " ".join(shlex.quote(path) for path in traces)
+    return [
+        f"tunegate replay {files} --base BASE --tuned TUNED",
+        f"tunegate suite new production --from traces {files}",
+    ]
+
+
+def _write(folder: Path, record: WatchRecord, advice: list[str]) -> None:
+    from harness.run import record_json, write_atomic
+    from harness.tracing.watch.summary import summary
+
+    try:
+        write_atomic(folder / "watch.json", record_json(record))
+        write_atomic(folder / "summary.md", summary(record, advice))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.tracing.watch.summary import COLUMNS, cells, notes
+
+    table = Table(title=f"production beside {record.suite} of run {record.run_id}")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("figure", "status") else "right")
+    for figure in record.figures:
+        table.add_row(*(Text(cell) for cell in cells(figure)))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for line in notes(record):
+        print(line)
+    if alone:
+        print("without --state FILE every call tests on its own, and their false alarms add up")
+    print(f"{record.verdict.value}: {record.sentence}")
+    for line in advice:
+        print(f"next: {line}")

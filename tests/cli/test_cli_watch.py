@@ -1,0 +1,244 @@
+"""`tunegate watch` on trace files: exit codes, the state between calls, what a user gets to see."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import watch as command
+from harness.cli.app import app
+from harness.errors import UsageError
+from harness.records import ScoreRow
+from harness.run import Run
+from tests.traced_calls import BAD, GOOD, SUITE, call, shipped, stream, write_traces
+
+JUDGED = """
+[[metrics]]
+use = "rubric"
+name = "polite"
+criteria = "The answer is polite."
+"""
+
+
+@pytest.fixture
+def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a run of 250 cases, 5 of them no JSON, and make it the one that is loaded."""
+    monkeypatch.chdir(tmp_path)
+    run, _ = shipped(tmp_path / "suite", [BAD] * 5 + [GOOD] * 245)
+    monkeypatch.setattr(Run, "load", lambda folder: run)
+    return run
+
+
+def _watch(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["watch", *args, "--run", "run"], catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+def _refused(*args: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        _watch(*args)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_quiet(gated: Run, tmp_path: Path) -> None:
+    """Exit code 0, a table, both files, and a word on false alarms without a state."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 600, bad_every=50))
+
+    code, told = _watch("t.jsonl")
+
+    assert code == 0
+    assert "json_valid" in told
+    assert told.splitlines()[-1].startswith("QUIET: no figure is worse than the gate's")
+    assert "without --state FILE every call tests on its own" in told
+    record = json.loads(Path(".tunegate/watch/watch.json").read_text(encoding="utf-8"))
+    assert (record["verdict"], record["counted"]) == ("QUIET", 600)
+    summary = Path(".tunegate/watch/summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("### Watch: Quiet\n")
+    assert "| json\\_valid | 2 % of 250 |" in summary
+    assert "at most 5 %" in summary
+
+
+def test_alarm(gated: Run, tmp_path: Path) -> None:
+    """Exit code 1, and the commands that come next, in the summary too."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 700, bad_every=7))
+
+    code, told = _watch("t.jsonl", "-o", "out")
+
+    assert code == 1
+    assert "ALARM: answers that fail json_valid: 14.3 % of 700 new traces" in told
+    assert "next: tunegate replay t.jsonl --base BASE --tuned TUNED" in told
+    assert "    tunegate replay t.jsonl" in Path("out/summary.md").read_text(encoding="utf-8")
+
+
+def test_weekly(gated: Run, tmp_path: Path) -> None:
+    """With a state, weeks add up: the same calls again are not counted, new ones are."""
+    week = [f"week{n}.jsonl" for n in range(1, 5)]
+    for n, name in enumerate(week):
+        write_traces(tmp_path / name, stream(1 + 200 * n, 200, bad_every=50 if n < 2 else 5))
+
+    codes = [_watch(*week[: n + 1], "--state", "state.json")[0] for n in range(4)]
+    state = json.loads(Path("state.json").read_text(encoding="utf-8"))
+
+    assert codes == [10, 0, 1, 1]
+    assert (state["looks"], state["calls"]) == (4, 800)
+    assert state["figures"][0]["units"] == 800
+    assert _watch(*week, "--state", "state.json")[0] == 1  # nothing new, and the alarm stands
+
+
+def test_no_calls(gated: Run, tmp_path: Path) -> None:
+    """Traces without a call in the window are told apart from a quiet week."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 30))
+
+    code, told = _watch("t.jsonl", "--until", "2001-01-01")
+
+    assert code == 10
+    assert "no new calls: is production still traced?" in told
+    assert "30 calls left out: not before --until" in told
+
+
+def test_a_failed_write_keeps_the_state(gated: Run, tmp_path: Path) -> None:
+    """Where nothing could be told, nothing counts as told: the look is made again."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 30))
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
+
+    assert "out: cannot be written" in _refused("t.jsonl", "-o", "out", "--state", "s.json")
+    assert not Path("s.json").exists()
+
+
+def test_another_test_in_the_same_state(gated: Run, tmp_path: Path) -> None:
+    """Another error or other figures cannot go on with it."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 30))
+    _watch("t.jsonl", "--state", "s.json")
+
+    assert "s.json: was begun with alpha=0.05, and this look has 0.01" in _refused(
+        "t.jsonl", "--state", "s.json", "--alpha", "0.01"
+    )
+    assert "figures=" in _refused("t.jsonl", "--state", "s.json", "--figures", "loops")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--alpha", "0.5"), "--alpha 0.5 must lie between 0 and 0.5"),
+        (("--drop", "0"), "--drop 0 must lie between 0 and 1"),
+        (("--since", "yesterday"), "--since 'yesterday' must be a time as 2026-11-25T08:00 (UTC)"),
+        (("--where", "route"), "--where 'route' must be KEY=VALUE"),
+        (("--figures", "json_vali"), "did you mean 'json_valid'"),
+        (("--suite", "other"), "has no suite 'other' with answers; it has tickets"),
+        (("--judge", "scripted:x"), "no judge of its metrics scores an answer by itself"),
+    ],
+)
+def test_slips(gated: Run, tmp_path: Path, args: tuple[str, ...], told: str) -> None:
+    """A user's mistake is one line, with what is allowed."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 3))
+
+    assert told in _refused("t.jsonl", *args)
+
+
+def test_a_missing_file(gated: Run) -> None:
+    """Traces that are not there are named."""
+    assert "nothere.jsonl" in _refused("nothere.jsonl")
+
+
+def test_a_moved_suite(gated: Run, tmp_path: Path) -> None:
+    """The suite's folder can be said where it lies elsewhere now."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 3))
+    (tmp_path / "suite").rename(tmp_path / "moved")
+
+    assert "is not there any more; say --suite FOLDER" in _refused("t.jsonl")
+    assert _watch("t.jsonl", "--suite", "moved")[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("7d", 1e9 - 604_800), ("12h", 1e9 - 43_200), ("2001-09-09T01:46:40", 1e9), ("", None)],
+)
+def test_moments(text: str, seconds: float | None) -> None:
+    """An age, or a time in UTC: 2001-09-09T01:46:40 is a billion seconds."""
+    assert command._moment("--since", text, 1e9) == seconds
+
+
+class TestJudge:
+    """The gate's judge, on a sample of production."""
+
+    @pytest.fixture
+    def judged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Return a judge that dislikes `rude`; it gave every case of the run 0.75 or 1."""
+        monkeypatch.chdir(tmp_path)
+        rule = {"contains": "rude", "reply": {"score": 1}}
+        script = {"rules": [rule], "default": {"score": 5}}
+        (tmp_path / "judge.json").write_text(json.dumps(script), encoding="utf-8")
+        rows = [
+            ScoreRow(
+                suite="tickets", metric="polite", case=f"c{n}", arm="tuned", value=1 - n % 2 / 4
+            )
+            for n in range(200)
+        ]
+        run, _ = shipped(tmp_path / "suite", [GOOD] * 200, toml=SUITE + JUDGED, scores=rows)
+        judges = ({"spec": "scripted:judge.json"},)
+        run = replace(run, manifest=run.manifest.model_copy(update={"judges": judges}))
+        monkeypatch.setattr(Run, "load", lambda folder: run)
+        return "scripted:judge.json"
+
+    def test_polite(self, judged: str, tmp_path: Path) -> None:
+        """A sample is judged, and as good as in the gate."""
+        write_traces(tmp_path / "t.jsonl", stream(1, 100))
+
+        told = _watch("t.jsonl", "--judge", judged, "--judge-sample", "30")[1]
+
+        assert _judged() == {"gate": 0.125, "window": 0.0, "window_n": 30, "status": "too_few"}
+        assert "polite" in told
+
+    def test_rude(self, judged: str, tmp_path: Path) -> None:
+        """Answers that the judge dislikes raise the alarm."""
+        write_traces(tmp_path / "t.jsonl", (call(n, answer="rude") for n in range(1, 300)))
+
+        code, told = _watch("t.jsonl", "--judge", judged, "--figures", "polite,failed")
+
+        assert code == 1
+        assert _judged()["status"] == "alarm"
+        assert "loss of polite, as a share of its range: 100 % of 50 new traces" in told
+
+    def test_without_a_judge(self, judged: str, tmp_path: Path) -> None:
+        """Nothing is asked, and nothing of it watched."""
+        write_traces(tmp_path / "t.jsonl", stream(1, 3))
+
+        assert "polite" not in _watch("t.jsonl")[1]
+
+    def test_another_judge(self, judged: str, tmp_path: Path) -> None:
+        """Scores of two judges are two units."""
+        write_traces(tmp_path / "t.jsonl", stream(1, 3))
+
+        assert f"was judged by {judged}; give that one" in _refused("t.jsonl", "--judge", "x:y")
+
+
+def _judged() -> dict[str, Any]:
+    record = json.loads(Path(".tunegate/watch/watch.json").read_text(encoding="utf-8"))
+    figure = next(f for f in record["figures"] if f["name"] == "polite")
+    return {key: figure[key] for key in ("gate", "window", "window_n", "status")}
+
+
+def test_a_table_of_one_width(gated: Run, tmp_path: Path) -> None:
+    """In a file or a job's log the table is as wide as it is for everybody."""
+    write_traces(tmp_path / "t.jsonl", [call(n) for n in range(1, 40)])
+
+    told = _watch("t.jsonl")[1]
+
+    assert max(len(line) for line in told.splitlines() if "json_valid" in line) <= 120
+    assert os.linesep + "TOO_LITTLE: " in told
+
+
+def test_nothing_is_dropped_in_silence(gated: Run, tmp_path: Path) -> None:
+    """Lines that cannot be read are counted, with their place."""
+    path = write_traces(tmp_path / "t.jsonl", stream(1, 30))
+    path.write_text(path.read_text(encoding="utf-8") + '{"resourceSp\n', encoding="utf-8")
+    seen: Any = _watch("t.jsonl")[1]
+
+    assert "t.jsonl:31" in seen
