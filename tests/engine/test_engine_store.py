@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.engine.store import Store, StoredAnswer, reusable
+from harness.engine.store import Store, StoredAnswer, candidates_judged, reusable
 from harness.errors import BackendError, Interrupted, UsageError
 from harness.records import Completion
 
@@ -226,6 +226,19 @@ def _write(path: Path, name: int, start: object) -> None:
     for i in range(40):
         store.put(f"k{i}", _answer(f"by {name}"))
     store.close()
+
+
+def test_the_ledger_is_read_without_being_touched(store: Store, tmp_path: Path) -> None:
+    """Candidates by suite; nothing of a store that is not there, or is none."""
+    store.attempts(["s", "t"], "first")
+    store.attempts(["s"], "second")
+    other = tmp_path / "other.sqlite"
+    other.write_text("no database at all, but long enough to be looked at as one", encoding="utf-8")
+
+    assert candidates_judged(store.path) == {"s": 2, "t": 1}
+    assert candidates_judged(other) == {}
+    assert candidates_judged(tmp_path / "none.sqlite") == {}
+    assert not (tmp_path / "none.sqlite").exists()
 
 
 def test_eight_processes_write_one_store(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import binom, norm
 from statsmodels.stats.multitest import multipletests
@@ -12,7 +15,9 @@ from statsmodels.stats.multitest import multipletests
 from harness.leakage import Checked, Found, Leakage, Match, Mode, SuiteLeakage
 from harness.manifest import BASE_AGAIN, JudgeRecord
 from harness.records import ScoreRow
-from harness.verdict.duels import duels
+from harness.verdict.compare import Delta
+from harness.verdict.duels import _adjusted, _better, _Bout, duels
+from harness.verdict.pairs import Pairs
 from tests.compared_runs import GOAL, column, metric, run_of
 
 
@@ -138,3 +143,32 @@ def test_what_is_only_shown_takes_nothing_from_what_counts() -> None:
 
     assert (solved.advisory, tone.advisory) == (False, True)
     assert solved.p_value == alone.p_value
+
+
+def test_claims_about_identical_candidates_are_rarely_made() -> None:
+    """400 seeded runs of 5 equals on 60 cases, 10 pairs: any claim in at most 5 of 100 runs.
+
+    Without Holm's procedure some pair looks different far more often.
+    """
+    runs, rng = 400, np.random.default_rng(20260505)
+    answers = (rng.random((runs, 5, 60)) < 0.5).astype(float)
+    claimed = alone = 0
+    for columns in answers:
+        bouts = [_bout(columns[i], columns[j]) for i, j in combinations(range(5), 2)]
+        adjusted = _adjusted(bouts)
+        claimed += any(
+            _better(b, Delta(b.pairs, 0.9), p) for b, p in zip(bouts, adjusted, strict=True)
+        )
+        alone += any(min(b.pairs.test(0).p_value, b.pairs.reversed_test().p_value) <= 0.05
+                     for b in bouts)  # fmt: skip
+
+    assert claimed <= runs * (0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5)
+    assert alone > 5 * runs * 0.05
+
+
+def _bout(first: Sequence[float], second: Sequence[float]) -> _Bout:
+    pairs = Pairs(
+        suite="s", metric=metric("solved"), base=tuple(map(float, first)),
+        tuned=tuple(map(float, second)),
+    )  # fmt: skip
+    return _Bout("A", "B", pairs, 0.9, None)
