@@ -222,8 +222,6 @@ def preloaded() -> None:
         "httpx",
         "jinja2",
         "jsonschema",
-        "opentelemetry.exporter.otlp.json.file",
-        "opentelemetry.sdk.trace.export",
     ):
         importlib.import_module(name)
     for room in ROOMS:

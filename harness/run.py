@@ -9,6 +9,7 @@
     labels.jsonl    what people said about answers, where somebody was asked
     scores.jsonl    every metric's value on every case and arm
     verdict.json    the decision
+    traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry
 ```
 Reports, CI files and history are made from these files alone, without a model.
 """
@@ -19,10 +20,12 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -37,6 +40,8 @@ from harness.records import SCHEMA_VERSION, Case, CellKind, Record, ScoreRow, St
 from harness.verdict.record import VerdictRecord
 
 R = TypeVar("R")
+_NUMBERS = count()
+"""Of the files that this process has written."""
 
 
 class RunCase(Record):
@@ -168,6 +173,27 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+@contextmanager
+def atomic(path: Path) -> Iterator[TextIO]:
+    """Return a file to write: readers see the old content, or all of the new once it is closed.
+
+    Raises:
+        OSError: as the file system says; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
+    temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}-{next(_NUMBERS)}"
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """Write a file so that readers see the old content or the new, never a part.
 
@@ -178,18 +204,8 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     Raises:
         OSError: as the file system says; the old file is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
-    temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}"
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.writelines((text,) if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic(path) as file:
+        file.writelines((text,) if isinstance(text, str) else text)
 
 
 def record_json(record: BaseModel) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness import labels
+from harness import judgement, labels
 from harness.calibrating import entitling
 from harness.calibration import Calibration
 from harness.checks import answerable, comparability, liveness
@@ -44,6 +44,8 @@ from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
 from harness.suite import Suite
+from harness.tracing.content import REDACTED, Content
+from harness.tracing.recorded import Recorded
 from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
 from harness.verdict.decide import decide, failed, not_comparable
@@ -78,7 +80,8 @@ class Evaluation:
     """Whether sealed suites may be judged."""
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
-    trace_content: bool = False
+    content: Content | None = None
+    """What traces hold of prompts and answers; None is nothing."""
     levers: Levers = ALL
     """Which of the engine's levers are on."""
     place: Place = HERE
@@ -259,10 +262,22 @@ class Evaluation:
             verdict = verdict.after(parity=parity)
         if INCUMBENT in self.arms:
             verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
-        content = self.trace_content
-        self._folder.write_traces(manifest, asked, plan.prompts, verdict, content=content)
+        self._trace(Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores))
         self._folder.write("verdict.json", verdict)
         return verdict
+
+    def _trace(self, run: Recorded) -> None:
+        """Write spans, logs and metrics; say what was left out of them."""
+        whole = replace(
+            run,
+            cases={(s.name, found.case.id): found.case for s in self.suites for found in s.cases},
+            judgements=Lines(self.folder / judgement.FILE_NAME, judgement.Judgement),
+        )
+        self._folder.write_traces(whole, self.content)
+        if self.content is not None and self.content.failed:
+            self._say(
+                f"{self.content.failed} texts are {REDACTED} in the traces: the redaction failed"
+            )
 
     def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""

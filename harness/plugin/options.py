@@ -187,6 +187,12 @@ OPTIONS = (
         type=_positive("tokens-per-minute", "a number"),
     ),
     Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
+    Option(
+        "trace-redact",
+        "What is taken out of them first: pii takes addresses, numbers of people and keys, none "
+        "nothing, pkg.mod:fn is a function from text to text.",
+        "pii",
+    ),
 )
 
 

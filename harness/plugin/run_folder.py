@@ -18,11 +18,12 @@ from pydantic import BaseModel
 from harness.engine.plan import Plan
 from harness.errors import BackendError, TunegateError, UsageError
 from harness.manifest import Manifest
-from harness.model import Prompt
-from harness.records import StoredCell
 from harness.run import RunCase, read_record, record_lines, record_pieces, write_atomic
 from harness.suite import Suite
-from harness.verdict.record import VerdictRecord
+from harness.tracing import export
+from harness.tracing.content import Content
+from harness.tracing.export import FILE_NAMES
+from harness.tracing.recorded import Recorded
 
 _OUTCOME = (
     "verdict.json",
@@ -30,7 +31,7 @@ _OUTCOME = (
     "cells.jsonl",
     "judgements.jsonl",
     "scores.jsonl",
-    "traces.jsonl",
+    *FILE_NAMES,
     "report.html",
     "summary.md",
     "comment.md",
@@ -111,26 +112,16 @@ class RunFolder:
         """
         self._write(name, record_lines(records))
 
-    def write_traces(
-        self,
-        manifest: Manifest,
-        cells: Iterable[StoredCell],
-        prompts: Mapping[tuple[str, str, str], Prompt],
-        verdict: VerdictRecord,
-        *,
-        content: bool,
-    ) -> None:
-        """Write traces.jsonl, with prompts and answers where `content` says so.
+    def write_traces(self, run: Recorded, content: Content | None) -> None:
+        """Write spans, logs and metrics, with prompts and answers as `content` says.
 
         Raises:
             BackendError: the disk cannot be written.
         """
-        from harness.tracing import export
-
         try:
-            export.write_traces(self.path, manifest, cells, prompts, verdict, content=content)
+            export.write_traces(self.path, run, content)
         except OSError as error:
-            raise self.failure("traces.jsonl", error) from error
+            raise self.failure(export.TRACES, error) from error
 
     def failure(self, name: str, error: OSError) -> BackendError:
         """Return the error that ends a run whose file `name` cannot be written."""

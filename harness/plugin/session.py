@@ -177,6 +177,7 @@ class GateSession:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
         from harness.plugin.evaluate import Evaluation
         from harness.plugin.trained import DataOptions
+        from harness.tracing import redaction
 
         evaluation = Evaluation(
             suites=chosen,
@@ -194,7 +195,9 @@ class GateSession:
             early_stop=self.options["early-stop"] == "on",
             levers=Levers.named(self.options["levers"]),
             place=Place(self.options["engine"], self.options["workers"]),
-            trace_content=bool(self.options["trace-content"]),
+            content=redaction.content_of(
+                bool(self.options["trace-content"]), self.options["trace-redact"]
+            ),
             limits=limits_of(self.options),
             data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
             arms=self.arms,

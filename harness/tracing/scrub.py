@@ -1,8 +1,8 @@
 """What may name or expose a person, taken out of a text: the default redaction of traces.
 
-E-mail addresses, telephone numbers, payment cards, bank accounts, IP addresses and keys are replaced
-by what they were, in angle brackets. What can be checked is checked: a card by Luhn's digit, an IBAN
-by its remainder, an address by parsing it, so that order numbers and versions stay.
+E-mail addresses, telephone numbers, payment cards, bank accounts, IP addresses and keys are
+replaced by what they were, in angle brackets. What can be checked is checked: a card by Luhn's
+digit, an IBAN by its remainder, an address by parsing it, so that order numbers and dates stay.
 
 It knows forms, not meanings: a name, a street or a date of birth stays. Whoever must have those out
 gives a function of their own.
@@ -32,13 +32,16 @@ def scrub(text: str) -> str:
     The time it takes grows with the length of the text alone.
     """
     for rule in _RULES:
-        text = rule.form.sub(lambda found, rule=rule: _replaced(found, rule), text)
+        text = rule.form.sub(_replacing(rule), text)
     return text
 
 
-def _replaced(found: re.Match[str], rule: _Rule) -> str:
-    length = rule.length(found[0])
-    return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
+def _replacing(rule: _Rule) -> Callable[[re.Match[str]], str]:
+    def replaced(found: re.Match[str]) -> str:
+        length = rule.length(found[0])
+        return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
+
+    return replaced
 
 
 def _card(text: str) -> int:

@@ -17,6 +17,8 @@ FILES = {
     "scores.jsonl",
     "verdict.json",
     "traces.jsonl",
+    "logs.jsonl",
+    "metrics.jsonl",
     "report.html",
     "summary.md",
     "comment.md",
@@ -42,7 +44,8 @@ def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
     assert len(manifest["plan"]) == len(_rows(project.run / "cells.jsonl")) == 200
     assert len(_rows(project.run / "cases.jsonl")) == 100
     assert len(_rows(project.run / "scores.jsonl")) == 200
-    assert len(_rows(project.run / "traces.jsonl")) >= 1
+    assert len(_rows(project.run / "traces.jsonl")) == 101  # a line a case, and the run's own
+    assert len(_rows(project.run / "logs.jsonl")) == 100
     assert any(word.startswith("--gate-tuned=") for word in manifest["command"])
 
 

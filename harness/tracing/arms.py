@@ -1,0 +1,135 @@
+"""What is known of a model before it is asked: the attributes that all its spans share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from harness.manifest import Manifest, SuiteRecord
+from harness.records import CellKind
+from harness.tracing import attributes as a
+from harness.tracing import otlp
+
+WRITES = (CellKind.GENERATE, CellKind.LATENCY)
+"""The kinds of question that are answered by a text."""
+_REMOTE = ("server", "litellm")
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "hf": "huggingface.transformers",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
+"""Our or litellm's name → that of the conventions, where they differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the conventions see it."""
+
+    name: str
+    provider: str
+    kind: otlp.Kind
+    address: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> Model:
+        """Return the model that an arm's or a judge's identity names."""
+        spec = str(identity["spec"])
+        backend = str(identity.get("backend") or spec.partition(":")[0])
+        provider = str(identity.get("provider") or backend)
+        name, address, port = spec, None, None
+        if backend == "litellm":
+            name = str(identity.get("model") or spec.partition(":")[2])
+        elif backend == "server":
+            url, _, named = spec.partition(":")[2].partition("#")
+            name = named or spec
+            address, port = _place(url)
+        kind = otlp.Kind.CLIENT if backend in _REMOTE else otlp.Kind.INTERNAL
+        return cls(name, _PROVIDERS.get(provider, provider), kind, address, port)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what every span of the model has."""
+        return {
+            a.PROVIDER: self.provider,
+            a.REQUEST_MODEL: self.name,
+            a.SERVER_ADDRESS: self.address,
+            a.SERVER_PORT: self.port,
+        }
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, parts.port
+    except ValueError:
+        return None, None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One kind of question to one arm in one suite."""
+
+    operation: str
+    model: Model
+    fixed: str
+    """Attributes that all its spans share, as text."""
+
+    @property
+    def span_name(self) -> str:
+        """Name of its spans."""
+        return f"{self.operation} {self.model.name}"
+
+
+class Arms:
+    """The arms of a run; what is fixed is put together once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Take the run."""
+        self._manifest = manifest
+        self._known: dict[tuple[str, str, CellKind], Asked] = {}
+
+    def asked(self, suite: SuiteRecord, arm: str, kind: CellKind) -> Asked:
+        """Return what all questions of a kind to an arm share."""
+        place = suite.name, arm, kind
+        if place not in self._known:
+            self._known[place] = self._asked(suite, arm, kind)
+        return self._known[place]
+
+    def _asked(self, suite: SuiteRecord, arm: str, kind: CellKind) -> Asked:
+        identity = self._manifest.identity(arm)
+        model = Model.of(identity)
+        settings = suite.generation if kind in WRITES else {}
+        chat = kind in WRITES and settings.get("template") != "none"
+        operation = "chat" if chat else "text_completion"
+        fixed = {
+            a.OPERATION: operation,
+            **model.attributes(),
+            a.REQUEST_MAX_TOKENS: settings.get("max_new_tokens"),
+            a.REQUEST_TEMPERATURE: settings.get("temperature"),
+            a.REQUEST_TOP_P: settings.get("top_p"),
+            a.GEN_PARAMS: _shown(suite.generation),
+            a.RUN_ID: self._manifest.run_id,
+            a.ARM: arm,
+            a.CELL_KIND: kind.value,
+            a.WEIGHTS_SHA256: identity.get("weights_sha256"),
+            a.ADAPTER_SHA256: identity.get("adapter_sha256"),
+            a.TEMPLATE_SHA256: identity.get("template_sha256"),
+            a.DTYPE: identity.get("dtype"),
+            a.QUANT: identity.get("stored"),
+            a.ENGINE: identity.get("engine"),
+        }
+        return Asked(operation, model, otlp.attributes(fixed))
+
+
+def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a suite without its system prompt, which is content."""
+    return {name: value for name, value in generation.items() if name != "system"}

@@ -1,0 +1,156 @@
+"""The calls of a judge model: a span for each reply, linked to the completions it was about.
+
+A judgement that two identical completions share was asked once, and has its spans once. Replies
+have no times of their own in the record: their spans stand at the end of what they judged, one
+after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.judgement import Judgement, JudgementStatus, JudgeReply
+from harness.manifest import Manifest, MetricRecord
+from harness.records import CellKind
+from harness.tracing import attributes as a
+from harness.tracing import otlp
+from harness.tracing.arms import Model
+from harness.tracing.content import Content
+from harness.tracing.evaluations import Evaluators
+from harness.tracing.identifiers import Identifiers
+from harness.tracing.recorded import CaseRecord, nano
+
+UNREADABLE = "unreadable_reply"
+"""`error.type` of a call whose reply could not be used."""
+_ORDERS = ("base_first", "tuned_first")
+"""In which order `pairwise` shows the completions, question by question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One reply, or one failure to get any."""
+
+    lines: tuple[Judgement, ...]
+    """The judgements that rest on it, of identical completions."""
+    reply: JudgeReply | None
+    question: int
+    """Which of the judgement's questions it answers, from 0."""
+    attempt: int
+    """Which attempt at that question it is, from 1."""
+
+    @property
+    def bill(self) -> Judgement:
+        """The judgement in which what it took stands."""
+        paid = (line for line in self.lines if line.attempts)
+        return next(paid, self.lines[0])
+
+    @property
+    def alone(self) -> bool:
+        """Whether the bill is for this one call."""
+        return len(self.bill.replies) == 1
+
+
+def calls(judgements: Sequence[Judgement]) -> Iterator[Call]:
+    """Yield the calls of a case's judgements, each once."""
+    shared: dict[tuple[str, str, str], list[Judgement]] = {}
+    for line in judgements:
+        shared.setdefault((line.metric, line.judge, line.key), []).append(line)
+    for lines in (tuple(found) for found in shared.values()):
+        question, attempt = 0, 1
+        for reply in lines[0].replies:
+            yield Call(lines, reply, question, attempt)
+            question, attempt = (question, attempt + 1) if reply.problem else (question + 1, 1)
+        if not lines[0].replies and lines[0].status is JudgementStatus.JUDGE_ERROR:
+            yield Call(lines, None, 0, 1)
+
+
+class JudgeSpans:
+    """Makes the spans of a run's judge calls."""
+
+    def __init__(
+        self, manifest: Manifest, evaluators: Evaluators, ids: Identifiers, content: Content | None
+    ) -> None:
+        """Take the run, its metrics, its ids, and what of replies is written."""
+        self._evaluators, self._ids, self._content = evaluators, ids, content
+        self._models = {str(j["spec"]): Model.of(j) for j in manifest.judges}
+
+    def of(self, record: CaseRecord, parent_id: str, after: int) -> Iterator[otlp.SpanText]:
+        """Yield the spans of a case's judge calls.
+
+        Args:
+            record: The case.
+            parent_id: Its span.
+            after: When its last completion was done, in nanoseconds.
+        """
+        for call in calls(record.judgements):
+            bill = call.bill
+            metric = self._evaluators.metric(bill.suite, bill.metric)
+            model = self._models.get(bill.judge) or Model.of({"spec": bill.judge})
+            took = nano((bill.latency_s or 0.0) / max(len(bill.replies), 1))
+            number = f"{call.question}.{call.attempt}"
+            place = (bill.suite, bill.case, bill.metric, bill.judge, bill.key, number)
+            yield otlp.SpanText(
+                name=f"chat {model.name}",
+                span_id=self._ids.span("judge", *place),
+                parent_id=parent_id,
+                start=after,
+                end=after + took,
+                attributes=otlp.attributes(self._attributes(call, metric, model)),
+                kind=model.kind,
+                links=tuple(self._judged(call.lines, metric)),
+                error=_error(call),
+            )
+            after += took
+
+    def _judged(self, lines: Sequence[Judgement], metric: MetricRecord) -> Iterator[str]:
+        """Yield the ids of the completions that a call is about."""
+        pairs = metric.judge is not None and metric.judge.pairs
+        kind = CellKind.GENERATE.value
+        found = {
+            (arm, line.sample): line
+            for line in lines
+            for arm in (("base", line.arm) if pairs else (line.arm,))
+        }
+        for (arm, sample), line in found.items():
+            yield self._ids.completion(line.suite, line.case, arm, kind, sample)
+
+    def _attributes(self, call: Call, metric: MetricRecord, model: Model) -> Mapping[str, Any]:
+        bill, reply, judge = call.bill, call.reply, metric.judge
+        name = judge.name if judge else None
+        order = _ORDERS[call.question] if name == "pairwise" and call.question < 2 else None
+        values: dict[str, Any] = {
+            a.OPERATION: "chat",
+            **model.attributes(),
+            a.RESPONSE_MODEL: model.name if reply else None,
+            a.INPUT_TOKENS: bill.input_tokens if call.alone else None,
+            a.OUTPUT_TOKENS: bill.output_tokens if call.alone else None,
+            a.ERROR_TYPE: _error_type(call),
+            a.CACHE_HIT: not bill.attempts,
+            a.CHECK_NAME: metric.name,
+            a.JUDGE_NAME: name,
+            a.JUDGE_PROMPT_SHA256: judge.prompt_sha256 if judge else None,
+            a.JUDGE_STEP: reply.step if reply else None,
+            a.JUDGE_ORDER: order,
+            a.JUDGE_ATTEMPT: call.attempt,
+            a.JUDGE_PARSE: ("unreadable" if reply.problem else "ok") if reply else None,
+        }
+        if self._content is not None and reply is not None and reply.text is not None:
+            said = {"role": "assistant", "parts": [{"type": "text", "content": reply.text}]}
+            finish = {"finish_reason": "unknown"}
+            values[a.OUTPUT_MESSAGES] = self._content.json([{**said, **finish}])
+        return values
+
+
+def _error_type(call: Call) -> str | None:
+    if call.reply is None:
+        return JudgementStatus.JUDGE_ERROR.value
+    return UNREADABLE if call.reply.problem else None
+
+
+def _error(call: Call) -> str | None:
+    """Return what went wrong with a call, in words; None if nothing did."""
+    if call.reply is None:
+        return call.bill.reason or ""
+    return "the reply could not be read" if call.reply.problem else None

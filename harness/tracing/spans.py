@@ -1,0 +1,215 @@
+"""From the records of a run to its spans and log records, a case at a time.
+
+```
+eval run
+└── eval suite                one a suite
+    └── eval case             one a case that was asked
+        ├── chat MODEL        one a completion of an arm, with its scores as events
+        ├── eval check METRIC one a score that a rule gave
+        └── chat JUDGE        one a reply of a judge model, linked to what it judged
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.records import sha256
+from harness.tracing import attributes as a
+from harness.tracing import otlp, pipeline
+from harness.tracing.completions import CompletionSpans
+from harness.tracing.content import Content, seen
+from harness.tracing.evaluations import Evaluators, kind_of
+from harness.tracing.identifiers import Identifiers, plan_sha256
+from harness.tracing.judged import JudgeSpans
+from harness.tracing.outcomes import outcome
+from harness.tracing.recorded import CaseRecord, Recorded
+from harness.tracing.totals import Totals
+from harness.verdict.record import Verdict
+
+SKIPPED = "skipped"
+"""Status of a case that was not asked because all was decided."""
+_STATUSES = {Verdict.SHIP: "success", Verdict.ERROR: "aborted"}
+"""Verdict → status of a suite as the conventions have it; the others are failures."""
+
+
+@dataclass
+class _Extent:
+    """From when to when something lasted, and a hash of what it saw."""
+
+    start: int = 0
+    end: int = 0
+    cases: Any = field(default_factory=hashlib.sha256)
+
+    def take(self, start: int, end: int) -> None:
+        self.start = min(self.start or start, start)
+        self.end = max(self.end, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is written of one case."""
+
+    spans: tuple[str, ...]
+    logs: tuple[str, ...]
+
+
+class Spans:
+    """Makes the spans of one run."""
+
+    def __init__(self, run: Recorded, content: Content | None) -> None:
+        """Take the records, and what of prompts and answers is written: None writes nothing."""
+        self._run, self._content = run, content
+        self._plan_sha256 = plan_sha256(run.manifest)
+        self.ids = Identifiers.of(run.manifest, self._plan_sha256)
+        self.totals = Totals()
+        self._completions = CompletionSpans(run, self.ids, content, self.totals)
+        self._evaluators = Evaluators(run.manifest)
+        self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content)
+        self._suites: dict[str, _Extent] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def cases(self) -> Iterator[Signals]:
+        """Yield what is written of each case."""
+        for record in self._run.by_case():
+            yield self._case(record)
+
+    def closing(self) -> tuple[str, ...]:
+        """Return the spans of the run and its suites, once all cases are through."""
+        whole = _Extent()
+        inner = []
+        planned = {(cell.suite, cell.case) for cell in self._run.manifest.plan}
+        for suite, _ in planned - self._seen:
+            self.totals.cases(suite, SKIPPED)
+        for suite, extent in self._suites.items():
+            whole.take(extent.start, extent.end)
+            whole.cases.update(extent.cases.digest())
+            inner.append(self._suite(suite, extent))
+        if not self._suites:
+            begun = self._run.begun
+            whole.take(round(begun * 1e9), round(begun * 1e9))
+        self.extent = whole.start, whole.end
+        return tuple(span.json(self.ids.trace_id) for span in (self._root(whole), *inner))
+
+    def _case(self, record: CaseRecord) -> Signals:
+        run, parent = self._run, self.ids.span("suite", record.suite.name)
+        own = self.ids.span("case", record.suite.name, record.id)
+        start = min(run.start(c) for c in record.cells)
+        done = end = max(run.end(c) for c in record.cells)
+        results, logs = self._results(record)
+        spans = [self._completions.span(record, c, own, results) for c in record.cells]
+        spans += self._checks(record, own)
+        for call in self._judges.of(record, own, done):
+            spans.append(call)
+            end = max(end, call.end)
+        extent = self._suites.setdefault(record.suite.name, _Extent())
+        extent.take(start, end)
+        self._seen.add((record.suite.name, record.id))
+        went = outcome(record)
+        self.totals.cases(record.suite.name, went.value)
+        case_sha256 = _case_sha256(record)
+        extent.cases.update((case_sha256 or record.id).encode("utf-8", "surrogatepass"))
+        values = {
+            a.SUITE_NAME: record.suite.name,
+            a.CASE_NAME: record.id,
+            a.CASE_RESULT: went.result,
+            a.RUN_ID: run.manifest.run_id,
+            a.CASE_ID: record.id,
+            a.CASE_SUBJECT: list(record.case.tags) if record.case and record.case.tags else None,
+            a.CASE_SHA256: case_sha256,
+            a.CASE_OUTCOME: went.value,
+        }
+        if self._content is not None and record.case is not None:
+            shown = seen(record.case, record.suite.generation)
+            values[a.CASE_CONTENT] = self._content.json(_plain(shown))
+        spans.insert(
+            0, otlp.SpanText("eval case", own, parent, start, end, otlp.attributes(values))
+        )
+        texts = tuple(span.json(self.ids.trace_id) for span in spans)
+        return Signals(texts, tuple(logs))
+
+    def _results(self, record: CaseRecord) -> tuple[dict[str, list[str]], list[str]]:
+        """Return span → its evaluation results as events, and all of them as log records."""
+        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
+        events: dict[str, list[str]] = {}
+        logs = []
+        for row in record.scores:
+            evaluator = self._evaluators.of(row)
+            stored = cells.get((row.arm, kind_of(evaluator.metric)))
+            if stored is None:
+                continue
+            at, span = self._run.end(stored), self.ids.cell(stored.cell)
+            values = evaluator.result_of(row, stored.cell.key, self._content)
+            events.setdefault(span, []).append(otlp.event(a.EVALUATION, at, values))
+            place = self.ids.trace_id, span
+            warn = row.value is None
+            told = otlp.joined(values, evaluator.known)
+            logs.append(otlp.log_record(a.EVALUATION, at, told, place=place, warn=warn))
+        return events, logs
+
+    def _checks(self, record: CaseRecord, parent: str) -> Iterator[otlp.SpanText]:
+        """Yield the spans of the rules that scored the case; none of them has a time of its own."""
+        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
+        for row in record.scores:
+            evaluator = self._evaluators.of(row)
+            stored = cells.get((row.arm, kind_of(evaluator.metric)))
+            if stored is None or evaluator.metric.judge is not None:
+                continue
+            at = self._run.end(stored)
+            yield otlp.SpanText(
+                name=f"eval check {row.metric}",
+                span_id=self.ids.span("check", row.suite, row.case, row.metric, row.arm),
+                parent_id=parent,
+                start=at,
+                end=at,
+                attributes=evaluator.check_of(row),
+                links=(self.ids.cell(stored.cell),),
+                error="" if row.value is None else None,
+            )
+
+    def _suite(self, name: str, extent: _Extent) -> otlp.SpanText:
+        suite = self._run.suites[name]
+        results = {found.name: found.verdict for found in self._run.verdict.suites}
+        values = {
+            a.SUITE_NAME: name,
+            a.SUITE_STATUS: _status(results.get(name, self._run.verdict.verdict)),
+            a.RUN_ID: self._run.manifest.run_id,
+            a.VERDICT: results[name].value if name in results else None,
+            a.SUITE_SHA256: suite.hash,
+            a.DATA_SHA256: extent.cases.hexdigest(),
+        }
+        own, root = self.ids.span("suite", name), self.ids.span("run")
+        fixed = otlp.attributes(values)
+        return otlp.SpanText(f"eval suite {name}", own, root, extent.start, extent.end, fixed)
+
+    def _root(self, whole: _Extent) -> otlp.SpanText:
+        manifest, verdict = self._run.manifest, self._run.verdict.verdict
+        names = [suite.name for suite in manifest.suites]
+        values = {
+            a.SUITE_NAME: names[0] if len(names) == 1 else None,
+            a.SUITE_STATUS: _status(verdict),
+            **pipeline.attributes(),
+            a.RUN_ID: manifest.run_id,
+            a.PLAN_SHA256: self._plan_sha256,
+            a.VERDICT: verdict.value,
+            a.SUITE_SHA256: manifest.suites[0].hash if len(names) == 1 else None,
+            a.DATA_SHA256: whole.cases.hexdigest(),
+        }
+        fixed = otlp.attributes(values)
+        name = " ".join(["eval run", *names[:1]]) if len(names) == 1 else "eval run"
+        return otlp.SpanText(name, self.ids.span("run"), None, whole.start, whole.end, fixed)
+
+
+def _status(verdict: Verdict) -> str:
+    return _STATUSES.get(verdict, "failure")
+
+
+def _plain(case: Any) -> Any:
+    return case.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _case_sha256(record: CaseRecord) -> str | None:
+    return sha256(_plain(record.case)) if record.case else None

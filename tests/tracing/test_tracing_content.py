@@ -1,0 +1,111 @@
+"""Prompts and answers as the conventions have them, and what redaction leaves of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.records import Case, Completion
+from harness.tracing.content import (
+    REDACTED,
+    Content,
+    input_messages,
+    output_messages,
+    seen,
+    tool_definitions,
+)
+from harness.tracing.scrub import scrub
+
+CALL = {"name": "weather", "arguments": '{"city": "Rome"}'}
+
+
+def test_messages() -> None:
+    """Texts, calls and their results are parts, as in gen-ai-input-messages.json."""
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Rain?"}], "name": "ann"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": CALL}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "dry"},
+    ]
+    assert input_messages(turns) == [
+        {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "Rain?"}], "name": "ann"},
+        {"role": "assistant", "parts": [{"type": "tool_call", "id": "1", **CALL}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": "dry"}]},
+    ]
+
+
+def test_other_parts_stay_what_they_are() -> None:
+    """An image is a part of a type of its own."""
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    (turn,) = input_messages([{"role": "user", "content": [image]}])
+    assert turn["parts"] == [image]
+
+
+def test_an_answer_says_how_it_ended() -> None:
+    """The finish reason is required; where it is not known, the message says so."""
+    (done,) = output_messages(Completion(text="yes", finish_reason="stop"))
+    assert done == {
+        "role": "assistant",
+        "parts": [{"type": "text", "content": "yes"}],
+        "finish_reason": "stop",
+    }
+    assert output_messages(Completion(text=""))[0]["finish_reason"] == "unknown"
+
+
+FLAT = {"name": "f", "parameters": {}}
+
+
+@pytest.mark.parametrize("tool", [FLAT, {"type": "function", "function": FLAT}])
+def test_tools_are_flat(tool: dict[str, Any]) -> None:
+    """Both ways to write a tool are the one of gen-ai-tool-definitions.json."""
+    assert tool_definitions([tool]) == [{"type": "function", **FLAT}]
+
+
+def test_a_case_as_it_was_seen_gives_the_same_conversation() -> None:
+    """The suite's system prompt is in it, so that it can be asked again without the suite."""
+    case = Case(id="a", prompt="Hi")
+    shown = seen(case, {"system": "Be kind.", "template": "chat"})
+    assert shown.input_messages() == case.input_messages("Be kind.")
+    assert seen(case, {"system": None}) is case
+    raw = seen(case, {"system": "Be kind.", "template": "none"})
+    assert raw.prompt == "Be kind.\n\nHi"  # as harness.models._rendering joins them
+
+
+def test_redaction_reaches_every_text() -> None:
+    """Also within lists, arguments and schemas; names of fields and numbers stay."""
+    content = Content(scrub)
+    value = {"a@b.io": ["mail a@b.io", 3, None, {"x": "call +49 30 901820"}]}
+    assert json.loads(content.json(value)) == {
+        "a@b.io": ["mail <email>", 3, None, {"x": "call <phone>"}]
+    }
+    assert Content(None).clean(value) is value
+
+
+@pytest.mark.parametrize("broken", [lambda text: 1 / 0, lambda text: None, lambda text: 7])
+def test_a_redaction_that_fails_shows_nothing(broken: Any) -> None:
+    """What it could not read is not written, and counted."""
+    content = Content(broken)
+    assert content.clean(["a secret", "another"]) == [REDACTED, REDACTED]
+    assert content.failed == 2
+
+
+def test_what_is_redacted_is_in_no_file(written: Any, recorded: Any) -> None:
+    """Prompt, answer, reason, case and the judge's reply all go through it."""
+
+    def masked(text: str) -> str:
+        return "".join("x" if sign.isalpha() else sign for sign in text)
+
+    made = written(Content(masked))
+    for name in ("traces.jsonl", "logs.jsonl"):
+        text = (made.folder / name).read_text(encoding="utf-8")
+        assert "secret" not in text
+        assert "ponder" not in text
+    values = made.cells[recorded.cells[0].cell.key]["values"]
+    assert json.loads(values["gen_ai.input.messages"])[0]["parts"][0]["content"] == "xxx xxxxxx"
