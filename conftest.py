@@ -222,6 +222,9 @@ def preloaded() -> None:
         "httpx",
         "jinja2",
         "jsonschema",
+        "opentelemetry.exporter.otlp.proto.http._log_exporter",
+        "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     ):
         importlib.import_module(name)
     for room in ROOMS:
@@ -233,7 +236,8 @@ def preloaded() -> None:
 @pytest.fixture
 def project(preloaded: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a user's project in an empty folder."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "GITHUB_ACTIONS", "CI"):
+    ours = [name for name in os.environ if name.startswith("OTEL_")]
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "GITHUB_ACTIONS", "CI", *ours):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(QUIET))
     return Project(pytester)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness import judgement, labels
+from harness import labels
 from harness.calibrating import entitling
 from harness.calibration import Calibration
 from harness.checks import answerable, comparability, liveness
@@ -36,7 +36,7 @@ from harness.lines import Chosen, Lines
 from harness.manifest import INCUMBENT, SHIPPED, Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
-from harness.plugin import divergence
+from harness.plugin import divergence, telemetry
 from harness.plugin.run_folder import RunFolder, run_cases
 from harness.plugin.trained import DataOptions, Trained
 from harness.plugin.watching import Watching, compared_whole
@@ -44,7 +44,7 @@ from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
 from harness.suite import Suite
-from harness.tracing.content import REDACTED, Content
+from harness.tracing.content import Content
 from harness.tracing.recorded import Recorded
 from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
@@ -175,8 +175,7 @@ class Evaluation:
         manifest = self._begin(self._manifest(looks, plan=plan.cells, **found))
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
         cached = store.answered(c.key for c in plan.cells)
-        for line in (*notices(self.arms), plan.sentence(len(cached))):
-            self._say(line)
+        self._say(*notices(self.arms), plan.sentence(len(cached)))
         watch = watching.watch(manifest, plan, store, self.suites)
         self._answer(plan, arms, store, crew, watch)
         whole = compared_whole(arms)
@@ -212,8 +211,7 @@ class Evaluation:
         if not self.self_check:  # base against itself was trained on nothing
             tuned = self.arms["tuned"].identity
             self.trained = Trained.of(self.specs["tuned"], tuned, self.suites, self.data)
-        for line in self.trained.lines():
-            self._say(line)
+        self._say(*self.trained.lines())
         return self.trained.left_out(self.suites)
 
     def _begin(self, manifest: Manifest) -> Manifest:
@@ -262,22 +260,11 @@ class Evaluation:
             verdict = verdict.after(parity=parity)
         if INCUMBENT in self.arms:
             verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
-        self._trace(Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores))
+        run = Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores)
+        self._say(*telemetry.write(self._folder, run, self.suites, self.content))
         self._folder.write("verdict.json", verdict)
+        self._say(*telemetry.sent(self._folder))
         return verdict
-
-    def _trace(self, run: Recorded) -> None:
-        """Write spans, logs and metrics; say what was left out of them."""
-        whole = replace(
-            run,
-            cases={(s.name, found.case.id): found.case for s in self.suites for found in s.cases},
-            judgements=Lines(self.folder / judgement.FILE_NAME, judgement.Judgement),
-        )
-        self._folder.write_traces(whole, self.content)
-        if self.content is not None and self.content.failed:
-            self._say(
-                f"{self.content.failed} texts are {REDACTED} in the traces: the redaction failed"
-            )
 
     def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""
@@ -309,6 +296,6 @@ class Evaluation:
             **known,
         )
 
-    def _say(self, text: str) -> None:
-        self.stream.write(f"tunegate: {text}\n")
+    def _say(self, *lines: str) -> None:
+        self.stream.writelines(f"tunegate: {line}\n" for line in lines)
         self.stream.flush()

@@ -175,9 +175,9 @@ class GateSession:
 
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
+        from harness.plugin import telemetry
         from harness.plugin.evaluate import Evaluation
         from harness.plugin.trained import DataOptions
-        from harness.tracing import redaction
 
         evaluation = Evaluation(
             suites=chosen,
@@ -195,9 +195,7 @@ class GateSession:
             early_stop=self.options["early-stop"] == "on",
             levers=Levers.named(self.options["levers"]),
             place=Place(self.options["engine"], self.options["workers"]),
-            content=redaction.content_of(
-                bool(self.options["trace-content"]), self.options["trace-redact"]
-            ),
+            content=telemetry.content_of(self.options),
             limits=limits_of(self.options),
             data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
             arms=self.arms,

@@ -1,0 +1,54 @@
+"""What a run leaves for OpenTelemetry: its files in the run folder, and what is sent of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness import judgement
+from harness.lines import Lines
+from harness.plugin.run_folder import RunFolder
+from harness.suite import Suite
+from harness.tracing import redaction
+from harness.tracing.content import REDACTED, Content
+from harness.tracing.recorded import Recorded
+from harness.tracing.send import send
+
+
+def content_of(options: Mapping[str, Any]) -> Content | None:
+    """Return what a run's options say of prompts and answers in its telemetry.
+
+    Raises:
+        UsageError: there is no redaction of that name.
+    """
+    return redaction.content_of(bool(options["trace-content"]), options["trace-redact"])
+
+
+def write(
+    folder: RunFolder, run: Recorded, suites: Sequence[Suite], content: Content | None
+) -> Iterator[str]:
+    """Write spans, log records and metrics; yield what there is to say of them.
+
+    Args:
+        folder: The run's.
+        run: What was recorded, but for cases and judgements.
+        suites: Where the cases are from.
+        content: What is written of prompts and answers; None writes nothing.
+
+    Raises:
+        BackendError: the disk cannot be written.
+    """
+    whole = replace(
+        run,
+        cases={(s.name, found.case.id): found.case for s in suites for found in s.cases},
+        judgements=Lines(folder.path / judgement.FILE_NAME, judgement.Judgement),
+    )
+    folder.write_traces(whole, content)
+    if content is not None and content.failed:
+        yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
+
+
+def sent(folder: RunFolder) -> Iterator[str]:
+    """Send the files to where the OTEL_ variables say; yield what there is to say of it."""
+    yield from send(folder.path)
