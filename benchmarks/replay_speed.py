@@ -34,7 +34,7 @@ STAGES = {
     "score": "harness.plugin.evaluate:score_suite",
     "decide": "harness.plugin.evaluate:decide",
     "traces": "harness.tracing.export:write_traces",
-    "files of the run": "harness.plugin.evaluate:write_atomic",
+    "files of the run": "harness.plugin.run_folder:write_atomic",
     "read the run again": "harness.run:Run.load",
     "page and summaries": "reports.bundle:write_all",
 }

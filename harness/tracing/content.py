@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Case, Completion, canonical_json
+from harness.records import Case, Completion
+from harness.tracing import otlp
 
 Redact = Callable[[str], str]
 REDACTED = "__REDACTED__"
@@ -39,8 +40,11 @@ class Content:
         return value
 
     def json(self, value: Any) -> str:
-        """Return a value as the JSON text that a span's attribute holds, redacted."""
-        return canonical_json(self.clean(value))
+        """Return a value as the JSON text that a span's attribute holds, redacted.
+
+        Keys keep their order, in which a chat template writes tools into the prompt.
+        """
+        return otlp.json_text(self.clean(value))
 
     def _redacted(self, text: str) -> str:
         assert self.redact is not None

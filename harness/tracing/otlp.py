@@ -10,6 +10,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from harness.records import canonical_json, readable
+from harness.records import readable
 from harness.tracing.attributes import ERROR_TYPE, SCHEMA_URL, SCOPE
 
 NON_FINITE = "non_finite"
@@ -168,6 +169,11 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def json_text(value: Any) -> str:
+    """Return a JSON value as text, keys in their order, with null for what is no number."""
+    return json.dumps(_without_non_finite(value), separators=(",", ":"), allow_nan=False)
+
+
 def _without_non_finite(value: Any) -> Any:
     """Return a JSON value with null for what is no number."""
     if isinstance(value, Mapping):
@@ -187,6 +193,6 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f'{{"doubleValue":{value!r}}}'
     if isinstance(value, Mapping):
-        return f'{{"stringValue":{text(canonical_json(_without_non_finite(value)))}}}'
+        return f'{{"stringValue":{text(json_text(value))}}}'
     items = ",".join(_value(item) for item in value if _is_finite(item))
     return f'{{"arrayValue":{{"values":[{items}]}}}}'

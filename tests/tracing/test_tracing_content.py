@@ -68,6 +68,14 @@ def test_tools_are_flat(tool: dict[str, Any]) -> None:
     assert tool_definitions([tool]) == [{"type": "function", **FLAT}]
 
 
+def test_keys_keep_their_order() -> None:
+    """A template writes tools as they stand: sorted keys would be another prompt."""
+    tool = {"name": "f", "description": "d", "parameters": {"z": 1, "a": float("nan")}}
+    assert Content().json(tool_definitions([tool])) == (
+        '[{"type":"function","name":"f","description":"d","parameters":{"z":1,"a":null}}]'
+    )
+
+
 def test_a_case_as_it_was_seen_gives_the_same_conversation() -> None:
     """The suite's system prompt is in it, so that it can be asked again without the suite."""
     case = Case(id="a", prompt="Hi")
