@@ -229,13 +229,11 @@ class Evaluation:
         cells = Lines(self.folder / "cells.jsonl", StoredCell)
         asked = Chosen(cells, lambda c: c.status != "skipped")
         arms = tuple(dict.fromkeys(c.arm for c in plan.cells))
-        suites = {suite.name: suite for suite in self.suites}
+        suites, known = {suite.name: suite for suite in self.suites}, watching.scores
         scores = [
             row
             for name, of_suite in groupby(asked, key=lambda c: c.cell.suite)
-            for row in score_suite(
-                suites[name], of_suite, arms, known=watching.scores.get(name, ())
-            )
+            for row in score_suite(suites[name], of_suite, arms, known=known.get(name, ()))
         ]
         missing = sum(c.status == "missing" for c in cells)
         if missing:
