@@ -104,7 +104,7 @@ def watch(  # noqa: PLR0913  # one an option
     before = _before(state, gated, shipped, wanted, alpha)
     found, account = _looked(before, wanted, traces, window, sample)
     record = outcome(found, drop=drop, reading=tuple(account))
-    advice = _advice(record, traces, run)
+    advice = _advice(record, traces)
     _write(output, record, advice)
     if state is not None:
         states.save(state, found.state)  # last: a look that was not told is made again
@@ -224,16 +224,17 @@ def _looked(
     return look(state, plain, found, window, sample=sample), reading.sentences()
 
 
-def _advice(record: WatchRecord, traces: Sequence[str], run: Path) -> list[str]:
+def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     """Return the commands that come next."""
     from harness.tracing.watch.outcome import WatchVerdict
 
     if record.verdict is not WatchVerdict.ALARM:
         return []
     files = " ".join(shlex.quote(path) for path in traces)
+    new = f"suite new suites/production --from {files}"
     return [
         f"tunegate replay {files} --base BASE --tuned TUNED",
-        f"tunegate suite new production --from traces {files}",
+        f"tunegate {new if len(traces) == 1 else f'replay {files} --suite suites/production'}",
     ]
 
 

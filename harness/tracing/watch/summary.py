@@ -61,17 +61,18 @@ def notes(record: WatchRecord) -> Iterator[str]:
 def _lines(record: WatchRecord, advice: list[str]) -> Iterator[str]:
     yield f"### Watch: {HEADS[record.verdict]}"
     yield ""
-    yield f"{_escaped(record.sentence)}."
+    yield f"{_escaped(record.sentence[:1].upper() + record.sentence[1:])}."
     yield ""
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|---" * len(COLUMNS) + "|"
     for figure in record.figures:
         yield "| " + " | ".join(map(_escaped, cells(figure))) + " |"
     yield ""
+    beside = f"{_escaped(record.suite)} of run {_escaped(record.run_id)}"
     yield (
         f"{record.counted} calls from {record.first or '–'} to {record.last or '–'}, beside "
-        f"`{_escaped(record.suite)}` of run {record.run_id}. A false alarm of any figure, as long "
-        f"as the stream runs: at most {percent(record.alpha)}."
+        f"{beside}. A false alarm of any figure, as long as the stream runs: at most "
+        f"{percent(record.alpha)}."
     )
     yield ""
     yield from (f"- {_escaped(line)}" for line in notes(record))
