@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "sources": set(),
     "checks": set(),
     "remote": set(),
+    "guarding": {"remote", "tracing"},
     "verdict": {"stats"},
     "models": {"checks", "remote"},
     "engine": {"models"},
