@@ -2,8 +2,9 @@
 
 `python docs/images/make_comparisons.py` makes both pictures. Two suites of 300 cases, a base and
 four fine-tunes of which each gains and forgets by chance as `CANDIDATES` says: the answers are
-scripted, so the numbers say nothing of any model. The days of the history are made up; all else on the pages
-is as it always is. Chromium and Playwright are needed; the same script gives the same pictures.
+scripted, so the numbers say nothing of any model. The days of the history are made up; all else on
+the pages is as it always is. Chromium and Playwright are needed; the same script gives the same
+pictures.
 """
 
 from __future__ import annotations
@@ -83,15 +84,17 @@ def _answers(gain: float, loss: float, seed: int) -> dict[str, str]:
 def gate(folder: Path) -> None:
     """Judge each candidate; its run is `.tunegate/runs/<name>`."""
     for name in list(CANDIDATES)[1:]:
-        words = [
+        words = ["--base", "scripted:base.json", "--tuned", f"scripted:{name}.json"]
+        tunegate(
+            folder,
             "gate",
             "suites",
-            "--base",
-            "scripted:base.json",
-            "--tuned",
-            f"scripted:{name}.json",
-        ]
-        tunegate(folder, *words, "--run-dir", f".tunegate/runs/{name}", "--early-stop", "off")
+            *words,
+            "--run-dir",
+            f".tunegate/runs/{name}",
+            "--early-stop",
+            "off",
+        )
 
 
 def write_history(folder: Path, source: Path) -> None:
