@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.promise import threshold, worst_excess, worst_rate
+from harness.stats.promise import threshold, worst_clustered_rate, worst_excess, worst_rate
 from harness.stats.stream import BETS, BLOCK, Capital, advance, units_needed
 
 ALPHA = 0.05
@@ -95,6 +95,16 @@ def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
 
+def false_clustered_alarms(rng: np.random.Generator, rate: float, calls: int, count: int) -> float:
+    """Return the same where the gate's 250 cases are 125 pairs, correlated by a third."""
+    strength = 2.0  # a + b of a beta law: intraclass correlation 1 / (a + b + 1)
+    labels = np.repeat(np.arange(125), 2)
+    own = rng.beta(rate * strength, (1 - rate) * strength, size=(count, 125, 1))
+    losses = (rng.random((count, 125, 2)) < own).astype(np.float64).reshape(count, 250)
+    bound = np.array([worst_clustered_rate(row, labels, alpha=ALPHA / 2) for row in losses])
+    return float(np.isfinite(Streams(bound, ALPHA).alarms(rng, [(WEEKS * calls, rate)])).mean())
+
+
 def delay(
     rng: np.random.Generator, n: int, rate: float, quiet: int, count: int, figures: int = FIGURES
 ) -> tuple[float, float]:
@@ -117,8 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates = {f"share {share:.0%}": false_alarms(rng, share, given.calls, given.streams)
              for share in SHARES}  # fmt: skip
     rates["slower than the ninth tenth"] = false_tail_alarms(rng, given.calls, given.streams)
+    pairs = np.random.default_rng(given.seed + 1)
+    rates["share 5%, gate's cases in pairs"] = false_clustered_alarms(
+        pairs, 0.05, given.calls, given.streams
+    )
     for name, rate in rates.items():
-        print(f"  {name:28} {rate:7.2%}")
+        print(f"  {name:32} {rate:7.2%}")
     print(f"\ncalls from a {100 * DROP:.0f}-point drop to its alarm, one figure of {FIGURES}")
     print(
         "  cases  wrong before  wrong after   as planned  half of streams  nine of ten  after 10k"
