@@ -38,6 +38,12 @@ class JudgeReply(Record):
     """Verdict → its probability, where they were read."""
     problem: Text | None = None
     """Why it could not be used; None if it could."""
+    started_s: float | None = None
+    """Unix time at which it was asked for; None where nobody knows."""
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds until it was there."""
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
 
 
 class Judgement(Record):

@@ -43,8 +43,8 @@ class _Asked:
     def settled(self) -> bool:
         return self.reply is not None or self.error is not None
 
-    def take(self, completion: Completion) -> bool:
-        """Read a reply and note it; return whether it could be read."""
+    def take(self, completion: Completion, started_s: float | None) -> bool:
+        """Read a reply that was asked for then, and note it; return whether it could be read."""
         problem = None
         try:
             self.reply = read(self.question, completion)
@@ -57,6 +57,10 @@ class _Asked:
                 text=completion.text,
                 weights=None if weights is None else dict(weights),
                 problem=problem,
+                started_s=started_s or None,
+                latency_s=completion.latency_s,
+                input_tokens=completion.input_tokens,
+                output_tokens=completion.output_tokens,
             )
         )
         return problem is None
@@ -192,7 +196,8 @@ class ModelJuror:
         stored = {} if self.store is None else self.store.get(wanted)
         for key, asked in wanted.items():
             row = stored.get(key)
-            if row is not None and row.completion is not None and asked.take(row.completion):
+            known = None if row is None else row.completion
+            if row is not None and known is not None and asked.take(known, row.started_s):
                 yield key
             else:
                 left[key] = asked
@@ -233,7 +238,7 @@ class ModelJuror:
             asked.error = answer.error or "the judge gave no reply"
             return
         asked.spent.append(answer.completion)
-        if asked.take(answer.completion):
+        if asked.take(answer.completion, answer.started_s):
             if self.store is not None:
                 row = StoredAnswer(answer.completion, None, answer.started_s)
                 self.store.put(answer.key, row, replace=True)

@@ -1,8 +1,8 @@
 """The calls of a judge model: a span for each reply, linked to the completions it was about.
 
-A judgement that two identical completions share was asked once, and has its spans once. Replies
-have no times of their own in the record: their spans stand at the end of what they judged, one
-after the other.
+A judgement that two identical completions share was asked once, and has its spans once. Where the
+record does not know when a reply was asked for (a judge that is a program, or recorded), its span
+stands at the end of what it judged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from harness.tracing.content import Content
 from harness.tracing.evaluations import Evaluators
 from harness.tracing.identifiers import Identifiers
 from harness.tracing.recorded import CaseRecord, nano
+from harness.tracing.totals import Totals
 
 UNREADABLE = "unreadable_reply"
 """`error.type` of a call whose reply could not be used."""
@@ -46,11 +47,6 @@ class Call:
         paid = (line for line in self.lines if line.attempts)
         return next(paid, self.lines[0])
 
-    @property
-    def alone(self) -> bool:
-        """Whether the bill is for this one call."""
-        return len(self.bill.replies) == 1
-
 
 def calls(judgements: Sequence[Judgement]) -> Iterator[Call]:
     """Yield the calls of a case's judgements, each once."""
@@ -70,10 +66,16 @@ class JudgeSpans:
     """Makes the spans of a run's judge calls."""
 
     def __init__(
-        self, manifest: Manifest, evaluators: Evaluators, ids: Identifiers, content: Content | None
+        self,
+        manifest: Manifest,
+        evaluators: Evaluators,
+        ids: Identifiers,
+        content: Content | None,
+        totals: Totals,
     ) -> None:
-        """Take the run, its metrics, its ids, and what of replies is written."""
+        """Take the run, its metrics, its ids, what of replies is written, and who counts."""
         self._evaluators, self._ids, self._content = evaluators, ids, content
+        self._totals = totals
         self._models = {str(j["spec"]): Model.of(j) for j in manifest.judges}
 
     def of(self, record: CaseRecord, parent_id: str, after: int) -> Iterator[otlp.SpanText]:
@@ -88,21 +90,23 @@ class JudgeSpans:
             bill = call.bill
             metric = self._evaluators.metric(bill.suite, bill.metric)
             model = self._models.get(bill.judge) or Model.of({"spec": bill.judge})
-            took = nano((bill.latency_s or 0.0) / max(len(bill.replies), 1))
+            start, took = _times(call, after)
             number = f"{call.question}.{call.attempt}"
             place = (bill.suite, bill.case, bill.metric, bill.judge, bill.key, number)
             yield otlp.SpanText(
                 name=f"chat {model.name}",
                 span_id=self._ids.span("judge", *place),
                 parent_id=parent_id,
-                start=after,
-                end=after + took,
+                start=start,
+                end=start + took,
                 attributes=otlp.attributes(self._attributes(call, metric, model)),
                 kind=model.kind,
                 links=tuple(self._judged(call.lines, metric)),
                 error=_error(call),
             )
-            after += took
+            after = max(after, start + took)
+            if not bill.replies or bill.attempts:
+                self._totals.judge_call(model, call.reply, metric.name)
 
     def _judged(self, lines: Sequence[Judgement], metric: MetricRecord) -> Iterator[str]:
         """Yield the ids of the completions that a call is about."""
@@ -124,8 +128,8 @@ class JudgeSpans:
             a.OPERATION: "chat",
             **model.attributes(),
             a.RESPONSE_MODEL: model.name if reply else None,
-            a.INPUT_TOKENS: bill.input_tokens if call.alone else None,
-            a.OUTPUT_TOKENS: bill.output_tokens if call.alone else None,
+            a.INPUT_TOKENS: reply.input_tokens if reply else None,
+            a.OUTPUT_TOKENS: reply.output_tokens if reply else None,
             a.ERROR_TYPE: _error_type(call),
             a.CACHE_HIT: not bill.attempts,
             a.CHECK_NAME: metric.name,
@@ -141,6 +145,14 @@ class JudgeSpans:
             finish = {"finish_reason": "unknown"}
             values[a.OUTPUT_MESSAGES] = self._content.json([{**said, **finish}])
         return values
+
+
+def _times(call: Call, after: int) -> tuple[int, int]:
+    """Return when a call began, and how long it took, in nanoseconds."""
+    reply = call.reply
+    if reply is not None and reply.latency_s is not None:
+        return nano(reply.started_s) if reply.started_s else after, nano(reply.latency_s)
+    return after, nano((call.bill.latency_s or 0.0) / max(len(call.bill.replies), 1))
 
 
 def _error_type(call: Call) -> str | None:

@@ -68,7 +68,7 @@ class Spans:
         self.totals = Totals()
         self._completions = CompletionSpans(run, self.ids, content, self.totals)
         self._evaluators = Evaluators(run.manifest)
-        self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content)
+        self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content, self.totals)
         self._suites: dict[str, _Extent] = {}
         self._seen: set[tuple[str, str]] = set()
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.records import StoredCell
+from harness.judgement import JudgeReply
+from harness.records import Completion, StoredCell
 from harness.tracing import attributes as a
 from harness.tracing import otlp
-from harness.tracing.arms import Asked
+from harness.tracing.arms import Asked, Model
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
@@ -61,19 +62,18 @@ class Totals:
 
     def completion(self, stored: StoredCell, asked: Asked) -> None:
         """Count a completion of an arm."""
-        done = stored.completion
-        seconds = done.latency_s if done else None
-        place = stored.cell.suite, stored.cell.arm, stored.cell.kind, stored.cache_hit
-        more = {a.SUITE_NAME: stored.cell.suite, a.ARM: stored.cell.arm}
-        shared = self._named(place, asked, more | {a.CACHE_HIT: stored.cache_hit})
-        if seconds is not None:
-            self._add(self._seconds, shared, seconds, SECONDS)
-        for kind, count in (
-            ("input", done.input_tokens if done else None),
-            ("output", done.output_tokens if done else None),
-        ):
-            if count is not None:
-                self._add(self._tokens, f"{shared},{_TYPES[kind]}", count, TOKENS)
+        cell = stored.cell
+        if stored.completion is not None:
+            place = cell.suite, cell.arm, cell.kind, stored.cache_hit
+            more = {a.SUITE_NAME: cell.suite, a.ARM: cell.arm, a.CACHE_HIT: stored.cache_hit}
+            shared = self._named(place, asked.operation, asked.model, more)
+            self._measure(stored.completion, shared)
+
+    def judge_call(self, model: Model, reply: JudgeReply | None, metric: str) -> None:
+        """Count a reply of a judge model that was asked for in this run."""
+        if reply is not None:
+            place = "judge", model, metric
+            self._measure(reply, self._named(place, "chat", model, {a.CHECK_NAME: metric}))
 
     def cases(self, suite: str, status: str, count: int = 1) -> None:
         """Count cases of a suite that went one way."""
@@ -101,9 +101,18 @@ class Totals:
         if counted:
             yield _metric(a.CASES, "{case}", "Cases by how they went.", "sum", counted)
 
-    def _named(self, place: tuple[Any, ...], asked: Asked, more: Mapping[str, Any]) -> str:
+    def _measure(self, done: Completion | JudgeReply, shared: str) -> None:
+        if done.latency_s is not None:
+            self._add(self._seconds, shared, done.latency_s, SECONDS)
+        for kind, count in (("input", done.input_tokens), ("output", done.output_tokens)):
+            if count is not None:
+                self._add(self._tokens, f"{shared},{_TYPES[kind]}", count, TOKENS)
+
+    def _named(
+        self, place: tuple[Any, ...], operation: str, model: Model, more: Mapping[str, Any]
+    ) -> str:
         if place not in self._shared:
-            values = {a.OPERATION: asked.operation, **asked.model.attributes(), **more}
+            values = {a.OPERATION: operation, **model.attributes(), **more}
             self._shared[place] = otlp.attributes(values)
         return self._shared[place]
 

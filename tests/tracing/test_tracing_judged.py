@@ -57,6 +57,27 @@ def test_a_call_goes_out(written: Any, recorded: Any) -> None:
     }.items() <= first["values"].items()
 
 
+def test_a_reply_whose_time_is_known(written: Any, recorded: Any) -> None:
+    """Its span is where it was, its seconds and tokens are in the metrics, unless it was stored."""
+    (line,) = recorded.judgements
+    timed = JudgeReply(
+        step="verdict", text="x", started_s=1_700_000_010.0, latency_s=0.25, output_tokens=5
+    )
+    line = line.model_copy(update={"replies": (timed,)})
+    made = written(judgements=(line,))
+    (span,) = made.named(JUDGED)
+    assert int(span["startTimeUnixNano"]) == 1_700_000_010_000_000_000
+    assert int(span["endTimeUnixNano"]) == 1_700_000_010_250_000_000
+    assert span["values"]["gen_ai.usage.output_tokens"] == 5
+
+    def counted(made: Any) -> list[float]:
+        points = made.metrics["gen_ai.client.operation.duration"]["histogram"]["dataPoints"]
+        return [p["sum"] for p in points if "preferred" in str(p["attributes"])]
+
+    assert counted(made) == [0.25]
+    assert counted(written(judgements=(line.model_copy(update={"attempts": 0}),))) == []
+
+
 def test_identical_completions_are_one_call(recorded: Any) -> None:
     """Two judgements with one key were asked once; what it took stands in one of them."""
     (line,) = recorded.judgements
@@ -76,11 +97,8 @@ def test_a_lone_judgement_is_linked_to_all_it_speaks_of(written: Any, recorded: 
         update={"metrics": (rule, pairwise.model_copy(update={"judge": alone}))}
     )
     changed = recorded.manifest.model_copy(update={"suites": (told,)})
-    reply = (JudgeReply(step="verdict", text="yes"),)
-    lines = [
-        line.model_copy(update={"arm": arm, "replies": reply, "input_tokens": tokens})
-        for arm, tokens in (("base", 40), ("tuned", None))
-    ]
+    reply = (JudgeReply(step="verdict", text="yes", input_tokens=40),)
+    lines = [line.model_copy(update={"arm": arm, "replies": reply}) for arm in ("base", "tuned")]
     made = written(manifest=changed, judgements=lines)
     (span,) = made.named(JUDGED)
     both = [made.cells[c.cell.key]["spanId"] for c in recorded.cells[:2]]

@@ -58,10 +58,10 @@ def answers(
         BackendError: the judge as a whole is gone.
     """
 
-    def timed(item: tuple[str, Question], deadline: float) -> Completion:
-        started = time.monotonic()
+    def timed(item: tuple[str, Question], deadline: float) -> tuple[Completion, float]:
+        begun, started = time.time(), time.monotonic()
         completion = ask(item[1], deadline)
-        return completion.model_copy(update={"latency_s": time.monotonic() - started})
+        return completion.model_copy(update={"latency_s": time.monotonic() - started}), begun
 
     pool = ask_all(
         iter(questions.items()),  # taken one by one: the run may be stopped
@@ -75,7 +75,8 @@ def answers(
             if isinstance(result, Failure):
                 yield Answer(key, None, result.message, time.time())
             else:
-                yield Answer(key, result, None, time.time())
+                completion, begun = result
+                yield Answer(key, completion, None, begun)
     finally:
         pool.close()
 
