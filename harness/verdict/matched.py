@@ -14,8 +14,12 @@ from harness.manifest import Gate, MetricRecord, SuiteRecord
 from harness.records import sha256
 from harness.run import Run
 
-_NOT_ITSELF = ("spec", "stored")
-"""Facts of an arm that can differ between runs of the same weights."""
+_NOT_ITSELF = {"stored", "system_fingerprint"}
+"""Facts of an arm that can differ between runs of the same model: how a file is packed, and what a
+provider calls its configuration of the day. Whether base answered otherwise is seen in its scores.
+"""
+_CONTENT = ("weights_sha256", "file_sha256", "script_sha256")
+"""Hashes by which a model is known wherever it lies; without one its address is part of it."""
 
 
 def refuse_unmatched(runs: Sequence[Run]) -> None:
@@ -118,8 +122,14 @@ def _facts(metric: MetricRecord) -> dict[str, Any]:
 
 
 def _base(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    facts = ({k: v for k, v in arm.items() if k not in _NOT_ITSELF} for arm in (mine, theirs))
-    yield from _settings("base differs", *facts)
+    yield from _settings("base differs", *(_itself(arm) for arm in (mine, theirs)))
+
+
+def _itself(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that make an arm the model that it is."""
+    known = any(arm.get(key) for key in _CONTENT)
+    left_out = _NOT_ITSELF | ({"spec"} if known else set())
+    return {key: value for key, value in arm.items() if key not in left_out}
 
 
 def _cases(one: Run, other: Run) -> Iterator[str]:

@@ -63,6 +63,18 @@ def test_what_differs_is_named_in_one_line(changes: dict[str, Any], message: str
     assert error.value.exit_code == 12
 
 
+def test_a_hosted_base_is_known_by_its_address_and_not_by_its_day() -> None:
+    """Without a hash of weights the spec tells bases apart; a provider's label of the day not."""
+    hosted = {"weights_sha256": None, "system_fingerprint": "fp_1"}
+    one = candidate("one", 60, base=hosted)
+    later = candidate("later", 70, base=hosted | {"system_fingerprint": "fp_2"})
+    elsewhere = candidate("elsewhere", 70, base=hosted | {"spec": "server:http://b/v1#base"})
+
+    refuse_unmatched([one, later])
+    with pytest.raises(NotComparable, match=r"base differs: spec='org/base' and 'server:"):
+        refuse_unmatched([one, elsewhere])
+
+
 def test_other_cases_are_refused() -> None:
     """A case that only one was asked, and one whose text changed."""
     one = candidate("one", 60)
