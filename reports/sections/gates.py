@@ -1,9 +1,10 @@
-"""Every gate with its rule, numbers, interval and sentence, suite by suite."""
+"""Every gate with its rule, numbers, interval and sentence, suite by suite, the worst first."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.verdict.record import SuiteResult, Verdict
 from reports.data import ReportData
 from reports.interval import HEIGHT, WIDTH, draw
 from reports.templating import fill
@@ -20,7 +21,7 @@ def render(data: ReportData) -> Markup:
     """Return a table of gates for each suite."""
     return fill(
         "gates.html",
-        suites=data.run.verdict.suites,
+        suites=sorted(data.run.verdict.suites, key=_severity, reverse=True),
         attempts=data.run.verdict.attempts,
         faces=FACES,
         statuses=STATUSES,
@@ -31,3 +32,7 @@ def render(data: ReportData) -> Markup:
         height=HEIGHT,
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )
+
+
+def _severity(suite: SuiteResult) -> int:
+    return list(Verdict).index(suite.verdict)
