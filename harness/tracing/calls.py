@@ -142,13 +142,14 @@ class _Window:
         if around is None or not _is_same(found, self.held[around]):
             return found
         outer = self.held.pop(around)
+        self.scopes[key] = self.scopes.pop(around)
         self.leave_out(AROUND, outer.span.where)
         return _united(found, outer)
 
     def _rise(self, key: _Key, inner: list[_Key]) -> None:
         """Note the calls at the nearest span around them that is still to come."""
-        for place in self._around(key):
-            if inner and place not in self.parents:
+        for place in self._around(key) if inner else ():
+            if place not in self.parents:
                 self.below.setdefault(place, []).extend(inner)
 
     def _around(self, key: _Key) -> Iterator[_Key]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records import readable
@@ -39,6 +39,7 @@ def assembled(
     obstacles = [*transcript.obstacles, *strange]
     if settings.get("previous_response_id") or _PREVIOUS in span.attributes:
         obstacles.append("the conversation before it is kept by the provider")
+    obstacles = obstacles or list(_unasked(transcript.messages))
     return Call(
         span=span,
         convention=convention,
@@ -54,6 +55,16 @@ def assembled(
 
 
 _PREVIOUS = "gen_ai.request.previous_response.id"
+
+
+def _unasked(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is wrong with the first tool result that no message before it asked for."""
+    for number, message in enumerate(messages, 1):
+        if "tool_calls" in message:
+            return
+        if message["role"] == "tool":
+            yield f"message {number} answers a tool call that was not recorded"
+            return
 
 
 def _sentence(obstacles: list[str]) -> str | None:

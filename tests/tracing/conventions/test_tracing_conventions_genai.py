@@ -178,6 +178,10 @@ def test_a_part_that_is_no_text_cannot_be_asked_again(part: dict[str, Any], told
             "the conversation before it is kept by the provider",
         ),
         (
+            {"gen_ai.input.messages": [INPUT[0], INPUT[2]]},
+            "message 2 answers a tool call that was not recorded",
+        ),
+        (
             {
                 "gen_ai.input.messages": CONTENT["gen_ai.input.messages"],
                 "gen_ai.tool.definitions": [{"type": "web_search", "name": "search"}],
