@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.records import sha256
+from harness.records import Case, sha256
 from harness.tracing import attributes as a
 from harness.tracing import otlp, pipeline
 from harness.tracing.completions import CompletionSpans
@@ -207,8 +207,10 @@ def _status(verdict: Verdict) -> str:
     return _STATUSES.get(verdict, "failure")
 
 
-def _plain(case: Any) -> Any:
-    return case.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+def _plain(case: Case) -> dict[str, Any]:
+    """Return a case as a line of cases.jsonl has it; what is null inside of it stays so."""
+    fields = case.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _case_sha256(record: CaseRecord) -> str | None:

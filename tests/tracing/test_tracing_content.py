@@ -86,6 +86,56 @@ def test_a_case_as_it_was_seen_gives_the_same_conversation() -> None:
     assert raw.prompt == "Be kind.\n\nHi"  # as harness.models._rendering joins them
 
 
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"z": {}}}}
+TURNS = (
+    {"role": "user", "content": "Rain in Rome? \N{UMBRELLA} \x00 \u2028"},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": CALL}]},
+    {"role": "tool", "tool_call_id": "1", "content": "dry"},
+    {"role": "user", "content": [{"type": "text", "text": "Sure?"}]},
+)
+ASKED = (
+    Case(id="c1", prompt="Hi", expected="yes", tags=("a",)),
+    Case(id="c1", messages=TURNS, tools=(TOOL,), stop=("#",)),
+    Case(id="c1", messages=({"role": "system", "content": "Own."}, TURNS[0]), tools=(FLAT,)),
+    Case(id="c1", prompt="2 + 2 =", choices=("3", "4"), answer=1, delimiter=""),
+)
+TEMPLATE = (
+    "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}<{{ m.role }}>"
+    "{{ 'nothing' if m.content is none else m.content }}{{ m.tool_calls }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("case", ASKED)
+@pytest.mark.parametrize("system", [None, "Be kind."])
+def test_the_traced_case_renders_to_the_same_prompt(
+    written: Any, recorded: Any, case: Case, system: str | None
+) -> None:
+    """Read back without the suite's system prompt, it gives the same text, byte for byte."""
+    import jinja2
+
+    suite = recorded.manifest.suites[0]
+    told = suite.model_copy(update={"generation": {**suite.generation, "system": system}})
+    manifest = recorded.manifest.model_copy(update={"suites": (told,)})
+    made = written(Content(), manifest=manifest, cases={("s", "c1"): case})
+    (span, _) = made.named("eval case")
+
+    again = Case.model_validate(json.loads(span["values"]["tunegate.case.content"]))
+
+    template = jinja2.Environment(autoescape=False).from_string(TEMPLATE)
+    template.environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    rendered = [
+        template.render(messages=turns, tools=tools)
+        for turns, tools in (
+            (case.input_messages(system), case.tools),
+            (again.input_messages(), again.tools),
+        )
+    ]
+    assert rendered[0] == rendered[1]
+    assert (again.choices, again.answer, again.delimiter) == (
+        case.choices, case.answer, case.delimiter,
+    )  # fmt: skip
+
+
 def test_redaction_reaches_every_text() -> None:
     """Also within lists, arguments and schemas; names of fields and numbers stay."""
     content = Content(scrub)
