@@ -23,6 +23,8 @@ INCUMBENT = "incumbent"
 """The arm that is the fine-tune in use today, which tuned is to replace."""
 SHIPPED = "shipped"
 """The arm that is the artifact as it will run, beside the fine-tune that it was made of."""
+RECORDED = "recorded"
+"""The arm that is what production answered: shown beside base and tuned, and part of no gate."""
 
 
 class GateKind(StrEnum):

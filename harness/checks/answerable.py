@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.errors import UsageError
+from harness.manifest import RECORDED
 from harness.model import Arm
 from harness.records import Cell
 from harness.suite import Suite
@@ -18,8 +19,8 @@ def check(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
     """
     for suite in suites:
         for metric in suite.metrics:
-            for arm in arms.values():
-                if metric.needs not in arm.kinds:
+            for name, arm in arms.items():
+                if name != RECORDED and metric.needs not in arm.kinds:
                     raise UsageError(
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )

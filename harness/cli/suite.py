@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import bundled, suite_templates
+from harness.cli import bundled, production, suite_templates
 from harness.cli.guess import cases_table
 from harness.errors import SuiteError, UsageError
 
@@ -65,8 +65,11 @@ def new(
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
-    table = None if of is None else cases_table(of, folder)
     try:
+        if of is not None and production.is_traces(of):
+            print(*production.start(of, folder, name=suite_templates.suite_name(folder)), sep="\n")
+            return
+        table = None if of is None else cases_table(of, folder)
         if like is None:
             _write(folder, table)
         else:

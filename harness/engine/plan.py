@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.engine import noise
 from harness.engine.batching import Batch, make_batches
-from harness.manifest import BASE_AGAIN, Looks
+from harness.manifest import BASE_AGAIN, RECORDED, Looks
 from harness.model import Arm, Prompt, Request
 from harness.records import Case, Cell, CellKind, sha256
 from harness.suite import Generation, Suite
@@ -86,7 +86,7 @@ def make_plan(
             prompts |= {(suite.name, case.id, n): prompt for n, prompt in ready.items()}
             for question in _questions(suite, case):
                 for name in asked:
-                    if name == BASE_AGAIN and question.kind is CellKind.LATENCY:
+                    if not _is_asked(question, name, arms[name]):
                         continue
                     fingerprint, prompt = fingerprints[name], rendered[name]
                     request = _request(question, suite, case, fingerprint, prompt, seed)
@@ -105,6 +105,13 @@ def make_plan(
         failures,
         _earlier(suites, requests, before, seed),
     )
+
+
+def _is_asked(question: Question, name: str, arm: Arm) -> bool:
+    """Return whether an arm is asked; of what production recorded, only what was recorded is."""
+    if name == RECORDED:
+        return question.kind in arm.kinds and question.sample == 0
+    return name != BASE_AGAIN or question.kind is not CellKind.LATENCY
 
 
 def _earlier(

@@ -70,6 +70,13 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _recorded(text: str) -> str:
+    """Read the file of recorded answers."""
+    if not text.startswith("replay:"):
+        raise pytest.UsageError(f"{PREFIX}recorded={text!r} must be replay: and a file or run")
+    return text
+
+
 def _levers(text: str) -> str:
     """Check the names of levers."""
     from harness.engine.levers import Levers
@@ -98,6 +105,11 @@ OPTIONS = (
         "shipped",
         "Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then takes "
         "proof that it is equivalent to tuned.",
+    ),
+    Option(
+        "recorded",
+        "What production answered, replay:FILE.jsonl: shown beside base and tuned, gates nothing.",
+        type=_recorded,
     ),
     Option(
         "judge",

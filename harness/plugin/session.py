@@ -36,7 +36,7 @@ from harness.verdict.record import GateResult, SuiteResult, Verdict, VerdictReco
 if TYPE_CHECKING:
     from harness.plugin.collect import GateItem
 
-ARMS = ("base", "tuned", "incumbent", "shipped")
+ARMS = ("base", "tuned", "incumbent", "shipped", "recorded")
 """The options that name a model."""
 
 

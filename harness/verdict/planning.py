@@ -92,6 +92,21 @@ def _tolerates(gate: Gate) -> int:
     return smallest_provable_n(gate.margin, confidence=gate.confidence)
 
 
+TOLERANCES = (0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
+"""Losses of a share that a suite may allow; beyond the last it would guard nothing."""
+
+
+def provable_tolerance(count: int) -> float:
+    """Return the narrowest of a few tolerances that `count` independent cases can prove.
+
+    Of too few cases for any of them, the widest: the check of the suite then says what it takes.
+    """
+    from harness.stats.power import smallest_provable_n
+
+    proven = (t for t in TOLERANCES if smallest_provable_n(t, confidence=0.90) <= count)
+    return next(proven, TOLERANCES[-1])
+
+
 def certifying_cases(gate: Gate) -> int | None:
     """Return the fewest cases, all of them right, that certify a floor or ceiling of 0/1 scores."""
     return fewest(lambda n: _certifies(gate, n))

@@ -18,6 +18,7 @@ COMMANDS = (
     "check",
     "ship-check",
     "resume",
+    "replay",
     "report",
     "compare",
     "history",

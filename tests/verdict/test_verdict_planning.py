@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.suite import load
-from harness.verdict.planning import unreachable
+from harness.verdict.planning import provable_tolerance, unreachable
 
 Write = Callable[..., Path]
 
@@ -90,3 +90,8 @@ def test_a_limit_on_severe_drops_takes_cases_too(suite_folder: Write) -> None:
         "takes 59; add cases, or allow a larger share"
     )
     assert not problems(suite_folder, "severe_drop = 0.05", 59, metric="json_fields")
+
+
+def test_the_narrowest_tolerance_that_so_many_cases_prove() -> None:
+    """2.7055 · (1-M)/M is 132.6 at .02, 24.3 at .1 and 15.3 at .15."""
+    assert [provable_tolerance(n) for n in (133, 132, 25, 24, 3)] == [0.02, 0.05, 0.1, 0.15, 0.3]

@@ -1,0 +1,212 @@
+"""`tunegate replay TRACES…`: yesterday's production prompts, asked of base and tuned again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from harness.cli import gate, production
+from harness.errors import UsageError
+from harness.lookup import unknown
+
+if TYPE_CHECKING:
+    from harness.sources._traces import Production
+
+FOLDER = Path(".tunegate/replay")
+_DOC = "Ask base and tuned what production was asked, and show all three answers."
+_USAGE = "tunegate replay TRACES… [--base SPEC] --tuned SPEC [OPTIONS]"
+_OPTIONS = {
+    "case": "Open one case by its id: the prompt, the answers, and what differs by word.",
+    "sample": "So many calls, drawn by seed; all of them where there are fewer.",
+    "limit": "The first so many calls.",
+    "seed": "Seed of the draw, and of the gate. [default: 0]",
+    "stratify": "Draw each value's share: model, provider, route, day or hour, or several.",
+    "only": "KEY=PATTERN: only such calls, model=gpt-4o* or route=/chat; may be given again.",
+    "repeated": "Of calls with one prompt: drop keeps the first, keep all. [default: drop]",
+    "scrub": "What is taken out of texts: pii, none, or pkg.mod:fn. [default: pii]",
+    "suite": "Folder to write the production suite to; without --tuned, nothing else is done.",
+}
+_EXAMPLES = """\
+Examples:
+  tunegate replay traces.jsonl --tuned out/adapter --sample 200 --stratify route
+  tunegate replay traces/ --suite suites/production        only write the suite
+  tunegate replay traces.jsonl --tuned out/adapter --case 4bf92f3577b34da6
+  tunegate replay .tunegate/runs/RUN --case ID             a case of a run that was made"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    settings = {
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+        "allow_interspersed_args": False,
+    }
+    app.command("replay", context_settings=settings, help=_DOC)(replay)
+
+
+def replay(context: typer.Context) -> None:
+    """Replay traces and exit with the verdict's code."""
+    args = list(context.args)
+    if not args or "--help" in args or "-h" in args:
+        print(help_text())
+        raise typer.Exit(0 if args else 2)
+    raise typer.Exit(run(args))
+
+
+def help_text() -> str:
+    """Return the usage with the options that are not the gate's."""
+    lines = [f"Usage: {_USAGE}", "", _DOC, "", "Options:"]
+    for name, told in _OPTIONS.items():
+        lines += [f"  --{name} {name.upper()}", f"      {told}"]
+    return "\n".join([*lines, "", "Every option of `tunegate gate` is one, too.", "", _EXAMPLES])
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The command line, parted."""
+
+    paths: Sequence[str]
+    own: Mapping[str, str]
+    """Name of an option of ours → value."""
+    only: Mapping[str, Sequence[str]]
+    gate: Mapping[str, str]
+    """Option of the gate → value, empty for a switch."""
+    rest: Sequence[str]
+    """`--` and what follows it: pytest's."""
+
+
+def run(args: Sequence[str]) -> int:
+    """Replay with arguments as after `tunegate replay`; return the exit code.
+
+    Raises:
+        UsageError: an option is wrong, or there is nothing to replay.
+    """
+    from harness.cli import replay_case
+
+    asked = _parted(args)
+    case, tuned = asked.own.get("case"), asked.gate.get("--tuned")
+    if not asked.paths:
+        raise UsageError("no traces; name files, folders or a run")
+    if case and not tuned and (Path(asked.paths[0]) / "manifest.json").is_file():
+        replay_case.show_stored(Path(asked.paths[0]), case)
+        return 0
+    if not tuned and ("suite" not in asked.own or case):
+        raise UsageError("no tuned model: say which with --tuned SPEC, or only write a --suite DIR")
+    found = _read(asked)
+    for line in production.account(found):
+        print(line)
+    folder = _written(found, asked.own.get("suite"))
+    if not tuned:
+        return 0
+    file = folder / production.RECORDED_FILE
+    recorded = f"replay:{file}" if found.recorded else None
+    if case:
+        specs = {"base": asked.gate.get("--base"), "tuned": tuned, "recorded": recorded}
+        dtype = asked.gate.get("--dtype", "auto")
+        replay_case.show_asked(folder, case, specs, dtype=dtype)
+        return 0
+    given = [f"{name}={value}" if value else name for name, value in asked.gate.items()]
+    beside = [f"--recorded={recorded}"] if recorded else []
+    return gate.run([str(folder), *beside, *given, *asked.rest])
+
+
+def _written(found: Production, given: str | None) -> Path:
+    """Write the suite into the folder that was asked for, or into one of our own."""
+    from harness.cli.suite_templates import suite_name
+    from harness.records import sha256
+
+    digest = sha256([sourced.case.id for sourced in found.cases])[:12]
+    folder = Path(given) if given else FOLDER / f"production-{digest}"
+    if given and folder.exists():
+        raise UsageError(
+            f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
+            f"gate {folder} --recorded replay:{folder}/{production.RECORDED_FILE}"
+        )
+    production.write(folder, found, name=suite_name(folder) if given else "production")
+    print(f"wrote {folder}/suite.toml, cases.jsonl and {production.RECORDED_FILE}")
+    print(production.CONSENT)
+    return folder
+
+
+def _read(asked: _Asked) -> Production:
+    from harness.sources._traces import Wanted, collect
+
+    own = asked.own
+    stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
+    if own.get("repeated", "drop") not in ("drop", "keep"):
+        raise UsageError(f"--repeated={own['repeated']!r} must be drop or keep")
+    wanted = Wanted(
+        limit=_count(own, "limit"),
+        sample=_count(own, "sample"),
+        seed=_seed(own),
+        stratify=stratify,
+        repeated=own.get("repeated", "drop"),
+        scrub=own.get("scrub", "pii"),
+        only=asked.only,
+    )
+    return collect(list(asked.paths), wanted)
+
+
+def _count(own: Mapping[str, str], name: str) -> int | None:
+    text = own.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"--{name}={text!r} must be a whole number above 0")
+    return int(text)
+
+
+def _seed(own: Mapping[str, str]) -> int:
+    text = own.get("seed", "0")
+    if not text.isdecimal():
+        raise UsageError(f"--seed={text!r} must be a whole number of at least 0")
+    return int(text)
+
+
+def _parted(args: Sequence[str]) -> _Asked:
+    """Part the words of the command line into ours, the gate's, and traces."""
+    from harness.plugin.options import OPTIONS
+
+    switches = {f"--{option.name}": option.flag for option in OPTIONS}
+    words = list(args)
+    asked = _Asked([], {}, {}, {}, words[words.index("--") :] if "--" in words else ())
+    rest = words[: len(words) - len(asked.rest)]
+    paths: list[str] = []
+    own: dict[str, str] = {}
+    only: dict[str, list[str]] = {}
+    theirs: dict[str, str] = {}
+    while rest:
+        name, _, given = rest.pop(0).partition("=")
+        if not name.startswith("-"):
+            paths.append(name + (f"={given}" if given else ""))
+            continue
+        if name not in switches and name.removeprefix("--") not in _OPTIONS:
+            names = (*(f"--{one}" for one in _OPTIONS), *switches)
+            raise UsageError(unknown(name, names, what="option"))
+        value = "" if switches.get(name) else given or _value(name, rest)
+        if name == "--only":
+            key, pattern = _pattern(value)
+            only.setdefault(key, []).append(pattern)
+        elif name.removeprefix("--") in _OPTIONS:
+            own[name.removeprefix("--")] = value
+        if name in switches:
+            theirs[name] = value
+    return replace(asked, paths=paths, own=own, only=only, gate=theirs)
+
+
+def _value(name: str, rest: list[str]) -> str:
+    if not rest or rest[0].startswith("--"):
+        raise UsageError(f"{name} needs a value")
+    return rest.pop(0)
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    key, equals, pattern = text.partition("=")
+    if not equals or not key or not pattern:
+        raise UsageError(f"--only {text}: write KEY=PATTERN, such as model=gpt-4o* or route=/chat")
+    return key, pattern

@@ -1,0 +1,163 @@
+"""`tunegate replay`: production prompts asked again, three answers side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from harness.cli.app import app
+from harness.errors import TunegateError
+
+SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"
+PARCEL, CHARGED = "b778903d4aa6a604", "939928645cae4d7e"
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replay(*args: str | Path) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, ["replay", *map(str, args)])
+
+
+def refused(*args: str | Path) -> str:
+    """Return the one line by which the command refuses."""
+    error = replay(*args).exception
+    assert isinstance(error, TunegateError)
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def arms(place: Path) -> list[str]:
+    """Write what base and tuned answer to every call; return the options that name them."""
+    replay(SHOP, "--suite", place / "all")
+    lines = (place / "all" / "recorded.jsonl").read_text(encoding="utf-8").splitlines()
+    for arm, more in (("base", "Have a nice day."), ("tuned", "Thank you for asking!")):
+        rows = (json.loads(line) for line in lines)
+        said = [json.dumps(row | {"completion": f"Well. {more}"}) for row in rows]
+        (place / f"{arm}.jsonl").write_text("\n".join(said), encoding="utf-8")
+    return [f"--{arm}=replay:{place / arm}.jsonl" for arm in ("base", "tuned")]
+
+
+def test_it_writes_a_production_suite(place: Path) -> None:
+    """With cases, recorded answers and gates; what is left out is told, and whose data it is."""
+    result = replay(SHOP, "--suite", "suites/shop", "--only", "route=/chat/*")
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "1 file, 32 spans, 32 model calls → 23 cases"
+    assert "left out 6: a call that `only` leaves out" in result.stdout
+    assert "left out 1: a call that cannot be replayed: an image" in result.stdout
+    assert "note: production prompts are personal data." in result.stdout
+    toml = (place / "suites" / "shop" / "suite.toml").read_text(encoding="utf-8")
+    assert 'name = "shop"\ncases = "cases.jsonl"\n' in toml
+    assert "max_new_tokens = 64        # the longest recorded answer has 30" in toml
+    checked = CliRunner().invoke(app, ["suite", "check", "suites/shop"])
+    assert checked.stdout == "shop: 23 cases, 4 gates\n"
+    kept = (place / "suites" / "shop" / "cases.jsonl").read_text(encoding="utf-8")
+    assert "<email>" in kept
+    assert "@example.org" not in kept
+
+
+def test_the_run_has_three_answers(project: Any) -> None:
+    """Through the gate, whose code it ends with; the page shows what production answered."""
+    options = arms(project.path)
+
+    result = project.tunegate("replay", SHOP, *options, "--run-dir", "run", "--undecided", "pass")
+
+    assert result.ret == 0
+    assert set(project.verdict()["arms"]) == {"base", "tuned", "recorded"}
+    page = (project.run / "report.html").read_text(encoding="utf-8")
+    assert "Your parcel LO-48211 left our warehouse yesterday" in page
+
+
+def test_a_case_of_a_run_is_opened(project: Any) -> None:
+    """The prompt, then recorded, base and tuned, with what differs between the last two."""
+    replayed = project.tunegate("replay", SHOP, *arms(project.path), "--run-dir", "run")
+
+    shown = replay("run", "--case", CHARGED)
+
+    assert replayed.ret == 10
+    assert shown.exit_code == 0
+    lines = [re.sub("─+$", "", line) for line in shown.stdout.splitlines()]
+    assert lines[3:] == [
+        "── user ",
+        "I was charged twice for one tent. Write to <email>, please.",
+        "── recorded (30 tokens, 0.62 s, stop) ",
+        "I am sorry about that. We will check the payment and write to <email> today.",
+        "── base (30 tokens, 0.62 s, stop) ",
+        "Well. [-Have a nice day.-]",
+        "── tuned (30 tokens, 0.62 s, stop) ",
+        "Well. {+Thank you for asking!+}",
+    ]
+
+
+def test_a_case_of_traces_is_asked_now(place: Path) -> None:
+    """Without judging the rest."""
+    shown = replay(SHOP, *arms(place), "--case", PARCEL)
+
+    assert shown.exit_code == 0
+    assert "Your parcel LO-48211 left our warehouse yesterday" in shown.stdout
+    assert "Well. {+Thank you for asking!+}" in shown.stdout
+    assert not (place / ".tunegate" / "runs").exists()
+
+
+def test_an_agents_case_shows_calls_and_tools(place: Path) -> None:
+    """What the model called and what the tool said are part of the conversation."""
+    options = arms(place)
+    cases = (place / "all" / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+    agent = json.loads(cases[-1])["id"]
+
+    shown = replay(SHOP, *options, "--case", agent).stdout
+
+    assert '→ order_status({"order": "LO-48390"})' in shown
+    assert "\nwaiting for payment\n" in shown
+    assert "\norder_status\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--tuned", "x"], "no traces; name files, folders or a run"),
+        ([SHOP], "no tuned model: say which with --tuned SPEC, or only write a --suite DIR"),
+        ([SHOP, "--suite"], "--suite needs a value"),
+        ([SHOP, "--suit", "x"], "unknown option '--suit'; did you mean '--suite'?"),
+        ([SHOP, "--suite", "x", "--sample", "0"], "--sample='0' must be a whole number above 0"),
+        ([SHOP, "--suite", "x", "--seed", "a"], "--seed='a' must be a whole number of at least 0"),
+        ([SHOP, "--suite", "x", "--only", "model"], "--only model: write KEY=PATTERN"),
+        ([SHOP, "--suite", "x", "--repeated", "no"], "--repeated='no' must be drop or keep"),
+        (["no.jsonl", "--suite", "x"], "no.jsonl: no such file or folder"),
+        ([SHOP, "--suite", "."], ".: is already there; choose another name, or judge it"),
+    ],
+)
+def test_mistakes_are_one_line(args: list[str | Path], message: str, place: Path) -> None:
+    """With what is allowed."""
+    assert refused(*args).startswith(message)
+    assert not (place / "x").exists()
+
+
+def test_an_unknown_case_is_told(place: Path) -> None:
+    """With the nearest one."""
+    message = refused(SHOP, *arms(place), "--case", PARCEL[:-1])
+
+    assert f"unknown case {PARCEL[:-1]!r}; did you mean {PARCEL!r}?" in message
+
+
+def test_suite_new_reads_traces_where_they_are(place: Path) -> None:
+    """`suite new --from` knows traces by their content, and writes gates for production."""
+    made = CliRunner().invoke(app, ["suite", "new", "prod", "--from", str(SHOP)])
+    drawn = CliRunner().invoke(app, ["suite", "sample", "prod", "2"])
+
+    assert made.exit_code == 0
+    assert made.stdout.splitlines()[0] == "1 file, 32 spans, 32 model calls → 29 cases"
+    assert '\n[cases]\nfrom = "traces"\nfile = ' in (place / "prod" / "suite.toml").read_text()
+    assert (place / "prod" / "recorded.jsonl").read_text().count("\n") == 29
+    assert "shop.jsonl:" in drawn.stdout
