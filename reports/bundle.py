@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.run import Run, write_atomic
@@ -20,8 +21,8 @@ def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
     Raises:
         OSError: as the file system says; files that were there are whole, old or new.
     """
-    texts = {
-        "report.html": page.render(run),
+    texts: dict[str, str | Iterator[str]] = {
+        "report.html": page.pieces(run),
         "summary.md": markdown.summary(run),
         "comment.md": markdown.comment(run),
         "junit.xml": junit.junit(run),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from reports.escapes import marked
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 _MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 """What HTML could read as a tag, a comment or an entity; JSON has another spelling for each."""
@@ -20,11 +18,11 @@ def text(value: Any) -> str:
     return written.translate(_MARKUP)
 
 
-def block(name: str, content: str) -> Markup:
-    """Return the element that holds a JSON text of `text`; the browser never runs it."""
-    from markupsafe import Markup
-
-    return Markup(f'<script type="application/json" id="{name}">{content}</script>\n')
+def block(name: str, content: Iterable[str]) -> Iterator[str]:
+    """Yield the element that holds a JSON text, given in pieces; the browser never runs it."""
+    yield f'<script type="application/json" id="{name}">'
+    yield from content
+    yield "</script>\n"
 
 
 def _marked(value: Any) -> Any:

@@ -43,20 +43,23 @@ class Listing:
     doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Anchor → what its judges disagree on; only cases on which they do."""
 
-    def index(self) -> str:
-        """Return the JSON of the run's names and of a row for every case."""
-        return embedded.text({**_names(self.data), "cases": [*map(self._row, self.pairs)]})
+    def index(self) -> Iterator[str]:
+        """Yield the JSON of the run's names and of a row for every case."""
+        yield f'{embedded.text(_names(self.data)).removesuffix("}")},"cases":['
+        for at, pair in enumerate(self.pairs):
+            yield f"{',' if at else ''}{embedded.text(self._row(pair))}"
+        yield "]}"
 
-    def bodies(self, room: int) -> str:
-        """Return the JSON of the first cases' texts, as many as `room` bytes hold."""
-        kept: list[str] = []
-        for pair in self.pairs:
-            body = embedded.text(self._body(pair))
-            room -= len(body.encode()) + 1
+    def bodies(self, room: int) -> Iterator[str]:
+        """Yield the JSON of the first cases' texts, as many as `room` bytes hold."""
+        yield "["
+        for at, pair in enumerate(self.pairs):
+            body = f"{',' if at else ''}{embedded.text(self._body(pair))}"
+            room -= len(body.encode())
             if room < 0:
                 break
-            kept.append(body)
-        return f"[{','.join(kept)}]"
+            yield body
+        yield "]"
 
     def _row(self, pair: CasePair) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}

@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import pkgutil
+from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -51,6 +53,10 @@ _SCRIPTS = (
 """The parts of the page's script, in the order in which they need each other."""
 
 
+_HERE = "<!-- cases -->"
+"""Where the list of cases stands in the template."""
+
+
 class Section(Protocol):
     """What a module of `reports.sections` offers."""
 
@@ -65,37 +71,46 @@ class Section(Protocol):
 
 def render(run: Run) -> str:
     """Return the whole page of a run: the same run gives the same bytes."""
+    return "".join(pieces(run))
+
+
+def pieces(run: Run) -> Iterator[str]:
+    """Yield the page piece by piece: its list of cases takes more memory than its sections."""
     from markupsafe import Markup
 
     data = prepare(run)
     style, script = Markup(_asset("style.css")), Markup(_script())
-    shell = {
-        "run": run,
-        "face": FACES[run.verdict.verdict],
-        "csp": policy(style, script),
-        "style": style,
-        "script": script,
-        "keys": KEYS,
-        "sections": [part for section in discover() if (part := _part(section, data))["html"]],
-    }
-    without = len(fill("page.html", **shell, data="").encode())
-    return fill("page.html", **shell, data=_data(data, LIMIT - without))
+    shell = fill(
+        "page.html",
+        run=run,
+        face=FACES[run.verdict.verdict],
+        csp=policy(style, script),
+        style=style,
+        script=script,
+        keys=KEYS,
+        sections=[part for section in discover() if (part := _part(section, data))["html"]],
+        data=Markup(_HERE),
+    )
+    before, _, after = shell.rpartition(_HERE)
+    yield before
+    yield from _data(data, LIMIT - len(before.encode()) - len(after.encode()))
+    yield after
 
 
-def _data(data: ReportData, room: int) -> Markup:
-    """Return the elements that hold all scores, two files, and the texts that there is room for."""
+def _data(data: ReportData, room: int) -> Iterator[str]:
+    """Yield the elements that hold all scores, two files, and the texts that there is room for."""
     found = listing(data)
-    index = embedded.block("index", found.index())
     said = markdown.comment(data.run).removeprefix(f"{markdown.MARKER}\n")
-    ready = {"junit": junit.junit(data.run), "markdown": said}
-    files = embedded.block("files", embedded.text(ready))
-    room -= len((index + files).encode())
-    return index + files + embedded.block("texts", found.bodies(room))
+    ready = embedded.text({"junit": junit.junit(data.run), "markdown": said})
+    for piece in chain(embedded.block("index", found.index()), embedded.block("files", [ready])):
+        room -= len(piece.encode())
+        yield piece
+    yield from embedded.block("texts", found.bodies(room))
 
 
 def write(run: Run, path: Path) -> None:
     """Write the page of a run; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, render(run))
+    write_atomic(path, pieces(run))
 
 
 def discover() -> list[Section]:
