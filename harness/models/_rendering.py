@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from harness.model import Prompt
@@ -33,17 +34,55 @@ def render(tokenizer: Any, case: Case, generation: Generation, *, spec: str) -> 
         return Prompt(text, tuple(tokenizer(text)["input_ids"]))
     if not tokenizer.chat_template:
         raise ValueError(f'{spec} has no chat template; set template = "none" under [generation]')
+    turns = list(case.input_messages(generation.system))
+    read = [*map(_with_arguments_read, turns)]
     try:
-        text = tokenizer.apply_chat_template(
-            list(case.input_messages(generation.system)),
+        text = _applied(tokenizer, read, case)
+    except Exception as error:  # whatever the template raises is about this case
+        if read == turns:
+            raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+        try:  # there are templates that put the arguments' JSON text in as it is
+            text = _applied(tokenizer, turns, case)
+        except Exception:
+            raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+    _refuse_hidden_tools(case, text)
+    return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+
+def _applied(tokenizer: Any, turns: list[dict[str, Any]], case: Case) -> str:
+    """Return the conversation as the chat template writes it, up to where the answer begins."""
+    return str(
+        tokenizer.apply_chat_template(
+            turns,
             tools=list(case.tools) if case.tools else None,
             add_generation_prompt=True,
             tokenize=False,
         )
-    except Exception as error:  # whatever the template raises is about this case
-        raise ValueError(f"the chat template refuses it: {reason(error)}") from error
-    _refuse_hidden_tools(case, text)
-    return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+    )
+
+
+def _with_arguments_read(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a turn whose tool calls have their arguments as an object.
+
+    OpenAI's API writes them as a JSON text; chat templates write what they are given as JSON, and
+    would quote a text once more.
+    """
+    if not isinstance(calls := turn.get("tool_calls"), (list, tuple)):
+        return dict(turn)
+    return {**turn, "tool_calls": [*map(_call_read, calls)]}
+
+
+def _call_read(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        return call
+    if not isinstance(arguments, dict):
+        return call
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _refuse_hidden_tools(case: Case, text: str) -> None:

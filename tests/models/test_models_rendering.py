@@ -1,11 +1,15 @@
-"""What makes two tokenizers one: how they split texts, and nothing else."""
+"""What a chat template is given, and what makes two tokenizers one: how they split texts."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from harness.models._rendering import fingerprint_of
+import pytest
+
+from harness.models._rendering import fingerprint_of, render
+from harness.records import Case
+from harness.suite import Generation
 
 MODEL = {
     "type": "BPE",
@@ -61,3 +65,57 @@ def test_another_merge_is_another_tokenizer() -> None:
 
     assert other("ab")["input_ids"] != tokenizer()("ab")["input_ids"]
     assert fingerprint_of(other) != fingerprint_of(tokenizer())
+
+
+CALL = {
+    "role": "assistant",
+    "tool_calls": [
+        {"type": "function", "function": {"name": "find", "arguments": '{"order": "KT-1"}'}}
+    ],
+}
+ASKED = Case(
+    id="c",
+    messages=(
+        {"role": "user", "content": "Where is it?"},
+        CALL,
+        {"role": "tool", "content": "sent"},
+    ),
+)
+OPENING = "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+CLOSING = "{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{{ c.function.arguments | tojson }}",  # Qwen's and most others
+        "{{ '' + c.function.arguments }}",  # DeepSeek's: only a text can be joined to a text
+    ],
+)
+def test_arguments_of_an_earlier_tool_call_are_written_once(written: str) -> None:
+    """OpenAI's JSON text becomes an object where the template writes JSON, and else stays."""
+    read = tokenizer()
+    read.chat_template = OPENING + written + CLOSING
+
+    prompt = render(read, ASKED, Generation(), spec="m")
+
+    assert prompt.text == '{"order": "KT-1"}'
+
+
+def test_arguments_that_are_no_object_stay_as_they_were() -> None:
+    """What a model wrote as arguments need not be JSON; the template gets it as a text."""
+    read = tokenizer()
+    read.chat_template = OPENING + "{{ c.function.arguments }}" + CLOSING
+    broken = {**CALL, "tool_calls": [{"function": {"name": "find", "arguments": "{order"}}]}
+    case = Case(id="c", messages=({"role": "user", "content": "?"}, broken))
+
+    assert render(read, case, Generation(), spec="m").text == "{order"
+
+
+def test_a_template_that_refuses_says_what_it_minds_first() -> None:
+    """Where neither form is taken, the message is the template's own of the first."""
+    read = tokenizer()
+    read.chat_template = "{{ raise_exception('roles must alternate') }}"
+
+    with pytest.raises(ValueError, match=r"^the chat template refuses it: roles must alternate$"):
+        render(read, ASKED, Generation(), spec="m")
