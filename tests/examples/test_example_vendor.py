@@ -41,7 +41,10 @@ def test_the_example_ships(server: None, project: Any, tmp_path: Path) -> None:
     config = ["--config", str(EXAMPLE / "support.yaml"), "--output_dir", str(out)]
     assert run([*config, "--yes", "--poll_seconds", "0.1"], say=said.append) == 0, said
     spec = json.loads((out / FILE).read_bytes())["spec"]
-    assert said[-1].endswith(f"--base litellm:openai/gpt-4o-mini-2024-07-18 --tuned {spec}")
+    assert (
+        f"--base litellm:openai/gpt-4o-mini-2024-07-18 --tuned {spec} --training-data " in said[-1]
+    )
+    assert said[-1].endswith("train.jsonl")
     result = project.gate(
         "--gate-base=litellm:openai/gpt-4o-mini-2024-07-18", f"--gate-tuned={spec}"
     )
