@@ -174,6 +174,8 @@ class Manifest(Record):
     """Every cell in the order of the suites."""
     seed: int
     versions: dict[str, str]
+    origin: dict[str, Text] = Field(default_factory=dict)
+    """Where it was made: commit, CI job, machine, those that are known."""
     comparability: dict[str, Any]
     """What was proven about prompts and templates, or declared."""
     liveness: dict[str, Any]

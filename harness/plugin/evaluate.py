@@ -36,7 +36,7 @@ from harness.lines import Chosen, Lines
 from harness.manifest import INCUMBENT, SHIPPED, Looks, Manifest
 from harness.model import Arm
 from harness.models.pair import open_arms
-from harness.plugin import divergence, telemetry
+from harness.plugin import divergence, origin, telemetry
 from harness.plugin.run_folder import RunFolder, run_cases
 from harness.plugin.trained import DataOptions, Trained
 from harness.plugin.watching import Watching, compared_whole
@@ -287,6 +287,7 @@ class Evaluation:
             ),
             seed=self.seed,
             versions=versions(),
+            origin=origin.found(),
             judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
             training=self.trained.training,

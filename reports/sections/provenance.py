@@ -28,6 +28,7 @@ def render(data: ReportData) -> Markup:
             (s.name, m) for s in data.run.manifest.suites for m in s.metrics if m.signature
         ],
         checks=[
+            ("Made", {"started": data.run.manifest.created, **data.run.manifest.origin}),
             ("Comparability", flatten(verdict.comparability)),
             ("Liveness", flatten(verdict.liveness)),
             ("Versions", dict(sorted(verdict.versions.items()))),

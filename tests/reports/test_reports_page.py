@@ -270,6 +270,18 @@ def test_provenance_says_what_differs(html: str) -> None:
     assert "--tuned &#39;runs/my lora&#39;" in part
 
 
+def test_provenance_says_where_the_run_was_made(block: Run) -> None:
+    """Commit, CI job and machine stand there if they are known; of an older run nothing does."""
+    origin = {"commit": "0f3c", "CI job": "https://git.test/runs/17"}
+    made = replace(block, manifest=block.manifest.model_copy(update={"origin": origin}))
+
+    html = page.render(made)
+
+    assert '<tr><th scope="row">commit</th><td><code>0f3c</code></td></tr>' in html
+    assert '<tr><th scope="row">CI job</th><td><code>https://git.test/runs/17</code></td>' in html
+    assert '<th scope="row">commit</th>' not in page.render(block)
+
+
 def test_an_empty_completion_says_so(block: Run) -> None:
     """An empty answer is a text without words; only a missing one is said to be missing."""
     name = next(s.case for s in block.scores if s.metric == "json_schema" and s.value == 0)
