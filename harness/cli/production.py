@@ -32,7 +32,7 @@ name = "{name}"
 {cases}
 
 [generation]
-max_new_tokens = {tokens}{why}
+max_new_tokens = {tokens}{why}{template}
 
 [[metrics]]
 use = "refusal"
@@ -81,6 +81,7 @@ def suite_text(name: str, cases_table: str, production: Production) -> str:
         cases=cases_table,
         tokens=tokens,
         why=f"        # the longest recorded answer has {longest}" if longest else "",
+        template='\ntemplate = "none"' if production.template == "none" else "",
         more="".join(f'\n[[metrics]]\nuse = "{one}"\n' for one in extra),
         tolerance=tolerance,
         count=len(cases),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from harness.sources._replayed import Replayed
@@ -17,6 +18,7 @@ from harness.tracing.span import Span
 
 SCOPE = "tunegate"
 CONTENT = "tunegate.case.content"
+SETTINGS = "tunegate.gen.params"
 _CASE = "eval case"
 _NO_CONTENT = "a case of a run without prompts in its traces (run it with --trace-content)"
 
@@ -27,6 +29,8 @@ class OwnTraces:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._cases: dict[tuple[str, str], Replayed] = {}
+        self._plain: set[tuple[str, str]] = set()
+        """Cases that were asked without a chat template."""
 
     def without(self, spans: Iterable[Span]) -> Iterator[Span]:
         """Yield the spans of other programs."""
@@ -39,8 +43,10 @@ class OwnTraces:
                 self._take_answer(span)
 
     def cases(self) -> Iterator[Replayed]:
-        """Yield the cases in the order of their spans."""
-        yield from self._cases.values()
+        """Yield the cases in the order of their spans; their facet `template` is the suite's."""
+        for key, case in self._cases.items():
+            template = "none" if key in self._plain else "chat"
+            yield replace(case, facets={**case.facets, "template": template})
 
     def _take_case(self, span: Span) -> None:
         try:
@@ -60,6 +66,8 @@ class OwnTraces:
         """Keep what tuned wrote; answers to other questions than to write are none."""
         key = (span.trace_id, span.parent_id or "")
         case = self._cases.get(key)
+        if _settings(span).get("template") == "none":
+            self._plain.add(key)
         kind = span.attributes.get("tunegate.cell.kind", "generate")
         if case is None or case.recorded is not None or kind != "generate":
             return
@@ -76,3 +84,12 @@ class OwnTraces:
         }
         recorded = {name: value for name, value in line.items() if value is not None}
         self._cases[key] = Replayed(case.row, recorded, case.facets, case.attributes, case.where)
+
+
+def _settings(span: Span) -> dict[str, Any]:
+    """Return the generation settings of the suite; none where the span does not tell them."""
+    try:
+        told = json.loads(span.attributes[SETTINGS])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

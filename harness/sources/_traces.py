@@ -26,6 +26,7 @@ from harness.tracing.scrub import scrub
 FACETS = ("model", "provider", "route", "day", "hour")
 TWICE = "a call whose prompt is that of an earlier one"
 FILTERED = "a call that `only` leaves out"
+PLAIN = "a case that was asked without a chat template, among others that were asked with one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Production:
     recorded: tuple[Mapping[str, Any], ...]
     """Lines for `replay:`: what was answered, as far as the traces hold it."""
     reading: Reading
+    template: str = "chat"
+    """How their prompts were made: by the chat template, or `none`."""
 
 
 def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
@@ -91,11 +94,26 @@ def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
         raise SuiteError([str(error)]) from error
     if len(chosen) > MOST_ROWS:
         raise SuiteError([f"{place}: over {MOST_ROWS} calls to replay; set sample or limit"])
-    found = list(_finished(chosen, wanted, clean, reading))
+    template = "none" if all(map(_is_plain, chosen)) else "chat"
+    found = list(_finished(_alike(chosen, template, reading), wanted, clean, reading))
     if not found:
         raise SuiteError([_nothing(place, reading)])
     cases, recorded = zip(*found, strict=True)
-    return Production(cases, tuple(line for line in recorded if line is not None), reading)
+    answers = tuple(line for line in recorded if line is not None)
+    return Production(cases, answers, reading, template)
+
+
+def _is_plain(call: Replayed) -> bool:
+    return call.facets.get("template") == "none"
+
+
+def _alike(chosen: Iterable[Replayed], template: str, reading: Reading) -> Iterator[Replayed]:
+    """Yield the calls whose prompts were made in one way, since a suite has one."""
+    for call in chosen:
+        if template == "chat" and _is_plain(call):
+            reading.leave_out(PLAIN, call.where)
+        else:
+            yield call
 
 
 def cleaner(name: str) -> Callable[[str], str] | None:

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TOML = """
 name = "demo"
 cases = "cases.jsonl"
@@ -32,18 +34,28 @@ def prompts(run: Path) -> dict[str, str]:
     return {row["case"]["id"]: row["prompt_sha256"] for row in map(json.loads, lines)}
 
 
-def test_replayed_traces_give_the_same_token_ids(project: Any, tiny: Any) -> None:
+SYSTEM = {"role": "system", "content": "Be brief."}
+PROMPTS = [{"id": f"c{n}", "prompt": f"Parcel {n}, mail jo{n}@example.org?"} for n in range(8)]
+CHATS = [
+    {"id": "turns", "messages": TURNS, "tags": ["late"], "cluster": "one"},
+    {"id": "own-system", "messages": [SYSTEM, *TURNS]},
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cases"),
+    [("", [*PROMPTS, *CHATS]), ('template = "none"\n', PROMPTS)],
+    ids=["chat", "plain"],
+)
+def test_replayed_traces_give_the_same_token_ids(
+    project: Any, tiny: Any, settings: str, cases: list[dict[str, Any]]
+) -> None:
     """For every case, with nothing left of the run but its traces, and its store deleted."""
-    system = {"role": "system", "content": "Be brief."}
-    cases = [
-        *({"id": f"c{n}", "prompt": f"Parcel {n}, mail jo{n}@example.org?"} for n in range(6)),
-        {"id": "turns", "messages": TURNS, "tags": ["late"], "cluster": "one"},
-        {"id": "own-system", "messages": [system, *TURNS]},
-    ]
-    project.raw_suite(TOML, cases)
+    toml = TOML.replace("max_new_tokens", f"{settings}max_new_tokens")
+    project.raw_suite(toml, cases)
     arms = [f"--{arm}={spec}" for arm, spec in (("base", tiny.base()), ("tuned", tiny.adapter()))]
-    content = ("--gate-trace-content", "--gate-trace-redact=none")
-    project.gate(*(arm.replace("--", "--gate-", 1) for arm in arms), *content)
+    content = ("--trace-content", "--trace-redact=none", f"--run-dir={project.run}")
+    project.tunegate("gate", "suites", *arms, *content)
     asked = prompts(project.run)
     only = project.path / "only"
     only.mkdir()

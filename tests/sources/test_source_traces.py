@@ -340,3 +340,27 @@ def test_a_runs_own_traces_give_its_cases(traced: Traced) -> None:
     assert kept == case
     assert [(line["id"], line["completion"]) for line in found.recorded] == [("refund", "tuned's")]
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:4"]
+
+
+def of_a_run(trace: int, prompt: str, template: str) -> list[dict[str, Any]]:
+    """Return the spans of a case of ours and of tuned's answer to it."""
+    case = {"id": f"case{trace}", "prompt": prompt}
+    settings = json.dumps({"template": template, "max_new_tokens": 8})
+    return [
+        {"span": "eval case", "trace": trace, "tunegate.case.content": json.dumps(case)},
+        chat(prompt, answer="Yes.")
+        | {"trace": trace, "parent": f"{2 * trace - 1:016x}"}
+        | {"tunegate.arm": "tuned", "tunegate.gen.params": settings},
+    ]
+
+
+def test_a_run_without_a_chat_template_is_replayed_without_one(traced: Traced) -> None:
+    """The cases tell how their prompts were made, since another way would make other prompts."""
+    spans = [*of_a_run(1, "One", "none"), *of_a_run(2, "Two", "none")]
+    found = collect([traced(*spans, scope="tunegate")], Wanted())
+    assert (found.template, len(found.cases)) == ("none", 2)
+
+    spans = [*of_a_run(1, "One", "chat"), *of_a_run(2, "Two", "none")]
+    found = collect([path := traced(*spans, scope="tunegate")], Wanted())
+    assert (found.template, [s.case.prompt for s in found.cases]) == ("chat", ["One"])
+    assert [n.first for n in found.reading.left_out.values()] == [f"{path}:3"]
