@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.run import Run, write_atomic
 from reports import junit, markdown, openmetrics, page
 from reports.annotations import code_quality, remarks
+from reports.data import prepare
 
 
 def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
@@ -21,11 +22,12 @@ def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
     Raises:
         OSError: as the file system says; files that were there are whole, old or new.
     """
+    data = prepare(run)
     texts: dict[str, str | Iterator[str]] = {
-        "report.html": page.pieces(run),
-        "summary.md": markdown.summary(run),
-        "comment.md": markdown.comment(run),
-        "junit.xml": junit.junit(run),
+        "report.html": page.pieces(run, data),
+        "summary.md": markdown.summary(run, data),
+        "comment.md": markdown.comment(run, data),
+        "junit.xml": junit.junit(run, data),
         "metrics.txt": openmetrics.metrics(run),
         "codequality.json": code_quality(remarks(run, root)),
     }

@@ -32,9 +32,14 @@ _TAGS = {
 }
 
 
-def junit(run: Run) -> str:
-    """Return the run as JUnit XML; the same run gives the same text."""
-    data = prepare(run)
+def junit(run: Run, data: ReportData | None = None) -> str:
+    """Return the run as JUnit XML; the same run gives the same text.
+
+    Args:
+        run: The run.
+        data: What `prepare` made of it, where that is at hand.
+    """
+    data = data or prepare(run)
     root = ET.Element("testsuites", name="tunegate")
     _verdict(root, run)
     for suite in run.verdict.suites:

@@ -43,21 +43,25 @@ _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 _ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
 
 
-def summary(run: Run) -> str:
-    """Return the summary of a run; the same run gives the same text."""
-    return _fitted(run, lambda text: len(text.encode()) <= LIMIT)
+def summary(run: Run, data: ReportData | None = None) -> str:
+    """Return the summary of a run; the same run gives the same text.
+
+    Args:
+        run: The run.
+        data: What `prepare` made of it, where that is at hand.
+    """
+    return _fitted(data or prepare(run), lambda text: len(text.encode()) <= LIMIT)
 
 
-def comment(run: Run) -> str:
+def comment(run: Run, data: ReportData | None = None) -> str:
     """Return the comment on a pull request: its hidden marker, then the summary, kept shorter."""
     room = COMMENT - len(MARKER) - 1
-    return f"{MARKER}\n{_fitted(run, lambda text: len(text) <= room)}"
+    return f"{MARKER}\n{_fitted(data or prepare(run), lambda text: len(text) <= room)}"
 
 
-def _fitted(run: Run, fits: Callable[[str], bool]) -> str:
+def _fitted(data: ReportData, fits: Callable[[str], bool]) -> str:
     """Return the longest text that fits: with fewer cases, then without sections."""
-    data = prepare(run)
-    head, sections = _head(run), _sections(data)
+    head, sections = _head(data.run), _sections(data)
     for cases in _FEWER:
         text = head + "".join(_part(title, make(cases)) for title, make in sections)
         if fits(text):

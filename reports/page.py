@@ -74,11 +74,16 @@ def render(run: Run) -> str:
     return "".join(pieces(run))
 
 
-def pieces(run: Run) -> Iterator[str]:
-    """Yield the page piece by piece: its list of cases takes more memory than its sections."""
+def pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
+    """Yield the page piece by piece: its list of cases takes more memory than its sections.
+
+    Args:
+        run: The run.
+        data: What `prepare` made of it, where that is at hand.
+    """
     from markupsafe import Markup
 
-    data = prepare(run)
+    data = data or prepare(run)
     style, script = Markup(_asset("style.css")), Markup(_script())
     shell = fill(
         "page.html",
@@ -100,8 +105,8 @@ def pieces(run: Run) -> Iterator[str]:
 def _data(data: ReportData, room: int) -> Iterator[str]:
     """Yield the elements that hold all scores, two files, and the texts that there is room for."""
     found = listing(data)
-    said = markdown.comment(data.run).removeprefix(f"{markdown.MARKER}\n")
-    ready = embedded.text({"junit": junit.junit(data.run), "markdown": said})
+    said = markdown.comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
+    ready = embedded.text({"junit": junit.junit(data.run, data), "markdown": said})
     for piece in chain(embedded.block("index", found.index()), embedded.block("files", [ready])):
         room -= len(piece.encode())
         yield piece
