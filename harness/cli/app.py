@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from harness import versions
 from harness.cli import (
     advise,
     card,
@@ -29,12 +32,35 @@ from harness.cli import (
 
 app = typer.Typer(
     name="tunegate",
-    help="Ship a fine-tune only when it is proven better and nothing that worked has broken.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        found = versions.installed(("tunegate",))
+        print(f"tunegate {found.get('tunegate', '(not installed)')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version of tunegate and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Ship a fine-tune only when it is proven better and nothing that worked has broken."""
+
+
 for module in (
     init,
     gate,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from harness.cli import gate
 from harness.plugin.options import OPTIONS
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 COMMANDS = (
     "init",
     "gate",
@@ -35,6 +38,15 @@ COMMANDS = (
 )
 
 
+def test_the_version_is_that_of_the_package(project: Any) -> None:
+    """`tunegate --version` prints one line, which the project's file has too."""
+    about = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+
+    result = project.tunegate("--version")
+
+    assert (result.ret, result.outlines) == (0, [f"tunegate {about['version']}"])
+
+
 def test_help_lists_every_command(project: Any) -> None:
     """`tunegate --help` names what there is."""
     result = project.tunegate("--help")
@@ -44,11 +56,12 @@ def test_help_lists_every_command(project: Any) -> None:
         result.stdout.fnmatch_lines([f"  {command} *"])
 
 
-def test_help_loads_no_model_library() -> None:
-    """Neither torch nor numpy is imported to print a help text."""
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_loads_no_model_library(option: str) -> None:
+    """Neither torch nor numpy is imported to print a help text, or the version."""
     code = (
         "import sys\n"
-        "sys.argv = ['tunegate', '--help']\n"
+        f"sys.argv = ['tunegate', {option!r}]\n"
         "from harness.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
