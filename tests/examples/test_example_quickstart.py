@@ -1,17 +1,21 @@
-"""The quickstart: each command runs as printed, in a fresh folder, and ends as the page says."""
+"""The quickstart, as a new user has it: the wheel in an environment of its own, a fresh folder.
+
+Each command runs as printed and ends as the page says; the source tree is on no path.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "getting-started" / "quickstart.md"
+from tests.installed_wheel import ROOT, Installed, installed
+
+__all__ = ["installed"]
+
+PAGE = ROOT / "docs" / "getting-started" / "quickstart.md"
 
 
 def _blocks(title: str) -> list[tuple[str, list[str]]]:
@@ -21,47 +25,83 @@ def _blocks(title: str) -> list[tuple[str, list[str]]]:
     return [(language, text.splitlines()) for language, text in found]
 
 
-def test_the_quickstart_without_a_model_prints_what_stands_there(project: Any) -> None:
-    """In a fresh folder: green, red, and the history of both."""
-    codes, printed, expected = [], "", []
-    for language, lines in _blocks("Without a model"):
-        if language == "text":
-            expected += lines
-            assert [line for line in lines if line not in printed.splitlines()] == []
-            continue
-        for line in lines:
-            name, *words = shlex.split(line)
-            assert name == "tunegate"
-            done = project.tunegate(*words)
-            codes.append(done.ret)
-            printed = done.stdout.str()
+def _follow(title: str, installed: Installed, folder: Path) -> tuple[list[int], list[str]]:
+    """Run the commands of one part of the page; return their exit codes and what they print."""
+    codes, printed = [], []
+    for language, lines in _blocks(title):
+        for line in lines if language == "sh" else ():
+            done = installed.run(*shlex.split(line), cwd=folder)
+            codes.append(done.returncode)
+            printed.append(done.stdout)
+    return codes, printed
 
-    assert codes == [0, 0, 1, 0]
-    assert len(expected) == 4
-    for run in ("first", "second"):
-        assert Path(f".tunegate/runs/{run}/report.html").is_file()
+
+def _said(title: str) -> list[str]:
+    """Return the lines that one part of the page says are printed."""
+    return [line for language, lines in _blocks(title) if language == "text" for line in lines]
+
+
+def test_the_environment_has_the_wheel_and_no_source_tree(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """All four packages, as commands and pytest import them, are the installed ones."""
+    code = (
+        "import harness, reports, suites, sys, trainers\n"
+        "print(*sys.path, sep='\\n')\n"
+        "print(*(m.__file__ for m in (harness, reports, suites, trainers)), sep='\\n')"
+    )
+
+    lines = installed.run("python", "-c", code, cwd=tmp_path).stdout.splitlines()
+
+    assert str(ROOT) not in lines[:-4]
+    assert [line for line in lines[-4:] if str(installed.folder) not in line] == []
+
+
+def test_the_quickstart_without_a_model_prints_what_stands_there(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """In a fresh folder: green, red, and the history of both; each run has its page."""
+    codes, printed = _follow("Without a model", installed, tmp_path)
+
+    assert codes == [0, 0, 1, 0], "\n".join(printed)
+    said = _said("Without a model")
+    assert len(said) == 4
+    assert [line for line in said if line not in "\n".join(printed).splitlines()] == []
+    for run, word in (("first", "SHIP"), ("second", "BLOCK")):
+        page = tmp_path / ".tunegate" / "runs" / run / "report.html"
+        assert f"<title>{word} · {run} · tunegate</title>" in page.read_text(encoding="utf-8")
+
+
+def test_commands_beside_the_quickstart_find_their_files_in_the_wheel(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """The suites that the page goes on with, a suite of one's own, a job and advice."""
+    expected = {
+        "init general_knowledge": "wrote suites/general_knowledge: ",
+        "init production": "wrote suites/production: ",
+        "suite new suites/mine": "wrote suites/mine/suite.toml",
+        "suite check suites/mine suites/production": "production: 160 cases",
+        "init --ci gitlab": "wrote .gitlab/tunegate.yml",
+        "advise --not-prompted": "1. A better prompt first",
+    }
+
+    for words, says in expected.items():
+        done = installed.run("tunegate", *words.split(), cwd=tmp_path)
+        assert (done.returncode, says in done.stdout) == (0, True), done.stdout
 
 
 @pytest.mark.slow
-def test_the_quickstart_with_a_model_is_red_and_then_green(tmp_path: Path) -> None:
+def test_the_quickstart_with_a_model_is_red_and_then_green(
+    installed: Installed, tmp_path: Path
+) -> None:
     """BLOCK after two steps of training, SHIP after eighty, each with its page."""
-    blocks = _blocks("With a model")
-    commands = [line for language, lines in blocks if language == "sh" for line in lines]
-    tunegate = str(Path(sys.executable).with_name("tunegate"))
-    codes, printed = [], ""
-    for line in commands:
-        name, *words = shlex.split(line)
-        assert name == "tunegate"
-        done = subprocess.run(
-            [tunegate, *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        codes.append(done.returncode)
-        printed += done.stdout
+    codes, printed = _follow("With a model", installed, tmp_path)
 
-    assert codes == [0, 0, 1, 0, 0], printed
-    red, green = re.findall(r"^(?:BLOCK|SHIP): .*$", printed, flags=re.MULTILINE)
+    text = "\n".join(printed)
+    assert codes == [0, 0, 1, 0, 0], text
+    red, green = re.findall(r"^(?:BLOCK|SHIP): .*$", text, flags=re.MULTILINE)
     assert red.startswith("BLOCK: support_json: json_schema of tuned is 0.")
     assert green.startswith("SHIP: support_json: json_schema went from 0 to 0.9")
-    pages = set(re.findall(r"^report: (.+)$", printed, flags=re.MULTILINE))
+    pages = set(re.findall(r"^report: (.+)$", text, flags=re.MULTILINE))
     assert len(pages) == 2
     assert [page for page in pages if not (tmp_path / page).is_file()] == []
