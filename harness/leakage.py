@@ -152,6 +152,11 @@ class Leakage(Record):
         return {suite.name: frozenset(suite.touched) for suite in self.suites if suite.touched}
 
     @property
+    def touched(self) -> Mapping[tuple[str, str], Match]:
+        """(suite, case) → what training rows have in common with it; of touched cases alone."""
+        return {(s.name, m.case): m for s in self.suites for m in s.matches if m.touched}
+
+    @property
     def sentence(self) -> str:
         """What was found, in words."""
         if self.checked is Checked.NOTHING:

@@ -112,6 +112,8 @@ def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable
             decided.add(key)
         elif stored.cell.sample == 0:
             places[key][stored.cell.arm, stored.cell.kind] = place
+    known = run.manifest.leakage
+    touched, left_out = (known.touched, known.left_out) if known else ({}, {})
     of_suite: dict[str, list[MetricFacts]] = defaultdict(list)
     for facts in metrics.values():
         of_suite[facts.suite].append(facts)
@@ -125,6 +127,8 @@ def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable
             cases=run.cases,
             scores=tuple(s for s in scores if s.base or s.tuned),
             cells=Indexed(run.cells, places[suite, case]),
+            touched=touched.get((suite, case)),
+            left_out=case in left_out.get(suite, ()),
         )
 
 

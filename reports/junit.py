@@ -2,12 +2,13 @@
 
 A case that got worse is evidence, not a rule: under a gate that holds it stands in the output of
 the gate's testcase. Where a gate of its metric failed it is a failed testcase too, so that CI shows
-which prompts broke beside those of the target branch. An undecided gate is skipped, as no test
-framework knows a third answer; an advisory one never fails.
+which prompts broke beside those of the target branch; a case that the gate leaves out is none. An
+undecided gate is skipped, as no test framework knows a third answer; an advisory one never fails.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from xml.etree import ElementTree as ET
 
 from harness.run import Run
@@ -89,7 +90,8 @@ def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
         _gate(parent, suite, gate, data)
     failed = (g.metric for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory)
     for metric in dict.fromkeys(failed):
-        for pair in _all_worse(data, suite.name, metric)[:NAMED]:
+        counted = (p for p in _all_worse(data, suite.name, metric) if not p.left_out)
+        for pair in islice(counted, NAMED):
             _broken(parent, metric, pair)
     _count(parent)
 
@@ -105,7 +107,7 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
     worse = _all_worse(data, suite.name, gate.metric)
     lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.metric}"]
-    lines += [f"  {pair.case.case.id} ({pair.case.where})" for pair in worse[:NAMED]]
+    lines += [f"  {pair.case.case.id} ({_place(pair)})" for pair in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
     ET.SubElement(case, "system-out").text = plain("\n".join(map(_one_line, lines)))
@@ -121,6 +123,11 @@ def _broken(parent: ET.Element, metric: str, pair: CasePair) -> None:
     why = (score.tuned.reason if score.tuned else None) or "got worse"
     _outcome(case, "failure", "regressed", f"{metric} {base:.4g} → {tuned:.4g}: {why}")
     ET.SubElement(case, "system-out").text = plain(_one_line(pair.case.where))
+
+
+def _place(pair: CasePair) -> str:
+    """Return where a case stands, in training rows too."""
+    return f"{pair.case.where}{', in training rows' if pair.touched else ''}"
 
 
 def _one_line(text: str) -> str:

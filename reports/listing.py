@@ -79,6 +79,7 @@ class Listing:
             "start": snippet(pair),
             "doubts": self.doubts.get(pair.anchor),
             "gap": _unscored(pair) or None,
+            "trained": _trained(pair),
         }
         return {key: value for key, value in row.items() if value is not None}
 
@@ -137,6 +138,14 @@ def _round(value: float | None) -> float | None:
 def _unscored(pair: CasePair) -> bool:
     """Return whether a gated metric lacks a score on either arm."""
     return any(s.metric.gated and s.delta is None for s in pair.scores)
+
+
+def _trained(pair: CasePair) -> str | None:
+    """Return in words what training rows have in common with a case, and what follows from it."""
+    if pair.touched is None:
+        return None
+    then = "left out of the gates" if pair.left_out else "counts in the gates all the same"
+    return f"{pair.touched.found}, {pair.touched.where}; {then}"
 
 
 def _texts(shown: CaseView) -> dict[str, Any]:

@@ -216,7 +216,9 @@ def _regressions(data: ReportData, cases: int) -> str:
     if not data.regressions:
         return "No case got worse on a gated metric."
     broke, worse = data.with_outcome(Outcome.BROKE), data.with_outcome(Outcome.WORSE)
-    head = f"{counted(broke, 'case')} newly failing, {worse} worse on a graded metric."
+    touched = sum(pair.touched is not None for pair in data.regressions)
+    apart = f"; {touched} of them in training rows" if touched else ""
+    head = f"{counted(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
     shown = [_case(pair) for pair in data.regressions[:cases]]
     return "\n\n".join([head, *shown, *_more(len(data.regressions) - cases, "regression")])
 
@@ -227,6 +229,7 @@ def _case(pair: CasePair) -> str:
     if score and score.base and score.tuned:
         line += f" · {html_code(score.metric.name)} {number(score.base.value)}"
         line += f" → {number(score.tuned.value)}"
+    line += " · in training rows" if pair.touched else ""
     turns = pair.case.case.input_messages()
     ask = block(str(turns[-1].get("content")), limit=1_500)
     base, tuned = pair.text(BASE), pair.text(TUNED)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
+from harness.leakage import Match
 from harness.records import CellKind, Completion, ScoreRow, StoredCell
 from harness.run import RunCase
 
@@ -98,6 +99,10 @@ class CasePair:
     scores: tuple[PairScore, ...]
     cells: Mapping[tuple[str, CellKind], StoredCell] = field(repr=False)
     """(arm, kind) → the first sample's cell."""
+    touched: Match | None = None
+    """What training rows have in common with it; None where tuned was not trained on it."""
+    left_out: bool = False
+    """Whether the gates leave it out for that."""
 
     @property
     def case(self) -> RunCase:

@@ -35,12 +35,15 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     """Return the cases that speak most against the gate, with their scores."""
     if not (folder / "scores.jsonl").is_file():
         return []
-    table = Run.load(folder).score_table
+    run = Run.load(folder)
+    leakage, table = run.manifest.leakage, run.score_table
+    left_out = leakage.left_out.get(suite, ()) if leakage else ()
     sign = 1 if result.higher_is_better else -1
     level = result.kind in (GateKind.FLOOR, GateKind.CEILING)
     found = []
     for (of_suite, metric, case, arm), row in table.items():
-        if (of_suite, metric, arm) != (suite, result.metric, "tuned") or row.value is None:
+        wanted = (of_suite, metric, arm) == (suite, result.metric, "tuned")
+        if not wanted or row.value is None or case in left_out:
             continue
         base = table.get((suite, metric, case, "base"))
         before = base.value if base else None

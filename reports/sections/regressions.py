@@ -39,6 +39,7 @@ def render(data: ReportData) -> Markup:
         broke=data.with_outcome(Outcome.BROKE),
         worse=data.with_outcome(Outcome.WORSE),
         total=len(data.regressions),
+        touched=sum(pair.touched is not None for pair in data.regressions),
     )
 
 

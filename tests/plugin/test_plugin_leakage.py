@@ -74,6 +74,17 @@ def test_gates_rest_on_clean_cases(project: Any, workers: tuple[str, ...]) -> No
     assert len(verdict["leakage"]["suites"][0]["touched"]) == 8
 
 
+def test_the_worst_cases_of_a_gate_are_those_it_counts(project: Any) -> None:
+    """Base has cases 0-29 right and tuned 0-9; of the worst, c010 and c012 are left out."""
+    prepare(project, gates="tolerance = 0.05")
+    data = rows(project, 10, 12)
+
+    result = project.gate(*project.models(base=30, tuned=10), f"--gate-training-data={data}")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*worst cases: c011 (1 → 0), c013 (1 → 0), c014 (1 → 0)"])
+
+
 def test_a_gain_by_heart_does_not_ship(project: Any) -> None:
     """Tuned gains on ten touched cases alone: on the others there is no gain to be seen."""
     prepare(project, gates="gain = 0.02\nexpected_gain = 0.05")

@@ -362,6 +362,19 @@ def test_a_list_of_ten_thousand_cases_is_a_small_document(open_page: Any) -> Non
     assert page.evaluate("document.querySelectorAll('*').length") < 2_000
 
 
+def test_cases_of_the_training_rows_are_marked_and_found(open_page: Any) -> None:
+    """A chip in words, a tick that leaves these cases alone, and why, above the open case."""
+    page = open_page("leaked", hash_="#cases&status=all&trained=1")
+    assert page.evaluate(FOUND).startswith("1 of ")
+    assert page.locator("#cases .chip", has_text="in training rows").is_visible()
+    page.keyboard.press("n")
+    told = page.locator("#cases .notice", has_text="In training rows.")
+    assert "13 words in a row, t.jsonl:17; left out of the gates." in told.inner_text()
+    page.get_by_label("In training rows").uncheck()
+    assert page.evaluate("places.length") == page.evaluate("cases.length")
+    assert not open_page("plain").get_by_label("In training rows").is_visible()
+
+
 def test_help_opens_and_closes(open_page: Any) -> None:
     """? shows the keys, Escape hides them."""
     page = open_page()

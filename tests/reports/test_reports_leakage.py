@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from harness.leakage import Checked
+from harness.leakage import Checked, Mode, SuiteLeakage
 from harness.run import Run
 from reports import page
+from reports.junit import junit
 from reports.markdown import summary
-from tests.leaked_runs import with_leakage
+from tests.leaked_runs import MATCHES, with_leakage
 
 
 @pytest.fixture(name="leaked", scope="module")
@@ -63,6 +66,59 @@ def test_provenance_shows_the_card(leaked: Run) -> None:
     assert "1 setting of the training" in html
     assert "settings.training.learning_rate" in html
     assert "tuned was trained with another tokenizer." in html
+
+
+def _listed(run: Run) -> dict[str, Any]:
+    """Return id → row of the page's list."""
+    html = page.render(run)
+    (text,) = re.findall(r'<script type="application/json" id="index">(.*?)</script>', html)
+    return {row["id"]: row for row in json.loads(text)["cases"] if row["suite"] == "support_json"}
+
+
+def test_the_list_marks_what_was_trained_on(leaked: Run) -> None:
+    """The touched case says what it shares with which row; the suspect and the clean do not."""
+    suspect, touched = (case.id for case in leaked.cases_of["support_json"][:2])
+
+    rows = _listed(leaked)
+
+    assert rows[touched]["trained"] == "13 words in a row, t.jsonl:17; left out of the gates"
+    assert [name for name, row in rows.items() if "trained" in row] == [touched]
+    assert "trained" not in rows[suspect]
+
+
+def test_a_reported_case_counts_all_the_same(make_run: Any) -> None:
+    """With --gate-leakage=report the mark says that the gates rest on the case too."""
+    run = with_leakage(make_run("BLOCK"), mode=Mode.REPORT)
+
+    (told,) = [row["trained"] for row in _listed(run).values() if "trained" in row]
+
+    assert told.endswith("; counts in the gates all the same")
+
+
+@pytest.fixture(name="broken", scope="module")
+def _broken(make_run: Any) -> Run:
+    """Return a run with a gate that failed, on a case that was trained on as well."""
+    run = make_run("BLOCK")
+    (match,) = [match for match in MATCHES if match.touched]
+    gone = match.model_copy(update={"case": "q003"})
+    suite = SuiteLeakage(name="general_knowledge", n_cases=60, n_templates=0, matches=(gone,))
+    return with_leakage(run, suites=(suite,))
+
+
+def test_a_regression_names_its_training_rows(broken: Run) -> None:
+    """Page and summary count the regressions among the touched cases, and mark each."""
+    assert "<b>1</b> of them in training rows" in page.render(broken)
+    text = summary(broken)
+    assert "; 1 of them in training rows." in text
+
+
+def test_a_case_that_no_gate_counts_fails_no_testcase(make_run: Any, broken: Run) -> None:
+    """JUnit names a touched case in its gate's output, and gives it no failed testcase."""
+    name = 'name="choice_probability::q003"'
+    assert name in junit(make_run("BLOCK"))
+    text = junit(broken)
+    assert name not in text
+    assert "q003 (suites/general_knowledge/cases.jsonl:4, in training rows)" in text
 
 
 def test_the_summary_tells_it(leaked: Run) -> None:

@@ -1,7 +1,7 @@
 // What is shown, and its address: "#c-0123456789ab&status=broke&text=refund" reopens this view.
 
 const WORSE = "broke,worse";
-const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", low: "", high: "", doubt: "", text: "" };
+const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", low: "", high: "", doubt: "", trained: "", text: "" };
 const wanted = { ...DEFAULTS };
 let open = null; // anchor of the open case
 let firstShown = 0; // place in the list of the first row on this page of it
@@ -24,6 +24,7 @@ function chosen() {
     if (wanted.suite && row.suite !== wanted.suite) continue;
     if (wanted.tag && !row.tags.includes(wanted.tag)) continue;
     if (wanted.doubt && !row.doubts) continue;
+    if (wanted.trained && !row.trained) continue;
     if (wanted.metric || ranged) {
       const scores = wanted.metric
         ? row.scores.filter((score) => metricOf(score).name === wanted.metric && difference(score) !== 0)

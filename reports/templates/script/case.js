@@ -12,11 +12,12 @@ function opened(at) {
   const head = h("p", { class: "hint" }, shown(row.suite), row.tags.map((tag) => [" · ", shown(tag)]),
     text && [" · ", h("code", null, shown(text.where))], " · ", link);
   if (!text)
-    return h("div", { class: "case-body" }, head, lookBar(row),
+    return h("div", { class: "case-body" }, head, trained(row), lookBar(row),
       h("p", { class: "notice" }, "This page keeps under 25 MB: the texts of this case stand in cases.jsonl and cells.jsonl of the run folder."),
       blind ? null : scores(row, {}), notes(row));
   return h("div", { class: "case-body" },
     head,
+    trained(row),
     (text.question || []).map(labelled),
     (text.rendered || []).map((item) =>
       h("details", { class: "inner" }, h("summary", null, "Prompt after the chat template"), labelled(item))),
@@ -32,6 +33,9 @@ function opened(at) {
       scores(row, text), judgements(row, text), waterfall(text), answers(row, text)],
     notes(row));
 }
+
+/** Return that tuned was trained on the case, which the reader should know before its answers. */
+const trained = (row) => row.trained && h("p", { class: "notice" }, h("b", null, "In training rows."), " ", shown(row.trained), ".");
 
 function labelled([label, text, missing]) {
   return h("div", { class: "text" },

@@ -44,6 +44,7 @@ function words(at) {
   let text = `${row.id}\n${row.suite}\n${row.tags.join("\n")}\n${outcome(row)}\n`;
   for (const score of row.scores) text += `${metricOf(score).name}\n`;
   for (const doubt of row.doubts || []) text += `${doubt}\n`;
+  if (row.trained) text += `in training rows: ${row.trained}\n`;
   const own = body(at);
   text += own ? allTexts(own) : row.start;
   row.words = bare(text).toLowerCase();

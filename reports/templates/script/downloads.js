@@ -15,12 +15,12 @@ function field(value) {
 }
 
 function csv() {
-  const lines = [["suite", "case", "tags", "outcome", "metric", "base", "tuned", "difference", "better"]];
+  const lines = [["suite", "case", "tags", "outcome", "metric", "base", "tuned", "difference", "better", "in_training_rows"]];
   for (const row of cases)
     for (const score of row.scores) {
       const better = score[3] ? (score[3] > 0 ? "yes" : "no") : "";
       lines.push([row.suite, row.id, row.tags.join(" "), outcome(row), metricOf(score).name,
-        score[1] ?? "", score[2] ?? "", difference(score) ?? "", better]);
+        score[1] ?? "", score[2] ?? "", difference(score) ?? "", better, row.trained ? "yes" : ""]);
     }
   return lines.map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
 }
@@ -28,6 +28,7 @@ function csv() {
 function json() {
   const rows = cases.map((row) => ({
     suite: bare(row.suite), case: bare(row.id), tags: row.tags.map(bare), outcome: outcome(row),
+    in_training_rows: Boolean(row.trained),
     scores: Object.fromEntries(row.scores.map((score) => [bare(metricOf(score).name), { base: score[1], tuned: score[2] }])),
   }));
   return JSON.stringify({ run_id: bare(run.run), verdict: run.verdict, cases: rows }, null, 1);

@@ -9,7 +9,7 @@ const STATUSES = [
 
 function drawFilters() {
   for (const name of ["suite", "tag", "metric", "low", "high", "text"]) form.elements[name].value = wanted[name];
-  form.elements.doubt.checked = Boolean(wanted.doubt);
+  for (const name of ["doubt", "trained"]) form.elements[name].checked = Boolean(wanted[name]);
   const on = new Set(wanted.status.split(","));
   for (const button of document.getElementById("statuses").children)
     button.setAttribute("aria-pressed", on.has(button.dataset.status));
@@ -50,6 +50,7 @@ function startFilters() {
     select.closest("label").hidden = values.length < 2;
   }
   form.elements.doubt.closest("label").hidden = !cases.some((row) => row.doubts);
+  form.elements.trained.closest("label").hidden = !cases.some((row) => row.trained);
   const counts = STATUSES.map(([key, word, test]) => [key, word, cases.filter(test).length]);
   document.getElementById("statuses").append(...counts.filter(([, , n]) => n).map(([key, word, n]) =>
     h("button", { type: "button", "data-status": key, click: () => choose(key) }, word, " ", h("b", null, n.toLocaleString("en")))));

@@ -35,11 +35,12 @@ function rowOf(at) {
   return made;
 }
 
-/** Return the deciding metric's numbers, and that a score is missing or judges disagree. */
+/** Return the deciding metric's numbers, and what is to be known before they are believed. */
 function figures(row) {
   const score = deciding(row);
   return [
     row.doubts && h("span", { class: "chip tone-warn", title: bare(row.doubts.join("; ")) }, "judges disagree"),
+    row.trained && h("span", { class: "chip tone-warn", title: bare(row.trained) }, "in training rows"),
     row.gap && h("span", { class: "chip tone-warn" }, "unscored"),
     score && h("span", { class: "metric" }, shown(metricOf(score).name)),
     score && h("span", { class: "scores" }, `${number(score[1])} → ${number(score[2])}`),
