@@ -18,6 +18,7 @@ from reports.case_view import CaseView, Text, snippet, view
 from reports.data import ReportData
 from reports.doubts import by_case, doubts
 from reports.pairs import CasePair, Outcome
+from reports.traces import Traces, traces
 
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""
@@ -42,10 +43,12 @@ class Listing:
     judged: Mapping[tuple[str, str], tuple[Judgement, ...]] = field(repr=False)
     doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Anchor → what its judges disagree on; only cases on which they do."""
+    traces: Traces | None
+    """None where the run left none."""
 
     def index(self) -> Iterator[str]:
         """Yield the JSON of the run's names and of a row for every case."""
-        yield f'{embedded.text(_names(self.data)).removesuffix("}")},"cases":['
+        yield f'{embedded.text(self._names()).removesuffix("}")},"cases":['
         for at, pair in enumerate(self.pairs):
             yield f"{',' if at else ''}{embedded.text(self._row(pair))}"
         yield "]}"
@@ -60,6 +63,19 @@ class Listing:
                 break
             yield body
         yield "]"
+
+    def _names(self) -> dict[str, Any]:
+        verdict, traced = self.data.run.verdict, self.traces
+        return {
+            "run": verdict.run_id,
+            "verdict": verdict.verdict,
+            "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
+            "metrics": [
+                {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
+                 "ranks": m.ranks}
+                for m in self.data.metrics.values()
+            ],
+        }  # fmt: skip
 
     def _row(self, pair: CasePair) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
@@ -88,6 +104,7 @@ class Listing:
         lines = self.judged.get((pair.suite, pair.name), ())
         body = _texts(view(pair)) | {
             "where": pair.case.where,
+            "span": self.traces.case(pair.suite, pair.name) if self.traces else None,
             "found": [*_reasons(pair, places)],
             "judged": [_judgement(line) for line in lines],
         }
@@ -106,24 +123,11 @@ def listing(data: ReportData) -> Listing:
     rest = [p for p in data.pairs if p.outcome in (Outcome.EQUAL, Outcome.CHANGED)]
     rest.sort(key=lambda p: (p.anchor not in found, not _unscored(p), p.outcome is Outcome.EQUAL))
     pairs = (*data.regressions, *data.improvements, *rest)
-    return Listing(data=data, pairs=pairs, judged=judged, doubts=found)
+    return Listing(data=data, pairs=pairs, judged=judged, doubts=found, traces=traces(data.run))
 
 
 def _suites(data: ReportData) -> Sequence[Any]:
     return data.run.manifest.suites
-
-
-def _names(data: ReportData) -> dict[str, Any]:
-    verdict = data.run.verdict
-    return {
-        "run": verdict.run_id,
-        "verdict": verdict.verdict,
-        "metrics": [
-            {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
-             "ranks": m.ranks}
-            for m in data.metrics.values()
-        ],
-    }  # fmt: skip
 
 
 def _value(row: Any) -> float | None:

@@ -47,8 +47,8 @@ KEYS = (
 """Keys and what they do; `script/keys.js` obeys them."""
 
 _SCRIPTS = (
-    "dom", "data", "address", "completions", "case", "waterfall", "list", "filters", "marks",
-    "downloads", "keys", "start",
+    "dom", "data", "address", "completions", "case", "waterfall", "traced", "list", "filters",
+    "marks", "downloads", "keys", "start",
 )  # fmt: skip
 """The parts of the page's script, in the order in which they need each other."""
 

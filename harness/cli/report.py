@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +22,23 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="Folder for the files. Default: the run's."),
     ] = None,
+    trace_link: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Viewer of the traces, as in `tunegate gate`."),
+    ] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
     from harness.cli.resume import RUNS, newest
     from harness.run import Run
+    from harness.tracing import viewer
     from reports.bundle import write_all
 
     folder = run or newest(RUNS)
     loaded = Run.load(folder)
+    if trace_link is not None:
+        origin = {**loaded.manifest.origin, viewer.ORIGIN: viewer.checked(trace_link)}
+        made = loaded.manifest.model_copy(update={"origin": origin})
+        loaded = replace(loaded, manifest=made)
     try:
         written = write_all(loaded, output or folder)
     except OSError as error:

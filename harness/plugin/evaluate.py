@@ -44,7 +44,6 @@ from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
 from harness.suite import Suite
-from harness.tracing.content import Content
 from harness.tracing.recorded import Recorded
 from harness.verdict.again import standing_labels
 from harness.verdict.agreement import agreement
@@ -80,8 +79,8 @@ class Evaluation:
     """Whether sealed suites may be judged."""
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
-    content: Content | None = None
-    """What traces hold of prompts and answers; None is nothing."""
+    traced: telemetry.Telemetry = field(default_factory=telemetry.Telemetry)
+    """What of it is traced, and where that is looked at."""
     levers: Levers = ALL
     """Which of the engine's levers are on."""
     place: Place = HERE
@@ -259,7 +258,7 @@ class Evaluation:
         if INCUMBENT in self.arms:
             verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
         run = Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores)
-        self._say(*telemetry.write(self._folder, run, self.suites, self.content))
+        self._say(*telemetry.write(self._folder, run, self.suites, self.traced.content))
         self._folder.write("verdict.json", verdict)
         self._say(*telemetry.sent(self._folder))
         return verdict
@@ -287,7 +286,7 @@ class Evaluation:
             ),
             seed=self.seed,
             versions=versions(),
-            origin=origin.found(),
+            origin=origin.found(self.traced.link),
             judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
             training=self.trained.training,

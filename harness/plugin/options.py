@@ -89,6 +89,15 @@ def _levers(text: str) -> str:
     return text
 
 
+def _trace_link(text: str) -> str:
+    """Read the address of a viewer."""
+    from harness.tracing.viewer import problem
+
+    if wrong := problem(text):
+        raise pytest.UsageError(f"{PREFIX}trace-link={text!r}: {wrong}")
+    return text
+
+
 OPTIONS = (
     Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
     Option(
@@ -205,6 +214,12 @@ OPTIONS = (
         "nothing, pkg.mod:fn is a function from text to text.",
         "pii",
     ),
+    Option(
+        "trace-link",
+        "Address at which a viewer shows a span, such as "
+        "http://localhost:16686/trace/{trace_id}?uiFind={span_id}: the report links to it.",
+        type=_trace_link,
+    ),
 )
 
 
@@ -271,16 +286,8 @@ def _value(config: pytest.Config, option: Option) -> Any:
 
 def _flag(option: Option, written: str) -> bool:
     """Read a switch from an ini file."""
-    switch = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "on": True,
-        "false": False,
-        "0": False,
-        "no": False,
-        "off": False,
-    }
+    switch = dict.fromkeys(("true", "1", "yes", "on"), True)
+    switch |= dict.fromkeys(("false", "0", "no", "off"), False)
     if written.lower() not in switch:
         raise pytest.UsageError(f"ini {option.dest}={written!r} must be true or false")
     return switch[written.lower()]

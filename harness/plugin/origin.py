@@ -1,4 +1,4 @@
-"""Where a run was made: the commit of the project, the page of the CI job, the machine."""
+"""Where a run was made: the commit, the page of the CI job, the machine; where it is looked at."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import os
 import platform
 import subprocess
 
-from harness.tracing import pipeline
+from harness.tracing import pipeline, viewer
 from harness.tracing.attributes import PIPELINE_RUN_URL
 
 _PATIENCE_S = 5.0
 """Seconds that git may take; a run does not wait longer for a fact about itself."""
 
 
-def found() -> dict[str, str]:
-    """Return what is known, name → value; a fact that is not known is left out."""
+def found(traces: str | None = None) -> dict[str, str]:
+    """Return what is known, name → value; a fact that is not known is left out.
+
+    Args:
+        traces: Where a viewer shows the run's traces, with places for the ids.
+    """
     facts = {
         "commit": _commit(),
         "CI job": pipeline.attributes().get(PIPELINE_RUN_URL),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        viewer.ORIGIN: traces,
     }
     return {name: value for name, value in facts.items() if value}
 

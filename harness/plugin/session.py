@@ -175,8 +175,8 @@ class GateSession:
 
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from harness.plugin import telemetry
         from harness.plugin.evaluate import Evaluation
+        from harness.plugin.telemetry import Telemetry
         from harness.plugin.trained import DataOptions
 
         evaluation = Evaluation(
@@ -195,7 +195,7 @@ class GateSession:
             early_stop=self.options["early-stop"] == "on",
             levers=Levers.named(self.options["levers"]),
             place=Place(self.options["engine"], self.options["workers"]),
-            content=telemetry.content_of(self.options),
+            traced=Telemetry.of(self.options),
             limits=limits_of(self.options),
             data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
             arms=self.arms,

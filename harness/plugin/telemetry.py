@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import judgement
@@ -16,13 +16,24 @@ from harness.tracing.recorded import Recorded
 from harness.tracing.send import send
 
 
-def content_of(options: Mapping[str, Any]) -> Content | None:
-    """Return what a run's options say of prompts and answers in its telemetry.
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What a run's options say of its telemetry."""
 
-    Raises:
-        UsageError: there is no redaction of that name.
-    """
-    return redaction.content_of(bool(options["trace-content"]), options["trace-redact"])
+    content: Content | None = None
+    """What is written of prompts and answers; None is nothing."""
+    link: str | None = None
+    """Where a viewer shows it, with places for the ids."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Telemetry:
+        """Return what the options say.
+
+        Raises:
+            UsageError: there is no redaction of that name.
+        """
+        shown = bool(options["trace-content"])
+        return cls(redaction.content_of(shown, options["trace-redact"]), options["trace-link"])
 
 
 def write(

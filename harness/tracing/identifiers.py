@@ -30,6 +30,10 @@ class Identifiers:
         name = "\0".join((self.trace_id, *place)).encode("utf-8", "surrogatepass")
         return hashlib.sha256(name).hexdigest()[:16]
 
+    def case(self, suite: str, name: str) -> str:
+        """Return the id of a case's span."""
+        return self.span("case", suite, name)
+
     def cell(self, cell: Cell) -> str:
         """Return the id of a completion's span."""
         return self.completion(cell.suite, cell.case, cell.arm, cell.kind.value, cell.sample)

@@ -96,7 +96,7 @@ class Spans:
 
     def _case(self, record: CaseRecord) -> Signals:
         run, parent = self._run, self.ids.span("suite", record.suite.name)
-        own = self.ids.span("case", record.suite.name, record.id)
+        own = self.ids.case(record.suite.name, record.id)
         start = min(run.start(c) for c in record.cells)
         done = end = max(run.end(c) for c in record.cells)
         results, logs = self._results(record)

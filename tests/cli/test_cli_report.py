@@ -34,6 +34,18 @@ def test_a_folder_without_a_run_is_named(project: Any, command: str) -> None:
     assert "\n" not in message
 
 
+def test_a_viewer_can_be_named_afterwards(project: Any) -> None:
+    """The page written again links to it; what makes no link is refused."""
+    project.suite()
+    project.pytest_here("suites", *project.models())
+    link = "https://viewer.test/{span_id}"
+
+    CliRunner().invoke(app, ["report", "-o", "out", "--trace-link", link], catch_exceptions=False)
+
+    assert f'"link":"{link}"' in Path("out/report.html").read_text(encoding="utf-8")
+    assert _refused("report", "--trace-link", "viewer.test").startswith("trace link 'viewer.test'")
+
+
 def test_a_run_of_another_version_is_refused(project: Any) -> None:
     """A file that cannot be read names itself."""
     Path("run").mkdir()

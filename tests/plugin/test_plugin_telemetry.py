@@ -94,6 +94,28 @@ def test_an_unknown_redaction_is_refused(project: Any) -> None:
     )
 
 
+def test_the_page_names_the_spans_of_the_file_and_links_to_the_viewer(project: Any) -> None:
+    """The page computes the ids; the trace file has the same ones."""
+    project.suite()
+    link = "http://localhost:16686/trace/{trace_id}?uiFind={span_id}"
+    project.gate(*project.models(), f"--gate-trace-link={link}")
+
+    page = (project.run / "report.html").read_text(encoding="utf-8")
+    spans = [s for s in _spans(project.run) if s["name"] == "eval case"]
+
+    assert f'"trace":{{"id":"{spans[0]["traceId"]}","link":"{link}"}}' in page
+    assert [s["spanId"] for s in spans if f'"span":"{s["spanId"]}"' not in page] == []
+
+
+def test_a_link_that_leads_nowhere_is_refused(project: Any) -> None:
+    """Before anything is asked, in one line."""
+    project.suite()
+    result = project.gate(*project.models(), "--gate-trace-link=localhost:16686")
+    assert result.ret == 4
+    said = result.stdout.str() + result.stderr.str()
+    assert "--gate-trace-link='localhost:16686': it begins with http:// or https://" in said
+
+
 def test_a_dead_collector_changes_nothing(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line; verdict and exit code are those of a run that nobody watches."""
     project.suite()

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from harness.run import Run
 from reports.junit import junit
 from reports.page import render
+from reports.traces import traces
 from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
 
@@ -48,10 +50,17 @@ def files(
     standing = beside(make_run("BLOCK"), " ".join(payloads))
     runs = {"plain": make_run("BLOCK"), "poisoned": poisoned_run, "leaked": leaked}
     runs["standing"] = standing
+    runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
     for name, run in runs.items():
         (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
+
+
+def with_viewer(run: Run) -> Run:
+    """Return a run whose traces a viewer has."""
+    origin = {"trace viewer": "https://viewer.test/trace/{trace_id}?uiFind={span_id}"}
+    return replace(run, manifest=run.manifest.model_copy(update={"origin": origin}))
 
 
 @pytest.fixture
@@ -285,6 +294,37 @@ def test_the_completions_are_shown_in_each_way(open_page: Any) -> None:
     assert page.locator("#cases figcaption").all_inner_texts() == ["base"]
     page.keyboard.press("t")
     assert page.locator("#cases figcaption").all_inner_texts() == ["tuned"]
+
+
+def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run: Any) -> None:
+    """Both ids can be copied or are selected; the link has them, and following it is up to me."""
+    known = traces(with_viewer(make_run("BLOCK")))
+    assert known is not None
+    page = open_page("traced")
+    page.keyboard.press("n")
+    suite, name = page.evaluate("[cases[placeOf.get(open)].suite, cases[placeOf.get(open)].id]")
+    trace, span = known.ids.trace_id, known.case(suite, name)
+
+    assert page.locator(".traced code").all_inner_texts() == [trace, span]
+    link = page.locator(".traced a")
+    assert link.get_attribute("href") == f"https://viewer.test/trace/{trace}?uiFind={span}"
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    page.locator(".traced button").last.click()
+    until(
+        page, "/Copied|Selected/.test(document.querySelectorAll('.traced button')[1].textContent)"
+    )
+    held = page.evaluate("navigator.clipboard ? null : String(getSelection())")
+    assert held in (None, span)
+    page.keyboard.press("b")
+    assert page.locator(".traced").count() == 0
+
+
+def test_a_run_without_traces_shows_none(open_page: Any) -> None:
+    """No id, no link."""
+    page = open_page("plain")
+    page.keyboard.press("n")
+    assert page.locator(".case-body").count() == 1
+    assert page.locator(".traced").count() == 0
 
 
 def test_blind_mode_tells_nothing_of_the_arms(open_page: Any) -> None:

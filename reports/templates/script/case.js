@@ -30,7 +30,7 @@ function opened(at) {
     preference(row),
     blind ? null : [
       row.doubts && row.doubts.map((doubt) => h("p", { class: "notice" }, "Judges disagree. ", shown(doubt), ".")),
-      scores(row, text), judgements(row, text), waterfall(text), answers(row, text)],
+      scores(row, text), judgements(row, text), waterfall(text), traced(text), answers(row, text)],
     notes(row));
 }
 
