@@ -160,6 +160,8 @@ class Completion(Record):
     """Completions that were written together in that time; None if unknown."""
     cost: float | None = Field(default=None, ge=0)
     """Price in US dollars; None if unknown."""
+    attempts: int | None = Field(default=None, ge=1)
+    """Times that a model behind a network was asked for it; None of others."""
     answered_by: Text | None = None
     """The model that a provider says answered, with its configuration's name; None elsewhere."""
     choice_logprobs: tuple[float, ...] | None = None

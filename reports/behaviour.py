@@ -29,6 +29,12 @@ class Behaviour:
     failed: int = 0
     stored: int = 0
     """Cells that were in the store when the run began."""
+    called: int = 0
+    """Answers of which it is known how often they were asked for: those of a network's."""
+    retried: int = 0
+    """Of those, the ones that took more than one call."""
+    calls: int = 0
+    """Calls for all of them."""
     latencies: list[float] = field(default_factory=list, repr=False)
     """Seconds of each written answer."""
     batched: bool = False
@@ -99,6 +105,10 @@ def _count(own: Behaviour, stored: StoredCell) -> None:
     done = stored.completion
     if done is None:
         return
+    if done.attempts is not None:
+        own.called += 1
+        own.retried += done.attempts > 1
+        own.calls += done.attempts
     own.read += _known(done.input_tokens)
     if done.cost is not None:
         own.cost = (own.cost or 0.0) + done.cost

@@ -209,6 +209,7 @@ def _cell(stored: StoredCell) -> dict[str, Any]:
             "wrote": done.output_tokens,
             "took": _round(done.latency_s),
             "batch": done.batch_size,
+            "asked": done.attempts,
             "cost": _round(done.cost),
             "answer": _round(done.answer_logprob),
         }

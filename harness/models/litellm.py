@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from itertools import product
@@ -136,7 +136,12 @@ class LitellmArm:
             BackendError: nobody answers any more, or another version of the model does.
         """
         for request, result in ask_all(
-            requests, self._answer, self.limits, cost_of=_tokens, backend=self.spec
+            requests,
+            self._answer,
+            self.limits,
+            cost_of=_tokens,
+            backend=self.spec,
+            counted=_counted,
         ):
             if isinstance(result, Failure):
                 yield Answer(request.key, None, result.message, time.time())
@@ -227,6 +232,13 @@ def litellm(target: str, *, limits: Limits | None = None) -> LitellmArm:
     arm = LitellmArm(spec, target, provider, limits or Limits(), accepted=accepted(target))
     arm.meet()
     return arm
+
+
+def _counted(answer: Answer, attempts: int) -> Answer:
+    if answer.completion is None:
+        return answer
+    completion = answer.completion.model_copy(update={"attempts": attempts})
+    return replace(answer, completion=completion)
 
 
 def _user(text: str) -> dict[str, str]:

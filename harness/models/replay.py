@@ -110,7 +110,7 @@ _KEYS = {
     CellKind.TEXT: ("bits_per_byte", "bits_per_byte"),
     CellKind.LATENCY: ("latency_s", "latency_s"),
 }
-_UNTOLD = {"text", "latency_s", "batch_size", "answered_by"}
+_UNTOLD = {"text", "latency_s", "batch_size", "attempts", "answered_by"}
 _FIELDS = {
     CellKind.GENERATE: "text",
     CellKind.CHOICES: "choice_logprobs",

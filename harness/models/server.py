@@ -131,7 +131,9 @@ class ServerArm:
                 started = time.time()
                 return self.asker.ask(http, request, deadline), started
 
-            answers = ask_all(requests, ask, limits, cost_of=_cost, backend=self.spec)
+            answers = ask_all(
+                requests, ask, limits, cost_of=_cost, backend=self.spec, counted=_counted
+            )
             with closing(answers):
                 for request, result in answers:
                     if isinstance(result, Failure):
@@ -164,6 +166,11 @@ class ServerArm:
 def _request(key: str, case: Case, arm: ServerArm, generation: Generation) -> Request:
     prompt = arm.prompt(case, generation)
     return Request(key, "probes", CellKind.GENERATE, case, 0, prompt, generation, 0)
+
+
+def _counted(answered: tuple[Completion, float], attempts: int) -> tuple[Completion, float]:
+    completion, started = answered
+    return completion.model_copy(update={"attempts": attempts}), started
 
 
 def _cost(request: Request) -> float:

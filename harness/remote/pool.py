@@ -43,6 +43,7 @@ def ask_all(
     *,
     cost_of: Callable[[Q], float] = lambda question: 0.0,
     backend: str = "the backend",
+    counted: Callable[[R, int], R] = lambda result, attempts: result,
 ) -> Generator[tuple[Q, R | Failure], None, None]:
     """Yield every question with its result, or with the reason why it has none.
 
@@ -56,12 +57,13 @@ def ask_all(
         limits: How many at once, how often, how long.
         cost_of: Tokens that a question will take, for `limits.tokens_per_minute`.
         backend: Who is asked, for messages.
+        counted: Returns a result together with the times that its question was asked.
 
     Raises:
         BackendError: the backend refuses everything, or answers nothing any more. What was under
             way has been yielded before.
     """
-    pool = _Pool(iter(questions), ask, limits, cost_of, backend)
+    pool = _Pool(iter(questions), ask, limits, cost_of, backend, counted)
     try:
         yield from pool.results()
     finally:
@@ -85,6 +87,7 @@ class _Pool(Generic[Q, R]):
     limits: Limits
     cost_of: Callable[[Q], float]
     backend: str
+    counted: Callable[[R, int], R]
     under_way: set[Asked[Q]] = field(default_factory=set)
     askers: int = 0
     """Threads that take questions; those left behind do not count."""
@@ -197,6 +200,8 @@ class _Pool(Generic[Q, R]):
             self._end(str(result))
             result = Failure(str(result), asked.attempts, refused=True)
         self._note(result)
+        if not isinstance(result, Failure):
+            result = self.counted(result, asked.attempts)
         return _Outcome(asked.question, result)
 
     def _put(self, outcome: _Outcome[Q, R] | Exception | None) -> None:

@@ -25,6 +25,7 @@ def render(data: ReportData) -> Markup:
         behaviours=found,
         ratios=length_ratios(data),
         batched=any(b.batched for b in found),
+        called=any(b.called for b in found),
         read=READ,
         judges=cost(data.run.judgements),
         share=_share,

@@ -81,7 +81,7 @@ def test_a_completion_says_all_that_is_known(served: FakeServer) -> None:
     assert done.answered_by == "gpt-4o-mini-2024-07-18 fp_1"
     assert done.latency_s is not None
     assert 0 < done.latency_s < 20
-    assert done.batch_size == 1
+    assert (done.batch_size, done.attempts) == (1, 1)
 
 
 def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> None:
@@ -199,6 +199,7 @@ def test_a_rate_limit_is_waited_for(served: FakeServer) -> None:
     assert 1.0 <= time.monotonic() - began < 10
     assert answer.completion.latency_s is not None
     assert answer.completion.latency_s < 1.0
+    assert answer.completion.attempts == 2
 
 
 @pytest.mark.parametrize("fault", ["silent", "drip"])

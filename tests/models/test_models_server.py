@@ -425,12 +425,15 @@ def test_a_storm_costs_no_answer(fake_server: Start, ask: Any, fault: str) -> No
     fake.asked.clear()
     fake.faults = lambda number: fault if number % 3 == 0 else None
     cases = [Case(id=f"c{i}", prompt=f"q{i}") for i in range(20)]
-    found = texts(arm.complete(ask(arm, cases, template="chat")))
+    answers = list(arm.complete(ask(arm, cases, template="chat")))
+    found = texts(answers)
 
     assert {key: value[0] for key, value in found.items()} == {
         case.id: f"tuned: {case.prompt}" for case in cases
     }
     assert len(fake.asked) == 20
+    attempts = [a.completion.attempts or 0 for a in answers if a.completion]
+    assert sum(attempts) > len(attempts) == 20
 
 
 def test_a_prompt_too_long_is_one_case(fake_server: Start, ask: Any) -> None:

@@ -92,6 +92,24 @@ def test_later_is_asked_again_and_refused_is_not() -> None:
     }
 
 
+def test_a_result_is_counted() -> None:
+    """The second answer took two calls; what failed says its number itself."""
+    asked: Counter[str] = Counter()
+
+    def ask(question: str, deadline: float) -> str:
+        asked[question] += 1
+        if question == "never" or asked[question] < int(question):
+            raise Later("HTTP 500")
+        return "fine"
+
+    found = dict(
+        ask_all(["1", "2", "never"], ask, Limits(attempts=2), counted=lambda r, n: f"{r} {n}")
+    )
+
+    assert (found["1"], found["2"]) == ("fine 1", "fine 2")
+    assert found["never"] == Failure("HTTP 500 (asked 2 times)", 2)
+
+
 def test_a_call_that_hangs_is_left_behind() -> None:
     """At its deadline it is a failure, the others are answered, and the pool ends."""
     release = threading.Event()

@@ -60,6 +60,22 @@ def test_what_each_arm_did_is_counted(run: Run) -> None:
     assert length_ratios(prepare(run)) == {SUITE: (7.5 + 1.5) / 2}
 
 
+def test_answers_that_were_asked_for_again_are_counted(run: Run) -> None:
+    """Of two answers one took three calls; a failed cell is no retry, and local arms have none."""
+    name = run.cells[0].cell.case
+    cells = [answer(f"{name}{i}", "tuned", "Fine.", attempts=n) for i, n in enumerate((1, 3))]
+    asked = replace(run, cells=(run.cells[0], *cells, answer(name, "tuned", None)))
+
+    base, tuned = behaviours(prepare(asked))
+    html = str(behaviour.render(prepare(asked)))
+
+    assert (base.called, base.retried, base.calls) == (0, 0, 0)
+    assert (tuned.called, tuned.retried, tuned.calls, tuned.failed) == (2, 1, 4, 1)
+    assert "1 (50.0 %) <span" in html
+    assert "4 calls" in html
+    assert "Asked again" not in str(behaviour.render(prepare(run)))
+
+
 def test_the_page_says_what_is_unknown(run: Run) -> None:
     """A price that nobody gave is unknown; a batch's time is said to be one."""
     html = str(behaviour.render(prepare(run)))

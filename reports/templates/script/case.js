@@ -92,5 +92,5 @@ function answers(row, text) {
       armName(cell.arm), KINDS[cell.kind], shown(cell.status || cell.finish || "–"), num(cell.read ?? "–"), num(cell.wrote ?? "–"),
       num(seconds(cell.took)), num(cell.cost === undefined ? "unknown" : `$${cell.cost.toFixed(4)}`),
       [cell.error && shown(cell.error), cell.answer !== undefined && `expected answer ${number(cell.answer)} a token `,
-        cell.batch > 1 && `in a batch of ${cell.batch} `, cell.stored && "from the store"]]));
+        cell.asked > 1 && `asked ${cell.asked} times `, cell.batch > 1 && `in a batch of ${cell.batch} `, cell.stored && "from the store"]]));
 }
