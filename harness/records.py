@@ -122,6 +122,16 @@ class Case(Record):
     """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
     stop: tuple[Text, ...] | None = None
     """Texts that end a completion of this case, beside those of the suite."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Longest completion of this case in tokens, where the suite allows more."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Temperature of this case in place of the suite's; 0 decodes greedily."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Nucleus of this case's sampling in place of the suite's."""
+    tool_choice: Text | Json | None = None
+    """Which tool must be called, in OpenAI's form; it binds chat APIs only."""
+    response_format: Json | None = None
+    """The form of the answer, as OpenAI's API has it; it binds chat APIs only."""
     rules: Json | None = None
     """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""
     tags: tuple[Text, ...] = ()

@@ -2,17 +2,21 @@
 
 A source is a function `<x>(folder, *, options…) -> Iterator[SourcedCase]` in
 `harness/sources/<x>.py`, its options annotated as those of a metric are. It collects the problems
-of all lines and raises one `SuiteError`, so that one edit mends them all.
+of all lines and raises one `SuiteError`, so that one edit mends them all. One that leaves something
+out returns `Accounted`, which says what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.form import schema_problems
 from harness.records import Case, readable, sha256
+
+SHOWN = 5
+"""Lines of an account that a run shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,27 @@ class SourcedCase:
 
     case: Case
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """Cases with an account of how they came about, which is shown with the suite."""
+
+    cases: tuple[SourcedCase, ...]
+    account: tuple[str, ...]
+    """What was read, what was left out and why, in lines."""
+
+    def __iter__(self) -> Iterator[SourcedCase]:
+        """Yield the cases."""
+        return iter(self.cases)
+
+
+def brief(account: Sequence[str]) -> tuple[str, ...]:
+    """Return the first lines of an account, with where the others are told."""
+    more = len(account) - SHOWN
+    if more <= 1:
+        return tuple(account)
+    return (*account[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
 
 
 def make_case(row: Mapping[str, Any]) -> Case:

@@ -27,7 +27,7 @@ from harness.form import located_problems
 from harness.manifest import Gate, GateKind, MetricRecord, SuiteRecord
 from harness.metric import Metric
 from harness.records import Record, sha256
-from harness.source import SourcedCase
+from harness.source import Accounted, SourcedCase
 
 FILE_NAME = "suite.toml"
 
@@ -73,6 +73,8 @@ class Suite:
     """suite.toml as parsed."""
     hash: str
     """SHA-256 of the definition, the cases and the files that metrics read."""
+    account: tuple[str, ...] = field(default=(), repr=False)
+    """What its source read and left out, in lines; none where it left nothing out."""
 
     @property
     def gated_metrics(self) -> tuple[Metric, ...]:
@@ -157,6 +159,7 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
         sealed=source.data.get("sealed", False),
         definition=source.data,
         hash=_hash(source, parts.cases, parts.metrics.values()),
+        account=parts.account,
     )
 
 
@@ -176,6 +179,7 @@ class _Parts:
         if self._sound("generation"):
             self.generation = Generation.model_validate(source.data["generation"])
         self.cases: list[SourcedCase] = []
+        self.account: tuple[str, ...] = ()
         all_read = self._sound("cases") and self._collect(self._read_cases) is True
         self.cases_known = all_read or bool(self.cases)
         self.metrics: dict[int, Metric] = {}
@@ -204,8 +208,10 @@ class _Parts:
             return None
 
     def _read_cases(self) -> bool:
-        for sourced in _cases(self.source):  # those before a broken line are kept
+        found = _cases(self.source)
+        for sourced in found:  # those before a broken line are kept
             self.cases.append(sourced)
+        self.account = found.account if isinstance(found, Accounted) else ()
         return True
 
     def _read_metric(self, index: int) -> None:
@@ -224,15 +230,15 @@ class _Parts:
         self.problems += consistency.gate_problems(used, self.gates, complete=complete)
         for index in self._tables("gates"):
             self.problems += consistency.companion_problems(source, index)
-        samples = self.generation.samples
-        if samples > 1 and self.generation.temperature == 0:
+        drawn = self.generation.temperature or any(s.case.temperature for s in self.cases)
+        if self.generation.samples > 1 and not drawn:
             self.problems.append(
-                f"{source.where('generation', 'samples')}: samples={samples} of greedy decoding "
-                "are all the same; set a temperature, or samples = 1"
+                f"{source.where('generation', 'samples')}: samples={self.generation.samples} of "
+                "greedy decoding are all the same; set a temperature, or samples = 1"
             )
 
 
-def _cases(source: toml.TomlFile) -> Iterator[SourcedCase]:
+def _cases(source: toml.TomlFile) -> Iterable[SourcedCase]:
     given = source.data["cases"]
     settings = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
     name = settings.pop("from")
@@ -242,9 +248,9 @@ def _cases(source: toml.TomlFile) -> Iterator[SourcedCase]:
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"
-    yield from function(
-        folder, **options.bind(function, settings, given=1, folder=folder, where=place)
-    )
+    bound = options.bind(function, settings, given=1, folder=folder, where=place)
+    found: Iterable[SourcedCase] = function(folder, **bound)
+    return found
 
 
 def _metric(source: toml.TomlFile, index: int) -> Metric:

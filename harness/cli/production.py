@@ -150,25 +150,11 @@ def start(path: Path, folder: Path, *, name: str) -> list[str]:
     (folder / "suite.toml").write_text(suite_text(name, table, production), encoding="utf-8")
     write_recorded(folder, production)
     return [
-        *account(production),
+        *production.account,
         f"wrote {folder}/suite.toml and {folder}/{RECORDED_FILE}",
         CONSENT,
         f"next: tunegate gate {folder} --tuned SPEC --recorded replay:{folder}/{RECORDED_FILE}",
     ]
-
-
-def account(production: Production) -> list[str]:
-    """Return in lines what was read of traces, and what was left out."""
-    from harness.verdict.words import counted
-
-    reading = production.reading
-    found = (
-        counted(reading.files, "file"),
-        counted(reading.spans, "span"),
-        counted(reading.calls, "model call"),
-    )
-    cases = counted(len(production.cases), "case")
-    return [f"{', '.join(found)} → {cases}", *reading.sentences()]
 
 
 def is_traces(path: Path) -> bool:

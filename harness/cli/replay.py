@@ -28,6 +28,8 @@ _OPTIONS = {
     "only": "KEY=PATTERN: only such calls, model=gpt-4o* or route=/chat; may be given again.",
     "repeated": "Of calls with one prompt: drop keeps the first, keep all. [default: drop]",
     "scrub": "What is taken out of texts: pii, none, or pkg.mod:fn. [default: pii]",
+    "settings": "What cases keep of the requests: greedy (all but sampling), recorded (all), none, "
+    "or of max_tokens, stop, tool_choice, response_format, temperature, top_p. [default: greedy]",
     "suite": "Folder to write the production suite to; without --tuned, nothing else is done.",
 }
 _EXAMPLES = """\
@@ -98,7 +100,7 @@ def run(args: Sequence[str]) -> int:
     if not tuned and ("suite" not in asked.own or case):
         raise UsageError("no tuned model: say which with --tuned SPEC, or only write a --suite DIR")
     found = _read(asked)
-    for line in production.account(found):
+    for line in found.account:
         print(line)
     folder = _written(found, asked.own.get("suite"))
     if not tuned:
@@ -148,8 +150,13 @@ def _read(asked: _Asked) -> Production:
         repeated=own.get("repeated", "drop"),
         scrub=own.get("scrub", "pii"),
         only=asked.only,
+        settings=_settings(own.get("settings", "greedy")),
     )
     return collect(list(asked.paths), wanted)
+
+
+def _settings(text: str) -> str | tuple[str, ...]:
+    return tuple(text.split(",")) if "," in text else text
 
 
 def _count(own: Mapping[str, str], name: str) -> int | None:

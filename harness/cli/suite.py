@@ -115,6 +115,7 @@ def check(
         problems += unreachable(suite)
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
+        print(*(f"  {line}\n" for line in suite.account), sep="", end="")
     if problems:
         raise SuiteError(problems)
 
@@ -132,10 +133,12 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
+    from harness.source import brief
     from harness.suite import load
 
     suite = load(path)
     print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
+    print(*(f"  {line}\n" for line in brief(suite.account)), sep="", end="")
     for key, value in suite.generation.model_dump(exclude_defaults=True).items():
         print(f"  {key} {value!r:.100}")
     for metric in suite.metrics:

@@ -155,9 +155,10 @@ def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Q
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
     rendered: dict[str, Prompt | str] = {}
     same: dict[Prompt, Prompt] = {}
+    settings = _generation(case, suite)
     for name, arm in arms.items():
         try:
-            prompt = arm.prompt(case, suite.generation)
+            prompt = arm.prompt(case, settings)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
@@ -204,6 +205,7 @@ def _request(
     seed: int,
 ) -> Request:
     known = prompt if isinstance(prompt, Prompt) else Prompt("")
+    settings = _generation(case, suite)
     sampling_seed = int(sha256([seed, suite.name, case.id, question.sample])[:8], 16)
     identity: dict[str, Any] = {
         "arm": fingerprint,
@@ -212,7 +214,7 @@ def _request(
         "kind": question.kind.value,
         "asked": _asked(question.kind, case, suite),
         "sample": question.sample,
-        "seed": sampling_seed if suite.generation.temperature else None,
+        "seed": sampling_seed if settings.temperature else None,
     }
     return Request(
         key=sha256(identity),
@@ -221,7 +223,7 @@ def _request(
         case=case,
         sample=question.sample,
         prompt=known,
-        generation=_generation(case, suite),
+        generation=settings,
         seed=sampling_seed,
     )
 
@@ -240,10 +242,15 @@ def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
 
 
 def _generation(case: Case, suite: Suite) -> Generation:
-    """Return the suite's settings with the case's own stops."""
-    if not case.stop:
-        return suite.generation
-    return suite.generation.model_copy(update={"stop": (*suite.generation.stop, *case.stop)})
+    """Return the suite's settings with the case's own; the smaller number of tokens holds."""
+    shared = suite.generation
+    own: dict[str, Any] = {"temperature": case.temperature, "top_p": case.top_p}
+    if case.max_new_tokens is not None:
+        own["max_new_tokens"] = min(shared.max_new_tokens, case.max_new_tokens)
+    if case.stop:
+        own["stop"] = (*shared.stop, *case.stop)
+    own = {name: value for name, value in own.items() if value is not None}
+    return shared.model_copy(update=own) if own else shared
 
 
 def _length(request: Request) -> int:

@@ -24,7 +24,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
         accepted: Names of the parameters that the API takes.
     """
     generation = request.generation
-    settings = sampling(generation) | tools_of(request.case)
+    settings = sampling(generation) | bounds_of(request.case)
     if generation.temperature and "seed" in accepted:
         settings["seed"] = request.seed
     if generation.stop and "stop" in accepted:
@@ -43,12 +43,20 @@ def sampling(generation: Generation) -> dict[str, Any]:
     return settings
 
 
-def tools_of(case: Case) -> dict[str, Any]:
-    """Return the case's tools in OpenAI's form, as a parameter; nothing where it has none."""
+def bounds_of(case: Case) -> dict[str, Any]:
+    """Return what the case offers and asks of the answer, in OpenAI's form, as parameters.
+
+    Tools, the choice among them, and the form of the answer; nothing where it has none.
+    """
     tools = [
         t if "function" in t else {"type": "function", "function": t} for t in case.tools or ()
     ]
-    return {"tools": tools} if tools else {}
+    found = {
+        "tools": tools,
+        "tool_choice": case.tool_choice if tools else None,
+        "response_format": case.response_format,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def cut(text: str, stops: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model import Request
+from harness.models._chat import bounds_of
 from harness.models._server_form import Form, wire
 from harness.models._server_place import Place
 from harness.models._server_reply import Written, choices, prompt_logprobs, written
@@ -57,9 +58,7 @@ class Asker:
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
         body["messages"] = list(request.case.input_messages(request.generation.system))
-        if request.case.tools:
-            body["tools"] = list(request.case.tools)
-        return "chat/completions", body
+        return "chat/completions", body | bounds_of(request.case)
 
     def _completion(self, request: Request, told: Written, seconds: float) -> Completion:
         text, reason = told.text, told.finish_reason

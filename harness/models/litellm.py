@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from harness.errors import BackendError, ModelError
 from harness.model import Answer, Prompt, Request
-from harness.models._chat import cut, sampling, settings_of, tools_of
+from harness.models._chat import bounds_of, cut, sampling, settings_of
 from harness.models._rendering import PROBES
 from harness.records import Case, CellKind, Completion, canonical_json, sha256
 from harness.remote.credentials import provider_of
@@ -103,8 +103,8 @@ class LitellmArm:
                 f'{self.spec}: a chat API cannot be asked with template = "none"; leave it out '
                 "under [generation]"
             )
-        sent = {"messages": list(case.input_messages(generation.system)), **tools_of(case)}
-        self._refuse_settings(sampling(generation) | tools_of(case))
+        sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
+        self._refuse_settings(sampling(generation) | bounds_of(case))
         return Prompt(canonical_json(sent))
 
     @cached_property

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from harness.checks.weights import fingerprint
 from harness.errors import BackendError, ModelError
 from harness.model import Answer, Prompt, Request
+from harness.models._chat import bounds_of
 from harness.models._files import is_adapter, need
 from harness.models._rendering import PROBES, fingerprint_of, plain, render
 from harness.models._server_asking import Asker
@@ -118,8 +119,8 @@ class ServerArm:
             return render(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
             return Prompt(plain(case, generation))
-        given = {"messages": case.input_messages(generation.system), "tools": case.tools}
-        return Prompt(canonical_json({name: value for name, value in given.items() if value}))
+        messages = list(case.input_messages(generation.system))
+        return Prompt(canonical_json({"messages": messages, **bounds_of(case)}))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Yield the answers as they come, several questions being under way at the same time."""

@@ -43,6 +43,7 @@ from harness.plugin.watching import Watching, compared_whole
 from harness.records import ScoreRow, StoredCell
 from harness.remote.limits import Limits
 from harness.run import read_records
+from harness.source import brief
 from harness.suite import Suite
 from harness.tracing.recorded import Recorded
 from harness.verdict.again import standing_labels
@@ -121,8 +122,7 @@ class Evaluation:
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
+        if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
             raise UsageError(f"two suites are called {twice!r}; give one of them another name")
 
     def run(self) -> VerdictRecord:
@@ -152,6 +152,7 @@ class Evaluation:
             store.close()
 
     def _compared(self, store: Store, crew: Crew | None) -> VerdictRecord:
+        self._say(*(f"{s.name}: {told}" for s in self.suites for told in brief(s.account)))
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
@@ -177,8 +178,7 @@ class Evaluation:
         self._say(*notices(self.arms), plan.sentence(len(cached)))
         watch = watching.watch(manifest, plan, store, self.suites)
         self._answer(plan, arms, store, crew, watch)
-        whole = compared_whole(arms)
-        if whole and watching.ended:
+        if (whole := compared_whole(arms)) and watching.ended:
             self._answer(plan, whole, store, crew)
         answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
         self._folder.write_lines("cells.jsonl", answers)

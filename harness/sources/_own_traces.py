@@ -7,7 +7,7 @@ the spans in it what each arm answered: tuned's answer is the recorded one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,8 @@ SCOPE = "tunegate"
 CONTENT = "tunegate.case.content"
 SETTINGS = "tunegate.gen.params"
 _CASE = "eval case"
+_OWN = ("max_new_tokens", "stop", "temperature", "top_p", "tool_choice", "response_format")
+"""Fields of a case that are settings of its request."""
 _NO_CONTENT = "a case of a run without prompts in its traces (run it with --trace-content)"
 
 
@@ -29,8 +31,8 @@ class OwnTraces:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._cases: dict[tuple[str, str], Replayed] = {}
-        self._plain: set[tuple[str, str]] = set()
-        """Cases that were asked without a chat template."""
+        self._asked: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """Case → generation settings of its suite."""
 
     def without(self, spans: Iterable[Span]) -> Iterator[Span]:
         """Yield the spans of other programs."""
@@ -45,8 +47,13 @@ class OwnTraces:
     def cases(self) -> Iterator[Replayed]:
         """Yield the cases in the order of their spans; their facet `template` is the suite's."""
         for key, case in self._cases.items():
-            template = "none" if key in self._plain else "chat"
-            yield replace(case, facets={**case.facets, "template": template})
+            shared = self._asked.get(key, {})
+            yield replace(
+                case,
+                row={name: value for name, value in case.row.items() if name not in _OWN},
+                facets={**case.facets, "template": shared.get("template") or "chat"},
+                parameters=_parameters(shared, case.row),
+            )
 
     def _take_case(self, span: Span) -> None:
         try:
@@ -66,8 +73,7 @@ class OwnTraces:
         """Keep what tuned wrote; answers to other questions than to write are none."""
         key = (span.trace_id, span.parent_id or "")
         case = self._cases.get(key)
-        if _settings(span).get("template") == "none":
-            self._plain.add(key)
+        self._asked.setdefault(key, _settings(span))
         kind = span.attributes.get("tunegate.cell.kind", "generate")
         if case is None or case.recorded is not None or kind != "generate":
             return
@@ -83,7 +89,21 @@ class OwnTraces:
             "output_tokens": call.output_tokens,
         }
         recorded = {name: value for name, value in line.items() if value is not None}
-        self._cases[key] = Replayed(case.row, recorded, case.facets, case.attributes, case.where)
+        self._cases[key] = replace(case, recorded=recorded)
+
+
+def _parameters(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a case was asked, under OpenAI's names: by its suite's settings and its own."""
+    most = [one["max_new_tokens"] for one in (shared, own) if one.get("max_new_tokens")]
+    found = {
+        "max_tokens": min(most, default=None),
+        "stop": [*shared.get("stop", ()), *own.get("stop", ())] or None,
+        "temperature": own.get("temperature", shared.get("temperature", 0.0)),
+        "top_p": own.get("top_p", shared.get("top_p")),
+        "tool_choice": own.get("tool_choice"),
+        "response_format": own.get("response_format"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _settings(span: Span) -> dict[str, Any]:

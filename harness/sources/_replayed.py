@@ -35,6 +35,8 @@ class Replayed:
     attributes: Mapping[str, Any] = field(repr=False)
     """Those of the program and of the span."""
     where: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the request under OpenAI's names."""
 
 
 def replayed(call: Call, reading: Reading) -> Replayed | None:
@@ -58,12 +60,11 @@ def replayed(call: Call, reading: Reading) -> Replayed | None:
         **asked,
         "tools": [dict(tool) for tool in call.tools] or None,
         **_answered(call, reading),
-        "stop": _stops(call.parameters.get("stop")),
         "tags": list(dict.fromkeys(facets[name] for name in ("model", "route") if facets[name])),
         "cluster": span.trace_id,
     }
     row = {key: value for key, value in row.items() if value is not None}
-    return Replayed(row, _recorded(call), facets, known, span.where)
+    return Replayed(row, _recorded(call), facets, known, span.where, call.parameters)
 
 
 def _kind(reason: str) -> str:
@@ -73,13 +74,6 @@ def _kind(reason: str) -> str:
 
 def _route(known: Mapping[str, Any]) -> str:
     return next((str(known[name]) for name in ROUTES if known.get(name)), "")
-
-
-def _stops(stop: Any) -> list[str] | None:
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list | tuple):
-        return None
-    return [text for text in stops if isinstance(text, str) and text] or None
 
 
 def _answered(call: Call, reading: Reading) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from harness.records import sha256
 from harness.source import SourcedCase, make_case
 from harness.sources._own_traces import OwnTraces
 from harness.sources._replayed import Replayed, replayed
+from harness.sources._settings import Settings, chosen
 from harness.sources._strata import drawn
 from harness.sources._table import MOST_ROWS
 from harness.tracing.calls import calls
@@ -40,6 +41,7 @@ class Wanted:
     repeated: str = "drop"
     scrub: str = "pii"
     only: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    settings: str | tuple[str, ...] = "greedy"
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the options."""
@@ -50,6 +52,10 @@ class Wanted:
                 yield f"stratify: {lookup.unknown(name, FACETS, what='facet')}"
         if self.stratify and self.sample is None:
             yield "stratify says how a sample is drawn; give sample, too"
+        try:
+            chosen(self.settings)
+        except ValueError as error:
+            yield f"settings: {error}"
 
     def takes(self, call: Replayed) -> bool:
         """Return whether `only` lets a call pass: each of its patterns, `*` and `?` among them."""
@@ -69,8 +75,19 @@ class Production:
     recorded: tuple[Mapping[str, Any], ...]
     """Lines for `replay:`: what was answered, as far as the traces hold it."""
     reading: Reading
+    settings: Settings
+    """What became of the settings of the requests."""
     template: str = "chat"
     """How their prompts were made: by the chat template, or `none`."""
+    drawn: str = ""
+    """How they were drawn, in words, where some were left over."""
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """What was read, what was left out, and what became of settings, in lines."""
+        drawn = [self.drawn] if self.drawn else []
+        found = self.reading.found(len(self.cases))
+        return (found, *drawn, *self.reading.sentences(), *self.settings.sentences())
 
 
 def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
@@ -87,29 +104,40 @@ def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
     clean = cleaner(wanted.scrub)
     reading = Reading()
     try:
-        chosen = _part(_distinct(_calls(paths, reading), wanted, reading), wanted)
+        drawn_calls = _part(_distinct(_calls(paths, reading), wanted, reading), wanted)
     except UsageError as error:
         if type(error) is not UsageError:
             raise
         raise SuiteError([str(error)]) from error
-    if len(chosen) > MOST_ROWS:
+    if len(drawn_calls) > MOST_ROWS:
         raise SuiteError([f"{place}: over {MOST_ROWS} calls to replay; set sample or limit"])
-    template = "none" if all(map(_is_plain, chosen)) else "chat"
-    found = list(_finished(_alike(chosen, template, reading), wanted, clean, reading))
+    template = "none" if all(map(_is_plain, drawn_calls)) else "chat"
+    settings = Settings(chosen(wanted.settings))
+    alike = _alike(drawn_calls, template, reading)
+    found = list(_finished(alike, wanted, clean, reading, settings))
     if not found:
         raise SuiteError([_nothing(place, reading)])
     cases, recorded = zip(*found, strict=True)
     answers = tuple(line for line in recorded if line is not None)
-    return Production(cases, answers, reading, template)
+    return Production(cases, answers, reading, settings, template, _draw(wanted, reading))
+
+
+def _draw(wanted: Wanted, reading: Reading) -> str:
+    """Return in words how the calls were drawn; nothing where all were taken."""
+    if wanted.sample is not None and reading.distinct > wanted.sample:
+        return f"drawn {wanted.sample} of {reading.distinct} by seed {wanted.seed}"
+    if wanted.limit is not None and reading.distinct >= wanted.limit:
+        return f"only the first {wanted.limit} were taken"
+    return ""
 
 
 def _is_plain(call: Replayed) -> bool:
     return call.facets.get("template") == "none"
 
 
-def _alike(chosen: Iterable[Replayed], template: str, reading: Reading) -> Iterator[Replayed]:
+def _alike(calls: Iterable[Replayed], template: str, reading: Reading) -> Iterator[Replayed]:
     """Yield the calls whose prompts were made in one way, since a suite has one."""
-    for call in chosen:
+    for call in calls:
         if template == "chat" and _is_plain(call):
             reading.leave_out(PLAIN, call.where)
         else:
@@ -153,6 +181,7 @@ def _distinct(found: Iterable[Replayed], wanted: Wanted, reading: Reading) -> It
         if not wanted.takes(call):
             reading.leave_out(FILTERED, call.where)
         elif once.is_new(call):
+            reading.distinct += 1
             yield call
         else:
             reading.leave_out(TWICE, call.where)
@@ -175,15 +204,16 @@ class _Once:
 
 
 def _finished(
-    chosen: Iterable[Replayed],
+    drawn_calls: Iterable[Replayed],
     wanted: Wanted,
     clean: Callable[[str], str] | None,
     reading: Reading,
+    settings: Settings,
 ) -> Iterator[tuple[SourcedCase, Mapping[str, Any] | None]]:
     """Yield the cases, cleaned, with ids that none of the others has, and what was recorded."""
     once = _Once(wanted.repeated == "drop")
     ids: Counter[str] = Counter()
-    for call in chosen:
+    for call in drawn_calls:
         try:
             tidy = call if clean is None else _cleaned(call, clean)
         except Exception as error:
@@ -197,7 +227,7 @@ def _finished(
         ids[given] += 1
         name = given if ids[given] == 1 else f"{given}-{ids[given]}"
         try:
-            case = make_case({**tidy.row, "id": name})
+            case = make_case({**settings.take(tidy.parameters, tidy.row), **tidy.row, "id": name})
         except ValueError as error:
             reading.leave_out(f"a call that is no case: {error!s:.80}", call.where)
             continue
@@ -214,7 +244,7 @@ def _part(found: Iterable[Replayed], wanted: Wanted) -> list[Replayed]:
 def _cleaned(call: Replayed, clean: Callable[[str], str]) -> Replayed:
     row = {key: _clean(value, clean) if key in _TEXTS else value for key, value in call.row.items()}
     said = call.recorded and {**call.recorded, "completion": clean(call.recorded["completion"])}
-    return Replayed(row, said, call.facets, call.attributes, call.where)
+    return replace(call, row=row, recorded=said)
 
 
 _TEXTS = ("prompt", "messages", "expected", "expected_calls", "tools", "context")

@@ -4,10 +4,10 @@ Read are OpenTelemetry's files (OTLP as JSON lines, JSON or protobuf, also gzipp
 any of the conventions of harness/tracing/conventions. A case has the call's messages and tools, the
 recorded answer as `expected` (its tool calls as `expected_calls`), model and route as tags, and the
 trace as cluster: the calls of an agent belong together, and each is asked with the conversation and
-the tool results that the trace recorded.
+the tool results that the trace recorded. It keeps the request's settings, sampling left aside.
 
 What cannot be asked again (images, audio, a call whose content was not captured) is left out and
-counted; `tunegate replay` and `tunegate suite new --from` print the account.
+counted; the account is printed with the suite.
 
 Example:
     [cases]
@@ -20,11 +20,10 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.source import SourcedCase
+from harness.source import Accounted
 from harness.sources._table import Count
 from harness.sources._traces import Wanted, collect
 
@@ -40,8 +39,9 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     repeated: Literal["drop", "keep"] = "drop",
     scrub: str = "pii",
     only: dict[str, Any] | None = None,
-) -> Iterator[SourcedCase]:
-    """Yield one case a call, in the order of the files.
+    settings: str | tuple[str, ...] = "greedy",
+) -> Accounted:
+    """Return one case a call, in the order of the files, and what became of the others.
 
     Args:
         folder: The suite's folder.
@@ -57,10 +57,14 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
             which returns a text for a text.
         only: What the calls must be: `model`, `provider`, `route`, `day`, `hour` or an attribute
             of the span → a pattern such as `"gpt-4o*"`, or several.
+        settings: Which settings of the requests the cases keep: `greedy` all that can be kept but
+            how was sampled, `recorded` also `temperature` and `top_p`, `none`, or a list of
+            `max_tokens`, `stop`, `tool_choice`, `response_format`, `temperature` and `top_p`.
 
     Raises:
         SuiteError: an option is wrong, a path names nothing, or no call is left.
     """
     paths = [folder / one for one in ([file] if isinstance(file, str) else file)]
-    wanted = Wanted(limit, sample, seed, stratify, repeated, scrub, only or {})
-    yield from collect(paths, wanted).cases
+    wanted = Wanted(limit, sample, seed, stratify, repeated, scrub, only or {}, settings)
+    found = collect(paths, wanted)
+    return Accounted(found.cases, found.account)

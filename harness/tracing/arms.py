@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.manifest import Manifest, SuiteRecord
-from harness.records import CellKind
+from harness.records import Case, CellKind
 from harness.tracing import attributes as a
 from harness.tracing import otlp
 
@@ -95,19 +95,29 @@ class Arms:
     def __init__(self, manifest: Manifest) -> None:
         """Take the run."""
         self._manifest = manifest
-        self._known: dict[tuple[str, str, CellKind], Asked] = {}
+        self._known: dict[tuple[Any, ...], Asked] = {}
 
-    def asked(self, suite: SuiteRecord, arm: str, kind: CellKind) -> Asked:
-        """Return what all questions of a kind to an arm share."""
-        place = suite.name, arm, kind
+    def asked(
+        self, suite: SuiteRecord, arm: str, kind: CellKind, case: Case | None = None
+    ) -> Asked:
+        """Return what all questions of a kind to an arm share that are asked with one setting.
+
+        Args:
+            suite: Suite of the question.
+            arm: Who is asked.
+            kind: How.
+            case: The case, for settings of its own.
+        """
+        own = _own(suite.generation, case) if case is not None and kind in WRITES else {}
+        place = suite.name, arm, kind, *own.values()
         if place not in self._known:
-            self._known[place] = self._asked(suite, arm, kind)
+            self._known[place] = self._asked(suite, arm, kind, own)
         return self._known[place]
 
-    def _asked(self, suite: SuiteRecord, arm: str, kind: CellKind) -> Asked:
+    def _asked(self, suite: SuiteRecord, arm: str, kind: CellKind, own: Mapping[str, Any]) -> Asked:
         identity = self._manifest.identity(arm)
         model = Model.of(identity)
-        settings = suite.generation if kind in WRITES else {}
+        settings = {**suite.generation, **own} if kind in WRITES else {}
         chat = kind in WRITES and settings.get("template") != "none"
         operation = "chat" if chat else "text_completion"
         fixed = {
@@ -128,6 +138,19 @@ class Arms:
             a.ENGINE: identity.get("engine"),
         }
         return Asked(operation, model, otlp.attributes(fixed))
+
+
+def _own(shared: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """Return the settings of a case as it is asked; all of them where it has one of its own."""
+    if case.max_new_tokens is None and case.temperature is None and case.top_p is None:
+        return {}
+    most = (shared.get("max_new_tokens"), case.max_new_tokens)
+    found = {
+        "max_new_tokens": min((one for one in most if one is not None), default=None),
+        "temperature": case.temperature,
+        "top_p": case.top_p,
+    }
+    return {name: shared.get(name) if value is None else value for name, value in found.items()}
 
 
 def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:

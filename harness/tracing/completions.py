@@ -51,7 +51,7 @@ class CompletionSpans:
             parent_id: The case's span.
             results: Span → its evaluation results, as events.
         """
-        asked = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind)
+        asked = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind, record.case)
         self._totals.completion(stored, asked)
         own = self._ids.cell(stored.cell)
         values = self._values(record, stored, asked.model.name) | self._shown(record, stored)

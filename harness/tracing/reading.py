@@ -29,6 +29,8 @@ class Reading:
     """Spans that were read, whatever they are about."""
     calls: int = 0
     """Requests to language models that were found in them."""
+    distinct: int = 0
+    """Those that can be replayed, are wanted, and ask what none before them asked."""
     left_out: dict[str, Noted] = field(default_factory=dict)
     """What could not be used, by reason."""
     mended: dict[str, Noted] = field(default_factory=dict)
@@ -42,9 +44,18 @@ class Reading:
         """Count something that was read with a change."""
         _note(self.mended, what, where)
 
+    def found(self, cases: int) -> str:
+        """Return in a line what was read, and how many cases it gave."""
+        counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
+        return f"{', '.join(map(_counted, *zip(*counts, strict=True)))} → {_counted(cases, 'case')}"
+
     def sentences(self) -> list[str]:
         """Return a line for each reason, the most frequent first."""
         return [*_lines("left out", self.left_out), *_lines("mended", self.mended)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _note(notes: dict[str, Noted], what: str, where: str) -> None:

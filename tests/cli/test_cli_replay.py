@@ -57,11 +57,12 @@ def test_it_writes_a_production_suite(place: Path) -> None:
     assert "left out 6: a call that `only` leaves out" in result.stdout
     assert "left out 1: a call that cannot be replayed: an image" in result.stdout
     assert "note: production prompts are personal data." in result.stdout
+    assert "\nsettings kept: max_tokens (23)\nsampled in production: 23 of 23" in result.stdout
     toml = (place / "suites" / "shop" / "suite.toml").read_text(encoding="utf-8")
     assert 'name = "shop"\ncases = "cases.jsonl"\n' in toml
     assert "max_new_tokens = 64        # the longest recorded answer has 30" in toml
     checked = CliRunner().invoke(app, ["suite", "check", "suites/shop"])
-    assert checked.stdout == "shop: 23 cases, 4 gates\n"
+    assert checked.stdout == "shop: 23 cases, 4 gates\n"  # it no longer needs the traces
     kept = (place / "suites" / "shop" / "cases.jsonl").read_text(encoding="utf-8")
     assert "<email>" in kept
     assert "@example.org" not in kept
@@ -161,3 +162,70 @@ def test_suite_new_reads_traces_where_they_are(place: Path) -> None:
     assert '\n[cases]\nfrom = "traces"\nfile = ' in (place / "prod" / "suite.toml").read_text()
     assert (place / "prod" / "recorded.jsonl").read_text().count("\n") == 29
     assert "shop.jsonl:" in drawn.stdout
+
+
+def test_sampling_is_replayed_where_it_is_asked_for(place: Path) -> None:
+    """As every call of the shop was made; some settings are chosen by name."""
+    whole = replay(SHOP, "--suite", "whole", "--settings", "recorded").stdout
+    some = replay(SHOP, "--suite", "some", "--settings", "stop,temperature").stdout
+
+    assert "sampled as recorded: 29 of 29 calls (temperature 0.2)" in whole
+    assert "settings not taken over: max_tokens (29)" in some
+    rows = [
+        json.loads((place / name / "cases.jsonl").read_text().splitlines()[0])
+        for name in ("whole", "some")
+    ]
+    assert [(row.get("temperature"), row.get("max_new_tokens")) for row in rows] == [
+        (0.2, 96),
+        (0.2, None),
+    ]
+
+
+def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
+    """`suite check` all of it, `suite show` and a run the first lines, with where the rest is."""
+    (project.path / "suites").mkdir()
+    (project.path / "silent.jsonl").write_text(SILENT, encoding="utf-8")
+    (project.path / "suites" / "suite.toml").write_text(OVER_TRACES.format(SHOP), encoding="utf-8")
+    answers = arms(project.path)
+
+    checked = CliRunner().invoke(app, ["suite", "check", str(project.path / "suites")]).stdout
+    shown = CliRunner().invoke(app, ["suite", "show", str(project.path / "suites")]).stdout
+    run = project.tunegate("gate", "suites", *answers, "--run-dir=run")
+
+    account = [line.strip() for line in checked.splitlines()[1:]]
+    assert account[:2] == [
+        "2 files, 34 spans, 33 model calls → 20 cases",
+        "drawn 20 of 29 by seed 0",
+    ]
+    assert [line.split(" ")[:2] for line in account[2:6]] == [["left", "out"]] * 4
+    assert account[6:] == [
+        "settings kept: max_tokens (20)",
+        "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
+        'chance lies between the arms (settings = "recorded" samples, too)',
+    ]
+    brief = [*account[:5], "… and 3 more lines; `tunegate suite check` shows them"]
+    assert [line.strip() for line in shown.splitlines()[1:7]] == brief
+    assert [line for line in run.errlines if line.startswith("tunegate: shop: ")] == [
+        f"tunegate: shop: {line}" for line in brief
+    ]
+
+
+OVER_TRACES = """\
+name = "shop"
+[cases]
+from = "traces"
+file = ["{}", "../silent.jsonl"]
+sample = 20
+[[metrics]]
+use = "length"
+[[gates]]
+metric = "length"
+tolerance = "50%"
+"""
+_SPAN = {"traceId": "1" * 32, "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+_ASKED = [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}]
+_SPANS = [
+    {**_SPAN, "spanId": "1" * 16, "name": "chat", "attributes": _ASKED},
+    {**_SPAN, "spanId": "2" * 16, "name": "db.query"},
+]
+SILENT = json.dumps({"resourceSpans": [{"scopeSpans": [{"scope": {}, "spans": _SPANS}]}]}) + "\n"

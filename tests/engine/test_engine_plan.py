@@ -145,6 +145,37 @@ def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> Non
     assert request.generation.stop == ("x", "y", "z")
 
 
+@pytest.mark.parametrize(
+    ("suite", "case", "expected"),
+    [
+        ("max_new_tokens = 64", {"max_new_tokens": 9}, (9, 0.0, 1.0)),
+        ("max_new_tokens = 64", {"max_new_tokens": 900}, (64, 0.0, 1.0)),
+        (SAMPLED, {"temperature": 0}, (256, 0.0, 1.0)),
+        ("", {"temperature": 0.5, "top_p": 0.9}, (256, 0.5, 0.9)),
+        (f"{SAMPLED}\ntop_p = 0.8", {"temperature": 0.2}, (256, 0.2, 0.8)),
+        (SAMPLED, {}, (256, 0.7, 1.0)),
+    ],
+)
+def test_a_case_has_settings_of_its_own(
+    suite_folder: Write, suite: str, case: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    """They stand for the suite's; of the two numbers of tokens the smaller one holds."""
+    plan = _plan(suite_folder, generation=suite, **case)
+    (request,) = plan.requests.values()
+    asked = request.generation
+
+    assert (asked.max_new_tokens, asked.temperature, asked.top_p) == expected
+
+
+def test_a_sampled_case_of_a_greedy_suite_has_the_seed_in_its_key(suite_folder: Write) -> None:
+    """Another seed draws another answer; a greedy one of a sampled suite stays the same."""
+    drawn = [_key(suite_folder, seed=seed, temperature=0.5) for seed in (0, 1)]
+    greedy = [_key(suite_folder, seed=seed, generation=SAMPLED, temperature=0) for seed in (0, 1)]
+
+    assert drawn[0] != drawn[1]
+    assert greedy[0] == greedy[1] == _key(suite_folder)
+
+
 def test_samples_have_keys_and_seeds_of_their_own(suite_folder: Write) -> None:
     """Three samples are three cells; asking for four keeps the first three."""
     three = _plan(suite_folder, generation=SAMPLED + "\nsamples = 3")

@@ -336,6 +336,24 @@ def test_the_prompt_is_all_that_is_sent(served: FakeServer) -> None:
     assert arm.prompt(Case(id="c", prompt="Hi", tools=(tool,)), GREEDY).sha256 != plain.sha256
 
 
+def test_a_case_binds_the_answer(served: FakeServer) -> None:
+    """Its tool choice and response format are sent, and are part of the prompt."""
+    arm = opened(served)
+    tool = {"type": "function", "function": {"name": "track", "parameters": {}}}
+    form = {"type": "json_object"}
+    bound = {"tool_choice": "required", "response_format": form}
+    case = Case(id="c", prompt="Hi", tools=(tool,), **bound)
+
+    answered(arm, request(case, arm=arm))
+
+    (body,) = served.asked
+    assert {name: body[name] for name in bound} == bound
+    free = arm.prompt(Case(id="c", prompt="Hi", tools=(tool,)), GREEDY)
+    assert arm.prompt(case, GREEDY).sha256 != free.sha256
+    answered(arm, request(Case(id="d", prompt="Hi", tool_choice="required"), arm=arm))
+    assert "tool_choice" not in served.asked[-1]
+
+
 def test_log_likelihoods_are_refused_with_the_way_out(served: FakeServer) -> None:
     """A chat API has none for texts it did not write."""
     arm = opened(served)

@@ -200,6 +200,20 @@ def test_messages_are_sent_where_no_tokenizer_is_known(fake_server: Start, ask: 
     assert greedy.completion.text == "tuned: hello"
 
 
+def test_a_case_binds_the_answer(fake_server: Start, ask: Any) -> None:
+    """Its tool choice and response format are sent to a server that renders, and in the prompt."""
+    fake = fake_server()
+    arm = opened(fake)
+    tools = ({"type": "function", "function": {"name": "refund", "parameters": {}}},)
+    bound = {"tool_choice": "required", "response_format": {"type": "json_object"}}
+    case = Case(id="a", prompt="hello", tools=tools, **bound)
+
+    list(arm.complete(ask(arm, [case], template="chat")))
+
+    assert {name: fake.asked[-1][name] for name in bound} == bound
+    assert json.loads(arm.prompt(case, Generation()).text).keys() == {"messages", "tools", *bound}
+
+
 def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
     """As the metric tool_calls reads them, whatever else is said."""
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from harness import suite
 from harness.records import Case
 from harness.sources._traces import Production, Wanted, collect
+from harness.sources.traces import traces
 
 TABLE = 'from = "traces"\nfile = "traces.jsonl"\n'
 WEATHER = {
@@ -285,6 +287,7 @@ def test_a_sample_larger_than_the_traces_takes_all(traced: Traced, cases: Load) 
         ("limit = 1\nsample = 1\n", "limit=1 and sample=1: give one of them"),
         ('sample = 1\nstratify = ["rout"]\n', "unknown facet 'rout'; did you mean 'route'?"),
         ('stratify = ["route"]\n', "stratify says how a sample is drawn; give sample, too"),
+        ('settings = "greed"\n', "settings: unknown setting 'greed'; did you mean 'greedy'?"),
         ('scrub = "pi"\n', "scrub='pi' must be 'pii', 'none' or a function, 'pkg.mod:fn'"),
         ('scrub = "no_such_module:fn"\n', "cannot import 'no_such_module'"),
         (
@@ -364,3 +367,71 @@ def test_a_run_without_a_chat_template_is_replayed_without_one(traced: Traced) -
     found = collect([path := traced(*spans, scope="tunegate")], Wanted())
     assert (found.template, [s.case.prompt for s in found.cases]) == ("chat", ["One"])
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:3"]
+
+
+def test_a_case_keeps_the_settings_of_its_request(traced: Traced, cases: Load) -> None:
+    """All but how it was sampled, or that, too; none, or some of them."""
+    asked = {"max_tokens": 40, "stop": "END", "temperature": 0.5, "top_p": 0.9, "seed": 3}
+    traced(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.input_messages.0.message.role": "user",
+            "llm.input_messages.0.message.content": "Hi",
+            "llm.invocation_parameters": json.dumps(asked),
+        }
+    )
+
+    def kept(more: str = "") -> dict[str, Any]:
+        (case,) = cases(TABLE + more)
+        found = case.model_dump(exclude_defaults=True)
+        return {name: found[name] for name in found if name not in ("id", "prompt", "cluster")}
+
+    assert kept() == {"max_new_tokens": 40, "stop": ("END",)}
+    sampling = {"temperature": 0.5, "top_p": 0.9}
+    assert kept('settings = "recorded"\n') == kept() | sampling
+    assert kept('settings = "none"\n') == {}
+    assert kept('settings = ["stop", "top_p"]\n') == {"stop": ("END",), "top_p": 0.9}
+
+
+def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
+    """Read, drawn, left out, settings: in lines, which the suite hands on."""
+    silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+    path = traced(chat("a"), chat("b"), chat("a"), silent, chat("c"))
+
+    found = traces(path.parent, file="traces.jsonl", sample=2, seed=1)
+    first = collect([path], Wanted(limit=2)).account
+
+    assert found.account == (
+        "1 file, 5 spans, 5 model calls → 2 cases",
+        "drawn 2 of 3 by seed 1",
+        f"left out 1: a call whose prompt is that of an earlier one ({path}:3)",
+        f"left out 1: a call that cannot be replayed: no content was captured ({path}:4)",
+        "sampled in production: 2 of 2 calls (2 at one that was not recorded); asked greedily, so "
+        'that no chance lies between the arms (settings = "recorded" samples, too)',
+    )
+    assert list(found) == list(found.cases)
+    assert first[1] == "only the first 2 were taken"
+    (path.parent / "suite.toml").write_text(SUITE + TABLE + "sample = 2\nseed = 1\n")
+    assert suite.load(path.parent).account == found.account
+
+
+SUITE = 'name = "s"\n[[metrics]]\nuse = "length"\n[cases]\n'
+
+
+def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
+    """The suite's with the case's own; a greedy run is none that was sampled."""
+    shared = {"template": "chat", "max_new_tokens": 24, "temperature": 0.0, "stop": ["END"]}
+    own = {"id": "own", "prompt": "Two", "stop": ["x"], "max_new_tokens": 8, "temperature": 0.5}
+    spans = of_a_run(1, "One", "chat") + of_a_run(2, "Two", "chat")
+    for span in spans[1::2]:
+        span["tunegate.gen.params"] = json.dumps(shared)
+    spans[2]["tunegate.case.content"] = json.dumps(own)
+    path = traced(*spans, scope="tunegate")
+
+    greedy, same = (collect([path], Wanted(settings=how)) for how in ("greedy", "recorded"))
+
+    first, second = (sourced.case for sourced in greedy.cases)
+    assert (first.max_new_tokens, first.stop, first.temperature) == (24, ("END",), None)
+    assert (second.max_new_tokens, second.stop, second.temperature) == (8, ("END", "x"), None)
+    assert [sourced.case.temperature for sourced in same.cases] == [0.0, 0.5]
+    assert "sampled in production: 1 of 2 calls (temperature 0.5)" in greedy.account[-1]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.tracing.arms import Model
+from harness.records import Case, CellKind
+from harness.tracing.arms import Arms, Asked, Model
 from harness.tracing.otlp import Kind
+from tests.traced_calls import shipped
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,34 @@ from harness.tracing.otlp import Kind
 def test_a_model(identity: dict[str, Any], expected: Model) -> None:
     """In-process models are INTERNAL, as the conventions allow; those behind a network CLIENT."""
     assert Model.of(identity) == expected
+
+
+def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None:
+    """In place of the suite's, each once; what it leaves open is the suite's."""
+    run, _ = shipped(tmp_path / "tickets", ["x"])
+    suite = run.manifest.suites[0]
+    case = Case(id="c", prompt="Hi", max_new_tokens=9, temperature=0.5)
+    arms = Arms(run.manifest)
+
+    plain = asked(arms.asked(suite, "tuned", CellKind.GENERATE, Case(id="d", prompt="Hi")))
+    own = asked(arms.asked(suite, "tuned", CellKind.GENERATE, case))
+    read = asked(arms.asked(suite, "tuned", CellKind.CHOICES, case))
+
+    assert plain == {"max_tokens": "20", "temperature": 0.0, "top_p": 1.0}
+    assert own == {"max_tokens": "9", "temperature": 0.5, "top_p": 1.0}
+    assert read == {}
+
+
+def asked(shared: Asked) -> dict[str, Any]:
+    """Return the settings in the attributes of a span, each of which stands there once."""
+    attributes = json.loads(f"[{shared.fixed}]")
+    names = [one["key"] for one in attributes]
+    assert len(names) == len(set(names))
+    return {
+        one["key"].removeprefix("gen_ai.request."): next(iter(one["value"].values()))
+        for one in attributes
+        if one["key"].startswith("gen_ai.request.") and one["key"] != "gen_ai.request.model"
+    }
 
 
 def test_no_password_of_an_address_is_written() -> None:
