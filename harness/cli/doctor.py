@@ -82,6 +82,10 @@ _EXTRAS = {
     "gguf": ("gguf", "accelerate"),
     "llama-cpp": ("llama-cpp-python",),
     "server": ("httpx",),
+    "quantized": ("bitsandbytes", "accelerate"),
+    "otlp": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    "traces": ("opentelemetry-proto", "protobuf"),
+    "ray": ("ray", "pyarrow"),
 }
 
 

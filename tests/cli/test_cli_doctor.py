@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.cli.doctor import _extras
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
@@ -30,6 +34,22 @@ def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
     ):
         assert any(line[5:].startswith(subject) for line in result.output.splitlines()), subject
     assert not list(Path().iterdir())
+
+
+def test_every_extra_is_told() -> None:
+    """Each extra of the project but `all`, with packages that it brings."""
+    import harness.cli.doctor as doctor
+
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras = {
+        name: {re.split(r"[\[<>=]", requirement)[0] for requirement in requirements}
+        for name, requirements in project["optional-dependencies"].items()
+        if name != "all"
+    }
+
+    assert set(doctor._EXTRAS) == set(extras)
+    for name, packages in doctor._EXTRAS.items():
+        assert set(packages) <= extras[name], name
 
 
 def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
