@@ -110,6 +110,7 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
     for piece in chain(embedded.block("index", found.index()), embedded.block("files", [ready])):
         room -= len(piece.encode())
         yield piece
+    room -= len("".join(embedded.block("texts", ["[]"])).encode())
     yield from embedded.block("texts", found.bodies(room))
 
 

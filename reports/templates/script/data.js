@@ -72,6 +72,7 @@ function allTexts(own) {
 function prepareWords(from = 0) {
   const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
   idle(() => {
+    if (from === 0) drawHeld();
     const until = performance.now() + 8;
     let at = from;
     while (at < cases.length && performance.now() < until) words(at++);

@@ -21,6 +21,14 @@ function drawFound() {
   document.getElementById("clear").hidden = !changed;
 }
 
+/** Say how many cases have their texts on this page, where it has not all. */
+function drawHeld() {
+  if (!cases.length || body(cases.length - 1)) return;
+  const told = document.getElementById("held");
+  told.textContent = `This page keeps under 25 MB: it has all scores, and the texts of the first ${texts.length.toLocaleString("en")} of ${counted(cases.length, "case")} in the order of the list, those that broke before all others. The rest stand in cases.jsonl and cells.jsonl of the run folder, and the search does not read them.`;
+  told.hidden = false;
+}
+
 function set(changes) {
   Object.assign(wanted, changes);
   open = null;
