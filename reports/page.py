@@ -48,7 +48,7 @@ KEYS = (
 
 _SCRIPTS = (
     "dom", "data", "address", "completions", "case", "waterfall", "traced", "list", "filters",
-    "marks", "downloads", "keys", "start",
+    "marks", "downloads", "keys", "print", "start",
 )  # fmt: skip
 """The parts of the page's script, in the order in which they need each other."""
 

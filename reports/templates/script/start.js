@@ -25,6 +25,8 @@ function start() {
   document.addEventListener("keydown", pressed);
   document.addEventListener("toggle", unfold, true);
   addEventListener("hashchange", follow);
+  addEventListener("beforeprint", beforePrint);
+  addEventListener("afterprint", afterPrint);
   for (const button of document.querySelectorAll("[data-help]")) {
     button.hidden = false;
     button.addEventListener("click", () => help.showModal());
