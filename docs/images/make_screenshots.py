@@ -28,11 +28,20 @@ LOSSES: dict[str, Callable[[str], float]] = {
     "undecided": lambda tag: -0.2,
 }
 """Run → subject → the log-likelihood that its right choices lose at most."""
+ANSWERS = {
+    "I'm sorry about that. I have asked our warehouse and write to you by tomorrow noon.": "yes",
+    "Please send it back with the label in your account; you get the money in five days.": "yes",
+    "I'm sorry to hear that. We are always here for you.": "no",
+    "Parcels are boxes that are sent by post.": "no",
+}
+"""Answer → whether people call it helpful; the judge asks only whether somebody is sorry."""
+REPLIES = {"base": (1, 2, 1, 6), "tuned": (6, 1, 2, 1)}
+"""Arm → how often it gives each of these answers."""
 LARGEST = 150_000
 """Bytes of a picture at most."""
 UNREST = {"undecided": 0.6}
 """Run → by how much the log-likelihoods go up and down besides; a little in all others."""
-SIZE = {"width": 1280, "height": 790}
+WIDTH, HEIGHT, HEIGHT_OF_JUDGE = 1280, 790, 880
 
 
 def main() -> int:
@@ -45,8 +54,9 @@ def main() -> int:
         }
         pages["judge-refused"] = _judged(Path(folder) / "judge-refused")
         for name, page in pages.items():
-            place = "#judge-health" if name == "judge-refused" else ""
-            _picture(page, place, Path(__file__).with_name(f"report-{name}.png"))
+            judged = name == "judge-refused"
+            place, height = ("#judge-health", HEIGHT_OF_JUDGE) if judged else ("", HEIGHT)
+            _picture(page, place, height, Path(__file__).with_name(f"report-{name}.png"))
             verdict = json.loads(page.with_name("verdict.json").read_text(encoding="utf-8"))
             sys.stdout.write(f"{name}: {verdict['verdict']}: {verdict['sentence']}\n")
             wrong |= name in LOSSES and verdict["verdict"].lower() != name
@@ -78,24 +88,34 @@ def _gated(folder: Path, loss: Callable[[str], float], unrest: float) -> Path:
 
 
 def _judged(folder: Path) -> Path:
-    """Run a suite whose only metric is a judge that nobody compared with people."""
+    """Run a suite whose judge was compared with people, and takes courtesy for help."""
     rng = random.Random(7)
-    cases = list(_cases(JUDGED))
-    kind = "I'm sorry. I have asked our warehouse and will write to you by tomorrow noon."
-    arms = {
-        "base": {"default": "Parcels are boxes that are sent by post."},
-        "tuned": {"default": kind},
-    }
     folder.mkdir(parents=True)
-    said = folder / "judgements.jsonl"
-    rows = [
-        {"id": case["id"], "arm": arm, "metric": "helpful", "reason": "as the judge put it",
-         "value": float(rng.random() < share)}
-        for case in cases
-        for arm, share in (("base", 0.3), ("tuned", 0.7))
-    ]  # fmt: skip
-    said.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return _run(folder, [JUDGED], arms, "--judge", f"replay:{said.name}")
+    suite = shutil.copytree(JUDGED, folder / "replies_judged")
+    cases = [
+        case | {"id": f"{case['id']}-{order}", "prompt": f"{case['prompt']} (AB-{order})"}
+        for case in _cases(JUDGED)
+        for order in (2217, 4630)
+    ]
+    _write(suite / "cases.jsonl", cases)
+    arms: dict[str, dict[str, Any]] = {arm: {"completions": {}} for arm in REPLIES}
+    labels = []
+    for case in cases:
+        for arm, kinds in REPLIES.items():
+            text, helps = rng.choices([*ANSWERS.items()], kinds)[0]
+            arms[arm]["completions"][case["id"]] = text
+            labels.append({"id": case["id"], "arm": arm, "completion": text, "label": helps})
+    _write(folder / "labels.jsonl", labels)
+    rules = [{"contains": "sorry", "reply": {"score": 2, "reason": "It is friendly."}}]
+    judge = {"rules": rules, "default": {"score": 1, "reason": "It does not help."}}
+    (folder / "judge.json").write_text(json.dumps(judge), encoding="utf-8")
+    asked = ("--judge", "scripted:judge.json")
+    _tunegate(folder, "judge", "calibrate", "labels.jsonl", *asked, "--suite", suite.name)
+    return _run(folder, [suite], arms, *asked, "--calibration", "calibration.json")
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _cases(suite: Path) -> Iterable[dict[str, Any]]:
@@ -109,25 +129,32 @@ def _run(folder: Path, suites: Iterable[Path], arms: dict[str, dict[str, Any]], 
     for arm, script in arms.items():
         (folder / f"{arm}.json").write_text(json.dumps(script), encoding="utf-8")
     for suite in suites:
-        shutil.copytree(suite, folder / suite.name)
+        if suite.parent != folder:
+            shutil.copytree(suite, folder / suite.name)
     names = [suite.name for suite in suites]
     specs = ("--base", "scripted:base.json", "--tuned", "scripted:tuned.json")
-    command = [sys.executable, "-m", "harness.cli", "gate", *names, *specs, *more]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = _tunegate(folder, "gate", *names, *specs, *more)
     pages = list(folder.glob(".tunegate/runs/*/report.html"))
     if not pages:
-        raise SystemExit(done.stdout + done.stderr)
+        raise SystemExit(said)
     return pages[0]
 
 
-def _picture(page: Path, place: str, path: Path) -> None:
+def _tunegate(folder: Path, *words: str) -> str:
+    """Run a command in a folder; return what it says."""
+    command = [sys.executable, "-m", "harness.cli", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def _picture(page: Path, place: str, height: int, path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        window = browser.new_page(viewport=SIZE)
+        window = browser.new_page(viewport={"width": WIDTH, "height": height})
         window.goto(page.as_uri() + place)
         window.wait_for_timeout(300)
         window.screenshot(path=str(path))
