@@ -4,7 +4,7 @@
 function traced(text) {
   if (!run.trace || !text.span) return null;
   return h("p", { class: "hint traced" },
-    "Trace ", copied(run.trace.id), ", span ", copied(text.span), viewed(text.span));
+    "Trace ", copied(run.trace.id), " · span ", copied(text.span), viewed(text.span));
 }
 
 /** Return an id with a button that copies it, or selects it where the browser lets no page copy. */
