@@ -11,9 +11,9 @@ PIECE = 7
 
 
 def events(reply: Mapping[str, Any], *, usage: bool = True) -> Iterator[str]:
-    """Yield the server-sent events of a reply, of `/v1/messages` or of `/chat/completions`."""
-    if reply.get("type") == "message":
-        for event in _anthropic(reply):
+    """Yield the server-sent events of a reply: messages, responses or chat completions."""
+    if reply.get("type") == "message" or reply.get("object") == "response":
+        for event in _anthropic(reply) if "content" in reply else _responses(reply):
             yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
         return
     for chunk in _openai(reply, usage=usage):
@@ -69,3 +69,33 @@ def _anthropic(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     delta = {"stop_reason": reply["stop_reason"], "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta, "usage": reply["usage"]}
     yield {"type": "message_stop"}
+
+
+def _responses(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    begun = {**reply, "status": "in_progress", "output": [], "usage": None}
+    sent = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
+    for index, item in enumerate(reply["output"]):
+        place = {"output_index": index, "item_id": item["id"]}
+        empty = {**item, "content": []} if item["type"] == "message" else dict(item)
+        if item["type"] == "function_call":
+            empty["arguments"] = ""
+        sent.append({"type": "response.output_item.added", "output_index": index, "item": empty})
+        if item["type"] == "message":
+            sent += _texts(item, place)
+        elif item["type"] == "function_call":
+            name, told = "response.function_call_arguments", item["arguments"]
+            sent += [{"type": f"{name}.delta", **place, "delta": part} for part in pieces(told)]
+            sent.append({"type": f"{name}.done", **place, "name": item["name"], "arguments": told})
+        sent.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    sent.append({"type": "response.completed", "response": reply})
+    yield from ({**event, "sequence_number": number} for number, event in enumerate(sent))
+
+
+def _texts(item: Mapping[str, Any], place: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    (part,) = item["content"]
+    here = {**place, "content_index": 0}
+    yield {"type": "response.content_part.added", **here, "part": {**part, "text": ""}}
+    for piece in pieces(part["text"]):
+        yield {"type": "response.output_text.delta", **here, "delta": piece, "logprobs": []}
+    yield {"type": "response.output_text.done", **here, "text": part["text"], "logprobs": []}
+    yield {"type": "response.content_part.done", **here, "part": part}

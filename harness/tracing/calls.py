@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.tracing.call import Call
 from harness.tracing.conventions import genai, genai_events, openinference, openllmetry, traceai
+from harness.tracing.conventions._assembled import CONTINUED, is_continued
 from harness.tracing.span import Span
 
 CONVENTIONS = (openinference, traceai, openllmetry, genai_events, genai)
@@ -205,7 +206,9 @@ def _united(inner: Call, outer: Call) -> Call:
     """Return the better of two readings of one request, with what only the other one has."""
     best, other = sorted((inner, outer), key=_worth, reverse=True)
     filled = {name: getattr(other, name) for name in _GAPS if getattr(best, name) in (None, ())}
-    return replace(best, parameters={**other.parameters, **best.parameters}, **filled)
+    settings = {**other.parameters, **best.parameters}
+    obstacle = best.unreplayable or (CONTINUED if is_continued(settings) else None)
+    return replace(best, parameters=settings, unreplayable=obstacle, **filled)
 
 
 def _worth(call: Call) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ It writes `traces.jsonl` and, where there are log records, `logs.jsonl` into the
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import inspect
@@ -69,6 +70,73 @@ def openai(url: str) -> Scenarios:
     return _openai_like(OpenAI(base_url=url, api_key="x").chat.completions.create)
 
 
+def openai_async(url: str) -> Scenarios:
+    """Ask with OpenAI's asynchronous client."""
+    from openai import AsyncOpenAI
+
+    return _openai_like(waited_for(AsyncOpenAI(base_url=url, api_key="x").chat.completions.create))
+
+
+def openai_responses(url: str) -> Scenarios:
+    """Ask the Responses API with OpenAI's client."""
+    from openai import OpenAI
+
+    return _responses(OpenAI(base_url=url, api_key="x").responses.create)
+
+
+def openai_responses_async(url: str) -> Scenarios:
+    """Ask the Responses API with OpenAI's asynchronous client."""
+    from openai import AsyncOpenAI
+
+    return _responses(waited_for(AsyncOpenAI(base_url=url, api_key="x").responses.create))
+
+
+def waited_for(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that waits for what an asynchronous one returns, and for its stream."""
+    loop = asyncio.new_event_loop()
+
+    async def ask(**asked: Any) -> Any:
+        found = await create(**asked)
+        return [event async for event in found] if asked.get("stream") else found
+
+    return lambda **asked: loop.run_until_complete(ask(**asked))
+
+
+def _responses(create: Callable[..., Any]) -> Scenarios:
+    ask = partial(create, model=MODEL)
+    tools = [{"type": "function", **TOOL}]
+    form = {"type": "json_schema", "name": "poem", "schema": SCHEMA, "strict": True}
+    settings = {
+        "temperature": 0.25, "top_p": 0.9, "max_output_tokens": 50, "text": {"format": form},
+        "reasoning": {"effort": "low"},
+    }  # fmt: skip
+    seen = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": IMAGE, "detail": "auto"},
+    ]
+
+    def tool_round() -> None:
+        offer = partial(ask, tools=tools, tool_choice="auto", instructions=SYSTEM)
+        said = offer(input=WEATHER).output
+        (call,) = (item for item in said if item.type == "function_call")
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": RESULT}
+        offer(input=[*WEATHER, *said, result])
+
+    chosen = {"type": "function", "name": "weather"}
+    return {
+        "plain": lambda: ask(instructions=SYSTEM, input=ONE[1]["content"]),
+        "several": lambda: ask(input=SEVERAL),
+        "tools": tool_round,
+        "stream": lambda: list(ask(instructions=SYSTEM, input=ONE[1:], stream=True)),
+        "stream_tools": lambda: list(
+            ask(input=WEATHER, tools=tools, tool_choice=chosen, stream=True)
+        ),
+        "settings": lambda: ask(input=SETTLED[0]["content"], **settings),
+        "image": lambda: ask(input=[{"role": "user", "content": seen}]),
+        "continued": lambda: ask(input="And then?", previous_response_id="resp_0"),
+    }
+
+
 def huggingface(url: str) -> Scenarios:
     """Ask with Hugging Face's InferenceClient."""
     from huggingface_hub import InferenceClient
@@ -105,12 +173,29 @@ def anthropic(url: str) -> Scenarios:
     from anthropic import Anthropic
 
     create = Anthropic(base_url=url.removesuffix("/v1"), api_key="x").messages.create
+    return _anthropic(create, settings_of(create))
+
+
+def anthropic_async(url: str) -> Scenarios:
+    """Ask with Anthropic's asynchronous client."""
+    from anthropic import AsyncAnthropic
+
+    create = AsyncAnthropic(base_url=url.removesuffix("/v1"), api_key="x").messages.create
+    return _anthropic(waited_for(create), settings_of(create))
+
+
+def settings_of(create: Callable[..., Any]) -> dict[str, Any]:
+    """Return the settings that Anthropic's client takes, of which its version 2 has fewer."""
+    settings: dict[str, Any] = {"max_tokens": 50, "stop_sequences": ["END", "\n\n"]}
+    if "temperature" in inspect.signature(create).parameters:
+        settings |= {"temperature": 0.25, "top_p": 0.9, "top_k": 5}
+    return settings
+
+
+def _anthropic(create: Callable[..., Any], settings: dict[str, Any]) -> Scenarios:
     ask = partial(create, model=MODEL, max_tokens=64)
     tool = {"name": "weather", "description": TOOL["description"], "input_schema": SCHEMA}
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
-    settings: dict[str, Any] = {"max_tokens": 50, "stop_sequences": ["END", "\n\n"]}
-    if "temperature" in inspect.signature(create).parameters:  # its client 2 has no such settings
-        settings |= {"temperature": 0.25, "top_p": 0.9, "top_k": 5}
     blocks = [{"type": "text", "text": SYSTEM}, {"type": "text", "text": "Be kind."}]
 
     def tool_round() -> None:
@@ -205,7 +290,9 @@ def llamaindex(url: str) -> Scenarios:
 
 
 LIBRARIES = {
-    "openai": openai, "anthropic": anthropic, "huggingface": huggingface,
+    "openai": openai, "openai-async": openai_async,
+    "openai-responses": openai_responses, "openai-responses-async": openai_responses_async,
+    "anthropic": anthropic, "anthropic-async": anthropic_async, "huggingface": huggingface,
     "langchain": langchain, "llamaindex": llamaindex,
 }  # fmt: skip
 INSTRUMENTORS = {

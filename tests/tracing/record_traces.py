@@ -10,6 +10,7 @@ requests as they came over the wire: what a trace of them must give back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -57,11 +58,28 @@ RECORDINGS = (
     Recording("openai", "openllmetry-openai", earlier=True),
     Recording("openai", "traceai-openai"),
     Recording("openai", "openinference-openai+openllmetry-openai"),
+    Recording("openai-async", "genai-openai"),
+    Recording("openai-async", "openinference-openai"),
+    Recording("openai-async", "openllmetry-openai"),
+    Recording("openai-async", "traceai-openai"),
+    Recording("openai-responses", "genai-openai"),
+    Recording("openai-responses", "openinference-openai"),
+    Recording("openai-responses", "openllmetry-openai"),
+    Recording("openai-responses", "openllmetry-openai", earlier=True),
+    Recording("openai-responses", "traceai-openai"),
+    Recording("openai-responses", "openinference-openai+openllmetry-openai"),
+    Recording("openai-responses-async", "genai-openai"),
+    Recording("openai-responses-async", "openinference-openai"),
+    Recording("openai-responses-async", "openllmetry-openai"),
+    Recording("openai-responses-async", "traceai-openai"),
     Recording("anthropic", "genai-anthropic"),
     Recording("anthropic", "openinference-anthropic"),
     Recording("anthropic", "openllmetry-anthropic"),
     Recording("anthropic", "openllmetry-anthropic", earlier=True),
     Recording("anthropic", "traceai-anthropic", earlier=True),
+    Recording("anthropic-async", "genai-anthropic"),
+    Recording("anthropic-async", "openinference-anthropic"),
+    Recording("anthropic-async", "openllmetry-anthropic"),
     Recording("huggingface", "traceai-huggingface"),
     Recording("langchain", "genai-langchain"),
     Recording("langchain", "openinference-langchain"),
@@ -81,6 +99,8 @@ RECORDINGS = (
 
 def reply(model: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request: with a tool call where tools are offered and none has answered yet."""
+    if path.endswith("/responses"):
+        return _response(body)
     last = body["messages"][-1]
     asks = bool(body.get("tools")) and last["role"] == "user" and isinstance(last["content"], str)
     text = f"I was told {len(body['messages'])} things: “é”."
@@ -101,6 +121,39 @@ def reply(model: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "choices": [choice],
         "usage": {"prompt_tokens": 11, "completion_tokens": 9, "total_tokens": 20},
+    }  # fmt: skip
+
+
+def _response(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a request of the Responses API; where it thinks or calls, that is an item more."""
+    given = body["input"]
+    turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    last = turns[-1]
+    asks = bool(body.get("tools")) and isinstance(last.get("content"), str)
+    known = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
+    text = "I look it up." if asks else f"I was told {len(turns)} things: “é”."
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    output: list[dict[str, Any]] = [
+        {"id": f"msg_{known}", "type": "message", "role": "assistant", "content": [part]}
+    ]
+    if asks or body.get("reasoning"):
+        summary = [{"type": "summary_text", "text": "Weather it is."}]
+        output.insert(0, {"id": f"rs_{known}", "type": "reasoning", "summary": summary})
+    if asks:
+        call = {"id": f"fc_{known}", "type": "function_call", "call_id": "call_1"}
+        output.append({**call, "name": "weather", "arguments": json.dumps(ARGUMENTS)})
+    names = ("instructions", "temperature", "top_p", "max_output_tokens", "text", "reasoning")
+    return {
+        "id": f"resp_{known}", "object": "response", "created_at": 1, "status": "completed",
+        "output": [{**item, "status": "completed"} for item in output],
+        "parallel_tool_calls": True, "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools", []), **{name: body.get(name) for name in names},
+        "error": None, "incomplete_details": None, "metadata": {},
+        "usage": {
+            "input_tokens": 11, "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 20,
+        },
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ and is the table of docs/reference/traces.md.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ STREAMED_REASON = "finish reason of streamed answers"
 TWICE = "output tokens of streamed answers, of which the first is counted twice"
 BLOCKS = "breaks between blocks of a system prompt"
 TOOLS = "tools"
+THOUGHTS = "thoughts of earlier messages"
+SPOKEN = "thoughts of earlier messages, which stand as texts"
+ROUNDS = "tool calls of earlier messages and their results, without a sign"
+SCHEMA = "the schema of `response_format`"
+KEPT = "previous_response_id"
+
+_RESPONSES = {
+    "genai-openai": (*CHOICE, SCHEMA, "reasoning_effort", KEPT),
+    "openllmetry-openai": (*CHOICE, "response_format", KEPT, THOUGHTS),
+    "traceai-openai": (REASON, SPOKEN),
+}
 
 LOST: dict[str, tuple[str, ...]] = {
     "openai-genai-openai": CHOICE,
@@ -45,6 +57,16 @@ LOST: dict[str, tuple[str, ...]] = {
     "openai-openllmetry-openai": (*CHOICE, "seed", "stop", IMAGE),
     "openai-openllmetry-openai-earlier": (*CHOICE, "seed", "stop", IMAGE),
     "openai-traceai-openai": (STREAMED, REASON),
+    "openai-async-genai-openai": CHOICE,
+    "openai-async-openllmetry-openai": (*CHOICE, "seed", "stop", IMAGE),
+    "openai-async-traceai-openai": (STREAMED, REASON),
+    **{f"openai-responses-{by}": lost for by, lost in _RESPONSES.items()},
+    **{f"openai-responses-async-{by}": lost for by, lost in _RESPONSES.items()},
+    "openai-responses-openllmetry-openai-earlier": (
+        *CHOICE, "response_format", "reasoning_effort", KEPT, THOUGHTS, ROUNDS, REASON,
+    ),
+    "anthropic-async-genai-anthropic": CHOICE,
+    "anthropic-async-openllmetry-anthropic": (*CHOICE, "stop", TWICE),
     "anthropic-genai-anthropic": CHOICE,
     "anthropic-openllmetry-anthropic": (*CHOICE, "stop", TWICE),
     "anthropic-openllmetry-anthropic-earlier": (*CHOICE, "max_tokens", "stop", "top_k", BLOCKS),
@@ -80,12 +102,13 @@ def test_every_request_is_a_call(recording: Recording) -> None:
     """One each, in their order, however many libraries recorded it; no other span is one."""
     some, sent, left = found(recording.name)
 
-    assert len(some) == len(sent) == 8
-    assert left[OTHER] == 7
+    scenarios = 8 if "responses" in recording.library else 7
+    assert len(some) == len(sent) == scenarios + 1
+    assert left[OTHER] == scenarios
     # Anthropic's client 2 records its own requests, without their content.
     several = "+openinference-openai" in recording.name or "+openllmetry" in recording.name
-    several |= recording.library == "anthropic" and not recording.earlier
-    assert left.get(AROUND, 0) == (8 if several else 0)
+    several |= recording.library.startswith("anthropic") and not recording.earlier
+    assert left.get(AROUND, 0) == (len(sent) if several else 0)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
@@ -97,7 +120,10 @@ def test_a_call_has_what_was_sent(recording: Recording) -> None:
     for call, was in zip(some, sent, strict=True):
         _assert_messages(call, was, lost)
         assert list(call.tools) == ([] if TOOLS in lost else list(was.tools))
-        assert call.parameters == {k: v for k, v in was.parameters.items() if k not in lost}
+        asked = {k: v for k, v in was.parameters.items() if k not in lost}
+        if SCHEMA in lost and "response_format" in asked:
+            asked["response_format"] = {"type": "json_object"}
+        assert call.parameters == asked
         assert call.model == "base"
 
 
@@ -109,15 +135,28 @@ def _assert_messages(call: Call, was: Asked, lost: tuple[str, ...]) -> None:
     elif of_history and HISTORY in lost:
         assert call.unreplayable == "message 2 was recorded without its content"
         return
+    elif KEPT in was.parameters and KEPT not in lost:
+        assert call.unreplayable == "the conversation before it is kept by the provider"
     else:
         assert call.unreplayable is None
     if was.has_image and IMAGE in lost:
         assert not any(message["content"] for message in call.messages)
         return
-    expected = comparable(was.messages)
+    expected = list(_told(comparable(was.messages), lost))
     if BLOCKS in lost:
         expected = [{**m, "content": m["content"].replace("é.\nBe", "é.Be")} for m in expected]
     assert comparable(call.messages) == expected
+
+
+def _told(messages: list[dict[str, Any]], lost: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield messages with their thoughts and tools as a trace that loses them has them."""
+    for message in messages:
+        if SPOKEN in lost and "reasoning_content" in message:
+            yield {"role": "assistant", "content": message["reasoning_content"]}
+        gone = {"reasoning_content"} if {SPOKEN, THOUGHTS} & set(lost) else set()
+        gone |= {"tool_calls"} if ROUNDS in lost else set()
+        if ROUNDS not in lost or message["role"] != "tool":
+            yield {name: value for name, value in message.items() if name not in gone}
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
@@ -143,7 +182,8 @@ def test_a_call_has_what_came_back(recording: Recording) -> None:
 
 def _replies(recording: Recording) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return text and tool calls of what the server answered."""
-    path = "/v1/messages" if recording.library == "anthropic" else "/v1/chat/completions"
+    path = "/v1/messages" if "anthropic" in recording.library else "/v1/chat/completions"
+    path = "/v1/responses" if "responses" in recording.library else path
     lines = (RECORDED / recording.name / "asked.jsonl").read_text(encoding="utf-8").splitlines()
     said = []
     for body in map(json.loads, lines):
@@ -152,6 +192,10 @@ def _replies(recording: Recording) -> list[tuple[str, list[dict[str, Any]]]]:
             message = answer["choices"][0]["message"]
             calls = [_plain(call) for call in message.get("tool_calls", ())]
             said.append((message["content"] or "", calls))
+        elif "output" in answer:
+            texts = [part["text"] for item in answer["output"] for part in item.get("content", ())]
+            made = [item for item in answer["output"] if item["type"] == "function_call"]
+            said.append(("".join(texts), [_plain({"function": item}) for item in made]))
         else:
             texts = [block["text"] for block in answer["content"] if block["type"] == "text"]
             used = [block for block in answer["content"] if block["type"] == "tool_use"]

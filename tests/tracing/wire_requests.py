@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ def _parsed(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _asked(body: dict[str, Any]) -> Asked:
+    if "input" in body:
+        return _of_responses(body)
     is_anthropic = "system" in body or "top_k" in body or "input_schema" in str(body)
     is_anthropic |= "'source'" in str(body)
     messages = _anthropic(body) if is_anthropic else [_chat(m) for m in body["messages"]]
@@ -58,6 +60,60 @@ def _asked(body: dict[str, Any]) -> Asked:
     )
 
 
+def _of_responses(body: dict[str, Any]) -> Asked:
+    given = body["input"]
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if "instructions" in body:
+        items = [{"role": "system", "content": body["instructions"]}, *items]
+    settings = {k: v for k, v in body.items() if k not in {*_APART, "input", "instructions"}}
+    names = {"max_output_tokens": "max_tokens"}
+    parameters = {names.get(name, name): value for name, value in settings.items()}
+    if "text" in parameters:
+        form = parameters.pop("text")["format"]
+        schema = {name: value for name, value in form.items() if name != "type"}
+        parameters["response_format"] = {"type": form["type"], "json_schema": schema}
+    if "reasoning" in parameters:
+        parameters["reasoning_effort"] = parameters.pop("reasoning")["effort"]
+    if isinstance(parameters.get("tool_choice"), dict):
+        name = parameters["tool_choice"]["name"]
+        parameters["tool_choice"] = {"type": "function", "function": {"name": name}}
+    return Asked(
+        messages=tuple(_turns(items)),
+        tools=tuple(
+            {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
+            for tool in body.get("tools") or ()
+        ),
+        parameters=parameters,
+        has_image="base64" in str(given),
+        streams=bool(body.get("stream")),
+    )
+
+
+def _turns(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the items of the Responses API as turns: those of one answer are one."""
+    turn: dict[str, Any] = {}
+    for item in items:
+        kind = item.get("type", "message")
+        if kind in ("reasoning", "function_call") or item.get("role") == "assistant":
+            turn = turn or {"role": "assistant", "content": ""}
+            if kind == "reasoning":
+                turn["reasoning_content"] = "".join(part["text"] for part in item["summary"])
+            elif kind == "message":
+                turn["content"] += _text(item["content"], "assistant")
+            else:
+                function = {"name": item["name"], "arguments": item["arguments"]}
+                made = {"id": item["call_id"], "type": "function", "function": function}
+                turn.setdefault("tool_calls", []).append(made)
+            continue
+        if turn:
+            yield turn
+            turn = {}
+        if kind == "function_call_output":
+            yield {"role": "tool", "content": item["output"], "tool_call_id": item["call_id"]}
+        else:
+            yield {"role": item["role"], "content": _text(item["content"], item["role"])}
+
+
 def _chat(message: dict[str, Any]) -> dict[str, Any]:
     role = {"developer": "system"}.get(message["role"], message["role"])
     kept = {k: v for k, v in message.items() if k in ("tool_calls", "tool_call_id") and v}
@@ -66,7 +122,8 @@ def _chat(message: dict[str, Any]) -> dict[str, Any]:
 
 def _text(content: Any, role: str) -> str:
     if isinstance(content, list):
-        texts = [part["text"] for part in content if part["type"] == "text"]
+        kinds = ("text", "input_text", "output_text")
+        texts = [part["text"] for part in content if part["type"] in kinds]
         return ("" if role == "assistant" else "\n").join(texts)
     return content or ""
 

@@ -13,6 +13,7 @@ from harness.tracing.conventions._tools import tools
 from harness.tracing.span import Span
 
 NO_CONTENT = "no content was captured"
+CONTINUED = "the conversation before it is kept by the provider"
 _TOLD = 3
 """Obstacles that are named; of more, their number is."""
 
@@ -35,10 +36,11 @@ def assembled(
         settings: The parameters of the request.
         answer: What came back.
     """
+    transcript.pair()
     known, strange = tools(offered)
     obstacles = [*transcript.obstacles, *strange]
-    if settings.get("previous_response_id") or _PREVIOUS in span.attributes:
-        obstacles.append("the conversation before it is kept by the provider")
+    if is_continued(settings) or _PREVIOUS in span.attributes:
+        obstacles.append(CONTINUED)
     obstacles = obstacles or list(_unasked(transcript.messages))
     return Call(
         span=span,
@@ -54,11 +56,20 @@ def assembled(
     )
 
 
+def is_continued(settings: Mapping[str, Any]) -> bool:
+    """Return whether a request goes on with a conversation that it does not hold."""
+    return any(settings.get(name) for name in ("previous_response_id", "conversation"))
+
+
 _PREVIOUS = "gen_ai.request.previous_response.id"
 
 
 def _unasked(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is wrong with the first tool result that no message before it asked for."""
+    """Yield what is wrong with a turn, or with a tool result that no message before asked for."""
+    for number, message in enumerate(messages, 1):
+        if message["role"] == "assistant" and not (message["content"] or "tool_calls" in message):
+            yield f"message {number} was recorded without its content"
+            return
     for number, message in enumerate(messages, 1):
         if "tool_calls" in message:
             return

@@ -26,6 +26,7 @@ _REASON = (
 _REASONS = {
     "tool_call": "tool_calls", "tool_use": "tool_calls", "function_call": "tool_calls",
     "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
+    "max_output_tokens": "length",
 }  # fmt: skip
 """What providers and conventions call the same ends → OpenAI's words."""
 

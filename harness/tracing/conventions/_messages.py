@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from harness.tracing.conventions._json import written
@@ -36,7 +37,8 @@ class Transcript:
         """Add a message; `role` is for one that names none.
 
         A message of Anthropic's holds the results of several tools and then a text: it becomes
-        several messages.
+        several messages. The thought, the text and the calls of one turn, which OpenAI's Responses
+        API has as items of their own, become one.
         """
         if not isinstance(value, Mapping):
             value = {"content": value}
@@ -54,9 +56,34 @@ class Transcript:
         self.messages += read.results
         if read.results and not read.texts and not read.calls:
             return
-        self.messages.append(_message(ROLES.get(named, named), message, read))
-        if not (read.texts or read.calls or read.obstacles):
+        self._append(_message(ROLES.get(named, named), message, read))
+        if not (read.texts or read.calls or read.obstacles or read.reasoning):
             self.obstacles.append(f"{place} was recorded without its content")
+
+    def _append(self, message: dict[str, Any]) -> None:
+        before = self.messages[-1] if self.messages else {}
+        is_turn = before.get("role") == message["role"] == "assistant"
+        if not is_turn or (before["content"] and message["content"]):
+            self.messages.append(message)
+            return
+        for name in ("content", "tool_calls", "reasoning_content"):
+            if name in message:
+                before[name] = before[name] + message[name] if name in before else message[name]
+
+    def pair(self) -> None:
+        """Give tool calls the ids of their results where these are other ones.
+
+        The Responses API has two ids for a call, and only one of them in its result.
+        """
+        for at, message in enumerate(self.messages):
+            calls = message.get("tool_calls", ())
+            results = list(takewhile(lambda m: m["role"] == "tool", self.messages[at + 1 :]))
+            named = [result.get("tool_call_id") for result in results]
+            if None in named or len(named) != len(calls):
+                continue
+            if set(named) != {call.get("id") for call in calls}:
+                pairs = zip(calls, named, strict=True)
+                message["tool_calls"] = [{**call, "id": known} for call, known in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +93,24 @@ class Answer:
     text: str | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
     finish_reason: str | None = None
+
+
+def answer_of(values: Sequence[Any], choices: Any = 1) -> Answer:
+    """Return the first answer of a list, put together from its pieces where they are several.
+
+    Args:
+        values: Messages, of which each is an answer, or an item of the only one.
+        choices: How many answers were asked for.
+    """
+    found = answer(values[0]) if values else Answer()
+    for value in values[1:] if choices in (None, 1) else ():
+        more = answer(value)
+        if found.text and more.text:
+            break
+        text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
+        reason = more.finish_reason or found.finish_reason
+        found = Answer(text, (*found.calls, *more.calls), reason)
+    return found
 
 
 def answer(value: Any) -> Answer:
@@ -126,7 +171,7 @@ def _message(role: str, source: Mapping[str, Any], read: Parts) -> dict[str, Any
     message: dict[str, Any] = {"role": role, "content": content}
     if read.calls:
         message["tool_calls"] = read.calls
-    if read.reasoning and role == "assistant":
+    if any(read.reasoning) and role == "assistant":
         message["reasoning_content"] = "".join(read.reasoning)
     known = source.get("tool_call_id") or source.get("id") or _more(source).get("tool_call_id")
     if role == "tool" and isinstance(known, str):

@@ -42,7 +42,7 @@ def parameters(raw: Any) -> dict[str, Any]:
     for name, value in [*(more.items() if isinstance(more, Mapping) else ()), *found.items()]:
         if _is_setting(name, value):
             known[_NAMES.get(name, name)] = value
-    return _shaped(known)
+    return _shaped(_of_responses(known))
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +69,28 @@ def _output_type(attributes: Mapping[str, Any]) -> str | None:
     return "json_object" if attributes.get("gen_ai.output.type") == "json" else None
 
 
+def _of_responses(known: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those that OpenAI's Responses API nests as its chat API has them."""
+    text, reasoning = structured(known.get("text")), structured(known.get("reasoning"))
+    if isinstance(text, Mapping):
+        known = {**known, **{name: value for name, value in text.items() if name != "format"}}
+        del known["text"]
+        if isinstance(form := text.get("format"), Mapping):
+            known["response_format"] = _response_format(form)
+    if isinstance(reasoning, Mapping):
+        del known["reasoning"]
+        if isinstance(effort := reasoning.get("effort"), str):
+            known["reasoning_effort"] = effort
+    return known
+
+
+def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
+    if form.get("type") != "json_schema" or "json_schema" in form:
+        return dict(form)
+    schema = {name: value for name, value in form.items() if name != "type"}
+    return {"type": "json_schema", "json_schema": schema}
+
+
 def _is_setting(name: Any, value: Any) -> bool:
     if not isinstance(name, str) or name.startswith("_") or name in _NO_SETTINGS:
         return False
@@ -91,6 +113,6 @@ def _tool_choice(value: Any) -> Any:
     """Return Anthropic's `{"type": "any"}` as `required`, and so on."""
     if not isinstance(value, Mapping):
         return value
-    if value.get("type") == "tool":
+    if value.get("type") == "tool" or (value.get("type") == "function" and "name" in value):
         return {"type": "function", "function": {"name": value.get("name")}}
     return {"auto": "auto", "any": "required", "none": "none"}.get(str(value.get("type")), value)

@@ -15,7 +15,7 @@ from harness.tracing import attributes as a
 from harness.tracing.call import Call
 from harness.tracing.conventions._assembled import assembled
 from harness.tracing.conventions._json import structured
-from harness.tracing.conventions._messages import Answer, Transcript, answer
+from harness.tracing.conventions._messages import Answer, Transcript, answer, answer_of
 from harness.tracing.conventions._parameters import request_parameters
 from harness.tracing.span import Span
 
@@ -41,9 +41,8 @@ def call(span: Span) -> Call:
     transcript = messages(known.get(a.INPUT_MESSAGES))
     transcript.add_system(_parts(known.get(SYSTEM)))
     settings = request_parameters(known)
-    return assembled(
-        span, NAME, transcript, known.get(TOOLS), settings, first(known.get(a.OUTPUT_MESSAGES))
-    )
+    answered = first(known.get(a.OUTPUT_MESSAGES), settings.get("n"))
+    return assembled(span, NAME, transcript, known.get(TOOLS), settings, answered)
 
 
 def with_details(span: Span) -> Mapping[str, Any]:
@@ -69,11 +68,16 @@ def messages(value: Any) -> Transcript:
     return transcript
 
 
-def first(value: Any) -> Answer:
-    """Return the first answer of a list of output messages, or of its JSON."""
+def first(value: Any, choices: Any = None) -> Answer:
+    """Return the first answer of a list of output messages, or of its JSON.
+
+    Args:
+        value: The list.
+        choices: How many answers were asked for.
+    """
     found = structured(value)
     if isinstance(found, list | tuple):
-        return answer(found[0]) if found else Answer()
+        return answer_of(found, choices)
     return answer(found if found is not None else value)
 
 

@@ -6,18 +6,20 @@ See github.com/Arize-ai/openinference, spec/semantic_conventions.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.tracing.call import Call
 from harness.tracing.conventions._assembled import assembled
 from harness.tracing.conventions._indexed import nested
 from harness.tracing.conventions._json import structured
-from harness.tracing.conventions._messages import Answer, Transcript, answer
+from harness.tracing.conventions._messages import Answer, Transcript, answer, answer_of
 from harness.tracing.conventions._parameters import parameters
 from harness.tracing.span import Span
 
 NAME = "openinference"
 _KIND = "openinference.span.kind"
+_REASON = "llm.finish_reason"
 _PARAMETERS = "llm.invocation_parameters"
 
 
@@ -35,8 +37,9 @@ def call(span: Span) -> Call:
     settings = structured(known.get(_PARAMETERS))
     if isinstance(settings, Mapping) and "system" in settings:
         _add_system(transcript, settings["system"])
-    offered = nested(known, "llm.tools")
-    return assembled(span, NAME, transcript, offered, parameters(settings), _answer(known))
+    chosen = parameters(settings)
+    answered = _answer(known, chosen.get("n"))
+    return assembled(span, NAME, transcript, nested(known, "llm.tools"), chosen, answered)
 
 
 def listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
@@ -56,12 +59,24 @@ def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
     return [{"role": "user", "content": text} for text in texts if text is not None]
 
 
-def _answer(attributes: Mapping[str, Any]) -> Answer:
+def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
     found = listed(attributes, "llm.output_messages")
     if found:
-        return answer(found[0])
+        said = answer_of(found, choices)
+        return said if said.finish_reason else replace(said, finish_reason=_ended(attributes))
     texts = (_inner(value, "completion", "text") for value in listed(attributes, "llm.choices"))
     return answer(next((text for text in texts if text is not None), None))
+
+
+def _ended(attributes: Mapping[str, Any]) -> str | None:
+    """Return why an answer of OpenAI's Responses API ended, which its whole reply tells."""
+    reply = structured(attributes.get("output.value")) if _REASON not in attributes else None
+    if not isinstance(reply, Mapping) or reply.get("object") != "response":
+        return None
+    items, why = reply.get("output"), _inner(reply, "incomplete_details", "reason")
+    called = any(_inner(item, "type") == "function_call" for item in items or ())
+    ended = {"completed": "tool_calls" if called else "stop", "incomplete": why or "length"}
+    return ended.get(str(reply.get("status")))
 
 
 def _inner(value: Any, *path: str) -> Any:

@@ -19,7 +19,7 @@ from harness.tracing.conventions import genai
 from harness.tracing.conventions._assembled import assembled
 from harness.tracing.conventions._indexed import nested
 from harness.tracing.conventions._json import structured, written
-from harness.tracing.conventions._messages import Answer, Transcript, answer
+from harness.tracing.conventions._messages import Answer, Transcript, answer, answer_of
 from harness.tracing.conventions._parameters import parameters, request_parameters
 from harness.tracing.conventions._parts import tool_call
 from harness.tracing.span import Span
@@ -50,7 +50,7 @@ def call(span: Span) -> Call:
     chosen = {"tool_choice": known.get("huggingface.tool_choice")}
     every = parameters(chosen) | request_parameters(known) | parameters(settings)
     offered = _listed(known, _TOOLS) or settings.get("tools")
-    read = assembled(span, NAME, transcript, offered, every, _answer(known))
+    read = assembled(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
     named = settings.get("model")
     return read if read.model or not isinstance(named, str) else replace(read, model=named)
 
@@ -86,17 +86,22 @@ def _printed(content: str) -> Any:
     return parts if is_parts else content
 
 
-def _answer(attributes: Mapping[str, Any]) -> Answer:
+def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
     """Return the answer from the whole reply where that was kept, as the messages lack parts."""
     reply = structured(attributes.get("output.value"))
     flat = _listed(attributes, _OUTPUT)
-    found = answer(flat[0]) if flat else Answer()
+    found = answer_of(flat, choices)
     if isinstance(reply, Mapping):
         whole = _first_of(reply)
         return whole if whole != Answer() else found
     deltas = structured(attributes.get("huggingface.tool_calls"))
     if isinstance(deltas, list) and not found.calls:
         return Answer(found.text, tuple(_joined(deltas)), "tool_calls")
+    if len(flat) > 1 and choices in (None, 1):
+        # A thought of the Responses API is listed as a text before the answer's.
+        said = [answer(one) for one in flat]
+        text = next((one.text for one in reversed(said) if one.text), None)
+        return Answer(text, tuple(call for one in said for call in one.calls))
     text = attributes.get("output.value")
     return Answer(text) if found == Answer() and isinstance(text, str) and text else found
 

@@ -68,3 +68,24 @@ def test_settings_in_attributes_of_their_own(
 ) -> None:
     """`gen_ai.request.…`, and what says which form the answer has."""
     assert request_parameters(attributes) == expected
+
+
+def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
+    """The form of the text, how hard to think, and which tool."""
+    form = {"name": "poem", "schema": {"type": "object"}, "strict": True}
+    asked = {
+        "text": {"format": {"type": "json_schema", **form}, "verbosity": "low"},
+        "reasoning": {"effort": "high", "summary": "auto"},
+        "max_output_tokens": 9,
+        "tool_choice": {"type": "function", "name": "weather"},
+    }
+
+    assert parameters(asked) == {
+        "response_format": {"type": "json_schema", "json_schema": form},
+        "verbosity": "low",
+        "reasoning_effort": "high",
+        "max_tokens": 9,
+        "tool_choice": {"type": "function", "function": {"name": "weather"}},
+    }
+    plain = {"text": {"format": {"type": "json_object"}}, "reasoning": {}}
+    assert parameters(plain) == {"response_format": {"type": "json_object"}}
