@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.plugin import exit_status, summary
-from harness.plugin.collect import GateItem, SuiteFile
+from harness.plugin.collect import GateItem, SuiteFile, say_once
 
 if TYPE_CHECKING:
     from harness.plugin.session import GateSession
@@ -52,8 +52,15 @@ class ActiveHooks:
             )
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Leave what is wrong with a suite to the end of the run. (pytest_collectreport)"""
+        say_once(report)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the exit code that a failure stands for. (pytest_runtest_logreport)"""
+        say_once(report)
         self.state.codes |= exit_status.of_report(report)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -13,9 +13,42 @@ from harness.plugin.summary import explain
 from harness.plugin.text import inert
 from harness.verdict.record import GateStatus, Verdict
 
+UNJUDGED = "tunegate_unjudged"
+"""Mark on the report of a gate that could not be judged; it travels with the report."""
+
 
 class GateFailed(Exception):
     """A gate did not pass; the message is made of sentences."""
+
+
+class Unjudged(GateFailed):
+    """The run ended before the gate could be judged; the message says of what."""
+
+
+class Reason:
+    """Why something failed, which the end of the run tells: the terminal has it once.
+
+    As text it is whole, for JUnit's files and whatever else reads reports.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Keep the reason."""
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the reason."""
+        return self.text
+
+    def toterminal(self, terminal: Any) -> None:
+        """Write where it stands."""
+        terminal.line("not judged; why stands below, under tunegate")
+
+
+def say_once(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a text that came from an xdist worker the reason that it was there."""
+    unread = report.failed and report.nodeid.endswith("suite.toml")
+    if isinstance(report.longrepr, str) and (unread or vars(report).get(UNJUDGED)):
+        report.longrepr = Reason(report.longrepr)  # type: ignore[assignment]  # pytest takes any
 
 
 class SuiteFile(pytest.File):
@@ -42,7 +75,7 @@ class SuiteFile(pytest.File):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the problems, a line each, without a traceback."""
         if isinstance(excinfo.value, self.CollectError):
-            return inert(str(excinfo.value))
+            return Reason(inert(str(excinfo.value)))
         return super().repr_failure(excinfo)
 
 
@@ -75,6 +108,7 @@ class GateItem(pytest.Item):
 
         Raises:
             GateFailed: the gate did not pass.
+            Unjudged: it could not be judged.
         """
         from harness.plugin.hooks import SESSION
 
@@ -84,7 +118,7 @@ class GateItem(pytest.Item):
         except TunegateError as error:
             if isinstance(error, (Interrupted, UsageError)):
                 self.session.shouldstop = "the gates cannot be judged"
-            raise GateFailed(inert(str(error))) from None
+            raise Unjudged(inert(str(error))) from None
         if result.status is GateStatus.PASS:
             return
         if suite.verdict is Verdict.SHIP or result.advisory:
@@ -97,6 +131,8 @@ class GateItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return sentences for a failed gate; a defect of ours keeps its traceback."""
+        if excinfo.errisinstance(Unjudged):
+            return Reason(str(excinfo.value))
         if excinfo.errisinstance(GateFailed):
             return str(excinfo.value)
         return excinfo.getrepr(style="native")

@@ -51,7 +51,7 @@ def mark(
         gate: Whether the test is a gate of a suite.
         undecided: What an undecided assert does: `fail`, `neutral` or `pass`.
     """
-    from harness.plugin.collect import GateFailed
+    from harness.plugin.collect import UNJUDGED, GateFailed, Unjudged
 
     error = excinfo.value
     if isinstance(error, Undecided) and undecided != "fail":
@@ -62,6 +62,7 @@ def mark(
     code = None
     if isinstance(error, GateFailed):
         code = 0
+        vars(report)[UNJUDGED] = isinstance(error, Unjudged)
     elif isinstance(error, Undecided):
         code = Verdict.UNDECIDED.exit_code
         report.longrepr = f"{_asked_at(excinfo)}: UNDECIDED: {inert(str(error))}"

@@ -158,3 +158,27 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
     assert result.ret == 13
     assert result.stdout.str().count("Traceback") == 1
     result.stdout.fnmatch_lines(["*defect of tunegate*oops*", "go on with: tunegate resume run"])
+
+
+def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) -> None:
+    """On the terminal, however many gates it leaves open; JUnit's file has it with the gate."""
+    project.suite()
+
+    result = project.gate("--gate-base=gone", "--gate-tuned=away", "--junitxml=units.xml", *workers)
+
+    assert result.ret == 4
+    told = result.stdout.str() + result.stderr.str()
+    assert told.count("no such folder") == 1
+    assert "not judged; why stands below, under tunegate" in told
+    assert "no such folder" in (project.path / "units.xml").read_text(encoding="utf-8")
+
+
+def test_what_is_wrong_with_a_suite_is_told_once(project: Any, workers: tuple[str, ...]) -> None:
+    """Each of its problems."""
+    project.raw_suite('name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "lenght"\n', [])
+
+    result = project.gate(*project.models(), *workers)
+
+    assert result.ret == 4
+    told = result.stdout.str() + result.stderr.str()
+    assert told.count("did you mean 'length'?") == 1
