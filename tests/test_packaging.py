@@ -122,6 +122,22 @@ def test_what_is_imported_is_required() -> None:
     assert missing == set()
 
 
+def test_the_proxy_of_the_tests_is_the_one_of_the_extra() -> None:
+    """What litellm's proxy is started with here is what `tunegate[proxy]` installs."""
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pytest.importorskip("fastapi_sso", reason="tunegate[proxy] is not installed")
+    named = map(Requirement, project["optional-dependencies"]["proxy"])
+    wanted = [one for one in named if one.marker is None or one.marker.evaluate()]
+
+    unfit = [str(one) for one in wanted if not one.specifier.contains(version(one.name))]
+    assert unfit == []
+    assert len(wanted) >= 18
+
+
 def _distribution(requirement: str) -> str:
     """Return the normalised name in front of extras and versions."""
     import re

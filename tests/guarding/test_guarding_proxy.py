@@ -124,7 +124,7 @@ class Proxy:
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Start upstream and proxy."""
-    pytest.importorskip("fastapi_sso", reason="what litellm's proxy needs is not installed")
+    pytest.importorskip("fastapi_sso", reason="tunegate[proxy] is not installed")
     folder = tmp_path_factory.mktemp("proxy")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
