@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -21,19 +22,20 @@ _QUIETLY = (
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 )
+OWN_WORDS: dict[str, Any] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+    # Otherwise click swallows the `--` in front of pytest's arguments.
+    "allow_interspersed_args": False,
+}
+"""Settings of a command that reads the words of its command line itself."""
 _HELP = "tunegate gate SUITES… --base SPEC --tuned SPEC [OPTIONS] [-- PYTEST ARGUMENTS]"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    settings = {
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],
-        # Otherwise click swallows the `--` in front of pytest's arguments.
-        "allow_interspersed_args": False,
-    }
-    app.command("gate", context_settings=settings, help=_doc())(gate)
+    app.command("gate", context_settings=OWN_WORDS, help=_doc())(gate)
 
 
 def _doc() -> str:

@@ -42,13 +42,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    settings = {
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],
-        "allow_interspersed_args": False,
-    }
-    app.command("replay", context_settings=settings, help=_DOC)(replay)
+    app.command("replay", context_settings=gate.OWN_WORDS, help=_DOC)(replay)
 
 
 def replay(context: typer.Context) -> None:
