@@ -81,37 +81,50 @@ def level(arm: Any) -> float:
     return sum(score.value for score in scores) / len(scores)
 
 
+WORDS = ("red green", "Nile Rhine", "robin crow", "apple plum", "Rome Oslo", "iron zinc")
+WORDS += ("waltz tango", "Mars Venus")
+"""Two answers to each of THINGS."""
+
+
 @pytest.mark.slow
-def test_ppo_follows_a_reward_model_from_preferences(tmp_path: Path) -> None:
-    """A reward model trained on pairs judges two updates of a policy, which the gate takes."""
+def test_ppo_teaches_what_pairs_prefer(tmp_path: Path) -> None:
+    """A reward model of pairs, eight updates: more capitals than base has, on unseen prompts.
+
+    The pairs differ in nothing but capitals, and neither they nor the prompts hold what is asked.
+    """
     from harness.models.embedded import embedded
     from harness.models.pair import open_arms
     from trainers import ppo, reward
 
-    pairs, asked = [], []
-    for thing in THINGS:
-        user = [{"role": "user", "content": f"Name a {thing}."}]
-        asked.append({"prompt": user})
-        answers = {"chosen": f"Gladly: a {thing}.", "rejected": f"No {thing} today."}
-        turns = {key: [{"role": "assistant", "content": text}] for key, text in answers.items()}
-        pairs.append({"prompt": user, **turns})
+    pairs = [
+        {
+            "prompt": turns(thing),
+            "chosen": [{"role": "assistant", "content": word.upper()}],
+            "rejected": [{"role": "assistant", "content": word}],
+        }
+        for thing, words in zip(THINGS, WORDS, strict=True)
+        for word in words.split()
+    ]
+    asked = [{"prompt": turns(thing)} for thing in THINGS]
     for name, rows in (("pairs", pairs), ("prompts", asked)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     lines: list[str] = []
     argv = ["--model_name_or_path", "embedded", "--save_strategy", "no", "--peft", "lora"]
     argv += ["--lora_r", "8", "--lora_target_modules", "all-linear", "--logging_steps", "1"]
-    argv += ["--per_device_train_batch_size", "4", "--attn_implementation", "eager"]
+    argv += ["--lora_dropout", "0", "--lr_scheduler_type", "constant", "--seed", "0"]
+    argv += ["--per_device_train_batch_size", "8", "--attn_implementation", "eager"]
     judge, tuned = tmp_path / "judge", tmp_path / "tuned"
     scoring = ["--train_files", str(tmp_path / "pairs.jsonl"), "--output_dir", str(judge)]
+    scoring += ["--max_steps", "5", "--learning_rate", "1e-3"]
     policy = ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tuned)]
-    policy += ["--reward_model_path", str(judge), "--total_episodes", "8"]
-    policy += ["--response_length", "8", "--num_ppo_epochs", "1", "--learning_rate", "1e-4"]
+    policy += ["--reward_model_path", str(judge), "--total_episodes", "64", "--kl_coef", "0.02"]
+    policy += ["--response_length", "6", "--num_ppo_epochs", "2", "--learning_rate", "3e-4"]
     with muted():
-        code = reward.run([*argv, *scoring, "--max_steps", "3"], say=lines.append)
-        assert 0 == code, lines
-        code = ppo.run([*argv, *policy], say=lines.append)
-        assert 0 == code, lines
+        assert 0 == reward.run([*argv, *scoring], say=lines.append), lines
+        assert 0 == ppo.run([*argv, *policy], say=lines.append), lines
         arms = open_arms({"base": str(embedded()), "tuned": str(tuned)})
 
     assert "proven" == liveness.check(arms)["tuned"]["status"]
-    assert 2 == sum("  score " in line and "  kl " in line for line in lines), lines
+    assert 8 == sum("  score " in line and "  kl " in line for line in lines), lines
+    levels = {name: level(arm) for name, arm in arms.items()}
+    assert levels["tuned"] > levels["base"] + 0.3, (levels, lines)

@@ -1,0 +1,68 @@
+"""The example of PPO: its files are what its script writes, and the suite asks unseen things."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import suite
+from harness.records import Completion
+from trainers import adapters, ppo, reward
+from trainers.config import parse
+from trainers.data import load
+from trainers.training import Method, parser_of
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo-labels"
+
+
+def test_the_script_writes_what_is_committed() -> None:
+    """Pairs, prompts and cases are the script's, byte for byte."""
+    script = runpy.run_path(str(EXAMPLE / "make.py"))
+
+    written = {name: script["written"](rows()) for name, rows in script["FILES"].items()}
+
+    assert {name: (EXAMPLE / name).read_text(encoding="utf-8") for name in written} == written
+
+
+@pytest.mark.parametrize(("method", "rows"), [(reward.METHOD, 32), (ppo.METHOD, 16)])
+def test_each_configuration_reads_its_rows(method: Method, rows: int) -> None:
+    """Options parse for a LoRA, and the rows have the method's form."""
+    config = parse(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
+    adapters.settle(config, method.kinds)
+
+    assert "lora" == adapters.kind_of(config)
+    assert rows == len(load(config.data.train_files, method.rows, seed=0).rows)
+
+
+def test_the_suite_asks_what_no_row_holds() -> None:
+    """Sixty things, none of which stands in a pair or a prompt."""
+    asked = {_thing(sourced.case.messages) for sourced in suite.load(EXAMPLE / "suite").cases}
+    rows = [*_rows("pairs.jsonl"), *_rows("prompts.jsonl")]
+
+    assert 60 == len(asked)
+    assert not asked & {_thing(row["prompt"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("TULIP", 1.0), ("A RED TULIP.", 1.0), ("Tulip", 0.0), ("tulip", 0.0), ("7", 0.0), ("", 0.0)],
+)
+def test_the_suite_takes_capitals_alone(text: str, right: float) -> None:
+    """An answer is right if it has letters and all of them are capitals."""
+    loaded = suite.load(EXAMPLE / "suite")
+    case = loaded.cases[0].case
+    (metric,) = (metric for metric in loaded.metrics if metric.name == "regex")
+
+    assert right == metric(case, Completion(text=text)).value
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (EXAMPLE / name).read_text("utf-8").splitlines()]
+
+
+def _thing(messages: Any) -> str:
+    return str(messages[-1]["content"])
