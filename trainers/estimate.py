@@ -6,8 +6,8 @@ tunegate estimate --model meta-llama/Llama-3.1-8B --dtype bfloat16 --fits 24
 tunegate estimate --config support.yaml --price-per-hour 2.50
 ```
 No weights are read for memory. A process takes what its libraries take (measured here), the most of
-one step (`trainers.estimate_step`), and while it loads a base that is to be quantised, twice the
-unquantised base beside the quantised one: the file's pages and the copy that is packed.
+one step (`trainers.estimate_step`), and, where a processor trains, the pages of the file from which
+a base was quantised.
 """
 
 from __future__ import annotations
@@ -33,22 +33,35 @@ class Estimate:
     """Bytes of the process beside its tensors."""
 
     @property
-    def loading(self) -> int:
-        """The most that loading takes."""
-        if self.setting.method != "qlora":
-            return self.process + self.step.weights
-        return self.process + 2 * self.step.whole + self.step.weights
+    def needed(self) -> int:
+        """The most memory that the training cannot do without."""
+        return self.process + self.step.peak
 
     @property
     def total(self) -> int:
-        """The most memory of the training."""
-        return max(self.process + self.step.peak, self.loading)
+        """The most memory that is resident where a processor trains.
+
+        The file of a base that was quantised stays mapped, since what is not quantised is used
+        where it lies; the system takes the pages of the rest back when memory is short.
+        """
+        return self.needed + self.step.packed
 
 
 def settings(
-    methods: Sequence[str], ranks: Sequence[int], lengths: Sequence[int], batches: Sequence[int]
+    methods: Sequence[str],
+    ranks: Sequence[int],
+    lengths: Sequence[int],
+    batches: Sequence[int],
+    **rest: Any,
 ) -> list[Setting]:
     """Return every combination; the rank means nothing to `full`, which is there once.
+
+    Args:
+        methods: Kinds of `--peft`.
+        ranks: Of the adapter.
+        lengths: Tokens a row.
+        batches: Rows a step.
+        **rest: What is the same in all.
 
     Raises:
         UsageError: a method that is none.
@@ -57,7 +70,7 @@ def settings(
         if method not in METHODS:
             raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
     found = [
-        Setting(method, 0 if method == "full" else rank, length, batch)
+        Setting(method, 0 if method == "full" else rank, length, batch, **rest)
         for method, rank, length, batch in product(methods, ranks, lengths, batches)
     ]
     return list(dict.fromkeys(found))

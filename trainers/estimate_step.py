@@ -1,8 +1,9 @@
-"""One step of supervised fine-tuning without computing it: the memory it would take.
+"""One step of a training without computing it: the memory it would take.
 
 The model is made from its configuration with tensors that have shapes and no content (torch's
-`FakeTensorMode`), an adapter is put in by PEFT, and a forward, TRL's chunked loss, a backward and
-AdamW run over it, so that nothing about an architecture is a formula of ours. Linear layers of a
+`FakeTensorMode`), an adapter is put in by PEFT, and the trainer's forwards and its loss
+(`trainers.estimate_losses`), a backward and AdamW run over it, so that nothing about an
+architecture is a formula of ours. Linear layers of a
 quantised base are NF4 with double quantisation: 4 bits a weight, and for every 64 weights one byte,
 for every 64 · 256 four more (Dettmers et al., 2023, QLoRA, section 3).
 """
@@ -10,15 +11,14 @@ for every 64 · 256 four more (Dettmers et al., 2023, QLoRA, section 3).
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import UsageError
+from trainers.estimate_losses import LOSSES, Step
 from trainers.estimate_tracker import tracker
 
 METHODS = ("lora", "qlora", "full")
-_CHUNK = 256
-"""Tokens of which TRL computes logits at once (`_CHUNKED_LM_HEAD_CHUNK_SIZE`)."""
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes a weight."""
 
@@ -33,9 +33,13 @@ class Setting:
     length: int
     """Tokens a row."""
     batch: int
-    """Rows a step on one device."""
+    """Rows a step on one device: of DPO pairs, of GRPO answers."""
     dtype: str = "float32"
     """Of the weights."""
+    trainer: str = "sft"
+    """Name of the training, as `tunegate train` calls it."""
+    written: int = 0
+    """Tokens at the end of each row that GRPO writes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class StepMemory:
     """The most there is at one time, temporary tensors included."""
     parameters: int
     """Numbers that are trained."""
-    whole: int
-    """Bytes of the base before it is quantised, which its loading passes through."""
+    packed: int = 0
+    """Bytes, before that, of what is quantised: read from the file once, and not used again."""
 
 
 def simulate(config: Any, setting: Setting) -> StepMemory:
@@ -72,11 +76,9 @@ def simulate(config: Any, setting: Setting) -> StepMemory:
         warnings.simplefilter("ignore")
         try:
             model, causal = _model(config, setting)
-            whole = sum(p.numel() * p.element_size() for p in _distinct(causal))
-            if setting.method == "qlora":
-                _quantise(model)
+            packed = _quantise(model) if setting.method == "qlora" else 0
             with FakeTensorMode(allow_non_fake_inputs=True):
-                return _step(model, causal, setting, whole)
+                return replace(_step(model, causal, setting), packed=packed)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"{config.model_type}: its memory cannot be told from its configuration "
@@ -124,7 +126,7 @@ def _model(config: Any, setting: Setting) -> tuple[Any, Any]:
         return get_peft_model(causal, adapter, low_cpu_mem_usage=True), causal
 
 
-def _step(model: Any, causal: Any, setting: Setting, whole: int) -> StepMemory:
+def _step(model: Any, causal: Any, setting: Setting) -> StepMemory:
     """Run two steps, of which the second has the optimiser's state from its beginning."""
     import torch
 
@@ -141,7 +143,7 @@ def _step(model: Any, causal: Any, setting: Setting, whole: int) -> StepMemory:
     with memory:
         for _ in range(2):
             before = memory.now
-            loss = _loss(causal, ids)
+            loss = LOSSES[setting.trainer](Step(model, causal, ids, setting.written))
             activations = memory.now - before
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0, foreach=False)
@@ -155,54 +157,36 @@ def _step(model: Any, causal: Any, setting: Setting, whole: int) -> StepMemory:
         activations=activations,
         peak=memory.peak,
         parameters=sum(p.numel() for p in trained),
-        whole=whole,
     )
 
 
-def _loss(causal: Any, ids: Any) -> Any:
-    """Compute TRL's loss, `chunked_nll`: logits of 256 tokens at a time, made again backwards."""
-    from torch.utils.checkpoint import checkpoint
+def _quantise(model: Any) -> int:
+    """Put in the place of each frozen linear layer under an adapter one of 4 bits.
 
-    mask = ids.new_ones(ids.shape)
-    hidden = causal.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
-    hidden = hidden[..., :-1, :].reshape(-1, hidden.size(-1))
-    labels = ids[..., 1:].reshape(-1)
-    order = labels.argsort()
-    hidden, labels = hidden[order], labels[order]
-    head = causal.get_output_embeddings()
-    loss = hidden.new_zeros(())
-    for start in range(0, len(hidden), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        loss = loss + checkpoint(_chunk, hidden[part], head, labels[part], use_reentrant=False)
-    return loss
-
-
-def _chunk(hidden: Any, head: Any, labels: Any) -> Any:
+    Return the bytes of what was replaced. The adapter is in bfloat16, as TRL leaves it on a
+    quantised base.
+    """
     import torch
 
-    logits = hidden.float() @ head.weight.float().t()
-    log_p = torch.nn.functional.log_softmax(logits, dim=-1)
-    (log_p.exp() * log_p).sum(dim=-1)  # the entropy that TRL logs
-    return torch.nn.functional.nll_loss(log_p, labels, reduction="sum")
-
-
-def _distinct(causal: Any) -> list[Any]:
-    """Return the base's own parameters, each once however often it is tied."""
-    return [p for name, p in causal.named_parameters() if "lora_" not in name]
-
-
-def _quantise(model: Any) -> None:
-    """Put in the place of each frozen linear layer under an adapter one of 4 bits."""
+    replaced = 0
     for module in list(model.modules()):
         if hasattr(module, "base_layer"):
+            replaced += module.base_layer.weight.numel() * module.base_layer.weight.element_size()
             module.base_layer = _four_bits(module.base_layer)
+    for p in model.parameters():
+        if p.requires_grad:
+            p.data = p.data.to(torch.bfloat16)
+    return replaced
 
 
 def _four_bits(linear: Any) -> Any:
     """Return a stand-in for bitsandbytes' layer: it unpacks its weight forwards and backwards."""
     import torch
 
-    shape, size = tuple(linear.weight.shape), int(linear.weight.numel() * _NF4)
+    shape = tuple(linear.weight.shape)
+    if hasattr(linear, "nf"):  # GPT-2's layers hold their weights the other way round
+        shape = shape[::-1]
+    size = int(linear.weight.numel() * _NF4)
 
     class Unpacked(torch.autograd.Function):
         @staticmethod

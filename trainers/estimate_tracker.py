@@ -45,6 +45,18 @@ def tracker() -> Any:
         ) -> Any:
             result = func(*args, **(kwargs or {}))
             tree_map_only(torch.Tensor, self.keep, result)
+            if func is torch.ops.aten.bmm.default:
+                self.peak = max(self.peak, self.now + sum(map(_copied, args)))
             return result
 
     return Tracker()
+
+
+def _copied(operand: Any) -> int:
+    """Return the bytes of the copy that a processor's product of batches makes of an operand.
+
+    A weight that stands for every row of a batch is copied once a row: so it is with logits of the
+    last tokens alone, where torch multiplies in bfloat16 (`--float32_matmul_precision medium`).
+    """
+    size = int(operand.numel() * operand.element_size())
+    return size if operand.size(0) > 1 and operand.stride(0) == 0 else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from trainers.estimate import Estimate
     from trainers.estimate_profile import Profile
+    from trainers.estimate_step import Setting
 
 
 def register(app: typer.Typer) -> None:
@@ -25,10 +27,16 @@ def estimate(  # noqa: PLR0913  # one an option
     model: Annotated[
         str, typer.Option(help="Folder with a config.json, hub id in the cache, or embedded.")
     ] = "",
+    trainer: Annotated[str, typer.Option(help="One of sft, dpo, kto, grpo, for memory.")] = "sft",
     methods: Annotated[str, typer.Option(help="Any of lora, qlora, full.")] = "lora,qlora,full",
     ranks: Annotated[str, typer.Option(help="Ranks of the adapter.")] = "16",
     lengths: Annotated[str, typer.Option(help="Tokens a row.")] = "256,1024",
-    batches: Annotated[str, typer.Option(help="Rows a step.")] = "1,4",
+    batches: Annotated[
+        str, typer.Option(help="Rows a step on one device: of dpo pairs, of grpo answers.")
+    ] = "1,4",
+    written: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a row that grpo writes. Default: half.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Weights: float32 or bfloat16.")] = "float32",
     fits: Annotated[
         float | None, typer.Option(metavar="GB", help="Say which fit into so much memory.")
@@ -44,8 +52,9 @@ def estimate(  # noqa: PLR0913  # one an option
     if dtype not in ("float32", "bfloat16"):
         raise UsageError(f"--dtype {dtype!r}: allowed are float32, bfloat16")
     if model:
-        grid = {"ranks": ranks, "lengths": lengths, "batches": batches}
-        _memory(model, methods, grid, dtype, fits)
+        numbers = {"ranks": ranks, "lengths": lengths, "batches": batches}
+        grid = [_numbers(text, f"--{name}") for name, text in numbers.items()]
+        _memory(model, _settings(trainer, methods, grid, dtype, written), fits)
     if context.args:
         _time(list(context.args), steps, price_per_hour)
 
@@ -57,9 +66,26 @@ def _numbers(text: str, name: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _memory(model: str, methods: str, grid: dict[str, str], dtype: str, fits: float | None) -> None:
+def _settings(
+    trainer: str, methods: str, grid: Sequence[Sequence[int]], dtype: str, written: int | None
+) -> list[Setting]:
     from dataclasses import replace
 
+    from trainers.estimate import settings
+    from trainers.estimate_losses import LOSSES
+
+    if trainer not in LOSSES:
+        raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(LOSSES)}")
+    names = [name.strip() for name in methods.split(",")]
+    wanted = settings(names, *grid, dtype=dtype, trainer=trainer)
+    if trainer != "grpo":
+        return wanted
+    if (shortest := min(s.length for s in wanted)) <= (written or 1):
+        raise UsageError(f"--lengths {shortest}: must hold a prompt beside {written or 1} written")
+    return [replace(s, written=written or s.length // 2) for s in wanted]
+
+
+def _memory(model: str, wanted: Sequence[Setting], fits: float | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -68,24 +94,29 @@ def _memory(model: str, methods: str, grid: dict[str, str], dtype: str, fits: fl
     from trainers.config import prepare_environment, require_extra
     from trainers.estimate_step import cache_bytes
 
-    names = [name.strip() for name in methods.split(",")]
-    numbers = [_numbers(text, f"--{name}") for name, text in grid.items()]
-    wanted = [replace(s, dtype=dtype) for s in room.settings(names, *numbers)]
     prepare_environment()
     require_extra()
     config = room.configuration(model)
     process = room.process_bytes()
-    table = Table(title=f"{model}, {dtype} weights, MB")
+    trainer, dtype = wanted[0].trainer, wanted[0].dtype
+    table = Table(title=f"{model}, {trainer}, {dtype} weights, MB")
     columns = ("method", "rank", "tokens", "rows", "trained", "weights", "gradients, AdamW")
     for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
         table.add_column(name, justify="left" if name == "method" else "right")
+    packed = 0
     with libraries.quiet():
         for i, found in enumerate(room.estimates(config, wanted, process=process), start=1):
             print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
             table.add_row(*_cells(found, fits))
+            packed = max(packed, found.step.packed)
         cache = cache_bytes(config, dtype)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print(f"process beside its tensors, measured here: {process / 1e6:,.0f} MB (part of 'in all')")
+    if packed:
+        print(
+            f"pages of the base's file in qlora's 'in all': {packed / 1e6:,.0f} MB, which a system "
+            "short of memory takes back ('fits' leaves them out) and a GPU does not hold"
+        )
     print(f"keys and values while it generates: {cache:,} bytes a token and row")
 
 
@@ -94,7 +125,7 @@ def _cells(found: Estimate, fits: float | None) -> list[str]:
     sizes = (step.weights, step.trained, step.activations, step.peak, found.total)
     cells = [way.method, str(way.rank or "–"), str(way.length), str(way.batch)]
     cells += [f"{step.parameters / 1e6:,.1f} M", *(f"{size / 1e6:,.0f}" for size in sizes)]
-    return [*cells, *(["yes" if found.total <= fits * 1e9 else "no"] if fits else [])]
+    return [*cells, *(["yes" if found.needed <= fits * 1e9 else "no"] if fits else [])]
 
 
 def _time(argv: list[str], steps: int, price: float | None) -> None:

@@ -14,6 +14,11 @@ import pytest
         (["--model", "x", "--lengths", "many"], "--lengths 'many' must be whole numbers above 0"),
         (["--model", "x", "--dtype", "int3"], "--dtype 'int3': allowed are float32, bfloat16"),
         (["--model", "x", "--methods", "magic"], "--methods 'magic': allowed are lora, qlora"),
+        (["--model", "x", "--trainer", "ppo"], "--trainer 'ppo': allowed are sft, dpo, kto, grpo"),
+        (
+            ["--model", "x", "--trainer", "grpo", "--lengths", "64", "--written", "64"],
+            "--lengths 64: must hold a prompt beside 64 written",
+        ),
     ],
 )
 def test_mistakes_are_one_line(project: Any, argv: list[str], words: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import ModelError, UsageError
 from trainers.estimate import Estimate, configuration, process_bytes, settings
+from trainers.estimate_losses import generate
 from trainers.estimate_profile import Profile, profile
 from trainers.estimate_step import Setting, StepMemory, cache_bytes, simulate
 from trainers.estimate_tracker import tracker
@@ -40,18 +41,22 @@ def test_an_adapter_is_as_large_as_its_rank_says(tiny_base: Path) -> None:
     assert found.parameters == ADAPTER
     assert found.trained == 12 * ADAPTER
     assert found.weights == pytest.approx(4 * (PARAMETERS + ADAPTER), rel=0.001)
-    assert found.whole == 4 * PARAMETERS
+    assert found.packed == 0
     assert simulate(config, Setting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
 
 
 def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Path) -> None:
-    """Of the linear layers alone: 0.5 + 1/64 + 4/16384 bytes for each of their weights."""
+    """Of the linear layers alone: 0.5 + 1/64 + 4/16384 bytes for each of their weights.
+
+    The adapter has two bytes a number, as TRL leaves it, and so have its gradients and moments.
+    """
     found = simulate(configuration(str(tiny_base)), Setting("qlora", 4, 16, 2))
 
     packed = LINEAR * (0.5 + 1 / 64 + 4 / 16384)
-    rest = 4 * (PARAMETERS - LINEAR + ADAPTER)
+    rest = 4 * (PARAMETERS - LINEAR) + 2 * ADAPTER
     assert found.weights == pytest.approx(packed + rest, rel=0.002)
-    assert found.whole == 4 * PARAMETERS
+    assert found.trained == 6 * ADAPTER
+    assert found.packed == 4 * LINEAR
 
 
 def test_activations_grow_with_the_rows(tiny_base: Path) -> None:
@@ -108,12 +113,90 @@ def test_the_tracker_knows_the_most_there_was() -> None:
     assert (memory.now, memory.peak) == (0, 6000)
 
 
-def test_loading_a_base_to_quantise_it_may_be_the_most() -> None:
-    """Twice the whole base beside the packed one, and the process: 10 + 2 · 100 + 30."""
-    step = StepMemory(weights=30, trained=6, activations=20, peak=60, parameters=1, whole=100)
+def test_a_weight_is_copied_for_each_row_of_a_slice() -> None:
+    """Of 3 rows the last 2 tokens, times 5 · 7 weights: 3 · 35 numbers beside all that is held."""
+    import torch
 
-    assert Estimate(Setting("qlora", 8, 16, 1), step, 10).total == 240
-    assert Estimate(Setting("lora", 8, 16, 1), step, 10).total == 70
+    memory = tracker()
+    weight, hidden = torch.empty(7, 5), torch.empty(3, 4, 5)
+    with memory:
+        logits = torch.nn.functional.linear(hidden[:, -2:, :], weight)
+
+    assert logits.shape == (3, 2, 7)
+    assert memory.peak >= 4 * (3 * 2 * 7 + 3 * 35)
+
+
+def test_the_file_of_a_quantised_base_stays_mapped() -> None:
+    """Needed are process and step, 10 + 60; beside them lie the 30 bytes that were packed."""
+    step = StepMemory(weights=30, trained=6, activations=20, peak=60, parameters=1, packed=30)
+
+    found = Estimate(Setting("qlora", 8, 16, 1), step, 10)
+
+    assert (found.needed, found.total) == (70, 100)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
+@pytest.mark.parametrize("trainer", ["sft", "dpo", "kto", "grpo"])
+@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: str) -> None:
+    """Whatever the architecture, with more memory for more rows."""
+    from tests.tiny_models import make_config
+
+    config = make_config(architecture)
+
+    few, many = (
+        simulate(config, Setting(method, 4, 32, n, trainer=trainer, written=16)) for n in (2, 8)
+    )
+
+    assert few.parameters == many.parameters
+    assert few.activations < many.activations < many.peak
+
+
+VOCABULARY = 258
+
+
+def test_a_pair_has_all_its_logits_and_the_references(tiny_base: Path) -> None:
+    """DPO holds 2 rows · 512 tokens · 258 numbers twice at one time, SFT those of 256 tokens.
+
+    Without an adapter the reference was asked before, and pairs cost what rows do in KTO.
+    """
+    config = configuration(str(tiny_base))
+
+    pair = simulate(config, Setting("lora", 4, 512, 1, trainer="dpo"))
+    rows = simulate(config, Setting("lora", 4, 512, 2))
+    assert pair.peak - rows.peak > (2 * 2 * 512 - 4 * 256) * VOCABULARY * 4
+    full = simulate(config, Setting("full", 0, 512, 1, trainer="dpo"))
+    kto = simulate(config, Setting("full", 0, 512, 2, trainer="kto"))
+    assert full.activations == pytest.approx(kto.activations, rel=0.02)
+
+
+def test_grpo_has_logits_of_what_it_writes_alone(tiny_base: Path) -> None:
+    """Of 8 tokens of 512 instead of 504: 496 · 258 numbers less, in two copies at the least."""
+    config = configuration(str(tiny_base))
+
+    few, many = (
+        simulate(config, Setting("lora", 4, 512, 2, trainer="grpo", written=n)) for n in (8, 504)
+    )
+
+    assert many.peak - few.peak > 2 * 2 * 496 * VOCABULARY * 4
+
+
+def test_answers_are_written_beside_their_cache(tiny_base: Path) -> None:
+    """3 rows of 108 tokens hold 256 bytes each (`test_cache_of_a_token`); the rest is less."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import AutoModelForCausalLM
+
+    memory = tracker()
+    with torch.device("meta"):
+        causal = AutoModelForCausalLM.from_config(configuration(str(tiny_base)))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        causal.to_empty(device="cpu")
+        prompt = torch.zeros(3, 8, dtype=torch.long)
+        with memory:
+            generate(causal, prompt, 100)
+
+    assert 3 * 108 * 256 < memory.peak < 4 * 3 * 108 * 256
 
 
 def test_every_combination_once() -> None:
