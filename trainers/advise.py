@@ -91,6 +91,13 @@ class Rule:
     next: tuple[str, ...] = ()
     """Commands that are no training."""
 
+    @property
+    def adapter(self) -> str | None:
+        """The kind of `--peft` whose memory `trainers.room` knows; None of the others."""
+        if "--peft" in self.options:
+            return None
+        return "qlora" if "--load_in_4bit" in self.options else "lora"
+
     def holds(self, situation: Situation) -> bool:
         """Return whether every condition holds."""
         return all(_holds(situation.get(name), wanted) for name, wanted in self.when.items())

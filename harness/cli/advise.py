@@ -21,6 +21,7 @@ from harness.lookup import unknown
 if TYPE_CHECKING:
     from trainers.advise import Question, Rule, Situation
     from trainers.base_alone import Measured
+    from trainers.room import Machine
 
 ROOM = 0.7
 """Share of a GPU's memory that 16-bit weights may fill before LoRA has no room beside them: a rule
@@ -103,6 +104,8 @@ def advise(  # noqa: PLR0913  # a question each
     names = {"base": base or "BASE", "suite": suite or "SUITE", "reward": reward}
     for number, rule in enumerate(steps(situation), start=1):
         print(*_step(number, rule, situation, names), sep="\n")
+        for line in _memory(rule, base, memory_gb):
+            print(f"   {line}")
     print(*_afterwards(situation), sep="\n")
 
 
@@ -225,6 +228,35 @@ def _step(number: int, rule: Rule, situation: Situation, names: dict[str, str]) 
         yield f"   source: {source}"
     for command in commands(rule, situation, **names):
         yield f"   next: {command}"
+
+
+def _memory(rule: Rule, base: str, memory_gb: float | None) -> Iterator[str]:
+    """Yield whether a training fits; nothing of a base whose configuration is not at hand."""
+    if rule.adapter is None or not ((Path(base) / "config.json").is_file() or base == "embedded"):
+        return
+    from trainers import libraries, room
+    from trainers.config import prepare_environment, require_extra
+
+    prepare_environment()
+    require_extra()
+    if (machine := _machine(memory_gb)) is not None:
+        with libraries.quiet():
+            found = room.sentences(base, rule.method, method=rule.adapter, machine=machine)
+            yield from list(found)
+
+
+def _machine(memory_gb: float | None) -> Machine | None:
+    """Return the machine that trains; None where its memory is not known."""
+    from trainers.hardware import hardware
+    from trainers.room import Machine
+
+    if memory_gb is not None:
+        return Machine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
+    found = hardware()
+    if found.gpus:
+        return Machine(found.gpu_memory_bytes[0], found.gpus[0], gpu=True)
+    memory = found.memory_bytes
+    return None if memory is None else Machine(memory, "this machine", gpu=False)
 
 
 def _afterwards(situation: Situation) -> Iterator[str]:

@@ -165,6 +165,27 @@ def test_memory_decides_between_lora_and_qlora(
     assert f"1. {method}:" in text
 
 
+@pytest.mark.parametrize(
+    ("memory", "told"), [(10**9, "has 1.0 GB: fits"), (1, "no variant fits: --per_device_train_")]
+)
+def test_memory_of_the_method_is_told(
+    project: Any, monkeypatch: pytest.MonkeyPatch, memory: int, told: str
+) -> None:
+    """Whether the advised training fits, and if not, with what it would."""
+    from tests.tiny_models import make_config
+
+    make_config("llama").save_pretrained(project.path / "base")
+    data = rows(project.path / "rows.jsonl", SHOWN, 50)
+    room = importlib.import_module("trainers.room")
+    monkeypatch.setattr(command, "_machine", lambda _: room.Machine(memory, "it", gpu=True))
+
+    text = advise("--base", project.path / "base", "--data", data, *READY)
+
+    assert f"   {told}" in text or f"it {told}" in text
+    assert "memory: 0." in text
+    assert "8 rows a step of 256 tokens at most, float32 weights" in text
+
+
 def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
     """2 × 3 and 4 numbers in two files are ten weights; a folder without any has none."""
     torch = pytest.importorskip("torch")
