@@ -18,7 +18,7 @@ from trainers.estimate_step import Setting, simulate
 
 RANK, ROWS, TOKENS = 16, 8, 1024
 """What TRL does where nobody says otherwise."""
-WRITTEN = 256
+WRITTEN = 512
 """Tokens of an answer of GRPO, likewise; its prompt is taken to be as long."""
 _TWO_BYTES = "bfloat16"
 

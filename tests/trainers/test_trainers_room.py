@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,20 @@ def test_every_trainer_has_its_line(base: str, trainer: str) -> None:
 
     assert len(list(sentences(base, trainer, method="lora", machine=machine))) == 1
     assert list(sentences(base, "ppo", method="lora", machine=machine)) == []
+
+
+def test_sizes_are_those_of_trl() -> None:
+    """What is taken for a training that says nothing is what TRL would do then."""
+    from trl import DPOConfig, GRPOConfig, KTOConfig, ModelConfig, SFTConfig
+
+    def default(kind: Any, name: str) -> Any:
+        return next(field.default for field in fields(kind) if field.name == name)
+
+    assert default(ModelConfig, "lora_r") == room.RANK
+    for kind in (SFTConfig, DPOConfig, KTOConfig):
+        assert default(kind, "max_length") == room.TOKENS
+        assert default(kind, "per_device_train_batch_size") == room.ROWS
+    assert default(GRPOConfig, "max_completion_length") == room.WRITTEN
 
 
 def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
