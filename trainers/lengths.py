@@ -17,7 +17,10 @@ _ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids")
 
 def none_left(args: Any) -> UsageError:
     """Return the error of a training of which no row fits; `args` is TRL's configuration."""
-    return UsageError(f"max_length={args.max_length}: no row fits; raise it")
+    return UsageError(
+        f"max_length={args.max_length}: no row fits; raise it, within the model's context, "
+        "or shorten the rows"
+    )
 
 
 def fit_into_context(job: Job) -> None:
