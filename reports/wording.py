@@ -52,6 +52,9 @@ FACES = {
 }
 """The verdicts in the order in which one suite is decided: the first that applies."""
 
+NO_SAY = Face("ADVISORY", "○", "calm", "None of the suite's gates has a say: shown, not counted.")
+"""In place of the verdict of a suite that decides nothing."""
+
 STATUSES = {
     GateStatus.PASS: Face("pass", "✓", "good"),
     GateStatus.FAIL: Face("fail", "✕", "bad"),
@@ -86,6 +89,11 @@ GOAL_RULES = {
     "all": "every goal must be met",
     "any": "any one goal must be met, corrected by Holm's procedure",
 }
+
+
+def face_of(suite: SuiteResult) -> Face:
+    """Return how a suite's verdict is shown, which is no verdict where no gate of it counts."""
+    return NO_SAY if suite.gates and not suite.counts else FACES[suite.verdict]
 
 
 def goal_rule(suite: SuiteResult) -> str:

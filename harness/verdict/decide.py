@@ -67,7 +67,7 @@ def decide(
         for table in tables_of(manifest, cases, rows, looks)
     ]
     suites = results(manifest, tables)
-    gated = [s.verdict for s in suites if any(not g.advisory for g in s.gates)]
+    gated = [s.verdict for s in suites if s.counts]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
     record = _record(manifest, verdict, run_sentence(verdict, suites), suites)
     apart = strata(manifest, cases, rows, looks)

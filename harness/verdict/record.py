@@ -51,6 +51,11 @@ class SuiteResult(Record):
     gates: tuple[GateResult, ...]
     """In the order of suite.toml."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it has a say: a suite of which all gates are advisory decides nothing."""
+        return any(not gate.advisory for gate in self.gates)
+
 
 class VerdictRecord(Record):
     """The whole of verdict.json."""

@@ -1,4 +1,7 @@
-"""Every gate with its rule, numbers, interval and sentence, suite by suite, the worst first."""
+"""Every gate with its rule, numbers, interval and sentence, suite by suite, the worst first.
+
+Suites that decide nothing, since all their gates are advisory, come last.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from harness.verdict.record import SuiteResult, Verdict
 from reports.data import ReportData
 from reports.interval import HEIGHT, WIDTH, draw
 from reports.templating import fill
-from reports.wording import FACES, REASONS, STATUSES, direction
+from reports.wording import REASONS, STATUSES, direction, face_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -23,7 +26,7 @@ def render(data: ReportData) -> Markup:
         "gates.html",
         suites=sorted(data.run.verdict.suites, key=_severity, reverse=True),
         attempts=data.run.verdict.attempts,
-        faces=FACES,
+        face_of=face_of,
         statuses=STATUSES,
         reasons=REASONS,
         direction=direction,
@@ -34,5 +37,5 @@ def render(data: ReportData) -> Markup:
     )
 
 
-def _severity(suite: SuiteResult) -> int:
-    return list(Verdict).index(suite.verdict)
+def _severity(suite: SuiteResult) -> tuple[bool, int]:
+    return suite.counts, list(Verdict).index(suite.verdict)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports.data import ReportData
 from reports.templating import fill
-from reports.wording import FACES, goal_rule
+from reports.wording import FACES, face_of, goal_rule
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -28,6 +28,7 @@ def render(data: ReportData) -> Markup:
         verdict=data.run.verdict,
         manifest=data.run.manifest,
         faces=FACES,
+        face_of=face_of,
         goal_rule=goal_rule,
         n_planned=sum(suite.n_planned for suite in suites),
         n_scored=sum(suite.n_scored for suite in suites),

@@ -400,3 +400,23 @@ def test_importing_the_reports_loads_nothing_heavy() -> None:
     code = f"import sys, reports.bundle; print(*({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_suite_without_a_say_comes_last_and_bears_no_verdict(make_run: Any) -> None:
+    """Its gates are all advisory: it stands below those that decide, as ADVISORY."""
+    run = make_run("BLOCK")
+    first, second = run.verdict.suites
+    assert (Verdict.SHIP, Verdict.BLOCK) == (first.verdict, second.verdict)
+    shown = tuple(gate.model_copy(update={"advisory": True}) for gate in second.gates)
+    suites = (first, second.model_copy(update={"gates": shown}))
+
+    before = page.render(run)
+    after = page.render(replace(run, verdict=run.verdict.model_copy(update={"suites": suites})))
+
+    assert before.index(f"Gates of {second.name}") < before.index(f"Gates of {first.name}")
+    assert after.index(f"Gates of {first.name}") < after.index(f"Gates of {second.name}")
+    assert "ADVISORY" not in Outline(before).text
+    heading = re.search(rf"<h3>{second.name}.*?</h3>", after)
+    assert heading is not None
+    assert "ADVISORY" in heading[0]
+    assert "BLOCK" not in heading[0]
