@@ -95,6 +95,11 @@ class CellKind(StrEnum):
     """Write a completion alone in its batch, to be timed."""
 
 
+def _is_none(value: object) -> bool:
+    """Return whether a field is left out of records: what came later changes no older hash."""
+    return value is None
+
+
 class Case(Record):
     """One prompt with what is needed to score its answer."""
 
@@ -122,15 +127,15 @@ class Case(Record):
     """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
     stop: tuple[Text, ...] | None = None
     """Texts that end a completion of this case, beside those of the suite."""
-    max_new_tokens: int | None = Field(default=None, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1, exclude_if=_is_none)
     """Longest completion of this case in tokens, where the suite allows more."""
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, exclude_if=_is_none)
     """Temperature of this case in place of the suite's; 0 decodes greedily."""
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, gt=0, le=1, exclude_if=_is_none)
     """Nucleus of this case's sampling in place of the suite's."""
-    tool_choice: Text | Json | None = None
+    tool_choice: Text | Json | None = Field(default=None, exclude_if=_is_none)
     """Which tool must be called, in OpenAI's form; it binds chat APIs only."""
-    response_format: Json | None = None
+    response_format: Json | None = Field(default=None, exclude_if=_is_none)
     """The form of the answer, as OpenAI's API has it; it binds chat APIs only."""
     rules: Json | None = None
     """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""

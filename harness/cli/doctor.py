@@ -85,6 +85,7 @@ _EXTRAS = {
     "quantized": ("bitsandbytes", "accelerate"),
     "otlp": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
     "traces": ("opentelemetry-proto", "protobuf"),
+    "proxy": ("fastapi", "mcp", "uvicorn"),
     "ray": ("ray", "pyarrow"),
 }
 

@@ -55,6 +55,15 @@ def test_the_schema_of_a_case_keeps_its_name_on_disk() -> None:
     assert json.loads(case.model_dump_json(by_alias=True))["schema"] == {"type": "object"}
 
 
+def test_settings_of_its_own_leave_no_trace_in_a_case_that_has_none() -> None:
+    """Labels and calibrations made before these fields existed keep their hash."""
+    later = {"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.9}
+    later |= {"tool_choice": "auto", "response_format": {"type": "json_object"}}
+
+    assert not later.keys() & Case(id="a", prompt="x").model_dump(mode="json").keys()
+    assert later.items() <= Case(id="a", prompt="x", **later).model_dump(mode="json").items()
+
+
 def test_the_conversation_gets_the_suites_system_prompt() -> None:
     """In front of a prompt or of messages, unless they have one."""
     system = {"role": "system", "content": "s"}
