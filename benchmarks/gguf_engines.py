@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._prompts import prompts_suite
+from harness.generation import Generation
 from harness.model import Request
 from harness.records import Case, CellKind, Completion
-from harness.suite import Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,9 +238,9 @@ class _Endless:
 
 def _requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
+    from harness.generation import Generation
     from harness.model import Prompt, Request
     from harness.records import Case, CellKind
-    from harness.suite import Generation
 
     settings = Generation(template="none", max_new_tokens=tokens)
     vocabulary = len(arm.tokenizer)

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from harness.generation import Generation
 from harness.records import Case, CellKind, Completion, sha256
-from harness.suite import Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,32 +24,15 @@ from harness import consistency, lookup, options, toml
 from harness import metric as metric_contract
 from harness.errors import SuiteError, UnknownName
 from harness.form import located_problems
+from harness.generation import Generation
 from harness.manifest import Gate, GateKind, MetricRecord, SuiteRecord
 from harness.metric import Metric
-from harness.records import Record, sha256
+from harness.records import sha256
 from harness.source import Accounted, SourcedCase
 
 FILE_NAME = "suite.toml"
 
 T = TypeVar("T")
-
-
-class Generation(Record):
-    """How prompts are made and completions are decoded; the same for every arm."""
-
-    system: str | None = None
-    template: str = "chat"
-    """`chat` applies the model's chat template, `none` sends the prompt as it is."""
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    """0 decodes greedily."""
-    top_p: float = 1.0
-    samples: int = 1
-    """Completions per case and arm; more than one needs a temperature."""
-    stop: tuple[str, ...] = ()
-    """Texts that end a completion; they are cut off."""
-    latency_cases: int = 30
-    """Cases of the latency pass, where a metric asks for it."""
 
 
 @dataclass(frozen=True)

@@ -214,9 +214,9 @@ def tiny_tokenizer() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
+    from harness.generation import Generation
     from harness.model import Prompt, Request
     from harness.records import CellKind
-    from harness.suite import Generation
 
     def make(
         arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any

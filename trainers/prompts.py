@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.generation import Generation
 from harness.models._rendering import render
 from harness.source import SourcedCase, make_case
-from harness.suite import Generation
 from trainers.data import TrainingRows, raise_all
 from trainers.progress import Say
 

@@ -150,7 +150,7 @@ def _read(asked: _Asked) -> Production:
 
 
 def _settings(text: str) -> str | tuple[str, ...]:
-    return tuple(text.split(",")) if "," in text else text
+    return tuple(name.strip() for name in text.split(",")) if "," in text else text
 
 
 def _count(own: Mapping[str, str], name: str) -> int | None:

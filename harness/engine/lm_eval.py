@@ -30,10 +30,10 @@ from harness.engine.batching import Batch, make_batches
 from harness.engine.loglikelihood import Continuation, measure
 from harness.engine.plan import Question
 from harness.errors import BackendError, MissingExtra, UsageError
+from harness.generation import Generation
 from harness.model import Prompt, Request
 from harness.models.hf import HfArm
 from harness.records import Case, CellKind
-from harness.suite import Generation
 
 try:
     from lm_eval.api.model import TemplateLM

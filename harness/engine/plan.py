@@ -18,7 +18,7 @@ from harness.engine.batching import Batch, make_batches
 from harness.manifest import BASE_AGAIN, RECORDED, Looks
 from harness.model import Arm, Prompt, Request
 from harness.records import Case, Cell, CellKind, sha256
-from harness.suite import Generation, Suite
+from harness.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Q
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
     rendered: dict[str, Prompt | str] = {}
     same: dict[Prompt, Prompt] = {}
-    settings = _generation(case, suite)
+    settings = suite.generation.of(case)
     for name, arm in arms.items():
         try:
             prompt = arm.prompt(case, settings)
@@ -205,7 +205,7 @@ def _request(
     seed: int,
 ) -> Request:
     known = prompt if isinstance(prompt, Prompt) else Prompt("")
-    settings = _generation(case, suite)
+    settings = suite.generation.of(case)
     sampling_seed = int(sha256([seed, suite.name, case.id, question.sample])[:8], 16)
     identity: dict[str, Any] = {
         "arm": fingerprint,
@@ -238,19 +238,7 @@ def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
     if kind is CellKind.TEXT:
         return []
     elsewhere = {"system", "samples", "latency_cases"}
-    return _generation(case, suite).model_dump(mode="json", exclude=elsewhere)
-
-
-def _generation(case: Case, suite: Suite) -> Generation:
-    """Return the suite's settings with the case's own; the smaller number of tokens holds."""
-    shared = suite.generation
-    own: dict[str, Any] = {"temperature": case.temperature, "top_p": case.top_p}
-    if case.max_new_tokens is not None:
-        own["max_new_tokens"] = min(shared.max_new_tokens, case.max_new_tokens)
-    if case.stop:
-        own["stop"] = (*shared.stop, *case.stop)
-    own = {name: value for name, value in own.items() if value is not None}
-    return shared.model_copy(update=own) if own else shared
+    return suite.generation.of(case).model_dump(mode="json", exclude=elsewhere)
 
 
 def _length(request: Request) -> int:

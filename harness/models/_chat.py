@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from harness.generation import Generation
 from harness.model import Request
 from harness.records import Case
-from harness.suite import Generation
 
 _STOPS = 4
 """Texts that OpenAI and most others take; the answer is cut at all of them here."""

@@ -21,13 +21,13 @@ import numpy as np
 
 from harness.checks.weights import file_sha256
 from harness.errors import ModelError
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.models._files import need
 from harness.models._gguf_file import GgufFile
 from harness.models._rendering import fingerprint_of, reason, render
 from harness.models.continuation import continuations
 from harness.records import Case, CellKind, Completion, sha256
-from harness.suite import Generation
 
 _SMALLEST = 2048
 """Tokens of the smallest context; it grows with what is asked, up to the file's own."""

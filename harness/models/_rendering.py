@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from harness.generation import Generation
 from harness.model import Prompt
 from harness.records import Case, sha256
-from harness.suite import Generation
 
 PROBES = (
     "The capital of France is",

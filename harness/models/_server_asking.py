@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.generation import Generation
 from harness.model import Request
 from harness.models._chat import bounds_of
 from harness.models._server_form import Form, wire
@@ -16,7 +17,6 @@ from harness.models.continuation import continuations
 from harness.records import CellKind, Completion
 from harness.remote.failure import Later, Refused
 from harness.remote.http import Http
-from harness.suite import Generation
 
 _STOPS = 4
 """Texts that end a completion which OpenAI's servers take; further ones are cut off here."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.checks.weights import fingerprint
+from harness.generation import Generation
 from harness.model import Prompt
 from harness.models._files import BOOKKEEPING, adapter_config
 from harness.models._rendering import PROBES, fingerprint_of, render
 from harness.records import Case, CellKind, sha256
-from harness.suite import Generation
 
 ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer."""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from harness.errors import BackendError, ModelError
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.models._chat import bounds_of, cut, sampling, settings_of
 from harness.models._rendering import PROBES
@@ -30,7 +31,6 @@ from harness.remote.litellm import Reply, chat
 from harness.remote.message import Unanswered, answer_of
 from harness.remote.parameters import accepted, objection
 from harness.remote.pool import ask_all
-from harness.suite import Generation
 
 _HELLO = "Say hello."
 _GREETING = 512

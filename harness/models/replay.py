@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError
 
 from harness.checks.weights import file_sha256
 from harness.errors import ModelError, UsageError
+from harness.generation import Generation
 from harness.lines import Lines
 from harness.model import Answer, Prompt, Request
 from harness.records import Case, CellKind, Completion, Record, StoredCell, sha256
-from harness.suite import Generation
 
 
 class ReplayLine(Record):

@@ -20,9 +20,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from harness.errors import ModelError
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.records import Case, CellKind, Completion, Record, sha256
-from harness.suite import Generation
 
 
 class Script(Record):

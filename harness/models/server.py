@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from harness.checks.weights import fingerprint
 from harness.errors import BackendError, ModelError
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.models._chat import bounds_of
 from harness.models._files import is_adapter, need
@@ -32,7 +33,6 @@ from harness.remote.failure import Failure
 from harness.remote.http import Http
 from harness.remote.limits import Limits
 from harness.remote.pool import ask_all
-from harness.suite import Generation
 
 _PROBES = PROBES[:6]
 _PROBE_TOKENS = 12

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.generation import Generation
 from harness.manifest import Manifest, SuiteRecord
 from harness.records import Case, CellKind
 from harness.tracing import attributes as a
@@ -14,6 +15,8 @@ from harness.tracing import otlp
 
 WRITES = (CellKind.GENERATE, CellKind.LATENCY)
 """The kinds of question that are answered by a text."""
+_OWN = ("max_new_tokens", "temperature", "top_p")
+"""Settings that spans tell of and that a case may have of its own."""
 _REMOTE = ("server", "litellm")
 _PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -108,16 +111,17 @@ class Arms:
             kind: How.
             case: The case, for settings of its own.
         """
-        own = _own(suite.generation, case) if case is not None and kind in WRITES else {}
-        place = suite.name, arm, kind, *own.values()
+        settings = _settings(suite, case) if kind in WRITES else {}
+        place = suite.name, arm, kind, *(settings.get(name) for name in _OWN)
         if place not in self._known:
-            self._known[place] = self._asked(suite, arm, kind, own)
+            self._known[place] = self._asked(suite, arm, kind, settings)
         return self._known[place]
 
-    def _asked(self, suite: SuiteRecord, arm: str, kind: CellKind, own: Mapping[str, Any]) -> Asked:
+    def _asked(
+        self, suite: SuiteRecord, arm: str, kind: CellKind, settings: Mapping[str, Any]
+    ) -> Asked:
         identity = self._manifest.identity(arm)
         model = Model.of(identity)
-        settings = {**suite.generation, **own} if kind in WRITES else {}
         chat = kind in WRITES and settings.get("template") != "none"
         operation = "chat" if chat else "text_completion"
         fixed = {
@@ -140,17 +144,11 @@ class Arms:
         return Asked(operation, model, otlp.attributes(fixed))
 
 
-def _own(shared: Mapping[str, Any], case: Case) -> dict[str, Any]:
-    """Return the settings of a case as it is asked; all of them where it has one of its own."""
-    if case.max_new_tokens is None and case.temperature is None and case.top_p is None:
-        return {}
-    most = (shared.get("max_new_tokens"), case.max_new_tokens)
-    found = {
-        "max_new_tokens": min((one for one in most if one is not None), default=None),
-        "temperature": case.temperature,
-        "top_p": case.top_p,
-    }
-    return {name: shared.get(name) if value is None else value for name, value in found.items()}
+def _settings(suite: SuiteRecord, case: Case | None) -> Mapping[str, Any]:
+    """Return how a case is asked: as its suite says, or as it says itself."""
+    if case is None or all(getattr(case, name) is None for name in _OWN):
+        return suite.generation
+    return Generation.model_validate(suite.generation).of(case).model_dump(mode="json")
 
 
 def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,16 +46,14 @@ class Reading:
 
     def found(self, cases: int) -> str:
         """Return in a line what was read, and how many cases it gave."""
+        from harness.verdict.words import counted
+
         counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
-        return f"{', '.join(map(_counted, *zip(*counts, strict=True)))} → {_counted(cases, 'case')}"
+        return f"{', '.join(map(counted, *zip(*counts, strict=True)))} → {counted(cases, 'case')}"
 
     def sentences(self) -> list[str]:
         """Return a line for each reason, the most frequent first."""
         return [*_lines("left out", self.left_out), *_lines("mended", self.mended)]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _note(notes: dict[str, Noted], what: str, where: str) -> None:

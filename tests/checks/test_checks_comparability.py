@@ -11,10 +11,10 @@ import pytest
 
 from harness.checks import comparability
 from harness.errors import NotComparable
+from harness.generation import Generation
 from harness.model import Prompt
 from harness.models.pair import open_arms
 from harness.records import Case
-from harness.suite import Generation
 from tests.tiny_models import TEMPLATE
 
 Copy = Callable[..., Path]

@@ -18,9 +18,9 @@ from harness.engine.runner import Runner
 from harness.engine.stop import Stop
 from harness.engine.store import Store
 from harness.errors import BackendError, Interrupted
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.records import Case, CellKind, Completion
-from harness.suite import Generation
 
 TOML = """
 name = "s"

@@ -11,9 +11,9 @@ import pytest
 
 from harness import suite as suites
 from harness.engine.plan import Plan, make_plan
+from harness.generation import Generation
 from harness.model import Prompt
 from harness.records import Case, CellKind, sha256
-from harness.suite import Generation
 
 TOML = """
 name = "{name}"

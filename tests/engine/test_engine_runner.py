@@ -23,9 +23,9 @@ from harness.engine.runner import Runner, collect
 from harness.engine.stop import stoppable
 from harness.engine.store import Store, StoredAnswer
 from harness.errors import BackendError, Interrupted
+from harness.generation import Generation
 from harness.model import Answer, Prompt, Request
 from harness.records import Case, CellKind, Completion
-from harness.suite import Generation
 
 TOML = """
 name = "s"

@@ -274,7 +274,7 @@ def test_a_missing_package_is_one_line(
 def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
     from harness.checks import comparability
-    from harness.suite import Generation
+    from harness.generation import Generation
     from trainers.artifacts._gguf import write
 
     base = tmp_path / "base"

@@ -21,10 +21,10 @@ import pytest
 
 from harness.engine import local
 from harness.errors import MissingExtra, ModelError
+from harness.generation import Generation
 from harness.models import _llama_cpp
 from harness.models.gguf import gguf
 from harness.records import Case, CellKind
-from harness.suite import Generation
 from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny
 

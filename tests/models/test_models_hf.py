@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from harness.errors import ModelError, UnsafeWeights
+from harness.generation import Generation
 from harness.models._files import hub_name, resolve
 from harness.models._loading import load
 from harness.models.pair import open_arms
 from harness.records import Case, CellKind
-from harness.suite import Generation
 
 Copy = Callable[..., Path]
 

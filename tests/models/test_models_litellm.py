@@ -13,11 +13,11 @@ import pytest
 
 from harness.checks import liveness
 from harness.errors import BackendError, MissingExtra, ModelError, NotComparable
+from harness.generation import Generation
 from harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
 from harness.models.litellm import LitellmArm, litellm
 from harness.records import Case, CellKind
 from harness.remote.limits import Limits
-from harness.suite import Generation
 from tests.fake_server import FakeServer, completion
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"

@@ -8,10 +8,10 @@ import pytest
 
 from harness.checks import liveness
 from harness.errors import NotComparable
+from harness.generation import Generation
 from harness.models.hf import last_logits
 from harness.models.live import adapter_of, base_apart, live_arm, live_model, live_whole
 from harness.records import Case
-from harness.suite import Generation
 from tests.tiny_models import Tiny, make_tokenizer, muted
 
 

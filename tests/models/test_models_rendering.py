@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.generation import Generation
 from harness.models._rendering import fingerprint_of, render
 from harness.records import Case
-from harness.suite import Generation
 
 MODEL = {
     "type": "BPE",

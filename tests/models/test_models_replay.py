@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from harness.errors import ModelError
+from harness.generation import Generation
 from harness.model import Request
 from harness.models.replay import ReplayArm, replay
 from harness.records import Case, Cell, CellKind, Completion, StoredCell
 from harness.run import record_lines
-from harness.suite import Generation
 
 FULL: dict[str, Any] = {
     "id": "r1",

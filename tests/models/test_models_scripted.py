@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from harness.errors import ModelError
+from harness.generation import Generation
 from harness.model import Request
 from harness.models.scripted import ScriptedArm
 from harness.models.scripted import scripted as open_script
 from harness.records import Case, CellKind
-from harness.suite import Generation
 
 Script = Callable[..., str]
 

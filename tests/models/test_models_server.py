@@ -13,12 +13,12 @@ import pytest
 from harness.checks import comparability, liveness
 from harness.engine.local import complete
 from harness.errors import BackendError, ModelError, NotComparable
+from harness.generation import Generation
 from harness.models._server_place import key_for, place
 from harness.models.pair import open_arms
 from harness.models.server import ServerArm, server
 from harness.records import Case
 from harness.remote.limits import Limits
-from harness.suite import Generation
 from tests.fake_server import FakeServer, completion, prompt_of
 from tests.served_models import Served
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from harness.generation import Generation
 from harness.judgement import Judgement, JudgementStatus, JudgeReply
 from harness.manifest import Gate, GateKind, JudgeRecord, Manifest, MetricRecord, SuiteRecord
 from harness.model import Prompt
 from harness.records import Case, Cell, CellKind, Completion, ScoreRow, StoredCell, sha256
-from harness.suite import Generation
 from harness.tracing.content import Content
 from harness.tracing.export import write_traces
 from harness.tracing.recorded import Recorded

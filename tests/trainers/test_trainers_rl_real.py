@@ -67,9 +67,9 @@ def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
 def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
     from harness.engine import local
+    from harness.generation import Generation
     from harness.model import Request
     from harness.records import CellKind
-    from harness.suite import Generation
 
     settings = Generation(max_new_tokens=6)
     cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]

@@ -13,10 +13,10 @@ from typing import Any
 
 from harness.engine import local as engine
 from harness.errors import ModelError
+from harness.generation import Generation
 from harness.judge import Question
 from harness.model import Answer, Arm, Prompt, Request
 from harness.records import Case, CellKind, sha256
-from harness.suite import Generation
 
 BATCH = 8
 """Questions that are read together."""
