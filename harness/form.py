@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness import json_schema
 from harness.lookup import unknown
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -32,10 +33,8 @@ def located_problems(value: Any, schema: str) -> list[tuple[tuple[str | int, ...
 
 @cache
 def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
     text = (SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
+    return json_schema.library().Draft202012Validator(json.loads(text))
 
 
 def _rank(step: str | int) -> tuple[str, int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from benchmarks.start_up import write_project
 
 HEAVY = (
     "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
@@ -51,7 +54,34 @@ def test_a_public_name_is_loaded_when_it_is_used() -> None:
 
 
 def test_the_command_answers_without_the_heavy_libraries() -> None:
-    """`tunegate --help` needs typer and nothing that computes."""
+    """`tunegate --help` needs typer, and neither records nor anything that computes."""
     loaded = loaded_by("import harness.cli.app")
 
-    assert not {"numpy", "scipy", "torch", "transformers", "jinja2", "opentelemetry"} & loaded
+    assert sorted((set(HEAVY) - {"typer", "rich"}) & loaded) == []
+
+
+GATE = """
+import sys
+from harness.cli.gate import run
+code = run(["suites", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl"])
+print(code, *sorted(sys.modules))
+"""
+
+
+def test_a_gate_loads_what_it_needs(tmp_path: Path) -> None:
+    """A gate on recorded answers is decided and has its page without the slow libraries."""
+    write_project(tmp_path)
+
+    done = subprocess.run(
+        [sys.executable, "-c", GATE],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+
+    code, *loaded = done.stdout.splitlines()[-1].split()
+    assert code == "0"
+    assert {"numpy", "scipy.special", "jinja2", "reports.page"} <= set(loaded)
+    slow = (
+        "scipy.stats", "scipy.optimize", "statsmodels", "pandas", "rfc3987_syntax", "lark",
+        "hypothesis", "torch", "pyarrow", "httpx", "opentelemetry",
+    )  # fmt: skip
+    assert [name for name in slow if name in loaded] == []

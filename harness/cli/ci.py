@@ -7,9 +7,7 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from harness.cli import example_answers
 from harness.errors import UsageError
-from harness.run import write_atomic
 
 HOME = Path(__file__).resolve().parents[1] / "ci"
 
@@ -67,6 +65,8 @@ def write_jobs(service: Service) -> list[Path]:
     Raises:
         OSError: as the file system says.
     """
+    from harness.run import write_atomic
+
     for template, place in JOBS[service].items():
         text = (HOME / template).read_text(encoding="utf-8")
         text = text.replace("@REQUIREMENT@", requirement("hf"))
@@ -87,6 +87,8 @@ def configure(suites: Path, example: Path | None) -> tuple[Path, bool]:
     Raises:
         OSError: as the file system says.
     """
+    from harness.cli import example_answers
+    from harness.run import write_atomic
     from harness.suite import load
 
     place = suites / CONFIGURATION

@@ -13,17 +13,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import suite as suites
-from harness.checks.weights import file_sha256
-from harness.engine.progress import duration
 from harness.errors import BackendError
-from harness.records import sha256
-from harness.run import read_record
-from harness.verdict.record import VerdictRecord
+
+if TYPE_CHECKING:
+    from harness.verdict.record import VerdictRecord
 
 CANDIDATES = ("good", "overcooked", "lazy")
 SUITES = ("support_json", "general_knowledge", "production")
@@ -47,6 +44,8 @@ def demo(
     only: Annotated[str, typer.Option(help="One candidate: good, overcooked or lazy.")] = "",
 ) -> None:
     """Fine-tune three adapters of a real model, judge each, and print the three verdicts."""
+    from harness.engine.progress import duration
+
     started = time.monotonic()
     base = model or str(_embedded())
     chosen = [only] if only else list(CANDIDATES)
@@ -73,6 +72,9 @@ def _embedded() -> Path:
 
 def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     """Train a candidate, unless the same configuration, data and seed were trained already."""
+    from harness.checks.weights import file_sha256
+    from harness.records import sha256
+
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
     data = sorted(_HOME.glob("suites/*/train.jsonl"))
     inputs = {str(p.relative_to(_HOME)): file_sha256(p) for p in [config, *data]}
@@ -117,6 +119,7 @@ def _judge(base: str, *, embedded: bool) -> list[str]:
 
 def calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
+    from harness import suite as suites
     from harness.calibration import binding, read_calibration
     from harness.judging.opening import open_jurors
 
@@ -129,6 +132,9 @@ def calibrated(base: str, place: Path) -> bool:
 
 def _gated(base: str, adapter: Path, run: Path, asked: Sequence[str]) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
+    from harness.run import read_record
+    from harness.verdict.record import VerdictRecord
+
     bundled = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
         "gate",

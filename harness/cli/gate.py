@@ -15,6 +15,11 @@ from harness.lookup import unknown
 _QUIETLY = (
     "-p",
     "no:cacheprovider",
+    # Plugins that other packages bring, with nothing to do in a gate and a second to import.
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:anyio",
     "--no-header",
     "-q",
     "--rootdir=.",

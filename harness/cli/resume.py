@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import UsageError
-from harness.manifest import Manifest
-from harness.run import read_record
+
+if TYPE_CHECKING:
+    from harness.manifest import Manifest
 
 RUNS = Path(".tunegate/runs")
 
@@ -24,6 +25,9 @@ def resume(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
 ) -> None:
     """Go on with an interrupted run."""
+    from harness.manifest import Manifest
+    from harness.run import read_record
+
     folder = run or newest(RUNS)
     if not (folder / "manifest.json").is_file():
         raise UsageError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from harness import json_schema
 from harness.judge import Question, Reply
 from harness.records import Completion, canonical_json, readable
 
@@ -106,9 +107,7 @@ def _check(question: Question, value: Mapping[str, Any]) -> None:
 @cache
 def _validator(schema: str) -> Any:
     """Return the validator of a schema without the nonce, which is another in each question."""
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))
+    return json_schema.library().Draft202012Validator(json.loads(schema))
 
 
 def _short(text: str) -> str:

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft7Validator, Draft201909Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from jsonschema_specifications import REGISTRY
 from referencing import Registry, Specification
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
+from harness import json_schema
 from harness.metrics import _json
 
+jsonschema = json_schema.library()
+
 _DRAFTS: dict[str, Any] = {
-    "http://json-schema.org/draft-07/schema": Draft7Validator,
-    "https://json-schema.org/draft/2019-09/schema": Draft201909Validator,
-    "https://json-schema.org/draft/2020-12/schema": Draft202012Validator,
+    "http://json-schema.org/draft-07/schema": jsonschema.Draft7Validator,
+    "https://json-schema.org/draft/2019-09/schema": jsonschema.Draft201909Validator,
+    "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
 }
 _DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
@@ -50,7 +51,9 @@ def violation(schema: str, text: str) -> dict[str, str]:
     if compiled.problems:
         return {"problem": compiled.problems[0]}
     first = next(compiled.validator.iter_errors(_json.read(text)), None)
-    return {} if first is None else {"violation": _in_words(best_match(iter([first])))}
+    if first is None:
+        return {}
+    return {"violation": _in_words(jsonschema.exceptions.best_match(iter([first])))}
 
 
 @lru_cache(maxsize=128)
@@ -69,7 +72,7 @@ def _compile(text: str) -> _Compiled:
     draft = _DRAFTS[dialect]
     try:
         draft.check_schema(schema)
-    except SchemaError as error:
+    except jsonschema.exceptions.SchemaError as error:
         return _Compiled(problems=(_in_words(error),))
     validator = draft(schema, registry=Registry(), format_checker=draft.FORMAT_CHECKER)
     references = _dangling(schema, specification_with(dialect))

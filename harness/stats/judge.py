@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.stats import inter_rater  # type: ignore[import-untyped]  # ships no types
 
 from harness.stats import numeric, validation
 from harness.stats.binary import clopper_pearson
@@ -127,6 +126,9 @@ def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
     if agreed == total:
         lowest = clopper_pearson(agreed, total, confidence=confidence).low
         return Interval(1.0, (lowest - chance) / (1 - chance), 1.0, confidence, method)
+    # Imported here: with pandas it takes a second, and only calibrations need it.
+    from statsmodels.stats import inter_rater  # type: ignore[import-untyped]  # ships no types
+
     with np.errstate(all="ignore"):
         fitted = inter_rater.cohens_kappa(counts)
     kappa, variance = float(fitted.kappa), float(fitted.var_kappa)

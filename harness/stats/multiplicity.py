@@ -7,10 +7,9 @@ would do: "one of the goals is met", "some metric regressed".
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.stats import multitest  # type: ignore[import-untyped]  # ships no types
 
 from harness.stats import validation
-from harness.stats.validation import Floats
+from harness.stats.validation import Floats, Ints
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -30,7 +29,10 @@ def holm(p_values: ArrayLike) -> Floats:
 
     Trap: adjust all metrics that were looked at, not the promising ones.
     """
-    return _adjust(p_values, "holm")
+    values, order = _ranked(p_values)
+    # The smallest of n is multiplied by n, the next by n - 1, …; none falls below one before it.
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    return _in_given_order(np.minimum(stepped, 1.0), order)
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
@@ -49,11 +51,20 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
 
     Trap: for exploring slices and subjects; never a gate.
     """
-    return _adjust(p_values, "fdr_bh")
+    values, order = _ranked(p_values)
+    # The k-th smallest is multiplied by n / k; none exceeds one after it.
+    stepped = values[order] * (len(values) / np.arange(1, len(values) + 1))
+    return _in_given_order(np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0), order)
 
 
-def _adjust(p_values: ArrayLike, method: str) -> Floats:
+def _ranked(p_values: ArrayLike) -> tuple[Floats, Ints]:
+    """Return the p-values as given, and the places of the smallest to the largest."""
     values = validation.ranged("p_values", p_values, 0, 1)
-    if values.size == 1:  # nothing to adjust, and multipletests collects the garbage of all
-        return values
-    return np.asarray(multitest.multipletests(values, method=method)[1], dtype=np.float64)
+    return values, np.argsort(values, kind="stable")
+
+
+def _in_given_order(stepped: Floats, order: Ints) -> Floats:
+    """Return adjusted p-values, given from the smallest to the largest, at their places."""
+    adjusted = np.empty_like(stepped)
+    adjusted[order] = stepped
+    return adjusted

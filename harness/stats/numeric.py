@@ -1,13 +1,16 @@
 """Typed doors to the few scipy functions that the package needs.
 
 scipy ships no type information; keeping its calls here keeps `Any` out of the other modules.
-`scipy.special` is used rather than `scipy.stats`: it loads faster and never warns.
+`scipy.special` is used rather than `scipy.stats` and `scipy.optimize`: it loads faster, in every
+run, and never warns.
 """
 
+import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, special  # type: ignore[import-untyped]  # scipy ships no types
+from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
 from harness.stats.validation import Floats, Ints
 
@@ -71,5 +74,49 @@ def beta_steps(edges: Floats, a: float, b: float) -> Floats:
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Zero of a function that changes sign between `low` and `high` (Brent's method)."""
-    return float(optimize.brentq(function, low, high, xtol=1e-13))
+    """Zero of a function that changes sign between `low` and `high`, to within 1e-13.
+
+    Raises:
+        ValueError: the function has the same sign at both ends.
+
+    Source: Chandrupatla (1997), Advances in Engineering Software 28:145-149. Written here because
+    importing scipy.optimize takes longer than a gate's whole arithmetic.
+    """
+    new, old = float(high), float(low)
+    f_new, f_old = function(new), function(old)
+    if f_new * f_old > 0:
+        raise ValueError(f"function must change sign between {low} and {high}")
+    step = 0.5
+    while True:
+        last, f_last = new, f_new
+        new = last + step * (old - last)
+        f_new = function(new)
+        if (f_new > 0) == (f_last > 0):
+            before, f_before = last, f_last
+        else:
+            before, f_before, old, f_old = old, f_old, last, f_last
+        best, f_best = (new, f_new) if abs(f_new) < abs(f_old) else (old, f_old)
+        nearest = (4 * sys.float_info.epsilon * abs(best) + 1e-13) / (2 * abs(old - new) or 1.0)
+        if nearest > 0.5 or f_best == 0:
+            return best
+        step = _next_step((new, f_new), (old, f_old), (before, f_before))
+        step = min(1 - nearest, max(nearest, step))
+
+
+def _next_step(
+    new: tuple[float, float], old: tuple[float, float], before: tuple[float, float]
+) -> float:
+    """Return where between `new` and `old` to look next, as a share of their distance.
+
+    By inverse quadratic interpolation where it is safe, else in the middle.
+    """
+    (x_new, f_new), (x_old, f_old), (x_before, f_before) = new, old, before
+    if f_before in (f_new, f_old):
+        return 0.5
+    place = (x_new - x_old) / (x_before - x_old)
+    value = (f_new - f_old) / (f_before - f_old)
+    if not (1 - math.sqrt(1 - place) < value < math.sqrt(place)):
+        return 0.5
+    first = f_new / (f_old - f_new) * f_before / (f_old - f_before)
+    ratio = (x_before - x_new) / (x_old - x_new)
+    return first + ratio * f_new / (f_before - f_new) * f_old / (f_before - f_old)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,12 +130,6 @@ def cells_of(suite: SuiteOfColumns) -> tuple[Cell, ...]:
         for case in suite.cases()
         for arm in ("base", "tuned")
     )
-
-
-@pytest.fixture(autouse=True)
-def _no_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the full collection that statsmodels' multipletests makes: nine tenths of the time."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 @pytest.fixture(name="validator", scope="session")

@@ -1,0 +1,44 @@
+"""pytest does not rewrite the asserts of our own modules; a user's tests keep theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SEEN = """
+def pytest_sessionfinish(session):
+    import sys
+    from _pytest.assertion.rewrite import AssertionRewritingHook as Hook
+    ours = [m for name, m in sorted(sys.modules.items())
+            if name.partition(".")[0] in ("harness", "reports", "trainers")]
+    print()
+    print("LOADED", len(ours))
+    print("REWRITTEN", *(m.__name__ for m in ours if isinstance(m.__loader__, Hook)))
+"""
+OWN = """
+def test_of_a_user(gate):
+    assert [1, 2] == [1, 3]
+"""
+
+
+def test_our_modules_are_imported_as_they_are(project: Any) -> None:
+    """In a gate run of pytest's own, none is rewritten but those loaded before it was asked for."""
+    project.suite()
+    project.pytester.makeconftest(SEEN)
+
+    result = project.pytest_apart("suites", "-s", "--gate-run-dir=run", *project.models())
+
+    assert result.ret == 0
+    told = {line.partition(" ")[0]: line.split()[1:] for line in result.outlines}
+    assert int(told["LOADED"][0]) > 100
+    early = ["harness", "harness.plugin", "harness.plugin.hooks", "harness.plugin.options"]
+    assert told["REWRITTEN"] == early
+
+
+def test_asserts_of_users_are_explained(project: Any) -> None:
+    """A failing assert of a test with our fixture shows both sides and where they differ."""
+    project.suite()
+    project.pytester.makepyfile(test_own=OWN)
+
+    result = project.pytest_apart("test_own.py", *project.models())
+
+    result.stdout.fnmatch_lines(["E*At index 1 diff: 2 != 3"])
