@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.checks.leakage import judged
@@ -18,6 +18,7 @@ from harness.checks.overlap.texts import case_text, row_texts
 from harness.checks.overlap.words import words
 from harness.leakage import Found
 from harness.records import Case
+from tests.property_settings import examples
 
 ALPHABET = [f"w{i}" for i in range(40)]
 
@@ -339,7 +340,7 @@ patched = st.tuples(st.integers(0, 30), st.integers(0, 25), texts).map(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.lists(texts | patched, min_size=1, max_size=6), st.lists(texts | patched, max_size=5))
 def test_all_numbers_are_those_of_the_naive_way(prompts: list[str], rows: list[str]) -> None:
     """Runs, those seen, those in the best row, and the longest run, on any texts."""

@@ -368,6 +368,24 @@ def test_halves_give_the_same_answers(tiny: Any, bench: Callable[..., Bench]) ->
     assert b.texts(halved) == expected
 
 
+def test_halves_leave_what_an_earlier_run_stored(tiny: Any, bench: Callable[..., Bench]) -> None:
+    """A batch that is halved computes every row again, and replaces only what this run stored."""
+    arms, _ = _tight(tiny, 3, 3)
+    b = bench(n=8)
+    runner = b.runner(arms)
+    keys = {c.case: c.key for c in runner.plan.cells if c.arm == "base"}
+    before = [keys["c0"], keys["c5"]]
+    for key in before:
+        b.store.put(key, StoredAnswer(Completion(text="stored before"), None, 0.0))
+
+    runner.run()
+
+    assert runner.halved
+    texts = b.texts(runner)
+    assert [texts["base", case] for case in ("c0", "c5")] == ["stored before"] * 2
+    assert sum(text == "stored before" for text in texts.values()) == 2
+
+
 def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> None:
     """Where not even one row fits, each case has an error that says so, and the run ends."""
     arms, _ = _tight(tiny, 99, 0)

@@ -130,3 +130,26 @@ def test_only_ship_is_green(make_run: Any, verdict: Verdict, tag: str | None) ->
     case = cases(junit(replace(run, verdict=record)))["tunegate::verdict"]
     outcomes = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
     assert outcomes == ([tag] if tag else [])
+
+
+def test_no_line_of_the_output_begins_a_workflow_command(make_run: Any) -> None:
+    """GitHub obeys `::` at the start of a line of a log, and logs print JUnit's output."""
+    run = make_run("BLOCK")
+    suite = run.verdict.suites[1]
+    gates = tuple(
+        g.model_copy(update={"sentence": "::error::x\n::set-env::y"}) for g in suite.gates
+    )
+    changed = (run.verdict.suites[0], suite.model_copy(update={"gates": gates}))
+    verdict = run.verdict.model_copy(update={"suites": changed})
+    named = {
+        key: case.model_copy(update={"where": "::stop-commands::z"})
+        if key[0] == suite.name
+        else case
+        for key, case in run.cases.items()
+    }
+
+    root = ET.fromstring(junit(replace(run, verdict=verdict, cases=named)))
+
+    lines = [line for out in root.iter("system-out") for line in (out.text or "").splitlines()]
+    assert any("::stop-commands::z" in line for line in lines)
+    assert [line for line in lines if line.startswith("::")] == []

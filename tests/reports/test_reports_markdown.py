@@ -113,6 +113,16 @@ def test_a_section_that_does_not_fit_is_named(
     assert "In the report only: Gates" in text
 
 
+def test_the_limit_counts_bytes(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A summary whose characters fit and whose bytes do not is shortened."""
+    run = make_run("BLOCK")
+    whole = summary(run)
+    assert len(whole) < len(whole.encode())
+    monkeypatch.setattr(markdown, "LIMIT", len(whole))
+
+    assert len(summary(run).encode()) <= len(whole)
+
+
 @pytest.fixture(scope="module")
 def broken_run(make_run: Any) -> Run:
     """Return a run of ten thousand regressions, each with answers of ten thousand characters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from harness.run import Run
@@ -58,3 +59,15 @@ def test_an_unknown_number_is_absent(make_run: Any) -> None:
 
     assert "tunegate_low" not in text
     assert "tunegate_high" not in text
+
+
+def test_a_quotation_mark_does_not_end_a_label(make_run: Any) -> None:
+    """Backslash, quotation mark and line feed are escaped as OpenMetrics 1.0 has it."""
+    run = make_run("BLOCK")
+    suites = (run.verdict.suites[0].model_copy(update={"name": 'a"b\\c'}),)
+    verdict = run.verdict.model_copy(update={"suites": suites})
+
+    lines = metrics(replace(run, verdict=verdict)).splitlines()
+
+    (planned,) = [line for line in lines if line.startswith("tunegate_cases_planned{")]
+    assert planned == r'tunegate_cases_planned{suite="a\"b\\c"} 60'

@@ -3,14 +3,15 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats import contingency_tables, proportion
 
 from harness.stats.binary import clopper_pearson, mcnemar_midp, tango_interval, tango_test
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=100, derandomize=True, database=None)
+PROPERTY = examples(100)
 
 
 @st.composite

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -16,8 +16,9 @@ from harness.stats.paired import (
     mean_interval,
     mean_test,
 )
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+PROPERTY = examples(60)
 
 D = [0, 0.2, -0.1, 0.3, 0, 0, 0.5, 0.1, -0.05, 0.25, 0.4, 0, 0.15, -0.2, 0.35, 0.1, 0, 0.3, 0.2]
 D.append(0.05)

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from harness.stats.corpus import jackknife_interval, replicates
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=50, derandomize=True, database=None)
+PROPERTY = examples(50)
 
 BASE = [[3, 1, 0], [2, 0, 1], [1, 1, 1], [4, 0, 0], [0, 1, 2], [2, 2, 1], [3, 0, 1], [1, 0, 0]]
 TUNED = [[3, 0, 0], [2, 1, 1], [2, 0, 0], [4, 0, 0], [1, 1, 1], [3, 1, 0], [3, 0, 1], [1, 0, 0]]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats import inter_rater
 
@@ -14,8 +14,9 @@ from harness.stats.judge import (
     rogan_gladen,
     rogan_gladen_interval,
 )
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+PROPERTY = examples(60)
 
 
 class TestRoganGladen:

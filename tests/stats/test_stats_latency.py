@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import mstats
@@ -18,8 +18,9 @@ from harness.stats.latency import (
     smallest_quantile_n,
 )
 from harness.stats.paired import mean_interval
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=30, derandomize=True, database=None)
+PROPERTY = examples(30)
 
 
 def durations(n, *, seed=1, slower=1.1):

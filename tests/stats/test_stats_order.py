@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,8 +13,9 @@ from harness.stats.order import (
     repeat_flips,
     repeat_variance,
 )
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+PROPERTY = examples(60)
 
 
 def test_order_flips_by_hand():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
@@ -20,8 +20,9 @@ from harness.stats.power import (
     mean_sample_size,
     smallest_provable_n,
 )
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+PROPERTY = examples(60)
 
 
 def exact_power(n, effect, discordance, margin=0.0):

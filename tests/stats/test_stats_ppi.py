@@ -4,14 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from harness.stats.paired import mean_interval
 from harness.stats.ppi import corrected_mean, ppi_interval, ppi_test, ppi_weight
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+PROPERTY = examples(60)
 
 HUMAN = [1, 0, 0, 1, -1, 0, 1, 1, 0, 0, 1, -1]
 JUDGE = [1, 0, 1, 1, -1, 0, 1, 0, 0, 0, 1, 0]

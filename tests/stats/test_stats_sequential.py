@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -20,8 +20,9 @@ from harness.stats.sequential import (
     obrien_fleming,
     repeated_confidence,
 )
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=50, derandomize=True, database=None)
+PROPERTY = examples(50)
 
 TWENTY = [k / 20 for k in range(1, 21)]
 Y = [1, 0.5, 0.5, 1, 0, 1, 0.5, 1, 1, 0.5]
@@ -177,6 +178,16 @@ class TestEProcess:
         p_values = [e_process_test(stream, bound=1.0).p_value for stream in streams]
 
         assert np.mean(np.array(p_values) <= 0.05) < 0.05
+
+    def test_interval_of_two_sides(self):
+        """At the lower limit of the 90 % interval the evidence against the margin is 20, not 10."""
+        values = [1.0] * 30 + [0.0] * 10 + [-1.0] * 5
+
+        low = e_process_interval(values, bound=1.0, confidence=0.90).low
+
+        assert log_e_values(values, margin=low, bound=1.0).max() == pytest.approx(
+            math.log(20), abs=1e-6
+        )
 
     @PROPERTY
     @given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=60), st.floats(-0.9, 0.9))

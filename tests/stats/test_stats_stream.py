@@ -6,13 +6,14 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats.promise import worst_rate
 from harness.stats.stream import BETS, BLOCK, Capital, Stream, advance, follow, units_needed
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=50, derandomize=True, database=None)
+PROPERTY = examples(50)
 
 
 def evidence(values, bound):

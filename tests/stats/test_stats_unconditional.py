@@ -6,13 +6,14 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from harness.stats.binary import exact_unconditional, tango_test
+from tests.property_settings import examples
 
-PROPERTY = settings(deadline=None, max_examples=25, derandomize=True, database=None)
+PROPERTY = examples(25)
 
 
 def brute_force(wins, losses, n, margin, points=121):

@@ -72,6 +72,10 @@ def test_every_floor_and_guardrail_must_hold(judge: Any, columns: Any, made: Any
         judge(columns([gain(), tolerance("g")], {**glory, "g": made.pairs(*WORSE)})).verdict
         is BLOCK
     )
+    both = [gain(), tolerance("g", 0.02), tolerance("h")]
+    found = judge(columns(both, {**glory, "g": thin, "h": made.pairs(0, 0, 100, 0)}))
+    assert [g.status.value for g in found.suites[0].gates] == ["pass", "undecided", "pass"]
+    assert found.verdict is UNDECIDED
 
 
 def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made: Any) -> None:

@@ -104,6 +104,9 @@ def test_zero_tolerance_fails_on_one_case(gate: Decide, made: Any) -> None:
         is GateReason.BELOW_FLOOR
     )
     assert gate(FLOOR, 1.0, made.pairs(200, 0, 0, 0), floor_mode="zero_tolerance").status is PASS
+    # The level of 0.995 is above the floor; the one failure breaks it all the same.
+    lenient = gate(FLOOR, 0.9, made.pairs(199, 0, 0, 1), floor_mode="zero_tolerance")
+    assert lenient.reason is GateReason.BELOW_FLOOR
 
 
 def test_a_ceiling_is_a_floor_upside_down(gate: Decide, made: Any) -> None:
@@ -240,11 +243,14 @@ def test_hold_needs_a_written_expectation(gate: Decide, made: Any) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("right", "sensitive"), [(100, False), (160, True)])
+@pytest.mark.parametrize(("right", "sensitive"), [(100, False), (120, False), (160, True)])
 def test_accuracy_at_chance_has_nothing_to_lose(
     gate: Decide, made: Any, right: int, sensitive: bool
 ) -> None:
-    """Base with 100 of 400 on four choices is guessing: holding on to that means nothing."""
+    """Base with 100 of 400 on four choices is guessing: holding on to that means nothing.
+
+    With 120 it is above chance, 0.25, but not proven to be above it by the tolerated 0.05.
+    """
     result = gate(
         TOLERANCE,
         0.05,

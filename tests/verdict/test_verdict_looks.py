@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from scipy.stats import norm
 from harness import suite as suites
 from harness.manifest import Gate, GateKind, Looks
 from harness.stats.sequential import efficacy_bounds
+from harness.verdict.alarms import Alarms
 from harness.verdict.decide import decide
 from harness.verdict.interim import stops
 from harness.verdict.looks import Look, schedule
@@ -239,3 +241,34 @@ def test_a_run_ends_for_success_loss_or_futility(
     suite, manifest, record = _ended(columns, made, base, tuned, [gain])
 
     assert stops(manifest, record, suite.cases(), suite.rows(), 0) is stop
+
+
+def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
+    """Two goals at 90 % have 2.5 % of error each, spent by the same bounds."""
+    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 0)
+    gate = Gate(metric="m", kind=GAIN, margin=0.1)
+
+    alone, shared = look.judged(gate), look.judged(gate, goals=2)
+
+    for found, alpha in ((alone, 0.05), (shared, 0.025)):
+        first = efficacy_bounds((0.5, 1.0), alpha=alpha)[0]
+        assert found.confidence == pytest.approx(1 - 2 * norm.sf(first))
+    assert shared.confidence > alone.confidence
+
+
+def test_metrics_that_are_looked_at_share_the_error() -> None:
+    """Of four metrics each has a fourth of the look's error, whatever the others show."""
+    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 1)
+    whole, fourth = look.error(0.05), look.error(0.05 / 4)
+    assert fourth < whole
+
+    def proven(p_value: float) -> bool:
+        tested: Any = SimpleNamespace(
+            too_few=False, reversed_test=lambda: SimpleNamespace(p_value=p_value)
+        )
+        family = {("s", name): tested for name in "abcd"}
+        return Alarms(family, looks={"s": look}).proven("s", "a", 0.05)
+
+    assert proven(fourth * 0.99)
+    assert not proven((fourth + whole) / 2)
+    assert not proven(whole * 0.99)
