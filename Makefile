@@ -1,8 +1,10 @@
 # Everything a new machine needs: Python 3.11 or newer, git, make and a package index.
 #   make demo    three real fine-tunes of a real model, each judged: ship it or not?
-#   make test    linters, types and the whole test suite
-#   make lint    linters and types alone
-#   make docs    the documentation as a site, in site/index.html
+#   make test      linters, types and the test suite: before a commit
+#   make test-all  that and the long proofs: before a release
+#   make lint      linters and types alone
+#   make docs      the documentation as a site, in site/index.html
+#   make lock      dev-constraints.txt anew, from what the package index has today
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
@@ -14,15 +16,24 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 1000
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
+# Without byte code on disk every process of the tests compiles all our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint docs clean
+# Two workers, each on one core; a worker that has nothing left takes tests from the other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -q
+PIP := $(BIN)/python -m pip
+DEVELOPMENT := --editable '.[all,proxy]' --group dev
+
+.PHONY: demo test test-all lint docs lock clean
 
 demo: $(STAMP)
 	@$(BIN)/tunegate demo $(DEMO)
 
 test: lint
-	$(BIN)/python -m pytest tests -m "not slow" -n 2 -q
-	$(BIN)/python -m pytest tests -m slow -q
+	$(PYTEST) -m "not long"
+
+test-all: lint
+	$(BIN)/python -m benchmarks.test_all
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -36,12 +47,24 @@ docs: $(STAMP)
 	$(BIN)/python docs/reference/make_suite_file.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml dev-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tunegate needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all,proxy]' --group dev
+	if command -v uv >/dev/null; then \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet $(DEVELOPMENT) --constraint dev-constraints.txt; \
+	else \
+	  $(PIP) install --quiet --upgrade 'pip>=25.1' && \
+	  $(PIP) install --quiet $(DEVELOPMENT) --constraint dev-constraints.txt; \
+	fi
 	@touch $(STAMP)
+
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv-lock/bin/python -m pip install --quiet $(DEVELOPMENT)
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > dev-constraints.txt
+	rm -rf .venv-lock
 
 clean:
 	rm -rf $(VENV) .tunegate dist site

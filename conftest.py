@@ -6,6 +6,7 @@ works here as in any user's project.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["pytester"]
 
 # A machine that is busy with other tests is no defect of a strategy, nor of what is tested.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+_BUSY: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("few", **_BUSY)
+settings.register_profile("many", max_examples=2000, **_BUSY)
+settings.load_profile("few")
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -43,6 +46,24 @@ for _name, _value in ENVIRONMENT.items():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs with Ctrl-C ignored; the tests of Ctrl-C would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_MANY_MODULES = 150
+_kept = {"modules": 0}
+"""How many modules were loaded when what is there was last kept out of garbage collection."""
+
+
+@pytest.fixture(autouse=True)
+def _libraries_are_no_garbage() -> Iterator[None]:
+    """Keep what torch and others have loaded out of later collections.
+
+    Each training ends in a full one, which otherwise walks a million objects of the libraries.
+    """
+    yield
+    if len(sys.modules) > _kept["modules"] + _MANY_MODULES:
+        gc.collect()
+        gc.freeze()
+        _kept["modules"] = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ name = "ships"
 cases = "cases.jsonl"
 
 [generation]
-max_new_tokens = 12
+max_new_tokens = 8
 
 [[metrics]]
 use = "answer_logprob"
@@ -29,7 +29,7 @@ use = "truncated"
 metric = "answer_logprob"
 tolerance = 0.2
 """
-WORDS = ("tea", "rain", "bread", "music", "a bridge", "the sea", "a clock", "snow", "paper", "maps")
+WORDS = ("tea", "rain", "bread", "music", "a bridge")
 
 
 @pytest.fixture(name="adapter", scope="module")
@@ -82,6 +82,6 @@ def test_rounding_is_told_by_its_size(
         row[0]: row for row in table if row and row[0] in ("merged", "merged_16bit", "four_bit")
     }
     whole, sixteen, four = (float(told[n][4]) for n in ("merged", "merged_16bit", "four_bit"))
-    assert told["merged"][3:] == ["10/10", told["merged"][4], "equivalent"]
+    assert told["merged"][3:] == ["5/5", told["merged"][4], "equivalent"]
     assert 0 <= whole < 1e-8
     assert 100 * whole < sixteen < four / 10

@@ -32,7 +32,6 @@ def _printed(page: str, first: str) -> list[str]:
     return [line for line in lines if line != "…" and not line.startswith("$ ")]
 
 
-@pytest.mark.slow  # four runs and their comparison, each a process of its own: half a minute
 def test_the_guides_print_what_the_example_prints(example: Any, tmp_path: Path) -> None:
     """Every line, as it stands there."""
     project, past = tmp_path / "project", tmp_path / "past"

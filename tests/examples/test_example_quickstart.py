@@ -25,15 +25,20 @@ def _blocks(title: str) -> list[tuple[str, list[str]]]:
     return [(language, text.splitlines()) for language, text in found]
 
 
-def _follow(title: str, installed: Installed, folder: Path) -> tuple[list[int], list[str]]:
-    """Run the commands of one part of the page; return their exit codes and what they print."""
-    codes, printed = [], []
-    for language, lines in _blocks(title):
-        for line in lines if language == "sh" else ():
-            done = installed.run(*shlex.split(line), cwd=folder)
-            codes.append(done.returncode)
-            printed.append(done.stdout)
-    return codes, printed
+def _follow(
+    title: str, installed: Installed, folder: Path, *, first: int | None = None
+) -> tuple[list[int], list[str]]:
+    """Run the commands of one part of the page; return their exit codes and what they print.
+
+    Args:
+        title: Heading of the part.
+        installed: Environment in which they run.
+        folder: Folder in which they run.
+        first: How many of the commands to run; None runs all.
+    """
+    commands = [line for language, lines in _blocks(title) if language == "sh" for line in lines]
+    done = [installed.run(*shlex.split(line), cwd=folder) for line in commands[:first]]
+    return [one.returncode for one in done], [one.stdout for one in done]
 
 
 def _said(title: str) -> list[str]:
@@ -91,6 +96,19 @@ def test_commands_beside_the_quickstart_find_their_files_in_the_wheel(
 
 
 @pytest.mark.slow
+def test_the_quickstart_with_a_model_is_red_at_first(installed: Installed, tmp_path: Path) -> None:
+    """BLOCK after two steps of training, with its page."""
+    codes, printed = _follow("With a model", installed, tmp_path, first=3)
+
+    text = "\n".join(printed)
+    assert codes == [0, 0, 1], text
+    assert re.search(r"^BLOCK: support_json: json_schema of tuned is 0\.", text, flags=re.MULTILINE)
+    (page,) = set(re.findall(r"^report: (.+)$", text, flags=re.MULTILINE))
+    assert (tmp_path / page).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.long  # trains eighty steps and judges twice: six minutes
 def test_the_quickstart_with_a_model_is_red_and_then_green(
     installed: Installed, tmp_path: Path
 ) -> None:

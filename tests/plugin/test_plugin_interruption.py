@@ -31,7 +31,6 @@ def _until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> Non
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 def test_ten_kills_lose_nothing(project: Any) -> None:
     """kill -9 at ten random moments: the store never shrinks, the verdict is the same bytes."""
     moments = random.Random(20261124)

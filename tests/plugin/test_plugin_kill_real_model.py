@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-CASES = 30
+CASES = 12
 SUITE = """
 name = "kills"
 cases = "cases.jsonl"
 
 [generation]
-max_new_tokens = 24
+max_new_tokens = 12
 
 [[metrics]]
 use = "truncated"
@@ -122,7 +122,7 @@ def test_three_kills_lose_nothing_and_change_nothing(
     expected = (clean / "run" / "verdict.json").read_bytes()
 
     stored = 0
-    for wanted in (5, 40, 75):
+    for wanted in (3, 16, 30):
         process = _start(killed, base, adapter)
         while process.poll() is None and _stored(killed) < wanted:
             time.sleep(0.05)

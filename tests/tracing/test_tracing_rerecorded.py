@@ -53,6 +53,7 @@ def said(call: Call) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # installs fifteen client libraries into an environment of their own
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment's layout is that of Unix")
 def test_the_libraries_write_what_was_recorded(tmp_path: Path) -> None:
     """Every recording, made again now, gives the calls of the one that is kept."""

@@ -68,12 +68,12 @@ def test_another_judge_is_known_as_uncalibrated(tmp_path: Path) -> None:
 def test_the_real_judge_is_calibrated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole path with the real model: on twelve answers it says what it said before."""
+    """The whole path with the real model: on six answers it says what it said before."""
     from harness.models.embedded import embedded
 
     base = embedded()
     monkeypatch.chdir(tmp_path)
-    rows = (FOLDER / "labels.jsonl").read_text(encoding="utf-8").splitlines()[:12]
+    rows = (FOLDER / "labels.jsonl").read_text(encoding="utf-8").splitlines()[:6]
     (tmp_path / "few.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     args = ["judge", "calibrate", "few.jsonl", "--judge", str(base), "--suite", str(FOLDER)]
     result = CliRunner().invoke(app, [*args, "--repeats", "0"], catch_exceptions=False)

@@ -321,7 +321,6 @@ def test_held_out_prompts_are_evaluated(train: Any, write_rows: Callable[..., Pa
     assert all("  reward 0." in line for line in said)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qlora", "dora", "ia3"])
 def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
     """Each kind that `--peft` offers here is trained and saved as an adapter."""

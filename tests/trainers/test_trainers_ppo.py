@@ -225,7 +225,6 @@ def test_chats_that_use_every_special_token(train: Any, write_rows: Callable[...
     assert "no special token to spare" in lines[-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qlora", "dora", "ia3"])
 def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
     """Each kind that `--peft` offers here is trained and saved as an adapter."""
