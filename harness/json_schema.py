@@ -18,24 +18,25 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-_GRAMMARS = "rfc3987_syntax"
+GRAMMARS = "rfc3987_syntax"
+"""Package whose import compiles the grammars."""
 
 
 @cache
 def library() -> Any:
     """Return the module `jsonschema`."""
-    if "jsonschema" in sys.modules or _GRAMMARS in sys.modules:
+    if "jsonschema" in sys.modules or GRAMMARS in sys.modules:
         return importlib.import_module("jsonschema")
-    stand_in = ModuleType(_GRAMMARS)
+    stand_in = ModuleType(GRAMMARS)
     vars(stand_in)["is_valid_syntax"] = _is_valid_syntax
-    sys.modules[_GRAMMARS] = stand_in
+    sys.modules[GRAMMARS] = stand_in
     try:
         return importlib.import_module("jsonschema")
     finally:
-        del sys.modules[_GRAMMARS]
+        del sys.modules[GRAMMARS]
 
 
 def _is_valid_syntax(term: str, text: str) -> bool:
     """Return whether a text has the form of a term of RFC 3987, such as `iri`."""
-    valid: bool = importlib.import_module(_GRAMMARS).is_valid_syntax(term, text)
+    valid: bool = importlib.import_module(GRAMMARS).is_valid_syntax(term, text)
     return valid

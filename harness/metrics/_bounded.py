@@ -103,10 +103,17 @@ _lock = threading.Lock()
 _child: _Child | None = None
 
 
-def run(module: str, function: str, *arguments: Any, limit_s: float) -> Any:
+def run(
+    module: str, function: str, *arguments: Any, limit_s: float, needs: tuple[str, ...] = ()
+) -> Any:
     """Return what `function` of `module` returns for `arguments`, all of it JSON.
 
-    Importing the module is not counted in the limit.
+    Args:
+        module: Module of the function. Importing it is not counted in the limit.
+        function: Name of the function.
+        arguments: Arguments of the function.
+        limit_s: Seconds that the call may take.
+        needs: Modules that are imported before, and not counted either.
 
     Raises:
         OutOfTime: it did not end within `limit_s` seconds.
@@ -115,7 +122,7 @@ def run(module: str, function: str, *arguments: Any, limit_s: float) -> Any:
     with _lock:
         for _ in range(2):  # a child that died between two calls is replaced
             child = _running()
-            if not child.has_imported(module):
+            if not all(map(child.has_imported, (*needs, module))):
                 child.end()
                 continue
             start = time.monotonic()

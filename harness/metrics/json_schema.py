@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import json_schema as json_schema_library
 from harness.metric import metric
 from harness.metrics import _bounded, _json
 from harness.records import Case, Completion, Score
@@ -89,7 +90,10 @@ def json_schema(
 def check_schema(schema: Path) -> tuple[str, ...]:
     """Return what makes the schema file unusable, each as `file: what`; empty if nothing does."""
     try:
-        problems = _bounded.run(_VALIDATION, "problems", _read(schema), limit_s=LIMIT_S)
+        document = _read(schema)
+        problems = _bounded.run(
+            _VALIDATION, "problems", document, limit_s=LIMIT_S, needs=_grammars(document)
+        )
     except (OSError, ValueError) as error:
         problems = [f"cannot be read: {error}"]
     except (_bounded.OutOfTime, _bounded.CallFailed) as error:
@@ -107,9 +111,21 @@ def _read(schema: Path) -> str:
     return schema.read_text(encoding="utf-8-sig")
 
 
+def _grammars(document: str) -> tuple[str, ...]:
+    """Return the module that checks `iri`, slow to import, where a schema may ask for it."""
+    return (json_schema_library.GRAMMARS,) if '"iri' in document else ()
+
+
 def _validate(document: str, found: _json.Found) -> Score:
     try:
-        answer = _bounded.run(_VALIDATION, "violation", document, found.text, limit_s=LIMIT_S)
+        answer = _bounded.run(
+            _VALIDATION,
+            "violation",
+            document,
+            found.text,
+            limit_s=LIMIT_S,
+            needs=_grammars(document),
+        )
     except (_bounded.OutOfTime, _bounded.CallFailed) as error:
         return Score.unscored(f"check_error: validation failed: {error}")
     if "problem" in answer:
