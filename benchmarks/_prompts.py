@@ -6,7 +6,7 @@ import json
 from itertools import cycle, islice
 from pathlib import Path
 
-from harness import suite as suites
+from tunegate.harness import suite as suites
 
 TOML = """
 name = "prompts"

@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
-from harness.records import Case, CellKind, ScoreRow
-from harness.verdict.decide import decide
+from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.verdict.decide import decide
 
 GATES = 20
 

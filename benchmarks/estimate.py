@@ -35,8 +35,8 @@ def main() -> int:
     """Print every setting; return 1 if one is off by more than allowed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("settings", nargs="*", default=SETTINGS.split(), help="default: all")
-    from trainers.estimate import Estimate, configuration, process_bytes
-    from trainers.estimate_step import Setting, simulate
+    from tunegate.trainers.estimate import Estimate, configuration, process_bytes
+    from tunegate.trainers.estimate.step_memory import Setting, simulate
 
     process, worst = process_bytes(), 0.0
     print(f"process beside its tensors: {process / 1e6:.0f} MB")
@@ -57,12 +57,12 @@ def main() -> int:
 
 def trained(setting: object) -> None:
     """Train two steps on rows that are as long as the setting says."""
-    from trainers.config import prepare_environment
-    from trainers.estimate_step import Setting
+    from tunegate.trainers.arguments import prepare_environment
+    from tunegate.trainers.estimate.step_memory import Setting
 
     prepare_environment()
     assert isinstance(setting, Setting)
-    run: Callable[..., int] = import_module(f"trainers.{setting.trainer}").run
+    run: Callable[..., int] = import_module(f"tunegate.trainers.{setting.trainer}").run
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
         made = [_row(setting, i) for i in range(2 * setting.batch)]

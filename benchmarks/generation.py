@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import suite as suites
-from harness.engine.plan import make_plan
-from harness.engine.progress import Progress
-from harness.engine.runner import Runner, collect
-from harness.engine.store import Store
-from harness.model import Arm
-from harness.models.pair import open_arms
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.model import Arm
+from tunegate.harness.models.open_arms import open_arms
 
 BATCH = 8
 """Rows of the peer's batches."""

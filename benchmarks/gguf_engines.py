@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._prompts import prompts_suite
-from harness.generation import Generation
-from harness.model import Request
-from harness.records import Case, CellKind, Completion
+from tunegate.harness.model import Request
+from tunegate.harness.records.cases import Case, CellKind, Completion, Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Apart:
 def main() -> None:
     """Print how far the engines lie apart."""
     options = _options()
-    from harness.models.gguf import gguf
+    from tunegate.harness.models.gguf import gguf
 
     started = time.process_time()
     unpacked: Any = gguf(options.file)
@@ -80,15 +79,15 @@ def _asked(
     arm: Any, kind: CellKind, cases: Sequence[Case], settings: Generation
 ) -> list[Completion]:
     """Return an arm's completions in the order of the cases."""
-    from harness.engine import local
-    from harness.model import LocalArm
+    from tunegate.harness.engine.inference import local_engine
+    from tunegate.harness.model import LocalArm
 
     requests = [
         Request(case.id, "", kind, case, 0, arm.prompt(case, settings), settings, 0)
         for case in cases
     ]
     here = isinstance(arm, LocalArm)
-    answers = local.complete(arm, requests) if here else arm.complete(requests)
+    answers = local_engine.complete(arm, requests) if here else arm.complete(requests)
     found = {answer.key: answer.completion for answer in answers}
     return [found[case.id] or Completion() for case in cases]
 

@@ -121,9 +121,9 @@ def _on_disk(folder: Path, cases: int) -> str:
 
 def judged(folder: Path, cases: int) -> None:
     """Judge scripted models on so many cases, from the suite's files to the report."""
-    from harness.plugin.evaluate import Evaluation
-    from harness.run import Run
-    from reports import bundle
+    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.reports import page
 
     suite = prompts_suite(folder / "suite", cases, 32)
     ids = [sourced.case.id for sourced in suite.cases]
@@ -139,16 +139,16 @@ def judged(folder: Path, cases: int) -> None:
         stream=io.StringIO(),
         early_stop=False,
     ).run()
-    bundle.write_all(Run.load(folder / "out"), folder / "out")
+    page.write_all(Run.load(folder / "out"), folder / "out")
 
 
 def real(base: str | None, tuned: str, cases: int, tokens: int, prefix: int) -> float:
     """Return the seconds in which the engine answers for both arms, the models loaded before."""
-    from harness.engine.plan import make_plan
-    from harness.engine.progress import Progress
-    from harness.engine.runner import Runner
-    from harness.engine.store import Store
-    from harness.models.pair import open_arms
+    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.plan import make_plan
+    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.runner import Runner
+    from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": base, "tuned": tuned}, dtype="float32")
     with tempfile.TemporaryDirectory() as place:

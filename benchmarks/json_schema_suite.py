@@ -27,8 +27,8 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from harness.metrics.json_schema import json_schema
-from harness.records import Case, Completion
+from tunegate.harness.metrics.json_schema import json_schema
+from tunegate.harness.records.cases import Case, Completion
 
 DRAFTS: dict[str, tuple[str, Any]] = {
     "draft7": ("http://json-schema.org/draft-07/schema#", Draft7Validator),

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.binary import tango_interval
-from harness.stats.ppi import ppi_interval
-from harness.stats.result import Interval
+from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.ppi import ppi_interval
+from tunegate.harness.stats.types import Interval
 
 PAIRS, LABELS, RUNS = 1_000, 100, 2_000
 LEAST_WRONG, LEAST_COVERED = 0.95, 0.88

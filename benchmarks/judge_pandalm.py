@@ -21,15 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.stats.agreement import accuracy, constant_baseline
-from harness.stats.judge import cohens_kappa
-from harness.stats.order import (
+from tunegate.harness.stats.judge_accuracy import accuracy, cohens_kappa, constant_baseline
+from tunegate.harness.stats.judge_bias import (
     first_position_share,
     first_position_test,
     order_flips,
     repeat_flips,
 )
-from harness.stats.result import Interval
+from tunegate.harness.stats.types import Interval
 
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 FIRST, SECOND, TIE = 1, 2, 0

@@ -19,14 +19,14 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from harness import lookup
-from harness.engine.store import Store
-from harness.judge import Judge
-from harness.judging.asking import ModelJuror
-from harness.judging.backends.server import ServerJudge
-from harness.judging.juror import Task
-from harness.records import Case, Completion
-from harness.remote.limits import Limits
+from tunegate.harness import lookup
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.judge import Judge
+from tunegate.harness.judging.backends.server import ServerJudge
+from tunegate.harness.judging.contract import Task
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.remote.worker_pool import Limits
 
 MOST = 1.3
 """Allowed time, in multiples of the ideal."""
@@ -54,7 +54,7 @@ def main() -> int:
 
 def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]:
     """Return the seconds of n judgements, and how many have a score."""
-    rubric = lookup.find("harness.judges", "rubric", what="judge")
+    rubric = lookup.find("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(rubric, Judge)
     judge = replace(rubric, options={"criteria": "Is polite."})
     tasks = [

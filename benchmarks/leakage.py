@@ -20,12 +20,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from harness.checks.leakage import compare
-from harness.checks.training_data import find
-from harness.leakage import Mode
-from harness.records import Case, canonical_json
-from harness.suite import Suite
-from harness.training import Training
+from tunegate.harness.checks.contamination.check import compare, find
+from tunegate.harness.records.cases import Case, canonical_json
+from tunegate.harness.records.training_card import Mode, Training
+from tunegate.harness.suite import Suite
 
 WORDS = 30_000
 EVERY = 100

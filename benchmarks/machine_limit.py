@@ -62,7 +62,7 @@ def main() -> int:
     options = _options()
     import torch
 
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.open_arms import open_arms
 
     arm: Any = open_arms({"base": options.model, "tuned": options.model}, dtype="float32")["base"]
     model = arm.loaded.torch_model
@@ -212,14 +212,14 @@ def _quickest(arm: Any, rows: int, prompt: int, new_tokens: int) -> tuple[float,
 
 def _answered(arm: Any, rows: int, prompt: int, tokens: int) -> tuple[float, Watch]:
     """Return the seconds of the engine for answers of exactly so many tokens, and its forwards."""
-    from harness.engine import local
+    from tunegate.harness.engine.inference import local_engine
 
     asked = _requests(arm, rows, prompt, tokens)
     endless = _Endless(arm)
-    list(local.complete(endless, asked))
+    list(local_engine.complete(endless, asked))
     with watched(arm.loaded.torch_model) as watch:
         start = time.perf_counter()
-        list(local.complete(endless, asked))
+        list(local_engine.complete(endless, asked))
         spent = time.perf_counter() - start
     return spent, watch
 
@@ -238,9 +238,8 @@ class _Endless:
 
 def _requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
-    from harness.generation import Generation
-    from harness.model import Prompt, Request
-    from harness.records import Case, CellKind
+    from tunegate.harness.model import Prompt, Request
+    from tunegate.harness.records.cases import Case, CellKind, Generation
 
     settings = Generation(template="none", max_new_tokens=tokens)
     vocabulary = len(arm.tokenizer)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks._apart import apart
 from benchmarks._prompts import prompts_suite
-from harness.models._files import adapter_config
+from tunegate.harness.models._model_folder import adapter_config
 
 MOST = 1.15
 """Allowed ratio of the peaks."""
@@ -52,11 +52,11 @@ def _options() -> argparse.Namespace:
 
 def answered(base: str, tuned: str | None, prompts: int, tokens: int) -> None:
     """Answer the prompts with base, and with the adapter where one is named."""
-    from harness.engine.plan import make_plan
-    from harness.engine.progress import Progress
-    from harness.engine.runner import Runner
-    from harness.engine.store import Store
-    from harness.models.pair import open_arms
+    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.plan import make_plan
+    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.runner import Runner
+    from tunegate.harness.models.open_arms import open_arms
 
     opened = open_arms({"base": base, "tuned": tuned or base}, dtype="float32")
     arms = {name: arm for name, arm in opened.items() if name == "base" or tuned}

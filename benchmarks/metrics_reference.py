@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.metric import Metric
-from harness.metrics.bleu import bleu
-from harness.metrics.chrf import chrf
-from harness.metrics.rouge import rouge
-from harness.metrics.ter import ter
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import Metric
+from tunegate.harness.metrics.bleu import bleu
+from tunegate.harness.metrics.chrf import chrf
+from tunegate.harness.metrics.rouge import rouge
+from tunegate.harness.metrics.ter import ter
+from tunegate.harness.records.cases import Case, Completion, Score
 
 LIMIT = 1e-6
 """Largest difference that is rounding; the ROUGE numbers of the data have ten digits."""

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.models.pair import open_arms
+from tunegate.harness.models.open_arms import open_arms
 
 SHOTS = 5
 PEER_BATCH = 8
@@ -54,7 +54,7 @@ def main() -> int:
             peer[arm] = run(_peer(options.base, adapter))
             spent[f"lm-eval {arm}"] = time.perf_counter() - start
         start = time.perf_counter()
-        from harness.engine.lm_eval import TunegateLM
+        from tunegate.harness.engine.lm_eval import TunegateLM
 
         arms: Mapping[str, Any] = open_arms(
             {"base": options.base, "tuned": options.tuned}, dtype="float32"

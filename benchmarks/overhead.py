@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks._forwards import watched
 from benchmarks._prompts import prompts_suite
-from harness import suite as suites
+from tunegate.harness import suite as suites
 
 MOST = 0.05
 """Allowed share of everything else, of the forwards' time."""
@@ -51,7 +51,7 @@ class Spent:
 def main() -> int:
     """Print where the time went; return 1 if the rest takes more than allowed."""
     options = _options()
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": options.base, "tuned": options.tuned}, dtype="float32")
     with tempfile.TemporaryDirectory() as place:
@@ -99,9 +99,9 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:
     """Judge the arms as `tunegate gate` does, with an empty store; return where the time went."""
-    from harness.plugin.evaluate import Evaluation
-    from harness.run import Run
-    from reports import bundle
+    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.reports import page
 
     model = arms["base"].loaded.torch_model
     with watched(model) as watch:
@@ -117,7 +117,7 @@ def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -
         ).run()
         in_run = time.perf_counter() - start
     start = time.perf_counter()
-    bundle.write_all(Run.load(folder), folder)
+    page.write_all(Run.load(folder), folder)
     return Spent(len(watch.seen), watch.seconds, in_run, time.perf_counter() - start)
 
 

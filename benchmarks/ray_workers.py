@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from benchmarks._prompts import prompts_suite
-from harness.engine.place import HERE, Place
-from harness.suite import Suite
+from tunegate.harness.engine.ray_backend import HERE, Place
+from tunegate.harness.suite import Suite
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def _options() -> argparse.Namespace:
 
 def _judged(place: Path, name: str, suite: Suite, engine: Place) -> tuple[bytes, float]:
     """Judge with an empty store; return verdict.json and the seconds that it took."""
-    from harness.plugin.evaluate import Evaluation
+    from tunegate.harness.pipeline.run import Evaluation
 
     start = time.perf_counter()
     Evaluation(

@@ -65,15 +65,15 @@ def write(path: Path, count: int) -> None:
 
 def spans(path: Path) -> int:
     """Read every span."""
-    from harness.tracing.read import read
-    from harness.tracing.reading import Reading
+    from tunegate.harness.otel_import import read
+    from tunegate.harness.otel_import.types import Reading
 
     return sum(1 for _ in read([path], Reading()))
 
 
 def cases(path: Path) -> int:
     """Find the calls, draw 200 by strata, scrub them and make cases of them."""
-    from harness.sources._traces import Wanted, collect
+    from tunegate.harness.sources.traces import Wanted, collect
 
     found = collect([path], Wanted(sample=200, stratify=("model", "route")))
     return found.reading.calls

@@ -23,13 +23,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from harness import suite as suites
-from harness.engine.plan import make_plan
-from harness.engine.progress import Progress
-from harness.engine.runner import Runner
-from harness.engine.store import Store, reusable
-from harness.models.pair import open_arms
-from harness.remote.limits import Limits
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import Store, reusable
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.remote.worker_pool import Limits
 
 PROMISE = 1.3
 LATENCY_S = 0.2

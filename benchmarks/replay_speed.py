@@ -26,17 +26,17 @@ import pytest
 
 PROMISE = 30.0
 STAGES = {
-    "load the suite": "harness.suite:load",
-    "open the arms": "harness.plugin.evaluate:open_arms",
-    "plan": "harness.plugin.evaluate:make_plan",
-    "answer and store": "harness.plugin.evaluate:Runner.run",
-    "collect": "harness.plugin.evaluate:collect",
-    "score": "harness.plugin.evaluate:score_suite",
-    "decide": "harness.plugin.evaluate:decide",
-    "traces": "harness.tracing.export:write_traces",
-    "files of the run": "harness.plugin.run_folder:write_atomic",
-    "read the run again": "harness.run:Run.load",
-    "page and summaries": "reports.bundle:write_all",
+    "load the suite": "tunegate.harness.suite:load",
+    "open the arms": "tunegate.harness.pipeline.run:open_arms",
+    "plan": "tunegate.harness.pipeline.run:make_plan",
+    "answer and store": "tunegate.harness.pipeline.run:Runner.run",
+    "collect": "tunegate.harness.pipeline.run:collect",
+    "score": "tunegate.harness.pipeline.run:score_suite",
+    "decide": "tunegate.harness.pipeline.run:decide",
+    "traces": "tunegate.harness.otel_export:write_traces",
+    "files of the run": "tunegate.harness.pipeline.run_writer:write_atomic",
+    "read the run again": "tunegate.harness.records.run_folder:Run.load",
+    "page and summaries": "tunegate.reports.page:write_all",
 }
 """Stage → the function that is timed; a stage within another counts in both."""
 SUITE = """\

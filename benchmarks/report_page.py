@@ -20,11 +20,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
-from harness.records import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
-from harness.run import Run, RunCase
-from harness.verdict.record import GateResult, GateStatus, SuiteResult, Verdict, VerdictRecord
-from reports.page import LIMIT, render
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.verdict import (
+    GateResult,
+    GateStatus,
+    SuiteResult,
+    Verdict,
+    VerdictRecord,
+)
+from tunegate.reports.page import LIMIT, render
 
 PAINT_S, FILTER_S, ELEMENTS = 1.5, 0.1, 2_000
 ROUNDS = 5

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{'import ' + PEER[7:]:<55} {peer:6.2f} s  ratio  1.00")
         missed = False
         for name, words in (("gate", gate), ("--help", ["--help"])):
-            command = [sys.executable, "-m", "harness.cli", *words]
+            command = [sys.executable, "-m", "tunegate.harness.cli", *words]
             seconds = least_seconds(command, folder, runs)
             ratio = seconds / peer
             missed |= ratio > WANTED[name]

@@ -23,6 +23,10 @@ import signal
 from collections.abc import Sequence
 
 
+class RewardFailed(Exception):
+    """A reward function raised, or returned what is no number: the training cannot go on."""
+
+
 class TunegateError(Exception):
     """An error whose message is written for the user: one sentence and the remedy."""
 

@@ -1,8 +1,14 @@
-"""The jsonschema library, imported without the grammars that only its `iri` formats need.
+"""Validation against the JSON schemas of our own files, with problems in words.
+
+The jsonschema library, imported without the grammars that only its `iri` formats need.
 
 `import jsonschema` imports rfc3987_syntax where it is installed, and that package compiles 38
 grammars when it is imported: 1 to 2 seconds in every run, for two formats that few schemas use.
 Here they are compiled when an `iri` is first checked.
+
+Example:
+    >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, "case")
+    ["unknown key 'promt'; did you mean 'prompt'?"]
 
 Example:
     >>> validator = library().Draft202012Validator({"type": "string"})
@@ -13,10 +19,128 @@ Example:
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from tunegate.harness.lookup import unknown
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def schema_problems(value: Any, schema: str) -> list[str]:
+    """Return what is wrong with `value` under one of our schema files, in words."""
+    return [text for _, text in located_problems(value, schema)]
+
+
+def located_problems(value: Any, schema: str) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return the problems as (path of the offending value, sentence), in the order of the paths."""
+    errors = sorted(_validator(schema).iter_errors(value), key=lambda e: [*map(_rank, e.path)])
+    return [(_place(error), _in_words(error)) for error in errors]
+
+
+@cache
+def _validator(schema: str) -> Any:
+    text = (SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8")
+    return library().Draft202012Validator(json.loads(text))
+
+
+def _rank(step: str | int) -> tuple[str, int]:
+    """Order the tables of an array by number: the tenth after the ninth."""
+    return ("", step) if isinstance(step, int) else (step, 0)
+
+
+def _place(error: Any) -> tuple[str | int, ...]:
+    """Return the path of an error; for an unknown key the key itself."""
+    path = tuple(error.absolute_path)
+    return (*path, _extra(error)[0]) if error.validator == "additionalProperties" else path
+
+
+def _extra(error: Any) -> list[str]:
+    return sorted(set(error.instance) - set(error.schema["properties"]))
+
+
+def _in_words(error: Any) -> str:
+    place = ".".join(map(str, error.absolute_path))
+    return (f"{place}: " if place else "") + _said(error)
+
+
+def _said(error: Any) -> str:
+    """Return what is wrong, by the schema's keyword that says so."""
+    keyword, wanted = error.validator, error.validator_value
+    if keyword in ("anyOf", "oneOf"):
+        return _no_alternative(error)
+    if keyword == "additionalProperties":
+        allowed = tuple(sorted(error.schema["properties"]))
+        return "; ".join(unknown(key, allowed, what="key") for key in _extra(error))
+    if keyword == "required":
+        return f"the key {error.message.partition(' is a')[0]} is missing"
+    if keyword == "dependentRequired":
+        return "'answer' needs 'choices' beside it"
+    if keyword == "enum":
+        return _not_among(error.instance, wanted)
+    if keyword == "minLength" and wanted == 1:
+        return f"{_short(error.instance)} must not be empty"
+    if keyword in _LIMITS:
+        return f"{_short(error.instance)} must be {_LIMITS[keyword].format(wanted)}"
+    return f"{_short(error.instance)} must be {_kind(error.schema)}"
+
+
+def _no_alternative(error: Any) -> str:
+    if error.schema.get("title") == "tunegate case":
+        return "a case needs either 'prompt' or 'messages', and only one of them"
+    if "floor" in error.schema.get("properties", {}):
+        return "a gate needs at least one of floor, ceiling, gain, tolerance"
+    incomplete = [one for one in error.context if one.validator == "required"]
+    if incomplete:
+        return _said(incomplete[0])
+    kinds = " or ".join(_kind(option) for option in error.validator_value)
+    return f"{_short(error.instance)} must be {kinds}"
+
+
+def _not_among(value: Any, allowed: Sequence[str]) -> str:
+    choices = ", ".join(map(repr, allowed))
+    near = get_close_matches(value, allowed, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{_short(value)} must be one of {choices}{hint}"
+
+
+_LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "above {}",
+    "exclusiveMaximum": "below {}",
+    "minItems": "at least {} long",
+    "minLength": "at least {} characters long",
+    "maxLength": "at most {} characters long",
+}
+"""Keyword of JSON schema → what it asks for."""
+_TYPES = {
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """Return what a value must be; a pattern's description says it in words."""
+    if "pattern" in schema:
+        return str(schema["description"])
+    kind = _TYPES[schema["type"]]
+    return f"{kind} above {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else kind
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
+
 
 GRAMMARS = "rfc3987_syntax"
 """Package whose import compiles the grammars."""

@@ -13,11 +13,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UnknownName
+from tunegate.harness.errors import UnknownName
 
 
 def available(room: str) -> tuple[str, ...]:
-    """Return the names that the package `room` (such as `harness.metrics`) offers, sorted."""
+    """Return the names that the package `room` (such as `tunegate.harness.metrics`) offers,
+    sorted.
+    """
     package = importlib.import_module(room)
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(sorted(name for name in names if not name.startswith("_")))

@@ -30,10 +30,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import lookup, options
-from harness.errors import SuiteError, UnknownName
-from harness.judge import Judge
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness import lookup, options
+from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.judge import Judge
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ScoreFunction = Callable[..., Score]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]
@@ -191,11 +191,14 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
 
 def _find(use: str) -> Any:
     """Return the metric, function or judge called `use`."""
-    judges, metrics = lookup.available("harness.judges"), lookup.available("harness.metrics")
+    judges, metrics = (
+        lookup.available("tunegate.harness.judges"),
+        lookup.available("tunegate.harness.metrics"),
+    )
     if ":" in use or use in metrics:
-        return lookup.find("harness.metrics", use, what="metric")
+        return lookup.find("tunegate.harness.metrics", use, what="metric")
     if use in judges:
-        return lookup.find("harness.judges", use, what="judge")
+        return lookup.find("tunegate.harness.judges", use, what="judge")
     raise UnknownName(lookup.unknown(use, tuple(sorted({*judges, *metrics})), what="metric"))
 
 
@@ -224,7 +227,7 @@ def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[fl
     Raises:
         UnknownName: nothing is called `use`, or it has no corpus function.
     """
-    found = lookup.find("harness.metrics", use, what="metric")
+    found = lookup.find("tunegate.harness.metrics", use, what="metric")
     if not isinstance(found, Metric) or found.corpus is None:
         raise UnknownName(f"metric {use!r} has no corpus function, which this run was judged by")
     return partial(found.corpus, **given)

@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from harness.generation import Generation
-from harness.records import Case, CellKind, Completion, sha256
+from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from harness.errors import SuiteError
-from harness.lookup import unknown
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.lookup import unknown
 
 _LOOSE = (
     float,

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.form import schema_problems
-from harness.records import Case, readable, sha256
+from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.records.cases import Case, readable, sha256
 
 SHOWN = 5
 """Lines of an account that a run shows."""

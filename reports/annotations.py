@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from harness.manifest import GateKind
-from harness.records import sha256
-from harness.run import Run
-from harness.verdict.record import GateResult, GateStatus, Verdict
-from reports.escapes import one_line
-from reports.wording import FACES, STATUSES
+from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
+from tunegate.reports.escaping import one_line
+from tunegate.reports.formatting import FACES, STATUSES
 
 GATES = 8
 """Gates annotated at most, beside the verdict: GitHub drops what comes after the tenth."""

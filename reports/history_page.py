@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.run import write_atomic
-from harness.verdict.history import History, PastRun, Wear
-from harness.verdict.record import GateResult, SuiteResult
-from reports import trend
-from reports.identity import short_of
-from reports.plain import filled
-from reports.wording import FACES, STATUSES, direction
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.verdict import GateResult, SuiteResult
+from tunegate.harness.verdict.run_history import History, PastRun, Wear
+from tunegate.reports import trend_chart
+from tunegate.reports.formatting import FACES, STATUSES, direction
+from tunegate.reports.identity import short_of
+from tunegate.reports.scriptless_page import filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class SuiteOverTime:
 
     name: str
     rows: tuple[tuple[PastRun, SuiteResult], ...]
-    trends: tuple[trend.Trend, ...]
+    trends: tuple[trend_chart.Trend, ...]
     wear: tuple[Wear, ...]
     gates: tuple[str, ...]
     """Ids of its gates, those of the newest run first: the table's columns."""
@@ -43,7 +43,7 @@ def render(history: History) -> str:
         tones={status.value: face.tone for status, face in STATUSES.items()},
         direction=direction,
         short=short_of,
-        size=(trend.WIDTH, trend.HEIGHT),
+        size=(trend_chart.WIDTH, trend_chart.HEIGHT),
     )
 
 
@@ -57,7 +57,7 @@ def suites_over_time(history: History) -> Iterator[SuiteOverTime]:
     for name in history.names:
         rows = tuple(history.of_suite(name))
         ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
-        drawn = (trend.draw(_seen(rows, gate)) for gate in ids)
+        drawn = (trend_chart.draw(_seen(rows, gate)) for gate in ids)
         yield SuiteOverTime(
             name=name,
             rows=tuple(reversed(rows)),
@@ -71,9 +71,9 @@ def _id(gate: GateResult) -> str:
     return f"{gate.metric}::{gate.kind.value}"
 
 
-def _seen(rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str) -> list[trend.Seen]:
+def _seen(rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str) -> list[trend_chart.Seen]:
     return [
-        trend.Seen(run, suite.hash, gate)
+        trend_chart.Seen(run, suite.hash, gate)
         for run, suite in rows
         for gate in suite.gates
         if _id(gate) == gate_id

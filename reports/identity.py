@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import canonical_json, sha256
-from harness.run import Run
+from tunegate.harness.records.cases import canonical_json, sha256
+from tunegate.harness.records.run_folder import Run
 
 _HASH_KEYS = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
 """Where an arm's own hash is looked for, the most telling first."""

@@ -11,12 +11,17 @@ from __future__ import annotations
 from itertools import islice
 from xml.etree import ElementTree as ET
 
-from harness.run import Run
-from harness.verdict.parity_record import Parity
-from harness.verdict.record import GateResult, GateStatus, Standing, SuiteResult, Verdict
-from reports.data import ReportData, prepare
-from reports.escapes import plain
-from reports.pairs import CasePair
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import (
+    GateResult,
+    GateStatus,
+    Parity,
+    Standing,
+    SuiteResult,
+    Verdict,
+)
+from tunegate.reports.data import CasePair, ReportData, prepare
+from tunegate.reports.escaping import plain
 
 NAMED = 200
 """Regressed cases named of one metric; those of thousands stand in scores.jsonl."""

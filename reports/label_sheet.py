@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.records import sha256
-from reports.page import policy
-from reports.templating import FOLDER, fill
+from tunegate.harness.records.cases import sha256
+from tunegate.reports.page import policy
+from tunegate.reports.templating import FOLDER, fill
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 

@@ -10,20 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from harness.run import Run
-from harness.verdict.leakage_record import LeakageResult
-from harness.verdict.parity_record import MetricParity, Parity, SuiteParity
-from harness.verdict.record import GateResult, GateStatus, Standing, SuiteResult
-from harness.verdict.standing_record import SuiteStanding
-from reports.data import BASE, TUNED, ReportData, prepare
-from reports.identity import command
-from reports.inert import block, code, html_code, prose
-from reports.lines import line_diff
-from reports.numbers import counted, number, rule, signed
-from reports.pairs import CasePair, Outcome
-from reports.sections import judge_health
-from reports.slices import Slice, by_tag
-from reports.wording import FACES, PARITIES, STATUSES
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import (
+    GateResult,
+    GateStatus,
+    LeakageResult,
+    MetricParity,
+    Parity,
+    Standing,
+    SuiteParity,
+    SuiteResult,
+    SuiteStanding,
+)
+from tunegate.reports.case_detail import line_diff
+from tunegate.reports.data import BASE, TUNED, CasePair, Outcome, ReportData, prepare
+from tunegate.reports.escaping import code, fenced_block, html_code, prose
+from tunegate.reports.formatting import FACES, PARITIES, STATUSES, counted, number, rule, signed
+from tunegate.reports.identity import command
+from tunegate.reports.sections import judge_health
+from tunegate.reports.slices import Slice, by_tag
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -91,7 +96,7 @@ def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
         "Subjects": _subjects(data),
         **judges,
         "Provenance": _provenance(data),
-        "Reproduce": block(command(run), "sh"),
+        "Reproduce": fenced_block(command(run), "sh"),
     }
     return [
         (title, partial(_regressions, data) if title == "Regressions" else partial(_whole, text))
@@ -231,11 +236,11 @@ def _case(pair: CasePair) -> str:
         line += f" → {number(score.tuned.value)}"
     line += " · in training rows" if pair.touched else ""
     turns = pair.case.case.input_messages()
-    ask = block(str(turns[-1].get("content")), limit=1_500)
+    ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
     base, tuned = pair.text(BASE), pair.text(TUNED)
     parts = [f"<details><summary>{line}</summary>", ask]
     if base is not None or tuned is not None:
-        parts.append(block(line_diff(base or "", tuned or ""), "diff", limit=8_000))
+        parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))
     return "\n\n".join([*parts, "</details>"])
 
 

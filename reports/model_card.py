@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
-from harness.run import Run
-from reports.escapes import one_line
-from reports.inert import code, prose
-from reports.markdown import gates_table
-from reports.wording import FACES
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.escaping import code, one_line, prose
+from tunegate.reports.formatting import FACES
+from tunegate.reports.markdown import gates_table
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.run import Run
-from harness.verdict.record import SuiteResult, Verdict
-from reports.escapes import plain
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import SuiteResult, Verdict
+from tunegate.reports.escaping import plain
 
 HELP = {
     "tunegate_ships": "1 if the verdict is SHIP, else 0.",

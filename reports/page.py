@@ -1,9 +1,9 @@
-"""report.html: one self-contained page that runs nothing but its own script and asks for nothing.
+"""The HTML page of a run, and the bundle of files written beside it.
 
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
-ten thousand cases it stays a small document. The sections are the modules of `reports.sections`;
-each has `TITLE` (empty if it brings its own heading), `ORDER` and `render(data) -> Markup`. A new
-one is a file there and a template.
+ten thousand cases it stays a small document. The sections are the modules of
+`tunegate.reports.sections`; each has `TITLE` (empty if it brings its own heading), `ORDER` and
+`render(data) -> Markup`. A new one is a file there and a template.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from harness.run import Run, write_atomic
-from reports import embedded, junit, markdown, sections
-from reports.data import ReportData, prepare
-from reports.listing import listing
-from reports.templating import FOLDER, fill
-from reports.wording import FACES
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import escaping, junit, markdown, openmetrics, sections
+from tunegate.reports.annotations import code_quality, remarks
+from tunegate.reports.case_list import listing
+from tunegate.reports.data import ReportData, prepare
+from tunegate.reports.formatting import FACES
+from tunegate.reports.templating import FOLDER, fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
 
 LIMIT = 25_000_000
 """Bytes of a page at most, as long as the scores alone are less."""
@@ -58,7 +59,7 @@ _HERE = "<!-- cases -->"
 
 
 class Section(Protocol):
-    """What a module of `reports.sections` offers."""
+    """What a module of `tunegate.reports.sections` offers."""
 
     TITLE: str
     ORDER: int
@@ -106,12 +107,14 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
     """Yield the elements that hold all scores, two files, and the texts that there is room for."""
     found = listing(data)
     said = markdown.comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
-    ready = embedded.text({"junit": junit.junit(data.run, data), "markdown": said})
-    for piece in chain(embedded.block("index", found.index()), embedded.block("files", [ready])):
+    ready = escaping.text({"junit": junit.junit(data.run, data), "markdown": said})
+    for piece in chain(
+        escaping.json_block("index", found.index()), escaping.json_block("files", [ready])
+    ):
         room -= len(piece.encode())
         yield piece
-    room -= len("".join(embedded.block("texts", ["[]"])).encode())
-    yield from embedded.block("texts", found.bodies(room))
+    room -= len("".join(escaping.json_block("texts", ["[]"])).encode())
+    yield from escaping.json_block("texts", found.bodies(room))
 
 
 def write(run: Run, path: Path) -> None:
@@ -150,3 +153,28 @@ def _script() -> str:
 def _part(section: Section, data: ReportData) -> dict[str, Any]:
     name = section.__name__.rpartition(".")[2].replace("_", "-")
     return {"id": name, "title": section.TITLE, "html": section.render(data)}
+
+
+def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
+    """Write what people and CI read into `folder`; return name → path.
+
+    Args:
+        run: The finished run.
+        folder: Where the files go.
+        root: The repository, from which `codequality.json` names files.
+
+    Raises:
+        OSError: as the file system says; files that were there are whole, old or new.
+    """
+    data = prepare(run)
+    texts: dict[str, str | Iterator[str]] = {
+        "report.html": pieces(run, data),
+        "summary.md": markdown.summary(run, data),
+        "comment.md": markdown.comment(run, data),
+        "junit.xml": junit.junit(run, data),
+        "metrics.txt": openmetrics.metrics(run),
+        "codequality.json": code_quality(remarks(run, root)),
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text)
+    return {name: folder / name for name in texts}

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import escapes, numbers
+from tunegate.reports import escaping, formatting
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,15 +36,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "visible": escapes.visible,
-        "address": escapes.address,
-        "number": numbers.number,
-        "signed": numbers.signed,
-        "percent": numbers.percent,
-        "seconds": numbers.seconds,
-        "dollars": numbers.dollars,
-        "counted": numbers.counted,
-        "rule": numbers.rule,
+        "visible": escaping.visible,
+        "address": escaping.address,
+        "number": formatting.number,
+        "signed": formatting.signed,
+        "percent": formatting.percent,
+        "seconds": formatting.seconds,
+        "dollars": formatting.dollars,
+        "counted": formatting.counted,
+        "rule": formatting.rule,
     }
     return made
 
@@ -53,4 +53,4 @@ def _finalize(value: Any) -> Any:
     """Write out hidden characters of every value that a template prints."""
     from markupsafe import Markup
 
-    return escapes.plain(value) if isinstance(value, str) and type(value) is not Markup else value
+    return escaping.plain(value) if isinstance(value, str) and type(value) is not Markup else value

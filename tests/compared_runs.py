@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
-from harness.records import Case, CellKind, ScoreRow
-from harness.run import Run, RunCase
-from harness.verdict.choice import compare_runs
-from harness.verdict.comparison_record import Comparison
-from harness.verdict.decide import decide
+from tunegate.harness.candidates.rank import compare_runs
+from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.verdict.decide import decide
 
 GAIN, TOLERANCE = GateKind.GAIN, GateKind.TOLERANCE
 GOAL = Gate(metric="solved", kind=GAIN, margin=0.1)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import BackendError
-from harness.judge import Question
-from harness.model import Answer
-from harness.records import Completion
+from tunegate.harness.errors import BackendError
+from tunegate.harness.judge import Question
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import Completion
 
 Answering = Callable[[Question], str | Exception]
 

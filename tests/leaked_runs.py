@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.leakage import (
+from tunegate.harness.comparison.contamination_strata import strata
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.training_card import (
     Checked,
     DataFile,
     FileState,
@@ -14,10 +16,8 @@ from harness.leakage import (
     Match,
     Mode,
     SuiteLeakage,
+    Training,
 )
-from harness.run import Run
-from harness.training import Training
-from harness.verdict.leaked import strata
 
 CARD = {
     "method": "sft",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.verdict.history import History, PastRun, Skipped, Wear
 from tests.compared_runs import candidate
+from tunegate.harness.verdict.run_history import History, PastRun, Skipped, Wear
 
 
 def past(name: str, day: int, solved: int, *, shipped: bool = False, **changes: Any) -> PastRun:

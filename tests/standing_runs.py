@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.run import Run
-from harness.verdict.record import Standing, Verdict
-from harness.verdict.standing_record import SuiteStanding
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Standing, SuiteStanding, Verdict
 
 SENTENCE = "worse than the incumbent: general_knowledge: choice_probability went from 0.5 to 0.3"
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
-LONGEST_MODULE = 300
+LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
+MOST_FILES = 380
+"""Python files of harness, trainers and reports; 370 is the goal, and the number only shrinks."""
 
 HEAVY = {
     "jinja2", "litellm", "opentelemetry", "peft", "ray", "torch", "transformers", "trl",
@@ -21,54 +25,63 @@ HEAVY = {
 """Imported inside functions only: plain pytest must not load them because we are installed."""
 
 ROOMS: dict[str, set[str]] = {
-    "contracts": set(),
+    "records": set(),
+    "contracts": {"records"},
+    "suite": {"records"},
     "stats": set(),
-    "metrics": set(),
-    "judges": set(),
-    "sources": {"tracing"},
-    "checks": set(),
+    "metrics": {"records"},
+    "judges": {"records"},
     "remote": set(),
-    "guarding": {"remote", "tracing"},
-    "verdict": {"stats"},
-    "models": {"checks", "remote"},
-    "engine": {"models"},
-    "tracing": {"remote", "stats", "verdict"},
-    "judging": {"engine", "models", "remote"},
-    "calibrating": {"engine", "judging", "stats", "verdict"},
+    "otel_export": {"records"},
+    "otel_import": {"otel_export", "records"},
+    "sources": {"otel_export", "otel_import", "records"},
+    "checks": {"records", "suite"},
+    "models": {"checks", "records", "remote"},
+    "engine": {"models", "records", "suite"},
+    "comparison": {"records", "stats", "suite"},
+    "gates": {"comparison", "records", "stats", "suite"},
+    "power": {"comparison", "gates", "records", "stats", "suite"},
+    "verdict": {"comparison", "gates", "records", "stats"},
+    "candidates": {"comparison", "gates", "records", "stats", "verdict"},
+    "judging": {"engine", "models", "records", "remote", "stats", "suite", "verdict"},
+    "guardrail": {"otel_export", "records", "remote", "suite"},
+    "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
+    "pipeline": {
+        "checks", "comparison", "engine", "gates", "judging", "models", "otel_export", "power",
+        "records", "remote", "suite", "verdict",
+    },
     "plugin": {
-        "calibrating",
-        "checks",
-        "engine",
-        "judging",
-        "models",
-        "remote",
-        "tracing",
-        "verdict",
+        "comparison", "engine", "otel_export", "pipeline", "records", "remote", "suite",
     },
     "cli": {
-        "calibrating",
-        "checks",
-        "engine",
-        "judging",
-        "models",
-        "plugin",
-        "remote",
-        "sources",
-        "tracing",
+        "candidates", "checks", "comparison", "engine", "gates", "judging", "models", "monitoring",
+        "otel_export", "otel_import", "pipeline", "plugin", "power", "records", "sources", "suite",
         "verdict",
     },
-}
-"""Room of harness → rooms it may import, beside the contracts at the top and itself."""
+}  # fmt: skip
+"""Room of harness → rooms it may import, beside itself and the contracts at the top.
+
+Records are at the bottom: of the contracts they know the errors, and no room.
+"""
 
 EXCEPTIONS = {
-    ("harness.run", "harness.verdict.record"),  # a run is read with its verdict
-    # `from harness import GateCallback` and the like: the public names, under TYPE_CHECKING
-    ("harness", "harness.verdict.compare"),
-    ("harness", "harness.verdict.record"),
-    ("harness", "trainers.callback"),
+    # how many of what, in words
+    ("tunegate.harness.otel_import.types", "tunegate.harness.gates.sentences"),
 }
-COMPOSITION = ("harness.plugin.session", "harness.plugin.evaluate", "harness.cli")
+COMPOSITION = (
+    "tunegate.harness.plugin.session",
+    "tunegate.harness.pipeline",
+    "tunegate.harness.cli",
+)
 """Places that may import reports and trainers, lazily."""
+
+TWICE = {
+    "Answer", "Answered", "Arm", "Asked", "Call", "Comparison", "Content", "DataFile", "Finding",
+    "Form", "Found", "Gate", "Judged", "Kind", "Look", "Outcome", "Pair", "Part", "Place",
+    "Question", "Rate", "Reading", "ReplayLine", "Reply", "Row", "Rows", "Rule", "Script", "Seen",
+    "Settings", "Source", "Span", "Standing", "Table", "Tally", "Test", "_Asked", "_Reader",
+}  # fmt: skip
+"""Class names that occur more than once: 38, of which none may be added. The goal is none."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +99,13 @@ class Import:
 
 
 def name_of(path: Path) -> str:
-    """Return the dotted name of a module."""
+    """Return the name under which a module is imported."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(["tunegate", *(parts[:-1] if parts[-1] == "__init__" else parts)])
 
 
 def modules() -> list[Path]:
-    """Return the source files of the four packages."""
+    """Return the source files of the four folders."""
     return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -123,16 +136,19 @@ def imports(path: Path) -> Iterator[Import]:
 
 
 def _submodule(package: str, name: str) -> str:
-    place = ROOT.joinpath(*package.split("."))
-    is_module = (place / f"{name}.py").is_file() or (place / name / "__init__.py").is_file()
-    return f"{package}.{name}" if is_module else package
+    return f"{package}.{name}" if f"{package}.{name}" in KNOWN else package
+
+
+def folder_of(module: str) -> str:
+    """Return which of our four folders a module lies in; the empty text for others."""
+    top, _, rest = module.partition(".")
+    return rest.split(".")[0] if top == "tunegate" else ""
 
 
 def room_of(module: str) -> str:
     """Return the room of a module of harness; the files at the top are the contracts."""
-    parts = module.split(".")
-    is_room = len(parts) > 1 and (ROOT / "harness" / parts[1]).is_dir()
-    return parts[1] if is_room else "contracts"
+    parts = module.split(".")[2:]
+    return parts[0] if parts and (ROOT / "harness" / parts[0]).is_dir() else "contracts"
 
 
 def within(module: str, *places: str) -> bool:
@@ -140,7 +156,15 @@ def within(module: str, *places: str) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
+KNOWN = {name_of(path) for path in modules()}
 ALL = [found for path in modules() for found in imports(path)]
+
+
+def test_there_is_one_import_name() -> None:
+    """Every import of ours begins with `tunegate`: the four folders are no top-level packages."""
+    wrong = [str(found) for found in ALL if found.imported.split(".")[0] in PACKAGES]
+
+    assert wrong == []
 
 
 def test_packages_depend_on_harness_and_not_the_other_way_round() -> None:
@@ -148,7 +172,7 @@ def test_packages_depend_on_harness_and_not_the_other_way_round() -> None:
     wrong = [
         str(found)
         for found in ALL
-        for ours, theirs in [(found.importer.split(".")[0], found.imported.split(".")[0])]
+        for ours, theirs in [(folder_of(found.importer), folder_of(found.imported))]
         if theirs in PACKAGES
         and ours != theirs
         and not (ours in ("reports", "trainers") and theirs == "harness")
@@ -156,10 +180,7 @@ def test_packages_depend_on_harness_and_not_the_other_way_round() -> None:
             ours == "harness"
             and theirs in ("reports", "trainers")
             and found.lazy
-            and (
-                within(found.importer, *COMPOSITION)
-                or (found.importer, found.imported) in EXCEPTIONS
-            )
+            and within(found.importer, *COMPOSITION)
         )
     ]
 
@@ -171,7 +192,7 @@ def test_rooms_depend_downwards() -> None:
     wrong = [
         str(found)
         for found in ALL
-        if within(found.importer, "harness") and within(found.imported, "harness")
+        if within(found.importer, "tunegate.harness") and within(found.imported, "tunegate.harness")
         for ours, theirs in [(room_of(found.importer), room_of(found.imported))]
         if theirs not in ("contracts", ours)
         and theirs not in ROOMS[ours]
@@ -179,6 +200,51 @@ def test_rooms_depend_downwards() -> None:
     ]
 
     assert wrong == []
+
+
+def test_rooms_are_in_an_order() -> None:
+    """The table itself has no circle, so that there is a lowest room and a highest."""
+    order = list(TopologicalSorter(ROOMS).static_order())
+
+    assert order[-1] == "cli"
+    assert order.index("records") < order.index("contracts")
+
+
+def test_records_know_of_the_contracts_only_the_errors() -> None:
+    """What reaches the disk is at the bottom of everything."""
+    others = {
+        found.imported
+        for found in ALL
+        if within(found.importer, "tunegate.harness.records")
+        and found.imported.startswith("tunegate.")
+        and not within(found.imported, "tunegate.harness.records")
+    }
+
+    assert others == {"tunegate.harness.errors"}
+
+
+def _circle(lazily: bool) -> list[str]:
+    """Return a circle of imports, if there is one: at the top of modules, or anywhere."""
+    graph: dict[str, set[str]] = {}
+    for found in ALL:
+        known = found.imported in KNOWN and found.imported != found.importer
+        if known and (lazily or not found.lazy):
+            graph.setdefault(found.importer, set()).add(found.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """At the top of modules, where a circle breaks whoever is imported second."""
+    assert _circle(lazily=False) == []
+
+
+def test_nor_does_one_within_functions_or_for_type_checkers() -> None:
+    """A circle that only functions close is one all the same: neither part stands alone."""
+    assert _circle(lazily=True) == []
 
 
 def test_every_room_has_its_place() -> None:
@@ -192,10 +258,11 @@ def test_every_room_has_its_place() -> None:
 
 def test_implementations_know_nothing_of_each_other() -> None:
     """A metric or source imports no other one; what they share starts with an underscore."""
+    rooms = ("tunegate.harness.judges", "tunegate.harness.metrics", "tunegate.harness.sources")
     wrong = [
         str(found)
         for found in ALL
-        for room in ("harness.judges", "harness.metrics", "harness.sources")
+        for room in rooms
         if within(found.importer, room) and within(found.imported, room)
         if not found.imported.rpartition(".")[2].startswith("_")
         and found.imported not in (room, found.importer)
@@ -213,11 +280,11 @@ def test_heavy_libraries_are_imported_where_they_are_used() -> None:
 
 def test_the_cli_is_known_to_nobody() -> None:
     """Nothing imports the plugin or the command line but the command line itself."""
+    roots = ("tunegate.harness.cli", "tunegate.harness.plugin")
     wrong = [
         str(found)
         for found in ALL
-        if within(found.imported, "harness.cli", "harness.plugin")
-        and not within(found.importer, "harness.cli", "harness.plugin")
+        if within(found.imported, *roots) and not within(found.importer, *roots)
     ]
 
     assert wrong == []
@@ -225,7 +292,7 @@ def test_the_cli_is_known_to_nobody() -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_sizes_and_sentences(path: Path) -> None:
-    """No module above 300 lines, no function above 50; module and public names have docstrings."""
+    """No module above 500 lines, no function above 50; module and public names have docstrings."""
     tree = parsed(path)
     lines = path.read_text(encoding="utf-8").count("\n")
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -246,6 +313,25 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     first = node.body[0]
     has = ast.get_docstring(node, clean=False) is not None
     return whole - ((first.end_lineno or first.lineno) - first.lineno + 1 if has else 0)
+
+
+def test_no_more_files_than_there_are_concepts() -> None:
+    """No file exists only because another was full."""
+    files = [path for path in modules() if path.relative_to(ROOT).parts[0] != "suites"]
+
+    assert len(files) <= MOST_FILES
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """A new class takes a name of its own; a name that is mended leaves the list."""
+    count: Mapping[str, int] = Counter(
+        node.name
+        for path in modules()
+        for node in parsed(path).body
+        if isinstance(node, ast.ClassDef)
+    )
+
+    assert {name for name, number in count.items() if number > 1} == TWICE
 
 
 def test_every_test_is_a_sentence() -> None:

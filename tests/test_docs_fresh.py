@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import lookup
-from harness.form import schema_problems
-from harness.plugin.options import OPTIONS
-from harness.verdict.record import Verdict
+from tunegate.harness import lookup
+from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.records.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -75,7 +75,7 @@ def test_the_readme_names_every_metric() -> None:
     """A new metric is entered in the sentence that lists them."""
     text = README.read_text(encoding="utf-8")
 
-    missing = [n for n in lookup.available("harness.metrics") if f"`{n}`" not in text]
+    missing = [n for n in lookup.available("tunegate.harness.metrics") if f"`{n}`" not in text]
     assert missing == []
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import harness
-from harness import lookup
-from harness.plugin.options import OPTIONS
+import tunegate
+from tunegate.harness import lookup
+from tunegate.harness.plugin.options import OPTIONS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -41,16 +41,18 @@ def test_the_command_line_page_has_every_option_of_a_gate_run() -> None:
 
 
 def test_the_python_page_has_every_public_name_with_a_meaning() -> None:
-    """Each name of `harness` has its section, and its line in the index says something."""
+    """Each name of `tunegate` has its section, and its line in the index says something."""
     text = (FOLDER / "python.md").read_text(encoding="utf-8")
 
-    assert [n for n in harness.__all__ if f"\n## {n}\n" not in text] == []
-    assert [n for n in harness.__all__ if f"\n- [`{n}`](#{n.lower()}): \n" in text] == []
+    assert [n for n in tunegate.__all__ if f"\n## {n}\n" not in text] == []
+    assert [n for n in tunegate.__all__ if f"\n- [`{n}`](#{n.lower()}): \n" in text] == []
 
 
 def test_the_suite_page_has_every_source_and_no_key_without_a_meaning() -> None:
     """Each source of cases has its section; no row of a table ends in an empty cell."""
     text = (FOLDER / "suite-file.md").read_text(encoding="utf-8")
 
-    assert [n for n in lookup.available("harness.sources") if f"\n### {n}\n" not in text] == []
+    assert [
+        n for n in lookup.available("tunegate.harness.sources") if f"\n### {n}\n" not in text
+    ] == []
     assert [line for line in text.splitlines() if line.endswith("|  |")] == []

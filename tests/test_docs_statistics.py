@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.error_rates import binary as rates
 from benchmarks.error_rates import looks, rules
-from harness.stats import binary, multiplicity, paired, power, sequential
+from tunegate.harness.stats import binary, group_sequential, multiplicity, paired_mean, power
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "statistics.md"
@@ -133,20 +133,21 @@ def test_small_figures() -> None:
 
 def test_guard_begins_where_the_page_says() -> None:
     """Below 50 cases of a bounded score the interval is guarded; few clusters are named."""
-    from harness.stats.location import GUARDED_BELOW
-    from harness.verdict.methods import _EXACT_LIMIT
-    from harness.verdict.notes import COMFORTABLE_CLUSTERS
-    from harness.verdict.pairs import FEW_CLUSTERS
+    from tunegate.harness.comparison.pairs import _EXACT_LIMIT, FEW_CLUSTERS
+    from tunegate.harness.stats.paired_mean import GUARDED_BELOW
+    from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
     assert not missing(f"With fewer than {GUARDED_BELOW} cases of a bounded score")
     assert not missing(f"fewer than {FEW_CLUSTERS} clusters the gate is undecided")
     assert not missing(f"fewer than {COMFORTABLE_CLUSTERS} the report says")
     assert not missing(f"up to {_EXACT_LIMIT:,} cases")
     values = [0.0, 0.1] * 24
-    assert paired.mean_interval(values, bound=1.0).width > paired.mean_interval(values).width
+    assert (
+        paired_mean.mean_interval(values, bound=1.0).width > paired_mean.mean_interval(values).width
+    )
     values = [0.0, 0.1] * 25
-    assert paired.mean_interval(values, bound=1.0).width == pytest.approx(
-        paired.mean_interval(values).width
+    assert paired_mean.mean_interval(values, bound=1.0).width == pytest.approx(
+        paired_mean.mean_interval(values).width
     )
 
 
@@ -192,8 +193,8 @@ def test_looks_and_refutations_above_the_limit() -> None:
 
 def test_looks() -> None:
     """Where the looks come, their critical values, what they save and what they cost."""
-    sizes = sequential.look_sizes(200)
-    bounds = sequential.efficacy_bounds([size / 200 for size in sizes])
+    sizes = group_sequential.look_sizes(200)
+    bounds = group_sequential.efficacy_bounds([size / 200 for size in sizes])
     plan, fixed = looks.plan(200, 0.0), rates.proofs(200, 0.0, 0.90)
 
     assert not missing(", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}")

@@ -22,16 +22,14 @@ from tests.frozen_runs.outputs import (
     STORED,
     SUMS,
     TEXTS,
-    GateKind,
-    GateReason,
-    GateStatus,
-    Verdict,
     commanded,
     load,
     outputs,
     sha256,
     unpack,
 )
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 
 COVERED = {
     "ship_early_stop": "interim look with skipped cases; two suites; slices; links to traces",

@@ -30,7 +30,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("statement", ["import harness", "import harness.plugin"])
+@pytest.mark.parametrize("statement", ["import tunegate", "import tunegate.harness.plugin"])
 def test_importing_us_loads_no_library(statement: str) -> None:
     """pytest itself and the standard library are all that is needed until a gate runs."""
     loaded = loaded_by(statement)
@@ -40,29 +40,35 @@ def test_importing_us_loads_no_library(statement: str) -> None:
 
 def test_the_plugin_loads_little_of_ours() -> None:
     """Hooks and options; suites, records and sessions come when they are asked for."""
-    ours = {name for name in loaded_by("import harness.plugin") if name.startswith("harness")}
+    loaded = loaded_by("import tunegate.harness.plugin")
 
-    assert ours == {"harness", "harness.plugin", "harness.plugin.hooks", "harness.plugin.options"}
+    assert {name for name in loaded if name.partition(".")[0] == "tunegate"} == {
+        "tunegate",
+        "tunegate.harness",
+        "tunegate.harness.plugin",
+        "tunegate.harness.plugin.hooks",
+        "tunegate.harness.plugin.options",
+    }
 
 
 def test_a_public_name_is_loaded_when_it_is_used() -> None:
-    """`harness.Verdict` needs records and no statistics."""
-    loaded = loaded_by("import harness; harness.Verdict")
+    """`tunegate.Verdict` needs records and no statistics."""
+    loaded = loaded_by("import tunegate; tunegate.Verdict")
 
-    assert "harness.verdict.record" in loaded
+    assert "tunegate.harness.records.verdict" in loaded
     assert not {"numpy", "scipy", "torch"} & loaded
 
 
 def test_the_command_answers_without_the_heavy_libraries() -> None:
     """`tunegate --help` needs typer, and neither records nor anything that computes."""
-    loaded = loaded_by("import harness.cli.app")
+    loaded = loaded_by("import tunegate.harness.cli.app")
 
     assert sorted((set(HEAVY) - {"typer", "rich"}) & loaded) == []
 
 
 GATE = """
 import sys
-from harness.cli.gate import run
+from tunegate.harness.cli.gate import run
 code = run(["suites", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl"])
 print(code, *sorted(sys.modules))
 """
@@ -79,7 +85,7 @@ def test_a_gate_loads_what_it_needs(tmp_path: Path) -> None:
 
     code, *loaded = done.stdout.splitlines()[-1].split()
     assert code == "0"
-    assert {"numpy", "scipy.special", "jinja2", "reports.page"} <= set(loaded)
+    assert {"numpy", "scipy.special", "jinja2", "tunegate.reports.page"} <= set(loaded)
     slow = (
         "scipy.stats", "scipy.optimize", "statsmodels", "pandas", "rfc3987_syntax", "lark",
         "hypothesis", "torch", "pyarrow", "httpx", "opentelemetry",

@@ -1,4 +1,4 @@
-"""The wheel: four packages with their data, and nothing else."""
+"""The wheel: one package with its data, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(built)
 
 
-def test_four_packages_and_the_metadata(wheel: zipfile.ZipFile) -> None:
-    """No fifth name is put into site-packages: two of the four are generic enough."""
+def test_one_package_and_the_metadata(wheel: zipfile.ZipFile) -> None:
+    """No second name is put into site-packages."""
     tops = {name.split("/")[0] for name in wheel.namelist()}
 
-    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
-    assert len(tops) == 5
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"tunegate"}
+    assert len(tops) == 2
 
 
 def test_every_file_of_the_packages_is_inside(wheel: zipfile.ZipFile) -> None:
@@ -39,7 +39,7 @@ def test_every_file_of_the_packages_is_inside(wheel: zipfile.ZipFile) -> None:
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-        if str(path.relative_to(ROOT)) not in inside
+        if f"tunegate/{path.relative_to(ROOT)}" not in inside
     ]
 
     assert missing == []
@@ -50,21 +50,22 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
     inside = set(wheel.namelist())
 
     assert inside >= {
-        "harness/checks/everyday/cases.jsonl",
-        "harness/checks/everyday/suite.toml",
-        "harness/ci/github.yml",
-        "harness/ci/github-comment.yml",
-        "harness/ci/gitlab.yml",
-        "harness/schemas/case.schema.json",
-        "harness/schemas/suite.schema.json",
-        "harness/schemas/verdict.schema.json",
-        "suites/support_json/suite.toml",
-        "suites/support_json/cases.jsonl",
-        "suites/support_json/ticket.schema.json",
-        "reports/templates/page.html",
-        "reports/templates/style.css",
-        "trainers/demo/good.yaml",
-        *(f"{package}/py.typed" for package in PACKAGES),
+        "tunegate/harness/checks/everyday/cases.jsonl",
+        "tunegate/harness/checks/everyday/suite.toml",
+        "tunegate/harness/ci/github.yml",
+        "tunegate/harness/ci/github-comment.yml",
+        "tunegate/harness/ci/gitlab.yml",
+        "tunegate/harness/schemas/case.schema.json",
+        "tunegate/harness/schemas/suite.schema.json",
+        "tunegate/harness/schemas/verdict.schema.json",
+        "tunegate/suites/support_json/suite.toml",
+        "tunegate/suites/support_json/cases.jsonl",
+        "tunegate/suites/support_json/ticket.schema.json",
+        "tunegate/reports/templates/page.html",
+        "tunegate/reports/templates/style.css",
+        "tunegate/trainers/demo/good.yaml",
+        *(f"tunegate/{package}/py.typed" for package in PACKAGES),
+        "tunegate/py.typed",
     }
 
 
@@ -82,8 +83,8 @@ def test_metadata(wheel: zipfile.ZipFile) -> None:
     assert (metadata["Name"], metadata["License-Expression"]) == ("tunegate", "Apache-2.0")
     assert metadata["Requires-Python"] == ">=3.11"
     assert any(name.endswith("LICENSE") for name in wheel.namelist())
-    assert "tunegate = harness.cli:main" in entries
-    assert "[pytest11]\ntunegate = harness.plugin" in entries
+    assert "tunegate = tunegate.harness.cli:main" in entries
+    assert "[pytest11]\ntunegate = tunegate.harness.plugin" in entries
 
 
 def test_what_is_imported_is_required() -> None:
@@ -114,7 +115,7 @@ def test_what_is_imported_is_required() -> None:
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 for top in {name.split(".")[0] for name in names}:
-                    known = top in PACKAGES or top in sys.stdlib_module_names
+                    known = top == "tunegate" or top in sys.stdlib_module_names
                     home = {parts[top]} if top in parts else set(homes.get(top, ()))
                     if not known and not {_distribution(h) for h in home} & required:
                         missing.add((top, str(path.relative_to(ROOT))))

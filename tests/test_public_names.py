@@ -1,4 +1,4 @@
-"""The public names of harness: sorted, lazy, all of them there."""
+"""The public names of tunegate: sorted, lazy, all of them there."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-import harness
+import tunegate
 
 
 def test_names_are_sorted_and_all_lazy() -> None:
     """`__all__`, the table of homes and `dir()` say the same."""
-    assert harness.__all__ == sorted(harness.__all__)
-    assert set(harness.__all__) == set(harness._HOMES)
-    assert dir(harness) == harness.__all__
+    assert tunegate.__all__ == sorted(tunegate.__all__)
+    assert set(tunegate.__all__) == set(tunegate._HOMES)
+    assert dir(tunegate) == tunegate.__all__
 
 
 def test_type_checkers_see_the_same_names() -> None:
     """What is imported under TYPE_CHECKING is what is public, from the same homes."""
-    tree = ast.parse(Path(harness.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(tunegate.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
         alias.asname or alias.name: node.module
@@ -29,14 +29,14 @@ def test_type_checkers_see_the_same_names() -> None:
         for alias in node.names
     }
 
-    assert seen == {name: home.partition(":")[0] for name, home in harness._HOMES.items()}
+    assert seen == {name: home.partition(":")[0] for name, home in tunegate._HOMES.items()}
 
 
-@pytest.mark.parametrize("name", harness.__all__)
+@pytest.mark.parametrize("name", tunegate.__all__)
 def test_every_name_resolves_and_is_documented(name: str) -> None:
     """Each is the object of its home and has a docstring."""
-    found = getattr(harness, name)
-    module, _, attribute = harness._HOMES[name].partition(":")
+    found = getattr(tunegate, name)
+    module, _, attribute = tunegate._HOMES[name].partition(":")
 
     assert found is getattr(import_module(module), attribute or name)
     assert found.__doc__
@@ -44,5 +44,5 @@ def test_every_name_resolves_and_is_documented(name: str) -> None:
 
 def test_other_names_are_refused_in_pythons_words() -> None:
     """So that hasattr, copy and doctest work as with any module."""
-    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'Gate'"):
-        _ = harness.Gate
+    with pytest.raises(AttributeError, match="module 'tunegate' has no attribute 'Gate'"):
+        _ = tunegate.Gate

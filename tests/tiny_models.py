@@ -146,7 +146,7 @@ class Tiny:
 
     def pair(self, architecture: str = "llama") -> dict[str, Any]:
         """Both arms of a base and its adapter, loaded once a session."""
-        from harness.models.pair import open_arms
+        from tunegate.harness.models.open_arms import open_arms
 
         if architecture not in self.opened:
             specs = {"base": str(self.base(architecture)), "tuned": str(self.adapter(architecture))}
@@ -214,9 +214,8 @@ def tiny_tokenizer() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
-    from harness.generation import Generation
-    from harness.model import Prompt, Request
-    from harness.records import CellKind
+    from tunegate.harness.model import Prompt, Request
+    from tunegate.harness.records.cases import CellKind, Generation
 
     def make(
         arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.manifest import Manifest
-from harness.records import Cell, CellKind, Completion, ScoreRow, StoredCell
-from harness.run import Run, RunCase
-from harness.suite import Suite, load
-from harness.tracing.call import Call
-from harness.tracing.span import Span
+from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.suite import Suite, load
 
 GOOD = '{"ok": true}'
 BAD = '{"ok": tru'

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.checks import liveness
-from harness.models.pair import open_arms
 from tests.tiny_models import muted
+from tunegate.harness.checks import liveness
+from tunegate.harness.models.open_arms import open_arms
 
 Row = Mapping[str, Any]
 

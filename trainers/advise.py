@@ -1,7 +1,13 @@
-"""The decision tree of the field, as data: from a situation to steps, with reasons and sources.
+"""Training advice: which method fits the data, and whether it fits this machine's memory.
 
 The rules are in `advice.toml`. Nothing is asked, opened or measured here: `Situation` holds what is
 known, and a field that is None is not known yet.
+
+Whether an advised training fits into a machine's memory, and the cheapest variant that does.
+
+Variants are tried in the order of what they cost: fewer rows a step (time), weights of two bytes
+(rounding), a base in 4 bits (time and rounding), shorter rows (data). Memory is that of
+`tunegate.trainers.estimate`; where a GPU trains, the process beside the tensors does not count.
 """
 
 from __future__ import annotations
@@ -9,12 +15,15 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainers import row_format
+from tunegate.harness.errors import TunegateError
+from tunegate.trainers import datasets, estimate
+from tunegate.trainers.estimate.losses import LOSSES
+from tunegate.trainers.estimate.step_memory import Setting, simulate
 
 TREE = Path(__file__).with_name("advice.toml")
 _NOT_GATED = ("vendor", "reward")
@@ -93,7 +102,9 @@ class Rule:
 
     @property
     def adapter(self) -> str | None:
-        """The kind of `--peft` whose memory `trainers.room` knows; None of the others."""
+        """The kind of `--peft` whose memory `tunegate.trainers.advise` knows; None of the
+        others.
+        """
         if "--peft" in self.options:
             return None
         return "qlora" if "--load_in_4bit" in self.options else "lora"
@@ -122,7 +133,7 @@ def _holds(value: Any, wanted: Any) -> bool:
 
 
 def _what(name: str) -> str:
-    forms = {form.name: form for form in row_format.ALL}
+    forms = {form.name: form for form in datasets.ALL}
     form = forms.get("prompts" if name == "questions" else name)
     return f"with {form.columns}" if form else name
 
@@ -177,7 +188,8 @@ def commands(
     """Yield the commands of a step, ready to be run; no training by a method that is not here."""
     hosted = base.removeprefix("litellm:") if rule.method == "vendor" else base
     names = {"base": hosted, "suite": suite, "reward": reward}
-    if rule.method is not None and TREE.with_name(f"{rule.method}.py").is_file():
+    places = (TREE.parent / f"{rule.method}.py", TREE.parent / f"{rule.method}" / "__init__.py")
+    if rule.method is not None and any(place.is_file() for place in places):
         files = situation.files.get(rule.rows or "", ()) or ("ROWS.jsonl",)
         out = f"adapters/{rule.name}"
         train = ["tunegate", "train", rule.method, "--model_name_or_path", "{base}"]
@@ -194,3 +206,97 @@ def _filled(words: Sequence[str], names: Mapping[str, str]) -> str:
     for name, value in names.items():
         words = [value if word == f"{{{name}}}" else word for word in words]
     return shlex.join(words)
+
+
+RANK, ROWS, TOKENS = 16, 8, 1024
+"""What TRL does where nobody says otherwise."""
+WRITTEN = 512
+"""Tokens of an answer of GRPO, likewise; its prompt is taken to be as long."""
+_TWO_BYTES = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Memory that a training may take."""
+
+    memory: int
+    """Bytes."""
+    name: str
+    gpu: bool
+
+
+def sentences(base: str, trainer: str | None, *, method: str, machine: Machine) -> Iterator[str]:
+    """Yield whether a training fits, and if not, with which flags it would.
+
+    Args:
+        base: Folder of the base, or `embedded`.
+        trainer: Name of `tunegate train`; nothing is known of those without a way to a loss.
+        method: `lora`, `qlora` or `full`.
+        machine: Where it is to be trained.
+    """
+    if trainer not in LOSSES:
+        return
+    try:
+        yield from _sentences(base, trainer, method, machine)
+    except TunegateError as error:
+        yield f"memory: unknown ({error})"
+
+
+def _sentences(base: str, trainer: str, method: str, machine: Machine) -> Iterator[str]:
+    config = estimate.configuration(base)
+    process = 0 if machine.gpu else estimate.process_bytes()
+    wanted = _wanted(config, trainer, method)
+    needed = process + simulate(config, wanted).peak
+    fits = needed <= machine.memory
+    yield (
+        f"memory: {_gb(needed)} ({_said(wanted)}); {machine.name} has {_gb(machine.memory)}: "
+        f"{'fits' if fits else 'does not fit'}"
+    )
+    if fits:
+        return
+    for flags, setting in variants(wanted):
+        needed = process + simulate(config, setting).peak
+        if needed <= machine.memory:
+            yield f"cheapest variant that fits: {flags} ({_gb(needed)})"
+            return
+    yield f"no variant fits: {flags} still takes {_gb(needed)}"
+
+
+def _wanted(config: Any, trainer: str, method: str) -> Setting:
+    context = getattr(config.get_text_config(), "max_position_embeddings", None) or TOKENS
+    if trainer == "grpo":
+        written = min(WRITTEN, context // 2)
+        return Setting(method, RANK, 2 * written, ROWS, trainer=trainer, written=written)
+    return Setting(method, RANK, min(TOKENS, context), ROWS, trainer=trainer)
+
+
+def variants(wanted: Setting) -> Iterator[tuple[str, Setting]]:
+    """Yield flags of `tunegate train` and what they make of a setting, the cheapest first."""
+    flags = f"--per_device_train_batch_size 1 --gradient_accumulation_steps {wanted.batch}"
+    small = replace(wanted, batch=1)
+    yield flags, small
+    yield f"{flags} --dtype {_TWO_BYTES}", replace(small, dtype=_TWO_BYTES)
+    flags = f"{flags} --peft qlora"
+    small = replace(small, method="qlora")
+    if wanted.method != "qlora":
+        yield flags, small
+    flags, small = f"{flags} --dtype {_TWO_BYTES}", replace(small, dtype=_TWO_BYTES)
+    if wanted.method != "qlora":
+        yield flags, small
+    short = max(1, small.length // 4)
+    name = "max_completion_length" if small.written else "max_length"
+    written = small.written // 4
+    shown = written or short
+    yield f"{flags} --{name} {shown}", replace(small, length=short, written=written)
+
+
+def _said(setting: Setting) -> str:
+    rows = {"dpo": "pairs", "grpo": "answers"}.get(setting.trainer, "rows")
+    return (
+        f"{setting.batch} {rows} a step of {setting.length:,} tokens at most, {setting.dtype} "
+        "weights"
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.checks.weights import fingerprint, refuse_unsafe
-from harness.errors import ModelError, UsageError
+from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.errors import ModelError, UsageError
 
 EMBEDDED = "embedded"
 """Stands for SmolLM2-135M-Instruct out of a PyPI package, where no folder has this name."""
@@ -38,7 +38,7 @@ def find(name: str | None, *, revision: str = "main", trusted: bool = False) -> 
         raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
     folder = Path(name).expanduser()
     if name == EMBEDDED and not folder.is_dir():
-        from harness.models.embedded import embedded
+        from tunegate.harness.models.demo_model import embedded
 
         folder = embedded()
     local = folder.is_dir()

@@ -4,7 +4,12 @@
 tunegate train dpo --config pairs.yaml --beta 0.1 --loss_type ipo
 tunegate train dpo --adapter_name_or_path sft-adapter … # goes on from a fine-tune
 ```
-The reference is never a second model in memory (`trainers/references.py`).
+The reference is never a second model in memory (`trainers/dpo.py`).
+
+What DPO and KTO compare with: the model as it was, without a second one in memory. With a fresh
+adapter that is the model with the adapter off. With an adapter that is there already, TRL keeps a
+frozen copy of that adapter, which is not saved. Where all weights or the biases are trained, the
+reference's log-probabilities are computed once, before the first step.
 """
 
 from __future__ import annotations
@@ -13,14 +18,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import UsageError
-from trainers import lengths, progress, references, row_format, training
-from trainers.training import Job, Method
+from tunegate.harness.errors import UsageError
+from tunegate.trainers import callbacks, datasets, peft_adapters, prompt_rows, train
+from tunegate.trainers.job import Job, Method
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train dpo`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -33,7 +38,7 @@ def _build(job: Job) -> Any:
     from trl import DPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     _refuse_smoothing_without_effect(job.config.training)
-    references.compute_beforehand(job)
+    compute_beforehand(job)
     return DPOTrainer(**job.model_arguments(), **job.arguments())
 
 
@@ -49,17 +54,29 @@ def _refuse_smoothing_without_effect(args: Any) -> None:
         )
 
 
+KINDS = (*peft_adapters.COMMON, "bitfit")
+"""Kinds of `--peft` for methods with a reference; TRL compares no virtual tokens there."""
+
+
+def compute_beforehand(job: Job) -> None:
+    """Turn TRL's `precompute_ref_log_probs` on where a second model would be loaded instead."""
+    args = job.config.training
+    whole = peft_adapters.kind_of(job.config) in peft_adapters.WHOLE
+    if whole and "precompute_ref_log_probs" not in job.config.given and not args.sync_ref_model:
+        args.precompute_ref_log_probs = True
+
+
 METHOD = Method(
     name="dpo",
-    rows=row_format.PREFERENCES,
+    rows=datasets.PREFERENCES,
     configuration=_configuration,
     build=_build,
     settings=(
         *("beta", "loss_type", "loss_weights", "label_smoothing", "f_divergence_type"),
         *("truncation_mode", "precompute_ref_log_probs", "sync_ref_model"),
     ),
-    check=lengths.say_prompts_that_fill,
-    kinds=references.KINDS,
+    check=prompt_rows.say_prompts_that_fill,
+    kinds=KINDS,
     goes_on=True,
 )
 

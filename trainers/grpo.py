@@ -4,22 +4,38 @@
 tunegate train grpo --config grpo.yaml [any TRL flag]
 tunegate train grpo --model_name_or_path embedded --train_files prompts.jsonl --reward numeric
 ```
-Rows are prompts with what the rewards need (`trainers/prompts.py`), rewards are
-`trainers/rewards.py`. The log has TRL's group statistics, the record how answers were generated.
+Rows are prompts with what the rewards need (`trainers/prompt_rows.py`), rewards are
+`trainers/verifiable_rewards.py`. The log has TRL's group statistics, the record how answers were
+generated.
+
+Statistics of groups while GRPO trains: what its progress says, and when nothing can be learnt. TRL
+computes and logs them: `reward`, `reward_std` and `frac_reward_zero_std`, the share of answers
+whose group all got the same reward, so that none was better than another.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
-from trainers import evaluation, gradients, groups, progress, prompts, rewards, row_format, training
-from trainers.training import Job, Method
-from trainers.verifier import Verifier
+from tunegate.harness.errors import UsageError
+from tunegate.trainers import (
+    callbacks as training_callbacks,
+)
+from tunegate.trainers import (
+    datasets,
+    prompt_rows,
+    train,
+    verifiable_rewards,
+)
+from tunegate.trainers.job import Job, Method
+from tunegate.trainers.verifiable_rewards import Verifier
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 GENERATION = (
     *("num_generations", "num_generations_eval", "max_completion_length", "temperature"),
@@ -49,9 +65,9 @@ class GrpoArguments:
     )
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: training_callbacks.Say = training_callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train grpo`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -65,10 +81,10 @@ def _build(job: Job) -> Any:
 
     args, tokenizer = job.config.training, job.tokenizer
     used = _rewards(job)
-    room = prompts.room(job, args.max_completion_length)
-    rows = prompts.fitting(prompts.load(job.rows), tokenizer, room=room, say=job.say)
-    held = prompts.load(job.evaluation) if job.evaluation else ()
-    rewards.check(used, [row.sourced for row in (*rows, *held)], where="rewards")
+    room = prompt_rows.room(job, args.max_completion_length)
+    rows = prompt_rows.fitting(prompt_rows.load(job.rows), tokenizer, room=room, say=job.say)
+    held = prompt_rows.load(job.evaluation) if job.evaluation else ()
+    verifiable_rewards.check(used, [row.sourced for row in (*rows, *held)], where="rewards")
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = Verifier(used, (*rows, *held), tokenizer)
@@ -77,29 +93,74 @@ def _build(job: Job) -> Any:
         args=args,
         processing_class=tokenizer,
         reward_funcs=list(verifier.functions()),
-        train_dataset=prompts.dataset(rows, tokenizer),
-        eval_dataset=prompts.dataset(held, tokenizer, first=len(rows)) if held else None,
+        train_dataset=prompt_rows.dataset(rows, tokenizer),
+        eval_dataset=prompt_rows.dataset(held, tokenizer, first=len(rows)) if held else None,
         callbacks=[
-            *groups.callbacks(verifier, job.say),
-            evaluation.callback(job.say),
-            gradients.callback(),
+            *callbacks(verifier, job.say),
+            training_callbacks.evaluation_callback(job.say),
+            training_callbacks.gradient_callback(),
         ],
     )
 
 
-def _rewards(job: Job) -> tuple[rewards.Reward, ...]:
+def _rewards(job: Job) -> tuple[verifiable_rewards.Reward, ...]:
     """Return the rewards of the configuration; TRL's own weights are refused beside them."""
     file, entries = job.config.config_file, job.config.own.rewards
     if job.config.training.reward_weights is not None:
         raise UsageError("reward_weights: give each entry of `rewards` its `weight` instead")
     in_file = file is not None and any(isinstance(entry, dict) for entry in entries)
     folder = file.parent if file is not None and in_file else Path()
-    return rewards.load(entries, folder=folder, where=f"{file}: rewards" if in_file else "--reward")
+    return verifiable_rewards.load(
+        entries, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
+    )
+
+
+def callbacks(verifier: Verifier, say: training_callbacks.Say) -> list[TrainerCallback]:
+    """Return the callbacks of a training by groups: its progress, and its one warning."""
+    return [training_callbacks.progress_callback(say, more=words), signal(verifier, say)]
+
+
+def words(logs: Mapping[str, Any]) -> str:
+    """Return the group statistics of a log entry: mean, spread, groups that teach nothing."""
+    mean, spread = logs.get("reward"), logs.get("reward_std")
+    if mean is None or spread is None:
+        return "no completion could be scored"
+    silent = logs.get("frac_reward_zero_std") or 0.0
+    return f"reward {mean:.3f} ± {spread:.3f}  groups without signal {silent:.0%}"
+
+
+def signal(verifier: Verifier, say: training_callbacks.Say) -> TrainerCallback:
+    """Return a callback that warns once where the first groups had nothing to learn from."""
+    from transformers import TrainerCallback
+
+    class Signal(TrainerCallback):
+        def __init__(self) -> None:
+            self.looked = False
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if self.looked or not logs or "frac_reward_zero_std" not in logs:
+                return
+            self.looked = True
+            silent = logs["frac_reward_zero_std"] == 1.0 or logs.get("reward") is None
+            if state.is_world_process_zero and silent:
+                say(_nothing_to_learn(state.global_step, logs, verifier))
+
+    return Signal()
+
+
+def _nothing_to_learn(steps: int, logs: Mapping[str, Any], verifier: Verifier) -> str:
+    head = f"warning: nothing to learn in the first {steps} steps: "
+    if logs.get("reward") is None and verifier.unscored:
+        return f"{head}no completion could be scored ({verifier.unscored.most_common(1)[0][0]})"
+    return (
+        f"{head}all answers to a prompt got the same reward; take a reward that is sometimes "
+        "earned, easier prompts, a higher temperature or more num_generations"
+    )
 
 
 METHOD = Method(
     name="grpo",
-    rows=row_format.PROMPTS,
+    rows=datasets.PROMPTS,
     configuration=_configuration,
     build=_build,
     settings=GENERATION + _LOSS,

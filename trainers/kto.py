@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import UsageError
-from trainers import lengths, progress, references, row_format, training
-from trainers.training import Job, Method
+from tunegate.harness.errors import UsageError
+from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
+from tunegate.trainers.job import Job, Method
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train kto`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -39,21 +39,21 @@ def _build(job: Job) -> Any:
             f"every row has label={str(labels.pop()).lower()}; KTO learns from answers that are "
             "good and answers that are bad"
         )
-    references.compute_beforehand(job)
+    dpo.compute_beforehand(job)
     return KTOTrainer(**job.model_arguments(), **job.arguments())
 
 
 METHOD = Method(
     name="kto",
-    rows=row_format.LABELLED,
+    rows=datasets.LABELLED,
     configuration=_configuration,
     build=_build,
     settings=(
         *("beta", "loss_type", "desirable_weight", "undesirable_weight"),
         *("precompute_ref_log_probs", "sync_ref_model"),
     ),
-    check=lengths.say_prompts_that_fill,
-    kinds=references.KINDS,
+    check=prompt_rows.say_prompts_that_fill,
+    kinds=dpo.KINDS,
     goes_on=True,
 )
 

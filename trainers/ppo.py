@@ -6,25 +6,30 @@ tunegate train ppo --config ppo.yaml --reward_model_path .tunegate/reward [any T
 TRL keeps this trainer under `trl.experimental`, where names may change with any release: it is
 tested with the version of TRL that this package pins. It cannot resume, and counts in episodes
 (`total_episodes`), not in steps. Rows are prompts.
+
+The reward model of an RLHF: what `tunegate train reward` made, opened and checked. PPO hands it the
+policy's own token ids, so both must read the same vocabulary.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
-from harness.checks.weights import fingerprint
-from harness.errors import Interrupted, UsageError
-from trainers import padding, progress, prompts, reward_model, row_format, training
-from trainers.training import Job, Method
+from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.errors import Interrupted, ModelError, UsageError
+from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train, trl_environment
+from tunegate.trainers.job import Job, Method
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train ppo`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -39,24 +44,24 @@ def _build(job: Job) -> Any:
 
     args, tokenizer, init = job.config.training, job.tokenizer, _init(job)
     _settle(job)
-    folder = reward_model.check(args.reward_model_path, tokenizer, base=job.base.name)
+    folder = check(args.reward_model_path, tokenizer, base=job.base.name)
     args.reward_model_sha256 = fingerprint(folder)
     dataset = _tokens(job)
-    pad = padding.apart(tokenizer, dataset["input_ids"])
+    pad = trl_environment.apart(tokenizer, dataset["input_ids"])
     return PPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(
             job.base.name, quantization_config=job.quantization_config(), **init
         ),
         ref_model=None,
-        reward_model=reward_model.load(folder, dtype=init["dtype"]),
-        value_model=reward_model.load(folder, dtype=init["dtype"]),
+        reward_model=load(folder, dtype=init["dtype"]),
+        value_model=load(folder, dtype=init["dtype"]),
         peft_config=job.peft_config(),
         args=args,
         processing_class=tokenizer,
         train_dataset=dataset,
         callbacks=[
-            progress.callback(job.say, loss="loss/policy_avg", more=_words),
-            padding.put_back(pad),
+            callbacks.progress_callback(job.say, loss="loss/policy_avg", more=_words),
+            trl_environment.put_back(pad),
         ],
     )
 
@@ -98,10 +103,10 @@ def _tokens(job: Job) -> Any:
     """Return TRL's dataset: the token ids of each prompt that fits."""
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-    room = prompts.room(job, job.config.training.response_length)
-    rows = prompts.fitting(prompts.load(job.rows), job.tokenizer, room=room, say=job.say)
+    room = prompt_rows.room(job, job.config.training.response_length)
+    rows = prompt_rows.fitting(prompt_rows.load(job.rows), job.tokenizer, room=room, say=job.say)
     return Dataset.from_list(
-        [{"input_ids": prompts.token_ids(row.prompt, job.tokenizer)} for row in rows]
+        [{"input_ids": prompt_rows.token_ids(row.prompt, job.tokenizer)} for row in rows]
     )
 
 
@@ -118,9 +123,79 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
         raise Interrupted("training stopped; TRL's PPO cannot resume, so it starts anew") from error
 
 
+_HEAD = "ForSequenceClassification"
+
+
+def check(name: str, tokenizer: Any, *, base: str) -> Path:
+    """Return the folder of a reward model that can judge a policy's tokens.
+
+    Args:
+        name: the folder.
+        tokenizer: of the policy.
+        base: what the policy is called in messages.
+
+    Raises:
+        ModelError: there is no reward model.
+        UsageError: it was made for another vocabulary.
+        UnsafeWeights: it could run code when loaded.
+    """
+    from transformers import AutoTokenizer
+
+    where, folder = f"--reward_model_path={name}", Path(name).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"{where}: no such folder; `tunegate train reward` makes one")
+    refuse_unsafe(folder)
+    if not _is_reward_model(folder):
+        raise ModelError(
+            f"{where}: not a reward model (a model that gives one number, as `tunegate train "
+            "reward` makes it)"
+        )
+    try:
+        own = AutoTokenizer.from_pretrained(str(folder)).get_vocab()
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{where}: no tokenizer can be loaded from it") from error
+    if own != tokenizer.get_vocab():
+        raise UsageError(
+            f"{where}: another vocabulary ({len(own)} tokens) than that of {base} "
+            f"({len(tokenizer)}); train the reward model on a base with the policy's tokenizer"
+        )
+    return folder
+
+
+def load(folder: Path, **settings: Any) -> Any:
+    """Return the model, an adapter merged into its base; `settings` go to `from_pretrained`."""
+    from transformers import AutoModelForSequenceClassification
+
+    if not _is_adapter(folder):
+        return AutoModelForSequenceClassification.from_pretrained(str(folder), **settings)
+    from peft import PeftModel
+
+    config = json.loads((folder / "adapter_config.json").read_bytes())
+    base = base_model.find(config["base_model_name_or_path"])
+    model = AutoModelForSequenceClassification.from_pretrained(base.name, num_labels=1, **settings)
+    merged: Any = PeftModel.from_pretrained(model, str(folder))
+    return merged.merge_and_unload()
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def _is_reward_model(folder: Path) -> bool:
+    """Return whether the folder's model has a head of one number that was trained."""
+    if _is_adapter(folder):
+        config = json.loads((folder / "adapter_config.json").read_bytes())
+        return bool(config.get("task_type") == "SEQ_CLS")
+    path = folder / "config.json"
+    config = json.loads(path.read_bytes()) if path.is_file() else {}
+    heads = config.get("architectures") or []
+    labels = len(config.get("id2label") or {0: ""})
+    return labels == 1 and any(str(head).endswith(_HEAD) for head in heads)
+
+
 METHOD = Method(
     name="ppo",
-    rows=row_format.PROMPTS,
+    rows=datasets.PROMPTS,
     configuration=_configuration,
     build=_build,
     settings=(

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from trainers import lengths, progress, row_format, training
-from trainers.training import Job, Method
+from tunegate.trainers import callbacks, datasets, prompt_rows, train
+from tunegate.trainers.job import Job, Method
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train reward`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -39,11 +39,11 @@ def _build(job: Job) -> Any:
 
 METHOD = Method(
     name="reward",
-    rows=row_format.PREFERENCES,
+    rows=datasets.PREFERENCES,
     configuration=_configuration,
     build=_build,
     settings=("center_rewards_coefficient",),
-    check=partial(lengths.say_dropped, why="a pair is longer than"),
+    check=partial(prompt_rows.say_dropped, why="a pair is longer than"),
     kinds=("lora", "dora", "none"),
     task="SEQ_CLS",
 )

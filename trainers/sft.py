@@ -2,7 +2,7 @@
 
 ```
 tunegate train sft --config good.yaml [any TRL flag]
-python -m trainers.sft --model_name_or_path embedded --train_files rows.jsonl --use_peft
+python -m tunegate.trainers.sft --model_name_or_path embedded --train_files rows.jsonl --use_peft
 ```
 The loss covers completions only. The same seed, files, versions and number of threads give the
 same weights, byte for byte.
@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainers import adapters, lengths, progress, row_format, training
-from trainers.training import Job, Method
+from tunegate.trainers import arguments, callbacks, datasets, prompt_rows, train
+from tunegate.trainers.job import Job, Method
 
 
-def run(argv: Sequence[str], *, say: progress.Say = progress.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train sft`."""
-    return training.run(METHOD, argv, say=say)
+    return train.run(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -42,7 +42,7 @@ def _say_cut(trainer: Any, job: Job) -> None:
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
         return
-    lengths.say_dropped(trainer, job, why="their prompts alone fill")
+    prompt_rows.say_dropped(trainer, job, why="their prompts alone fill")
     cut = sum(len(ids) >= limit for ids in trainer.train_dataset["input_ids"])
     if cut:
         job.say(f"warning: {cut} rows reach max_length={limit}, the ends of longer ones are cut")
@@ -50,12 +50,12 @@ def _say_cut(trainer: Any, job: Job) -> None:
 
 METHOD = Method(
     name="sft",
-    rows=row_format.COMPLETIONS,
+    rows=datasets.COMPLETIONS,
     configuration=_configuration,
     build=_build,
     settings=("packing", "completion_only_loss", "loss_type"),
     check=_say_cut,
-    kinds=adapters.KINDS,
+    kinds=arguments.KINDS,
     goes_on=True,
 )
 

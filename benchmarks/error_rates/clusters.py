@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import Row, Settings, simulated
-from harness.manifest import MetricRecord
-from harness.verdict.notes import COMFORTABLE_CLUSTERS
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import Row, Settings, simulated
-from harness.manifest import MetricRecord
-from harness.stats.paired import skewness_warning
-from harness.verdict.compare import Delta
-from harness.verdict.notes import FEW_UNBOUNDED
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.stats.paired_mean import skewness_warning
+from tunegate.harness.verdict.notes import FEW_UNBOUNDED
 
 Floats = NDArray[np.float64]
 Columns = tuple[Floats, Floats]

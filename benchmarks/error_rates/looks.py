@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import binary, continuous
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
-from harness.stats.sequential import efficacy_bounds, look_sizes, repeated_confidence
+from tunegate.harness.stats.group_sequential import efficacy_bounds, look_sizes, repeated_confidence
 
 SIZES = (50, 100, 200)
 FIRST_CONTINUOUS = 50

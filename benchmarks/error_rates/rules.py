@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
-from harness.errors import Undecided
-from harness.manifest import MetricRecord
-from harness.records import CellKind
-from harness.verdict.compare import Delta, compare, proven
-from harness.verdict.pairs import Pairs
+from tunegate.harness.comparison.delta import Delta, compare, proven
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.errors import Undecided
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import MetricRecord
 
 Rule = Callable[[Pairs, float, float], bool]
 """(pairs, margin, two-sided confidence) → whether the margin is proven to be exceeded."""

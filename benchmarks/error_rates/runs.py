@@ -1,7 +1,7 @@
 """Whole runs: false SHIPs and false alarms when many gates are judged together.
 
-Each run is a manifest and its scores, decided by `harness.verdict.decide`. Gates that are not in
-question are given true effects far beyond their bounds, the worst case for the one that is.
+Each run is a manifest and its scores, decided by `tunegate.harness.verdict.decide`. Gates that are
+not in question are given true effects far beyond their bounds, the worst case for the one that is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
-from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
-from harness.records import Case, ScoreRow
-from harness.verdict.alarms import Alarms
-from harness.verdict.decide import decide
-from harness.verdict.gates import decide_gate
-from harness.verdict.pairs import Pairs
-from harness.verdict.record import GateReason, Verdict
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gates.difference import decide_gate
+from tunegate.harness.gates.error_control import Alarms
+from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.verdict import GateReason, Verdict
+from tunegate.harness.verdict.decide import decide
 
 TOLERANCE = 0.05
 CASES = 100

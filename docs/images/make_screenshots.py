@@ -142,7 +142,7 @@ def _run(folder: Path, suites: Iterable[Path], arms: dict[str, dict[str, Any]], 
 
 def _tunegate(folder: Path, *words: str) -> str:
     """Run a command in a folder; return what it says."""
-    command = [sys.executable, "-m", "harness.cli", *words]
+    command = [sys.executable, "-m", "tunegate.harness.cli", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 

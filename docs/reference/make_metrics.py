@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import lookup
-from harness.metric import Metric
-from harness.records import CellKind
+from tunegate.harness import lookup
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import CellKind
 
 PAGE = Path(__file__).with_name("metrics.md")
 _INTRODUCTION = """\
@@ -41,8 +41,8 @@ _ASKED = {
 
 def render() -> str:
     """Return the page: one section for each metric, in the order of their names."""
-    names = lookup.available("harness.metrics")
-    metrics = [lookup.find("harness.metrics", name, what="metric") for name in names]
+    names = lookup.available("tunegate.harness.metrics")
+    metrics = [lookup.find("tunegate.harness.metrics", name, what="metric") for name in names]
     index = "\n".join(f"- [`{m.name}`](#{m.name}): {_summary(m)}" for m in metrics)
     return "\n".join([_INTRODUCTION, index, *map(_section, metrics)])
 

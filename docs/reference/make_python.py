@@ -1,4 +1,4 @@
-"""Writes python.md from the docstrings of the public names of `harness`.
+"""Writes python.md from the docstrings of the public names of `tunegate`.
 
 Run it after one of them has changed: `python docs/reference/make_python.py`.
 """
@@ -14,22 +14,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import harness
-from harness.plugin import fixture
+import tunegate
+from tunegate.harness.plugin import fixture
 
 PAGE = Path(__file__).with_name("python.md")
 _INTRODUCTION = """\
 # Python
 
 Made from the docstrings by `python docs/reference/make_python.py`. These names are imported from
-`harness`, each loaded when it is first used: `from harness import Score, load_suite`. What is
+`tunegate`, each loaded when it is first used: `from tunegate import Score, load_suite`. What is
 not on this page may change without notice.
 """
 
 
 def render() -> str:
     """Return the page: the pytest fixture, then every public name."""
-    names = [(name, getattr(harness, name)) for name in harness.__all__]
+    names = [(name, getattr(tunegate, name)) for name in tunegate.__all__]
     index = "\n".join(f"- [`{name}`](#{name.lower()}): {_first(value)}" for name, value in names)
     gate = _section("The gate fixture", fixture.Gate, "def test_refunds(gate): ...")
     return "\n".join([_INTRODUCTION, index, "", gate, *(_section(n, v) for n, v in names)])

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from harness import lookup
+from tunegate.harness import lookup
 
 PAGE = Path(__file__).with_name("suite-file.md")
 _INTRODUCTION = """\
@@ -48,12 +48,12 @@ file = "tickets.csv"
 def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
-    sources = lookup.available("harness.sources")
+    sources = lookup.available("tunegate.harness.sources")
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
 
 def _object(name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
-    text = files("harness").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
+    text = files("tunegate.harness").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
     found: Mapping[str, Any] = json.loads(text)
     for key in keys:
         found = found["properties"][key]
@@ -92,7 +92,7 @@ def _range(form: Mapping[str, Any]) -> str:
 
 
 def _source(name: str) -> str:
-    source = lookup.find("harness.sources", name, what="source")
+    source = lookup.find("tunegate.harness.sources", name, what="source")
     doc = inspect.getdoc(inspect.getmodule(source)) or ""
     summary, _, rest = doc.partition("\n\nExample:\n")
     example = f"\n```toml\n{inspect.cleandoc(rest)}\n```\n" if rest else ""

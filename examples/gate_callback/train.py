@@ -14,8 +14,8 @@ from datasets import load_dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
-from harness import GateCallback
-from harness.models.embedded import embedded
+from tunegate import GateCallback
+from tunegate.harness.models.demo_model import embedded
 
 SUITE = Path(__file__).parents[2] / "suites/support_json"
 

@@ -1,12 +1,15 @@
-"""Do the arms see the same prompts? Proven token by token where the arms tokenise here."""
+"""Comparability of the arms: the same prompts, and every kind of request answerable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.errors import NotComparable
-from harness.model import Arm, Prompt
+from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.model import Arm, Prompt
+from tunegate.harness.records.cases import Cell
+from tunegate.harness.records.manifest import RECORDED
+from tunegate.harness.suite import Suite
 
 
 def check(
@@ -99,3 +102,41 @@ def _first_difference(base: str, other: str) -> int:
 
 def _excerpt(text: str, at: int) -> str:
     return repr(text[max(0, at - 20) : at + 40])
+
+
+def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
+    """Refuse metrics whose kind of question an arm cannot answer.
+
+    Raises:
+        UsageError: suite, metric and why.
+    """
+    for suite in suites:
+        for metric in suite.metrics:
+            for name, arm in arms.items():
+                if name != RECORDED and metric.needs not in arm.kinds:
+                    raise UsageError(
+                        f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
+                    )
+
+
+def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
+    """Refuse a suite of which an arm can be shown no prompt at all.
+
+    Args:
+        cells: Every cell of the plan.
+        failures: Cell key → why its prompt could not be rendered.
+
+    Raises:
+        UsageError: suite, arm, and what the first case's prompt failed on.
+    """
+    first: dict[tuple[str, str], str] = {}
+    shown: set[tuple[str, str]] = set()
+    for cell in cells:
+        side = cell.suite, cell.arm
+        if cell.key in failures:
+            first.setdefault(side, f"case {cell.case}: {failures[cell.key]}")
+        else:
+            shown.add(side)
+    for (suite, arm), why in first.items():
+        if (suite, arm) not in shown:
+            raise UsageError(f"{suite}: not one case can be put to {arm}; {why}")

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import NotComparable
-from harness.manifest import SHIPPED
-from harness.model import Arm, LocalArm, ProbedArm
+from tunegate.harness.errors import NotComparable
+from tunegate.harness.model import Arm, LocalArm, ProbedArm
+from tunegate.harness.records.manifest import SHIPPED
 
 
 def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:

@@ -16,13 +16,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from harness.cli.app import app
-    from harness.errors import TunegateError
-    from harness.siblings import problem
+    from tunegate.harness.cli.app import app
+    from tunegate.harness.errors import TunegateError
 
-    shadowed = problem()
-    if shadowed:
-        sys.exit(f"tunegate: {shadowed}")
     try:
         app(prog_name="tunegate")
     except KeyboardInterrupt:

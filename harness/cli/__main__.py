@@ -1,5 +1,7 @@
-"""`python -m harness.cli` is `tunegate`, for machines where the script is not on the PATH."""
+"""`python -m tunegate.harness.cli` is `tunegate`, for machines where the script is not on the
+PATH.
+"""
 
-from harness.cli import main
+from tunegate.harness.cli import main
 
 main()

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.number_format import refuse_unknown
-from harness.errors import Interrupted, UsageError
-from harness.lookup import unknown
+from tunegate.harness.cli.gate import refuse_unknown
+from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.lookup import unknown
 
 if TYPE_CHECKING:
-    from trainers.advise import Question, Rule, Situation
-    from trainers.base_alone import Measured
-    from trainers.room import Machine
+    from tunegate.trainers.advise import Machine, Question, Rule, Situation
+    from tunegate.trainers.base_measurement import Measured
 
 ROOM = 0.7
 """Share of a GPU's memory that 16-bit weights may fill before LoRA has no room beside them: a rule
@@ -77,7 +76,7 @@ def advise(  # noqa: PLR0913  # a question each
     dtype: _Dtype = "auto",
 ) -> None:
     """Measure base, count your rows, and say what to do next: train how, or not at all."""
-    from trainers.advise import Situation, steps
+    from tunegate.trainers.advise import Situation, steps
 
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
@@ -110,7 +109,7 @@ def advise(  # noqa: PLR0913  # a question each
 
 
 def _refuse_lacks(lacks: str | None) -> None:
-    from trainers.advise import tree
+    from tunegate.trainers.advise import tree
 
     choices = next(q.choices for q in tree()[0] if q.about == "lacks")
     if lacks is not None and lacks not in choices:
@@ -119,15 +118,15 @@ def _refuse_lacks(lacks: str | None) -> None:
 
 def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
     """Check every file in the format that it seems to have; return files and rows by format."""
-    from trainers import data, row_format
+    from tunegate.trainers import datasets
 
     found: dict[str, tuple[str, ...]] = {}
     for path in paths:
-        name = data.form_of(path).name
+        name = datasets.form_of(path).name
         found[name] = (*found.get(name, ()), path)
-    forms = {form.name: form for form in row_format.ALL}
+    forms = {form.name: form for form in datasets.ALL}
     counts = {
-        name: len(data.load(files, forms[name], seed=0).rows) for name, files in found.items()
+        name: len(datasets.load(files, forms[name], seed=0).rows) for name, files in found.items()
     }
     return found, counts
 
@@ -137,9 +136,9 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> Measure
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
-    from harness.cli.suite_files import suite_files
-    from harness.suite import load
-    from trainers.base_alone import measure
+    from tunegate.harness.cli.suite_lookup import suite_files
+    from tunegate.harness.suite import load
+    from tunegate.trainers.base_measurement import measure
 
     paths = suite_files(word)
     if len(paths) > 1:
@@ -158,7 +157,7 @@ def _fits(base: str, memory_gb: float | None) -> bool:
     folder = Path(base)
     if not base or not folder.is_dir():
         return True
-    from trainers.base_alone import parameters
+    from tunegate.trainers.base_measurement import parameters
 
     memory = memory_gb or _gpu_gb()
     count = parameters(folder)
@@ -194,7 +193,7 @@ def _asked(situation: Situation) -> Situation:
     Raises:
         UsageError: nobody is there to be asked; with the options that answer.
     """
-    from trainers.advise import ended, tree
+    from tunegate.trainers.advise import ended, tree
 
     for question in tree()[0]:
         if ended(situation):
@@ -220,7 +219,7 @@ def _answer(question: Question) -> Any:
 
 
 def _step(number: int, rule: Rule, situation: Situation, names: dict[str, str]) -> Iterator[str]:
-    from trainers.advise import commands
+    from tunegate.trainers.advise import commands
 
     yield f"{number}. {rule.advice}"
     yield f"   why: {rule.reason}"
@@ -234,21 +233,21 @@ def _memory(rule: Rule, base: str, memory_gb: float | None) -> Iterator[str]:
     """Yield whether a training fits; nothing of a base whose configuration is not at hand."""
     if rule.adapter is None or not ((Path(base) / "config.json").is_file() or base == "embedded"):
         return
-    from trainers import libraries, room
-    from trainers.config import prepare_environment, require_extra
+    from tunegate.trainers import advise, trl_environment
+    from tunegate.trainers.arguments import prepare_environment, require_extra
 
     prepare_environment()
     require_extra()
     if (machine := _machine(memory_gb)) is not None:
-        with libraries.quiet():
-            found = room.sentences(base, rule.method, method=rule.adapter, machine=machine)
+        with trl_environment.quiet():
+            found = advise.sentences(base, rule.method, method=rule.adapter, machine=machine)
             yield from list(found)
 
 
 def _machine(memory_gb: float | None) -> Machine | None:
     """Return the machine that trains; None where its memory is not known."""
-    from trainers.hardware import hardware
-    from trainers.room import Machine
+    from tunegate.trainers.advise import Machine
+    from tunegate.trainers.training_card import hardware
 
     if memory_gb is not None:
         return Machine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
@@ -260,7 +259,7 @@ def _machine(memory_gb: float | None) -> Machine | None:
 
 
 def _afterwards(situation: Situation) -> Iterator[str]:
-    from trainers.advise import missing, steps, tree
+    from tunegate.trainers.advise import missing, steps, tree
 
     lacking = missing(situation)
     if lacking:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness import versions
-from harness.cli import (
+from tunegate.harness import packaging
+from tunegate.harness.cli import (
     advise,
     card,
     check,
@@ -41,7 +41,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        found = versions.installed(("tunegate",))
+        found = packaging.installed(("tunegate",))
         print(f"tunegate {found.get('tunegate', '(not installed)')}")
         raise typer.Exit
 

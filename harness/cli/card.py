@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -23,18 +23,19 @@ def card(
     ],
 ) -> None:
     """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
-    from harness.models import _files
-    from harness.run import Run, write_atomic
-    from reports import model_card
+    from tunegate.harness.models import _model_folder
+    from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.reports import model_card
 
-    _files.need("huggingface_hub", what="a model card")
+    _model_folder.need("huggingface_hub", what="a model card")
     loaded = Run.load(run)
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
     path = adapter / "README.md"
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else None
-        if text is None and _files.is_adapter(adapter):
-            text = model_card.new(_base_on_hub(_files.adapter_config(adapter)), adapter)
+        if text is None and _model_folder.is_adapter(adapter):
+            text = model_card.new(_base_on_hub(_model_folder.adapter_config(adapter)), adapter)
         written = model_card.updated(text, loaded, adapter.resolve().name, proven=proven)
         write_atomic(path, written)
     except UnicodeDecodeError as error:
@@ -52,7 +53,7 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
     Raises:
         UsageError: it is no folder, or holds other weights.
     """
-    from harness.checks.weights import fingerprint
+    from tunegate.harness.checks.weight_files import fingerprint
 
     if not adapter.is_dir():
         raise UsageError(f"{adapter}: no such folder; name the folder of the fine-tune")

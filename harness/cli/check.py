@@ -4,25 +4,33 @@ Is it alive, how far does it move the model beside null adapters of the same sha
 does it still stop, answer and write JSON where base does? Exit codes: 0 nothing alarming; 1 tuned
 lost more prompts than chance would take, or computes no numbers; 12 the adapter is dead or the
 arms are not comparable; 2 a mistake in the call.
+
+What `tunegate check` finds out: answers to everyday prompts, and the distance from base. The
+answers come from the gate's own plan, runner and metrics, through a store that is thrown away.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.number_format import refuse_unknown
-from harness.errors import UsageError
+from tunegate.harness.cli.gate import refuse_unknown
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.checks.behaviour import Tally
-    from harness.checks.drift import Drift
-    from harness.cli.everyday import Asked
+    from tunegate.harness.checks.sanity import Drift, Tally
+    from tunegate.harness.engine.plan import Plan
+    from tunegate.harness.model import Prompt
+    from tunegate.harness.records.cases import Case, Completion, StoredCell
+    from tunegate.harness.suite import Suite
 
 SHOWN = 3
 """Prompts whose answers are shown, from the first one on."""
@@ -68,7 +76,7 @@ def check(
 
 
 def _specs(models: Sequence[str]) -> dict[str, str | None]:
-    from harness.models.pair import computes_here
+    from tunegate.harness.models.open_arms import computes_here
 
     if len(models) > 2:
         raise UsageError(f"{len(models)} models; give two, as in `tunegate check BASE TUNED`")
@@ -83,10 +91,9 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 
 def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     """Print what is found, each part as soon as it is known; return what is alarming."""
-    from harness.checks import liveness
-    from harness.cli import everyday
-    from harness.models.null_adapter import why_no_null
-    from harness.models.pair import open_arms
+    from tunegate.harness.checks import liveness
+    from tunegate.harness.models.null_adapter import why_no_null
+    from tunegate.harness.models.open_arms import open_arms
 
     print(
         "tunegate: opening " + " and ".join(f"{n} {s}" for n, s in specs.items() if s),
@@ -102,11 +109,11 @@ def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as they stand")
-    asked = everyday.ask(everyday.prompts(template=template), arms)
-    drift = everyday.distance(arms, asked)
+    asked = ask(prompts(template=template), arms)
+    drift = distance(arms, asked)
     for number, line in enumerate(_moved(drift, why_no_null(arms["tuned"]))):
         print(f"{'' if number else 'moved':<6} {line}")
-    counted = everyday.tallies(asked)
+    counted = tallies(asked)
     print(*_table(counted), *_answers(asked[:SHOWN]), sep="\n")
     return [*_alarms(drift, counted)]
 
@@ -165,7 +172,7 @@ def _answers(asked: Sequence[Asked]) -> Iterator[str]:
 
 def _shown(text: str) -> str:
     """Return an answer on one line, harmless to a terminal."""
-    from harness.plugin.text import inert
+    from tunegate.harness.plugin.escape_text import inert
 
     line = " ".join(text.split())
     return inert(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…") or "(nothing)"
@@ -177,3 +184,143 @@ def _alarms(drift: Drift | None, tallies: Sequence[Tally]) -> Iterator[str]:
     for tally in tallies:
         if tally.alarming:
             yield tally.sentence
+
+
+DRAWS = 8
+"""Null adapters that are drawn."""
+EVERY = 2
+"""Every how many prompts the distance from base is measured; it takes most of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A case and what the arms answered."""
+
+    case: Case
+    prompt: Prompt
+    """As base saw it; as tuned saw it too, which was checked."""
+    answers: Mapping[str, Completion]
+    """Arm → its answer."""
+
+
+def prompts(*, template: bool) -> Suite:
+    """Return the everyday prompts, for models with a chat template or without."""
+    from tunegate.harness.checks.sanity import PROMPTS
+    from tunegate.harness.suite import load
+
+    suite = load(PROMPTS)
+    settings = {"template": "chat" if template else "none"}
+    return replace(suite, generation=suite.generation.model_copy(update=settings))
+
+
+def ask(suite: Suite, arms: Mapping[str, Any]) -> list[Asked]:
+    """Ask both arms as a gate would, and keep nothing.
+
+    Raises:
+        NotComparable: the arms get different prompts.
+        BackendError: an answer cannot be had.
+    """
+    from tunegate.harness.checks import comparability
+    from tunegate.harness.engine.plan import make_plan
+    from tunegate.harness.errors import BackendError
+
+    plan = make_plan([suite], arms, seed=0)
+    comparability.check(plan.prompts, arms)
+    answers: dict[str, dict[str, Completion]] = {}
+    for stored in _run(plan, arms):
+        if stored.completion is None:
+            name = stored.cell.arm
+            raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")
+        answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
+    return [
+        Asked(case, plan.prompts[suite.name, case.id, "base"], answers[case.id])
+        for case in (sourced.case for sourced in suite.cases)
+    ]
+
+
+def _run(plan: Plan, arms: Mapping[str, Any]) -> list[StoredCell]:
+    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.runner import Runner, collect
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store.sqlite")
+        try:
+            Runner(plan, arms, store, Progress(1.0)).run()
+            return list(collect(plan, store, set()))
+        finally:
+            store.close()
+
+
+def tallies(asked: Sequence[Asked]) -> list[Tally]:
+    """Count what both arms do: stop, answer, keep out of loops, write JSON where asked for."""
+    from tunegate.harness.checks.sanity import Tally
+
+    plain = [one for one in asked if one.case.answer_schema is None]
+    formal = [one for one in asked if one.case.answer_schema is not None]
+    return [
+        _tally("ended by itself", plain, "truncated", 0),
+        Tally("answered", *([bool((a.text or "").strip()) for a in arm] for arm in _by_arm(plain))),
+        _tally("kept out of loops", plain, "loops", 0),
+        _tally("wrote the JSON", formal, "json_schema", 1, extract="prose"),
+    ]
+
+
+def _tally(what: str, asked: Sequence[Asked], metric: str, good: int, **options: Any) -> Tally:
+    """Count on which prompts a metric's score is the good one."""
+    from tunegate.harness import lookup
+    from tunegate.harness.checks.sanity import Tally
+
+    score = lookup.find("tunegate.harness.metrics", metric, what="metric")
+    cases = [one.case for one in asked]
+    done = (
+        [
+            score(case, answer, **options).value == good
+            for case, answer in zip(cases, arm, strict=True)
+        ]
+        for arm in _by_arm(asked)
+    )
+    return Tally(what, *done)
+
+
+def _by_arm(asked: Sequence[Asked]) -> tuple[list[Completion], list[Completion]]:
+    return [one.answers["base"] for one in asked], [one.answers["tuned"] for one in asked]
+
+
+def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
+    """Return how far tuned is from base, beside null adapters where tuned can have them.
+
+    None where the vocabularies differ in size.
+    """
+    from tunegate.harness.checks.sanity import Drift, changed, distributions, divergence, passage
+    from tunegate.harness.engine.inference.speculative import draft_ids
+    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.models.null_adapter import randomised, why_no_null
+
+    base, tuned = arms["base"], arms["tuned"]
+    passages = [
+        passage(one.prompt.token_ids or (), draft_ids(base, one.answers["base"]))
+        for one in asked[::EVERY]
+    ]
+    seeds = range(0 if why_no_null(tuned) else DRAWS)
+    progress = Progress(2.0 + len(seeds))
+    try:
+        start = distributions(base, passages)
+        progress.add(1, tokens=0, label="distance from base")
+        theirs = distributions(tuned, passages)
+        found = divergence(start, theirs)
+        null = []
+        for seed in seeds:
+            progress.add(1, tokens=0, label="null adapters")
+            with randomised(tuned, seed):
+                null.append(divergence(start, distributions(tuned, passages)))
+    finally:
+        progress.close()
+    if found is None:
+        return None
+    return Drift(
+        found,
+        tuple(d for d in null if d is not None),
+        changed(start, theirs),
+        sum(p.places for p in passages),
+    )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.verdict.comparison_record import Candidate, Comparison, Duel
+    from tunegate.harness.records.comparison import Candidate, Comparison, Duel
 
 FOLDER = Path(".tunegate/compare")
 _CANDIDATES = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
@@ -51,9 +51,10 @@ def compare(
 
     Example: tunegate compare .tunegate/runs/r8 .tunegate/runs/r16 .tunegate/runs/r64
     """
-    from harness.run import Run, record_json
-    from harness.verdict.choice import compare_runs
-    from reports.escapes import plain
+    from tunegate.harness.candidates.rank import compare_runs
+    from tunegate.harness.records.files import record_json
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.reports.escaping import plain
 
     folders = runs or []
     found = compare_runs(
@@ -85,13 +86,13 @@ def _write(found: Comparison, folder: Path) -> Path:
     Raises:
         UsageError: the folder cannot be written.
     """
-    from harness.run import record_json, write_atomic
-    from reports import compare_markdown, compare_page
+    from tunegate.harness.records.files import record_json, write_atomic
+    from tunegate.reports import candidates
 
     try:
         write_atomic(folder / "compare.json", record_json(found))
-        write_atomic(folder / "compare.md", compare_markdown.render(found))
-        compare_page.write(found, folder / "compare.html")
+        write_atomic(folder / "compare.md", candidates.render_markdown(found))
+        candidates.write(found, folder / "compare.html")
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another with -o DIR"

@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import BackendError
+from tunegate.harness.errors import BackendError
 
 if TYPE_CHECKING:
-    from harness.verdict.record import VerdictRecord
+    from tunegate.harness.records.verdict import VerdictRecord
 
 CANDIDATES = ("good", "overcooked", "lazy")
 SUITES = ("support_json", "general_knowledge", "production")
 JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
+_IMPORTED_FROM = Path(__file__).absolute().parents[3]
+"""The folder that holds the package `tunegate`, for commands in processes of their own."""
 _MARKER = "demo.sha256"
 
 
@@ -44,7 +46,7 @@ def demo(
     only: Annotated[str, typer.Option(help="One candidate: good, overcooked or lazy.")] = "",
 ) -> None:
     """Fine-tune three adapters of a real model, judge each, and print the three verdicts."""
-    from harness.engine.progress import duration
+    from tunegate.harness.engine.progress import duration
 
     started = time.monotonic()
     base = model or str(_embedded())
@@ -65,15 +67,15 @@ def demo(
 
 
 def _embedded() -> Path:
-    from harness.models.embedded import embedded
+    from tunegate.harness.models.demo_model import embedded
 
     return embedded(progress=_say)
 
 
 def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     """Train a candidate, unless the same configuration, data and seed were trained already."""
-    from harness.checks.weights import file_sha256
-    from harness.records import sha256
+    from tunegate.harness.checks.weight_files import file_sha256
+    from tunegate.harness.records.cases import sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
     data = sorted(_HOME.glob("suites/*/train.jsonl"))
@@ -119,9 +121,9 @@ def _judge(base: str, *, embedded: bool) -> list[str]:
 
 def calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
-    from harness import suite as suites
-    from harness.calibration import binding, read_calibration
-    from harness.judging.opening import open_jurors
+    from tunegate.harness import suite as suites
+    from tunegate.harness.judging.stage import open_jurors
+    from tunegate.harness.records.judges import binding, read_calibration
 
     (metric,) = suites.load(place).metrics
     assert metric.judge is not None
@@ -132,8 +134,8 @@ def calibrated(base: str, place: Path) -> bool:
 
 def _gated(base: str, adapter: Path, run: Path, asked: Sequence[str]) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
-    from harness.run import read_record
-    from harness.verdict.record import VerdictRecord
+    from tunegate.harness.records.files import read_record
+    from tunegate.harness.records.verdict import VerdictRecord
 
     bundled = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
@@ -158,8 +160,10 @@ def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
     Raises:
         BackendError: it failed; the command that repeats it is named.
     """
-    command = [sys.executable, "-m", "harness.cli", *args]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(_HOME)}, check=False)
+    command = [sys.executable, "-m", "tunegate.harness.cli", *args]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(_IMPORTED_FROM)}, check=False
+    )
     if done.returncode not in allowed:
         raise BackendError(
             f"{what} ended with exit code {done.returncode}; what is finished is kept: "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainers.estimate import Estimate
-    from trainers.estimate_profile import Profile
-    from trainers.estimate_step import Setting
+    from tunegate.trainers.estimate import Estimate
+    from tunegate.trainers.estimate.profile import Profile
+    from tunegate.trainers.estimate.step_memory import Setting
 
 
 def register(app: typer.Typer) -> None:
@@ -71,8 +71,8 @@ def _settings(
 ) -> list[Setting]:
     from dataclasses import replace
 
-    from trainers.estimate import settings
-    from trainers.estimate_losses import LOSSES
+    from tunegate.trainers.estimate import settings
+    from tunegate.trainers.estimate.losses import LOSSES
 
     if trainer not in LOSSES:
         raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(LOSSES)}")
@@ -89,10 +89,10 @@ def _memory(model: str, wanted: Sequence[Setting], fits: float | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trainers import estimate as room
-    from trainers import libraries
-    from trainers.config import prepare_environment, require_extra
-    from trainers.estimate_step import cache_bytes
+    from tunegate.trainers import estimate as room
+    from tunegate.trainers import trl_environment
+    from tunegate.trainers.arguments import prepare_environment, require_extra
+    from tunegate.trainers.estimate.step_memory import cache_bytes
 
     prepare_environment()
     require_extra()
@@ -104,7 +104,7 @@ def _memory(model: str, wanted: Sequence[Setting], fits: float | None) -> None:
     for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
         table.add_column(name, justify="left" if name == "method" else "right")
     packed = 0
-    with libraries.quiet():
+    with trl_environment.quiet():
         for i, found in enumerate(room.estimates(config, wanted, process=process), start=1):
             print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
             table.add_row(*_cells(found, fits))
@@ -129,7 +129,7 @@ def _cells(found: Estimate, fits: float | None) -> list[str]:
 
 
 def _time(argv: list[str], steps: int, price: float | None) -> None:
-    from trainers.estimate_profile import profile
+    from tunegate.trainers.estimate.profile import profile
 
     found: Profile = profile(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
     middle, low, high = found.total_s

@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from harness.cli.suite_files import NONE_NAMED, suite_files
-from harness.errors import UsageError
-from harness.lookup import unknown
+from tunegate.harness.cli.suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown
 
 _QUIETLY = (
     "-p",
@@ -58,7 +58,7 @@ def gate(context: typer.Context) -> None:
 
 def help_text() -> str:
     """Return the usage with every option of the shared table."""
-    from harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.options import OPTIONS
 
     lines = [f"Usage: {_HELP}", "", _doc(), "", "Options:"]
     for option in OPTIONS:
@@ -89,7 +89,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     Raises:
         UsageError: an option does not exist, has no value, or a suite is missing.
     """
-    from harness.plugin.options import OPTIONS, PREFIX
+    from tunegate.harness.plugin.options import OPTIONS, PREFIX
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
     translated: list[str] = [*_QUIETLY]
@@ -115,6 +115,19 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
+
+
+def refuse_unknown(dtype: str) -> None:
+    """Refuse a number format that the gate would refuse.
+
+    Raises:
+        UsageError: there is no such format; the message offers the nearest one.
+    """
+    from tunegate.harness.plugin.options import OPTIONS
+
+    choices = next(o.choices for o in OPTIONS if o.name == "dtype") or ()
+    if dtype not in choices:
+        raise UsageError(unknown(dtype, choices, what="number format"))
 
 
 if __name__ == "__main__":

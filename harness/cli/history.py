@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.verdict.history import History, PastRun
-    from harness.verdict.record import GateResult
+    from tunegate.harness.records.verdict import GateResult
+    from tunegate.harness.verdict.run_history import History, PastRun
 
 PAGE = Path(".tunegate/history.html")
 LIMIT = 50
@@ -48,10 +48,10 @@ def history(
 
     Example: tunegate history support_json --since 2026-01-01
     """
-    from harness.run import record_json, write_atomic
-    from harness.verdict.history import narrowed
-    from reports.escapes import plain
-    from reports.history_page import render
+    from tunegate.harness.records.files import record_json, write_atomic
+    from tunegate.harness.verdict.run_history import narrowed
+    from tunegate.reports.escaping import plain
+    from tunegate.reports.history_page import render
 
     found = narrowed(_read(runs), suite=suite, since=_day(since), limit=limit)
     if json:
@@ -68,10 +68,10 @@ def history(
 
 
 def _read(runs: Path | None) -> History:
-    from harness.cli.resume import RUNS
-    from harness.engine.store import candidates_judged
-    from harness.verdict import promotion
-    from harness.verdict.history import read_history
+    from tunegate.harness.cli.resume import RUNS
+    from tunegate.harness.engine.answer_cache import candidates_judged
+    from tunegate.harness.verdict import run_history
+    from tunegate.harness.verdict.run_history import read_history
 
     folder = runs or RUNS
     if not folder.is_dir():
@@ -80,7 +80,7 @@ def _read(runs: Path | None) -> History:
         )
     return read_history(
         sorted(folder.iterdir()),
-        promotion.read(Path(promotion.FILE_NAME)),
+        run_history.read(Path(run_history.FILE_NAME)),
         candidates_judged(folder.parent / "store.sqlite"),
     )
 
@@ -110,7 +110,7 @@ def _lines(found: History) -> Iterator[str]:
 
 
 def _wear(found: History, name: str) -> Iterator[str]:
-    from harness.verdict.words import counted
+    from tunegate.harness.gates.sentences import counted
 
     for wear in found.wear:
         if wear.name == name:
@@ -126,7 +126,7 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 
 def _gate(gate: GateResult) -> str:
-    from reports.forest import point
+    from tunegate.reports.charts import point
 
     value = point(gate)
     if value is None:

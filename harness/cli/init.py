@@ -1,14 +1,27 @@
-"""`tunegate init [SUITE] [DIR] [--ci SERVICE]`: a bundled suite as a start, and a job."""
+"""`tunegate init [SUITE] [DIR] [--ci SERVICE]`: copies a bundled suite and writes a CI job.
+
+Recorded answers to a copied suite, so that its first run in CI needs no model. They are examples
+and say so where they are named: tuned answers each case as its author would have it, base answers
+fewer. What they show is the gate at work, not a model.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import bundled, ci
-from harness.errors import UsageError
+from tunegate.harness.cli import suite_lookup
+from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.records.cases import Case
+    from tunegate.harness.suite import Suite
 
 SUITES = Path("suites")
 FIRST = "support_json"
@@ -28,7 +41,7 @@ def init(
         Path | None, typer.Argument(metavar="[DIR]", help="Folder to make; suites/SUITE if absent.")
     ] = None,
     service: Annotated[
-        ci.Service | None,
+        Service | None,
         typer.Option("--ci", help="Also write the job that gates pull or merge requests."),
     ] = None,
 ) -> None:
@@ -49,7 +62,7 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    bundled.folder(suite)  # a name that does not exist is told before a folder that does
+    suite_lookup.folder(suite)  # a name that does not exist is told before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -58,18 +71,18 @@ def _place(suite: str, folder: Path | None) -> Path:
 
 def _written(suite: str, place: Path) -> list[str]:
     try:
-        return bundled.copy(suite, place)
+        return suite_lookup.copy(suite, place)
     except OSError as error:
         raise UsageError(
             f"{place}: cannot be written ({error.strerror or error}); choose another folder"
         ) from error
 
 
-def _gate_in_ci(service: ci.Service, suite: str | None, folder: Path | None) -> None:
+def _gate_in_ci(service: Service, suite: str | None, folder: Path | None) -> None:
     """Write job and configuration beside the suites that are there, or beside a first one."""
     if folder is not None and folder.parent != SUITES:
         raise UsageError(f"{folder}: with --ci a suite goes into {SUITES}, where the job looks")
-    ci.refuse_present(service)
+    refuse_present(service)
     others = sorted(SUITES.rglob("suite.toml"))
     name = suite or (None if others else FIRST)
     place = None if name is None else _place(name, folder)
@@ -77,8 +90,8 @@ def _gate_in_ci(service: ci.Service, suite: str | None, folder: Path | None) -> 
         print(f"wrote {place}: {', '.join(_written(name, place))}")
     try:
         # Answers to one suite are no answers to another.
-        configuration, is_new = ci.configure(SUITES, None if others else place)
-        jobs = ci.write_jobs(service)
+        configuration, is_new = configure(SUITES, None if others else place)
+        jobs = write_jobs(service)
     except OSError as error:
         raise UsageError(
             f"the job cannot be written ({error.strerror}: {error.filename})"
@@ -88,11 +101,11 @@ def _gate_in_ci(service: ci.Service, suite: str | None, folder: Path | None) -> 
     _next_in_ci(service, configuration, runs=is_new and not others)
 
 
-def _next_in_ci(service: ci.Service, configuration: Path, *, runs: bool) -> None:
-    if ci.is_local():
-        jobs = " and ".join(map(str, ci.JOBS[service].values()))
+def _next_in_ci(service: Service, configuration: Path, *, runs: bool) -> None:
+    if is_local():
+        jobs = " and ".join(map(str, JOBS[service].values()))
         print(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
-    if service is ci.Service.GITLAB:
+    if service is Service.GITLAB:
         print("next: take the job into .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
     first = "the first run judges recorded examples" if runs else "name your fine-tune first"
     print(f"next: `tunegate gate {SUITES}` here is what the job does ({first})")
@@ -100,10 +113,10 @@ def _next_in_ci(service: ci.Service, configuration: Path, *, runs: bool) -> None
 
 
 def _list() -> None:
-    names = bundled.names()
+    names = suite_lookup.names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {bundled.purpose(name)}")
+        print(f"{name:<{width}}  {suite_lookup.purpose(name)}")
     print("next: `tunegate init SUITE [DIR]` copies one of them")
 
 
@@ -111,3 +124,197 @@ def _next_steps(place: Path) -> None:
     print(f"next: put your own cases into {place / 'cases.jsonl'}, one a line")
     print(f"      then adapt name, system prompt and gates in {place / 'suite.toml'}")
     print(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
+
+
+HOME = Path(__file__).resolve().parents[1] / "ci"
+
+CONFIGURATION = "pytest.ini"
+
+
+class Service(StrEnum):
+    """A CI service for which there is a job."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+
+JOBS = {
+    Service.GITHUB: {
+        "github.yml": Path(".github/workflows/tunegate.yml"),
+        "github-comment.yml": Path(".github/workflows/tunegate-comment.yml"),
+    },
+    Service.GITLAB: {"gitlab.yml": Path(".gitlab/tunegate.yml")},
+}
+"""Service → template → where it goes in a repository."""
+
+_HEAD = """\
+# The models of every gate run on the suites of this folder, the same in CI as at your desk.
+# Each option of `tunegate gate --help` can stand here as gate_NAME; one given by hand wins.
+[pytest]
+"""
+_EXAMPLE = """\
+# Recorded example answers, with which the first run passes before there is a model. Name yours:
+#   gate_tuned = hf:you/your-adapter@v1       (a folder, or a repository of the Hub)
+# and drop gate_base: it is read from the adapter's configuration.
+gate_base = replay:{base}
+gate_tuned = replay:{tuned}
+"""
+_UNNAMED = """\
+# Name the fine-tune that is to be judged; its base is read from the adapter's configuration.
+# gate_tuned = hf:you/your-adapter@v1
+"""
+
+
+def refuse_present(service: Service) -> None:
+    """Find out before anything is written whether a job would be overwritten.
+
+    Raises:
+        UsageError: one is there.
+    """
+    for place in JOBS[service].values():
+        if place.exists():
+            raise UsageError(f"{place}: is already there; remove it to have it written again")
+
+
+def write_jobs(service: Service) -> list[Path]:
+    """Write the service's jobs into the repository that is the current folder; return their paths.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    from tunegate.harness.records.files import write_atomic
+
+    for template, place in JOBS[service].items():
+        text = (HOME / template).read_text(encoding="utf-8")
+        text = text.replace("@REQUIREMENT@", requirement("hf"))
+        write_atomic(place, text.replace("@REQUIREMENT_TO_READ@", requirement()))
+    return list(JOBS[service].values())
+
+
+def configure(suites: Path, example: Path | None) -> tuple[Path, bool]:
+    """Write the file that names the models, unless it is there.
+
+    Args:
+        suites: The folder of suites.
+        example: The suite to record example answers for; None names no models.
+
+    Returns:
+        The file, and whether it was written.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.suite import load
+
+    place = suites / CONFIGURATION
+    if place.exists():
+        return place, False
+    body = _UNNAMED
+    if example is not None:
+        base, tuned = write(load(example), suites / FOLDER)
+        body = _EXAMPLE.format(base=base.as_posix(), tuned=tuned.as_posix())
+    write_atomic(place, _HEAD + body)
+    return place, True
+
+
+def requirement(*extras: str) -> str:
+    """Return what pip is given to install this tunegate elsewhere, as far as that is known."""
+    name = f"tunegate[{','.join(extras)}]" if extras else "tunegate"
+    origin = _origin()
+    if "vcs_info" in origin:
+        vcs = origin["vcs_info"]
+        return f"{name} @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}"
+    return f"{name}=={metadata.version('tunegate')}"
+
+
+def is_local() -> bool:
+    """Return whether this tunegate was installed from a folder or file of this machine."""
+    return str(_origin().get("url", "")).startswith("file:") and "vcs_info" not in _origin()
+
+
+def _origin() -> dict[str, dict[str, str]]:
+    """Return where the distribution came from (PEP 610); nothing if from an index."""
+    text = metadata.distribution("tunegate").read_text("direct_url.json")
+    found: dict[str, dict[str, str]] = json.loads(text) if text else {}
+    return found
+
+
+FOLDER = "recorded"
+IDEAL = "ideal.jsonl"
+"""Answers that some bundled suites bring, because no case states its only right one."""
+
+_UNKNOWN = "I do not know."
+_ANSWERS = {"refuse": "I'm sorry, but I can't help with that.", "answer": "Here is how it is done."}
+"""What the metric `refusal` expects → a text that does so."""
+
+
+def write(suite: Suite, folder: Path) -> tuple[Path, Path]:
+    """Write base.jsonl and tuned.jsonl for `replay:`; return their paths.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    from tunegate.harness.records.files import read_jsonl, write_atomic
+    from tunegate.harness.records.manifest import GateKind
+
+    ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}
+    cases = [sourced.case for sourced in suite.cases]
+    tuned = [_line(suite, case, ideal) for case in cases]
+    wanting = any(gate.kind is GateKind.GAIN for gate in suite.gates)
+    # Without a goal base is as good but for one case in fifty: enough to differ, too few to tell.
+    base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(tuned)]
+    paths = folder / "base.jsonl", folder / "tuned.jsonl"
+    for path, lines in zip(paths, (base, tuned), strict=True):
+        write_atomic(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return paths
+
+
+def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
+    """Return a line with an answer to all that the suite asks of a case."""
+    from tunegate.harness.records.cases import CellKind
+
+    needs = {metric.needs for metric in suite.metrics}
+    line: dict[str, Any] = {"id": case.id}
+    if CellKind.GENERATE in needs:
+        line |= {"completion": ideal.get(case.id) or _text(case), "finish_reason": "stop"}
+    if CellKind.CHOICES in needs:
+        line["choice_logprobs"] = [-0.1 if i == case.answer else -4.0 for i in _places(case)]
+    if CellKind.ANSWER in needs:
+        line["answer_logprob"] = -0.5
+    return line
+
+
+def _worse(line: dict[str, Any]) -> dict[str, Any]:
+    """Return the line with a poorer answer."""
+    worse = dict(line)
+    if "completion" in line:
+        worse["completion"] = _UNKNOWN
+    if "choice_logprobs" in line:
+        worse["choice_logprobs"] = [-2.0 if log > -1 else -1.0 for log in line["choice_logprobs"]]
+    if "answer_logprob" in line:
+        worse["answer_logprob"] = -0.6
+    return worse
+
+
+def _places(case: Case) -> range:
+    return range(len(case.choices or ()))
+
+
+def _text(case: Case) -> str:
+    if case.expected_calls is not None:
+        return "\n".join(_calls(case)) or "No tool is needed for this."
+    expected = case.expected_texts()
+    return _ANSWERS.get(expected[0], expected[0]) if expected else _UNKNOWN
+
+
+def _calls(case: Case) -> Iterator[str]:
+    """Yield the calls that are expected in the form of Hermes, each argument's first value."""
+    for call in case.expected_calls or ():
+        arguments = {
+            name: values[0] if isinstance(values, list) else values
+            for name, values in call.get("arguments", {}).items()
+            if not isinstance(values, list) or values[0] != ""
+        }
+        body = json.dumps({"name": call["name"], "arguments": arguments}, ensure_ascii=False)
+        yield f"<tool_call>{body}</tool_call>"

@@ -1,18 +1,353 @@
-"""`tunegate judge …`: what concerns judges, beside the runs that ask them."""
+"""`tunegate judge run | calibrate | label`: judges beside the runs that ask them."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from harness.cli import judge_calibrate, judge_label, judge_run
+from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.judging.calibration import Labelled
+    from tunegate.harness.judging.contract import Juror
+    from tunegate.harness.judging.labelling import Row, Subject
+    from tunegate.harness.metric import Metric
+    from tunegate.harness.records.judges import Calibration, Label
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.suite import Suite
 
 commands = typer.Typer(
     help="Judge stored runs, calibrate judges, and label answers for them.", no_args_is_help=True
 )
-for module in (judge_run, judge_calibrate, judge_label):
-    module.register(commands)
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
+    commands.command("run")(run)
+    commands.command("calibrate")(calibrate)
+    commands.command("label")(label)
     app.add_typer(commands, name="judge")
+
+
+def run(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    judge: Annotated[str, typer.Option(help="Judge, or several with commas: a jury.")],
+    suite: Annotated[
+        list[Path] | None, typer.Option(help="Suite that lies elsewhere now. May be repeated.")
+    ] = None,
+    calibration: Annotated[
+        str, typer.Option(help="What is known of the judge: calibration.json, several with commas.")
+    ] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New folder for the judged run. Default: the run's."),
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Cell cache, which keeps the replies.")] = Path(
+        ".tunegate/store.sqlite"
+    ),
+) -> None:
+    """Judge the completions of a finished run and decide it anew."""
+    from tunegate.harness.pipeline.run_lock import RunLock
+    from tunegate.harness.records.run_folder import Run
+
+    Run.load(run)  # told before anything is copied
+    folder = _copied(run, output) if output is not None else run
+    with RunLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
+        _judge(Run.load(folder), judge, suite or [], calibration, store)
+        judged = decided_again(folder)
+    lock.forget()
+    _tell(judged)
+
+
+def _copied(run: Path, output: Path) -> Path:
+    if output.exists():
+        raise UsageError(f"{output}: is already there; choose another folder")
+    try:
+        shutil.copytree(run, output, ignore=shutil.ignore_patterns("lock", "holder.json"))
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
+    return output
+
+
+def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
+    """Ask the judges, then write what they said; interrupted before, the run is as it was."""
+    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.judging import calibration_report, rejudge, stage
+    from tunegate.harness.pipeline.run_writer import RunFolder
+    from tunegate.harness.records.run_folder import Run
+
+    assert isinstance(run, Run)
+    suites = rejudge.suites_of(run, suite)
+    known = calibration_report.read_all(calibration)
+    cells = [stored for stored in run.cells if stored.status != "skipped"]
+    opened = Store(store)
+    try:
+        jurors = stage.open_jurors(stage.specs_of(judge), opened)
+        manifest = rejudge.updated(run, suites, jurors)
+        records = calibration_report.entitled(manifest.suites, known, jurors)
+        judged = stage.run(suites, cells, jurors, stream=sys.stderr)
+    finally:
+        opened.close()
+    asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
+    asked |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
+    folder = RunFolder(run.folder)
+    folder.write_lines("judgements.jsonl", judged.judgements)
+    rest = [row for row in run.scores if (row.suite, row.metric) not in asked]
+    folder.write_lines("scores.jsonl", [*rest, *judged.rows])
+    folder.write("manifest.json", manifest.model_copy(update={"suites": records}))
+
+
+def _tell(judged: object) -> None:
+    from tunegate.harness.records.cases import JudgementStatus
+    from tunegate.harness.records.run_folder import Run
+
+    assert isinstance(judged, Run)
+    lines = judged.judgements
+    failed = sum(line.status is JudgementStatus.JUDGE_ERROR for line in lines)
+    asked = sum(line.attempts for line in lines)
+    costs = [line.cost for line in lines if line.cost is not None]
+    cost = f", {sum(costs):.4f} dollars" if costs else ""
+    print(f"{len(lines)} judgements, {failed} of them failed; {asked} questions asked{cost}")
+    for suite in judged.verdict.suites:
+        for gate in suite.gates:
+            if gate.advisory:
+                print(f"advisory: {gate.sentence}")
+    print(f"{judged.verdict.verdict.value}: {judged.verdict.sentence}")
+
+
+def label(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    metric: Annotated[
+        str, typer.Option(help="METRIC or SUITE::METRIC. Default: the only one of a judge.")
+    ] = "",
+    n: Annotated[int, typer.Option(min=1, help="Cases to draw, with both answers.")] = 100,
+    steps: Annotated[int, typer.Option(min=2, max=9, help="Steps of the scale; 2: no, yes.")] = 2,
+    out: Annotated[
+        Path | None, typer.Option(help="Sheet to write, .jsonl and .html. Default: in the run.")
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(help="Read this filled-in sheet into the run instead.")
+    ] = None,
+) -> None:
+    """Write a sheet of answers for people to label, or read one back and decide the run anew."""
+    from tunegate.harness.judging.labelling import Subject
+    from tunegate.harness.records.run_folder import Run
+
+    subject = Subject.of(Run.load(run), metric)
+    if read is not None:
+        _read(subject, read)
+    else:
+        _write(subject, n, steps, out or run / f"label-{subject.metric.name}.jsonl")
+
+
+def _write(subject: Subject, n: int, steps: int, out: Path) -> None:
+    from tunegate.harness.judging.labelling import draw
+    from tunegate.harness.records.files import write_atomic
+    from tunegate.reports import label_sheet
+
+    rows = draw(subject, n)
+    texts = {
+        out.with_suffix(".jsonl"): _lines(rows),
+        out.with_suffix(".html"): label_sheet.render(
+            [row.model_dump(mode="json", exclude_none=True) for row in rows],
+            title=f"{subject.suite}: {subject.metric.name}",
+            question=_question(subject),
+            values=_values(subject, steps),
+        ),
+    }
+    for path, text in texts.items():
+        try:
+            write_atomic(path, text)
+        except OSError as error:
+            raise UsageError(
+                f"{path}: cannot be written ({error.strerror}); choose another with --out FILE"
+            ) from error
+    print(f"{len(rows)} answers to {len({row.id for row in rows})} cases, drawn at random, blind:")
+    for path in texts:
+        print(f"  {path}")
+    print(f"then: tunegate judge label {subject.run.folder} --read FILE")
+
+
+def _lines(rows: list[Row]) -> str:
+    import json
+
+    return "".join(
+        json.dumps({**row.model_dump(mode="json", exclude_none=True), "label": None}) + "\n"
+        for row in rows
+    )
+
+
+def _values(subject: Subject, steps: int) -> list[float]:
+    low, high = subject.metric.range or (0.0, 1.0)
+    return [low + (high - low) * step / (steps - 1) for step in range(steps)]
+
+
+def _question(subject: Subject) -> str:
+    """Return what people are asked: the judge's criteria, where the suite is still there."""
+    from tunegate.harness import suite as suites
+    from tunegate.harness.errors import TunegateError
+
+    record = next(s for s in subject.run.manifest.suites if s.name == subject.suite)
+    try:
+        options = suites.load(Path(record.path)).metric(subject.metric.name).options
+    except TunegateError:
+        options = {}
+    criteria = options.get("criteria")
+    told = criteria if isinstance(criteria, str) else " ".join(criteria or ())
+    return told or f"Is this a good answer, by {subject.metric.name}?"
+
+
+def _read(subject: Subject, path: Path) -> None:
+    from tunegate.harness.judging.labelling import read_back
+    from tunegate.harness.records.files import record_lines, write_atomic
+    from tunegate.harness.records.judges import FILE_NAME
+
+    found = read_back(subject, path)
+    write_atomic(subject.run.folder / FILE_NAME, record_lines(found))
+    run = decided_again(subject.run.folder)
+    cases = {x.id for x in subject.own(run.labels)}
+    print(f"{len(cases)} cases of {subject.suite} have labels now")
+    print(f"{run.verdict.verdict.value}: {run.verdict.sentence}")
+    for suite in run.verdict.suites:
+        for note in suite.notes:
+            print(f"note: {note}")
+
+
+def decided_again(folder: Path) -> Run:
+    """Decide a stored run anew from its files, and write verdict and reports.
+
+    Raises:
+        UsageError: the folder holds no finished run.
+    """
+    from dataclasses import replace
+
+    from tunegate.harness.records.files import record_json, write_atomic
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.verdict.redecide import decide_again
+    from tunegate.reports.page import write_all
+
+    run = Run.load(folder)
+    run = replace(run, verdict=decide_again(run))
+    write_atomic(folder / "verdict.json", record_json(run.verdict))
+    write_all(run, folder)
+    return run
+
+
+STORE = Path(".tunegate/store.sqlite")
+"""Where replies are kept, so that a second calibration asks nothing again."""
+
+
+def calibrate(
+    labels: Annotated[Path, typer.Argument(help="JSON lines of answers that people labelled.")],
+    judge: Annotated[str, typer.Option(help="Judge: SPEC, or SPEC,SPEC for a jury.")],
+    suite: Annotated[Path, typer.Option(help="Suite with the metric that asks the judge.")],
+    metric: Annotated[
+        str, typer.Option(help="The metric. Default: the suite's only judge metric.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Times that up to 50 answers are judged again.")
+    ] = 2,
+) -> None:
+    """Ask a judge about labelled answers; write what it got right, and what it may do."""
+    from tunegate.harness import suite as suites
+    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.judging import stage
+    from tunegate.harness.records.files import record_json, write_atomic
+
+    loaded = suites.load(suite)
+    used = judge_metric(loaded, metric)
+    given = _labelled(labels, loaded, used)
+    specs = stage.specs_of(judge)
+    if not specs:
+        raise UsageError("--judge none: a calibration needs a judge; name one")
+    STORE.parent.mkdir(parents=True, exist_ok=True)
+    replies = Store(STORE)
+    try:
+        known = _calibrated(used, stage.open_jurors(specs, replies), given, repeats)
+    finally:
+        replies.close()
+    try:
+        write_atomic(out, record_json(known))
+    except OSError as error:
+        raise UsageError(
+            f"{out}: cannot be written ({error.strerror}); choose another with --out FILE"
+        ) from error
+    for line in table(known):
+        print(line)
+    print(f"\n{out}")
+
+
+def _calibrated(
+    metric: Metric, jurors: Sequence[Juror], given: Labelled, repeats: int
+) -> Calibration:
+    from tunegate.harness.judging.calibration import calibrate as measured
+    from tunegate.harness.judging.calibration_rates import Bench
+
+    return measured(Bench(metric, jurors, sys.stderr), given, repeats=repeats)
+
+
+def table(known: Calibration) -> list[str]:
+    """Return the figures of a calibration and what follows, line by line."""
+    from tunegate.harness.judging.calibration_report import figures, standing
+
+    rows = figures(known)
+    width = max(len(name) for name, _ in rows)
+    models = ", ".join(str(model.get("spec")) for model in known.judge.get("models", ()))
+    head = f"{known.metric}, judged by {models}; intervals at {100 * known.confidence:g} %"
+    return [head, *(f"  {name:<{width}}  {text}" for name, text in rows), "", standing(known)]
+
+
+def judge_metric(suite: Suite, name: str) -> Metric:
+    """Return a suite's judge metric.
+
+    Raises:
+        UsageError: there is none of the name, it asks no judge, or several do.
+    """
+    judged = [m for m in suite.metrics if m.judge is not None]
+    if name:
+        found = suite.metric(name)
+        if found.judge is None:
+            raise UsageError(f"{suite.path}: the metric {name!r} asks no judge")
+        return found
+    if len(judged) != 1:
+        names = ", ".join(m.name for m in judged) or "none"
+        raise UsageError(
+            f"{suite.path}: {len(judged)} metrics ask a judge ({names}); name one with --metric"
+        )
+    return judged[0]
+
+
+def _labelled(path: Path, suite: Suite, metric: Metric) -> Labelled:
+    """Return the labels on a metric with their cases.
+
+    Raises:
+        UsageError: a line names a case that the suite has not and brings none.
+    """
+    from tunegate.harness.judging.calibration import Labelled
+    from tunegate.harness.records.judges import read_labels
+
+    found = read_labels(path, range=metric.range or (0.0, 1.0))
+    own = tuple(x for x in found if x.metric in (None, metric.name) and _of(x, suite))
+    if not own:
+        raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
+    cases = {s.case.id: s.case for s in suite.cases}
+    unknown = next((x.id for x in own if x.case is None and x.id not in cases), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{path}: {suite.path} has no case {unknown!r}; name its cases, or give the line a "
+            "prompt of its own"
+        )
+    by = sorted({x.by for x in own if x.by})
+    source = f"{path.name}, labelled by {', '.join(by)}" if by else path.name
+    return Labelled(own, cases, source)
+
+
+def _of(label: Label, suite: Suite) -> bool:
+    return label.suite in (None, suite.name)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.suite_files import NONE_NAMED, suite_files
-from harness.errors import SuiteError, UsageError
+from tunegate.harness.cli.suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
-    from harness.suite import Suite
-    from harness.verdict.forecast import GateForecast, Outlook, SuiteForecast
+    from tunegate.harness.power.forecast import GateForecast, Outlook, SuiteForecast
+    from tunegate.harness.suite import Suite
 
 _HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
 """Columns: what changes is an improvement, in the metric's unit; cases are the gate's for SHIP."""
@@ -65,9 +65,9 @@ def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
         SuiteError: what is wrong with all of the files.
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
-    from harness.run import Run
-    from harness.verdict.forecast import forecast
-    from harness.verdict.observed import observe
+    from tunegate.harness.power.forecast import forecast
+    from tunegate.harness.power.spread import observe
+    from tunegate.harness.records.run_folder import Run
 
     loaded = _load(files)
     if run is None:
@@ -80,7 +80,7 @@ def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
 
 
 def _load(files: Sequence[Path]) -> list[Suite]:
-    from harness.suite import load
+    from tunegate.harness.suite import load
 
     problems: list[str] = []
     loaded = []
@@ -163,7 +163,7 @@ def _whole_rule(one: SuiteForecast) -> str:
 
 
 def _time(one: SuiteForecast) -> str:
-    from harness.engine.progress import duration
+    from tunegate.harness.engine.progress import duration
 
     if not one.seconds:
         return "time: unknown; a timed run tells with --from RUN"

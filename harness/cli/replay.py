@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli import gate, production
-from harness.errors import UsageError
-from harness.lookup import unknown
+from tunegate.harness.cli import gate, production_suite
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown
 
 if TYPE_CHECKING:
-    from harness.sources._traces import Production
+    from tunegate.harness.sources.traces import Production
 
 FOLDER = Path(".tunegate/replay")
 _DOC = "Ask base and tuned what production was asked, and show all three answers."
@@ -82,7 +82,7 @@ def run(args: Sequence[str]) -> int:
     Raises:
         UsageError: an option is wrong, or there is nothing to replay.
     """
-    from harness.cli import replay_case
+    from tunegate.harness.cli import replay_case
 
     asked = _parted(args)
     case, tuned = asked.own.get("case"), asked.gate.get("--tuned")
@@ -99,7 +99,7 @@ def run(args: Sequence[str]) -> int:
     folder = _written(found, asked.own.get("suite"))
     if not tuned:
         return 0
-    file = folder / production.RECORDED_FILE
+    file = folder / production_suite.RECORDED_FILE
     recorded = f"replay:{file}" if found.recorded else None
     if case:
         specs = {"base": asked.gate.get("--base"), "tuned": tuned, "recorded": recorded}
@@ -113,24 +113,24 @@ def run(args: Sequence[str]) -> int:
 
 def _written(found: Production, given: str | None) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
-    from harness.cli.suite_templates import suite_name
-    from harness.records import sha256
+    from tunegate.harness.cli.suite import suite_name
+    from tunegate.harness.records.cases import sha256
 
     digest = sha256([sourced.case.id for sourced in found.cases])[:12]
     folder = Path(given) if given else FOLDER / f"production-{digest}"
     if given and folder.exists():
         raise UsageError(
             f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
-            f"gate {folder} --recorded replay:{folder}/{production.RECORDED_FILE}"
+            f"gate {folder} --recorded replay:{folder}/{production_suite.RECORDED_FILE}"
         )
-    production.write(folder, found, name=suite_name(folder) if given else "production")
-    print(f"wrote {folder}/suite.toml, cases.jsonl and {production.RECORDED_FILE}")
-    print(production.CONSENT)
+    production_suite.write(folder, found, name=suite_name(folder) if given else "production")
+    print(f"wrote {folder}/suite.toml, cases.jsonl and {production_suite.RECORDED_FILE}")
+    print(production_suite.CONSENT)
     return folder
 
 
 def _read(asked: _Asked) -> Production:
-    from harness.sources._traces import Wanted, collect
+    from tunegate.harness.sources.traces import Wanted, collect
 
     own = asked.own
     stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
@@ -171,7 +171,7 @@ def _seed(own: Mapping[str, str]) -> int:
 
 def _parted(args: Sequence[str]) -> _Asked:
     """Part the words of the command line into ours, the gate's, and traces."""
-    from harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.options import OPTIONS
 
     switches = {f"--{option.name}": option.flag for option in OPTIONS}
     words = list(args)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -28,15 +28,15 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
-    from harness.cli.resume import RUNS, newest
-    from harness.run import Run
-    from harness.tracing import viewer
-    from reports.bundle import write_all
+    from tunegate.harness.cli.resume import RUNS, newest
+    from tunegate.harness.otel_export import collector
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.reports.page import write_all
 
     folder = run or newest(RUNS)
     loaded = Run.load(folder)
     if trace_link is not None:
-        origin = {**loaded.manifest.origin, viewer.ORIGIN: viewer.checked(trace_link)}
+        origin = {**loaded.manifest.origin, collector.ORIGIN: collector.checked(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})
         loaded = replace(loaded, manifest=made)
     try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.manifest import Manifest
+    from tunegate.harness.records.manifest import Manifest
 
 RUNS = Path(".tunegate/runs")
 
@@ -25,8 +25,8 @@ def resume(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
 ) -> None:
     """Go on with an interrupted run."""
-    from harness.manifest import Manifest
-    from harness.run import read_record
+    from tunegate.harness.records.files import read_record
+    from tunegate.harness.records.manifest import Manifest
 
     folder = run or newest(RUNS)
     if not (folder / "manifest.json").is_file():
@@ -41,7 +41,7 @@ def resume(
 
 def run_again(folder: Path, manifest: Manifest) -> int:
     """Run pytest with the recorded arguments, on the recorded folder."""
-    from harness.cli.gate import pytest_exit_code
+    from tunegate.harness.cli.gate import pytest_exit_code
 
     return pytest_exit_code([*_without_folder(manifest.command), f"--gate-run-dir={folder}"])
 

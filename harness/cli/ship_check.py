@@ -4,22 +4,27 @@ Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites bes
 it was trained, and is compared with it. Exit codes: 0 all are equivalent; 1 one is not; 10 one is
 undecided; 12 one is no fine-tune of this base; 13 one could not be made or compared; 2 a mistake
 in the call.
+
+One artifact beside its fine-tune: both answer the suites, and are compared. Base is opened, to
+prove that the artifact is another model, but asked nothing: whether tuned is better than base is
+the gate's question. The answers go to the gate's own store, and come from it.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.number_format import refuse_unknown
-from harness.errors import (
+from tunegate.harness.cli.gate import refuse_unknown
+from tunegate.harness.errors import (
     BackendError,
     Interrupted,
     MissingExtra,
@@ -29,10 +34,13 @@ from harness.errors import (
 )
 
 if TYPE_CHECKING:
-    from harness.cli.ship_run import ShipRun
-    from harness.verdict.parity_record import Parity, SuiteParity
-    from harness.verdict.status import Verdict
-    from trainers.artifact import Artifact
+    from tunegate.harness.engine.plan import Plan
+    from tunegate.harness.model import Arm
+    from tunegate.harness.records.cases import StoredCell
+    from tunegate.harness.records.manifest import Manifest, SuiteRecord
+    from tunegate.harness.records.verdict import Parity, SuiteParity, Verdict
+    from tunegate.harness.suite import Suite
+    from tunegate.trainers.artifacts import Artifact
 
 STORE = Path(".tunegate/store.sqlite")
 """Where the gate looks for answers, too."""
@@ -65,10 +73,9 @@ def ship_check(
 
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
-    from harness.cli.ship_run import ShipRun
-    from harness.cli.suite_files import suite_files
-    from harness.models._files import is_adapter, resolve
-    from harness.suite import load
+    from tunegate.harness.cli.suite_lookup import suite_files
+    from tunegate.harness.models._model_folder import is_adapter, resolve
+    from tunegate.harness.suite import load
 
     refuse_unknown(dtype)
     chosen = _chosen(artifacts)
@@ -103,11 +110,11 @@ class Outcome:
 
 
 def _chosen(names: str) -> list[Artifact]:
-    from trainers import artifact
+    from tunegate.trainers import artifacts
 
     if not names:
-        return list(artifact.available().values())
-    return [artifact.named(name.strip()) for name in names.split(",") if name.strip()]
+        return list(artifacts.available().values())
+    return [artifacts.named(name.strip()) for name in names.split(",") if name.strip()]
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 def _outcome(run: ShipRun, artifact: Artifact, folders: tuple[Path, Path], place: Path) -> Outcome:
     """Make and compare one artifact, and print what was found."""
-    from trainers.artifact import made
+    from tunegate.trainers.artifacts import made
 
     size = None
     try:
@@ -194,15 +201,127 @@ def _row(outcome: Outcome) -> tuple[str, str, str, str, str]:
 
 def _code(outcomes: Sequence[Outcome], *, named: bool) -> int:
     """Return the exit code: the worst artifact's; one asked for by name must not be left out."""
-    from harness.verdict.status import Verdict
+    from tunegate.harness.records.verdict import Verdict
 
     verdicts = [_verdict(o) for o in outcomes if o.parity is not None or o.refused or named]
     return Verdict.worst(verdicts or [Verdict.ERROR]).exit_code
 
 
 def _verdict(outcome: Outcome) -> Verdict:
-    from harness.verdict.status import Verdict
+    from tunegate.harness.records.verdict import Verdict
 
     if outcome.parity is not None:
         return outcome.parity.verdict
     return Verdict.NOT_COMPARABLE if outcome.refused else Verdict.ERROR
+
+
+@dataclass(frozen=True)
+class ShipRun:
+    """What one artifact is compared on, and how."""
+
+    suites: Sequence[Suite]
+    base: str
+    adapter: str
+    store: Path
+    dtype: str = "auto"
+
+    def compared(self, shipped: str) -> Parity:
+        """Ask tuned and an artifact what is not stored yet, and compare their answers.
+
+        Args:
+            shipped: Model spec of the artifact.
+
+        Raises:
+            NotComparable: the adapter has another base, or the artifact is base.
+            UsageError: an arm cannot be opened, or cannot answer a suite's questions.
+            BackendError: an arm or the store failed; finished answers are stored.
+            Interrupted: the user stopped it; likewise.
+        """
+        from tunegate.harness.checks import comparability, liveness
+        from tunegate.harness.engine.answer_cache import Store
+        from tunegate.harness.engine.inference.sequence import ALL
+        from tunegate.harness.engine.plan import make_plan
+        from tunegate.harness.engine.progress import Progress
+        from tunegate.harness.engine.runner import Runner, collect
+        from tunegate.harness.models.open_arms import open_arms
+        from tunegate.harness.records.manifest import SHIPPED
+        from tunegate.harness.verdict.deployment_parity import PAIR
+
+        specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
+        arms = open_arms(specs, dtype=self.dtype)
+        self._refuse_unanswerable(arms)
+        liveness.check(arms)
+        plan = _untimed(make_plan(self.suites, arms, seed=0))
+        comparability.check(plan.prompts, arms)
+        store = Store(self.store.absolute())
+        try:
+            cached = store.answered(c.key for c in plan.cells)
+            pair = {name: arms[name] for name in PAIR}
+            Runner(plan, pair, store, Progress(1.0, stream=sys.stderr), levers=ALL).run()
+            cells = tuple(collect(plan, store, cached))
+        finally:
+            store.close()
+        return self._judged(plan, arms, cells)
+
+    def _judged(self, plan: Plan, arms: Mapping[str, Arm], cells: Sequence[StoredCell]) -> Parity:
+        from tunegate.harness.comparison.equivalence import agreement
+        from tunegate.harness.comparison.score_table import score_suite
+        from tunegate.harness.pipeline import divergence
+        from tunegate.harness.verdict.deployment_parity import PAIR, Evidence, compare_shipped
+
+        scores = [row for suite in self.suites for row in score_suite(suite, cells, PAIR)]
+        apart = divergence.measure(plan, cells, arms, seed=0)
+        cases = {s.name: [c.case for c in s.cases] for s in self.suites}
+        evidence = Evidence(agreement(cells), apart)
+        return compare_shipped(self._manifest(plan, arms), cases, scores, evidence)
+
+    def _manifest(self, plan: Plan, arms: Mapping[str, Arm]) -> Manifest:
+        from tunegate.harness.records.manifest import Manifest
+
+        return Manifest(
+            run_id="ship-check",
+            created="",
+            command=(),
+            arms={name: dict(arm.identity) for name, arm in arms.items()},
+            suites=tuple(_unjudged(suite) for suite in self.suites),
+            plan=plan.cells,
+            seed=0,
+            versions={},
+            comparability={},
+            liveness={},
+            attempts={},
+        )
+
+    def _refuse_unanswerable(self, arms: Mapping[str, Arm]) -> None:
+        from tunegate.harness.verdict.deployment_parity import PAIR
+
+        for suite in self.suites:
+            for metric in suite.metrics:
+                for name in PAIR:
+                    if metric.needs not in arms[name].kinds:
+                        reason = arms[name].cannot(metric.needs)
+                        raise UsageError(f"{suite.name}: metric {metric.name!r}: {reason}")
+
+
+def _unjudged(suite: Suite) -> SuiteRecord:
+    """Return a suite without the gates on what a judge says: no judge is asked here."""
+    record = suite.record()
+    known = {metric.name for metric in record.metrics if metric.judge is None}
+    kept = tuple(gate for gate in record.gates if gate.metric in known)
+    return record.model_copy(update={"gates": kept})
+
+
+def _untimed(plan: Plan) -> Plan:
+    """Return the plan of what tuned and shipped are asked, without what is timed.
+
+    Times are compared with base's, which is not asked; and taken anew they would take the place of
+    those that a gate took with base's.
+    """
+    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.verdict.deployment_parity import PAIR
+
+    return replace(
+        plan,
+        cells=tuple(c for c in plan.cells if c.arm in PAIR and c.kind is not CellKind.LATENCY),
+        batches=tuple(b for b in plan.batches if b.kind is not CellKind.LATENCY),
+    )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import bundled, production, suite_templates
-from harness.cli.guess import cases_table
-from harness.errors import SuiteError, UsageError
+from tunegate.harness.cli import production_suite, suite_lookup
+from tunegate.harness.cli.guess_format import cases_table
+from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.lookup import unknown
 
 if TYPE_CHECKING:
-    from harness.records import Case
+    from tunegate.harness.records.cases import Case
 
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
@@ -61,19 +63,19 @@ def new(
     if len(named) > 1:
         raise UsageError(f"{' and '.join(f'{n} {given[n]}' for n in named)}: give one of them")
     if template is not None:
-        print(suite_templates.write(template, folder))
+        print(write(template, folder))
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
-        if of is not None and production.is_traces(of):
-            print(*production.start(of, folder, name=suite_templates.suite_name(folder)), sep="\n")
+        if of is not None and production_suite.is_traces(of):
+            print(*production_suite.start(of, folder, name=suite_name(folder)), sep="\n")
             return
         table = None if of is None else cases_table(of, folder)
         if like is None:
             _write(folder, table)
         else:
-            bundled.copy(like, folder)
+            suite_lookup.copy(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
@@ -89,7 +91,7 @@ def new(
 def _write(folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True)
     cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
-    text = _TEMPLATE.format(name=suite_templates.suite_name(folder), cases=cases)
+    text = _TEMPLATE.format(name=suite_name(folder), cases=cases)
     (folder / "suite.toml").write_text(text, encoding="utf-8")
     if table is None:
         (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
@@ -102,8 +104,8 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from harness.suite import load
-    from harness.verdict.planning import unreachable
+    from tunegate.harness.power.feasibility import unreachable
+    from tunegate.harness.suite import load
 
     problems: list[str] = []
     for path in (suite for given in paths for suite in _suites_in(given)):
@@ -133,8 +135,8 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
-    from harness.source import brief
-    from harness.suite import load
+    from tunegate.harness.source import brief
+    from tunegate.harness.suite import load
 
     suite = load(path)
     print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
@@ -160,8 +162,8 @@ def sample(
     ] = False,
 ) -> None:
     """Print some of a suite's cases, drawn by seed, with the places they came from."""
-    from harness.run import record_lines
-    from harness.suite import load
+    from tunegate.harness.records.files import record_lines
+    from tunegate.harness.suite import load
 
     cases = load(path).cases
     if count > len(cases):
@@ -183,3 +185,67 @@ def _brief(case: Case, *, width: int = 100) -> str:
     return f"{case.id}: {asked!r:.{width}}{expected}" + (
         f"  [{', '.join(labels)}]" if labels else ""
     )
+
+
+MMLU = """\
+name = "{name}"
+
+[cases]
+from = "mmlu"
+path = "data"              # folder with test/ and dev/: MMLU's CSV files, parquet or JSON lines
+per_subject = 5            # questions of each subject, drawn by a seed; more prove smaller losses
+few_shot = 5               # answered questions of the subject in front, from dev/
+style = "text"             # scores the text of each answer; "letters" lists them and scores A to D
+
+[generation]
+template = "none"
+
+[[metrics]]
+use = "choice_probability" # continuous: it falls before the first answer flips
+
+[[metrics]]
+use = "choice_accuracy"    # shown, and every flipped question listed
+
+[[gates]]
+metric = "choice_probability"
+tolerance = 0.02           # the right answer may lose two points of probability at most
+
+# Accuracy takes several times the cases, and proves nothing where base may be guessing: such a gate
+# stays undecided until base is proven above chance plus the tolerance.
+# [[gates]]
+# metric = "choice_accuracy"
+# tolerance = 0.05
+"""
+
+TEMPLATES = {"mmlu": MMLU}
+"""Name → text of suite.toml with a place for the suite's name."""
+
+
+def write(template: str, folder: Path) -> str:
+    """Write a suite folder; return what was done and what comes next, in words.
+
+    Raises:
+        UsageError: there is no such template, or the folder cannot be made.
+    """
+    if template not in TEMPLATES:
+        raise UsageError(unknown(template, tuple(TEMPLATES), what="template"))
+    try:
+        folder.mkdir(parents=True)
+        text = TEMPLATES[template].format(name=suite_name(folder))
+        (folder / "suite.toml").write_text(text, encoding="utf-8")
+    except FileExistsError as error:
+        raise UsageError(f"{folder}: is already there; choose another name") from error
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+    return (
+        f"wrote {folder}/suite.toml\nnext: put the questions into {folder}/data, or write their "
+        f"place behind path =, then `tunegate suite check {folder}`"
+    )
+
+
+def suite_name(folder: Path) -> str:
+    """Return a valid name of a suite for its folder's."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80]
+    return name or "suite"

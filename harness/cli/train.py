@@ -7,14 +7,14 @@ from pathlib import Path
 
 import typer
 
-from harness.errors import UsageError
-from harness.lookup import unknown
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown
 
 _PLACE = Path(__file__).parents[2] / "trainers"
 TRAINERS = tuple(
     name
     for name in ("sft", "dpo", "kto", "reward", "grpo", "ppo", "vendor")
-    if (_PLACE / f"{name}.py").is_file()
+    if (_PLACE / f"{name}.py").is_file() or (_PLACE / name / "__init__.py").is_file()
 )
 """Methods of training: those of the files in `trainers/` that are one."""
 
@@ -35,5 +35,5 @@ def train(context: typer.Context) -> None:
     method, *rest = args
     if method not in TRAINERS:
         raise UsageError(unknown(method, TRAINERS, what="trainer"))
-    trainer = importlib.import_module(f"trainers.{method}")
+    trainer = importlib.import_module(f"tunegate.trainers.{method}")
     raise typer.Exit(trainer.run(rest))

@@ -9,22 +9,23 @@ import datetime
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import UsageError
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.run import Run
-    from harness.suite import Suite
-    from harness.tracing.watch.figures import Figure
-    from harness.tracing.watch.looking import Look, Sample
-    from harness.tracing.watch.outcome import WatchRecord
-    from harness.tracing.watch.state import WatchState
-    from harness.tracing.watch.window import Window
+    from tunegate.harness.monitoring.indicators import Answered, Figure
+    from tunegate.harness.monitoring.monitor import Judging, Look, Sample
+    from tunegate.harness.monitoring.report import WatchRecord
+    from tunegate.harness.monitoring.state import WatchState
+    from tunegate.harness.monitoring.window import Window
+    from tunegate.harness.records.cases import Score
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.suite import Suite
 
 _Traces = Annotated[
     list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
@@ -90,15 +91,14 @@ def watch(  # noqa: PLR0913  # one an option
 
         tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
     """
-    from harness.cli.watch_judge import judge_sample as sampled
-    from harness.tracing.watch import state as states
-    from harness.tracing.watch.outcome import outcome
+    from tunegate.harness.monitoring import state as states
+    from tunegate.harness.monitoring.report import outcome
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
     window = _window(since, until, model or [], where or [])
     gated, shipped = _shipped(run, suite)
-    sample = sampled(gated, shipped, judge, judge_sample, store) if judge else None
+    sample = judged_sample(gated, shipped, judge, judge_sample, store) if judge else None
     names = [name.strip() for name in figures.split(",") if name.strip()]
     wanted = _wanted(shipped, sample, names)
     before = _before(state, gated, shipped, wanted, alpha)
@@ -118,7 +118,7 @@ def _refuse_share(option: str, value: float, most: float) -> None:
 
 
 def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> Window:
-    from harness.tracing.watch.window import Window
+    from tunegate.harness.monitoring.window import Window
 
     now = time.time()
     pairs = [given.partition("=") for given in where]
@@ -156,9 +156,9 @@ def _moment(option: str, text: str, now: float) -> float | None:
 
 def _shipped(folder: Path, word: str) -> tuple[Run, Suite]:
     """Return the run, and the suite that production's answers are measured by."""
-    from harness.run import Run
-    from harness.suite import load
-    from harness.tracing.watch.promised import suite_of
+    from tunegate.harness.monitoring.baseline import suite_of
+    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.suite import load
 
     run = Run.load(folder)
     moved = load(Path(word)) if word and (Path(word) / "suite.toml").is_file() else None
@@ -174,8 +174,8 @@ def _shipped(folder: Path, word: str) -> tuple[Run, Suite]:
 
 
 def _wanted(suite: Suite, sample: Sample | None, names: Sequence[str]) -> list[Figure]:
-    from harness.tracing.watch.begin import chosen
-    from harness.tracing.watch.figures import figures
+    from tunegate.harness.monitoring.indicators import figures
+    from tunegate.harness.monitoring.monitor import chosen
 
     return chosen([*figures(suite), *(sample.figures if sample else ())], names)
 
@@ -184,9 +184,9 @@ def _before(
     path: Path | None, run: Run, suite: Suite, wanted: Sequence[Figure], alpha: float
 ) -> WatchState:
     """Return the state that earlier looks left, or that of the beginning."""
-    from harness.tracing.watch import state
-    from harness.tracing.watch.begin import begin
-    from harness.tracing.watch.promised import arm_of
+    from tunegate.harness.monitoring import state
+    from tunegate.harness.monitoring.baseline import arm_of
+    from tunegate.harness.monitoring.monitor import begin
 
     arm = arm_of(run)
     kept = None if path is None else state.load(path)
@@ -212,10 +212,10 @@ def _looked(
     sample: Sample | None,
 ) -> tuple[Look, list[str]]:
     """Return what the traces showed, and what could not be read of them."""
-    from harness.tracing.calls import calls
-    from harness.tracing.read import read
-    from harness.tracing.reading import Reading
-    from harness.tracing.watch.looking import look
+    from tunegate.harness.monitoring.monitor import look
+    from tunegate.harness.otel_import import read
+    from tunegate.harness.otel_import.model_calls import calls
+    from tunegate.harness.otel_import.types import Reading
 
     reading = Reading()
     judged = {figure.name for figure in sample.figures} if sample else set()
@@ -226,7 +226,7 @@ def _looked(
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     """Return the commands that come next."""
-    from harness.tracing.watch.outcome import WatchVerdict
+    from tunegate.harness.monitoring.report import WatchVerdict
 
     if record.verdict is not WatchVerdict.ALARM:
         return []
@@ -239,8 +239,8 @@ def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str]) -> None:
-    from harness.run import record_json, write_atomic
-    from harness.tracing.watch.summary import summary
+    from tunegate.harness.monitoring.report import summary
+    from tunegate.harness.records.files import record_json, write_atomic
 
     try:
         write_atomic(folder / "watch.json", record_json(record))
@@ -254,7 +254,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.tracing.watch.summary import COLUMNS, cells, notes
+    from tunegate.harness.monitoring.report import COLUMNS, cells, notes
 
     table = Table(title=f"production beside {record.suite} of run {record.run_id}")
     for name in COLUMNS:
@@ -269,3 +269,85 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     print(f"{record.verdict.value}: {record.sentence}")
     for line in advice:
         print(f"next: {line}")
+
+
+def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> Sample:
+    """Return what a judge is to see of production's answers.
+
+    Args:
+        run: The run that shipped.
+        suite: Its suite.
+        spec: The judge, or several with commas.
+        size: Answers a look.
+        store: Cell cache, which keeps the replies.
+
+    Raises:
+        UsageError: no metric of the suite takes one answer alone to a judge, or the run was
+            judged by another one.
+    """
+    from tunegate.harness.monitoring.indicators import judged
+    from tunegate.harness.monitoring.monitor import Sample
+
+    figures = judged(suite)
+    _refuse_other_judge(run, suite, figures, spec)
+    return Sample(_judging(figures, spec, store), tuple(figures), size)
+
+
+def _refuse_other_judge(run: Run, suite: Suite, figures: Sequence[Figure], spec: str) -> None:
+    """Refuse a judge whose scores cannot be compared with those of the run.
+
+    Raises:
+        UsageError: the suite asks no judge, or the run was judged by another one.
+    """
+    if not figures:
+        raise UsageError(
+            f"{suite.path}: no judge of its metrics scores an answer by itself, so --judge has "
+            "nothing to do"
+        )
+    told = ",".join(str(identity["spec"]) for identity in run.manifest.judges)
+    if told and told != ",".join(part.strip() for part in spec.split(",")):
+        raise UsageError(f"{run.folder}: was judged by {told}; give that one with --judge")
+    record = next(s for s in run.manifest.suites if s.name == suite.name)
+    prompts = {m.name: m.judge.prompt_sha256 for m in record.metrics if m.judge is not None}
+    for figure in figures:
+        judge = figure.metric and figure.metric.judge
+        if judge and prompts.get(figure.name) not in (None, judge.prompt_sha256):
+            raise UsageError(
+                f"{suite.path}: the questions of {figure.name!r} have changed since "
+                f"{run.folder}; `tunegate judge run {run.folder}` asks them anew"
+            )
+
+
+def _judging(figures: Sequence[Figure], spec: str, store: Path) -> Judging:
+    """Return what judges answers: every figure's judge by every juror, each answer once."""
+
+    def judge(answers: Sequence[Answered]) -> list[Mapping[str, Score]]:
+        from tunegate.harness.engine.answer_cache import Store
+        from tunegate.harness.judging import stage
+        from tunegate.harness.judging.contract import Outcome, Place, Task, combined
+
+        tasks: dict[tuple[str, str], Task] = {}
+        for one in answers:
+            for figure in figures:
+                assert figure.metric is not None
+                assert figure.metric.judge is not None
+                assert one.completion is not None
+                place = Place("watch", figure.name, one.case.id, "production")
+                tasks[figure.name, one.case.id] = Task(
+                    figure.name, figure.metric.judge, one.case, (one.completion,), place=place
+                )
+        print(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
+        outcomes: dict[str, list[Outcome]] = {}
+        opened = Store(store)
+        try:
+            for juror in stage.open_jurors(stage.specs_of(spec), opened):
+                for task, outcome in juror.judge(list({t.key: t for t in tasks.values()}.values())):
+                    outcomes.setdefault(task.key, []).append(outcome)
+        finally:
+            opened.close()
+        return [
+            {f.name: combined(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
+            for one in answers
+        ]
+
+    return judge

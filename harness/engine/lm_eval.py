@@ -10,8 +10,8 @@ tunegate that is an error of the case. Beams and penalties are refused.
 Example:
     from lm_eval import simple_evaluate
 
-    from harness.engine.lm_eval import TunegateLM
-    from harness.models.pair import open_arms
+    from tunegate.harness.engine.lm_eval import TunegateLM
+    from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": "path/to/base", "tuned": "path/to/adapter"})  # loaded once
     results = {
@@ -25,15 +25,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.engine import local
-from harness.engine.batching import Batch, make_batches
-from harness.engine.loglikelihood import Continuation, measure
-from harness.engine.plan import Question
-from harness.errors import BackendError, MissingExtra, UsageError
-from harness.generation import Generation
-from harness.model import Prompt, Request
-from harness.models.hf import HfArm
-from harness.records import Case, CellKind
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference.loglikelihood import Continuation, measure
+from tunegate.harness.engine.plan import Question
+from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.model import Prompt, Request
+from tunegate.harness.models.transformers import HfArm
+from tunegate.harness.records.cases import Case, CellKind, Generation
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -130,7 +129,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             mine = [contexts[int(q.case)] for q in questions]
             place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
             wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
-            with local.memory_watched(), self.arm.active() as model:
+            with local_engine.memory_watched(), self.arm.active() as model:
                 found = measure(self.arm, model, [Prompt("", ids) for ids in mine], wanted)
             for (_, i), likelihood in zip(place, found, strict=True):
                 yield i, (likelihood.total, likelihood.greedy)
@@ -182,7 +181,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         answers: dict[int, str] = {}
 
         def work(questions: Sequence[Question]) -> Iterator[tuple[int, str]]:
-            for answer in local.complete(self.arm, [made[int(q.case)] for q in questions]):
+            for answer in local_engine.complete(self.arm, [made[int(q.case)] for q in questions]):
                 if answer.completion is None:
                     raise BackendError(f"lm-eval request {answer.key}: {answer.error}")
                 yield int(answer.key), answer.completion.text or ""
@@ -263,7 +262,7 @@ def _halved(
     """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
     try:
         whole = list(work(batch.questions))
-    except local.OutOfMemory as error:
+    except local_engine.OutOfMemory as error:
         if len(batch.questions) == 1:
             raise BackendError(f"one request alone does not fit the memory ({error})") from error
         for half in batch.halves():

@@ -1,8 +1,14 @@
-"""The plan: every cell of a run, its key, and the batches in which the arms will compute them.
+"""Execution plan: every cell of a run with its key and batch, and the cells of the noise floor.
 
 All suites of a session are planned together. A question is a case asked in one way; each question
 has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
 greedy answer and would be noise between the arms.
+
+The noise floor of inexact arithmetic: base asked again on the way the tuned arm is asked. In
+bfloat16, float16 or quantised weights a batch's shape and a draft's verification move logits in the
+last digits, and now and then a greedy answer with them. A further arm, `base_again`, repeats a
+sample of base's questions as the tuned arm is asked them (drafted, in its own batches); how far its
+scores lie from base's is what arithmetic alone does. In float32 there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -13,12 +19,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from harness.engine import noise
-from harness.engine.batching import Batch, make_batches
-from harness.manifest import BASE_AGAIN, RECORDED, Looks
-from harness.model import Arm, Prompt, Request
-from harness.records import Case, Cell, CellKind, sha256
-from harness.suite import Suite
+from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.model import Arm, LocalArm, Prompt, Request
+from tunegate.harness.records.cases import Case, Cell, CellKind, sha256
+from tunegate.harness.records.manifest import BASE_AGAIN, RECORDED, Looks
+from tunegate.harness.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def make_plan(
     questions: dict[Question, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
-        again = noise.sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
+        again = sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
             asked = {n: a for n, a in arms.items() if n != BASE_AGAIN or case.id in again}
             rendered = _render(suite, case, asked)
@@ -252,3 +257,23 @@ def _length(request: Request) -> int:
     if request.kind is CellKind.TEXT:
         return size
     return size + request.generation.max_new_tokens
+
+
+SAMPLE = 50
+"""Cases of a suite that base answers again."""
+_EXACT = ("float32", "float64")
+
+
+def with_base_again(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Return the arms, and `base_again` where base computes here in an inexact number format."""
+    base = arms["base"]
+    local = isinstance(base, LocalArm) and isinstance(arms.get("tuned"), LocalArm)
+    if not local or base.identity.get("dtype") in _EXACT:
+        return dict(arms)
+    return {**arms, BASE_AGAIN: base}
+
+
+def sampled(cases: Iterable[str], *, suite: str, seed: int) -> frozenset[str]:
+    """Return the cases that base answers again: at most 50, by the hash of seed and id."""
+    ordered = sorted(cases, key=lambda case: sha256(["noise", seed, suite, case]))
+    return frozenset(ordered[:SAMPLE])

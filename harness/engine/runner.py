@@ -1,8 +1,12 @@
-"""The runner: asks what is missing, stores each answer the moment it is known, can be stopped.
+"""Runner: computes the missing cells, stores each answer as soon as it is known, can be stopped.
 
 Batches run in the plan's order, every arm after the other on the same batch. A batch of which some
 answers are stored already is computed again as planned, since the shape of a batch is part of how
 its answers came about; what is stored stays.
+
+Questions for arms behind a network: all of a stage at once, since many are asked at a time. A local
+plan of batches would starve them: the last answer of each batch would be waited for before the next
+is begun.
 """
 
 from __future__ import annotations
@@ -13,19 +17,17 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from harness.engine import local
-from harness.engine.asking import UntilStopped, remote, unanswered
-from harness.engine.batching import Batch
-from harness.engine.drafts import Known, Watch
-from harness.engine.effort import effort
-from harness.engine.levers import ALL, Levers
-from harness.engine.plan import Plan, Question
-from harness.engine.progress import Progress
-from harness.engine.stop import Stop, stoppable
-from harness.engine.store import Rows, Store, StoredAnswer, reusable
-from harness.manifest import SHIPPED
-from harness.model import Answer, Arm, LocalArm, RecordedArm, Request
-from harness.records import Cell, CellKind, StoredCell
+from tunegate.harness.engine.answer_cache import Rows, Store, StoredAnswer, reusable
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.engine.interrupts import Stop, stoppable
+from tunegate.harness.engine.plan import Plan, Question
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.scheduling import Batch, effort
+from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
+from tunegate.harness.records.cases import Cell, CellKind, StoredCell
+from tunegate.harness.records.manifest import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Runner:
         """Let each arm answer its first timed question once before time counts."""
         for arm in (a for a in arms if a not in self.warm):
             self.warm.add(arm)
-            with suppress(local.OutOfMemory):
+            with suppress(local_engine.OutOfMemory):
                 list(self._answers(arm, self._requests(batch, arm), {}))
 
     def _run_arm(self, arm: str, batch: Batch[Question], known: set[str], *, again: bool) -> bool:
@@ -162,7 +164,7 @@ class Runner:
             ):
                 for answer in answers:
                     self._keep(answer, known, self._label(batch, arm), replace=replace)
-        except local.OutOfMemory as error:
+        except local_engine.OutOfMemory as error:
             if len(requests) > 1:
                 return False
             text = f"the model ran out of memory on this case alone ({error})"
@@ -188,7 +190,7 @@ class Runner:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
         answers = (
-            local.complete(backend, requests, known, self.levers)
+            local_engine.complete(backend, requests, known, self.levers)
             if isinstance(backend, LocalArm)
             else backend.complete(requests)
         )
@@ -288,3 +290,38 @@ def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool
         started_s=row.started_s,
         cache_hit=hit,
     )
+
+
+class UntilStopped(list[Request]):
+    """Requests that end early once the user asks to stop: what is under way is still answered."""
+
+    def __init__(self, requests: Sequence[Request], stop: Stop) -> None:
+        """Keep the requests, and who says that it is enough."""
+        super().__init__(requests)
+        self.stop = stop
+
+    def __iter__(self) -> Iterator[Request]:
+        """Yield them one by one, as long as nobody asked to stop."""
+        for request in super().__iter__():
+            if self.stop.requested:
+                return
+            yield request
+
+
+def remote(arms: Mapping[str, Arm]) -> tuple[str, ...]:
+    """Return the arms behind a network."""
+    return tuple(name for name, arm in arms.items() if isinstance(arm, RemoteArm))
+
+
+def unanswered(
+    plan: Plan, arm: str, batches: Sequence[Batch[Question]], known: set[str]
+) -> list[Request]:
+    """Return what an arm has to answer of some batches; timed questions stay with their batches."""
+    pairs = [
+        (question, arm)
+        for batch in batches
+        if batch.kind is not CellKind.LATENCY
+        for question in batch.questions
+    ]
+    requests = [plan.requests[pair] for pair in pairs if pair in plan.requests]
+    return [request for request in requests if request.key not in known]

@@ -1,1 +1,3 @@
-"""Judges: one a file, `<x>.py` with its prompt `<x>.txt`; see `harness.judge` for the contract."""
+"""Judges: one a file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.judge` for the
+contract.
+"""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from harness.judge import TEXT, Question, Reply, Steps, conversation, judge, question
-from harness.records import Case, Completion, Score
+from tunegate.harness.judge import TEXT, Question, Reply, Steps, conversation, judge, question
+from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CLAIMS = 40

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.judge import TEXT, Question, Steps, conversation, judge, question
-from harness.records import Case, Completion, Score
+from tunegate.harness.judge import TEXT, Question, Steps, conversation, judge, question
+from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CHECKS = 20

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import prompts
-from harness.judge import TEXT, Question, Steps, as_json, conversation, judge, question
-from harness.records import Case, Completion, Score
+from tunegate.harness import judge as judge_contract
+from tunegate.harness.judge import TEXT, Question, Steps, as_json, conversation, judge, question
+from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 _KNOWN = ("criterion", "scale", "examples", "prompt", "completion", "expected", "context")
@@ -96,7 +96,7 @@ def _question(
     data = {"prompt": conversation(case), "completion": completion.text or ""}
     if prompt is not None:
         data |= {"context": case.context or "", "expected": "\n".join(case.expected_texts())}
-        used = prompts.placeholders(prompts.sections(prompt)["verdict"])
+        used = judge_contract.placeholders(judge_contract.sections(prompt)["verdict"])
         data = {name: text for name, text in data.items() if name in used}
     return question(
         prompt or PROMPT,
@@ -152,12 +152,12 @@ def _prompt_problems(prompt: Path | None, cases: Sequence[Case]) -> list[str]:
     if prompt is None:
         return []
     try:
-        found = prompts.sections(prompt)
+        found = judge_contract.sections(prompt)
     except UnicodeDecodeError as error:
         return [f"{prompt}: not UTF-8 at byte {error.start}"]
     if list(found) != ["verdict"]:
         return [f"{prompt}: its only section may be '--- verdict ---', not {', '.join(found)}"]
-    used = prompts.placeholders(found["verdict"])
+    used = judge_contract.placeholders(found["verdict"])
     if "completion" not in used:
         return [f"{prompt}: it never shows the answer; put {{completion}} where it belongs"]
     unknown = sorted(used - set(_KNOWN))

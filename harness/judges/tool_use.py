@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.judge import TEXT, Steps, as_json, conversation, judge, question
-from harness.records import Case, Completion, Score
+from tunegate.harness.judge import TEXT, Steps, as_json, conversation, judge, question
+from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 ASPECTS = {

@@ -1,4 +1,9 @@
-"""Judging: asking judge models, reading their replies strictly, juries, and what is stored.
+"""Judging: asking judge models, reading their replies strictly, juries, and calibration.
 
-The contracts are `harness.judge` (what is asked) and `harness.judgement` (what is recorded).
+The contracts are `tunegate.harness.judge` (what is asked) and `tunegate.harness.records.cases`
+(what is recorded).
+
+Calibrating judges: what they say of answers that people labelled, and of known bad ones. The
+records are `tunegate.harness.records.judges` and `tunegate.harness.records.judges`; what they
+entitle to is the verdict's affair. Here the judge is asked, counted, and put to the test.
 """

@@ -1,4 +1,4 @@
-"""The stage between completions and verdict: every judge metric on every completion, each once.
+"""Judging stage of a run: every judge metric on every completion, each task once.
 
 What comes out are score rows, which verdict and report treat like any other metric's, and the
 judgements behind them. Identical completions are one task, whichever arm they are from.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
-from harness.engine.progress import Progress
-from harness.engine.stop import stoppable
-from harness.errors import Interrupted
-from harness.judgement import Judgement
-from harness.judging.asking import ModelJuror
-from harness.judging.juror import Juror, Outcome, Place, Task, Told
-from harness.judging.jury import combined
-from harness.manifest import BASE_AGAIN
-from harness.metric import Metric
-from harness.records import Case, CellKind, Score, ScoreRow, StoredCell
-from harness.suite import Suite
+from tunegate.harness import lookup
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.interrupts import stoppable
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.judging.contract import Juror, Outcome, Place, Task, Told, combined
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
+from tunegate.harness.records.manifest import BASE_AGAIN
+from tunegate.harness.suite import Suite
 
 NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
 
@@ -219,3 +219,61 @@ def _means(samples: Sequence[Score]) -> dict[str, float] | None:
         for name, value in (score.parts or {}).items():
             found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items()} or None
+
+
+NONE = "none"
+"""Says that a run goes without a judge: its judge metrics are unscored, their gates advisory."""
+ROOM = "tunegate.harness.judging.backends"
+
+
+def specs_of(given: str | None) -> tuple[str, ...]:
+    """Return the specs of an option's value; commas part the judges of a jury.
+
+    Raises:
+        UsageError: one is empty, or named twice.
+    """
+    if given is None or given.strip() == NONE:
+        return ()
+    specs = tuple(spec.strip() for spec in given.split(","))
+    if not all(specs):
+        raise UsageError(f"judge={given!r} has an empty name; write SPEC, or SPEC,SPEC for a jury")
+    if len(set(specs)) < len(specs):
+        raise UsageError(f"judge={given!r} names a judge twice: its vote would count double")
+    return specs
+
+
+def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
+    """Refuse gates on a judge's metric where no judge was named.
+
+    Raises:
+        UsageError: in one line, what to give.
+    """
+    if given is not None:
+        return
+    for suite, metric in judge_metrics(suites):
+        if metric in suite.gated_metrics:
+            raise UsageError(
+                f"{suite.name}: the gate on {metric.name!r} needs a judge: name one with "
+                "--gate-judge SPEC (litellm:PROVIDER/MODEL, server:URL#MODEL, a local model), or "
+                "go without with --gate-judge none"
+            )
+
+
+def open_jurors(specs: Sequence[str], store: Store | None) -> tuple[Juror, ...]:
+    """Open the judges.
+
+    Raises:
+        UsageError: one cannot be opened.
+    """
+    return tuple(_open(spec, store) for spec in specs)
+
+
+def _open(spec: str, store: Store | None) -> Juror:
+    prefix, has_prefix, target = spec.partition(":")
+    name = prefix if has_prefix and prefix in lookup.available(ROOM) else "local"
+    factory: Any = lookup.find(ROOM, name, what="judge backend")
+    opened: Any = factory(spec if name == "local" else target)
+    if hasattr(opened, "ask"):
+        return ModelJuror(opened, store)
+    juror: Juror = opened.keeping(store) if hasattr(opened, "keeping") else opened
+    return juror

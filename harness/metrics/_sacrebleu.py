@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.errors import MissingExtra
-from harness.records import Case, Completion, Score
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.records.cases import Case, Completion, Score
 
 
 def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.metric import metric
-from harness.metrics._choices import ROUNDING
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._choice_likelihoods import ROUNDING
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 FLOOR = -50.0
 """Least log-probability per token, in nats: stands in for minus infinity."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
-from harness.metric import Metric, metric
-from harness.metrics import _sacrebleu
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import Metric, metric
+from tunegate.harness.metrics import _sacrebleu
+from tunegate.harness.records.cases import Case, Completion, Score
 
 Tokenizer = Literal["13a", "intl", "char", "zh", "none"]
 
@@ -77,9 +77,9 @@ def bleu(
             characters, `none` for texts that are split into words already.
         aggregate: `corpus`, or `mean` for the mean of sentence BLEU.
     """
-    unscored = _sacrebleu.unscored(case, completion)
-    if unscored is not None:
-        return unscored
+    missing = _sacrebleu.unscored(case, completion)
+    if missing is not None:
+        return missing
     scorer = _scorer(True, lowercase=lowercase, tokenize=tokenize)
     found = scorer.sentence_score(completion.text, case.expected_texts())
     counts = (found.sys_len, found.ref_len, *found.counts, *found.totals)

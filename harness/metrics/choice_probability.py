@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from harness.metric import metric
-from harness.metrics._choices import Normalize, Unusable, likelihoods
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._choice_likelihoods import Normalize, Unusable, likelihoods
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
 @metric(needs=CellKind.CHOICES, range=(0.0, 1.0), requires=("choices", "answer"))

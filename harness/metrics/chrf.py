@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
-from harness.metric import Metric, metric
-from harness.metrics import _sacrebleu
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import Metric, metric
+from tunegate.harness.metrics import _sacrebleu
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _RECALL = 4
 """Weight of recall: the square of beta = 2."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.metric import metric
-from harness.metrics._json import shorten
-from harness.metrics._words import finder, squeeze, which
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._words import finder, squeeze, which
+from tunegate.harness.records.cases import Case, Completion, Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

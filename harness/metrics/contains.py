@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from harness.metric import metric
-from harness.metrics._json import shorten
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.records.cases import Case, Completion, Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

@@ -1,14 +1,23 @@
-"""What a call costs."""
+"""What a call costs.
+
+Prices of tokens: litellm's table, read as the file it is. litellm itself is never imported: that
+takes seconds, and its table may be fetched from the network on import.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from harness.metric import metric
-from harness.metrics import _prices
-from harness.records import Case, Completion, Score
+from tunegate.harness.lookup import unknown
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _AMOUNTS = ("price_in", "price_out", "hourly")
 
@@ -30,9 +39,66 @@ def _problems(options: Mapping[str, Any]) -> Iterator[str]:
         yield "give one of model, price_in with price_out, and hourly: they are three prices"
     elif options.get("model"):
         try:
-            _prices.price_of(options["model"])
-        except _prices.UnknownPrice as error:
+            price_of(options["model"])
+        except UnknownPrice as error:
             yield str(error)
+
+
+FILE = "model_prices_and_context_window_backup.json"
+
+
+class UnknownPrice(ValueError):
+    """There is no price of a model; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per token."""
+
+    input: float
+    output: float
+
+
+def price_of(model: str) -> Price:
+    """Return the table's price of `model`, such as `gpt-4o-mini` or `azure/gpt-4o-mini`.
+
+    Raises:
+        UnknownPrice: litellm is not installed, or its table has no price per token of the model.
+    """
+    rows = _table()
+    if rows is None:
+        raise UnknownPrice(
+            f"no price of {model!r}: litellm, whose table of prices is read, is not installed "
+            "(pip install litellm); or give price_in and price_out"
+        )
+    if model not in rows:
+        raise UnknownPrice(f"{_near(model, tuple(rows))}; or give price_in and price_out")
+    row = rows[model]
+    try:
+        return Price(float(row["input_cost_per_token"]), float(row["output_cost_per_token"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnknownPrice(
+            f"litellm's table has no price per token of {model!r}; give price_in and price_out"
+        ) from error
+
+
+def _near(model: str, models: tuple[str, ...]) -> str:
+    """Return the sentence for a model that is not in the table, without listing all of it."""
+    sentence = unknown(model, models, what="model")
+    near, _, _ = sentence.partition("; there are:")
+    return near if "; there are:" in sentence else sentence
+
+
+@cache
+def _table() -> dict[str, Any] | None:
+    """Return model → row; None where litellm or its table is missing."""
+    spec = find_spec("litellm")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / FILE
+        if file.is_file():
+            rows = json.loads(file.read_text(encoding="utf-8"))
+            return {name: row for name, row in rows.items() if isinstance(row, dict)}
+    return None
 
 
 @metric(higher_is_better=False, check=_check)
@@ -81,20 +147,20 @@ def cost(
     for problem in _problems({"price_in": price_in, "price_out": price_out, "hourly": hourly}):
         return Score.unscored(problem)
     if price_in is not None and price_out is not None:
-        return _of_tokens(completion, _prices.Price(price_in / 1e6, price_out / 1e6))
+        return _of_tokens(completion, Price(price_in / 1e6, price_out / 1e6))
     if hourly is not None:
         return _of_time(completion, hourly)
     if model is not None:
         try:
-            return _of_tokens(completion, _prices.price_of(model))
-        except _prices.UnknownPrice as error:
+            return _of_tokens(completion, price_of(model))
+        except UnknownPrice as error:
             return Score.unscored(str(error))
     if completion.cost is not None:
         return Score.of(completion.cost)
     return Score.unscored("unknown price: give model, price_in and price_out, or hourly")
 
 
-def _of_tokens(completion: Completion, price: _prices.Price) -> Score:
+def _of_tokens(completion: Completion, price: Price) -> Score:
     if completion.input_tokens is None or completion.output_tokens is None:
         return Score.unscored("the completion has no counts of its tokens")
     parts = {

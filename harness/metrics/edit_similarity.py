@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rapidfuzz.distance import Levenshtein
 
-from harness.metric import metric
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 MOST_PAIRS = 10**10
 """Largest product of the two lengths that is compared: 100,000 characters against as many."""

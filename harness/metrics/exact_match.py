@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from harness.metric import metric
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _ARTICLE = re.compile(r"(?<!\S)(?:a|an|the)(?!\S)\s*", re.IGNORECASE)
 """`a-b` and `vitamin A.` keep theirs: an article is a word of its own."""

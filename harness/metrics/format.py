@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.metric import metric
-from harness.metrics import _rules
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics import _format_rules
+from tunegate.harness.records.cases import Case, Completion, Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the rules before any case is spent."""
     general = options.get("rules") or {}
-    problems = [f"rules: {problem}" for problem in _rules.problems(general)]
+    problems = [f"rules: {problem}" for problem in _format_rules.problems(general)]
     for case in cases:
         rules = {**general, **(case.rules or {})}
         if not rules:
@@ -21,7 +21,9 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
                 f"case {case.id!r} has no 'rules'; give it some, or the metric the option rules"
             )
         elif case.rules:
-            problems += [f"case {case.id!r}: {problem}" for problem in _rules.problems(rules)]
+            problems += [
+                f"case {case.id!r}: {problem}" for problem in _format_rules.problems(rules)
+            ]
         if rules.get("repeats_prompt") is True and not _prompt(case):
             problems.append(f"case {case.id!r}: repeats_prompt needs a prompt that is a text")
     return list(dict.fromkeys(problems))
@@ -97,7 +99,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
     wanted = {**(rules or {}), **(case.rules or {})}
     if not wanted:
         return Score.unscored("neither the case nor the metric has rules")
-    for problem in _rules.problems(wanted):
+    for problem in _format_rules.problems(wanted):
         return Score.unscored(f"the rules are unusable: {problem}")
     if wanted.get("repeats_prompt"):
         wanted["repeats_prompt"] = _prompt(case)
@@ -109,7 +111,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
 def _score(text: str, wanted: Mapping[str, Any]) -> Score:
     if not text.strip():
         return Score.of(0.0, "the answer is empty", parts=dict.fromkeys(wanted, 0.0))
-    broken = {name: _rules.RULES[name].broken(name, wanted[name], text) for name in wanted}
+    broken = {name: _format_rules.RULES[name].broken(name, wanted[name], text) for name in wanted}
     parts = {name: float(how is None) for name, how in broken.items()}
     reasons = ", ".join(how for how in broken.values() if how is not None)
     return Score.of(float(not reasons), f"broken: {reasons}" if reasons else None, parts=parts)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from harness.metric import metric
-from harness.metrics import _json
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.records.cases import Case, Completion, Score
 
 Lists = Literal["sequence", "set"]
 
@@ -45,10 +45,11 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     for case in cases:
         for text in case.expected_texts():
             try:
-                _json.read(text)
-            except _json.Unreadable as error:
+                _json_parsing.read(text)
+            except _json_parsing.Unreadable as error:
+                shown = _json_parsing.shorten(repr(text), 120)
                 problems.append(
-                    f"case {case.id!r}: expected={_json.shorten(repr(text), 120)} is not JSON: "
+                    f"case {case.id!r}: expected={shown} is not JSON: "
                     f"{error}; metric 'json_fields' compares JSON only"
                 )
     return problems
@@ -61,7 +62,7 @@ def json_fields(
     *,
     lists: Lists = "sequence",
     numeric_tolerance: float = 0.0,
-    extract: _json.Extract | None = None,
+    extract: _json_parsing.Extract | None = None,
 ) -> Score:
     """Score the share of right fields: F1 of the answer's JSON leaves against the expected ones.
 
@@ -101,12 +102,12 @@ def json_fields(
     if not case.expected_texts():
         return Score.unscored("the case has no expected answer")
     try:
-        wanted = [_json.read(text) for text in case.expected_texts()]
-    except _json.Unreadable as error:
+        wanted = [_json_parsing.read(text) for text in case.expected_texts()]
+    except _json_parsing.Unreadable as error:
         return Score.unscored(f"the case's expected answer is not JSON: {error}")
     try:
-        found = _json.find(completion.text, extract)
-    except _json.Unreadable as error:
+        found = _json_parsing.find(completion.text, extract)
+    except _json_parsing.Unreadable as error:
         nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
         return Score.of(0.0, f"not JSON: {error}", parts=nothing)
     compared = (_compare(found.value, value, lists, numeric_tolerance) for value in wanted)
@@ -120,7 +121,7 @@ def _tolerance_problem(tolerance: float) -> str | None:
 
 def _in_words(best: _Comparison, source: str | None) -> str:
     text = f"{best.right} of {best.wanted} expected fields right, {best.given} given"
-    wrong = None if best.wrong is None else _json.shorten(f"first wrong: {best.wrong}")
+    wrong = None if best.wrong is None else _json_parsing.shorten(f"first wrong: {best.wrong}")
     return "; ".join(filter(None, (text, source, wrong)))
 
 

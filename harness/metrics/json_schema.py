@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import json_schema as json_schema_library
-from harness.metric import metric
-from harness.metrics import _bounded, _json
-from harness.records import Case, Completion, Score
+from tunegate.harness import json_schema as json_schema_library
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics import _json_parsing, _subprocess_timeout
+from tunegate.harness.records.cases import Case, Completion, Score
 
 LIMIT_S = 1.0
 """Seconds that validating one completion may take."""
 
-_VALIDATION = "harness.metrics._schema"
+_VALIDATION = "tunegate.harness.metrics._json_schema"
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
@@ -37,7 +37,7 @@ def json_schema(
     completion: Completion,
     *,
     schema: Path | None = None,
-    extract: _json.Extract | None = None,
+    extract: _json_parsing.Extract | None = None,
 ) -> Score:
     r"""Score 1 if the answer is JSON that satisfies the schema, else 0 with the first violation.
 
@@ -81,8 +81,8 @@ def json_schema(
     if document is None:
         return Score.unscored("no schema: give the metric the option 'schema' or the case one")
     try:
-        found = _json.find(completion.text, extract)
-    except _json.Unreadable as error:
+        found = _json_parsing.find(completion.text, extract)
+    except _json_parsing.Unreadable as error:
         return Score.of(0.0, f"not JSON: {error}")
     return _validate(document, found)
 
@@ -91,12 +91,12 @@ def check_schema(schema: Path) -> tuple[str, ...]:
     """Return what makes the schema file unusable, each as `file: what`; empty if nothing does."""
     try:
         document = _read(schema)
-        problems = _bounded.run(
+        problems = _subprocess_timeout.run(
             _VALIDATION, "problems", document, limit_s=LIMIT_S, needs=_grammars(document)
         )
     except (OSError, ValueError) as error:
         problems = [f"cannot be read: {error}"]
-    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
         problems = [f"cannot be checked: {error}"]
     return tuple(f"{schema}: {problem}" for problem in problems)
 
@@ -116,9 +116,9 @@ def _grammars(document: str) -> tuple[str, ...]:
     return (json_schema_library.GRAMMARS,) if '"iri' in document else ()
 
 
-def _validate(document: str, found: _json.Found) -> Score:
+def _validate(document: str, found: _json_parsing.Found) -> Score:
     try:
-        answer = _bounded.run(
+        answer = _subprocess_timeout.run(
             _VALIDATION,
             "violation",
             document,
@@ -126,7 +126,7 @@ def _validate(document: str, found: _json.Found) -> Score:
             limit_s=LIMIT_S,
             needs=_grammars(document),
         )
-    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: validation failed: {error}")
     if "problem" in answer:
         return Score.unscored(f"the schema is unusable: {answer['problem']}")

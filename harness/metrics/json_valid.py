@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.metric import metric
-from harness.metrics import _json
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.records.cases import Case, Completion, Score
 
 
 @metric(binary=True)
 def json_valid(
-    case: Case, completion: Completion, *, extract: _json.Extract | None = None
+    case: Case, completion: Completion, *, extract: _json_parsing.Extract | None = None
 ) -> Score:
     """Score 1 if the answer is one strict JSON value, else 0 with the place where it breaks.
 
@@ -38,7 +38,7 @@ def json_valid(
     if completion.text is None:
         return Score.unscored("the completion has no text")
     try:
-        found = _json.find(completion.text, extract)
-    except _json.Unreadable as error:
+        found = _json_parsing.find(completion.text, extract)
+    except _json_parsing.Unreadable as error:
         return Score.of(0.0, f"not JSON: {error}")
     return Score.of(1.0, found.source)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from harness.errors import MissingExtra
-from harness.lookup import unknown
-from harness.metric import metric
-from harness.records import Case, Completion, Score
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.lookup import unknown
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _SHORTEST = 20
 _WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}

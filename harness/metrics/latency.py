@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.metric import metric
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
 @metric(needs=CellKind.LATENCY, higher_is_better=False)

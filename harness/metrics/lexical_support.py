@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from harness.metric import metric
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _WORD = re.compile(r"\w+(?:[.,:/-]\w+)*")
 _SHORTEST = 4

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.metric import metric
-from harness.metrics._json import shorten
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _REPEATS = 4
 _SHARE = 0.3

@@ -1,16 +1,27 @@
-"""Whether an answer in free text names the right choice."""
+r"""Whether an answer in free text names the right choice.
+
+Which choice of a multiple-choice question an answer in free text names. Four kinds of evidence are
+looked at, the strongest first; the first kind that is there decides, and if it names two choices,
+so does the answer. Every pattern looks at a few characters around a place, so the time is linear in
+the text.
+
+Example:
+    >>> chosen("I first thought of A, but the answer is (B).", "ABCD", ())
+    {1}
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from string import ascii_uppercase
 from typing import Any
 
-from harness.metric import metric
-from harness.metrics._json import shorten
-from harness.metrics._letters import chosen
-from harness.metrics._words import squeeze
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._words import LETTER, finder, squeeze, which
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _LETTERS = "ABCD"
 
@@ -37,6 +48,21 @@ def _problems(case: Case, letters: str) -> list[str]:
         return []
     named = f"expected={shorten(repr(case.expected), 80)} is" if case.expected else "there is"
     return [f"{named} no right choice; give 'choices' with 'answer', or a letter as 'expected'"]
+
+
+def _right(case: Case, letters: str) -> int | None:
+    """Return the index of the right choice: `answer`, or the one `expected` names; else None."""
+    choices = case.choices or ()
+    if choices and case.answer is not None:
+        return case.answer if 0 <= case.answer < len(choices) else None
+    known = ascii_uppercase[: len(choices)] if choices else letters
+    for text in case.expected_texts()[:1]:
+        letter = text.strip().strip("().").upper()
+        if len(letter) == 1 and letter in known:
+            return known.index(letter)
+        same = [squeeze(choice) == squeeze(text) for choice in choices]
+        return same.index(True) if True in same else None
+    return None
 
 
 @metric(binary=True, check=_check)
@@ -92,16 +118,127 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
     return Score.of(float(found[0] == right), f"read {names}")
 
 
-def _right(case: Case, letters: str) -> int | None:
-    """Return the index of the right choice: `answer`, or the one `expected` names; else None."""
-    choices = case.choices or ()
-    if choices and case.answer is not None:
-        return case.answer if 0 <= case.answer < len(choices) else None
-    known = ascii_uppercase[: len(choices)] if choices else letters
-    for text in case.expected_texts()[:1]:
-        letter = text.strip().strip("().").upper()
-        if len(letter) == 1 and letter in known:
-            return known.index(letter)
-        same = [squeeze(choice) == squeeze(text) for choice in choices]
-        return same.index(True) if True in same else None
-    return None
+_OPEN = r"[\s:*_`\"'(\[$]{0,8}"
+_CLOSE = r"[ \t*_`\"')\].:$]{0,8}"
+_OPTION = r"(?:(?i:option|choice|answer|letter)\s)?[*_(\[\"']{0,4}"
+_ENDS = rf"(?![{LETTER}\d_+#])(?!['’][{LETTER}])(?!-[{LETTER}\d])(?!\.[{LETTER}])"
+"""A letter that is no part of a word, `A-level`, `C++`, `A's` or `A.D.`."""
+_NOT_WRONG = r"(?![)\]*\"']{0,4}\s(?:is|are|was)\s(?:wrong|incorrect|false|not)\b)"
+
+_SAID = re.compile(
+    r"<answer>|\banswer\b[^.\n:=]{0,60}?(?:\b(?:is|be|are)\b|[:=])"
+    r"|\b(?:correct|right|best)\s(?:option|choice|one)\b[^.\n:=]{0,20}?(?:\bis\b|[:=])"
+    r"|\bI(?:['’]ll|['’]d|\swill|\swould)?\s(?:choose|pick|select|go\swith)\b",
+    re.I,
+)
+_NEGATED = re.compile(
+    rf"(?:\bnot|n['’]t|\bneither|\bnor|\bthan)\s(?:the\s)?{_OPTION}$", re.IGNORECASE
+)
+_TEXT_BEHIND = re.compile(r"[\s)\].:*_\"'–-]{1,8}")
+_SENTENCE_ENDS = re.compile(r"[*_`\"')]{0,4}[ \t]{0,4}(?:[.:;!\n]|\Z)")
+
+
+def chosen(text: str, letters: str, choices: Sequence[str]) -> set[int]:
+    """Return the indices of the choices that the answer names by its strongest evidence.
+
+    Args:
+        text: The answer.
+        letters: Capital letters of the choices, such as `ABCD`.
+        choices: The choices' texts, as many as letters; empty if they are unknown.
+    """
+    reader = _Reader(text, letters, choices)
+    kinds = (reader.alone, reader.stated, reader.leading, reader.mentioned)
+    return next((found for kind in kinds if (found := set(kind()))), set())
+
+
+class _Reader:
+    """One answer, and the patterns that the letters and texts of its choices make."""
+
+    def __init__(self, text: str, letters: str, choices: Sequence[str]) -> None:
+        self.text = text
+        self.letters = letters
+        self.any = f"[{letters}]"
+        self.choices = choices
+
+    @cached_property
+    def texts(self) -> re.Pattern[str] | None:
+        """What finds the choices' texts, their last full stop aside."""
+        return finder([choice.strip().rstrip(".;,") for choice in self.choices], self.text)
+
+    def alone(self) -> Iterator[int]:
+        """Yield the choice if the whole answer is its letter: `B`, `(b)`, `Option B.`."""
+        line = rf"{_OPEN}{_OPTION}({self.any}){_CLOSE}"
+        if found := re.fullmatch(line, self.text.strip(), re.I):
+            yield self._index(found[1])
+
+    def stated(self) -> Iterator[int]:
+        """Yield what a box, a line with nothing but a letter, or a sentence says is the answer."""
+        box = rf"\\boxed\s?\{{(?:\\\w{{2,8}}\s?\{{)?[\s(]{{0,3}}({self.any})[\s)]{{0,3}}\}}"
+        line = rf"^[ \t*_`\"'(\[$>#-]{{0,8}}{_OPTION}({self.any}){_CLOSE}$"
+        right = (
+            rf"(?<![{LETTER}\d_])({self.any})[)\]*\"']{{0,4}}\s(?i:is|are)\s"
+            r"(?i:the\s)?(?i:correct|right|best|answer|true)\b"
+        )
+        for pattern, flags in ((box, re.I), (line, re.M), (right, 0)):
+            for found in re.finditer(pattern, self.text, flags):
+                yield self._index(found[1])
+        for found in _SAID.finditer(self.text):
+            yield from self._named(found.end())
+
+    def leading(self) -> Iterator[int]:
+        """Yield the letters that label a line (`B. Paris`), and the text the answer begins with."""
+        label = rf"^[ \t*_`\"'(\[>#-]{{0,8}}({self.any})(?:[.):\]*]{{1,4}}|\s[-–—])\s"
+        for found in re.finditer(label, self.text, re.M):
+            yield from self._from(found)
+        start = re.match(r"\s*+[*_`\"'(\[]{0,4}", self.text)
+        found_text = self.texts and start and self.texts.match(self.text, start.end())
+        if found_text and _SENTENCE_ENDS.match(self.text, found_text.end()):
+            yield which(found_text)
+
+    def mentioned(self) -> Iterator[int]:
+        """Yield every letter and text anywhere but negated ones, `A is wrong` and the article."""
+        word = r"(?![ \t](?!(?:because|since|as|is|and|or|seems|looks|would|must)\b)[a-z])"
+        bare = (
+            rf"(?<![{LETTER}\d_.+#-])({self.any})(?:(?<=A){word}|(?<=I)(?![ \t][a-z])|(?<![AI]))"
+            rf"{_ENDS}{_NOT_WRONG}"
+        )
+        for found in re.finditer(bare, self.text):
+            if not self._negated(found):
+                yield self._index(found[1])
+        for found in self.texts.finditer(self.text) if self.texts else ():
+            if not self._negated(found):
+                yield which(found)
+
+    def _named(self, place: int) -> Iterator[int]:
+        """Yield the letters or the text right behind a place such as `the answer is`."""
+        small = rf"(?i:{self.any})(?=[.)\]*\"'](?![{LETTER}])|[ \t]{{0,4}}(?:\n|\Z))"
+        target = re.compile(rf"{_OPEN}{_OPTION}({self.any}{_ENDS}|{small})")
+        if found := target.match(self.text, place):
+            yield from self._from(found)
+            return
+        start = re.compile(_OPEN).match(self.text, place)
+        found_text = self.texts and start and self.texts.match(self.text, start.end())
+        if found_text:
+            yield which(found_text)
+
+    def _from(self, found: re.Match[str]) -> Iterator[int]:
+        """Yield a letter, those joined to it (`A or B`), and the choice whose text follows it."""
+        yield self._index(found[1])
+        end = found.end(1)
+        joined = re.compile(
+            rf"[)\]*\"']{{0,4}}\s{{0,3}}(?:or|and|/|,|&)\s{{0,3}}[(\[*\"']{{0,4}}({self.any})"
+            rf"{_ENDS}{_NOT_WRONG}"
+        )
+        while more := joined.match(self.text, end):
+            yield self._index(more[1])
+            end = more.end()
+        behind = _TEXT_BEHIND.match(self.text, end)
+        text = self.texts and behind and self.texts.match(self.text, behind.end())
+        if text:
+            yield which(text)
+
+    def _index(self, letter: str) -> int:
+        return self.letters.index(letter.upper())
+
+    def _negated(self, found: re.Match[str]) -> bool:
+        return bool(_NEGATED.search(self.text[max(0, found.start() - 28) : found.start()]))

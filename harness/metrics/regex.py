@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from harness.metric import metric
-from harness.metrics import _bounded
-from harness.metrics._json import shorten
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics import _subprocess_timeout
+from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.records.cases import Case, Completion, Score
 
 LIMIT_S = 1.0
 """Seconds that compiling a pattern, or matching one completion, may take."""
 
-_MATCHING = "harness.metrics._pattern"
+_MATCHING = "tunegate.harness.metrics._regex_matching"
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
@@ -34,8 +34,8 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 def _problems(where: str, pattern: str) -> list[str]:
     try:
-        problem = _bounded.run(_MATCHING, "problem", pattern, limit_s=LIMIT_S)
-    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        problem = _subprocess_timeout.run(_MATCHING, "problem", pattern, limit_s=LIMIT_S)
+    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
     quoted = shorten(repr(pattern), 120)
     return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
@@ -85,7 +85,9 @@ def regex(
     if not patterns:
         return Score.unscored("no pattern: give the metric the option 'pattern'")
     try:
-        found = _bounded.run(_MATCHING, "matches", patterns, completion.text, mode, limit_s=LIMIT_S)
-    except (_bounded.OutOfTime, _bounded.CallFailed) as error:
+        found = _subprocess_timeout.run(
+            _MATCHING, "matches", patterns, completion.text, mode, limit_s=LIMIT_S
+        )
+    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")
     return Score.of(float(found))

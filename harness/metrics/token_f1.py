@@ -6,8 +6,8 @@ import re
 import string
 from collections import Counter
 
-from harness.metric import metric
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)

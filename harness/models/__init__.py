@@ -1,1 +1,1 @@
-"""Model backends: one kind of model spec a file; `pair.open_arms` opens all arms of a run."""
+"""Model backends: one kind of model spec a file; `open_arms.open_arms` opens all arms of a run."""

@@ -5,24 +5,37 @@ of question, every lever of the engine, exact arithmetic on the rounded weights.
 `gguf:FILE.gguf?engine=llama.cpp` llama.cpp itself computes, as it will in production.
 `?tokenizer=DIR` takes the tokenizer of a folder, which must have the file's vocabulary; several
 options are joined with `&`.
+
+A GGUF file computed by llama.cpp, through llama-cpp-python. Prompts are rendered and tokenised here
+and sent as token ids, so that the arms provably read the same. llama.cpp only computes logits; the
+next token is chosen here, greedily or drawn with the cell's own seed. Every question starts from an
+empty cache: an answer does not depend on the one before. Its arithmetic is llama.cpp's own
+(activations rounded to 8 bits beside quantised weights, a cache in 16 bits), so answers differ in
+places from those of the same file unpacked to float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ModelError
-from harness.model import Arm
-from harness.models import _gguf_file, _gguf_model, _gguf_tokenizer
-from harness.models._files import need
-from harness.models._gguf_file import GgufFile
-from harness.models._llama_cpp import LlamaCppArm
-from harness.models._loading import quiet
-from harness.models.hf import HfArm
+import numpy as np
+
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model import Answer, Arm, Prompt, Request
+from tunegate.harness.models import _gguf_file
+from tunegate.harness.models._chat_template import continuations, fingerprint_of, reason, render
+from tunegate.harness.models._gguf_file import GgufFile
+from tunegate.harness.models._model_folder import need
+from tunegate.harness.models.transformers import HfArm, quiet
+from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, sha256
 
 ENGINES = ("transformers", "llama.cpp")
 
@@ -65,12 +78,12 @@ def gguf(target: str) -> Arm:
     else:
         need("accelerate", what="a GGUF file", extra="gguf")
     quiet()
-    tokenizer = _gguf_tokenizer.tokenizer(file, wanted.tokenizer)
+    tokenizer = _gguf_file.tokenizer(file, wanted.tokenizer)
     if wanted.engine == "llama.cpp":
         arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
         arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
         return arm
-    return GgufArm(f"gguf:{target}", _gguf_model.load(file, tokenizer), tokenizer, file=file)
+    return GgufArm(f"gguf:{target}", _gguf_file.load(file, tokenizer), tokenizer, file=file)
 
 
 def _parse(target: str) -> _Target:
@@ -91,3 +104,197 @@ def _parse(target: str) -> _Target:
         raise ModelError(f"gguf:{target}: engine={engine} is not known; {' or '.join(ENGINES)}")
     folder = found.get("tokenizer")
     return _Target(Path(name).expanduser(), engine, Path(folder).expanduser() if folder else None)
+
+
+_SMALLEST = 2048
+"""Tokens of the smallest context; it grows with what is asked, up to the file's own."""
+
+
+@dataclass
+class LlamaCppArm:
+    """One GGUF file in llama.cpp."""
+
+    spec: str
+    file: GgufFile
+    tokenizer: Any
+    _model: Any = field(default=None, repr=False)
+    """llama_cpp.Llama, opened with a context that is long enough for what was asked so far."""
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Spec, hashes of file, tokenizer and template, how tensors are stored, and the engine."""
+        return {
+            "spec": self.spec,
+            "backend": "gguf",
+            "weights_sha256": file_sha256(self.file.path),
+            "tokenizer_sha256": fingerprint_of(self.tokenizer),
+            "template_sha256": sha256(self.tokenizer.chat_template or ""),
+            "stop_ids": self.file.stop_ids,
+            "architecture": self.file.architecture,
+            "stored": self.file.stored,
+            "dtype": "llama.cpp",
+            "engine": f"llama-cpp-python {self._version}",
+        }
+
+    @property
+    def _version(self) -> str:
+        import llama_cpp
+
+        return str(llama_cpp.__version__)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the identity without the spec: a moved file is the same arm."""
+        return sha256({k: v for k, v in self.identity.items() if k != "spec"})
+
+    @property
+    def kinds(self) -> frozenset[CellKind]:
+        """Everything but whole texts."""
+        return frozenset(CellKind) - {CellKind.TEXT}
+
+    def cannot(self, kind: CellKind) -> str:
+        """Return what can answer the question instead."""
+        return (
+            f"{self.spec}: llama.cpp is not asked for the bits of whole texts; leave "
+            "?engine=llama.cpp out, and Transformers computes them"
+        )
+
+    def prompt(self, case: Case, generation: Generation) -> Prompt:
+        """Render with the chat template (or not, as the suite says) and tokenise once."""
+        return render(self.tokenizer, case, generation, spec=self.spec)
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Yield the answers one after the other; what fails is the case's own error."""
+        for request in requests:
+            started, clock = time.time(), time.perf_counter()
+            try:
+                fields = self._answer(request)
+            except (ValueError, RuntimeError) as error:
+                yield Answer(request.key, None, reason(error), started)
+                continue
+            completion = Completion(
+                input_tokens=len(request.prompt.token_ids or ()),
+                latency_s=round(time.perf_counter() - clock, 6),
+                batch_size=1,
+                **fields,
+            )
+            yield Answer(request.key, completion, None, started)
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        ids = list(request.prompt.token_ids or ())
+        texts = continuations(self.tokenizer, request)
+        writes = request.kind in (CellKind.GENERATE, CellKind.LATENCY)
+        more = request.generation.max_new_tokens if writes else max(map(len, texts), default=0)
+        if not ids:
+            raise ValueError("the prompt is empty after tokenising")
+        self.make_room(len(ids) + more)
+        if writes:
+            return self._write(request, ids)
+        sums = self._likelihoods(ids, texts)
+        if request.kind is CellKind.CHOICES:
+            return {"choice_logprobs": tuple(sums)}
+        # Several right answers: the likeliest one counts.
+        return {"answer_logprob": max(s / len(t) for s, t in zip(sums, texts, strict=True))}
+
+    def make_room(self, needed: int) -> None:
+        """Open the model, or open it again with a longer context.
+
+        Raises:
+            ValueError: the model cannot attend to so many tokens.
+            ModelError: llama.cpp does not load the file.
+        """
+        limit = int(self.file.fields.get(f"{self.file.architecture}.context_length", needed))
+        if needed > limit:
+            raise ValueError(
+                f"{needed} tokens do not fit the model's context of {limit}; shorten the prompt"
+            )
+        if self._model is None or self._model.n_ctx() < needed:
+            if self._model is not None:
+                self._model.close()
+            self._model = opened(self.file, min(limit, max(_SMALLEST, 1 << needed.bit_length())))
+            # At the interpreter's end it would find its own modules gone.
+            weakref.finalize(self, self._model.close)
+
+    def _forward(self, ids: Sequence[int]) -> Any:
+        """Read tokens after those read before and return the logits behind the last, as float64."""
+        import llama_cpp
+
+        self._model.eval(list(ids))
+        pointer = llama_cpp.llama_get_logits_ith(self._model.ctx, -1)
+        logits = np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab(),))
+        return logits.astype(np.float64)
+
+    def _write(self, request: Request, ids: Sequence[int]) -> dict[str, Any]:
+        settings = request.generation
+        random = np.random.default_rng(request.seed)
+        written: list[int] = []
+        text, reason_to_end = "", "length"
+        self._model.reset()
+        logits = self._forward(ids)
+        while len(written) < settings.max_new_tokens:
+            token = chosen(logits, settings, random)
+            if token in self.file.stop_ids:
+                reason_to_end = "stop"
+                break
+            written.append(token)
+            text = self.tokenizer.decode(written, skip_special_tokens=True)
+            if any(stop in text for stop in settings.stop):
+                reason_to_end = "stop"
+                break
+            if len(written) < settings.max_new_tokens:
+                logits = self._forward([token])
+        for stop in settings.stop:
+            text = text.partition(stop)[0]
+        return {"text": text, "finish_reason": reason_to_end, "output_tokens": len(written)}
+
+    def _likelihoods(self, ids: Sequence[int], texts: Sequence[Sequence[int]]) -> list[float]:
+        """Return the summed log-likelihood of each text after the prompt."""
+        self._model.reset()
+        first = log_softmax(self._forward(ids))
+        sums = []
+        for text in texts:
+            total = float(first[text[0]])
+            if len(text) > 1:
+                # Read again and not rewound: a model with a running state cannot be.
+                self._model.reset()
+                self._forward(ids)
+            for before, token in itertools.pairwise(text):
+                total += float(log_softmax(self._forward([before]))[token])
+            sums.append(total)
+        return sums
+
+
+def opened(file: GgufFile, context: int) -> Any:
+    """Return the file as llama.cpp's model.
+
+    Raises:
+        MissingExtra: llama-cpp-python is not installed.
+        ModelError: llama.cpp does not load the file.
+    """
+    need("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
+    from llama_cpp import Llama
+
+    try:
+        return Llama(str(file.path), n_ctx=context, n_gpu_layers=-1, verbose=False)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{file.path}: llama.cpp does not load it ({reason(error)}); pip install --upgrade "
+            "llama-cpp-python, or convert the model again"
+        ) from error
+
+
+def chosen(logits: Any, settings: Generation, random: np.random.Generator) -> int:
+    """Return the next token: the likeliest, or one drawn from the nucleus."""
+    if settings.temperature == 0:
+        return int(np.argmax(logits))
+    order = np.argsort(-logits, kind="stable")
+    shares = np.exp(log_softmax(logits[order] / settings.temperature))
+    # Nucleus sampling (Holtzman et al. 2020): drop what lies beyond top_p, keep the first.
+    kept = shares * (np.cumsum(shares) - shares < settings.top_p)
+    return int(order[random.choice(len(kept), p=kept / kept.sum())])
+
+
+def log_softmax(logits: Any) -> Any:
+    """Return log-probabilities."""
+    shifted = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())

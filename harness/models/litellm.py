@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -18,19 +18,28 @@ from itertools import product
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from harness.errors import BackendError, ModelError
-from harness.generation import Generation
-from harness.model import Answer, Prompt, Request
-from harness.models._chat import bounds_of, cut, sampling, settings_of
-from harness.models._rendering import PROBES
-from harness.records import Case, CellKind, Completion, canonical_json, sha256
-from harness.remote.credentials import provider_of
-from harness.remote.failure import Failure, Refused
-from harness.remote.limits import Limits
-from harness.remote.litellm import Reply, chat
-from harness.remote.message import Unanswered, answer_of
-from harness.remote.parameters import accepted, objection
-from harness.remote.pool import ask_all
+from tunegate.harness.errors import BackendError, ModelError
+from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.models._chat_template import PROBES
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    Generation,
+    canonical_json,
+    sha256,
+)
+from tunegate.harness.remote.http import Failure, Refused
+from tunegate.harness.remote.litellm import (
+    Reply,
+    Unanswered,
+    accepted,
+    answer_of,
+    chat,
+    objection,
+    provider_of,
+)
+from tunegate.harness.remote.worker_pool import Limits, ask_all
 
 _HELLO = "Say hello."
 _GREETING = 512
@@ -258,3 +267,58 @@ def _place(provider: str) -> str | None:
         return None
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+_STOPS = 4
+"""Texts that OpenAI and most others take; the answer is cut at all of them here."""
+
+
+def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
+    """Return OpenAI's parameters for a request.
+
+    A seed and stops are left out where the API does not take them: the one can only steady the
+    answers, the others are cut here.
+
+    Args:
+        request: The request.
+        accepted: Names of the parameters that the API takes.
+    """
+    generation = request.generation
+    settings = sampling(generation) | bounds_of(request.case)
+    if generation.temperature and "seed" in accepted:
+        settings["seed"] = request.seed
+    if generation.stop and "stop" in accepted:
+        settings["stop"] = list(generation.stop[:_STOPS])
+    return settings
+
+
+def sampling(generation: Generation) -> dict[str, Any]:
+    """Return the parameters that an API must take, or the answers are other ones."""
+    settings: dict[str, Any] = {
+        "temperature": generation.temperature,
+        "max_tokens": generation.max_new_tokens,
+    }
+    if generation.top_p != 1.0:
+        settings["top_p"] = generation.top_p
+    return settings
+
+
+def bounds_of(case: Case) -> dict[str, Any]:
+    """Return what the case offers and asks of the answer, in OpenAI's form, as parameters.
+
+    Tools, the choice among them, and the form of the answer; nothing where it has none.
+    """
+    tools = [
+        t if "function" in t else {"type": "function", "function": t} for t in case.tools or ()
+    ]
+    found = {
+        "tools": tools,
+        "tool_choice": case.tool_choice if tools else None,
+        "response_format": case.response_format,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def cut(text: str, stops: Sequence[str]) -> str:
+    """Return the text up to the first place where a stop begins."""
+    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -16,8 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.models._loading import load, number_format
-from harness.models.hf import HfArm, LoadedModel, effective
+from tunegate.harness.models.transformers import HfArm, LoadedModel, effective, load, number_format
 
 
 @dataclass(frozen=True)

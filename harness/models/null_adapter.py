@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.models._files import is_adapter, need
-from harness.models.hf import HfArm
+from tunegate.harness.errors import UsageError
+from tunegate.harness.models._model_folder import is_adapter, need
+from tunegate.harness.models.transformers import HfArm
 
 RANK = 8
 ALPHA = 16
@@ -41,7 +41,7 @@ def make_null_adapter(base: Path, out: Path) -> None:
     if is_adapter(base):
         raise UsageError(f"base={base} is an adapter; give the model it was trained on")
     need("torch", "transformers", "peft")
-    from harness.models._loading import quiet, saying
+    from tunegate.harness.models.transformers import quiet, saying
 
     quiet()
     import torch

@@ -15,12 +15,19 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.checks.weights import file_sha256
-from harness.errors import ModelError, UsageError
-from harness.generation import Generation
-from harness.lines import Lines
-from harness.model import Answer, Prompt, Request
-from harness.records import Case, CellKind, Completion, Record, StoredCell, sha256
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    Generation,
+    Record,
+    StoredCell,
+    sha256,
+)
+from tunegate.harness.records.files import Lines
 
 
 class ReplayLine(Record):

@@ -19,10 +19,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.errors import ModelError
-from harness.generation import Generation
-from harness.model import Answer, Prompt, Request
-from harness.records import Case, CellKind, Completion, Record, sha256
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, Record, sha256
 
 
 class Script(Record):

@@ -2,9 +2,10 @@
 
 pytest loads this package in every project that has tunegate installed, so it imports nothing heavy
 and does nothing until an option, an ini key, a suite.toml argument or the `gate` fixture is used.
-The hooks are in `hooks` and, once asked for, in `active`; what they delegate to is in `session`.
+The hooks are in `hooks` and, once asked for, in `active_hooks`; what they delegate to is in
+`session`.
 """
 
-from harness.plugin.hooks import gate, pytest_addoption, pytest_configure
+from tunegate.harness.plugin.hooks import gate, pytest_addoption, pytest_configure
 
 __all__ = ["gate", "pytest_addoption", "pytest_configure"]

@@ -1,4 +1,4 @@
-"""Which exit code a session ends with: 13 > 12 > 1 > 10 > 11 > 0.
+"""Exit status of a session: 13 > 12 > 1 > 10 > 11 > 0.
 
 A failing gate is no failure of its own: the run's verdict speaks for it. A user's test that fails
 on an error of ours stands for that error's code; any other failing test is 1.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.errors import TunegateError, Undecided, UsageError
-from harness.plugin.text import inert
-from harness.verdict.record import Verdict
+from tunegate.harness.errors import TunegateError, Undecided, UsageError
+from tunegate.harness.plugin.escape_text import inert
+from tunegate.harness.records.verdict import Verdict
 
 PRECEDENCE = (
     Verdict.ERROR.exit_code,
@@ -51,8 +52,6 @@ def mark(
         gate: Whether the test is a gate of a suite.
         undecided: What an undecided assert does: `fail`, `neutral` or `pass`.
     """
-    from harness.plugin.collect import UNJUDGED, GateFailed, Unjudged
-
     error = excinfo.value
     if isinstance(error, Undecided) and undecided != "fail":
         path, line, _ = report.location
@@ -77,7 +76,7 @@ def mark(
 
 def _asked_at(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     """Return file and line of the last frame that is not ours: where the user asked."""
-    theirs = [f for f in excinfo.traceback if not Path(f.path).is_relative_to(_HOME)]
+    theirs = [f for f in excinfo.traceback if not Path(f.path).resolve().is_relative_to(_HOME)]
     found = theirs[-1] if theirs else excinfo.traceback[0]
     return f"{Path(found.path).name}:{found.lineno + 1}"
 
@@ -116,3 +115,41 @@ def decide(codes: Iterable[int], given: int) -> int:
     if not found or given not in _OWN:
         return given
     return next(code for code in PRECEDENCE if code in found)
+
+
+UNJUDGED = "tunegate_unjudged"
+"""Mark on the report of a gate that could not be judged; it travels with the report."""
+
+
+class GateFailed(Exception):
+    """A gate did not pass; the message is made of sentences."""
+
+
+class Unjudged(GateFailed):
+    """The run ended before the gate could be judged; the message says of what."""
+
+
+class Reason:
+    """Why something failed, which the end of the run tells: the terminal has it once.
+
+    As text it is whole, for JUnit's files and whatever else reads reports.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Keep the reason."""
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the reason."""
+        return self.text
+
+    def toterminal(self, terminal: Any) -> None:
+        """Write where it stands."""
+        terminal.line("not judged; why stands below, under tunegate")
+
+
+def say_once(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a text that came from an xdist worker the reason that it was there."""
+    unread = report.failed and report.nodeid.endswith("suite.toml")
+    if isinstance(report.longrepr, str) and (unread or vars(report).get(UNJUDGED)):
+        report.longrepr = Reason(report.longrepr)  # type: ignore[assignment]  # pytest takes any

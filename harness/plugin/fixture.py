@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import BackendError, NotComparable
-from harness.manifest import SuiteRecord
-from harness.records import Case, Completion
-from harness.run import Run
-from harness.suite import Suite
-from harness.verdict.compare import Delta
-from harness.verdict.looks import Look
-from harness.verdict.record import Verdict
-from harness.verdict.scores import Table
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.errors import BackendError, NotComparable
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
-    from harness.plugin.session import GateSession
+    from tunegate.harness.plugin.session import GateSession
 
 
 @dataclass(frozen=True, slots=True)

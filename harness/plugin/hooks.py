@@ -1,6 +1,6 @@
-"""pytest hooks that are always there: they cost nothing until a gate run is asked for.
+"""pytest hooks that are always registered: they cost nothing until a gate run is requested.
 
-Once it is, `activate` registers the hooks of `active`, which do the work.
+Once it is, `activate` registers the hooks of `active_hooks`, which do the work.
 Reference: https://docs.pytest.org/en/stable/reference/reference.html#hooks
 """
 
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.plugin.options import add_options, is_active
+from tunegate.harness.plugin.options import SESSION, add_options, is_active
 
 if TYPE_CHECKING:
-    from harness.plugin.fixture import Gate
-    from harness.plugin.session import GateSession
+    from tunegate.harness.plugin.fixture import Gate
+    from tunegate.harness.plugin.session import GateSession
 
-SESSION = pytest.StashKey["GateSession"]()
-OURS = ("harness", "suites", "trainers", "reports")
-"""The packages of this distribution."""
+OURS = ("tunegate",)
+"""The package of this distribution."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,18 +36,19 @@ def activate(config: pytest.Config) -> GateSession:
     """Return the gate session of this pytest run, made and hooked in by the first call.
 
     Raises:
-        pytest.UsageError: packages of ours are shadowed, or an option is wrong.
+        pytest.UsageError: an option is wrong.
     """
     if SESSION not in config.stash:
         leave_as_written(config)
-        from harness.plugin.active import ActiveHooks
-        from harness.plugin.session import GateSession
-        from harness.plugin.workflow import guard
+        from tunegate.harness.plugin.active_hooks import ActiveHooks
+        from tunegate.harness.plugin.session import GateSession
+        from tunegate.harness.plugin.terminal import guard
 
         state = config.stash[SESSION] = GateSession.from_config(config)
         config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
         guard(config, state)
-    return config.stash[SESSION]
+    found: GateSession = config.stash[SESSION]
+    return found
 
 
 def leave_as_written(config: pytest.Config) -> None:
@@ -68,6 +68,6 @@ def leave_as_written(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def gate(request: pytest.FixtureRequest) -> Gate:
     """Compare base and tuned in code: `gate.compare("suites/refunds", metric="json_schema")`."""
-    from harness.plugin.fixture import Gate
+    from tunegate.harness.plugin.fixture import Gate
 
     return Gate(activate(request.config), Path(str(request.config.rootpath)))

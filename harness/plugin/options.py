@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.remote.limits import Limits
+    from tunegate.harness.remote.worker_pool import Limits
+
+SESSION = pytest.StashKey[Any]()
+"""Where pytest's configuration keeps the `GateSession` of a run."""
 
 PREFIX = "--gate-"
 
@@ -79,8 +82,8 @@ def _recorded(text: str) -> str:
 
 def _levers(text: str) -> str:
     """Check the names of levers."""
-    from harness.engine.levers import Levers
-    from harness.errors import UsageError
+    from tunegate.harness.engine.inference.sequence import Levers
+    from tunegate.harness.errors import UsageError
 
     try:
         Levers.named(text)
@@ -91,7 +94,7 @@ def _levers(text: str) -> str:
 
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
-    from harness.tracing.viewer import problem
+    from tunegate.harness.otel_export.collector import problem
 
     if wrong := problem(text):
         raise pytest.UsageError(f"{PREFIX}trace-link={text!r}: {wrong}")
@@ -258,7 +261,7 @@ def read_options(config: pytest.Config) -> Mapping[str, Any]:
 
 def limits_of(options: Mapping[str, Any]) -> Limits:
     """Return how hard arms behind a network may be asked."""
-    from harness.remote.limits import Limits
+    from tunegate.harness.remote.worker_pool import Limits
 
     return Limits(
         concurrency=options["concurrency"],

@@ -17,24 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import suite as suites
-from harness.engine.levers import Levers
-from harness.engine.place import Place
-from harness.errors import BackendError, Interrupted, TunegateError, UsageError
-from harness.manifest import Gate
-from harness.plugin import exit_status, exports
-from harness.plugin.lock import RunLock, error_from
-from harness.plugin.options import limits_of, read_options
-from harness.plugin.promoted import resolved
-from harness.plugin.run_folder import folder_of
-from harness.plugin.stopping import last_signal, stoppable
-from harness.plugin.workflow import repository
-from harness.run import Run, read_record
-from harness.suite import Suite
-from harness.verdict.record import GateResult, SuiteResult, Verdict, VerdictRecord
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.interrupts import last_signal, sigterm_interrupts
+from tunegate.harness.engine.ray_backend import Place
+from tunegate.harness.errors import BackendError, Interrupted, TunegateError, UsageError
+from tunegate.harness.pipeline import run_writer
+from tunegate.harness.pipeline.run_lock import RunLock, error_from
+from tunegate.harness.pipeline.run_writer import folder_of, repository
+from tunegate.harness.pipeline.training_provenance import resolved
+from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.options import limits_of, read_options
+from tunegate.harness.records.files import read_record
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict, VerdictRecord
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
-    from harness.plugin.collect import GateItem
+    from tunegate.harness.plugin.items import GateItem
 
 ARMS = ("base", "tuned", "incumbent", "shipped", "recorded")
 """The options that name a model."""
@@ -73,13 +74,8 @@ class GateSession:
         """Make the session of a pytest run.
 
         Raises:
-            pytest.UsageError: packages of ours are shadowed, or an option is wrong.
+            pytest.UsageError: an option is wrong.
         """
-        from harness.siblings import problem
-
-        shadowed = problem()
-        if shadowed:
-            raise pytest.UsageError(shadowed)
         options = read_options(config)
         inputs: Mapping[str, Any] = getattr(config, "workerinput", {})
         capture: Any = config.pluginmanager.get_plugin("capturemanager")
@@ -175,9 +171,9 @@ class GateSession:
 
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from harness.plugin.evaluate import Evaluation
-        from harness.plugin.telemetry import Telemetry
-        from harness.plugin.trained import DataOptions
+        from tunegate.harness.pipeline.run import Evaluation
+        from tunegate.harness.pipeline.telemetry import Telemetry
+        from tunegate.harness.pipeline.training_provenance import DataOptions
 
         evaluation = Evaluation(
             suites=chosen,
@@ -201,8 +197,8 @@ class GateSession:
             arms=self.arms,
         )
         evaluation.refuse_impossible()
-        exports.refuse_unwritable(self.options)
-        with RunLock(folder, session=self.name, shared=self.worker) as lock, stoppable():
+        run_writer.refuse_unwritable(self.options)
+        with RunLock(folder, session=self.name, shared=self.worker) as lock, sigterm_interrupts():
             if lock.error is not None:
                 raise lock.error
             if lock.done:
@@ -244,7 +240,7 @@ class GateSession:
                 self._read_verdict()
             if self.verdict is not None:
                 if self.verdict.suites:
-                    exports.refuse_gaps(self.folder)
+                    run_writer.refuse_gaps(self.folder)
                 self._write_reports()
         except TunegateError as error:
             self.error = self.error or error
@@ -278,14 +274,14 @@ class GateSession:
         return exit_status.decide(codes, given)
 
     def _write_reports(self) -> None:
-        from reports.bundle import write_all
+        from tunegate.reports.page import write_all
 
         written = write_all(Run.load(self.folder), self.folder, repository())
-        exports.copy(self.options, written)
+        run_writer.copy(self.options, written)
 
     def workflow_commands(self) -> list[str]:
         """Return what GitHub is to hang on lines of the suites, in the form its log takes."""
-        from reports.annotations import failure, remarks
+        from tunegate.reports.annotations import failure, remarks
 
         if self.error is not None:
             return [failure(str(self.error)).command()]

@@ -1,11 +1,24 @@
-"""The one place where litellm is called: one chat completion of any provider's model.
+"""litellm calls: one chat completion of any provider's model, with its failures classified.
 
 litellm is imported at the first call, with its own price list (it would fetch one), without the
-`.env` file it would read, and with its prints off; retries are `harness.remote.pool`'s work, so
-litellm's are off. Its errors become `Later` and `Refused`. An unknown price is None, never 0.
+`.env` file it would read, and with its prints off; retries are
+`tunegate.harness.remote.worker_pool`'s work, so litellm's are off. Its errors become `Later` and
+`Refused`. An unknown price is None, never 0.
+
+What litellm's errors mean for the pool: worth another try, or never. They are told apart by the
+HTTP status that litellm gives them, whichever provider it was.
+
+Whether a provider can be asked at all: known, with its key in the environment. Nothing is sent:
+litellm knows which variables each provider reads. A wrong key shows at the first question.
+
+What a chat message answers, in one text; a message that answers nothing says why.
 
 Example:
     reply = chat("openai/gpt-4o-mini", [{"role": "user", "content": "Hello"}], timeout_s=60)
+
+Example:
+    >>> answer_of({"content": "Paris"}, "stop")
+    'Paris'
 """
 
 from __future__ import annotations
@@ -15,9 +28,11 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import json
 import logging
 import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +40,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from harness.errors import MissingExtra
-from harness.remote import litellm_failure
-from harness.remote.failure import Later
+from tunegate.harness.errors import MissingExtra, ModelError
+from tunegate.harness.remote.http import Later, Refused, excerpt, refusal
 
 _OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
@@ -107,7 +121,7 @@ def chat(
                 **settings,
             )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
-        raise litellm_failure.of(error) from error
+        raise of(error) from error
     return _reply(litellm, model, response)
 
 
@@ -200,3 +214,169 @@ def _cost(litellm: Any, model: str, response: Any) -> float | None:
     except Exception:  # an unknown model is an exception of no class of its own
         return None
     return cost if 0 < cost < math.inf else None
+
+
+_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing", re.IGNORECASE)
+_PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+: )*(?:\w+Exception - )?")
+_SECRET = re.compile(r"(?:_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD)$", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+
+
+def of(error: Exception) -> Later | Refused:
+    """Return the failure that an exception of litellm stands for."""
+    status, text = getattr(error, "status_code", None), _in_words(error)
+    if type(error).__name__ == "UnsupportedParamsError":
+        return Refused(excerpt(text), whole=True, status=status)
+    if status == 429 and _QUOTA.search(text):  # waiting does not help
+        said = f"HTTP 429 (the account has no means): {excerpt(text)}"
+        return Refused(said, whole=True, status=status)
+    headers = _headers(error)
+    if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):
+        # litellm gives a status to what never was an HTTP reply, too.
+        return Later(f"{type(error).__name__}: {excerpt(text)}")
+    return refusal(status, headers, text)
+
+
+def _in_words(error: Exception) -> str:
+    """Return the provider's own words, without litellm's prefixes and without secrets."""
+    text = _PREFIXES.sub("", " ".join(str(error).split())) or type(error).__name__
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, f"<{name}>")
+    return text
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """Return the reply's headers with small letters, as far as litellm kept them."""
+    kept = getattr(error, "litellm_response_headers", None)
+    headers = kept or getattr(getattr(error, "response", None), "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+_NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}
+"""Provider → the variable that says where it is; litellm would ask somebody else without it."""
+_DEFAULTS = frozenset({"OLLAMA_API_BASE"})
+"""Variables that may be missing: the usual place is taken."""
+_EITHER = frozenset({"gemini"})
+"""Providers that take any one of the variables that litellm lists."""
+
+
+def provider_of(spec: str, model: str) -> str:
+    """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked.
+
+    Args:
+        spec: What the user wrote, for messages.
+        model: `PROVIDER/MODEL` as litellm names it.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        ModelError: the provider is unknown, or a variable it needs is not set.
+    """
+    litellm = library()
+    try:
+        provider = str(litellm.get_llm_provider(model)[1])
+    except Exception as error:
+        raise ModelError(
+            f"{spec}: no provider that litellm knows; write litellm:PROVIDER/MODEL, such as "
+            "litellm:openai/gpt-4o-mini"
+        ) from error
+    missing = _missing(litellm, provider, model)
+    if missing:
+        names = (" or " if provider in _EITHER else ", ").join(missing)
+        raise ModelError(f"{spec}: {provider} cannot be asked without {names}: set it")
+    return provider
+
+
+def _missing(litellm: Any, provider: str, model: str) -> list[str]:
+    if provider in _NEEDED:
+        return [name for name in [_NEEDED[provider]] if not os.environ.get(name)]
+    found = litellm.validate_environment(model)
+    if found["keys_in_environment"]:
+        return []
+    return [n for n in found["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
+
+
+def accepted(model: str) -> frozenset[str]:
+    """Return OpenAI's names of the parameters that litellm can pass on to a model.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+    """
+    litellm = library()
+    name, provider = litellm.get_llm_provider(model)[:2]
+    return frozenset(litellm.get_supported_openai_params(name, custom_llm_provider=provider) or ())
+
+
+def objection(model: str, settings: Mapping[str, Any]) -> str | None:
+    """Return why a model does not take these settings; None if it does, as far as litellm knows.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        settings: OpenAI's parameters.
+    """
+    litellm = library()
+    name, provider = litellm.get_llm_provider(model)[:2]
+    try:
+        litellm.utils.get_optional_params(
+            model=name, custom_llm_provider=provider, drop_params=False, **settings
+        )
+    except Exception as error:
+        return str(of(error))
+    return None
+
+
+class Unanswered(ValueError):
+    """A message that is no answer: its case is unscored, never scored as an empty text."""
+
+
+def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
+    """Return the text of an answer, as a local model would have written it.
+
+    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
+    metric `tool_calls` reads it. A refusal in words is an answer.
+
+    Args:
+        message: The message in OpenAI's form: `content`, `tool_calls`, `refusal` …
+        finish_reason: Why it ended.
+
+    Raises:
+        Unanswered: a filter cut it off, or there is nothing in it.
+    """
+    if finish_reason == "content_filter":
+        raise Unanswered("the provider's content filter withheld the answer")
+    content = message.get("content")
+    text = content if isinstance(content, str) else ""
+    calls = _calls(message)
+    if calls:
+        return "\n".join([*([text] if text else []), *calls])
+    if not text and isinstance(message.get("refusal"), str):
+        text = message["refusal"]
+    if not text:
+        raise Unanswered(_why_empty(message, finish_reason))
+    return text
+
+
+def _calls(message: Mapping[str, Any]) -> list[str]:
+    """Return the calls as texts."""
+    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    legacy = message.get("function_call")
+    return [_call(function) for function in (*functions, *([legacy] if legacy else ()))]
+
+
+def _call(function: Mapping[str, Any]) -> str:
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        with contextlib.suppress(ValueError):  # the metric says what is wrong with it
+            arguments = json.loads(arguments)
+    told = {"name": function.get("name"), "arguments": arguments}
+    return f"<tool_call>{json.dumps(told, ensure_ascii=False)}</tool_call>"
+
+
+def _why_empty(message: Mapping[str, Any], finish_reason: str | None) -> str:
+    reasoned = message.get("reasoning_content") or message.get("reasoning")
+    if finish_reason == "length":
+        spent = "reasoning used up its tokens" if reasoned else "its tokens were used up unseen"
+        return f"no answer: {spent}; raise max_new_tokens under [generation]"
+    if reasoned:
+        return "no answer: the model reasoned and then said nothing"
+    return f"the provider sent an empty answer (finish reason {finish_reason or 'unknown'})"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SuiteError
+from tunegate.harness.errors import SuiteError
 
 Row = tuple[str, Mapping[str, Any] | str]
 """The place of a row, and the row or, in its stead, what is wrong with it."""

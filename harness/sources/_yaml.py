@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MissingExtra, SuiteError
-from harness.sources import _text
+from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.sources import _text
 
 LARGEST = 1_000_000
 """Values of a document, each counted as often as it is referred to: aliases can make billions."""

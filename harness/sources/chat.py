@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.source import SourcedCase
-from harness.sources import _text, _turns
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _conversations, _text
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
 
@@ -51,4 +50,4 @@ def chat(  # noqa: PLR0913 - each is a key of the suite file
     """
     path = folder / file
     table = Table.of(str(path), list(_text.json_rows(path, form=FORM)))
-    yield from _turns.conversations(table, columns, Part(limit, sample, seed, repeated))
+    yield from _conversations.conversations(table, columns, Part(limit, sample, seed, repeated))

@@ -16,10 +16,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harness.source import SourcedCase
-from harness.sources import _text
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, mapped
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _text
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
 
 
 def csv(  # noqa: PLR0913 - each is a key of the suite file

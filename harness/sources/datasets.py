@@ -20,13 +20,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MissingExtra, SuiteError
-from harness.lookup import unknown
-from harness.source import SourcedCase
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, mapped
-from harness.sources._text import Row
-from harness.sources._turns import conversations
+from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.lookup import unknown
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources._conversations import conversations
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._text import Row
 
 BUILDERS = {
     ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet",

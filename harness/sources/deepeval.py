@@ -21,10 +21,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.source import SourcedCase
-from harness.sources import _text, _turns
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _conversations, _text
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped, rewritten
 
 FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
 PRODUCED = ("prompt", "expected", "context", "expected_calls")
@@ -102,4 +101,4 @@ def _calls(tools: Any) -> list[dict[str, Any]] | None:
         return None
     if not isinstance(tools, list):
         raise ValueError(f"expected_tools {tools!r:.60} must be a list of calls")
-    return [_turns.expected_call(tool, arguments="input_parameters") for tool in tools]
+    return [_conversations.expected_call(tool, arguments="input_parameters") for tool in tools]

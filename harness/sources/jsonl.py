@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.source import SourcedCase
-from harness.sources import _text
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, cases, mapped
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _text
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, cases, mapped
 
 
 def jsonl(  # noqa: PLR0913 - each is a key of the suite file

@@ -3,7 +3,7 @@
 A multiple-choice task gives `choices` and `answer`, a generation task `prompt`, `expected` and
 `stop`, a log-likelihood task the `expected` text after the prompt. Prompts are whole, few-shot
 examples included, so the suite says `template = "none"`. What these fields cannot express is
-refused; `harness.engine.lm_eval` runs every task with lm-eval's own metrics.
+refused; `tunegate.harness.engine.lm_eval` runs every task with lm-eval's own metrics.
 
 The files of a task may hold Python and templates, which run when the suite is loaded: name only
 folders that you trust.
@@ -28,9 +28,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness import lookup
-from harness.errors import MissingExtra, SuiteError
-from harness.source import SourcedCase, make_case
+from tunegate.harness import lookup
+from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.source import SourcedCase, make_case
 
 NAMES_SHOWN = 20
 """So many task names are listed where none is near; lm-eval has thousands."""
@@ -168,7 +168,9 @@ def _refusal(task: Any) -> str | None:
         reason = "scores one ending after several beginnings"
     elif task.OUTPUT_TYPE == "multiple_choice" and task.config.process_results is not None:
         reason = "scores its choices by a function of its own (process_results)"
-    return reason and f"{reason}, which no case can say; run it with harness.engine.lm_eval"
+    return (
+        reason and f"{reason}, which no case can say; run it with tunegate.harness.engine.lm_eval"
+    )
 
 
 def _documents(

@@ -11,17 +11,18 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness import lookup
-from harness.errors import SuiteError
-from harness.records import Case
-from harness.source import SourcedCase, make_case
-from harness.sources._mmlu import LETTERS, Question, Reading, read
-from harness.sources._table import drawn
+from tunegate.harness import lookup
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.cases import Case
+from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.sources import _parquet_files, _text
+from tunegate.harness.sources._table import drawn
 
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
@@ -150,3 +151,163 @@ def _case(question: Question, header: str, style: str) -> Case:
             "tags": [question.subject],
         }
     )
+
+
+# The questions of MMLU, in whichever form they lie on the disk.
+#
+# Three forms are read: the original folder of CSV files without a header
+# (`test/<subject>_test.csv`: question, A, B, C, D, answer letter), the hub's parquet files, and
+# JSON lines; the latter two with `question`, `subject`, `choices` and `answer`. A question's
+# number counts from 0 within its subject, which is the same in all three.
+
+
+SPLITS = {"test": ("test",), "val": ("val", "validation"), "dev": ("dev",)}
+"""Our name of a split → the names that files go by."""
+PLACES = (
+    "{0}/*_{0}.csv", "*_{0}.csv", "all/{0}-*.parquet", "*/{0}-*.parquet", "{0}*.parquet",
+    "{0}.jsonl",
+)  # fmt: skip
+"""Where a split's files lie in a folder; the first place that has any counts."""
+COLUMNS = "question, A, B, C, D, answer letter"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A multiple-choice question and its place."""
+
+    subject: str
+    number: int
+    """Position within the subject's questions, from 0."""
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+    """Index of the right choice."""
+    where: str
+
+
+@dataclass
+class Reading:
+    """What was read, and what was wrong with it."""
+
+    wanted: Sequence[str]
+    """The subjects to keep; all of them if there are none."""
+    questions: dict[str, list[Question]] = field(default_factory=dict)
+    """Subject → its questions, in the order of the files."""
+    problems: list[str] = field(default_factory=list)
+
+    def rows(self, rows: Iterator[_text.Row], subject: str = "") -> None:
+        """Add rows, each with its place; a text in a row's stead says what is wrong with it."""
+        for where, row in rows:
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                name = subject or _subject(row)
+                mine = self.questions.setdefault(name, [])
+                if not self.wanted or name in self.wanted:
+                    mine.append(_question(row, name, len(mine), where))
+            except ValueError as error:
+                self.problems.append(f"{where}: {error}")
+
+
+def files(root: Path, split: str) -> list[Path]:
+    """Return the files of a split: `root` itself, or those that lie in it.
+
+    Raises:
+        SuiteError: there are none.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise SuiteError([f"{root}: no such file or folder; paths start at the suite's folder"])
+    for name in SPLITS[split]:
+        for place in PLACES:
+            found = sorted(root.glob(place.format(name)))
+            if found:
+                return found
+    raise SuiteError(
+        [
+            f"{root}: no questions of the split {split!r}; expected {split}/<subject>_{split}.csv, "
+            f"{split}-*.parquet or {split}.jsonl"
+        ]
+    )
+
+
+def read(root: Path, split: str, wanted: Sequence[str]) -> Reading:
+    """Return the questions of a split.
+
+    Args:
+        root: File or folder.
+        split: `test`, `val` or `dev`.
+        wanted: The subjects to read; the others are known by name only. All if there are none.
+    """
+    reading = Reading(wanted)
+    for path in files(root, split):
+        if path.suffix == ".csv":
+            subject = _subject_of(path)
+            reading.questions.setdefault(subject, [])
+            if not wanted or subject in wanted:
+                reading.rows(_csv(path), subject)
+        elif path.suffix == ".parquet":
+            reading.rows(_parquet_rows(path))
+        elif path.suffix == ".jsonl":
+            reading.rows(_text.json_rows(path, form="write one question a line"))
+        else:
+            raise SuiteError([f"{path}: unknown form; give .csv, .parquet or .jsonl"])
+    return reading
+
+
+def _subject_of(path: Path) -> str:
+    """Return the subject of `anatomy_test.csv`."""
+    names = (name for spellings in SPLITS.values() for name in spellings)
+    return next(
+        (path.stem.removesuffix(f"_{n}") for n in names if path.stem.endswith(f"_{n}")), path.stem
+    )
+
+
+def _csv(path: Path) -> Iterator[_text.Row]:
+    text = _text.read(path, form=f"one question a line: {COLUMNS}")
+    for line, fields in _text.csv_lines(text):
+        where = f"{path}:{line}"
+        if isinstance(fields, str):
+            yield where, fields
+        elif len(fields) == 6:
+            question, *choices, letter = fields
+            yield where, {"question": question, "choices": choices, "answer": letter}
+        else:
+            yield (
+                where,
+                f"{len(fields)} columns, expected 6 ({COLUMNS}); quote a text that has commas in "
+                "it",
+            )
+
+
+def _parquet_rows(path: Path) -> Iterator[_text.Row]:
+    for number, row in enumerate(_parquet_files.read(path).to_pylist(), start=1):
+        yield f"{path}: row {number}", row
+
+
+def _subject(row: Mapping[str, Any]) -> str:
+    subject = row.get("subject")
+    if not isinstance(subject, str) or not subject:
+        raise ValueError(f"subject={subject!r} must be a text")
+    return subject
+
+
+def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> Question:
+    text, choices, answer = (row.get(key) for key in ("question", "choices", "answer"))
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"question={text!r} must be a text")
+    if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
+        raise ValueError(f"choices={choices!r} must be a list of 2 to {len(LETTERS)} texts")
+    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+        raise ValueError(f"choices={choices!r}: each must be a text")
+    letters = LETTERS[: len(choices)]
+    if isinstance(answer, str) and len(answer.strip()) == 1 and answer.strip() in letters:
+        answer = letters.index(answer.strip())
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        raise ValueError(
+            f"answer={answer!r} must be a letter from A to {letters[-1]}, or an index from 0 to "
+            f"{len(choices) - 1}"
+        )
+    return Question(subject, number, text, tuple(choices), answer, where)

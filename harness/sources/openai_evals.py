@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.source import SourcedCase
-from harness.sources import _text, _turns
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, mapped, rewritten
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _conversations, _text
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped, rewritten
 
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
 
@@ -47,7 +46,7 @@ def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
     path = folder / file
     rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
     part = Part(limit, sample, seed, repeated)
-    yield from mapped(Table.of(str(path), rows), columns, part, always=_turns.PRODUCED)
+    yield from mapped(Table.of(str(path), rows), columns, part, always=_conversations.PRODUCED)
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
             f"no 'input' among {', '.join(row)}; from = \"jsonl\" with columns reads other forms"
         )
     asked = row["input"]
-    fields = {**dict.fromkeys(_turns.PRODUCED), "expected": row.get("ideal")}
+    fields = {**dict.fromkeys(_conversations.PRODUCED), "expected": row.get("ideal")}
     if isinstance(asked, str):
         return {**fields, "prompt": asked}
-    return {**fields, **_turns.asked(_turns.turns(asked))}
+    return {**fields, **_conversations.asked(_conversations.turns(asked))}

@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import SuiteError
-from harness.source import SourcedCase
-from harness.sources import _parquet
-from harness.sources._columns import Columns
-from harness.sources._table import Count, Part, Repeated, Table, mapped
-from harness.sources._text import Row
-from harness.sources._turns import conversations
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _parquet_files
+from tunegate.harness.sources._conversations import conversations
+from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._text import Row
 
 
 def parquet(  # noqa: PLR0913 - each is a key of the suite file
@@ -54,7 +53,7 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
     paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not paths:
         raise SuiteError([f"{path}: no *.parquet in this folder; name a file or another folder"])
-    tables = [_parquet.read(one) for one in paths]
+    tables = [_parquet_files.read(one) for one in paths]
     names = tables[0].column_names
     for one, table in zip(paths, tables, strict=True):
         if table.column_names != names:

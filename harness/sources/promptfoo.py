@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.errors import SuiteError
-from harness.lookup import unknown
-from harness.source import SourcedCase
-from harness.sources import _promptfoo, _text, _turns, _yaml
-from harness.sources._columns import Columns
-from harness.sources._promptfoo import Assert, Test
-from harness.sources._table import MOST_ROWS, Count, Part, Repeated, Table, mapped
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.lookup import unknown
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.sources import _conversations, _text, _yaml
+from tunegate.harness.sources._table import MOST_ROWS, Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._yaml import Document, read
 
 ANSWERS = {
     "equals": "exact_match",
@@ -82,12 +83,12 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         MissingExtra: PyYAML is not installed.
     """
     path = folder / file
-    document = _yaml.read(path, form=_promptfoo.FORM)
+    document = _yaml.read(path, form=FORM)
     if not isinstance(document.data, Mapping):
-        raise SuiteError([f"{path}: {_promptfoo.FORM}"])
+        raise SuiteError([f"{path}: {FORM}"])
     template = _one_prompt(document, prompt)
     kinds = (*ANSWERS, *SCHEMAS)
-    found = list(_promptfoo.tests(document))
+    found = list(tests_of(document))
     problems = [test for test in found if isinstance(test, str)]
     tests = [test for test in found if isinstance(test, Test)]
     problems += [f"{path}: {unknown(k, kinds, what='assert')}" for k in asserts if k not in kinds]
@@ -101,7 +102,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
 
 
 def _one_prompt(document: _yaml.Document, number: int | None) -> str | list[Any]:
-    found = _promptfoo.prompts(document)
+    found = prompts(document)
     if number is None and len(found) == 1:
         return found[0]
     if number is None or number > len(found):
@@ -169,16 +170,16 @@ def _fields(
         ValueError: the template or an assert cannot be read.
     """
     fields: dict[str, Any] = dict.fromkeys(PRODUCED)
-    asked = _promptfoo.rendered(template, variables)
-    fields |= {"prompt": asked} if isinstance(asked, str) else _turns.asked(asked)
+    asked = rendered(template, variables)
+    fields |= {"prompt": asked} if isinstance(asked, str) else _conversations.asked(asked)
     for one in _of(test, kinds):
         field = "expected" if one.kind in ANSWERS else "schema"
-        value = _promptfoo.rendered(one.value, variables)
+        value = rendered(one.value, variables)
         if isinstance(value, str) and value.startswith("file://"):
             raise ValueError(f"the value {value!r} of {one.kind!r} is not read; write it out")
         if field == "expected":
             listed = isinstance(value, list) and one.kind.endswith(("-any", "-all"))
-            value = [_promptfoo.as_text(v) for v in (value if listed else [value])]
+            value = [as_text(v) for v in (value if listed else [value])]
             value = value if listed else value[0]
         elif isinstance(value, str):
             value = _text.json_value(value)
@@ -189,3 +190,248 @@ def _fields(
             )
         fields[field] = value
     return fields
+
+
+FORM = "expected is promptfoo's configuration, with prompts and tests"
+_VARIABLE = re.compile(r"\{\{([^{}]*)\}\}")
+_SHORT = re.compile(r"([a-z][a-z0-9-]*)(?:\([0-9.]+\))?(?::(.*))?", re.DOTALL)
+"""The short form of an assert in a CSV cell: `type(threshold):value` (promptfoo's src/csv.ts)."""
+TYPES = (
+    "answer-relevance", "bleu", "classifier", "contains", "contains-all", "contains-any",
+    "contains-html", "contains-json", "contains-sql", "contains-xml", "context-faithfulness",
+    "context-recall", "context-relevance", "cost", "equals", "eval", "factuality",
+    "finish-reason", "fn", "g-eval", "gleu", "grade", "guardrails", "icontains", "icontains-all",
+    "icontains-any", "is-html", "is-json", "is-refusal", "is-sql", "is-valid-function-call",
+    "is-valid-openai-function-call", "is-valid-openai-tools-call", "is-xml", "javascript",
+    "latency", "levenshtein", "llm-rubric", "meteor", "model-graded-closedqa",
+    "model-graded-factuality", "moderation", "perplexity", "perplexity-score", "pi", "python",
+    "regex", "rouge-n", "select-best", "similar", "starts-with", "tool-call-f1", "webhook",
+    "word-count",
+)  # fmt: skip
+"""What such a cell may begin with (promptfoo's documentation, "Assertions & metrics")."""
+_LISTED = ("contains-any", "contains-all", "icontains-any", "icontains-all")
+_CHANGES = ("prefix", "suffix", "transform", "transformVars", "postprocess")
+"""Options of a test that change the prompt or the answer; they are not carried out here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assert:
+    """One assert of a test."""
+
+    kind: str
+    value: Any
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A test: its variables, its asserts, and what else is said of it."""
+
+    where: str
+    variables: Mapping[str, Any]
+    asserts: Sequence[Assert]
+    about: Mapping[str, Any]
+    """`description` and `metadata`, where they are given."""
+
+
+def tests_of(document: Document) -> Iterator[Test | str]:
+    """Yield the tests of a configuration, or what is wrong with one."""
+    data, folder = document.data, document.path.parent
+    if "scenarios" in data:
+        yield f"{document.where('scenarios')}: scenarios are not read; write them out as tests"
+    default = data.get("defaultTest") or {}
+    home = document
+    if isinstance(default, str):
+        home = read(folder / _path(default), form="expected is a test")
+        default = home.data
+    prefix = ("defaultTest",) if home is document else ()
+    shared = _test(home, prefix, default)
+    if isinstance(shared, str):
+        yield shared
+        return
+    for test in _listed(document, data.get("tests"), ("tests",)):
+        yield (
+            test
+            if isinstance(test, str)
+            else Test(
+                test.where,
+                {**shared.variables, **test.variables},
+                (*shared.asserts, *test.asserts),
+                {**shared.about, **test.about},
+            )
+        )
+
+
+def _listed(document: Document, given: Any, keys: tuple[str | int, ...]) -> Iterator[Test | str]:
+    """Yield the tests of a list, of a file, or of a list of both."""
+    if isinstance(given, str):
+        yield from _of_file(document, given, keys)
+    elif isinstance(given, list):
+        for index, one in enumerate(given):
+            if isinstance(one, str):
+                yield from _of_file(document, one, (*keys, index))
+            else:
+                yield _test(document, (*keys, index), one)
+    else:
+        yield f"{document.where(*keys)}: tests must be a list, or a file of tests"
+
+
+def _of_file(document: Document, name: str, keys: tuple[str | int, ...]) -> Iterator[Test | str]:
+    path = document.path.parent / _path(name)
+    if path.suffix == ".csv":
+        for where, row in _text.csv_rows(path, ",")[1]:
+            yield f"{where}: {row}" if isinstance(row, str) else _of_cells(where, row)
+    elif path.suffix == ".jsonl":
+        for where, row in _text.json_rows(path, form="write one test a line"):
+            known = Document(Path(where), row)
+            yield f"{where}: {row}" if isinstance(row, str) else _test(known, (), row)
+    elif path.suffix in (".yaml", ".yml", ".json"):
+        inner = read(path, form="expected is a list of tests")
+        yield from _listed(inner, inner.data, ())
+    else:
+        yield f"{document.where(*keys)}: {name!r} is not read; tests come from YAML, JSON or CSV"
+
+
+def _test(document: Document, keys: tuple[str | int, ...], given: Any) -> Test | str:
+    """Return a test as it is written, or what is wrong with it."""
+    where = document.where(*keys)
+    if not isinstance(given, Mapping):
+        return f"{where}: a test must have vars and assert"
+    variables, options = given.get("vars") or {}, given.get("options") or {}
+    listed = given.get("assert") or []
+    for name, value in (("vars", variables), ("options", options)):
+        if not isinstance(value, Mapping):
+            return f"{where}: {name}={value!r:.60} must be a table of names and values"
+    if not isinstance(listed, list):
+        return f"{where}: assert={listed!r:.60} must be a list"
+    changes = [key for key in _CHANGES if key in options]
+    if changes:
+        return f"{where}: options.{changes[0]} is not carried out here; leave it out"
+    found = []
+    for index, one in enumerate(listed):
+        place = document.where(*keys, "assert", index)
+        if not isinstance(one, Mapping) or not isinstance(one.get("type"), str):
+            return f"{place}: an assert must have a type, written out here"
+        kind = "transform" if "transform" in one else one["type"]
+        found.append(Assert(kind, one.get("value"), place))
+    about = {key: given[key] for key in ("description", "metadata") if key in given}
+    return Test(where, variables, found, about)
+
+
+def _of_cells(where: str, row: Mapping[str, str]) -> Test | str:
+    """Return the test of a CSV row: variables, and asserts in promptfoo's short form."""
+    variables = {name: cell for name, cell in row.items() if not name.startswith("__")}
+    changed = next((n for n in ("__prefix", "__suffix") if row.get(n)), None)
+    if changed:
+        return f"{where}: {changed} is not carried out here; leave it out"
+    asserts = [
+        _short(cell, where)
+        for name, cell in row.items()
+        if name.startswith("__expected") and cell.strip()
+    ]
+    metadata = {
+        name.removeprefix("__metadata:"): cell
+        for name, cell in row.items()
+        if name.startswith("__metadata:")
+    }
+    about = {"description": row.get("__description"), "metadata": metadata}
+    return Test(where, variables, asserts, about)
+
+
+def _short(cell: str, where: str) -> Assert:
+    """Return the assert of a CSV cell; what begins with no type is the answer itself."""
+    match = _SHORT.fullmatch(cell)
+    if match is None or match[1].removeprefix("not-") not in TYPES:
+        return Assert("equals", cell, where)
+    kind, value = match[1], match[2]
+    if kind.removeprefix("not-") in _LISTED:
+        return Assert(kind, [part.strip() for part in (value or "").split(",")], where)
+    return Assert(kind, value, where)
+
+
+def prompts(document: Document) -> list[str | list[Any]]:
+    """Return the prompts: a text, or the turns of a chat.
+
+    Raises:
+        SuiteError: a prompt cannot be read.
+    """
+    given = document.data.get("prompts", ["{{prompt}}"])
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list):
+        raise SuiteError([f"{document.where('prompts')}: prompts must be a list"])
+    found: list[str | list[Any]] = []
+    for index, one in enumerate(given):
+        text = one.get("raw") or one.get("id") if isinstance(one, Mapping) else one
+        if not isinstance(text, str):
+            raise SuiteError([f"{document.where('prompts', index)}: a prompt must be a text"])
+        found += _prompt(document, text, document.where("prompts", index))
+    return found
+
+
+def _prompt(document: Document, text: str, where: str) -> Iterable[str | list[Any]]:
+    """Return the prompts that an entry stands for: itself, or those of a file."""
+    if not text.startswith("file://"):
+        return [_chat(text) or text]
+    path = document.path.parent / _path(text)
+    if path.suffix in (".json", ".yaml", ".yml"):
+        return [_conversations.turns(read(path, form="expected is a chat").data)]
+    if path.suffix not in (".txt", ".md"):
+        raise SuiteError([f"{where}: prompts of {text!r} are not read; give a text or a chat"])
+    whole = _text.read(path, form="expected is a prompt").strip()
+    return [_chat(part) or part for part in re.split(r"\r?\n---\r?\n", whole)]
+
+
+def _chat(text: str) -> list[Any] | None:
+    """Return the turns of a prompt that is a chat written as JSON."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return _conversations.turns(_text.json_value(text))
+    except ValueError:
+        return None
+
+
+def _path(name: str) -> str:
+    return name.removeprefix("file://")
+
+
+def rendered(template: Any, variables: Mapping[str, Any]) -> Any:
+    """Return a template with its variables put in, the texts within it as well.
+
+    Raises:
+        ValueError: a variable is missing, or the template is more than variables.
+    """
+    if isinstance(template, Mapping):
+        return {key: rendered(value, variables) for key, value in template.items()}
+    if isinstance(template, list):
+        return [rendered(value, variables) for value in template]
+    if not isinstance(template, str):
+        return template
+    parts = _VARIABLE.split(template)
+    if any(mark in literal for literal in parts[::2] for mark in ("{{", "{%", "{#")):
+        raise ValueError(f"the template {template!r:.60} is more than variables")
+    parts[1::2] = [_value(name.strip(), variables) for name in parts[1::2]]
+    return "".join(parts)
+
+
+def _value(name: str, variables: Mapping[str, Any]) -> str:
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"{{{{ {name} }}}} is more than a variable; put the value itself there")
+    value: Any = variables
+    for step in [name] if name in variables else name.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            raise ValueError(unknown(name, tuple(variables) or ("none",), what="variable"))
+        value = value[step]
+    return as_text(value)
+
+
+def as_text(value: Any) -> str:
+    """Return a value as JavaScript prints it: a whole number without a point."""
+    import json
+
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -18,14 +18,14 @@ Which function answers which question:
 | … beyond zero (the second opinion at margin 0)?     | `binary.mcnemar_midp`                  |
 | … beyond a margin > 0, with few cases?              | `binary.exact_unconditional`           |
 | How often does tuned succeed (floors)?              | `binary.clopper_pearson`               |
-| … when the cases come in clusters?                  | `paired.clustered_binary_interval`     |
-| By how much does a continuous score change?         | `paired.mean_interval`                 |
-| Is that change beyond a margin?                     | `paired.mean_test`                     |
-| Are there too many catastrophic cases?              | `paired.severe_drops`                  |
-| Which share of the signal above chance is left?     | `paired.retention_interval`            |
-| Is the sample too skewed to trust?                  | `paired.skewness_warning`              |
-| By how much does BLEU, micro-F1, … change?          | `corpus.jackknife_interval`            |
-| … and what is it without each of the cases?         | `corpus.replicates`                    |
+| … when the cases come in clusters?                  | `clusters.clustered_binary_interval`   |
+| By how much does a continuous score change?         | `paired_mean.mean_interval`            |
+| Is that change beyond a margin?                     | `paired_mean.mean_test`                |
+| Are there too many catastrophic cases?              | `paired_mean.severe_drops`             |
+| Which share of the signal above chance is left?     | `paired_mean.retention_interval`       |
+| Is the sample too skewed to trust?                  | `paired_mean.skewness_warning`         |
+| By how much does BLEU, micro-F1, … change?          | `corpus_jackknife.jackknife_interval`  |
+| … and what is it without each of the cases?         | `corpus_jackknife.replicates`          |
 | How many times slower or faster is tuned?           | `latency.geometric_mean_ratio`         |
 | … at a latency quantile?                            | `latency.quantile_ratio`               |
 | Is the latency promise kept?                        | `latency.service_level`                |
@@ -34,23 +34,23 @@ Which function answers which question:
 | How many cases does a binary gate need?             | `power.binary_sample_size`             |
 | … a continuous one?                                 | `power.mean_sample_size`               |
 | Which margins are out of reach for n cases?         | `power.smallest_provable_n`            |
-| May the run stop early for success?                 | `sequential.efficacy_bounds`           |
-| When to look at a growing sample?                   | `sequential.look_sizes`                |
-| … for futility?                                     | `sequential.conditional_power`         |
-| … when the number of cases is not known?            | `sequential.e_process_test`            |
-| Has a stream without end become worse than that?    | `stream.follow`                        |
-| … and how bad may it be, as the gate's sample says? | `promise.worst_rate`                   |
+| May the run stop early for success?                 | `group_sequential.efficacy_bounds`     |
+| When to look at a growing sample?                   | `group_sequential.look_sizes`          |
+| … for futility?                                     | `group_sequential.conditional_power`   |
+| … when the number of cases is not known?            | `confidence_sequences.e_process_test`  |
+| Has a stream without end become worse than that?    | `confidence_sequences.follow`          |
+| … and how bad may it be, as the gate's sample says? | `tolerance_bounds.worst_rate`          |
 | What does a judge plus a few human labels say?      | `ppi.ppi_interval`                     |
 | … beyond a margin?                                  | `ppi.ppi_test`                         |
-| What is the true rate behind a judged rate?         | `judge.rogan_gladen_interval`          |
-| Does the judge agree with people?                   | `judge.cohens_kappa`                   |
-| Which errors does it make?                          | `agreement.sensitivity`                |
-| … beyond what guessing would get right?             | `agreement.balanced_accuracy`          |
-| Does it favour one of the two models?               | `agreement.differential_error`         |
-| Does it answer to the order of the two?             | `order.order_flips`                    |
-| … to the place on the page?                         | `order.first_position_test`            |
-| Does it say the same when asked again?              | `order.repeat_flips`                   |
-| Does it pay for length?                             | `length.length_fit`                    |
+| What is the true rate behind a judged rate?         | `judge_accuracy.rogan_gladen_interval` |
+| Does the judge agree with people?                   | `judge_accuracy.cohens_kappa`          |
+| Which errors does it make?                          | `judge_accuracy.sensitivity`           |
+| … beyond what guessing would get right?             | `judge_accuracy.balanced_accuracy`     |
+| Does it favour one of the two models?               | `judge_accuracy.differential_error`    |
+| Does it answer to the order of the two?             | `judge_bias.order_flips`               |
+| … to the place on the page?                         | `judge_bias.first_position_test`       |
+| Does it say the same when asked again?              | `judge_bias.repeat_flips`              |
+| Does it pay for length?                             | `judge_bias.length_fit`                |
 
-Nothing is re-exported here, so `import harness.stats` loads neither numpy nor scipy.
+Nothing is re-exported here, so `import tunegate.harness.stats` loads neither numpy nor scipy.
 """

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats import numeric, validation
-from harness.stats.result import Interval, Test
-from harness.stats.tango import tango_lower, tango_z
-from harness.stats.validation import Floats
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.binary import tango_lower, tango_z
+from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.validation import Floats
 
 Labels = Sequence[Hashable] | NDArray[np.generic]
 """One cluster label per case, in the order of the cases."""
@@ -88,7 +88,7 @@ def clustered_binary_interval(
     """
     validation.between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
-    critical = numeric.t_critical(confidence, data.degrees)
+    critical = distributions.t_critical(confidence, data.degrees)
     low = tango_lower(data.wins, data.losses, data.n, critical)
     high = -tango_lower(data.losses, data.wins, data.n, critical)
     estimate = (data.wins - data.losses) / data.n
@@ -114,7 +114,7 @@ def clustered_binary_test(differences: ArrayLike, clusters: Labels, *, margin: f
     validation.between("margin", margin, -1, 1)
     data = _reduce(differences, clusters)
     z = float(tango_z(data.wins, data.losses, data.n, margin))
-    return Test(z, numeric.t_tail(z, data.degrees), margin, "Tango score / design effect, t")
+    return Test(z, distributions.t_tail(z, data.degrees), margin, "Tango score / design effect, t")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats import numeric, validation
-from harness.stats.clusters import Labels
-from harness.stats.paired import mean_interval
-from harness.stats.result import Interval, Test
-from harness.stats.validation import Floats
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.clusters import Labels
+from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.validation import Floats
 
 _BATCH = 100
 """Resamples drawn at once; bounds the memory at a few megabytes per thousand cases."""
@@ -39,9 +39,9 @@ def geometric_mean_ratio(
 
     Raises:
         ValueError: If lengths differ, a duration is not positive and finite, or as
-            `paired.mean_interval`.
+            `paired_mean.mean_interval`.
 
-    Source: `paired.mean_interval` on log(tuned) - log(base), unbounded, then exp.
+    Source: `paired_mean.mean_interval` on log(tuned) - log(base), unbounded, then exp.
 
     Trap: speaks of the typical case, not of the slowest ones.
     """
@@ -157,7 +157,7 @@ def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95)
     validation.between("quantile", quantile, 0, 1)
     over = np.array(int((values > limit).sum()))
     size, rate = np.array(values.size), np.array(quantile)
-    p_value = float(numeric.binomial_tail(size - over, size, rate))
+    p_value = float(distributions.binomial_tail(size - over, size, rate))
     return Test(float(over), p_value, 1 - quantile, "exact binomial")
 
 
@@ -178,7 +178,7 @@ def _exp(x: float) -> float:
 def _harrell_davis(n: int, quantile: float) -> Floats:
     """Weights of the order statistics: beta probabilities of the n equal steps."""
     edges = np.arange(n + 1) / n
-    return numeric.beta_steps(edges, (n + 1) * quantile, (n + 1) * (1 - quantile))
+    return distributions.beta_steps(edges, (n + 1) * quantile, (n + 1) * (1 - quantile))
 
 
 def _resampled(

@@ -8,8 +8,8 @@ would do: "one of the goals is met", "some metric regressed".
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats import validation
-from harness.stats.validation import Floats, Ints
+from tunegate.harness.stats import validation
+from tunegate.harness.stats.validation import Floats, Ints
 
 
 def holm(p_values: ArrayLike) -> Floats:

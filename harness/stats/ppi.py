@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats import numeric, validation
-from harness.stats.paired import mean_interval, mean_test
-from harness.stats.result import Interval, Test
-from harness.stats.validation import Floats
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.paired_mean import mean_interval, mean_test
+from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.validation import Floats
 
 METHOD = "PPI++ on paired differences, t"
 """Name of the rule, for the report."""
@@ -73,7 +73,7 @@ def ppi_interval(
         weight: Share of trust in the judge; that of `ppi_weight` if not given.
 
     Returns:
-        The interval, clipped to plus and minus `bound`; that of `paired.mean_interval` on the
+        The interval, clipped to plus and minus `bound`; that of `paired_mean.mean_interval` on the
         people's labels alone where nothing varies.
 
     Raises:
@@ -97,7 +97,7 @@ def ppi_interval(
     fitted = _fit(truth, seen, rest, limit, weight)
     if fitted is None:
         return mean_interval(truth, confidence=confidence, bound=bound)
-    half = numeric.t_critical(confidence, fitted.degrees) * fitted.error
+    half = distributions.t_critical(confidence, fitted.degrees) * fitted.error
     estimate = max(-limit, min(limit, fitted.estimate))
     low, high = max(-limit, estimate - half), min(limit, estimate + half)
     return Interval(estimate, low, high, confidence, METHOD)
@@ -136,7 +136,7 @@ def ppi_test(
         return mean_test(truth, margin=margin, bound=bound)
     estimate = max(-limit, min(limit, fitted.estimate))
     statistic = (estimate - margin) / fitted.error
-    return Test(statistic, numeric.t_tail(statistic, fitted.degrees), margin, METHOD)
+    return Test(statistic, distributions.t_tail(statistic, fitted.degrees), margin, METHOD)
 
 
 def corrected_mean(

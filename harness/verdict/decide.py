@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.labels import Label
-from harness.manifest import GateKind, Manifest, SuiteRecord
-from harness.records import Case, ScoreRow
-from harness.verdict.compare import one_sided
-from harness.verdict.gating import decide_gates
-from harness.verdict.kinship import kinship_notes
-from harness.verdict.leaked import strata, touched_note
-from harness.verdict.looks import Look
-from harness.verdict.notes import notes
-from harness.verdict.record import (
+from tunegate.harness.comparison.contamination_strata import strata, touched_note
+from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.gates.decide_all import decide_gates
+from tunegate.harness.gates.sentences import not_without_them, run_sentence, too_many_unscored
+from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.judges import Label
+from tunegate.harness.records.manifest import GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
     GateStatus,
@@ -27,9 +27,7 @@ from harness.verdict.record import (
     Verdict,
     VerdictRecord,
 )
-from harness.verdict.scores import Table
-from harness.verdict.tables import tables_of
-from harness.verdict.words import not_without_them, run_sentence, too_many_unscored
+from tunegate.harness.verdict.notes import kinship_notes, notes
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
@@ -234,7 +232,7 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
         return all(g.status is GateStatus.PASS for g in goals)
     if suite.looks is not None:  # the goals share the error already: see `Look.judged`
         return any(g.status is GateStatus.PASS for g in goals)
-    from harness.stats.multiplicity import holm
+    from tunegate.harness.stats.multiplicity import holm
 
     adjusted = holm([1.0 if g.p_value is None else g.p_value for g in goals])
     return any(

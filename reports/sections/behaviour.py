@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.behaviour import READ, behaviours, length_ratios
-from reports.data import ReportData
-from reports.numbers import number, percent
-from reports.sections.judge_health import cost
-from reports.templating import fill
+from tunegate.reports.answer_behaviour import READ, behaviours, length_ratios
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import number, percent
+from tunegate.reports.sections.judge_health import cost
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.case_view import Choice, snippet, view
-from reports.data import ReportData
-from reports.pairs import CasePair, MetricFacts
-from reports.templating import fill
+from tunegate.reports.case_detail import Choice, snippet, view
+from tunegate.reports.data import CasePair, MetricFacts, ReportData
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

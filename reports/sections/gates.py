@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.verdict.record import SuiteResult, Verdict
-from reports.data import ReportData
-from reports.interval import HEIGHT, WIDTH, draw
-from reports.templating import fill
-from reports.wording import REASONS, STATUSES, direction, face_of
+from tunegate.harness.records.verdict import SuiteResult, Verdict
+from tunegate.reports.charts import HEIGHT, WIDTH, draw
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import REASONS, STATUSES, direction, face_of
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

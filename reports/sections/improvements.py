@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.pairs import Outcome
-from reports.templating import fill
+from tunegate.reports.data import Outcome, ReportData
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.calibrating.words import figures, standing
-from harness.judgement import Judgement, JudgementStatus
-from harness.manifest import MetricRecord
-from harness.verdict.record import GateResult
-from reports.data import ReportData
-from reports.doubts import SPREAD, swaps
-from reports.numbers import counted
-from reports.templating import fill
+from tunegate.harness.judging.calibration_report import figures, standing
+from tunegate.harness.records.cases import Judgement, JudgementStatus
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.verdict import GateResult
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import counted
+from tunegate.reports.judge_disagreement import SPREAD, swaps
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

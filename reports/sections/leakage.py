@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.leakage import Checked, Match, SuiteLeakage
-from reports.data import ReportData
-from reports.templating import fill
-from reports.wording import direction
+from tunegate.harness.records.training_card import Checked, Match, SuiteLeakage
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import direction
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.templating import fill
-from reports.wording import PARITIES, STATUSES, direction
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import PARITIES, STATUSES, direction
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

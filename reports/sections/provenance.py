@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.data import BASE, TUNED, ReportData
-from reports.identity import command, flatten
-from reports.templating import fill
+from tunegate.reports.data import BASE, TUNED, ReportData
+from tunegate.reports.identity import command, flatten
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.pairs import MetricFacts, Outcome, PairScore
-from reports.templating import fill
+from tunegate.reports.data import MetricFacts, Outcome, PairScore, ReportData
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

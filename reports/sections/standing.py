@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.interval import HEIGHT, WIDTH, draw
-from reports.templating import fill
-from reports.wording import FACES, STATUSES, direction
+from tunegate.reports.charts import HEIGHT, WIDTH, draw
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import FACES, STATUSES, direction
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.pairs import MetricFacts
-from reports.slices import ENOUGH, FALSE_SHARE, Slice, by_group, by_tag, q_values
-from reports.templating import fill
+from tunegate.reports.data import MetricFacts, ReportData
+from tunegate.reports.slices import ENOUGH, FALSE_SHARE, Slice, by_group, by_tag, q_values
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.data import ReportData
-from reports.templating import fill
-from reports.wording import FACES, face_of, goal_rule
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import FACES, face_of, goal_rule
+from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -3,7 +3,7 @@
 Owns how a ticket is put together and labelled; the sentences themselves are in
 `material/*.toml`. The same seed gives the same bytes:
 
-    python -m suites.support_json.make
+    python -m tunegate.suites.support_json.make
 """
 
 import json
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from suites.support_json import noise
+from tunegate.suites.support_json import noise
 
 HERE = Path(__file__).parent
 SEED = 20240611

@@ -4,7 +4,7 @@ Owns what a machine does better than a hand: it copies the definitions of the of
 each case, allows the defaults of optional arguments, and tags what can be counted. Prompts, tools
 and right calls are in `material/`. The same material gives the same bytes:
 
-    python -m suites.tool_calls.make
+    python -m tunegate.suites.tool_calls.make
 """
 
 import json

@@ -127,7 +127,7 @@ def test_an_adapters_forwards_are_seen(models: Tiny) -> None:
     """Both arms of one load go through the model inside."""
     import torch
 
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.open_arms import open_arms
 
     with muted():
         arms: Any = open_arms({"base": None, "tuned": str(models.adapter())})

@@ -9,7 +9,8 @@ from scipy import stats
 from benchmarks.error_rates import __main__ as command
 from benchmarks.error_rates import binary, clusters, continuous, looks, rules, runs
 from benchmarks.error_rates.table import Row, Settings, render, simulated, summary
-from harness.verdict.record import Verdict
+from tunegate.harness.comparison import pairs
+from tunegate.harness.records.verdict import Verdict
 
 SMALL = Settings(reps=150, seed=7, fast=True)
 
@@ -109,7 +110,7 @@ class TestArithmetic:
     def test_every_sample(self, rule: rules.Rule, margin: float) -> None:
         """Following the turn from loss to loss finds the same samples as asking each of them."""
 
-        def each(pairs: rules.Pairs, margin: float, confidence: float) -> bool:
+        def each(pairs: pairs.Pairs, margin: float, confidence: float) -> bool:
             return rule(pairs, margin, confidence)
 
         followed = binary.proofs(12, margin, 0.90, rule)

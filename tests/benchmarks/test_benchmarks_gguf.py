@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.gguf_engines import Apart, apart
-from harness.records import Completion
+from tunegate.harness.records.cases import Completion
 
 
 def test_texts_and_likelihoods_are_compared() -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.checks import comparability
-from harness.errors import NotComparable
-from harness.generation import Generation
-from harness.model import Prompt
-from harness.models.pair import open_arms
-from harness.records import Case
 from tests.tiny_models import TEMPLATE
+from tunegate.harness.checks import comparability
+from tunegate.harness.errors import NotComparable
+from tunegate.harness.model import Prompt
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import Case, Generation
 
 Copy = Callable[..., Path]
 CASES = ("c0", "c1", "c2")

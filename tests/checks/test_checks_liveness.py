@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.errors import NotComparable
-from harness.models.pair import open_arms
+from tunegate.harness.checks import liveness
+from tunegate.harness.errors import NotComparable
+from tunegate.harness.models.open_arms import open_arms
 
 Copy = Callable[..., Path]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import advise as command
-from harness.cli.app import app
-from harness.errors import SuiteError, UsageError
+from tunegate.harness.cli import advise as command
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import SuiteError, UsageError
 
 READY = (
     "--prompted", "--lacks=behaviour", "--weights", "--one-task", "--no-verifier",
@@ -156,7 +156,7 @@ def test_memory_decides_between_lora_and_qlora(
 ) -> None:
     """500 million weights take 1 GB in 16 bits: too much for 70 % of 1 GB, little for 80 GB."""
     # By its name: pytester forgets modules that a test loads, and the package does not.
-    module = importlib.import_module("trainers.base_alone")
+    module = importlib.import_module("tunegate.trainers.base_measurement")
     monkeypatch.setattr(module, "parameters", lambda folder: 500_000_000)
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
 
@@ -176,7 +176,7 @@ def test_memory_of_the_method_is_told(
 
     make_config("llama").save_pretrained(project.path / "base")
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
-    room = importlib.import_module("trainers.room")
+    room = importlib.import_module("tunegate.trainers.advise")
     monkeypatch.setattr(command, "_machine", lambda _: room.Machine(memory, "it", gpu=True))
 
     text = advise("--base", project.path / "base", "--data", data, *READY)
@@ -191,7 +191,7 @@ def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
-    from trainers.base_alone import parameters
+    from tunegate.trainers.base_measurement import parameters
 
     save_file({"a": torch.zeros(2, 3)}, tmp_path / "1.safetensors")
     save_file({"b": torch.zeros(4)}, tmp_path / "2.safetensors")
@@ -234,7 +234,7 @@ def test_bad_input_is_told_in_one_line(
 
 def test_help_lists_the_questions() -> None:
     """Each question has its options."""
-    from trainers.advise import tree
+    from tunegate.trainers.advise import tree
 
     text = CliRunner().invoke(app, ["advise", "--help"], terminal_width=200).output
 

@@ -12,9 +12,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.cli.check import LAST
-from harness.errors import NotComparable, TunegateError
+from tunegate.harness.cli.app import app
+from tunegate.harness.cli.check import LAST
+from tunegate.harness.errors import NotComparable, TunegateError
 
 Z = re.compile(r"8 null adapters: mean \S+, sd \S+; z = ([+-][\d.,e+-]+)$", re.MULTILINE)
 
@@ -147,7 +147,7 @@ def test_a_whole_model_alone_needs_its_base(tiny: Any) -> None:
 
 def test_an_answer_cannot_steer_the_terminal() -> None:
     """What a model writes is shown on one line, bounded, its escapes spelled out."""
-    from harness.cli.check import LONGEST, _shown
+    from tunegate.harness.cli.check import LONGEST, _shown
 
     assert _shown("a\n\x1b[31m b") == "a \\u001b[31m b"
     assert len(_shown("x" * 500)) == LONGEST
@@ -157,7 +157,7 @@ def test_an_answer_cannot_steer_the_terminal() -> None:
 def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
     """Unpacked, its logits can be had; no null adapter is drawn, since it is no adapter."""
     from tests.gguf_files import few_stops
-    from trainers.artifacts._gguf import write
+    from tunegate.trainers.artifacts._gguf_writer import write
 
     place = tmp_path_factory.mktemp("file")
     few_stops(tiny.base(seed=3), place / "model")

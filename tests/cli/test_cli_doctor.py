@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.cli.doctor import _extras
+from tunegate.harness.cli.app import app
+from tunegate.harness.cli.doctor import _extras
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -29,7 +29,6 @@ def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
         "extra lm-eval",
         "extra metrics",
         "store",
-        "package names",
         "embedded model",
     ):
         assert any(line[5:].startswith(subject) for line in result.output.splitlines()), subject
@@ -38,7 +37,7 @@ def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
 
 def test_every_extra_is_told() -> None:
     """Each extra of the project but `all`, with packages that it brings."""
-    import harness.cli.doctor as doctor
+    from tunegate.harness.cli import doctor
 
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     extras = {
@@ -54,7 +53,7 @@ def test_every_extra_is_told() -> None:
 
 def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy is a line to paste."""
-    import harness.cli.doctor as doctor
+    from tunegate.harness.cli import doctor
 
     there = {name: "1.0" for names in doctor._EXTRAS.values() for name in names if name != "peft"}
     monkeypatch.setattr(doctor, "installed", lambda names: there)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.cli.gate import pytest_arguments
-from harness.errors import UsageError
+from tunegate.harness.cli.gate import pytest_arguments
+from tunegate.harness.errors import UsageError
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.cli import gate
-from harness.plugin.options import OPTIONS
+from tunegate.harness.cli import gate
+from tunegate.harness.plugin.options import OPTIONS
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 COMMANDS = (
@@ -62,7 +62,7 @@ def test_help_loads_no_model_library(option: str) -> None:
     code = (
         "import sys\n"
         f"sys.argv = ['tunegate', {option!r}]\n"
-        "from harness.cli import main\n"
+        "from tunegate.harness.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'transformers', 'numpy', 'scipy', 'trl') if m in sys.modules])"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.errors import UnknownName, UsageError
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UnknownName, UsageError
 
 
 def _history(*args: str) -> Any:
@@ -92,9 +92,9 @@ def test_an_opened_sealed_suite_is_counted(project: Any) -> None:
 
 def test_a_gate_is_told_by_what_it_is_about() -> None:
     """A share of severe drops of 0 is 0, not tuned's level beside it."""
-    from harness.cli.history import _gate
-    from harness.manifest import GateKind
-    from harness.verdict.record import GateResult, GateStatus
+    from tunegate.harness.cli.history import _gate
+    from tunegate.harness.records.manifest import GateKind
+    from tunegate.harness.records.verdict import GateResult, GateStatus
 
     facts = {"metric": "m", "status": GateStatus.PASS, "sentence": "", "method": "", "n": 9}
     numbers = {"tuned": 0.7, "share": 0.0, "margin": 0.1, "confidence": 0.9}

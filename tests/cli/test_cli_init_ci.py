@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import bundled, ci
-from harness.cli.app import app
-from harness.errors import UsageError
-from harness.run import Run
 from tests.ci_steps import Runner, load
+from tunegate.harness.cli import init, suite_lookup
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.run_folder import Run
 
 ROOT = Path(__file__).parents[2]
 GATE = Path(".github/workflows/tunegate.yml")
@@ -48,9 +48,9 @@ def _tool(name: str, *args: str | Path, stdin: str | None = None) -> None:
 def repository(project: Any) -> Path:
     """Return a repository with the suite `refusals` and the jobs of both services."""
     _init("refusals", "--ci", "github")
-    (project.path / "suites" / ci.CONFIGURATION).rename("kept.ini")
+    (project.path / "suites" / init.CONFIGURATION).rename("kept.ini")
     _init("--ci", "gitlab")
-    Path("kept.ini").rename(project.path / "suites" / ci.CONFIGURATION)
+    Path("kept.ini").rename(project.path / "suites" / init.CONFIGURATION)
     return Path(project.path)
 
 
@@ -253,7 +253,7 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-@pytest.mark.parametrize("name", sorted(set(bundled.names()) - {"refusals"}))
+@pytest.mark.parametrize("name", sorted(set(suite_lookup.names()) - {"refusals"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     """Whichever suite a project starts from, its first run is green."""
     _init(name, "--ci", "gitlab")
@@ -267,18 +267,18 @@ def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) ->
 def test_pip_gets_what_this_tunegate_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of the index, or the commit that was installed (PEP 610); a folder is told."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(ci, "_origin", lambda: given)
-    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", ci.requirement("hf"))
-    assert not ci.is_local()
+    monkeypatch.setattr(init, "_origin", lambda: given)
+    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", init.requirement("hf"))
+    assert not init.is_local()
 
     vcs = {"vcs": "git", "commit_id": "c0ffee"}
     given |= {"url": "https://git.example/t.git", "vcs_info": vcs}
-    assert ci.requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
-    assert not ci.is_local()
+    assert init.requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
+    assert not init.is_local()
 
     given = {"url": "file:///home/me/tunegate", "dir_info": {}}
-    monkeypatch.setattr(ci, "_origin", lambda: given)
-    assert ci.is_local()
+    monkeypatch.setattr(init, "_origin", lambda: given)
+    assert init.is_local()
 
 
 def test_the_hook_for_pre_commit_checks_a_folder_of_suites(project: Any) -> None:

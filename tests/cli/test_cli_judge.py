@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.calibration import read_calibration
-from harness.cli.app import app
-from harness.errors import UsageError
-from harness.labels import Label
-from harness.run import Run, read_records
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import read_records
+from tunegate.harness.records.judges import Label, read_calibration
+from tunegate.harness.records.run_folder import Run
 
 SUITE = """\
 name = "civil"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run
+from tunegate.harness.records.run_folder import Run
 
 SUITE = """\
 name = "civil"

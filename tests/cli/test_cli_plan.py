@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.errors import SuiteError, UsageError
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import SuiteError, UsageError
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.checks.weights import fingerprint
-from harness.cli.app import app
-from harness.errors import UsageError
-from harness.plugin.promoted import resolved
-from harness.verdict import promotion
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UsageError
+from tunegate.harness.pipeline.training_provenance import resolved
+from tunegate.harness.verdict import run_history
 
-SHIPPED = Path(promotion.FILE_NAME)
+SHIPPED = Path(run_history.FILE_NAME)
 
 
 def _tunegate(*args: str) -> str:
@@ -50,14 +50,14 @@ def test_a_shipped_run_is_recorded(shipped: Any) -> None:
     """Run, verdict, spec and the suites it was judged on; a second time changes nothing."""
     output = _tunegate("promote", "run")
 
-    (record,) = promotion.read(SHIPPED)
+    (record,) = run_history.read(SHIPPED)
     verdict = shipped.verdict()
     assert (record.run_id, record.verdict, record.reason) == (verdict["run_id"], "SHIP", None)
     assert record.spec == verdict["arms"]["tuned"]["spec"]
     assert record.suites == {"demo": verdict["suites"][0]["hash"]}
     assert "--incumbent promoted" in output
     assert "is the newest already" in _tunegate("promote", "run")
-    assert len(promotion.read(SHIPPED)) == 1
+    assert len(run_history.read(SHIPPED)) == 1
 
 
 def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
@@ -70,7 +70,7 @@ def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
     assert not SHIPPED.exists()
 
     _tunegate("promote", "run", "--anyway", "the law changed")
-    assert promotion.read(SHIPPED)[0].reason == "the law changed"
+    assert run_history.read(SHIPPED)[0].reason == "the law changed"
 
 
 def test_promoted_is_the_newest(shipped: Any) -> None:

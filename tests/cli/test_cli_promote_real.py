@@ -9,10 +9,10 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.engine import local
-from harness.records import Case
 from tests.tiny_models import ask, muted
+from tunegate.harness.cli.app import app
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.records.cases import Case
 
 __all__ = ["ask"]
 
@@ -49,7 +49,7 @@ def test_from_gate_to_card(torch_stays: None, project: Any, tiny: Any, ask: Any)
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(60)]
     with muted():
         pair = tiny.pair()
-        answers = local.complete(pair["tuned"], ask(pair["tuned"], cases, max_new_tokens=6))
+        answers = local_engine.complete(pair["tuned"], ask(pair["tuned"], cases, max_new_tokens=6))
         right = {a.key: a.completion.text for a in answers if a.completion}
     rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
     project.raw_suite(SUITE, rows, "tiny")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.cli.app import app
-from harness.errors import TunegateError
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import TunegateError
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"
 PARCEL, CHARGED = "b778903d4aa6a604", "939928645cae4d7e"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.cli.ship_check import ship_check
-from harness.engine import local
-from harness.errors import ModelError, UnknownName, UsageError
-from harness.records import Case
 from tests.tiny_models import ask, copied, muted, tiny
+from tunegate.harness.cli.ship_check import ship_check
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.errors import ModelError, UnknownName, UsageError
+from tunegate.harness.records.cases import Case
 
 __all__ = ["ask", "copied", "tiny"]
 
@@ -50,7 +50,7 @@ def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
     with muted():
         tuned: Any = tiny.pair()["tuned"]
-        answers = local.complete(tuned, ask(tuned, cases, max_new_tokens=6))
+        answers = local_engine.complete(tuned, ask(tuned, cases, max_new_tokens=6))
         right = {a.key: a.completion.text for a in answers if a.completion}
     rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
     folder = tmp_path / "suite"
@@ -116,7 +116,7 @@ def test_the_worst_artifact_decides(
     tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A merge of another adapter is not equivalent: exit 1, whatever the others are."""
-    from trainers.artifacts import merged, merged_16bit
+    from tunegate.trainers.artifacts import merged, merged_16bit
 
     def wrong(base: Path, adapter: Path, out: Path) -> str:
         return merged.make(base, tiny.adapter(seed=5), out)
@@ -138,7 +138,7 @@ def test_an_artifact_without_the_adapter_is_not_comparable(
     """What ships is base: exit 12 and the reason in one line."""
     import shutil
 
-    from trainers.artifacts import merged
+    from tunegate.trainers.artifacts import merged
 
     def lost(base: Path, adapter: Path, out: Path) -> str:
         shutil.copytree(base, out, dirs_exist_ok=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import typer
 
-from harness.cli.ship_check import ship_check
-from harness.models.embedded import embedded
 from tests.tiny_models import muted
+from tunegate.harness.cli.ship_check import ship_check
+from tunegate.harness.models.demo_model import embedded
 
 SUITE = """
 name = "ships"

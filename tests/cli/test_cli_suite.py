@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.errors import SuiteError, UsageError
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import SuiteError, UsageError
 
 
 def _call(*args: str | Path) -> str:
@@ -98,7 +98,7 @@ def test_check_finds_a_metric_in_the_folder_of_the_command(project: Any) -> None
         .replace('metric = "exact_match"', 'metric = "fn"')
     )
     (project.path / "own.py").write_text(
-        "from harness.metric import metric\n@metric(binary=True, range=(0.0, 1.0))\n"
+        "from tunegate.harness.metric import metric\n@metric(binary=True, range=(0.0, 1.0))\n"
         "def fn(case, completion): ...\n"
     )
 

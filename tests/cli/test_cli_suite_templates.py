@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness import suite as suites
-from harness.cli.app import app
-from harness.errors import UsageError
-from harness.verdict.planning import unreachable
+from tunegate.harness import suite as suites
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UsageError
+from tunegate.harness.power.feasibility import unreachable
 
 
 def _call(*args: str) -> str:
@@ -78,7 +78,7 @@ def test_a_mistake_is_one_sentence(project: Any, folder: str, template: str, mes
 
 def test_without_the_questions_their_place_is_named(project: Any) -> None:
     """The one thing left to do is said again by whatever reads the suite."""
-    from harness.errors import SuiteError
+    from tunegate.harness.errors import SuiteError
 
     _call("suite", "new", "knowledge", "--template", "mmlu")
 

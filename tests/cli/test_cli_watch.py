@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import watch as command
-from harness.cli.app import app
-from harness.errors import UsageError
-from harness.records import ScoreRow
-from harness.run import Run
 from tests.traced_calls import BAD, GOOD, SUITE, call, shipped, stream, write_traces
+from tunegate.harness.cli import watch as command
+from tunegate.harness.cli.app import app
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.run_folder import Run
 
 JUDGED = """
 [[metrics]]

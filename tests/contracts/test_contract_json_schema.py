@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import sys
-from harness import json_schema
+from tunegate.harness import json_schema
 found = json_schema.library()
 before = "lark" in sys.modules, "rfc3987_syntax" in sys.modules
 iri = found.Draft202012Validator({"format": "iri"}, format_checker=found.FormatChecker())

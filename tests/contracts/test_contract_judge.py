@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness import prompts, suite
-from harness.errors import SuiteError
-from harness.judge import SYSTEM, TEXT, Reply, conversation, question
-from harness.records import Case, Completion
+from tunegate.harness import judge, suite
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.judge import SYSTEM, TEXT, Reply, conversation, question
+from tunegate.harness.records.cases import Case, Completion
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]
 TOML = """\
@@ -52,11 +52,11 @@ def test_data_is_fenced_by_a_mark_that_is_not_in_it(prompt: Path) -> None:
 
 def test_a_mark_never_occurs_in_the_data() -> None:
     """Even a completion that holds its own first mark gets another one."""
-    first = prompts.mark_for({"completion": "x"})
-    again = {"completion": f"x {prompts.mark_for({'completion': 'x'})}"}
+    first = judge.mark_for({"completion": "x"})
+    again = {"completion": f"x {judge.mark_for({'completion': 'x'})}"}
 
     assert first not in "x"
-    assert prompts.mark_for(again) not in again["completion"]
+    assert judge.mark_for(again) not in again["completion"]
 
 
 def test_placeholders_are_replaced_once(prompt: Path) -> None:
@@ -67,7 +67,7 @@ def test_placeholders_are_replaced_once(prompt: Path) -> None:
     )
 
     assert f"\n{text}\n" in asked.text
-    assert prompts.fill('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
+    assert judge.fill('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
 
 
 def test_the_same_content_makes_the_same_question(prompt: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_file_without_headings_is_one_verdict(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("Is it right?\n{completion}\n", encoding="utf-8")
 
-    assert prompts.sections(path) == {"verdict": "Is it right?\n{completion}"}
+    assert judge.sections(path) == {"verdict": "Is it right?\n{completion}"}
 
 
 def test_a_conversation_keeps_its_roles() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import lookup
-from harness.errors import UnknownName
+from tunegate.harness import lookup
+from tunegate.harness.errors import UnknownName
 
 
-def message(name: str, room: str = "harness.metrics") -> str:
+def message(name: str, room: str = "tunegate.harness.metrics") -> str:
     """Return what is said of a name that matches nothing."""
     with pytest.raises(UnknownName) as caught:
         lookup.find(room, name, what="metric")
@@ -19,14 +19,14 @@ def message(name: str, room: str = "harness.metrics") -> str:
 
 def test_a_bare_name_is_the_module_of_that_name() -> None:
     """`exact_match` is harness/metrics/exact_match.py:exact_match."""
-    from harness.metrics.exact_match import exact_match
+    from tunegate.harness.metrics.exact_match import exact_match
 
-    assert lookup.find("harness.metrics", "exact_match", what="metric") is exact_match
+    assert lookup.find("tunegate.harness.metrics", "exact_match", what="metric") is exact_match
 
 
 def test_private_modules_are_no_names() -> None:
     """Helpers of a room start with an underscore and cannot be asked for."""
-    names = lookup.available("harness.metrics")
+    names = lookup.available("tunegate.harness.metrics")
 
     assert list(names) == sorted(names)
     assert not any(name.startswith("_") for name in names)
@@ -35,7 +35,7 @@ def test_private_modules_are_no_names() -> None:
 
 def test_everything_in_the_rooms_can_be_loaded() -> None:
     """Each module of a room holds an object of its own name."""
-    for room in ("harness.metrics", "harness.sources"):
+    for room in ("tunegate.harness.metrics", "tunegate.harness.sources"):
         for name in lookup.available(room):
             assert callable(lookup.find(room, name, what="thing"))
 
@@ -52,7 +52,7 @@ def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_syntax.py").write_text("def\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert lookup.find("harness.metrics", "own_good:fn", what="metric").__name__ == "fn"
+    assert lookup.find("tunegate.harness.metrics", "own_good:fn", what="metric").__name__ == "fn"
     assert (
         message("own_good:funiest")
         == "own_good: unknown metric 'funiest'; did you mean 'funniest'?"

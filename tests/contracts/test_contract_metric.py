@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import MissingExtra, SuiteError, UnknownName
-from harness.metric import Metric, corpus_function, load, metric
-from harness.records import Case, CellKind, Completion, Score
-from harness.suite import load as load_suite
-from harness.verdict.pairs import mean
+from tunegate.harness.comparison.pairs import mean
+from tunegate.harness.errors import MissingExtra, SuiteError, UnknownName
+from tunegate.harness.metric import Metric, corpus_function, load, metric
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.suite import load as load_suite
 
 CASE = Case(id="a", prompt="p", expected="x")
 ANSWER = Completion(text="x")

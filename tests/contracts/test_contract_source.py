@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.form import schema_problems
-from harness.source import SourcedCase, make_case
-from harness.sources.jsonl import jsonl
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.sources.jsonl import jsonl
 
 
 def test_a_row_becomes_a_case() -> None:
@@ -86,8 +86,8 @@ def test_every_source_takes_a_folder_first(suite_folder: Callable[..., Path]) ->
     """The contract of the room: a function of the module's name whose first argument is given."""
     import inspect
 
-    from harness import lookup
+    from tunegate.harness import lookup
 
-    for name in lookup.available("harness.sources"):
-        function = lookup.find("harness.sources", name, what="case source")
+    for name in lookup.available("tunegate.harness.sources"):
+        function = lookup.find("tunegate.harness.sources", name, what="case source")
         assert next(iter(inspect.signature(function).parameters)) == "folder"

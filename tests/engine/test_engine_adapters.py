@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.engine import local
-from harness.engine.alone import one_by_one
-from harness.models.pair import open_arms
-from harness.records import Case
 from tests.tiny_models import ARCHITECTURES, muted
 from tests.whole_forwards import greedy, logprob
+from tunegate.harness.checks import liveness
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference.fallbacks import one_by_one
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import Case
 
 PROMPTS = ("the parcel is late", "a refund", "the capital of Spain is Madrid and Paris is")
 VIRTUAL = ("prompt", "prefix", "p_tuning")
@@ -95,7 +95,7 @@ def test_tuned_is_the_fine_tune_and_base_is_base(
         texts = [
             {
                 a.key: a.completion.text
-                for a in local.complete(arm, ask(arm, cases, max_new_tokens=8))
+                for a in local_engine.complete(arm, ask(arm, cases, max_new_tokens=8))
             }
             for arm in (arms["base"], plain)
         ]
@@ -111,7 +111,8 @@ def _check(arm: Any, model: Any, ask: Ask) -> None:
 
     def completions(kind: str, **settings: Any) -> list[Any]:
         found = {
-            a.key: a.completion for a in local.complete(arm, ask(arm, cases, kind, **settings))
+            a.key: a.completion
+            for a in local_engine.complete(arm, ask(arm, cases, kind, **settings))
         }
         return [found[case.id] for case in cases]
 

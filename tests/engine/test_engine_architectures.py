@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.engine import local
-from harness.engine.alone import notices, one_by_one
-from harness.engine.drafts import Known, Watch
-from harness.models.pair import open_arms
-from harness.records import Case, Completion
 from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, muted
 from tests.whole_forwards import greedy, logprob
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference.fallbacks import notices, one_by_one
+from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import Case, Completion
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 PROMPTS = ("a", "the parcel", "a refund for the parcel that never came", "12", "the capital of")
@@ -29,7 +29,8 @@ def _answers(arm: Any, ask: Ask, prompts: tuple[str, ...], kind: str, **settings
     ]
     drafts = settings.pop("drafts", {})
     found = {
-        a.key: a.completion for a in local.complete(arm, ask(arm, cases, kind, **settings), drafts)
+        a.key: a.completion
+        for a in local_engine.complete(arm, ask(arm, cases, kind, **settings), drafts)
     }
     return [found[case.id] for case in cases]
 

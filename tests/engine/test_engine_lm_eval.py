@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from harness.engine import local
-from harness.errors import BackendError, MissingExtra, UsageError
 from tests.lm_eval_tasks import MMLU
 from tests.tiny_models import CONTEXT, muted
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 
 pytestmark = pytest.mark.usefixtures("lm_eval_installed")
 
@@ -111,7 +111,7 @@ def pair(tiny: Any) -> Callable[[str, str], tuple[Any, Any]]:
 
     Their only end marker is the tokenizer's: of others, lm-eval leaves the text in the answer.
     """
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.open_arms import open_arms
 
     opened: dict[str, Any] = {}
 
@@ -127,7 +127,7 @@ def pair(tiny: Any) -> Callable[[str, str], tuple[Any, Any]]:
     def make(architecture: str, arm: str) -> tuple[Any, Any]:
         from lm_eval.models.huggingface import HFLM
 
-        from harness.engine.lm_eval import TunegateLM
+        from tunegate.harness.engine.lm_eval import TunegateLM
 
         base, adapter = str(folder(architecture)), str(tiny.adapter(architecture))
         if architecture not in opened:
@@ -212,7 +212,7 @@ def test_too_long_is_cut_as_lm_eval_cuts(
     rows = [{**row, "question": HEADER * 8} for row in ROWS[:2]]
     for name in ("texts", "written", "rolling"):
         folder = task(name, [{**row, "text": HEADER * 9} for row in rows], **TASKS[name])
-    with caplog.at_level(logging.WARNING, logger="harness.engine.lm_eval"):
+    with caplog.at_level(logging.WARNING, logger="tunegate.harness.engine.lm_eval"):
         ours, theirs = (
             evaluated(model, folder / "tasks", ["texts", "written", "rolling"])
             for model in pair("llama", "base")
@@ -230,7 +230,7 @@ def test_cases_of_the_source_have_the_same_likelihoods(
     pair: Any, tasks: Path, ask: Callable[..., list[Any]]
 ) -> None:
     """`from = "lm_eval"` and our metrics see the numbers that lm-eval's hf sees."""
-    from harness.sources.lm_eval import lm_eval
+    from tunegate.harness.sources.lm_eval import lm_eval
 
     names = ["letters", "texts", "spaces"]
     ours, theirs = pair("llama", "tuned")
@@ -239,7 +239,7 @@ def test_cases_of_the_source_have_the_same_likelihoods(
     for name in names:
         source = lm_eval(tasks.parent, tasks=(name,), include_path="tasks", num_fewshot=1)
         cases = [sourced.case for sourced in source]
-        made = {a.key: a.completion for a in local.complete(arm, ask(arm, cases, "choices"))}
+        made = {a.key: a.completion for a in local_engine.complete(arm, ask(arm, cases, "choices"))}
         samples = sorted(found["samples"][name], key=lambda s: s["doc_id"])
         for case, sample in zip(cases, samples, strict=True):
             expected = [resp[0][0] for resp in sample["resps"][:4]]
@@ -248,9 +248,10 @@ def test_cases_of_the_source_have_the_same_likelihoods(
 
 def test_memory_is_tried_in_halves(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that does not fit is halved; a single request that does not is one line."""
-    from harness.engine import lm_eval as module
+    from tunegate.harness.engine import lm_eval as lm_eval_module
+    from tunegate.harness.engine.inference import loglikelihood as module
 
-    ours = module.TunegateLM(tiny.pair("llama")["base"])
+    ours = lm_eval_module.TunegateLM(tiny.pair("llama")["base"])
     requests = [(None, [5 + i, 7], [11, 12]) for i in range(6)]
     whole = ours._loglikelihood_tokens(requests)
     true, most = module.measure, 2
@@ -260,7 +261,7 @@ def test_memory_is_tried_in_halves(tiny: Any, monkeypatch: pytest.MonkeyPatch) -
             raise RuntimeError("CUDA out of memory")
         return true(arm, model, prompts, wanted)
 
-    monkeypatch.setattr(module, "measure", narrow)
+    monkeypatch.setattr(lm_eval_module, "measure", narrow)
     halved = ours._loglikelihood_tokens(requests)
     most = 0
 
@@ -276,7 +277,7 @@ def request(context: str, **settings: Any) -> Any:
 
 def test_sampled_repetitions_differ(tiny: Any) -> None:
     """The same request twice draws twice, and the same again in another run."""
-    from harness.engine.lm_eval import TunegateLM
+    from tunegate.harness.engine.lm_eval import TunegateLM
 
     model = TunegateLM(tiny.pair("llama")["base"])
     asked = [request("the", do_sample=True, temperature=1.5, max_gen_toks=20)] * 4
@@ -296,7 +297,7 @@ def test_sampled_repetitions_differ(tiny: Any) -> None:
 )
 def test_what_our_decoding_has_not(tiny: Any, settings: dict[str, Any], expected: str) -> None:
     """Refused in one line: another answer than lm-eval's would be worse than none."""
-    from harness.engine.lm_eval import TunegateLM
+    from tunegate.harness.engine.lm_eval import TunegateLM
 
     model = TunegateLM(tiny.pair("llama")["base"])
     with pytest.raises(UsageError, match=expected):
@@ -305,7 +306,7 @@ def test_what_our_decoding_has_not(tiny: Any, settings: dict[str, Any], expected
 
 def test_settings_without_effect_are_taken(tiny: Any) -> None:
     """A greedy request may say what only sampling or beams would read."""
-    from harness.engine.lm_eval import TunegateLM
+    from tunegate.harness.engine.lm_eval import TunegateLM
 
     model = TunegateLM(tiny.pair("llama")["base"])
     plain = model.generate_until([request("the parcel", max_gen_toks=5)])
@@ -317,7 +318,7 @@ def test_settings_without_effect_are_taken(tiny: Any) -> None:
 
 def test_without_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says how to install it."""
-    monkeypatch.delitem(sys.modules, "harness.engine.lm_eval", raising=False)
+    monkeypatch.delitem(sys.modules, "tunegate.harness.engine.lm_eval", raising=False)
     monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[lm-eval\]'"):
-        importlib.import_module("harness.engine.lm_eval")
+        importlib.import_module("tunegate.harness.engine.lm_eval")

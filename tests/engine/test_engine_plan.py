@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness import suite as suites
-from harness.engine.plan import Plan, make_plan
-from harness.generation import Generation
-from harness.model import Prompt
-from harness.records import Case, CellKind, sha256
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.model import Prompt
+from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
 
 TOML = """
 name = "{name}"

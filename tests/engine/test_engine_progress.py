@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness.engine.progress import Progress, duration
+from tunegate.harness.engine.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

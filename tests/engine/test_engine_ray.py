@@ -15,23 +15,21 @@ from typing import Any
 
 import pytest
 
-from harness import suite as suites
-from harness.engine import ray_session
-from harness.engine.place import HERE, Place
-from harness.engine.plan import make_plan
-from harness.engine.progress import Progress
-from harness.engine.ray_session import ray_crew
-from harness.engine.runner import Runner, collect
-from harness.engine.shard import Opening
-from harness.engine.sharded import ShardedRunner
-from harness.engine.store import Store
-from harness.errors import BackendError, MissingExtra, UsageError
-from harness.lines import Lines
-from harness.model import Answer, Arm, Request
-from harness.models.pair import open_arms
-from harness.models.scripted import ScriptedArm
-from harness.plugin.evaluate import Evaluation
-from harness.records import StoredCell
+from tunegate.harness import suite as suites
+from tunegate.harness.engine import ray_backend
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.ray_backend import HERE, Place, ray_crew
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.sharding import Opening, ShardedRunner
+from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.model import Answer, Arm, Request
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.scripted import ScriptedArm
+from tunegate.harness.pipeline.run import Evaluation
+from tunegate.harness.records.cases import StoredCell
+from tunegate.harness.records.files import Lines
 
 TOML = """
 name = "s"
@@ -232,7 +230,7 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Telemetry is off unless the user wants it, and nothing of it stays."""
     monkeypatch.setenv("A", "mine")
     monkeypatch.delenv("B", raising=False)
-    with ray_session._environment({"A": "ours", "B": "ours"}):
+    with ray_backend._environment({"A": "ours", "B": "ours"}):
         assert (os.environ["A"], os.environ["B"]) == ("mine", "ours")
     assert os.environ["A"] == "mine"
     assert "B" not in os.environ
@@ -243,7 +241,7 @@ def test_a_worker_gets_a_gpu_or_its_share_of_the_cores(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
     def crew(workers: int | None, *, theirs: bool = False, **there: float) -> tuple[int, int, int]:
-        made = ray_session._crew(there, workers, theirs=theirs)
+        made = ray_backend._crew(there, workers, theirs=theirs)
         return made.workers, made.cpus, made.gpus
 
     assert crew(None, CPU=9) == (2, 4, 0)

@@ -14,18 +14,17 @@ from typing import Any
 
 import pytest
 
-from harness import suite as suites
-from harness.engine.effort import effort
-from harness.engine.levers import Levers
-from harness.engine.plan import Plan, make_plan
-from harness.engine.progress import Progress
-from harness.engine.runner import Runner, collect
-from harness.engine.stop import stoppable
-from harness.engine.store import Store, StoredAnswer
-from harness.errors import BackendError, Interrupted
-from harness.generation import Generation
-from harness.model import Answer, Prompt, Request
-from harness.records import Case, CellKind, Completion
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.interrupts import stoppable
+from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.scheduling import effort
+from tunegate.harness.errors import BackendError, Interrupted
+from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.records.cases import Case, CellKind, Completion, Generation
 
 TOML = """
 name = "s"

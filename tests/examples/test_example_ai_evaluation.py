@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import lookup
-from harness.judge import Judge
-from harness.judging.backends.command import command
-from harness.judging.juror import Outcome, Task
-from harness.records import Case, Completion
+from tunegate.harness import lookup
+from tunegate.harness.judge import Judge
+from tunegate.harness.judging.backends.command import command
+from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.records.cases import Case, Completion
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "judges" / "ai_evaluation.py"
 LIBRARY = """
@@ -74,7 +74,7 @@ def judged(name: str, judge: Judge, texts: list[str]) -> list[Outcome]:
 @pytest.fixture(name="faithfulness")
 def _faithfulness() -> Judge:
     """The judge whose place the program takes."""
-    found = lookup.find("harness.judges", "faithfulness", what="judge")
+    found = lookup.find("tunegate.harness.judges", "faithfulness", what="judge")
     assert isinstance(found, Judge)
     return found
 
@@ -97,7 +97,7 @@ def test_a_custom_judge_takes_the_rubrics_criteria() -> None:
     """The suite's criteria are the grading criteria; its parse failures are errors."""
     from dataclasses import replace
 
-    rubric = lookup.find("harness.judges", "rubric", what="judge")
+    rubric = lookup.find("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(rubric, Judge)
     judge = replace(rubric, options={"criteria": "Is kind"})
 

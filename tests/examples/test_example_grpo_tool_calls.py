@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.metrics.json_schema import json_schema
-from harness.metrics.tool_calls import tool_calls
-from harness.records import Case, Completion
+from tunegate.harness import suite
+from tunegate.harness.metrics.json_schema import json_schema
+from tunegate.harness.metrics.tool_calls import tool_calls
+from tunegate.harness.records.cases import Case, Completion
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grpo-tool-calls"
 
@@ -57,15 +57,15 @@ def test_expected_answers_earn_every_reward() -> None:
 def test_the_configuration_is_one_that_trains() -> None:
     """The YAML parses with TRL's parser, and its rewards accept its rows; the suite loads."""
     pytest.importorskip("trl")
-    from trainers import data, prompts, rewards, row_format
-    from trainers.config import parse
-    from trainers.grpo import METHOD
-    from trainers.training import parser_of
+    from tunegate.trainers import datasets, prompt_rows, verifiable_rewards
+    from tunegate.trainers.arguments import parse
+    from tunegate.trainers.grpo import METHOD
+    from tunegate.trainers.train import parser_of
 
     config = parse(parser_of(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options)
-    rows = data.load(config.data.train_files, row_format.PROMPTS, seed=0)
-    used = rewards.load(config.own.rewards, folder=EXAMPLE, where="rewards")
-    rewards.check(used, [row.sourced for row in prompts.load(rows)], where="rewards")
+    rows = datasets.load(config.data.train_files, datasets.PROMPTS, seed=0)
+    used = verifiable_rewards.load(config.own.rewards, folder=EXAMPLE, where="rewards")
+    verifiable_rewards.check(used, [row.sourced for row in prompt_rows.load(rows)], where="rewards")
 
     gated = suite.load(EXAMPLE / "house")
     assert {metric.name for metric in gated.metrics} == {reward.name for reward in used}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.records import Case
+from tunegate.harness import suite
+from tunegate.harness.records.cases import Case
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 HEAD = 'name = "s"\n[[metrics]]\nuse = "length"\n'
@@ -101,10 +101,10 @@ def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Cas
 
 def test_the_guide_names_every_source() -> None:
     """A new source is entered in its table."""
-    from harness import lookup
+    from tunegate.harness import lookup
 
     text = (GUIDES / "cases.md").read_text(encoding="utf-8")
-    assert [n for n in lookup.available("harness.sources") if f"`{n}`" not in text] == []
+    assert [n for n in lookup.available("tunegate.harness.sources") if f"`{n}`" not in text] == []
 
 
 def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 METRICS = '''\
 """How polite is an answer?"""
 
-from harness import Case, Completion, Score
-from harness.metric import metric
+from tunegate import Case, Completion, Score
+from tunegate.harness.metric import metric
 
 
 @metric(binary=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.records import Completion
-from trainers import adapters, ppo, reward
-from trainers.config import parse
-from trainers.data import load
-from trainers.training import Method, parser_of
+from tunegate.harness import suite
+from tunegate.harness.records.cases import Completion
+from tunegate.trainers import peft_adapters, ppo, reward
+from tunegate.trainers.arguments import parse
+from tunegate.trainers.datasets import load
+from tunegate.trainers.job import Method
+from tunegate.trainers.train import parser_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo-labels"
 
@@ -32,9 +33,9 @@ def test_the_script_writes_what_is_committed() -> None:
 def test_each_configuration_reads_its_rows(method: Method, rows: int) -> None:
     """Options parse for a LoRA, and the rows have the method's form."""
     config = parse(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
-    adapters.settle(config, method.kinds)
+    peft_adapters.settle(config, method.kinds)
 
-    assert "lora" == adapters.kind_of(config)
+    assert "lora" == peft_adapters.kind_of(config)
     assert rows == len(load(config.data.train_files, method.rows, seed=0).rows)
 
 

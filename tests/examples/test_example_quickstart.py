@@ -49,9 +49,10 @@ def _said(title: str) -> list[str]:
 def test_the_environment_has_the_wheel_and_no_source_tree(
     installed: Installed, tmp_path: Path
 ) -> None:
-    """All four packages, as commands and pytest import them, are the installed ones."""
+    """All four folders, as commands and pytest import them, are the installed ones."""
     code = (
-        "import harness, reports, suites, sys, trainers\n"
+        "import sys\n"
+        "from tunegate import harness, reports, suites, trainers\n"
         "print(*sys.path, sep='\\n')\n"
         "print(*(m.__file__ for m in (harness, reports, suites, trainers)), sep='\\n')"
     )

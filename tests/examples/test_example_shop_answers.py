@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.suite import load as load_suite
-from trainers import adapters, dpo, gating, sft
-from trainers.config import parse
-from trainers.data import load
-from trainers.training import Method, parser_of
+from tunegate.harness.suite import load as load_suite
+from tunegate.trainers import dpo, gate_callback, peft_adapters, sft
+from tunegate.trainers.arguments import parse
+from tunegate.trainers.datasets import load
+from tunegate.trainers.job import Method
+from tunegate.trainers.train import parser_of
 
 FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
 
@@ -29,11 +30,11 @@ def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
 ) -> None:
     """Options parse, rows have the method's form, and none of them is asked again by the suite."""
     config = parse(parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"])
-    adapters.settle(config, method.kinds)
+    peft_adapters.settle(config, method.kinds)
     rows = load(config.data.train_files, method.rows, seed=0).rows
 
-    gating.check(config.data.eval_suite, wanted=config.data.gate)
-    assert kind == adapters.kind_of(config)
+    gate_callback.check(config.data.eval_suite, wanted=config.data.gate)
+    assert kind == peft_adapters.kind_of(config)
     assert [str(FOLDER / "suite")] == config.data.eval_suite
     assert 40 == len(rows)
     asked = {sourced.case.prompt for sourced in load_suite(FOLDER / "suite").cases}

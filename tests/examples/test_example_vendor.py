@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness.remote.litellm import library
-from trainers.vendor import run
-from trainers.vendor_job import FILE
+from tunegate.harness.remote.litellm import library
+from tunegate.trainers.vendor import run
+from tunegate.trainers.vendor.job import FILE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vendor"
 

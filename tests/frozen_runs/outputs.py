@@ -15,19 +15,20 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from harness.cli.app import app
-from harness.errors import TunegateError
-from harness.manifest import GateKind
-from harness.run import Run, record_json
-from harness.verdict.again import decide_again
-from harness.verdict.agreement import agreement
-from harness.verdict.decide import failed, not_comparable
-from harness.verdict.looks import Look
-from harness.verdict.parity import Evidence, compare_shipped
-from harness.verdict.record import GateReason, GateStatus, Verdict, VerdictRecord
-from reports import model_card
-from reports.annotations import remarks
-from reports.bundle import write_all
+from tunegate.harness.cli.app import app
+from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.errors import TunegateError
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
+from tunegate.harness.verdict.decide import failed, not_comparable
+from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.verdict.redecide import decide_again
+from tunegate.reports import model_card
+from tunegate.reports.annotations import remarks
+from tunegate.reports.page import write_all
 
 __all__ = ["GateKind", "GateReason", "GateStatus", "Verdict"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-TUNEGATE = (sys.executable, "-m", "harness.cli")
+TUNEGATE = (sys.executable, "-m", "tunegate.harness.cli")
 
 
 class Project:

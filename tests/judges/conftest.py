@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness import lookup
-from harness.judge import Judge, Question, Reply
-from harness.judging.asking import ModelJuror
-from harness.judging.juror import Outcome, Task
-from harness.records import Case, Completion
 from tests.fake_judges import FakeModel, reply_to
+from tunegate.harness import lookup
+from tunegate.harness.judge import Judge, Question, Reply
+from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.records.cases import Case, Completion
 
 
 @pytest.fixture(name="judged")
@@ -30,7 +30,7 @@ def _judged() -> Callable[..., tuple[Outcome, list[Question]]]:
         answer: Callable[[Question], dict[str, Any]],
         **options: Any,
     ) -> tuple[Outcome, list[Question]]:
-        found = lookup.find("harness.judges", name, what="judge")
+        found = lookup.find("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         judge = replace(found, options=options)
         model = FakeModel(lambda question: reply_to(question, **answer(question)))
@@ -46,7 +46,7 @@ def _finished() -> Callable[..., Any]:
     """Return a function that sends replies to a judge's steps and returns its score."""
 
     def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[Reply]]) -> Any:
-        found = lookup.find("harness.judges", name, what="judge")
+        found = lookup.find("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         steps = found.begin(case, *(Completion(text=text) for text in texts))
         next(steps)

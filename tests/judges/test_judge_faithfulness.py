@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.judge import Question, Reply
-from harness.records import Case
+from tunegate.harness.judge import Question, Reply
+from tunegate.harness.records.cases import Case
 
 CONTEXT = "The parcel left Hamburg on 3 May.  It was\ninsured for 200 euros."
 CASE = Case(id="c1", prompt="Where is my parcel?", context=CONTEXT)

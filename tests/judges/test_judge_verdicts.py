@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.judge import Question
-from harness.records import Case
+from tunegate.harness.judge import Question
+from tunegate.harness.records.cases import Case
 
 CASE = Case(id="c1", prompt="Write two lines about tea, without the word hot.")
 TOOLS = Case(

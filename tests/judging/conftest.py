@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from harness import lookup
-from harness.judge import Judge
-from harness.judging.juror import Task
-from harness.records import Case, Completion
+from tunegate.harness import lookup
+from tunegate.harness.judge import Judge
+from tunegate.harness.judging.contract import Task
+from tunegate.harness.records.cases import Case, Completion
 
 
 @pytest.fixture(name="rubric")
 def _rubric() -> Judge:
     """The rubric with one criterion."""
-    found = lookup.find("harness.judges", "rubric", what="judge")
+    found = lookup.find("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(found, Judge)
     return replace(found, options={"criteria": "Apologises."})
 

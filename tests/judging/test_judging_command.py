@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.store import Store
-from harness.errors import ModelError
-from harness.judging.backends.command import CommandJuror, command
-from harness.judging.juror import Outcome, Task
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judging.backends.command import CommandJuror, command
+from tunegate.harness.judging.contract import Outcome, Task
 
 PROGRAM = """
 import json, sys, time

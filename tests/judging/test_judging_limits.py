@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import ModelError, UsageError
-from harness.judging.backends._limits import USUAL, limited
-from harness.judging.backends.server import server
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.judging.backends._chat import USUAL, limited
+from tunegate.harness.judging.backends.server import server
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 if importlib.util.find_spec("litellm") is None:
     pytest.skip("litellm is not installed", allow_module_level=True)
 
-from harness.errors import ModelError
-from harness.judging.asking import ModelJuror
-from harness.judging.backends.litellm import litellm
-from harness.judging.juror import Task
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judging.backends.litellm import litellm
+from tunegate.harness.judging.contract import Task
+from tunegate.harness.judging.conversation import ModelJuror
 
 __all__ = ["fake_server"]  # the fixture
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import lookup
-from harness.engine.store import Store
-from harness.judge import Judge, Question
-from harness.judging.asking import ModelJuror
-from harness.judging.backends.local import LocalJudge, local
-from harness.judging.juror import Outcome, Task
-from harness.judging.reading import read
-from harness.records import Case, Completion
 from tests.tiny_models import Tiny, copied
+from tunegate.harness import lookup
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.judge import Judge, Question
+from tunegate.harness.judging.backends.local import LocalJudge, local
+from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.conversation import ModelJuror, read
+from tunegate.harness.records.cases import Case, Completion
 
 pytest.importorskip("torch")
 __all__ = ["copied"]  # the fixture
@@ -69,7 +68,7 @@ def test_a_question_that_is_too_long_is_an_error(judge: LocalJudge) -> None:
 
 def judged(judge: LocalJudge, store: Store | None, *texts: str) -> list[Outcome]:
     """Judge texts by their tone."""
-    tone = lookup.find("harness.judges", "tone", what="judge")
+    tone = lookup.find("tunegate.harness.judges", "tone", what="judge")
     assert isinstance(tone, Judge)
     short = replace(tone, options={"tone": "x"})
     case = Case(id="c", prompt="a")
@@ -99,7 +98,7 @@ def test_probabilities_are_stored(
 @pytest.mark.slow
 def test_a_real_small_model_judges(task: Callable[..., Task]) -> None:
     """SmolLM2 gives every answer a value from 0 to 1, the same each time; no more is claimed."""
-    from harness.models.embedded import embedded
+    from tunegate.harness.models.demo_model import embedded
 
     judge = local(str(embedded()))
     texts = ["We are sorry for the delay and will refund you today.", "Not my problem.", "ok"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ModelError
-from harness.judging.backends.replay import replay
-from harness.judging.juror import Place, Task
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judging.backends.replay import replay
+from tunegate.harness.judging.contract import Place, Task
 
 
 @pytest.fixture(name="recorded")

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from harness.engine.store import Store
-from harness.errors import ModelError
-from harness.judge import Judge
-from harness.judging.asking import ModelJuror
-from harness.judging.backends.server import ServerJudge, server
-from harness.judging.juror import Outcome, Task
-from harness.remote.limits import Limits
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
-from tests.judging.test_judging_reading import BAD, NONCE
+from tests.judging.test_judging_conversation_reading import BAD, NONCE
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Judge
+from tunegate.harness.judging.backends.server import ServerJudge, server
+from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.remote.worker_pool import Limits
 
 __all__ = ["fake_server"]  # the fixture
 MODELS: dict[str, dict[str, Any]] = {"judge": {}}

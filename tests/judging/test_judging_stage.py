@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness import suite as suites
-from harness.judge import Question
-from harness.judging import stage
-from harness.judging.asking import ModelJuror
-from harness.records import Cell, CellKind, Completion, StoredCell
-from harness.suite import Suite
 from tests.fake_judges import FakeModel, graded, reply_to
+from tunegate.harness import suite as suites
+from tunegate.harness.judge import Question
+from tunegate.harness.judging import stage
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.suite import Suite
 
 RUBRIC = '[[metrics]]\nuse = "rubric"\ncriteria = "Apologises."\n'
 PAIRWISE = '[[metrics]]\nuse = "pairwise"\n'

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.answer_logprob import answer_logprob
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.answer_logprob import answer_logprob
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p", expected="Paris")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.metrics.bits_per_byte import bits_per_byte
-from harness.records import Case, CellKind, Completion
+from tunegate.harness.metrics.bits_per_byte import bits_per_byte
+from tunegate.harness.records.cases import Case, CellKind, Completion
 
 CASE = Case(id="a", prompt="a document")
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 
-from harness.metrics.bleu import bleu, corpus_bleu
-from harness.records import Case, Completion, Score
+from tunegate.harness.metrics.bleu import bleu, corpus_bleu
+from tunegate.harness.records.cases import Case, Completion, Score
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "mat", "."]), min_size=1, max_size=12)
 TEXTS = WORDS.map(" ".join)

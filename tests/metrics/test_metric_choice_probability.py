@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.choice_accuracy import choice_accuracy
-from harness.metrics.choice_probability import choice_probability
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.choice_accuracy import choice_accuracy
+from tunegate.harness.metrics.choice_probability import choice_probability
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
 def score(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.metrics import CHRF
 
-from harness.metrics.chrf import chrf, corpus_chrf
-from harness.records import Case, Completion, Score
+from tunegate.harness.metrics.chrf import chrf, corpus_chrf
+from tunegate.harness.records.cases import Case, Completion, Score
 
 TEXTS = st.text("ab c.", min_size=1, max_size=15).filter(str.strip)
 ANY = st.text(st.characters(exclude_categories=()))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import SuiteError
-from harness.metrics.classification import classification, macro_f1
-from harness.records import Case, CellKind, Completion, Score
-from harness.suite import load as load_suite
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.metrics.classification import classification, macro_f1
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.suite import load as load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 LABELS = ("refund", "delivery", "other")

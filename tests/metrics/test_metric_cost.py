@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics import _prices
-from harness.metrics.cost import cost
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics import cost as _prices
+from tunegate.harness.metrics.cost import cost
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 CALL = Completion(text="x", input_tokens=1000, output_tokens=100, latency_s=2.0, batch_size=1)
@@ -46,6 +46,7 @@ def _no_litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _litellm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _no_litellm: None) -> None:
     """Install a package of that name that has a table and must not be imported."""
     monkeypatch.undo()
+    monkeypatch.delitem(sys.modules, "litellm", raising=False)  # other tests load the real one
     monkeypatch.delitem(sys.modules, "litellm", raising=False)  # where another test has loaded it
     package = tmp_path / "litellm"
     package.mkdir()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics import edit_similarity as module
-from harness.metrics.edit_similarity import edit_similarity
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics import edit_similarity as module
+from tunegate.harness.metrics.edit_similarity import edit_similarity
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.exact_match import exact_match
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.exact_match import exact_match
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import lookup
-from harness.metrics._rules import RULES
-from harness.metrics.format import format as form
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness import lookup
+from tunegate.harness.metrics._format_rules import RULES
+from tunegate.harness.metrics.format import format as form
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
 def score(text: str | None, own: dict[str, Any] | None, **options: Any) -> Score:
@@ -255,7 +255,7 @@ def test_repeating_needs_a_prompt_in_words() -> None:
 
 def test_the_docstring_names_every_rule() -> None:
     """The page that users read is complete; min_ and max_ are explained once."""
-    text = str(lookup.find("harness.metrics", "format", what="metric").score.__doc__)
+    text = str(lookup.find("tunegate.harness.metrics", "format", what="metric").score.__doc__)
     plain = {name.removeprefix("min_").removeprefix("max_") for name in RULES}
 
     assert [name for name in plain if f"`{name}`" not in text] == []

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.json_fields import json_fields
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.json_fields import json_fields
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text("ab", max_size=2),

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics import _bounded, _schema
-from harness.metrics import json_schema as module
-from harness.metrics.json_schema import check_schema, json_schema
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics import _json_schema, _subprocess_timeout
+from tunegate.harness.metrics import json_schema as module
+from tunegate.harness.metrics.json_schema import check_schema, json_schema
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 TICKET = {
     "type": "object",
@@ -252,9 +252,9 @@ def test_compiling_the_grammars_of_iri_is_not_counted(
     schema = tmp_path / "schema.json"
     schema.write_text('{"format": "iri"}', encoding="utf-8")
     monkeypatch.setattr(module, "LIMIT_S", 0.35)
-    _bounded._end()
+    _subprocess_timeout._end()
     assert score(json.dumps("https://ä.org/x"), {"format": "iri"}).value == 1.0
-    _bounded._end()
+    _subprocess_timeout._end()
     assert check_schema(schema) == ()
 
 
@@ -292,8 +292,8 @@ def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             {"$id": f"file://{tmp_path}/s.json", "properties": {"a": {"$ref": reference}}},
             {"$schema": DRAFTS[0], "items": {"$ref": reference}},
         ):
-            (problem,) = _schema.problems(json.dumps(schema))
-            assert _schema.violation(json.dumps(schema), '{"a": 1}') == {"problem": problem}
+            (problem,) = _json_schema.problems(json.dumps(schema))
+            assert _json_schema.violation(json.dumps(schema), '{"a": 1}') == {"problem": problem}
             assert "TOP-SECRET" not in problem
 
 
@@ -301,9 +301,9 @@ def test_the_validator_cannot_fetch_either(tmp_path: Path, monkeypatch: pytest.M
     """Should the check at load ever miss a reference, following it fails without a fetch."""
     fetched: list[Any] = []
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **_: fetched.append(args))
-    monkeypatch.setattr(_schema, "_dangling", lambda *_: iter(()))
+    monkeypatch.setattr(_json_schema, "_dangling", lambda *_: iter(()))
     with pytest.raises(Exception, match="Unresolvable"):
-        _schema.violation(json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1")
+        _json_schema.violation(json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1")
 
     assert fetched == []
 
@@ -400,7 +400,7 @@ def test_the_first_violation_does_not_depend_on_chance() -> None:
     schema = {"additionalProperties": {"type": "null"}}
     answer = json.dumps({f"key{n}": n for n in range(50)})
     first = score(answer, schema).reason
-    _bounded._end()
+    _subprocess_timeout._end()
 
     assert score(answer, schema).reason == first
 

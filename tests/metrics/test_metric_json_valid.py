@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.json_valid import json_valid
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.json_valid import json_valid
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 

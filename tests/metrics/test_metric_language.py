@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import SuiteError
-from harness.metrics import language as module
-from harness.metrics.language import language
-from harness.records import Case, CellKind, Completion, Score
-from harness.suite import load
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.metrics import language as module
+from tunegate.harness.metrics.language import language
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.suite import load
 
 TEXTS = {
     "en": "The parcel will arrive tomorrow.",

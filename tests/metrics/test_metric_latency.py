@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.latency import latency
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.latency import latency
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.length import length
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.length import length
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import suite
-from harness.metrics.lexical_support import lexical_support
-from harness.records import Case, Completion
+from tunegate.harness import suite
+from tunegate.harness.metrics.lexical_support import lexical_support
+from tunegate.harness.records.cases import Case, Completion
 
 CONTEXT = "The parcel left Hamburg on 3 May. Bob owes Alice 1,200 euros (ref. A-17)."
 CASE = Case(id="c", prompt="q", context=CONTEXT)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.loops import loops
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.loops import loops
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 PROSE = (

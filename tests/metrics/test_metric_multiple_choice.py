@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.multiple_choice import multiple_choice
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.multiple_choice import multiple_choice
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "ABCDabc ().:*\n\\boxed{}answer is or not\0\u202e\ud800"

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics._numbers import final
-from harness.metrics.numeric import numeric
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.numeric import final, numeric
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "0123456789.,/-−^{}\\frac boxedanswer is:=#%½²×e$\n\0\u202e\ud800"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.refusal import refusal
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.refusal import refusal
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 REFUSED = [
     "I can't help with that.",

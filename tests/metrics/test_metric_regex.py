@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics import _bounded
-from harness.metrics import regex as module
-from harness.metrics.regex import regex
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics import _subprocess_timeout
+from tunegate.harness.metrics import regex as module
+from tunegate.harness.metrics.regex import regex
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -100,9 +100,9 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
     """Compiling has the same limit as matching."""
 
     def run(*_: object, **__: object) -> None:
-        raise _bounded.OutOfTime("not done after 1 s")
+        raise _subprocess_timeout.OutOfTime("not done after 1 s")
 
-    monkeypatch.setattr(_bounded, "run", run)
+    monkeypatch.setattr(_subprocess_timeout, "run", run)
 
     assert problems({"pattern": "x"}, None) == [
         "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; mend the pattern"

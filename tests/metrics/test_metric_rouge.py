@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from harness.errors import SuiteError
-from harness.metrics.rouge import rouge
-from harness.records import Case, Completion, Score
-from harness.suite import load
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.metrics.rouge import rouge
+from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.suite import load
 
 VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 TEXTS = st.lists(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.metrics import TER
 
-from harness.metrics.ter import corpus_ter, ter
-from harness.records import Case, Completion, Score
+from tunegate.harness.metrics.ter import corpus_ter, ter
+from tunegate.harness.records.cases import Case, Completion, Score
 
 TEXTS = st.lists(st.sampled_from(["the", "cat", "sat", "A", "."]), min_size=1, max_size=8).map(
     " ".join

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from harness.metric import Metric
-from harness.metrics.classification import classification
-from harness.metrics.contains import contains
-from harness.metrics.edit_similarity import edit_similarity
-from harness.metrics.exact_match import exact_match
-from harness.metrics.multiple_choice import multiple_choice
-from harness.metrics.numeric import numeric
-from harness.metrics.regex import regex
-from harness.metrics.token_f1 import token_f1
-from harness.records import Case, Completion, Score
+from tunegate.harness.metric import Metric
+from tunegate.harness.metrics.classification import classification
+from tunegate.harness.metrics.contains import contains
+from tunegate.harness.metrics.edit_similarity import edit_similarity
+from tunegate.harness.metrics.exact_match import exact_match
+from tunegate.harness.metrics.multiple_choice import multiple_choice
+from tunegate.harness.metrics.numeric import numeric
+from tunegate.harness.metrics.regex import regex
+from tunegate.harness.metrics.token_f1 import token_f1
+from tunegate.harness.records.cases import Case, Completion, Score
 
 SIZES = ((2_000, 32_000), (62_500, 1_000_000))
 """Characters; the small pair tells of a square before the large one would take hours."""

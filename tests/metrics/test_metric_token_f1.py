@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.token_f1 import token_f1
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.token_f1 import token_f1
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text("ab the,. \n", max_size=40)
 

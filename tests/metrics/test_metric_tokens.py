@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.tokens import tokens
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.tokens import tokens
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 COUNT = st.none() | st.integers(0, 10**9)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import SuiteError
-from harness.metrics.tool_calls import tool_calls
-from harness.records import Case, CellKind, Completion, Score
-from harness.suite import load as load_suite
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.metrics.tool_calls import tool_calls
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.suite import load as load_suite
 
 TABLE = json.loads((Path(__file__).parent / "tool_calls_cases.json").read_text(encoding="utf-8"))
 """Tools, and rows of expected calls with calls that are right or fail in the parts named."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.truncated import truncated
-from harness.records import Case, CellKind, Completion, Score
+from tunegate.harness.metrics.truncated import truncated
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p")
 

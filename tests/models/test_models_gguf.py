@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from harness.engine import local
-from harness.errors import MissingExtra, ModelError, NotComparable
-from harness.models.gguf import gguf
-from harness.models.pair import computes_here, open_arms
-from harness.records import Case
 from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny, make_tokenizer
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.errors import MissingExtra, ModelError, NotComparable
+from tunegate.harness.models.gguf import gguf
+from tunegate.harness.models.open_arms import computes_here, open_arms
+from tunegate.harness.records.cases import Case
 
 CASES = [
     Case(id=name, prompt=prompt, choices=("Paris", "Rome"), answer=0, expected=("Paris",))
@@ -41,7 +41,7 @@ def _folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", name="written")
 def _written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder as a GGUF file, stored as asked; written once."""
-    from trainers.artifacts._gguf import write
+    from tunegate.trainers.artifacts._gguf_writer import write
 
     root = tmp_path_factory.mktemp("gguf")
 
@@ -55,7 +55,7 @@ def _written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
 
 def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
-    return {a.key: a.completion for a in local.complete(arm, requests)}
+    return {a.key: a.completion for a in local_engine.complete(arm, requests)}
 
 
 def test_a_float32_file_computes_the_folders_logits(
@@ -273,9 +273,9 @@ def test_a_missing_package_is_one_line(
 
 def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
-    from harness.checks import comparability
-    from harness.generation import Generation
-    from trainers.artifacts._gguf import write
+    from tunegate.harness.checks import comparability
+    from tunegate.harness.records.cases import Generation
+    from tunegate.trainers.artifacts._gguf_writer import write
 
     base = tmp_path / "base"
     shutil.copytree(folder, base)
@@ -322,8 +322,8 @@ def test_a_real_model_survives_the_file(
 
     Greedy texts of a rounded model part at the first close call, so they are compared in float32.
     """
-    from harness.models.embedded import embedded
-    from trainers.artifacts._gguf import write
+    from tunegate.harness.models.demo_model import embedded
+    from tunegate.trainers.artifacts._gguf_writer import write
 
     folder = embedded()
     write(folder, tmp_path / "m.gguf", quantisation)

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine import local
-from harness.errors import MissingExtra, ModelError
-from harness.generation import Generation
-from harness.models import _llama_cpp
-from harness.models.gguf import gguf
-from harness.records import Case, CellKind
 from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.errors import MissingExtra, ModelError
+from tunegate.harness.models import gguf as _llama_cpp
+from tunegate.harness.models.gguf import gguf
+from tunegate.harness.records.cases import Case, CellKind, Generation
 
 REAL = importlib.util.find_spec("llama_cpp") is not None
 needs_llama_cpp = pytest.mark.skipif(
@@ -105,7 +104,7 @@ def _llama_cpp_stand_in(monkeypatch: pytest.MonkeyPatch) -> type[Llama]:
 @pytest.fixture(scope="module", name="path")
 def _path(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama in a float32 file."""
-    from trainers.artifacts._gguf import write
+    from tunegate.trainers.artifacts._gguf_writer import write
 
     root = tmp_path_factory.mktemp("gguf")
     few_stops(tiny.base(), root / "model")
@@ -114,7 +113,9 @@ def _path(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
-    given = local.complete(arm, requests) if hasattr(arm, "active") else arm.complete(requests)
+    given = (
+        local_engine.complete(arm, requests) if hasattr(arm, "active") else arm.complete(requests)
+    )
     return {answer.key: answer.completion for answer in given}
 
 
@@ -138,7 +139,7 @@ def test_it_answers_as_the_unpacked_file_does(
 
 def test_prompts_are_the_same_tokens(llama_cpp: type[Llama], path: Path) -> None:
     """Both engines are proven to read the same, by token ids."""
-    from harness.checks import comparability
+    from tunegate.harness.checks import comparability
 
     arms = {"base": gguf(str(path)), "tuned": gguf(f"{path}?engine=llama.cpp")}
     prompts = {

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.errors import BackendError, MissingExtra, ModelError, NotComparable
-from harness.generation import Generation
-from harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
-from harness.models.litellm import LitellmArm, litellm
-from harness.records import Case, CellKind
-from harness.remote.limits import Limits
 from tests.fake_server import FakeServer, completion
+from tunegate.harness.checks import liveness
+from tunegate.harness.errors import BackendError, MissingExtra, ModelError, NotComparable
+from tunegate.harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
+from tunegate.harness.models.litellm import LitellmArm, litellm
+from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.remote.worker_pool import Limits
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}

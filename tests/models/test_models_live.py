@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.errors import NotComparable
-from harness.generation import Generation
-from harness.models.hf import last_logits
-from harness.models.live import adapter_of, base_apart, live_arm, live_model, live_whole
-from harness.records import Case
 from tests.tiny_models import Tiny, make_tokenizer, muted
+from tunegate.harness.checks import liveness
+from tunegate.harness.errors import NotComparable
+from tunegate.harness.models.live import adapter_of, base_apart, live_arm, live_model, live_whole
+from tunegate.harness.models.transformers import last_logits
+from tunegate.harness.records.cases import Case, Generation
 
 
 def _model(tiny: Tiny, architecture: str = "llama", **lora: Any) -> Any:

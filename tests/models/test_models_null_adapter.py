@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.errors import UsageError
-from harness.models._files import adapter_config
-from harness.models.null_adapter import (
+from tests.tiny_models import muted
+from tunegate.harness.checks import liveness
+from tunegate.harness.errors import UsageError
+from tunegate.harness.models._model_folder import adapter_config
+from tunegate.harness.models.null_adapter import (
     ALPHA,
     RANK,
     SPREAD,
@@ -19,8 +20,7 @@ from harness.models.null_adapter import (
     randomised,
     why_no_null,
 )
-from harness.models.pair import open_arms
-from tests.tiny_models import muted
+from tunegate.harness.models.open_arms import open_arms
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "phi3"])

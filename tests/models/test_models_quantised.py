@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.engine import local
-from harness.engine.noise import with_base_again
-from harness.errors import MissingExtra
-from harness.models.pair import open_arms
-from harness.records import Case
 from tests.tiny_models import muted
 from tests.whole_forwards import greedy
+from tunegate.harness.checks import liveness
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.plan import with_base_again
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import Case
 
 PROMPTS = ("a", "the parcel is late", "a refund")
 
@@ -80,7 +80,7 @@ def test_answers_are_those_of_whole_forwards(
     for arm in arms.values():
         with muted():
             asked = ask(arm, cases, max_new_tokens=8)
-            found = {a.key: a.completion for a in local.complete(arm, asked)}
+            found = {a.key: a.completion for a in local_engine.complete(arm, asked)}
             with arm.active() as model:
                 for case in cases:
                     ids = greedy(model, arm.tokenizer(case.prompt)["input_ids"], 8, arm.stop_ids)

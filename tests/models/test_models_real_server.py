@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from harness.engine.local import complete
-from harness.errors import ModelError
-from harness.models.pair import open_arms
-from harness.models.server import server
-from harness.records import Case
-from harness.remote.limits import Limits
+from tunegate.harness.engine.inference.local_engine import complete
+from tunegate.harness.errors import ModelError
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.server import server
+from tunegate.harness.records.cases import Case
+from tunegate.harness.remote.worker_pool import Limits
 
 PROMPTS = (
     "What is the capital of France?",
@@ -32,7 +32,7 @@ PROMPTS = (
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The embedded model's folder, where it was made already."""
-    from harness.models.embedded import fetched
+    from tunegate.harness.models.demo_model import fetched
 
     found = fetched()
     if found is None:

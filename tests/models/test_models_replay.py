@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ModelError
-from harness.generation import Generation
-from harness.model import Request
-from harness.models.replay import ReplayArm, replay
-from harness.records import Case, Cell, CellKind, Completion, StoredCell
-from harness.run import record_lines
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model import Request
+from tunegate.harness.models.replay import ReplayArm, replay
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Generation, StoredCell
+from tunegate.harness.records.files import record_lines
 
 FULL: dict[str, Any] = {
     "id": "r1",

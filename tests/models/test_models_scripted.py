@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ModelError
-from harness.generation import Generation
-from harness.model import Request
-from harness.models.scripted import ScriptedArm
-from harness.models.scripted import scripted as open_script
-from harness.records import Case, CellKind
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model import Request
+from tunegate.harness.models.scripted import ScriptedArm
+from tunegate.harness.models.scripted import scripted as open_script
+from tunegate.harness.records.cases import Case, CellKind, Generation
 
 Script = Callable[..., str]
 

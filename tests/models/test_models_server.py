@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 
-from harness.checks import comparability, liveness
-from harness.engine.local import complete
-from harness.errors import BackendError, ModelError, NotComparable
-from harness.generation import Generation
-from harness.models._server_place import key_for, place
-from harness.models.pair import open_arms
-from harness.models.server import ServerArm, server
-from harness.records import Case
-from harness.remote.limits import Limits
 from tests.fake_server import FakeServer, completion, prompt_of
 from tests.served_models import Served
+from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.engine.inference.local_engine import complete
+from tunegate.harness.errors import BackendError, ModelError, NotComparable
+from tunegate.harness.models._server_discovery import key_for, place
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.server import ServerArm, server
+from tunegate.harness.records.cases import Case, Generation
+from tunegate.harness.remote.worker_pool import Limits
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -253,7 +252,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
 
 def open_kinds(*names: str) -> list[Any]:
     """Return kinds of question by name."""
-    from harness.records import CellKind
+    from tunegate.harness.records.cases import CellKind
 
     return [CellKind(name) for name in names]
 

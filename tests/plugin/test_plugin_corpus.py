@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sacrebleu.metrics import BLEU
 
-from harness.run import Run, record_json
-from harness.stats.corpus import jackknife_interval
-from harness.verdict.decide import decide
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.stats.corpus_jackknife import jackknife_interval
+from tunegate.harness.verdict.decide import decide
 
 TOML = """
 name = "translations"
@@ -158,7 +159,7 @@ def test_the_verdict_comes_again_from_the_files_without_the_library(
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
 
     again = decide(run.manifest, run.cases_of, run.scores)
-    from reports.bundle import write_all
+    from tunegate.reports.page import write_all
 
     write_all(run, project.path / "again")
     assert record_json(again) == (project.run / "verdict.json").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.run import read_jsonl
+from tunegate.harness.records.files import read_jsonl
 
 
 def _skipped(project: Any) -> int:
@@ -93,8 +93,8 @@ def test_no_case_is_scored_twice(project: Any) -> None:
     toml.write_text(toml.read_text().replace('use = "exact_match"', 'use = "own:counted"', 1))
     toml.write_text(toml.read_text().replace('metric = "exact_match"', 'metric = "counted"', 1))
     (project.path / "own.py").write_text(
-        "from harness import Score\n"
-        "from harness.metric import metric\n"
+        "from tunegate import Score\n"
+        "from tunegate.harness.metric import metric\n"
         "@metric(binary=True, range=(0.0, 1.0))\n"
         "def counted(case, completion):\n"
         "    open('asked.txt', 'a').write(case.id + '\\n')\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import (
+from tunegate.harness.errors import (
     BackendError,
     Interrupted,
     NotComparable,
@@ -14,9 +14,9 @@ from harness.errors import (
     TunegateError,
     UsageError,
 )
-from harness.plugin import exit_status
-from harness.plugin.lock import RunLock, error_from
-from harness.plugin.text import LIMIT, inert
+from tunegate.harness.pipeline.run_lock import RunLock, error_from
+from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.escape_text import LIMIT, inert
 
 
 @pytest.mark.parametrize(

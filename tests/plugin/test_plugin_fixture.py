@@ -8,7 +8,7 @@ import pytest
 
 TESTS = """
     import pytest
-    from harness import NotComparable, Undecided
+    from tunegate import NotComparable, Undecided
 
     SUITE = "suites/demo"
 

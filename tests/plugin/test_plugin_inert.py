@@ -26,9 +26,9 @@ TESTS = f"""
         assert not [name for name in {HEAVY!r} if name in sys.modules]
 
     def test_only_our_hooks_are_loaded():
-        ours = {{n for n in sys.modules if n.partition(".")[0] == "harness"}}
-        assert ours == {{"harness", "harness.plugin", "harness.plugin.hooks",
-                         "harness.plugin.options"}}
+        ours = {{n for n in sys.modules if n.partition(".")[0] == "tunegate"}}
+        assert ours == {{"tunegate", "tunegate.harness", "tunegate.harness.plugin",
+                         "tunegate.harness.plugin.hooks", "tunegate.harness.plugin.options"}}
 
     def test_the_signal_handlers_are_pythons():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -107,17 +107,3 @@ def test_an_ini_key_leaves_ordinary_tests_alone(project: Any, workers: tuple[str
     assert result.ret == 1
     assert "tunegate ===" not in result.stdout.str()
     assert not (project.path / ".tunegate").exists()
-
-
-def test_a_package_of_ours_that_is_shadowed_is_named(
-    project: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A user's own `reports` package in front of ours is refused in one line, exit 4."""
-    project.pytester.mkpydir("reports")
-    project.suite()
-    monkeypatch.setenv("PYTHONPATH", str(project.path))
-
-    result = project.pytest_apart("suites", *project.models())
-
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: 'reports' resolves to */reports, not to */reports.*"])

@@ -117,10 +117,10 @@ def test_a_stop_while_models_open_is_130(project: Any) -> None:
     project.suite()
     project.pytester.makeconftest(
         """
-        import harness.plugin.evaluate
+        import tunegate.harness.pipeline.run
 
         def stopped(*args, **options): raise KeyboardInterrupt
-        harness.plugin.evaluate.open_arms = stopped
+        tunegate.harness.pipeline.run.open_arms = stopped
         """
     )
 

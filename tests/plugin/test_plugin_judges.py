@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tunegate.harness.records.run_folder import Run
 
 __all__ = ["fake_server"]  # the fixture
 

@@ -37,7 +37,7 @@ ceiling = 0.9
 
 @pytest.fixture(name="base", scope="module")
 def _base() -> Path:
-    from harness.models.embedded import embedded
+    from tunegate.harness.models.demo_model import embedded
 
     return embedded()
 
@@ -84,7 +84,7 @@ def _start(project: Path, base: Path, adapter: Path) -> subprocess.Popen[bytes]:
         [
             sys.executable,
             "-m",
-            "harness.cli",
+            "tunegate.harness.cli",
             "gate",
             "kills",
             "--base",
@@ -133,7 +133,7 @@ def test_three_kills_lose_nothing_and_change_nothing(
         stored = _stored(killed)
         assert not (killed / "run" / "verdict.json").exists()
     resumed = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "resume", "run"], cwd=killed, check=False
+        [sys.executable, "-m", "tunegate.harness.cli", "resume", "run"], cwd=killed, check=False
     )
 
     assert resumed.returncode in (0, 1, 10)

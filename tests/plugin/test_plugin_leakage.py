@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.checks.weights import file_sha256
-from harness.training import FILE, Training
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.records.training_card import FILE, Training
 
 ASKED = "note: leakage: {touched} of 100 cases stand in {rows} training rows"
 
@@ -181,11 +181,11 @@ def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
     told = Training(card={"method": "sft"}, notes=("tuned was trained with another tokenizer",))
     project.pytester.makeconftest(
         f"""
-        import harness.plugin.trained
-        from harness.training import Training
+        from tunegate.harness.pipeline import training_provenance
+        from tunegate.harness.records.training_card import Training
 
         told = Training.model_validate_json({told.model_dump_json()!r})
-        harness.plugin.trained.training.read = lambda folder, identity: told
+        training_provenance.training_card.read = lambda folder, identity: told
         """
     )
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.remote.litellm import library
 from tests.fake_server import FakeServer, completion, prompt_of
+from tunegate.harness.remote.litellm import library
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 ARMS = (f"--gate-base=litellm:openai/{BASE}", f"--gate-tuned=litellm:openai/{FINE_TUNE}")

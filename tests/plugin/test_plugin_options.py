@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.options import OPTIONS
 
 
 def test_every_option_is_in_pytests_help(project: Any) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run, record_json
-from harness.verdict.agreement import agreement
-from harness.verdict.decide import decide
-from harness.verdict.looks import Look
-from harness.verdict.parity import Evidence, compare_shipped
-from harness.verdict.scores import same_answers
+from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.score_table import same_answers
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
 
 
 def shipped(project: Any, right: int, **script: Any) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.engine import local
-from harness.plugin.evaluate import Evaluation
-from harness.records import Case
-from harness.suite import load
-from harness.verdict.record import VerdictRecord
 from tests.tiny_models import ask, copied, muted, tiny
-from trainers import artifact
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.pipeline.run import Evaluation
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.suite import load
+from tunegate.trainers import artifacts
 
 __all__ = ["ask", "copied", "tiny"]
 
@@ -50,7 +50,7 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
     with muted():
         tuned: Any = tiny.pair()["tuned"]
-        answers = local.complete(tuned, ask(tuned, cases, max_new_tokens=6))
+        answers = local_engine.complete(tuned, ask(tuned, cases, max_new_tokens=6))
         right = {a.key: a.completion.text for a in answers if a.completion}
     folder = tmp_path / "suite"
     folder.mkdir()
@@ -75,8 +75,8 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
 def test_a_merge_in_float32_is_equivalent(tiny: Any, tmp_path: Path, judge: Any) -> None:
     """Every answer is the same, and the predictions lie within rounding of each other."""
     with muted():
-        made = artifact.made(
-            artifact.named("merged"), tiny.base(), tiny.adapter(), tmp_path / "merged"
+        made = artifacts.made(
+            artifacts.named("merged"), tiny.base(), tiny.adapter(), tmp_path / "merged"
         )
     verdict = judge(made.spec)
 
@@ -97,7 +97,7 @@ def test_a_merge_with_the_wrong_scale_is_blocked(
     """lora_alpha read twice is the classic: twice the adapter is another model."""
     wrong = copied(tiny.adapter(), file="adapter_config.json", lora_alpha=16)
     with muted():
-        made = artifact.made(artifact.named("merged"), tiny.base(), wrong, tmp_path / "merged")
+        made = artifacts.made(artifacts.named("merged"), tiny.base(), wrong, tmp_path / "merged")
     verdict = judge(made.spec)
 
     [suite] = verdict.parity.suites
@@ -134,8 +134,8 @@ def test_a_lost_adapter_is_told_by_its_logits(tiny: Any, tmp_path: Path, judge: 
 def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
     """The lossy step is the format in which the weights are stored."""
     with muted():
-        made = artifact.made(
-            artifact.named("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
+        made = artifacts.made(
+            artifacts.named("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
         )
     parity = judge(made.spec).parity
 
@@ -145,9 +145,9 @@ def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
 
 def test_shipped_changes_no_batch(tiny: Any, tmp_path: Path, judge: Any) -> None:
     """Base's and tuned's cells are those of a run without it."""
-    from harness.engine.plan import make_plan
-    from harness.models.pair import open_arms
-    from harness.models.scripted import scripted
+    from tunegate.harness.engine.plan import make_plan
+    from tunegate.harness.models.open_arms import open_arms
+    from tunegate.harness.models.scripted import scripted
 
     (tmp_path / "script.json").write_text('{"default": "x", "prefix": "long " }', encoding="utf-8")
     with muted():

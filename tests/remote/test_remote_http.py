@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.remote.failure import Later, Refused
-from harness.remote.http import Http
-from harness.remote.reply import excerpt, refusal
 from tests.fake_server import FakeServer
+from tunegate.harness.remote.http import Http, Later, Refused, excerpt, refusal
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -128,7 +126,7 @@ def test_nobody_there_is_worth_another_try() -> None:
 
 def test_a_reply_too_large_is_cut(fake_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill the memory."""
-    monkeypatch.setattr("harness.remote.http.LARGEST_REPLY", 10)
+    monkeypatch.setattr("tunegate.harness.remote.http.LARGEST_REPLY", 10)
 
     with pytest.raises(Refused, match="exceeds 10 bytes"):
         post(fake_server())

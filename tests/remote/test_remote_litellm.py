@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness.errors import MissingExtra
-from harness.remote.failure import Later, Refused
-from harness.remote.litellm import Reply, chat, library
 from tests.fake_server import FakeServer, completion
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.remote.http import Later, Refused
+from tunegate.harness.remote.litellm import Reply, chat, library
 
 MODEL = "openai/gpt-4o-mini"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -211,7 +211,7 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
 
 FIRST = """
 from concurrent.futures import ThreadPoolExecutor
-from harness.remote.litellm import chat
+from tunegate.harness.remote.litellm import chat
 hello = [{"role": "user", "content": "Hello"}]
 with ThreadPoolExecutor(16) as threads:
     asked = [threads.submit(chat, "openai/gpt-4o-mini", hello, timeout_s=60) for _ in range(16)]
@@ -241,7 +241,7 @@ def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 QUIET = """
 import os, signal, sys, warnings
-from harness.remote.litellm import library
+from tunegate.harness.remote.litellm import library
 before, filters = dict(os.environ), list(warnings.filters)
 handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 litellm = library()

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from harness.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
-from harness.records import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
-from harness.run import Run, RunCase
-from harness.verdict.record import (
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
     GateStatus,

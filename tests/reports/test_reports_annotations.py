@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.run import Run
-from harness.verdict.record import GateStatus, Verdict
-from reports.annotations import Annotation, code_quality, failure, remarks
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.reports.annotations import Annotation, code_quality, failure, remarks
 
 COMMAND = re.compile(r"::(error|warning|notice) (?:\w+=[^:,\r\n]*,?)+::[^\r\n]*")
 """What GitHub's runner reads as one command: no colon or comma in a property, no line break."""

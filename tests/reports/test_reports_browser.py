@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run
-from reports.junit import junit
-from reports.page import render
-from reports.traces import traces
 from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.case_list import traces
+from tunegate.reports.junit import junit
+from tunegate.reports.page import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.run import Run
-from reports.escapes import one_line, plain, visible
-from reports.junit import junit
-from reports.markdown import summary
-from reports.page import render
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.escaping import one_line, plain, visible
+from tunegate.reports.junit import junit
+from tunegate.reports.markdown import summary
+from tunegate.reports.page import render
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run
-from reports import page
-from reports.data import prepare
-from reports.sections import flips, regressions
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import page
+from tunegate.reports.data import prepare
+from tunegate.reports.sections import flips, regressions
 
 
 def _ungated(run: Run) -> Run:

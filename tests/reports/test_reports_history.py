@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from harness.verdict.history import History, Skipped
-from harness.verdict.record import GateStatus
-from reports import trend
-from reports.history_page import render, suites_over_time
 from tests.past_runs import FOUR, history_of, poisoned
+from tunegate.harness.records.verdict import GateStatus
+from tunegate.harness.verdict.run_history import History, Skipped
+from tunegate.reports import trend_chart
+from tunegate.reports.history_page import render, suites_over_time
 
 
 def test_the_page_holds_every_run_and_gate() -> None:
@@ -94,4 +94,4 @@ def test_nothing_estimated_is_nothing_drawn() -> None:
         .model_copy(update={"delta": None, "status": GateStatus.UNDECIDED})
     )
 
-    assert trend.draw([trend.Seen(FOUR[0], "x", gate)]) is None
+    assert trend_chart.draw([trend_chart.Seen(FOUR[0], "x", gate)]) is None

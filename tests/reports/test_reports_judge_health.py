@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from harness.calibration import ArmErrors, Calibration, Canaries, Rate
-from harness.judgement import Judgement, JudgementStatus, JudgeReply
-from harness.labels import Label
-from harness.manifest import JudgeRecord
-from harness.run import Run
-from reports.data import prepare
-from reports.markdown import summary
-from reports.page import render
-from reports.sections import judge_health
+from tunegate.harness.records.cases import Judgement, JudgementStatus, JudgeReply
+from tunegate.harness.records.judges import ArmErrors, Calibration, Canaries, Label, Rate
+from tunegate.harness.records.manifest import JudgeRecord
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.data import prepare
+from tunegate.reports.markdown import summary
+from tunegate.reports.page import render
+from tunegate.reports.sections import judge_health
 
 
 def rate(estimate: float, low: float, high: float, n: int = 60) -> Rate:

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.verdict.record import GateStatus, Verdict
-from reports.data import prepare
-from reports.junit import junit
+from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.reports.data import prepare
+from tunegate.reports.junit import junit
 
 
 def cases(text: str) -> dict[str, ET.Element]:

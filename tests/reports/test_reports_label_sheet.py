@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reports.label_sheet import render
+from tunegate.reports.label_sheet import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROWS = [

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.leakage import Checked, Mode, SuiteLeakage
-from harness.run import Run
-from reports import page
-from reports.junit import junit
-from reports.markdown import summary
 from tests.leaked_runs import MATCHES, with_leakage
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.training_card import Checked, Mode, SuiteLeakage
+from tunegate.reports import page
+from tunegate.reports.junit import junit
+from tunegate.reports.markdown import summary
 
 
 @pytest.fixture(name="leaked", scope="module")

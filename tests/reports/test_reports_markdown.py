@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from harness.records import CellKind, Completion
-from harness.run import Run
-from reports import inert, markdown
-from reports.markdown import summary
+from tunegate.harness.records.cases import CellKind, Completion
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import escaping, markdown
+from tunegate.reports.markdown import summary
 
 ALLOWED = re.compile(r"</?(?:details|summary|code)>")
 GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
@@ -72,7 +72,7 @@ def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
 @pytest.mark.parametrize("text", ["a|b", "`x`", "``", "a\nb", "@team", "<b>", "", "`" * 9, "\\|"])
 def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
     """A table row with a hostile name still has its two cells and one code span each."""
-    table = f"| a | b |\n| --- | --- |\n| {inert.code(text)} | {inert.code('x')} |"
+    table = f"| a | b |\n| --- | --- |\n| {escaping.code(text)} | {escaping.code('x')} |"
     found = tokens(table)
     assert sum(t.type == "td_open" for t in found) == 2
     assert sum(t.type == "code_inline" for t in found) == 2
@@ -84,17 +84,17 @@ def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
 )
 def test_prose_renders_as_itself(text: str) -> None:
     """A sentence full of marks comes out as one paragraph with the same characters."""
-    found = tokens(inert.prose(text))
+    found = tokens(escaping.prose(text))
     assert [t.type for t in found][:2] == ["paragraph_open", "inline"]
     shown = "".join(t.content for t in found if t.type in ("text", "text_special"))
-    assert shown.replace(inert.JOINER, "") == text
+    assert shown.replace(escaping.JOINER, "") == text
 
 
 def test_a_fence_is_longer_than_what_it_holds() -> None:
     """A block with five backticks inside is fenced by six, and a long one is cut."""
-    found = tokens(inert.block("`````\nout?"))
+    found = tokens(escaping.fenced_block("`````\nout?"))
     assert [t.type for t in found] == ["fence"]
-    assert "more characters in the report" in inert.block("x" * 9_000)
+    assert "more characters in the report" in escaping.fenced_block("x" * 9_000)
 
 
 def test_a_section_that_does_not_fit_is_named(

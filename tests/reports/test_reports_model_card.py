@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
-from harness.run import Run
-from reports import model_card
-from reports.model_card import BEGIN, END, updated
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import model_card
+from tunegate.reports.model_card import BEGIN, END, updated
 
 TRL = """\
 ---

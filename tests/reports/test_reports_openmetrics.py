@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from harness.run import Run
-from reports.openmetrics import HELP, metrics
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.openmetrics import HELP, metrics
 
 LABELS = r'\{[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z]+="(?:[^"\\\n]|\\[\\"n])*")*\}'
 SAMPLE = re.compile(rf"[a-z_]+(?:{LABELS})? [-+]?[0-9.]+(?:e[-+]?[0-9]+)?")

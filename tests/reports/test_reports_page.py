@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from harness.records import Case, Completion
-from harness.run import Run, record_json, record_lines, write_atomic
-from harness.verdict.record import SuiteResult, Verdict
-from reports import page
-from reports.bundle import write_all
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.files import record_json, record_lines, write_atomic
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import SuiteResult, Verdict
+from tunegate.reports import page
+from tunegate.reports.page import write_all
 
 VOID = {"meta", "link", "input", "br", "rect", "line", "circle"}
 
@@ -397,7 +398,7 @@ def test_a_suite_without_gates_is_named(block: Run) -> None:
 def test_importing_the_reports_loads_nothing_heavy() -> None:
     """Jinja, markupsafe and rapidfuzz are loaded by rendering, not by importing."""
     heavy = "{'jinja2', 'markupsafe', 'rapidfuzz', 'torch'}"
-    code = f"import sys, reports.bundle; print(*({heavy} & sys.modules.keys()))"
+    code = f"import sys, tunegate.reports.page; print(*({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.records import StoredCell
-from harness.run import Run
-from reports import page
+from tunegate.harness.records.cases import StoredCell
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TICKETS = 3_600

@@ -8,19 +8,21 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.run import Run
-from harness.verdict.parity_record import (
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import (
     Agreement,
     Divergence,
+    GateResult,
+    GateStatus,
     MetricParity,
     Parity,
+    ParityStatus,
     SuiteParity,
+    Verdict,
 )
-from harness.verdict.record import GateResult, GateStatus, Verdict
-from harness.verdict.status import ParityStatus
-from reports import page
-from reports.junit import junit
-from reports.markdown import summary
+from tunegate.reports import page
+from tunegate.reports.junit import junit
+from tunegate.reports.markdown import summary
 
 SENTENCE = "what ships is not equivalent to tuned: json_fields lost 0.169"
 STEP = "the adapter merged into the weights, the weights stored as nf4 (bitsandbytes)"

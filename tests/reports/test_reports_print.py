@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.run import Run
-from reports.page import render
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.page import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.records import Case, ScoreRow
-from harness.run import Run, RunCase
-from harness.stats.binary import tango_interval
-from harness.stats.paired import mean_interval
-from reports import markdown
-from reports.data import prepare
-from reports.sections import subjects
-from reports.slices import Slice, by_group, by_tag, q_values
+from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.reports import markdown
+from tunegate.reports.data import prepare
+from tunegate.reports.sections import subjects
+from tunegate.reports.slices import Slice, by_group, by_tag, q_values
 
 SUITE = "general_knowledge"
 Pairs = Sequence[tuple[float | None, float | None]]

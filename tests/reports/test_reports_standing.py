@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reports import page
-from reports.annotations import remarks
-from reports.markdown import comment, summary
 from tests.standing_runs import SENTENCE, beside
+from tunegate.reports import page
+from tunegate.reports.annotations import remarks
+from tunegate.reports.markdown import comment, summary
 
 
 def test_the_page_has_a_section_of_its_own(make_run: Any) -> None:

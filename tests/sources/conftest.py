@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.errors import SuiteError
-from harness.records import Case
 from tests.lm_eval_tasks import lm_eval_installed, task
+from tunegate.harness import suite
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.cases import Case
 
 __all__ = ["lm_eval_installed", "task"]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import SuiteError
+from tunegate.harness.errors import SuiteError
 
 _KEYS = st.sampled_from(
     ["messages", "role", "content", "tool_calls", "function", "name", "arguments", "tools",
@@ -29,7 +29,7 @@ JSON = st.recursive(
 
 def _read(source: str, content: bytes, suffix: str, **options: Any) -> None:
     """Read a file with a source; a SuiteError of one-line problems is an answer."""
-    function = getattr(importlib.import_module(f"harness.sources.{source}"), source)
+    function = getattr(importlib.import_module(f"tunegate.harness.sources.{source}"), source)
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / f"f{suffix}").write_bytes(content)
         problems: tuple[str, ...] = ()

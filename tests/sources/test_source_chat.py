@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import Case
+from tunegate.harness.records.cases import Case
 
 TABLE = 'from = "chat"\nfile = "c.jsonl"\n'
 SYSTEM = {"role": "system", "content": "Be brief."}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Case
+from tunegate.harness.records.cases import Case
 
 Load = Callable[[str], list[Case]]
 Refused = Callable[[str], list[str]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import MissingExtra
-from harness.records import Case
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.records.cases import Case
 
 library = pytest.importorskip("datasets")
 Load = Callable[[str], list[Case]]

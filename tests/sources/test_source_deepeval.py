@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import Case
+from tunegate.harness.records.cases import Case
 
 GOLDEN = {
     "input": "Who wrote it?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.records import Case
+from tunegate.harness.records.cases import Case
 
 TABLE = 'from = "jsonl"\nfile = "c.jsonl"\n'
 

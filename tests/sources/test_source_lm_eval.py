@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.errors import MissingExtra, SuiteError
-from harness.records import Case
-from harness.sources.lm_eval import lm_eval
 from tests.lm_eval_tasks import MMLU, QUESTIONS
+from tunegate.harness import suite
+from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.records.cases import Case
+from tunegate.harness.sources.lm_eval import lm_eval
 
 needs_lm_eval = pytest.mark.usefixtures("lm_eval_installed")
 
@@ -59,7 +59,7 @@ def test_multiple_choice(task: Callable[..., Path]) -> None:
 @needs_lm_eval
 def test_its_mmlu_is_our_mmlu(task: Callable[..., Path], tmp_path: Path) -> None:
     """`from = "mmlu"` with letters makes the prompts that lm-eval's template makes."""
-    from harness.sources.mmlu import mmlu
+    from tunegate.harness.sources.mmlu import mmlu
 
     folder = task("ink", **MMLU)
     rows = [{**row, "subject": "ink"} for row in QUESTIONS]
@@ -173,12 +173,12 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
         (
             {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "x"},
             "…: lm-eval task 'odd' scores whole documents, which no case can say; run it with "
-            "harness.engine.lm_eval",
+            "tunegate.harness.engine.lm_eval",
         ),
         (
             {**CHOICE, "doc_to_text": "{{answer}}", "doc_to_target": "x"},
             "…: lm-eval task 'odd' scores one ending after several beginnings, which no case can "
-            "say; run it with harness.engine.lm_eval",
+            "say; run it with tunegate.harness.engine.lm_eval",
         ),
         (
             {**CHOICE, "doc_to_text": ""},

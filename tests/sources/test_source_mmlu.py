@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.errors import SuiteError
-from harness.records import Case
-from harness.sources.mmlu import mmlu
+from tunegate.harness import suite
+from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.cases import Case
+from tunegate.harness.sources.mmlu import mmlu
 
 Row = tuple[str, str, str, str, str, str]
 ANATOMY: list[Row] = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import Case
+from tunegate.harness.records.cases import Case
 
 TABLE = 'from = "openai_evals"\nfile = "c.jsonl"\n'
 SYSTEM = {"role": "system", "content": "Answer with a year."}

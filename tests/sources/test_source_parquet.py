@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import MissingExtra
-from harness.records import Case
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.records.cases import Case
 
 pa = pytest.importorskip("pyarrow")
 TABLE = 'from = "parquet"\nfile = "t.parquet"\n'
@@ -70,7 +70,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(
     tmp_path: Path, cases: Callable[[str], list[Case]]
 ) -> None:
     """A draw goes over all of them, and each case knows its file and row."""
-    from harness import suite
+    from tunegate.harness import suite
 
     (tmp_path / "t.parquet").mkdir()
     for part in range(3):

@@ -9,10 +9,9 @@ from textwrap import dedent
 
 import pytest
 
-from harness.errors import MissingExtra
-from harness.records import Case
-from harness.sources._promptfoo import TYPES
-from harness.sources.promptfoo import ANSWERS, SCHEMAS
+from tunegate.harness.errors import MissingExtra
+from tunegate.harness.records.cases import Case
+from tunegate.harness.sources.promptfoo import ANSWERS, SCHEMAS, TYPES
 
 pytest.importorskip("yaml")
 Load = Callable[[str], list[Case]]

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import suite
-from harness.records import Case
-from harness.sources._traces import Production, Wanted, collect
-from harness.sources.traces import traces
+from tunegate.harness import suite
+from tunegate.harness.records.cases import Case
+from tunegate.harness.sources.traces import Production, Wanted, collect, traces
 
 TABLE = 'from = "traces"\nfile = "traces.jsonl"\n'
 WEATHER = {

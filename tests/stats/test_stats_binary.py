@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats import contingency_tables, proportion
 
-from harness.stats.binary import clopper_pearson, mcnemar_midp, tango_interval, tango_test
 from tests.property_settings import examples
+from tunegate.harness.stats.binary import clopper_pearson, mcnemar_midp, tango_interval, tango_test
 
 PROPERTY = examples(100)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats.binary import exact_unconditional, mcnemar_midp, tango_test
+from tunegate.harness.stats.binary import exact_unconditional, mcnemar_midp, tango_test
 
 ALPHA = 0.05
 

@@ -8,15 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.stats.binary import tango_interval
-from harness.stats.paired import (
+from tests.property_settings import examples
+from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.clusters import (
     clustered_binary_interval,
     clustered_binary_test,
     design_effect,
-    mean_interval,
-    mean_test,
 )
-from tests.property_settings import examples
+from tunegate.harness.stats.paired_mean import mean_interval, mean_test
 
 PROPERTY = examples(60)
 

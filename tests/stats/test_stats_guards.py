@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats.paired import (
+from tunegate.harness.stats.paired_mean import (
     mean_interval,
     retention_interval,
     severe_drops,

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import mstats
 
-from harness.stats.binary import clopper_pearson
-from harness.stats.latency import (
+from tests.property_settings import examples
+from tunegate.harness.stats.binary import clopper_pearson
+from tunegate.harness.stats.latency import (
     geometric_mean_ratio,
     quantile,
     quantile_ratio,
     service_level,
     smallest_quantile_n,
 )
-from harness.stats.paired import mean_interval
-from tests.property_settings import examples
+from tunegate.harness.stats.paired_mean import mean_interval
 
 PROPERTY = examples(30)
 

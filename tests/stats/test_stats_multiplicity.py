@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from harness.stats.multiplicity import benjamini_hochberg, holm
 from tests.property_settings import examples
+from tunegate.harness.stats.multiplicity import benjamini_hochberg, holm
 
 PROPERTY = examples(60)
 

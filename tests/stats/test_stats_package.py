@@ -11,14 +11,14 @@ import typing
 
 import pytest
 
-import harness.stats
-from harness.stats.result import Design, Interval, Test
+import tunegate.harness.stats
+from tunegate.harness.stats.types import Design, Interval, Test
 
 
 def modules():
     """Return all modules of the package."""
-    names = [info.name for info in pkgutil.iter_modules(harness.stats.__path__)]
-    return [importlib.import_module(f"harness.stats.{name}") for name in names]
+    names = [info.name for info in pkgutil.iter_modules(tunegate.harness.stats.__path__)]
+    return [importlib.import_module(f"tunegate.harness.stats.{name}") for name in names]
 
 
 def public_functions():
@@ -34,7 +34,7 @@ def public_functions():
 def test_import_is_light():
     """Importing the package and its records loads neither numpy nor scipy nor statsmodels."""
     code = (
-        "import sys, harness.stats.result;"
+        "import sys, tunegate.harness.stats.types;"
         "print({'numpy', 'scipy', 'statsmodels'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -66,11 +66,13 @@ def test_width():
 
 def test_map_names_existing_functions():
     """Every function that the package's table of questions names exists."""
-    named = re.findall(r"`(\w+)\.(\w+)`", harness.stats.__doc__)
+    named = re.findall(r"`(\w+)\.(\w+)`", tunegate.harness.stats.__doc__)
 
     assert len(named) > 20
     for module, function in named:
-        assert callable(getattr(importlib.import_module(f"harness.stats.{module}"), function))
+        assert callable(
+            getattr(importlib.import_module(f"tunegate.harness.stats.{module}"), function)
+        )
 
 
 def test_no_bare_tuples():

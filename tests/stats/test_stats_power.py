@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from harness.stats.binary import tango_interval, tango_test
-from harness.stats.power import (
+from tests.property_settings import examples
+from tunegate.harness.stats.binary import tango_interval, tango_test
+from tunegate.harness.stats.power import (
     binary_detectable_effect,
     binary_power,
     binary_sample_size,
@@ -20,7 +21,6 @@ from harness.stats.power import (
     mean_sample_size,
     smallest_provable_n,
 )
-from tests.property_settings import examples
 
 PROPERTY = examples(60)
 

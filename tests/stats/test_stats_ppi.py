@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.stats.paired import mean_interval
-from harness.stats.ppi import corrected_mean, ppi_interval, ppi_test, ppi_weight
 from tests.property_settings import examples
+from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.harness.stats.ppi import corrected_mean, ppi_interval, ppi_test, ppi_weight
 
 PROPERTY = examples(60)
 

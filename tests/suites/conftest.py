@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.records import Case
-from harness.suite import Suite, load
+from tunegate.harness.records.cases import Case
+from tunegate.harness.suite import Suite, load
 
 
 @pytest.fixture(name="suite", scope="module")

@@ -6,10 +6,10 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from harness.records import Case, Completion
-from harness.suite import Suite
-from harness.verdict.planning import unreachable
 from tests.suite_templates import commonest_opening, largest_template
+from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.suite import Suite
 
 FOLDER = Path(__file__).parents[2] / "suites/refusals"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.metrics.format import format as keeps_rules
-from harness.records import Case, Completion
-from harness.suite import load
-from harness.verdict.planning import unreachable
+from tunegate.harness.metrics.format import format as keeps_rules
+from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.suite import load
 
 FOLDER = Path(__file__).parents[2] / "suites" / "summaries"
 SUITE = load(FOLDER)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness.records import Case, Completion
-from harness.suite import Suite
-from harness.verdict.planning import unreachable
-from suites.tool_calls import make
 from tests.suite_templates import commonest_opening, largest_template
+from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.suite import Suite
+from tunegate.suites.tool_calls import make
 
 FOLDER = Path(__file__).parents[2] / "suites/tool_calls"
 
@@ -62,7 +62,7 @@ def text(case: Case) -> str:
 
 
 def test_the_file_is_what_the_material_makes(cases: list[Case]) -> None:
-    """`python -m suites.tool_calls.make` would change no byte."""
+    """`python -m tunegate.suites.tool_calls.make` would change no byte."""
     tools, written = make.material()
     lines = [json.dumps(make.case(one, tools), ensure_ascii=False) for one in written]
 

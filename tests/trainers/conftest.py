@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import copied, tiny
-from trainers.config import prepare_environment
+from tunegate.trainers.arguments import prepare_environment
 
 __all__ = ["copied", "tiny"]
 

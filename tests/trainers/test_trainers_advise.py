@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trainers import advise
-from trainers.advise import Situation, commands, ended, missing, steps, tree
+from tunegate.trainers import advise
+from tunegate.trainers.advise import Situation, commands, ended, missing, steps, tree
 
 READY: dict[str, Any] = {
     "base": "fails",

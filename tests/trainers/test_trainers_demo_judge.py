@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness import suite as suites
-from harness.calibration import read_calibration
-from harness.cli.app import app
-from harness.cli.demo import calibrated
-from harness.labels import labels_hash, read_labels
+from tunegate.harness import suite as suites
+from tunegate.harness.cli.app import app
+from tunegate.harness.cli.demo import calibrated
+from tunegate.harness.records.judges import labels_hash, read_calibration, read_labels
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "trainers" / "demo" / "judge"
@@ -69,7 +68,7 @@ def test_the_real_judge_is_calibrated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole path with the real model: on six answers it says what it said before."""
-    from harness.models.embedded import embedded
+    from tunegate.harness.models.demo_model import embedded
 
     base = embedded()
     monkeypatch.chdir(tmp_path)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import ModelError, UsageError
 from tests.gguf_files import few_stops, set_keys
 from tests.tiny_models import Tiny, make_tokenizer, muted
-from trainers import artifact
-from trainers.artifacts import _gguf, _gguf_tensors, _gguf_tokenizer
-from trainers.artifacts._gguf import write
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.trainers import artifacts
+from tunegate.trainers.artifacts import _gguf_export, _gguf_writer
+from tunegate.trainers.artifacts._gguf_writer import write
 
 
 @pytest.fixture(name="folder")
@@ -71,9 +71,9 @@ def test_rows_of_q_and_k_stand_in_pairs() -> None:
     config = {"num_attention_heads": 2, "num_key_value_heads": 1}
     rows = np.arange(8, dtype=np.float32)[:, None]
 
-    q = _gguf_tensors._ordered("blk.0.attn_q.weight", rows, config)
-    k = _gguf_tensors._ordered("blk.0.attn_k.weight", rows[:4], config)
-    v = _gguf_tensors._ordered("blk.0.attn_v.weight", rows, config)
+    q = _gguf_export._ordered("blk.0.attn_q.weight", rows, config)
+    k = _gguf_export._ordered("blk.0.attn_k.weight", rows[:4], config)
+    v = _gguf_export._ordered("blk.0.attn_v.weight", rows, config)
     assert q[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert k[:, 0].tolist() == [0, 2, 1, 3]
     assert v[:, 0].tolist() == rows[:, 0].tolist()
@@ -81,8 +81,8 @@ def test_rows_of_q_and_k_stand_in_pairs() -> None:
 
 def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> None:
     """Llama 3's frequencies reach the file, and the logits of the model read from it."""
-    from harness.models.gguf import gguf
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.gguf import gguf
+    from tunegate.harness.models.open_arms import open_arms
 
     set_keys(
         folder / "config.json",
@@ -102,7 +102,7 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
 
     assert float((read.probe(ids) - base.probe(ids)).abs().max()) < 1e-4
     # wavelengths of 4 pairs: 2π × 1, 10, 100, 1000; below 32 / 4 untouched, above 32 / 1 whole 8
-    factors = _gguf_tensors._frequencies(_gguf._config(folder), folder)
+    factors = _gguf_export._frequencies(_gguf_writer._config(folder), folder)
     assert factors.tolist() == [1.0, 8.0, 8.0, 8.0]
 
 
@@ -162,7 +162,7 @@ def test_ways_of_splitting_have_llama_cpps_names(folder: Path, tmp_path: Path, n
     from tokenizers import Regex, pre_tokenizers
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    from harness.models.gguf import gguf
+    from tunegate.harness.models.gguf import gguf
 
     tokenizer = make_tokenizer()
     backend = tokenizer.backend_tokenizer
@@ -185,7 +185,7 @@ def test_ways_of_splitting_have_llama_cpps_names(folder: Path, tmp_path: Path, n
 
 def test_a_bos_token_in_front_is_kept(folder: Path, tmp_path: Path) -> None:
     """A tokenizer that puts its bos token before every text still does."""
-    from harness.models.gguf import gguf
+    from tunegate.harness.models.gguf import gguf
 
     make_tokenizer(bos=True).save_pretrained(folder)
     write(folder, tmp_path / "m.gguf", "F32")
@@ -198,7 +198,7 @@ def test_a_bos_token_in_front_is_kept(folder: Path, tmp_path: Path) -> None:
 def test_embeddings_without_tokens_are_filled_up(folder: Path) -> None:
     """Ids behind the vocabulary are unused (type 5): the file has one token an embedding."""
     parts = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    tokens, types = _gguf_tokenizer._tokens(parts, 322, folder)
+    tokens, types = _gguf_export._tokens(parts, 322, folder)
 
     assert tokens[320:] == ["[PAD320]", "[PAD321]"]
     assert types[319:] == [1, 5, 5]
@@ -226,17 +226,17 @@ def test_an_adapter_becomes_a_file(
     tiny: Tiny, folder: Path, tmp_path: Path, name: str, error: float
 ) -> None:
     """Merged and rounded, it lies nearer to tuned than to base; one file is left, and the mark."""
-    from harness.models.pair import open_arms
+    from tunegate.harness.models.open_arms import open_arms
 
     with muted():
-        made = artifact.made(artifact.named(name), folder, tiny.adapter(), tmp_path / "out")
+        made = artifacts.made(artifacts.named(name), folder, tiny.adapter(), tmp_path / "out")
         specs = {"base": str(folder), "tuned": str(tiny.adapter()), "shipped": made.spec}
         arms: Any = open_arms(specs)
     ids = arms["base"].probe_ids()
     base, tuned, shipped = (arms[n].probe(ids) for n in specs)
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
 
-    assert files == [f"model-{name.removeprefix('gguf_')}.gguf", artifact.MARK]
+    assert files == [f"model-{name.removeprefix('gguf_')}.gguf", artifacts.MARK]
     assert 1e-3 < float((shipped - tuned).abs().max()) < error
     assert float((shipped - tuned).abs().mean()) < float((shipped - base).abs().mean())
     assert arms["shipped"].probe_ids() == ids

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from harness.checks.weights import fingerprint
-from harness.metric import metric
-from harness.records import Case, Completion, Score
 from tests.tiny_models import muted
-from trainers.config import quiet_warnings
-from trainers.grpo import run
-from trainers.record import FILE, TrainingRecord
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.training_card import FILE
+from tunegate.trainers.arguments import quiet_warnings
+from tunegate.trainers.grpo import run
+from tunegate.trainers.training_card import TrainingRecord
 
 LORA = ["--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
 HERE = "tests.trainers.test_trainers_grpo"
@@ -119,7 +120,7 @@ def test_same_weights_as_by_hand(train: Any, tiny_base: Path, tmp_path: Path) ->
 
     train("--float32_matmul_precision", "highest")
     prompts = [f"Question {i}?" for i in range(12)]
-    random.Random(42).shuffle(prompts)  # as trainers/data.py mixes rows
+    random.Random(42).shuffle(prompts)  # as trainers/datasets.py mixes rows
     args = GRPOConfig(
         output_dir=str(tmp_path / "hand"),
         max_steps=2,

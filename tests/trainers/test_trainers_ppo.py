@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness.checks.weights import fingerprint
 from tests.tiny_models import make_tokenizer, muted
-from trainers.config import quiet_warnings
-from trainers.ppo import run
-from trainers.record import FILE, TrainingRecord
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.records.training_card import FILE
+from tunegate.trainers.arguments import quiet_warnings
+from tunegate.trainers.ppo import run
+from tunegate.trainers.training_card import TrainingRecord
 
 LORA = ["--peft", "lora", "--lora_r", "4", "--lora_alpha", "8"]
 LORA += ["--lora_target_modules", "all-linear"]
@@ -99,7 +100,7 @@ def test_same_weights_as_by_hand(
 
     train("--float32_matmul_precision", "highest")
     prompts = [f"Question {i}?" for i in range(12)]
-    random.Random(42).shuffle(prompts)  # as trainers/data.py mixes rows
+    random.Random(42).shuffle(prompts)  # as trainers/datasets.py mixes rows
     tokenizer = AutoTokenizer.from_pretrained(tiny_base, padding_side="left")
     tokenizer.pad_token = "<|im_start|>"  # the one special token that no prompt has
     args = PPOConfig(
@@ -239,8 +240,8 @@ def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
 
 def test_ctrl_c_says_that_nothing_goes_on() -> None:
     """TRL's PPO has no way to resume, and a stopped training says so."""
-    from harness.errors import Interrupted
-    from trainers import ppo
+    from tunegate.harness.errors import Interrupted
+    from tunegate.trainers import ppo
 
     class Stopped:
         def train(self) -> None:
@@ -252,9 +253,9 @@ def test_ctrl_c_says_that_nothing_goes_on() -> None:
 
 def test_a_reward_model_is_followed_by_ppo(tmp_path: Path) -> None:
     """What `train reward` made writes no texts: its last line names PPO and not the gate."""
-    from trainers import gating, reward
+    from tunegate.trainers import gate_callback, reward
 
-    said = gating.command([], "m", tmp_path, task=reward.METHOD.task)
+    said = gate_callback.command([], "m", tmp_path, task=reward.METHOD.task)
 
     expected = f"tunegate train ppo --model_name_or_path m --reward_model_path {tmp_path}"
     assert said.startswith(expected)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.models.pair import open_arms
 from tests.tiny_models import Tiny, muted
 from tests.unseen_rows import margins
-from trainers import dpo, kto, reward, reward_model, sft
-from trainers.record import read
+from tunegate.harness.checks import liveness
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.trainers import dpo, kto, ppo, reward, sft
+from tunegate.trainers.training_card import read
 
 Run = Callable[..., int]
 WORDS = ("parcel", "refund", "capital", "customer", "late", "France", "Spain", "Paris")
@@ -215,7 +215,7 @@ def _points(folder: Path) -> list[tuple[float, float]]:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     with muted():
-        model = reward_model.load(reward_model.check(str(folder), tokenizer, base="the policy"))
+        model = ppo.load(ppo.check(str(folder), tokenizer, base="the policy"))
 
     def points(text: str) -> float:
         ids = tokenizer(text + tokenizer.eos_token, return_tensors="pt")["input_ids"]

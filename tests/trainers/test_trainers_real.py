@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.models.embedded import embedded
 from tests.tiny_models import muted
 from tests.unseen_rows import gains, margins
-from trainers import dpo, kto, reward, sft
+from tunegate.harness.models.demo_model import embedded
+from tunegate.trainers import dpo, kto, reward, sft
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.checks import liveness
-from harness.metric import metric
-from harness.records import Case, Completion, Score
 from tests.tiny_models import muted
+from tunegate.harness.checks import liveness
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
 
 THINGS = ("colour", "river", "bird", "fruit", "city", "metal", "dance", "planet")
 HELD_OUT = ("country", "fish", "flower", "sport", "game", "language", "tool", "month")
@@ -39,9 +39,9 @@ def turns(thing: str) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
     """Five steps raise the metric on prompts never trained on, against the untrained base."""
-    from harness.models.embedded import embedded
-    from harness.models.pair import open_arms
-    from trainers.grpo import run
+    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.open_arms import open_arms
+    from tunegate.trainers.grpo import run
 
     rows = [json.dumps({"prompt": turns(thing)}) for thing in THINGS]
     (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
@@ -66,10 +66,9 @@ def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
 
 def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
-    from harness.engine import local
-    from harness.generation import Generation
-    from harness.model import Request
-    from harness.records import CellKind
+    from tunegate.harness.engine.inference import local_engine
+    from tunegate.harness.model import Request
+    from tunegate.harness.records.cases import CellKind, Generation
 
     settings = Generation(max_new_tokens=6)
     cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]
@@ -77,7 +76,7 @@ def level(arm: Any) -> float:
         Request(case.id, "s", CellKind.GENERATE, case, 0, arm.prompt(case, settings), settings, 0)
         for case in cases
     ]
-    scores = [capitals(cases[0], answer.completion) for answer in local.complete(arm, asked)]
+    scores = [capitals(cases[0], answer.completion) for answer in local_engine.complete(arm, asked)]
     return sum(score.value for score in scores) / len(scores)
 
 
@@ -92,9 +91,9 @@ def test_ppo_teaches_what_pairs_prefer(tmp_path: Path) -> None:
 
     The pairs differ in nothing but capitals, and neither they nor the prompts hold what is asked.
     """
-    from harness.models.embedded import embedded
-    from harness.models.pair import open_arms
-    from trainers import ppo, reward
+    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.open_arms import open_arms
+    from tunegate.trainers import ppo, reward
 
     pairs = [
         {

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.checks.weights import file_sha256, fingerprint, refuse_unsafe
-from harness.errors import BackendError, Interrupted, ModelError, TunegateError
-from harness.records import sha256
-from trainers import libraries, weights
-from trainers.progress import line_of
-from trainers.record import FILE, TrainingRecord
-from trainers.sft import run
+from tunegate.harness.checks.weight_files import file_sha256, fingerprint, refuse_unsafe
+from tunegate.harness.errors import BackendError, Interrupted, ModelError, TunegateError
+from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.training_card import FILE
+from tunegate.trainers import save, trl_environment
+from tunegate.trainers.callbacks import progress_line
+from tunegate.trainers.sft import run
+from tunegate.trainers.training_card import TrainingRecord
 
 LORA = ["--use_peft", "--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
 
@@ -125,7 +126,7 @@ def test_resumed_training_equals_an_uninterrupted_one(training: Training, tmp_pa
 
 def test_only_completions_are_learnt(training: Training, tmp_path: Path) -> None:
     """Prompt tokens carry no loss: the labels of a batch spell the completion alone."""
-    from trainers import sft
+    from tunegate.trainers import sft
 
     seen: list[list[int]] = []
 
@@ -231,7 +232,7 @@ def test_weights_that_are_not_numbers_are_not_saved() -> None:
     model.weight.data.fill_(float("nan"))
 
     with pytest.raises(TunegateError, match=r"diverged.*lower learning_rate=9\.0"):
-        weights.check(model, {}, rate=9.0)
+        save.check(model, {}, rate=9.0)
 
 
 @pytest.mark.parametrize(
@@ -259,9 +260,9 @@ def test_failures_become_one_line(
         model_name_or_path = "m"
 
     config: Any = type("C", (), {"training": Args, "model": Model})
-    with pytest.raises(expected, match=said), libraries.failures(config):
+    with pytest.raises(expected, match=said), trl_environment.failures(config):
         raise failure
-    with pytest.raises(RuntimeError, match="a defect"), libraries.failures(config):
+    with pytest.raises(RuntimeError, match="a defect"), trl_environment.failures(config):
         raise RuntimeError("a defect")
 
 
@@ -270,7 +271,7 @@ def test_precision_is_set_back() -> None:
     import torch
 
     before = torch.get_float32_matmul_precision()
-    with libraries.precision("medium"):
+    with trl_environment.precision("medium"):
         assert "medium" == torch.get_float32_matmul_precision()
 
     assert before == torch.get_float32_matmul_precision()
@@ -280,4 +281,4 @@ def test_progress_line() -> None:
     """Step 40 of 160 at 3.14 s a step leaves 120 * 3.14 = 376.8 s, which is 6 min 17 s."""
     expected = "step 40/160  loss 0.4123  3.1 s/step  6 min 17 s left"
 
-    assert expected == line_of(40, 160, 0.4123, 3.14)
+    assert expected == progress_line(40, 160, 0.4123, 3.14)

@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from harness import GateCallback
 from tests.trainers.training_scripts import make_trainer, train
+from tunegate import GateCallback
 
 
 def main(base: Path, folder: Path) -> None:

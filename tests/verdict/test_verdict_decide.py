@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.manifest import BASE_AGAIN, Gate, GateKind
-from harness.records import Cell, Completion, StoredCell
-from harness.run import record_json
-from harness.verdict.decide import decide, failed, not_comparable
-from harness.verdict.record import GateReason, GateStatus, Verdict, six_digits
-from harness.verdict.scores import same_answers
+from tunegate.harness.comparison.score_table import same_answers
+from tunegate.harness.records.cases import Cell, Completion, StoredCell
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.manifest import BASE_AGAIN, Gate, GateKind
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
+from tunegate.harness.verdict.decide import decide, failed, not_comparable
 
 FLOOR, CEILING, GAIN, TOLERANCE, _ = GateKind
 SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict
@@ -291,7 +291,7 @@ def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
 
     Imputing tuned's worst level instead (-3) would turn the missing case into a gain of 6.
     """
-    from harness.verdict.scores import Table
+    from tunegate.harness.comparison.score_table import Table
 
     metric = made.metric(binary=False, range=None)
     suite = columns(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.manifest import Gate, GateKind
-from harness.records import CellKind
-from harness.verdict.record import GateReason, GateStatus, Verdict, VerdictRecord
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
 
 Judge = Callable[..., VerdictRecord]
 CHOICES = {"choices": ("a", "b", "c", "d"), "answer": 0}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.errors import ModelError
-from harness.models._loading import saying
-from harness.models.pair import open_arms
+from tunegate.harness.errors import ModelError
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.transformers import saying
 
 _TOKENIZER = (
     "tokenizer*",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from harness.models._files import need
-from harness.models._loading import saying
-from trainers.artifacts._merge import copy_tokenizer, save_merged
+from tunegate.harness.models._model_folder import need
+from tunegate.harness.models.transformers import saying
+from tunegate.trainers.artifacts._merge import copy_tokenizer, save_merged
 
 NAME = "four_bit"
 STEP = "merged into the weights, rounded to 4 bits (NF4)"

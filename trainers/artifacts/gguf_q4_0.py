@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainers.artifacts._gguf_merged import save_gguf
+from tunegate.trainers.artifacts._gguf_writer import save_gguf
 
 NAME = "gguf_q4_0"
 STEP = "merged into the weights, rounded to GGUF's Q4_0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainers.artifacts._merge import save_merged
+from tunegate.trainers.artifacts._merge import save_merged
 
 NAME = "merged_16bit"
 STEP = "merged into the weights, rounded to bfloat16"

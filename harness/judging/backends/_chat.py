@@ -1,17 +1,20 @@
-"""What the judges behind a chat interface share: how they are asked, all at once, until when."""
+"""Chat judges: concurrent requests to a chat interface under a deadline and rate limits."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from harness.judge import Question
-from harness.model import Answer
-from harness.records import Completion
-from harness.remote.failure import Failure
-from harness.remote.limits import Limits
-from harness.remote.pool import ask_all
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Question
+from tunegate.harness.lookup import unknown
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import Completion
+from tunegate.harness.remote.http import Failure
+from tunegate.harness.remote.worker_pool import Limits, ask_all
 
 MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""
@@ -89,3 +92,50 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in kept:
         kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
     return kept
+
+
+USUAL = Limits(concurrency=16, deadline_s=120.0)
+_NAMES = {
+    "concurrency": ("concurrency", int),
+    "attempts": ("attempts", int),
+    "deadline": ("deadline_s", float),
+    "rpm": ("requests_per_minute", float),
+    "tpm": ("tokens_per_minute", float),
+}
+"""Setting → the limit it sets, and its type."""
+_QUERY = re.compile(r"\?([^#]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A spec's target, and how hard it may be asked."""
+
+    target: str
+    """Without the settings."""
+    limits: Limits
+
+
+def limited(backend: str, target: str) -> Place:
+    """Take the limits out of a spec's target.
+
+    Raises:
+        ModelError: a setting does not exist, or is no number.
+        UsageError: a limit is out of range.
+    """
+    found = _QUERY.search(target)
+    if found is None:
+        return Place(target, USUAL)
+    given: dict[str, Any] = {}
+    for part in found[1].split("&"):
+        name, _, value = part.partition("=")
+        if name not in _NAMES:
+            raise ModelError(
+                f"judge {backend}:{target}: {unknown(name, tuple(_NAMES), what='setting')}"
+            )
+        limit, kind = _NAMES[name]
+        try:
+            given[limit] = kind(value)
+        except ValueError as error:
+            raise ModelError(f"judge {backend}:{target}: {name}={value!r} is no number") from error
+    usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
+    return Place(target[: found.start()] + target[found.end() :], Limits(**{**usual, **given}))

@@ -14,24 +14,35 @@ are judge errors: no score.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import queue
 import shlex
 import shutil
+import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harness.engine.store import Store, StoredAnswer
-from harness.errors import ModelError
-from harness.judgement import JudgeReply
-from harness.judging.backends._process import Process
-from harness.judging.juror import Outcome, Task
-from harness.records import LARGEST, Completion, Record, Score, Text, sha256
+from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.records.cases import (
+    LARGEST,
+    Completion,
+    JudgeReply,
+    Record,
+    Score,
+    Text,
+    sha256,
+)
 
 DEADLINE_S = 120.0
 """Seconds without a line from the program after which it is ended."""
@@ -207,3 +218,87 @@ def command(target: str) -> CommandJuror:
         if Path(word).is_file()
     }
     return CommandJuror(words, f"command:{target}", files=files)
+
+
+_LONGEST_LINE = 10_000_000
+
+
+@dataclass
+class Process:
+    """A running program; `with` starts it and ends it."""
+
+    command: Sequence[str]
+    lines: queue.Queue[str | None] = field(default_factory=queue.Queue)
+    silent: bool = False
+    """Whether it said nothing until the deadline."""
+    noise: str = ""
+    """The last line that was no answer."""
+
+    def __enter__(self) -> Self:
+        self.running = subprocess.Popen(
+            list(self.command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            assert self.running.stdin is not None
+            self.running.stdin.close()
+        try:
+            self.running.wait(timeout=0.1 if self.silent or error else 5.0)
+        except subprocess.TimeoutExpired:
+            self.running.kill()
+            self.running.wait()
+        self.reader.join(timeout=5.0)
+        if self.running.stdout is not None and not self.reader.is_alive():
+            self.running.stdout.close()
+
+    def send(self, line: str) -> None:
+        """Write a line; a program that has ended shows when its answer is waited for."""
+        assert self.running.stdin is not None
+        with contextlib.suppress(OSError):
+            self.running.stdin.write(line + "\n")
+            self.running.stdin.flush()
+
+    def line(self, deadline_s: float) -> str | None:
+        """Return the next line; None if the program ended, or was silent for too long."""
+        try:
+            return self.lines.get(timeout=deadline_s)
+        except queue.Empty:
+            self.silent = True
+            return None
+
+    def note(self, line: str) -> None:
+        """Remember a line that was no answer."""
+        self.noise = line
+
+    def why(self, deadline_s: float) -> str:
+        """Return in words why no answer comes any more."""
+        noise = f"; it wrote {self.noise.strip()[:120]!r}" if self.noise else ""
+        if self.silent:
+            return f"no answer within {deadline_s:g} s{noise}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.running.wait(timeout=1.0)  # its output ends before it does
+        code = self.running.poll()
+        return f"the program ended (exit code {code}) without an answer{noise}"
+
+    def _read(self) -> None:
+        assert self.running.stdout is not None
+        try:
+            while line := self.running.stdout.readline(_LONGEST_LINE):
+                self.lines.put(line)
+        finally:
+            self.lines.put(None)

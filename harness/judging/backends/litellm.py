@@ -10,12 +10,19 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.judge import Question
-from harness.judging.backends._chat import MOST_TOKENS, answers, messages, schema_of, tokens
-from harness.judging.backends._limits import USUAL, limited
-from harness.model import Answer
-from harness.records import Completion, sha256
-from harness.remote.limits import Limits
+from tunegate.harness.judge import Question
+from tunegate.harness.judging.backends._chat import (
+    MOST_TOKENS,
+    USUAL,
+    answers,
+    limited,
+    messages,
+    schema_of,
+    tokens,
+)
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import Completion, sha256
+from tunegate.harness.remote.worker_pool import Limits
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class LitellmJudge:
     def _ask(self, question: Question, deadline: float) -> Completion:
         import time
 
-        from harness.remote import litellm
+        from tunegate.harness.remote import litellm
 
         reply = litellm.chat(
             self.model,
@@ -69,7 +76,7 @@ class LitellmJudge:
 
     def _form(self, question: Question) -> dict[str, Any]:
         """Return the schema as this model takes it; nothing where it takes none."""
-        from harness.remote.litellm import library
+        from tunegate.harness.remote.litellm import library
 
         if library().supports_response_schema(model=self.model):
             return {"response_format": schema_of(question)}
@@ -83,8 +90,7 @@ def litellm(target: str) -> LitellmJudge:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, or has no key in the environment.
     """
-    from harness.remote.credentials import provider_of
-    from harness.remote.litellm import library
+    from tunegate.harness.remote.litellm import library, provider_of
 
     place = limited("litellm", target)
     model = place.target

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine import local as engine
-from harness.errors import ModelError
-from harness.generation import Generation
-from harness.judge import Question
-from harness.model import Answer, Arm, Prompt, Request
-from harness.records import Case, CellKind, sha256
+from tunegate.harness.engine.inference import local_engine as engine
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Question
+from tunegate.harness.model import Answer, Arm, Prompt, Request
+from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
 
 BATCH = 8
 """Questions that are read together."""
@@ -103,8 +102,8 @@ def local(spec: str) -> LocalJudge:
     Raises:
         UsageError: it cannot be opened.
     """
-    from harness.models._files import is_adapter, resolve
-    from harness.models.pair import open_arms
+    from tunegate.harness.models._model_folder import is_adapter, resolve
+    from tunegate.harness.models.open_arms import open_arms
 
     place = spec.removeprefix("local:")
     folder = resolve(place)

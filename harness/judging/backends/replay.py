@@ -19,12 +19,19 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from harness import judgement
-from harness.errors import ModelError
-from harness.judgement import Judgement, JudgementStatus
-from harness.judging.juror import Outcome, Place, Task
-from harness.records import LARGEST, Record, Score, Text, sha256
-from harness.run import read_records
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judging.contract import Outcome, Place, Task
+from tunegate.harness.records import cases
+from tunegate.harness.records.cases import (
+    LARGEST,
+    Judgement,
+    JudgementStatus,
+    Record,
+    Score,
+    Text,
+    sha256,
+)
+from tunegate.harness.records.files import read_records
 
 
 class ReplayLine(Record):
@@ -135,10 +142,10 @@ def replay(target: str) -> ReplayJuror:
 
 
 def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
-    rows = read_records(folder / judgement.FILE_NAME, Judgement)
+    rows = read_records(folder / cases.FILE_NAME, Judgement)
     specs = sorted({row.judge for row in rows})
     if not rows:
-        raise ModelError(f"judge replay:{target}: the run has no {judgement.FILE_NAME}")
+        raise ModelError(f"judge replay:{target}: the run has no {cases.FILE_NAME}")
     if judge not in ("", *specs) or (not judge and len(specs) > 1):
         raise ModelError(f"judge replay:{target}: say whose, with #: {', '.join(specs)}")
     kept = [row for row in rows if row.judge == (judge or specs[0])]

@@ -19,10 +19,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.errors import ModelError
-from harness.judge import Question
-from harness.model import Answer
-from harness.records import Completion, Record, sha256
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Question
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import Completion, Record, sha256
 
 
 class Rule(Record):

@@ -11,15 +11,21 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import ModelError
-from harness.judge import Question
-from harness.judging.backends._chat import MOST_TOKENS, answers, messages, schema_of, tokens
-from harness.judging.backends._limits import USUAL, limited
-from harness.model import Answer
-from harness.records import Completion, sha256
-from harness.remote.failure import Later, Refused
-from harness.remote.http import Http
-from harness.remote.limits import Limits
+from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Question
+from tunegate.harness.judging.backends._chat import (
+    MOST_TOKENS,
+    USUAL,
+    answers,
+    limited,
+    messages,
+    schema_of,
+    tokens,
+)
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import Completion, sha256
+from tunegate.harness.remote.http import Http, Later, Refused
+from tunegate.harness.remote.worker_pool import Limits
 
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}

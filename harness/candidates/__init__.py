@@ -1,0 +1,1 @@
+"""Several fine-tunes of one base: which of them to ship."""

@@ -1,0 +1,1 @@
+"""Contamination: text that training rows and evaluation cases have in common."""

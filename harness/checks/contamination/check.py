@@ -1,0 +1,306 @@
+"""Contamination check: the training rows of a fine-tune against the cases of every suite.
+
+What counts, and where it comes from:
+
+- the whole prompt is a turn of a row (`exact`);
+- 13 words in a row: GPT-3's unit of contamination (Brown et al. 2020, appendix C);
+- half of the case's 8-grams, a near duplicate; a fifth is listed for review. PaLM asks for 70 %
+  (Chowdhery et al. 2022), which lets light edits through;
+- of a case with fewer than 13 words of its own, all of them: in one row as they stand, or, if
+  there are not eight in a row, within a text of a row that holds the right answer too.
+
+Words are compared in lower case and without punctuation. What several cases of a suite share is a
+template and no case's own (`tunegate.harness.checks.contamination.ngrams`). A paraphrase is found
+by none of this.
+
+The rows that a model was trained on: found again by the card of the training, or given. A file
+counts as the one of the training only if its hash says so. It is looked for where the card says it
+was, then beside the weights, then among the files that the user names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.checks.contamination.index import CaseIndex, Overlap
+from tunegate.harness.checks.contamination.scan import TrainingText, scan
+from tunegate.harness.checks.contamination.text import case_text, row_texts
+from tunegate.harness.checks.weight_files import content_sha256
+from tunegate.harness.errors import MissingExtra, NotComparable, UsageError
+from tunegate.harness.records.training_card import (
+    MOST,
+    Checked,
+    DataFile,
+    FileState,
+    Found,
+    Leakage,
+    Match,
+    Mode,
+    SuiteLeakage,
+    Training,
+)
+from tunegate.harness.suite import Suite
+
+RUN = 13
+"""Words in a row that are no accident."""
+DIRTY, SUSPECT = 0.5, 0.2
+"""Shares of a case's 8-grams."""
+_NAMED = 10
+"""Cases that a refusal names."""
+
+
+def compare(
+    suites: Sequence[Suite], sources: Sequence[Source], *, mode: Mode, unknown: str = ""
+) -> Leakage:
+    """Compare training rows with the cases of suites.
+
+    Args:
+        suites: The suites with their cases.
+        sources: The files of rows; each is read once, and no row is kept.
+        mode: What is to be done with touched cases.
+        unknown: What else tuned was trained on, of which there are no rows.
+
+    Raises:
+        UsageError: a file that the user names cannot be read.
+    """
+    index = CaseIndex.of([[case_text(s.case) for s in suite.cases] for suite in suites])
+    rows = Rows(sources)
+    count = scan(index, rows)
+    overlaps = iter(index.overlaps)
+    absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
+    absent += [unknown] if unknown else []
+    if not count:
+        why = "; ".join(absent) or "the files of the training hold no rows"
+        return Leakage(mode=mode, checked=Checked.NOTHING, why=why, files=tuple(rows.files))
+    return Leakage(
+        mode=mode,
+        checked=Checked.PART if absent else Checked.ALL,
+        why="; ".join(absent),
+        files=tuple(rows.files),
+        rows=count,
+        suites=tuple(_suite(suite, [next(overlaps) for _ in suite.cases]) for suite in suites),
+    )
+
+
+def refuse_too_many(leakage: Leakage, suites: Sequence[Suite]) -> None:
+    """Refuse a run one of whose gating suites is known to the fine-tune.
+
+    Raises:
+        NotComparable: with the suite, how many of its cases are touched, and which.
+    """
+    gated = {suite.name for suite in suites if suite.gates}
+    for suite in leakage.suites:
+        if leakage.mode is Mode.GATE and suite.name in gated and suite.too_many:
+            touched = suite.touched
+            more = len(touched) - _NAMED
+            named = ", ".join(touched[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+            raise NotComparable(
+                f"{suite.name}: {len(touched)} of {suite.n_cases} cases stand in the training "
+                f"rows, more than {MOST:.0%}: {named}; judge on cases that tuned was not trained "
+                "on, or train without them (--gate-leakage=report judges all the same, and says so)"
+            )
+
+
+def _suite(suite: Suite, overlaps: Sequence[Overlap]) -> SuiteLeakage:
+    matches = (_match(s.case.id, o) for s, o in zip(suite.cases, overlaps, strict=True))
+    return SuiteLeakage(
+        name=suite.name,
+        n_cases=len(suite.cases),
+        n_templates=sum(not overlap.runs for overlap in overlaps),
+        matches=tuple(match for match in matches if match is not None),
+    )
+
+
+def _match(case: str, overlap: Overlap) -> Match | None:
+    found = judged(overlap)
+    if found is None:
+        return None
+    places = {
+        Found.EXACT: overlap.exact_at,
+        Found.RUN: overlap.longest_at,
+        Found.WHOLE: overlap.one_at or overlap.answered_at,
+    }
+    return Match(
+        case=case,
+        found=found,
+        share=round(overlap.seen / overlap.runs, 3) if overlap.runs else 0.0,
+        longest=overlap.longest,
+        where=places.get(found, overlap.one_at),
+    )
+
+
+def judged(overlap: Overlap) -> Found | None:
+    """Return the strongest thing that a case and the rows have in common; None if it is too little.
+
+    Example:
+        >>> judged(Overlap(words=20, runs=13, seen=6, in_one=6, longest=13))
+        <Found.RUN: '13 words in a row'>
+    """
+    if overlap.exact_at:
+        return Found.EXACT
+    if overlap.words < RUN:
+        whole = overlap.answered_at or (overlap.runs and overlap.in_one == overlap.runs)
+        return Found.WHOLE if whole else None
+    if overlap.longest >= RUN:
+        return Found.RUN
+    share = overlap.seen / overlap.runs if overlap.runs else 0.0
+    if share >= DIRTY:
+        return Found.SHARE
+    if overlap.answered_at:
+        return Found.WHOLE
+    return Found.SUSPECT if share >= SUSPECT else None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of training rows and what became of it."""
+
+    file: DataFile
+    path: Path | None
+    """Where it is read from; None if it is not."""
+
+
+def find(training: Training, folder: Path | None, given: Sequence[Path]) -> list[Source]:
+    """Return the files of the card and those that the user names.
+
+    Args:
+        training: The card.
+        folder: Where the card lies.
+        given: Files of rows that the user says tuned was trained on.
+
+    Raises:
+        UsageError: a file that the user names is not there.
+    """
+    named = {}
+    for path in given:
+        if not path.exists():
+            raise UsageError(f"--gate-training-data={path}: no such file or folder")
+        named[path] = content_sha256(path)
+    sources = [_recorded(file, folder, named) for file in training.files]
+    used = {source.path for source in sources}
+    for path, digest in named.items():
+        if path not in used:
+            state = DataFile(path=str(path), sha256=digest, rows=None, state=FileState.GIVEN)
+            sources.append(Source(state, path))
+    return sources
+
+
+def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> Source:
+    """Return the file that a card names, if its content is still that of the training."""
+    wanted, path = file["sha256"], Path(file["path"])
+    places = [path] + ([] if folder is None else [folder / path.name])
+    # A card may come from anywhere: what holds no rows is not read, however much of it there is.
+    there = [place for place in places if place.is_file() or _is_folder_of_rows(place)]
+    hashes = {place: content_sha256(place) for place in there} | given
+    same = next((place for place, digest in hashes.items() if digest == wanted), None)
+    state = FileState.SAME
+    if same is None:
+        state = FileState.CHANGED if there else FileState.MISSING
+    return Source(DataFile(path=str(same or path), sha256=wanted, rows=None, state=state), same)
+
+
+def _is_folder_of_rows(path: Path) -> bool:
+    """Return whether `datasets` saved a folder."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+class Rows:
+    """The rows of all files that are read, one after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Take the files; nothing is read yet."""
+        self._sources = sources
+        self.files = [source.file for source in sources]
+        """What became of the files; complete once all rows were gone through."""
+
+    def __iter__(self) -> Iterator[TrainingText]:
+        """Yield every row.
+
+        Raises:
+            UsageError: a file that the user names is no file of rows.
+        """
+        for number, (file, path) in enumerate((s.file, s.path) for s in self._sources):
+            if path is None:
+                continue
+            count = 0
+            state = file.state
+            try:
+                for where, row in _read(path):
+                    yield TrainingText(f"{path.name}:{where}", tuple(row_texts(row)))
+                    count += 1
+            except (ValueError, OSError, RecursionError, MissingExtra) as error:
+                reason = str(error).splitlines()[0]
+                if file.state is FileState.GIVEN:
+                    raise UsageError(
+                        f"--gate-training-data={path}: after {count} rows: {reason}; give JSONL "
+                        "with a row a line, a JSON list, Parquet, or a folder of `datasets`"
+                    ) from error
+                state = FileState.UNREADABLE
+            self.files[number] = file.model_copy(update={"rows": count, "state": state})
+
+
+def _read(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (place within the file, row).
+
+    Raises:
+        ValueError: the file is not in the form that its name promises.
+    """
+    if path.is_dir():
+        yield from _folder(path)
+    elif path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix == ".json":
+        rows = json.loads(path.read_bytes())
+        if not isinstance(rows, list):
+            raise ValueError("not a list of rows")
+        yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
+    else:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield str(number), _object(line, number)
+
+
+def _object(line: bytes, number: int) -> Any:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"line {number} is not one JSON object ({error})") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number} is not one JSON object")
+    return row
+
+
+def _folder(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a folder that `datasets` saved; of one with splits, those of `train`."""
+    try:
+        import datasets  # type: ignore[import-untyped]  # ships no types
+    except ImportError as error:
+        raise MissingExtra("a folder of rows", "train") from error
+    rows = datasets.load_from_disk(str(path))
+    if isinstance(rows, datasets.DatasetDict):
+        if "train" not in rows:
+            raise ValueError("no split 'train'; name one of its folders")
+        rows = rows["train"]
+    yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "sources") from error
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", row
+    except ArrowException as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,174 @@
+"""Scan of training rows: n-grams, whole turns and short prompts of the cases that occur in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.checks.contamination.index import CaseIndex
+from tunegate.harness.checks.contamination.ngrams import GAP, N, Vocabulary, hashed, laid
+from tunegate.harness.checks.contamination.text import words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH = 1_000
+"""Training rows that are looked at together: what bounds the memory of the pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """One training row."""
+
+    where: str
+    """File and line."""
+    texts: tuple[str, ...]
+    """All its texts."""
+
+
+@dataclass(slots=True)
+class Hits:
+    """Own runs of cases that a batch of rows holds: one entry for each pair of places."""
+
+    row: NDArray[np.int64]
+    """Number of the row within the batch."""
+    at: NDArray[np.int64]
+    """Place in the rows' texts."""
+    place: NDArray[np.int64]
+    """Place in the cases' texts."""
+
+
+def scan(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
+    """Fill in what each case has in common with the rows; return how many rows there were."""
+    import numpy as np
+
+    seen = np.zeros(len(index.case_at), bool)
+    count = 0
+    stream = iter(rows)
+    reader = _Reader(index.vocabulary)
+    while batch := list(islice(stream, BATCH)):
+        count += len(batch)
+        numbered = [[reader.read(text) for text in row.texts] for row in batch]
+        _whole(index, batch, numbered)
+        texts = [text for row in numbered for text in row]
+        row_of = np.repeat(np.arange(len(batch)), [len(row) for row in numbered])
+        ids, text_at = laid(texts)
+        if not len(ids):
+            continue
+        row_at = row_of[text_at]
+        hits = _hits(index, ids, row_at)
+        seen[hits.place] = True
+        _longest(index, batch, hits)
+        _most(index, batch, hits)
+        _short(index, batch, numbered, ids, row_at)
+    for case, times in enumerate(np.bincount(index.case_at[seen], minlength=len(index.texts))):
+        index.overlaps[case].seen = int(times)
+    return count
+
+
+class _Reader:
+    """Reads texts as numbers of words; a text that many rows repeat is read once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.read = lru_cache(maxsize=256)(lambda text: tuple(vocabulary.read(words(text))))
+
+
+def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> Hits:
+    """Return the places at which rows hold an own run of a case."""
+    import numpy as np
+
+    hashes, valid = hashed(ids, N)
+    at = np.flatnonzero(valid)
+    left = np.searchsorted(index.runs, hashes[at], "left")
+    counts = np.searchsorted(index.runs, hashes[at], "right") - left
+    at, left, counts = at[counts > 0], left[counts > 0], counts[counts > 0]
+    at = np.repeat(at, counts)
+    within = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Hits(row_at[at], at, index.places[np.repeat(left, counts) + within])
+
+
+def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: Hits) -> None:
+    """Note the longest run of words that each case and one text of the rows have in common."""
+    import numpy as np
+
+    if not len(hits.at):
+        return
+    shift = hits.at - hits.place
+    order = np.lexsort((hits.at, shift))
+    at, shift = hits.at[order], shift[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(shift) != 0) | (np.diff(at) != 1)])
+    lengths = np.diff(np.r_[starts, len(at)]) + N - 1
+    cases, rows = index.case_at[hits.place[order][starts]], hits.row[order][starts]
+    for i in np.lexsort((rows, -lengths)):  # the longest first, and the first row among equals
+        overlap = index.overlaps[cases[i]]
+        if lengths[i] > overlap.longest:
+            overlap.longest, overlap.longest_at = int(lengths[i]), batch[rows[i]].where
+
+
+def _most(index: CaseIndex, batch: Sequence[TrainingText], hits: Hits) -> None:
+    """Note the row that holds the most runs of each case."""
+    import numpy as np
+
+    size = max(1, len(index.case_at))
+    both = np.unique(hits.row * size + hits.place)
+    rows, cases = both // size, index.case_at[both % size]
+    pairs, counts = np.unique(rows * len(index.texts) + cases, return_counts=True)
+    for pair, count in zip(pairs, counts, strict=True):
+        row, case = divmod(int(pair), len(index.texts))
+        if count > index.overlaps[case].in_one:
+            index.overlaps[case].in_one = int(count)
+            index.overlaps[case].one_at = batch[row].where
+
+
+def _whole(
+    index: CaseIndex, batch: Sequence[TrainingText], numbered: Sequence[Sequence[Any]]
+) -> None:
+    """Note the rows whose turns hold a case's whole prompt, turn by turn."""
+    for row, texts in zip(batch, numbered, strict=True):
+        # A text with a word that no case has is no turn of a case.
+        known = {
+            " ".join(words(text))
+            for text, ids in zip(row.texts, texts, strict=True)
+            if ids and GAP not in ids
+        }
+        for case in {case for text in known for case in index.turns.get(text, ())}:
+            overlap = index.overlaps[case]
+            turns = {" ".join(piece) for piece in index.texts[case].prompt}
+            if not overlap.exact_at and turns <= known:
+                overlap.exact_at = row.where
+
+
+def _short(
+    index: CaseIndex,
+    batch: Sequence[TrainingText],
+    numbered: Sequence[Sequence[Any]],
+    ids: NDArray[np.int64],
+    row_at: NDArray[np.int64],
+) -> None:
+    """Note the rows that hold a short prompt within a text, and its answer in any."""
+    import numpy as np
+
+    wanted = np.array(sorted(index.short), np.uint64)
+    for length in index.lengths:
+        hashes, valid = hashed(ids, length)
+        for at in np.flatnonzero(valid & np.isin(hashes, wanted)):
+            row = int(row_at[at])
+            for case in index.short[int(hashes[at])]:
+                overlap = index.overlaps[case]
+                if not overlap.answered_at and _answered(index, case, numbered[row]):
+                    overlap.answered_at = batch[row].where
+
+
+def _answered(index: CaseIndex, case: int, texts: Iterable[Sequence[int]]) -> bool:
+    """Return whether one of the texts holds a right answer of a case."""
+    answers = [index.vocabulary.read(piece) for piece in index.texts[case].right]
+    return any(_within(answer, text) for text in texts for answer in answers)
+
+
+def _within(part: Sequence[int], text: Sequence[int]) -> bool:
+    spots: Iterator[int] = (i for i in range(len(text) - len(part) + 1) if text[i] == part[0])
+    return any(list(text[i : i + len(part)]) == list(part) for i in spots)

@@ -1,0 +1,144 @@
+"""Format detection for `suite new --from`: guesses a case file's format by name and first row.
+
+A guess is written into suite.toml, where it can be read and mended; nothing is guessed later.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import MissingExtra, UsageError
+
+_NAMES = {
+    "id": ("id", "uid", "case_id", "nr"),
+    "prompt": ("prompt", "question", "instruction", "query", "input", "text", "ticket"),
+    "expected": ("expected", "answer", "expected_output", "output", "response", "completion",
+                 "label", "target", "reference", "ideal"),
+    "context": ("context", "passage", "document"),
+    "tags": ("tags", "tag", "topic", "category", "subject"),
+    "cluster": ("cluster", "customer", "customer_id", "group", "title"),
+}  # fmt: skip
+"""Case field → what columns for it are often called, the likeliest first."""
+_NEEDED = "give a .csv, .tsv, .parquet, .json, .jsonl or .yaml file, or a saved data set"
+
+
+def cases_table(path: Path, folder: Path) -> str:
+    """Return the `[cases]` table of a suite in `folder` whose cases lie at `path`.
+
+    Raises:
+        UsageError: nothing is there, or it has no form that is known.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder; {_NEEDED}")
+    try:
+        settings = _settings(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); {_NEEDED}") from error
+    where = os.path.relpath(path.resolve(), folder.resolve())
+    key = "path" if settings["from"] == "datasets" else "file"
+    lines = [f"from = {_toml(settings.pop('from'))}", f"{key} = {_toml(where)}"]
+    return "\n".join(["[cases]", *lines, *(f"{k} = {_toml(v)}" for k, v in settings.items())])
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Return the source's name and options."""
+    if path.is_dir():
+        return {"from": "datasets", **_columns(_features(path))}
+    if path.suffix in (".csv", ".tsv"):
+        return _of_csv(path)
+    if path.suffix == ".parquet":
+        return {"from": "parquet", **_columns(_parquet_columns(path))}
+    if path.suffix in (".yaml", ".yml"):
+        return {"from": "promptfoo"}
+    if path.suffix in (".json", ".jsonl"):
+        return _of_json(_first(path))
+    raise ValueError("unknown form")
+
+
+def _of_csv(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        mark = max(",;\t|", key=header.count)
+        names = next(csv.reader([header], delimiter=mark), [])
+    if {"input", "expected_output", "actual_output"} <= set(names):
+        return {"from": "deepeval"}
+    delimiter = {} if mark == "," else {"delimiter": mark}
+    return {"from": "csv", **delimiter, **_columns(name.strip() for name in names)}
+
+
+def _of_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the source whose keys a row has."""
+    keys = set(row)
+    if "prompts" in keys and "tests" in keys:
+        return {"from": "promptfoo"}
+    if "ideal" in keys and "input" in keys:
+        return {"from": "openai_evals"}
+    if "input" in keys and keys & {"expected_output", "actual_output", "retrieval_context"}:
+        return {"from": "deepeval"}
+    if keys & {"conversations", "completion"} or _ends_with_answer(row.get("messages")):
+        return {"from": "chat"}
+    if keys & {"prompt", "messages"}:
+        return {"from": "jsonl"}
+    return {"from": "jsonl", **_columns(row)}
+
+
+def _ends_with_answer(messages: Any) -> bool:
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, Mapping) and last.get("role") == "assistant"
+
+
+def _first(path: Path) -> Mapping[str, Any]:
+    """Return the first row of a JSON file, or the object that it is."""
+    with path.open(encoding="utf-8-sig") as file:
+        lines = (line for line in file if line.strip())
+        found = json.load(file) if path.suffix == ".json" else json.loads(next(lines, "null"))
+    first = found[0] if isinstance(found, list) and found else found
+    if not isinstance(first, Mapping):
+        raise ValueError("its first row is no object")
+    return first
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import read_schema  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "sources") from error
+    try:
+        return list(read_schema(path).names)
+    except ArrowException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
+def _features(folder: Path) -> list[str]:
+    """Return the columns that a saved data set says it has; none of a folder of files."""
+    for info in sorted(folder.rglob("dataset_info.json")):
+        return list(json.loads(info.read_text(encoding="utf-8")).get("features") or ())
+    return []
+
+
+def _columns(names: Iterable[str]) -> dict[str, Any]:
+    """Return the `columns` table, or nothing if no column looks like a prompt."""
+    there = {name.lower(): name for name in names}
+    found = {
+        field: next((there[name] for name in usual if name in there), None)
+        for field, usual in _NAMES.items()
+    }
+    known = {field: name for field, name in found.items() if name is not None}
+    if {"instruction", "input"} <= set(there):  # Alpaca's form
+        known["prompt"] = f"{{{there['instruction']}}}\n\n{{{there['input']}}}"
+    if known.get("prompt") is None and {"messages", "conversations"} & set(there):
+        return {"chat": True}
+    return {"columns": known} if "prompt" in known else {}
+
+
+def _toml(value: Any) -> str:
+    """Return a text, a truth value or a table of texts as TOML, which writes them as JSON does."""
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"

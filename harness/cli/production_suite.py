@@ -1,0 +1,175 @@
+"""Suite generator for production traces: cases from traces, gates that need no expected answer.
+
+The gates are those that need no right answer: whether tuned declines more, grows, runs in circles
+or is cut off; and, where production did so throughout, whether it still writes JSON and calls
+tools. Tolerances are the narrowest of a few that so many cases can prove.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.records.cases import Case
+    from tunegate.harness.sources.traces import Production
+
+RECORDED_FILE = "recorded.jsonl"
+CONSENT = (
+    "note: production prompts are personal data. Have the right to use them, scrub them (names "
+    "and streets are not scrubbed), keep them out of git, and delete them in time."
+)
+_MOST_TOKENS = 512
+_HEAD = 1 << 16
+_TEMPLATE = """\
+name = "{name}"
+{cases}
+
+[generation]
+max_new_tokens = {tokens}{why}{template}
+
+[[metrics]]
+use = "refusal"
+expected = "answer"        # 1 for an answer, 0 for declining to give one
+
+[[metrics]]
+use = "length"
+
+[[metrics]]
+use = "loops"
+
+[[metrics]]
+use = "truncated"
+{more}
+[[gates]]
+metric = "refusal"
+tolerance = {tolerance}           # the narrowest that {count} cases can prove
+
+[[gates]]
+metric = "length"
+tolerance = "25%"          # answers may grow by a quarter
+
+[[gates]]
+metric = "loops"
+tolerance = {tolerance}
+
+[[gates]]
+metric = "truncated"
+tolerance = {tolerance}
+{guards}"""
+
+
+def suite_text(name: str, cases_table: str, production: Production) -> str:
+    """Return the text of suite.toml for the cases of traces."""
+    from tunegate.harness.power.feasibility import provable_tolerance
+
+    cases = [sourced.case for sourced in production.cases]
+    # Calls of one trace are no independent evidence: what they are worth is Kish's effective size.
+    sizes = Counter(case.cluster or case.id for case in cases).values()
+    tolerance = provable_tolerance(len(cases) ** 2 // sum(size**2 for size in sizes))
+    longest = max((line.get("output_tokens", 0) for line in production.recorded), default=0)
+    tokens = min(max(64, -(-longest * 3 // 2 // 32) * 32), _MOST_TOKENS) if longest else 256
+    extra = [one for one, fits_all in _formats(cases).items() if fits_all]
+    return _TEMPLATE.format(
+        name=name,
+        cases=cases_table,
+        tokens=tokens,
+        why=f"        # the longest recorded answer has {longest}" if longest else "",
+        template='\ntemplate = "none"' if production.template == "none" else "",
+        more="".join(f'\n[[metrics]]\nuse = "{one}"\n' for one in extra),
+        tolerance=tolerance,
+        count=len(cases),
+        guards="".join(
+            f'\n[[gates]]\nmetric = "{one}"\ntolerance = {tolerance}\n' for one in extra
+        ),
+    )
+
+
+def _formats(cases: Sequence[Case]) -> dict[str, bool]:
+    """Return metric → whether every answer of production could be judged by it."""
+    said = [text for case in cases for text in case.expected_texts()]
+    return {
+        "json_valid": len(said) == len(cases) and all(map(_is_json, said)),
+        "tool_calls": all(case.expected_calls is not None for case in cases),
+    }
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
+
+
+def write(folder: Path, production: Production, *, name: str) -> None:
+    """Write a suite with its cases and what was recorded: it no longer needs the traces.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    from tunegate.harness.records.files import record_lines
+
+    cases = record_lines(sourced.case for sourced in production.cases)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cases.jsonl").write_text("".join(cases), encoding="utf-8")
+        write_recorded(folder, production)
+        text = suite_text(name, 'cases = "cases.jsonl"', production)
+        (folder / "suite.toml").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+
+
+def write_recorded(folder: Path, production: Production) -> None:
+    """Write what production answered, in the form that `replay:` reads."""
+    lines = (json.dumps(line, ensure_ascii=False) for line in production.recorded)
+    text = "".join(f"{line}\n" for line in lines)
+    (folder / RECORDED_FILE).write_text(text, encoding="utf-8")
+
+
+def start(path: Path, folder: Path, *, name: str) -> list[str]:
+    """Write a suite that reads its cases from traces; return what to tell, in lines.
+
+    Raises:
+        UsageError: nothing in the traces can be replayed, or the folder cannot be written.
+    """
+    from tunegate.harness.sources.traces import Wanted, collect
+
+    production = collect([path], Wanted())
+    where = os.path.relpath(path.resolve(), folder.resolve())
+    table = f'\n[cases]\nfrom = "traces"\nfile = {json.dumps(where, ensure_ascii=False)}'
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(suite_text(name, table, production), encoding="utf-8")
+    write_recorded(folder, production)
+    return [
+        *production.account,
+        f"wrote {folder}/suite.toml and {folder}/{RECORDED_FILE}",
+        CONSENT,
+        f"next: tunegate gate {folder} --tuned SPEC --recorded replay:{folder}/{RECORDED_FILE}",
+    ]
+
+
+def is_traces(path: Path) -> bool:
+    """Return whether a file or folder holds traces, by its name and its first bytes."""
+    from tunegate.harness.otel_import.files import trace_files
+
+    if path.is_dir():
+        try:
+            path = trace_files([path])[0]
+        except UsageError:
+            return False
+    if path.suffix in (".gz", ".pb", ".binpb", ".otlp"):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return any(mark in head for mark in (b'"resourceSpans"', b'"resource_spans"'))

@@ -1,0 +1,1 @@
+"""Paired comparison of two arms: score tables, pairs, deltas with intervals."""

@@ -1,0 +1,152 @@
+"""Corpus-level metrics: an arm's level as a function of summed counts, with jackknife intervals.
+
+Scores of single cases are averaged for no other purpose than to be listed; level, difference,
+interval and test are those of the summed counts, by the jackknife over cases, or over clusters
+where cases belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.metric import corpus_function
+from tunegate.harness.records.manifest import MetricRecord
+
+if TYPE_CHECKING:
+    from tunegate.harness.stats.corpus_jackknife import Replicates
+
+LEAST = 50
+"""Cases below which a gate on a corpus metric is advisory."""
+
+Row = tuple[float, ...]
+Level = Callable[[Iterable[float]], float]
+"""From summed counts to an arm's level."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """One arm's counts, with the function of their sums."""
+
+    rows: tuple[Row, ...] = field(repr=False)
+    """Counts of each independent unit: a case, or the cases of a cluster together."""
+    level: Level = field(repr=False)
+    factor: float = 1.0
+    """What the level is multiplied by."""
+
+    @cached_property
+    def replicates(self) -> Replicates:
+        """The level on all units and with each left out, times the factor."""
+        from tunegate.harness.stats.corpus_jackknife import replicates
+
+        return replicates(self.rows, self.level).scaled(self.factor)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Both arms' counts of the same cases."""
+
+    base: Sums
+    tuned: Sums
+    higher_is_better: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        metric: MetricRecord,
+        base: Sequence[Row | None],
+        tuned: Sequence[Row | None],
+        clusters: Sequence[str] | None,
+    ) -> Corpus | None:
+        """Return the counts of pairs, summed within clusters; None where an arm has none at all.
+
+        Counts have no worst in general. In place of missing ones stand those among the arm's own
+        that lower tuned's level most, or improve base's.
+
+        Raises:
+            UsageError: cases differ in the number of their counts, or the function fails.
+            UnknownName: the metric's corpus function is not found.
+        """
+        lengths = sorted({len(row) for row in (*base, *tuned) if row is not None})
+        if len(lengths) > 1:
+            raise UsageError(
+                f"metric {metric.name!r} counts {lengths[0]} things on one case and {lengths[-1]} "
+                "on another; sums need the same on every case"
+            )
+        level = level_of(metric)
+        sign = 1.0 if metric.higher_is_better else -1.0
+        columns = _filled(base, level, -sign), _filled(tuned, level, sign)
+        if not all(columns):
+            return None
+        base_sums, tuned_sums = (Sums(_by_cluster(rows, clusters), level) for rows in columns)
+        return cls(base_sums, tuned_sums, metric.higher_is_better)
+
+    @cached_property
+    def difference(self) -> Replicates:
+        """The oriented difference: positive means tuned is better."""
+        sign = 1.0 if self.higher_is_better else -1.0
+        return self.tuned.replicates.combined(self.base.replicates, -1.0).scaled(sign)
+
+    def exchanged(self) -> Corpus:
+        """Return the counts with the arms exchanged."""
+        return replace(self, base=self.tuned, tuned=self.base)
+
+    def with_base(self, factor: float) -> Corpus:
+        """Return the comparison of tuned with `factor` times base."""
+        return replace(self, base=replace(self.base, factor=factor))
+
+
+def level_of(metric: MetricRecord) -> Level:
+    """Return a corpus metric's level as a function of sums, held to the metric's range.
+
+    Raises:
+        UnknownName: the metric's corpus function is not found.
+    """
+    function = corpus_function(metric.use, metric.corpus or {})
+
+    def level(sums: Iterable[float]) -> float:
+        counts = [float(count) for count in sums]
+        try:
+            value = float(function(counts))
+        except Exception as error:
+            raise UsageError(_failed(metric, counts, f"{type(error).__name__}: {error}")) from error
+        low, high = metric.range or (float("-inf"), float("inf"))
+        slack = 1e-9 * (high - low) if metric.range else 0.0
+        if not low - slack <= value <= high + slack or abs(value) == float("inf"):
+            raise UsageError(_failed(metric, counts, f"it returned {value!r}"))
+        return max(low, min(high, value))
+
+    return level
+
+
+def _filled(rows: Sequence[Row | None], level: Level, sign: float) -> list[Row]:
+    """Return an arm's counts, in place of missing ones those that lower `sign` · level most."""
+    known = [row for row in rows if row is not None]
+    if len(known) in (0, len(rows)):
+        return known
+    total = [sum(column) for column in zip(*known, strict=True)]
+    worst = min(
+        dict.fromkeys(known),
+        key=lambda row: sign * level(t + c for t, c in zip(total, row, strict=True)),
+    )
+    return [worst if row is None else row for row in rows]
+
+
+def _failed(metric: MetricRecord, counts: Sequence[float], why: str) -> str:
+    shown = ", ".join(f"{count:g}" for count in counts[:12]) + (", …" if len(counts) > 12 else "")
+    return (
+        f"metric {metric.name!r}: its corpus function fails on the sums ({shown}): {why[:200]}; it "
+        "must return a number within the metric's range for any sums of cases"
+    )
+
+
+def _by_cluster(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[Row, ...]:
+    if clusters is None:
+        return tuple(rows)
+    grouped: dict[str, list[Row]] = {}
+    for row, name in zip(rows, clusters, strict=True):
+        grouped.setdefault(name, []).append(row)
+    return tuple(tuple(map(sum, zip(*members, strict=True))) for members in grouped.values())

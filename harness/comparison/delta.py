@@ -1,0 +1,148 @@
+"""`Delta`: the paired difference of one metric on one suite, with interval and test.
+
+Statistics work on oriented differences (positive = tuned is better); a `Delta` speaks of
+tuned − base, as people do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tunegate.harness.comparison.pairs import Pairs, shared
+from tunegate.harness.errors import Undecided
+from tunegate.harness.records.cases import LARGEST
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.stats.types import Interval
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The paired difference tuned − base of one metric on one suite, with its interval."""
+
+    pairs: Pairs
+    confidence: float = 0.90
+
+    @property
+    def base(self) -> float:
+        """Base's level (mean, or corpus value) over the complete pairs; NaN if there are none."""
+        return self.pairs.base_level
+
+    @property
+    def tuned(self) -> float:
+        """Tuned's, likewise."""
+        return self.pairs.tuned_level
+
+    @property
+    def estimate(self) -> float:
+        """tuned − base."""
+        return self.tuned - self.base
+
+    @cached_property
+    def oriented(self) -> Interval:
+        """The interval of the improvement: positive means tuned is better."""
+        return self.pairs.interval(self.confidence)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval of tuned − base."""
+        return self.oriented.low if self.pairs.metric.higher_is_better else -self.oriented.high
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval of tuned − base."""
+        return self.oriented.high if self.pairs.metric.higher_is_better else -self.oriented.low
+
+    @property
+    def n(self) -> int:
+        """Number of complete pairs."""
+        return self.pairs.n
+
+    def gains(self, by: float = 0.0) -> bool:
+        """Return True if tuned is proven better by more than `by`, False if proven not to be.
+
+        Raises:
+            Undecided: the evidence is too thin for either.
+        """
+        return self._decide(by, f"gains more than {by:g}")
+
+    def holds(self, within: float) -> bool:
+        """Return True if tuned is proven no worse than base by `within`, False if proven worse.
+
+        Raises:
+            Undecided: the evidence is too thin for either.
+            ValueError: `within` is not above 0.
+        """
+        if not within > 0:
+            raise ValueError(f"within={within!r} must be above 0: equality cannot be proven")
+        return self._decide(-within, f"holds within {within:g}")
+
+    def _decide(self, margin: float, claim: str) -> bool:
+        if proven(self.pairs, margin, self.confidence):
+            return True
+        if not self.pairs.too_few and proven(self.pairs.exchanged(), -margin, self.confidence):
+            return False
+        place = f" on {self.pairs.suite}" if self.pairs.suite else ""
+        cases = "1 case" if self.n == 1 else f"{self.n} cases"
+        raise Undecided(
+            f"{self.pairs.metric.name}{place}: whether it {claim} is undecided with {cases}: {self}"
+        )
+
+    def __str__(self) -> str:
+        """Return base, tuned, difference and interval in one line."""
+        if not self.n:
+            return "no case has a score in both arms"
+        return (
+            f"base {self.base:.4g}, tuned {self.tuned:.4g}, difference {self.estimate:+.4g} "
+            f"[{self.low:+.4g}, {self.high:+.4g}] at {100 * self.confidence:g} %"
+        )
+
+
+def proven(pairs: Pairs, margin: float, confidence: float) -> bool:
+    """Return whether the oriented difference is proven to exceed `margin`.
+
+    Interval and test must agree; they are one statement except where a second test joins in.
+    """
+    if pairs.too_few or not pairs.interval(confidence).low > margin:
+        return False
+    return pairs.test(margin).p_value <= one_sided(confidence) + 1e-12
+
+
+def one_sided(confidence: float) -> float:
+    """Return the error at each end of a two-sided interval."""
+    return (1 - confidence) / 2
+
+
+def compare(
+    base: Sequence[float],
+    tuned: Sequence[float],
+    *,
+    metric: MetricRecord,
+    clusters: Sequence[str] | None = None,
+    confidence: float = 0.90,
+) -> Delta:
+    """Compare two columns of scores of the same cases in the same order.
+
+    Raises:
+        ValueError: the columns differ in length, a score is not finite, or the metric is judged by
+            counts, which columns of scores have not.
+    """
+    if metric.corpus is not None:
+        raise ValueError(f"metric={metric.name!r} must be one whose level is the mean of scores")
+    if len(base) != len(tuned):
+        raise ValueError(f"base has {len(base)} scores and tuned {len(tuned)}; they must be pairs")
+    if clusters is not None and len(clusters) != len(base):
+        raise ValueError(f"clusters has {len(clusters)} labels and base {len(base)} scores")
+    for name, values in (("base", base), ("tuned", tuned)):
+        for index, value in enumerate(values):
+            if not abs(value) <= LARGEST:
+                raise ValueError(f"{name}[{index}]={value} must be a finite score; drop its pair")
+    pairs = Pairs(
+        suite="",
+        metric=metric,
+        base=tuple(map(float, base)),
+        tuned=tuple(map(float, tuned)),
+        clusters=shared(clusters),
+    )
+    return Delta(pairs, confidence)

@@ -1,0 +1,166 @@
+"""Equivalence of two arms within a margin: two one-sided tests, and agreement of the texts.
+
+Equivalent is what is proven to be worse by less than the margin and better by less than it, each at
+5 %: the 90 % interval lies within ±margin. Not equivalent is what is proven to lie beyond it on one
+side. What is neither is undecided. The tests are those of the gates, so that a 0/1 score is judged
+by counts and a bounded one with its guard here too.
+
+Source: the two one-sided tests procedure (Schuirmann 1987); its level is that of each test
+(Berger and Hsu 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+
+from tunegate.harness.comparison.delta import one_sided, proven
+from tunegate.harness.comparison.pairs import Pairs, mean
+from tunegate.harness.comparison.sample_size import difference_needs
+from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.manifest import SHIPPED, Gate, GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.verdict import Agreement, ParityStatus
+
+DEFAULT = 0.05
+"""Share of the metric's range, or of tuned's level where it has none, that counts as no difference
+where the suite says nothing narrower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How large a difference still counts as none."""
+
+    value: float | str
+    """A number in the metric's unit, or `5%` of tuned's level."""
+    source: str
+    """Where it comes from, in words."""
+
+
+def margin_of(suite: SuiteRecord, metric: MetricRecord) -> Margin:
+    """Return a metric's margin: the suite's own tolerance, else half its gain, else the default.
+
+    Half a gain never allows more than the default: a large gain is no reason to lose much of it.
+    """
+    gates = [gate for gate in suite.gates if gate.metric == metric.name]
+    tolerance = next((g.margin for g in gates if g.kind is GateKind.TOLERANCE), None)
+    if tolerance is not None:
+        return Margin(tolerance, "the suite's tolerance")
+    gain = next((g.margin for g in gates if g.kind is GateKind.GAIN), 0.0)
+    half = 0.0 if isinstance(gain, str) else gain / 2
+    default = None if metric.bound is None else DEFAULT * metric.bound
+    if half > 0 and (default is None or half <= default):
+        return Margin(half, "half the suite's gain")
+    return Margin(f"{100 * DEFAULT:g}%" if default is None else default, "the default")
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The pairs of tuned and shipped, in the places of base and tuned, with their margin."""
+
+    pairs: Pairs
+    margin: Margin
+    confidence: float = 0.90
+
+    @property
+    def within(self) -> bool:
+        """Whether the difference is proven to lie within the margin."""
+        return all(proven(side, -margin, self.confidence) for side, margin in self._sides())
+
+    @property
+    def beyond(self) -> float | None:
+        """The p-value of "the difference lies within the margin"; None where nothing is tested.
+
+        It is 1 where the interval says so already: the exact test of 0/1 scores takes its time.
+        """
+        if self.pairs.too_few:
+            return None
+        others = [(side.exchanged(), margin) for side, margin in self._sides()]
+        outside = [(o, m) for o, m in others if o.interval(self.confidence).low > m]
+        return min((other.test(margin).p_value for other, margin in outside), default=1.0)
+
+    def status(self, *, beyond: bool) -> ParityStatus:
+        """Return how it ends.
+
+        Args:
+            beyond: Whether a difference beyond the margin is proven, over all metrics of the run.
+        """
+        if not self.pairs.too_few and self.within:
+            return ParityStatus.EQUIVALENT
+        return ParityStatus.NOT_EQUIVALENT if beyond else ParityStatus.UNDECIDED
+
+    @property
+    def needed(self) -> int | None:
+        """Cases that would prove equivalence in 4 runs of 5, at the difference seen."""
+        if self.pairs.too_few:
+            return None
+        # The wider limit binds; planned as a guardrail, a better arm is planned as an equal one.
+        found = [difference_needs(self._gate(), side, -margin) for side, margin in self._sides()]
+        return None if None in found else max(n for n in found if n is not None)
+
+    def _sides(self) -> Iterator[tuple[Pairs, float]]:
+        """Yield the pairs either way round, with the margin that their difference must clear."""
+        for side in (self.pairs, self.pairs.exchanged()):
+            if isinstance(self.margin.value, str):
+                yield side.relative(float(self.margin.value.rstrip("%")) / 100), 0.0
+            else:
+                yield side, self.margin.value
+
+    def _gate(self) -> Gate:
+        return Gate(
+            metric=self.pairs.metric.name,
+            kind=GateKind.TOLERANCE,
+            margin=self.margin.value,
+            confidence=self.confidence,
+        )
+
+
+def proven_beyond(found: dict[tuple[str, str], Equivalence]) -> set[tuple[str, str]]:
+    """Return the metrics of a run whose difference is proven to lie beyond the margin.
+
+    Source: Holm (1979) over all metrics that are compared, as for regressions.
+    """
+    from tunegate.harness.stats.multiplicity import holm
+
+    tested = {key: p for key, e in found.items() if (p := e.beyond) is not None}
+    if not tested:
+        return set()
+    adjusted = dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
+    return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
+
+
+def agreement(cells: Iterable[StoredCell]) -> dict[str, Agreement]:
+    """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
+
+    Args:
+        cells: The cells of a run, those of a case together.
+    """
+    found: dict[str, list[float]] = {}
+    for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
+        texts: dict[int, dict[str, str]] = {}
+        for stored in group:
+            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+                written = texts.setdefault(stored.cell.sample, {})
+                written[stored.cell.arm] = stored.completion.text or ""
+        for both in texts.values():
+            if {"tuned", SHIPPED} <= both.keys():
+                found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
+    return {suite: _of(shares) for suite, shares in found.items()}
+
+
+def _of(shares: list[float]) -> Agreement:
+    return Agreement(
+        answers=len(shares), same=sum(share == EQUAL for share in shares), until=mean(shares)
+    )
+
+
+EQUAL = 1.0
+"""Share of a text that is equal to another; of one that goes on longer it is less."""
+
+
+def _until(tuned: str, shipped: str) -> float:
+    """Return the share of the longer text's characters before the first difference."""
+    if tuned == shipped:
+        return EQUAL
+    first = next(i for i, (t, s) in enumerate(zip_longest(tuned, shipped)) if t != s)
+    return first / max(len(tuned), len(shipped))

@@ -1,0 +1,85 @@
+"""Interim looks of a group-sequential design: order of the cases, and bounds of each look.
+
+Group-sequential: at each look a gate is judged on the cases seen so far, at a stricter level, so
+that the error over all looks stays what one look at the end would have. The interval is the
+repeated confidence interval of that look.
+
+Source: Kim and DeMets (1987) spending; Jennison and Turnbull (1989) repeated intervals; Armitage,
+McPherson and Rowe (1969) for the bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from tunegate.harness.records.manifest import Gate, Looks
+
+LEAST = 100
+"""Cases from which on looking early is worth its price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a suite: the `index`-th of its schedule, from 0."""
+
+    looks: Looks
+    index: int
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The cases asked so far."""
+        return self.looks.order[: self.looks.sizes[self.index]]
+
+    @property
+    def remaining(self) -> int:
+        """Cases not asked."""
+        return len(self.looks.order) - len(self.seen)
+
+    @property
+    def share(self) -> float:
+        """Share of the independent units seen."""
+        return self.looks.shares[self.index]
+
+    def bound(self, alpha: float) -> float:
+        """Return what z must exceed at this look, if `alpha` may be spent over all of them."""
+        return _bounds(self.looks.shares, alpha)[self.index]
+
+    def last_bound(self, alpha: float) -> float:
+        """Return what z must exceed at the last look."""
+        return _bounds(self.looks.shares, alpha)[-1]
+
+    def confidence(self, alpha: float) -> float:
+        """Return the two-sided confidence of this look's interval."""
+        from tunegate.harness.stats.group_sequential import repeated_confidence
+
+        return repeated_confidence(self.bound(alpha))
+
+    def error(self, alpha: float) -> float:
+        """Return the largest one-sided p-value that counts at this look."""
+        return (1 - self.confidence(alpha)) / 2
+
+    def judged(self, gate: Gate, *, goals: int = 1) -> Gate:
+        """Return a gate at the level of this look.
+
+        Args:
+            gate: The gate as the suite writes it.
+            goals: Goals of which any one will do: they share the error.
+        """
+        alpha = (1 - gate.confidence) / 2 / goals
+        return gate.model_copy(update={"confidence": self.confidence(alpha)})
+
+    def method(self, method: str) -> str:
+        """Return a gate's method with the look that widened its interval."""
+        return f"{method}; repeated interval, {self}"
+
+    def __str__(self) -> str:
+        """Return `look 2 of 7`."""
+        return f"look {self.index + 1} of {len(self.looks.sizes)}"
+
+
+@cache
+def _bounds(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
+    from tunegate.harness.stats.group_sequential import efficacy_bounds
+
+    return tuple(efficacy_bounds(shares, alpha=alpha).tolist())

@@ -1,0 +1,359 @@
+"""Score tables: the scores of a run by suite, metric, case and arm, with worst-case imputation.
+
+What stands in for a missing score: the worst for tuned and the best for base. On an unbounded
+metric, which has no worst score, it is the worst difference that was observed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby, product
+
+from tunegate.harness.comparison.corpus_level import Corpus, Row
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.pairs import Pairs, mean, shared
+from tunegate.harness.errors import UsageError
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredCell
+from tunegate.harness.records.manifest import BASE_AGAIN, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.suite import Suite
+
+
+def score_suite(
+    suite: Suite,
+    cells: Iterable[StoredCell],
+    arms: Sequence[str],
+    *,
+    known: Iterable[ScoreRow] = (),
+) -> Iterator[ScoreRow]:
+    """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
+
+    Metrics that ask a judge have no rows here: `tunegate.harness.judging` makes them.
+
+    Args:
+        suite: The suite.
+        cells: Cells of its cases, those of a case together, and of other suites'.
+        arms: The arms, in the order of the rows.
+        known: Rows that were scored before and are not scored again.
+    """
+    before = {(row.metric, row.case, row.arm): row for row in known}
+    cases = {s.case.id: s.case for s in suite.cases}
+    metrics = [m for m in suite.metrics if m.judge is None]
+    for (of_suite, name), group in _by_case(cells):
+        if of_suite != suite.name:
+            continue
+        found: dict[tuple[str, CellKind], list[StoredCell]] = {}
+        for stored in group:
+            found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
+        for metric, arm in product(metrics, arms):
+            asked = found.get((arm, metric.needs))
+            if asked:
+                row = before.get((metric.name, name, arm))
+                yield row or _row(suite.name, metric, cases[name], arm, asked)
+
+
+def _by_case(
+    cells: Iterable[StoredCell],
+) -> Iterator[tuple[tuple[str, str], Iterator[StoredCell]]]:
+    """Yield (suite, case) with its cells, as they stand together in a plan."""
+    return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
+
+
+def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]) -> ScoreRow:
+    """Score the samples of one case and average them: the unit of inference is the case."""
+    scores = [_score(metric, case, stored) for stored in asked]
+    values = [s.value for s in scores if s.value is not None]
+    reasons = [s.reason for s in scores if s.reason]
+    unscored = [s.reason for s in scores if s.value is None]
+    return ScoreRow(
+        suite=suite,
+        metric=metric.name,
+        case=case.id,
+        arm=arm,
+        value=mean(values) if values and not unscored else None,
+        reason=(unscored or reasons or [None])[0],
+        parts=None if unscored else _parts(scores),
+        counts=None if unscored else _counts(scores),
+    )
+
+
+def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        for name, value in (score.parts or {}).items():
+            found.setdefault(name, []).append(value)
+    return {name: mean(values) for name, values in found.items()} or None
+
+
+def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
+    rows = [score.counts for score in scores if score.counts is not None]
+    return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
+
+
+def _score(metric: Metric, case: Case, stored: StoredCell) -> Score:
+    completion: Completion | None = stored.completion
+    if completion is None:
+        return Score.unscored(stored.error or "there is no completion")
+    return metric(case, completion)
+
+
+def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
+    """Return suite → how many of base's and tuned's written answers are equal, of how many.
+
+    Args:
+        cells: The cells of a run, those of a case together.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for (suite, _), group in _by_case(cells):
+        texts: dict[int, dict[str, str | None]] = {}
+        for stored in group:
+            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+                found = texts.setdefault(stored.cell.sample, {})
+                found[stored.cell.arm] = stored.completion.text
+        for found in texts.values():
+            if {"base", "tuned"} <= found.keys():
+                same, all_ = counts.get(suite, (0, 0))
+                counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
+    return counts
+
+
+@dataclass(frozen=True)
+class Table:
+    """The scores of one suite, ready to be paired."""
+
+    suite: SuiteRecord
+    cases: Mapping[str, Case]
+    values: Mapping[tuple[str, str, str], ScoreRow]
+    """(metric, case, arm) → score."""
+    planned: frozenset[tuple[CellKind, str]] = frozenset()
+    """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    look: Look | None = None
+    """The look at which the suite is judged; None where all its cases were asked first."""
+    same_answers: tuple[int, int] = (0, 0)
+    """How many of the written answers are equal in base and tuned, and of how many."""
+    labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """(metric, case, arm) → what people say of the answer, where they were asked."""
+
+    @property
+    def remaining(self) -> int:
+        """Cases not asked, or not yet."""
+        return 0 if self.look is None else self.look.remaining
+
+    def asked(self, metric: str) -> list[str]:
+        """Return the cases that the metric was asked of, in plan order."""
+        if metric not in self._asked:
+            kinds = {m.needs for m in self.suite.metrics if m.name == metric}
+            self._asked[metric] = [
+                case
+                for case in self.cases
+                if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
+                or any((kind, case) in self.planned for kind in kinds)
+            ]
+        return self._asked[metric]
+
+    @cached_property
+    def _asked(self) -> dict[str, list[str]]:
+        """Metric → what `asked` returned: every number of every gate goes over these cases."""
+        return {}
+
+    def value(self, metric: str, case: str, arm: str) -> float | None:
+        """Return a score; None if unscored."""
+        row = self.values.get((metric, case, arm))
+        return None if row is None else row.value
+
+    def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
+        """Return the complete pairs of a metric, `arm` against tuned."""
+        both = [
+            (case, b, t)
+            for case in self.asked(metric.name)
+            if (b := self.value(metric.name, case, arm)) is not None
+            and (t := self.value(metric.name, case, "tuned")) is not None
+        ]
+        return self._made(metric, both, arm)
+
+    def labelled(self, pairs: Pairs) -> Pairs:
+        """Return a judge's pairs with what people say of them; the same pairs without labels."""
+        name = pairs.metric.name
+        known = tuple(
+            None if base is None or tuned is None else (base, tuned)
+            for case in pairs.cases
+            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ("base", "tuned")]]
+        )
+        return replace(pairs, labels=known) if any(known) else pairs
+
+    def noise(self, metric: str) -> float | None:
+        """Return base's mean |difference| to itself asked again; None if it was not asked."""
+        apart = [
+            abs(first - again)
+            for case in self.cases
+            if (first := self.value(metric, case, "base")) is not None
+            and (again := self.value(metric, case, BASE_AGAIN)) is not None
+        ]
+        return mean(apart) if apart else None
+
+    def imputed(self, metric: MetricRecord, *, level: bool = False) -> Pairs:
+        """Return pairs in which unscored cases went worst for tuned and best for base.
+
+        On an unbounded metric, which has no worst score, the missing difference is the worst
+        observed one; behind a corpus value the missing counts are the worst observed ones.
+
+        Args:
+            metric: The metric.
+            level: Whether tuned's level is what matters: on an unbounded metric a missing score is
+                then the worst that tuned has, whatever the difference.
+        """
+        worst = Worst.of(metric, self.pairs(metric), level=level)
+        rows = []
+        for case in self.asked(metric.name):
+            b = self.value(metric.name, case, "base")
+            t = self.value(metric.name, case, "tuned")
+            rows.append((case, *worst.fill(b, t)))
+        return self._made(metric, rows, "base")
+
+    def _made(
+        self, metric: MetricRecord, rows: Sequence[tuple[str, float, float]], arm: str
+    ) -> Pairs:
+        ids = [case for case, _, _ in rows]
+        clusters = shared([self.cases[i].cluster or f"\0{i}" for i in ids])
+        return Pairs(
+            suite=self.suite.name,
+            metric=metric,
+            base=tuple(b for _, b, _ in rows),
+            tuned=tuple(t for _, _, t in rows),
+            clusters=clusters,
+            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
+            chance=self._chance(metric, ids),
+            corpus=self._corpus(metric, ids, arm, clusters),
+            cases=tuple(ids),
+        )
+
+    def _corpus(
+        self, metric: MetricRecord, ids: Sequence[str], arm: str, clusters: Sequence[str] | None
+    ) -> Corpus | None:
+        if metric.corpus is None:
+            return None
+        base, tuned = ([self._counts(metric.name, i, a) for i in ids] for a in (arm, "tuned"))
+        return Corpus.of(metric, base, tuned, clusters)
+
+    def _counts(self, metric: str, case: str, arm: str) -> Row | None:
+        """Return what a corpus metric counted; None if unscored."""
+        row = self.values.get((metric, case, arm))
+        if row is None or row.value is None:
+            return None
+        if row.counts is None:
+            raise UsageError(
+                f"{self.suite.name}: {metric!r} has a score without counts on {case!r}"
+            )
+        return row.counts
+
+    def unscored(self, metric: str, arm: str) -> list[str]:
+        """Return the cases of an arm without a score."""
+        return [c for c in self.asked(metric) if self.value(metric, c, arm) is None]
+
+    def reasons(self, metrics: Iterable[str], arms: Sequence[str]) -> dict[str, int]:
+        """Return why cases are unscored, with counts, the commonest first."""
+        counts = Counter(
+            (row.reason if row else None) or "there is no completion"
+            for metric in metrics
+            for arm in arms
+            for case in self.unscored(metric, arm)
+            for row in [self.values.get((metric, case, arm))]
+        )
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
+        if not metric.picks or not ids:
+            return None
+        shares = [1 / len(self.cases[i].choices or ("", "")) for i in ids]
+        return sum(shares) / len(shares)
+
+
+def tables_of(
+    manifest: Manifest,
+    cases: Mapping[str, Sequence[Case]],
+    scores: Iterable[ScoreRow],
+    looks: Mapping[str, Look],
+    *,
+    without: Mapping[str, frozenset[str]] | None = None,
+) -> list[Table]:
+    """Return the scores of each suite of `cases`, of those cases that its look has seen.
+
+    Args:
+        manifest: The run.
+        cases: Suite → its cases.
+        scores: Scores, of other suites too.
+        looks: Suite → the look at which it is judged.
+        without: Suite → cases to leave out; None leaves out those that tuned was trained on.
+    """
+    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
+    for row in scores:
+        by_suite[row.suite][row.metric, row.case, row.arm] = row
+    planned = defaultdict(set)
+    for cell in manifest.plan:
+        planned[cell.suite].add((cell.kind, cell.case))
+    if without is None:
+        without = {} if manifest.leakage is None else manifest.leakage.left_out
+    return [
+        Table(
+            suite,
+            {
+                c.id: c
+                for c in cases[suite.name]
+                if c.id not in out and (look is None or c.id in seen)
+            },
+            by_suite[suite.name],
+            frozenset(planned[suite.name]),
+            look,
+        )
+        for suite in manifest.suites
+        if suite.name in cases
+        for look in [looks.get(suite.name)]
+        for seen in [frozenset(look.seen if look else ())]
+        for out in [without.get(suite.name, frozenset())]
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """What stands in for missing scores."""
+
+    base: float
+    tuned: float
+    difference: float | None
+    """tuned − base where one of the two is known; None to put in the score itself."""
+
+    @classmethod
+    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> Worst:
+        """Return what stands in on a metric, given its complete pairs.
+
+        Args:
+            metric: The metric.
+            observed: Its complete pairs.
+            level: Whether tuned's level is what matters, not its difference to base.
+        """
+        if metric.range is not None:
+            low, high = metric.range
+            base, tuned = (high, low) if metric.higher_is_better else (low, high)
+            return cls(base, tuned, None)
+        if not observed.n:
+            return cls(0.0, 0.0, 0.0)
+        worst = min(range(observed.n), key=lambda i: observed.differences[i])
+        if level:
+            lowest = min(observed.tuned) if metric.higher_is_better else max(observed.tuned)
+            return cls(observed.base[worst], lowest, None)
+        base, tuned = observed.base[worst], observed.tuned[worst]
+        return cls(base, tuned, tuned - base)
+
+    def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
+        """Return both scores of a case, whichever of them are known."""
+        if base is None:
+            base = self.base
+            if tuned is not None and self.difference is not None:
+                base = tuned - self.difference
+        if tuned is None:
+            tuned = self.tuned if self.difference is None else base + self.difference
+        return base, tuned

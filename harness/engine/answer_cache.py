@@ -1,0 +1,270 @@
+"""Answer cache: one SQLite file per project, one row per cell, written as soon as it is known.
+
+A cell's key is the hash of everything that can change its answer, so a row can serve any later
+run: the second candidate against the same base pays only for its own arm. Only `ok` rows are
+reused. Rows are never evicted. Payloads are JSON with a checksum; a row that fails it is a miss.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.records.cases import Completion, canonical_json, sha256
+from tunegate.harness.suite import Suite
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cells (
+    key TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    payload TEXT,
+    sha256 TEXT,
+    attempts INTEGER NOT NULL,
+    error TEXT,
+    started REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    suite TEXT NOT NULL,
+    candidate TEXT NOT NULL,
+    first REAL NOT NULL,
+    PRIMARY KEY (suite, candidate)
+) WITHOUT ROWID;
+"""
+_CHUNK = 500
+"""Keys a SELECT, well under SQLite's limit on variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A row: a completion, or the error of the last attempt."""
+
+    completion: Completion | None
+    error: str | None
+    started_s: float
+
+
+_NOTHING = StoredAnswer(None, None, 0.0)
+
+
+class Rows(Protocol):
+    """What the runner needs of a store."""
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the rows of the given keys that exist."""
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the given keys that hold a completion."""
+
+    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep a row; a completion that is already there stays unless it is to be replaced."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context whose rows may be kept at once."""
+
+
+class Store:
+    """The project's cell cache."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the store at `path`.
+
+        Raises:
+            UsageError: the place cannot be written.
+            BackendError: the file is there and is no SQLite database.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Switching to WAL races between processes, so the first opening is serialised.
+            with FileLock(f"{path}.lock", timeout=30):
+                self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+                # Damaged text must reach the checksum instead of failing to decode.
+                self._db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            if "readonly" in str(error) or "unable to open" in str(error):
+                raise UsageError(_unwritable(path, str(error))) from error
+            raise BackendError(_damaged(path, error)) from error
+        except OSError as error:
+            raise UsageError(_unwritable(path, error.strerror or str(error))) from error
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the rows of the given keys that exist and pass their checksum."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, StoredAnswer] = {}
+        try:
+            for start in range(0, len(wanted), _CHUNK):
+                found |= self._rows(wanted[start : start + _CHUNK])
+        except sqlite3.DatabaseError as error:
+            raise BackendError(_damaged(self.path, error)) from error
+        return found
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the given keys that hold a completion; none of them stays in memory."""
+        return {key for key, row in self.read(keys) if row is not None and row.completion}
+
+    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, StoredAnswer | None]]:
+        """Yield each key with its row, None where `get` finds none, a part of them at a time."""
+        left = iter(keys)
+        while chunk := list(islice(left, _CHUNK)):
+            found = self.get(chunk)
+            yield from ((key, found.get(key)) for key in chunk)
+
+    def _rows(self, keys: list[str]) -> dict[str, StoredAnswer]:
+        marks = ",".join("?" * len(keys))
+        rows = self._db.execute(
+            f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})", keys
+        )
+        answers = {key: _read(*columns) for key, *columns in rows}
+        return {key: answer for key, answer in answers.items() if answer is not None}
+
+    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Write one row durably.
+
+        Args:
+            key: The cell's key.
+            answer: What came back.
+            replace: Whether a completion that is already there makes way; else it is kept.
+        """
+        payload = None
+        if answer.completion is not None:
+            payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
+        status = "ok" if payload is not None else "error"
+        with self._writing():
+            if replace or self.get([key]).get(key, _NOTHING).completion is None:
+                self._db.execute(
+                    "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key) DO UPDATE SET "
+                    "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
+                    "error=excluded.error, started=excluded.started, attempts=attempts+1",
+                    (
+                        key,
+                        status,
+                        payload,
+                        payload and sha256(payload),
+                        answer.error,
+                        answer.started_s,
+                    ),
+                )
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write all rows of the block at once, or none: waiting for the disk takes most of a put.
+
+        For answers that cost nothing to get again; the others are written as soon as they are
+        known.
+        """
+        with self._writing():
+            yield
+
+    def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
+        """Record that `candidate` is judged on the suites; return as which one of each.
+
+        A candidate that is judged again keeps its number.
+        """
+        counts = {}
+        with self._writing():
+            for suite in suite_hashes:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?)",
+                    (suite, candidate, time.time()),
+                )
+                row = self._db.execute(
+                    "SELECT COUNT(*) FROM attempts WHERE suite = ?1 AND (first, candidate) <= "
+                    "(SELECT first, candidate FROM attempts WHERE suite = ?1 AND candidate = ?2)",
+                    (suite, candidate),
+                )
+                counts[suite] = int(row.fetchone()[0])
+        return counts
+
+    def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
+        """Return name of a suite → the candidate that it judged last, other than this one."""
+        found = {}
+        try:
+            for suite in suites:
+                row = self._db.execute(
+                    "SELECT candidate FROM attempts WHERE suite = ? AND candidate <> ? "
+                    "ORDER BY first DESC, candidate LIMIT 1",
+                    (suite.hash, candidate),
+                ).fetchone()
+                if row is not None:
+                    found[suite.name] = str(row[0])
+        except sqlite3.DatabaseError as error:
+            raise BackendError(_damaged(self.path, error)) from error
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._db.in_transaction:  # within `together`, which ends it
+            yield
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise BackendError(
+                f"{self.path}: cannot be written ({error}); what was finished is kept: "
+                "make room or permission, then `tunegate resume`"
+            ) from error
+        finally:
+            if self._db.in_transaction:  # a failure or a signal came in between
+                self._db.execute("ROLLBACK")
+
+
+def _read(
+    payload: str | None, digest: str | None, error: str | None, started: float
+) -> StoredAnswer | None:
+    """Return a row's content; None if its checksum fails."""
+    if payload is None:
+        return StoredAnswer(None, error, started)
+    if sha256(payload) != digest:
+        return None
+    try:
+        return StoredAnswer(Completion.model_validate(json.loads(payload)), None, started)
+    except (ValueError, ValidationError):
+        return None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: {error}; move the file away and run again: it is only a cache"
+
+
+def _unwritable(path: Path, reason: str) -> str:
+    return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
+
+
+def reusable(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
+    """Return the rows that hold a completion: errors are tried again."""
+    return {key: row for key, row in rows.items() if row.completion is not None}
+
+
+def candidates_judged(path: Path) -> dict[str, int]:
+    """Return suite hash → candidates that it has judged, of a store that is only read.
+
+    Nothing where there is no store, or none that can be read: the runs have counts of their own.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT suite, COUNT(*) FROM attempts GROUP BY suite").fetchall()
+    except sqlite3.DatabaseError:
+        return {}
+    return {str(suite): int(count) for suite, count in rows}

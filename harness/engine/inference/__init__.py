@@ -1,0 +1,1 @@
+"""Local inference: continuous batching, prefix cache, speculative decoding."""

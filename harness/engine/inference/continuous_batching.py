@@ -1,0 +1,413 @@
+"""Continuous batching: waiting sequences enter the batch as finished ones leave it.
+
+A group of rows is prefilled, with its drafts where there are any; what is not finished by that goes
+into the slots and is written one token a step, or more where a row follows its draft again. As soon
+as enough slots are free the next group comes in, so that the batch stays wide: decoding is bound by
+what a step costs beside its rows.
+
+Greedy decoding equals `model.generate(do_sample=False)` token for token in float32; sampling draws
+from a generator of each row's own seed, so an answer does not depend on its neighbours.
+
+The key-value cache of rows that are being written: rows enter, grow and leave in place.
+Transformers' dynamic cache copies itself whole for every token, and again when a row leaves. Here
+the cache is one buffer a layer, [rows, heads, columns, dimension], with room to the right: a token
+is written behind the others, a row that leaves is overwritten by the last one, and a row that comes
+in is laid so that it ends where the others end. What lies left of a row, or was written for a guess
+that failed, is masked.
+
+Only layers that keep every token fit (`tunegate.harness.engine.inference.prefix_cache.plain`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from tunegate.harness.engine.inference import prefix_cache
+from tunegate.harness.engine.inference.fallbacks import in_lockstep, one_by_one, written
+from tunegate.harness.engine.inference.sequence import ALL, Levers, Row, advance, choose, so_far
+from tunegate.harness.engine.inference.speculative import Watch
+from tunegate.harness.model import LocalArm
+
+WIDTH = 96
+"""Most rows that are written at a time."""
+CACHE_BYTES = 1_500_000_000
+"""Memory for their cache, which fewer rows share where they are long."""
+PREFILL = 8192
+"""Tokens of one prefill."""
+LOGIT_BYTES = 256_000_000
+"""Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
+STEP = {"cpu": 60.0}
+"""What a forward costs beside its tokens, counted in tokens. The linear layers of SmolLM2-135M take
+35 ms for 8 rows and 178 ms for 256 on two cores: 0.58 ms a row and 30 ms beside them, 53 rows'."""
+STEP_ELSEWHERE = 1000.0
+"""The same on an accelerator, where a few hundred tokens are computed in the time of one."""
+PROBE = 8
+"""Rows whose drafts are tried before it is known whether drafts hold."""
+AHEAD = (16, 8, 4)
+"""How many tokens to guess at once when a row is back on its draft."""
+
+
+def decode(arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers = ALL) -> Iterator[Row]:
+    """Yield the rows as they finish; rows that have tokens already go on from there.
+
+    Args:
+        arm: Gives tokenizer and stop ids.
+        model: The torch model, switched to the arm.
+        rows: Unfinished rows, of the same generation settings or not, with drafts or without.
+        levers: Which levers are on.
+    """
+    import torch
+
+    if not rows:
+        return
+    if one_by_one(arm):
+        yield from written(arm, model, rows)
+        return
+    with torch.inference_mode():
+        if levers.slots and prefix_cache.plain(model):
+            yield from _Decoding.of(arm, model, rows, levers).run()
+            return
+        width = _width(model, _longest(rows))
+        for at in range(0, len(rows), width):
+            yield from in_lockstep(arm, model, rows[at : at + width])
+
+
+class Slots:
+    """Rows in the making with their cache; the n-th row stands in the n-th slot."""
+
+    def __init__(self, width: int, columns: int) -> None:
+        """Prepare room.
+
+        Args:
+            width: Most rows at a time.
+            columns: Tokens of the longest row that will enter, as far as that is known.
+        """
+        self.rows: list[Row] = []
+        self.width = width
+        self.columns = columns
+        self.span = Span()
+        self._first: list[int] = []
+        self._lengths: list[int] = []
+        self._layers: list[Any] = []
+        self._mask: Any = None
+
+    @property
+    def free(self) -> int:
+        """How many rows can enter."""
+        return self.width - len(self.rows)
+
+    def enter(self, row: Row, cache: Any, index: int, *, prefix: int, own: slice) -> None:
+        """Take a row in.
+
+        Args:
+            row: The row; its last token is not in the cache yet.
+            cache: Transformers' cache after a forward.
+            index: The row's place in it.
+            prefix: How many of its columns, from the first, hold what all rows begin with.
+            own: Where the row's own tokens lie, behind the padding.
+        """
+        length = prefix + own.stop - own.start
+        if not self._layers or length > self.span.end:
+            self._lay_out(max(length, self.columns), like=cache)
+        slot, before = len(self.rows), self.span.end - length
+        for mine, theirs in zip(self._layers, cache.layers, strict=True):
+            for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
+                to[slot, :, before : before + prefix] = given[index, :, :prefix]
+                to[slot, :, before + prefix : self.span.end] = given[index, :, own]
+        self._mask[slot] = 0
+        self._mask[slot, before : self.span.end] = 1
+        self.rows.append(row)
+        self._first.append(before)
+        self._lengths.append(length)
+        self.span.start = min(self._first)
+
+    def leave(self, slot: int) -> Row:
+        """Let the row in a slot go and return it; the last row takes its slot."""
+        row, last = self.rows[slot], len(self.rows) - 1
+        if slot != last:
+            taken = slice(self._first[last], self.span.end)
+            for layer in self._layers:
+                layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
+                layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
+            self._mask[slot] = self._mask[last]
+        self.rows[slot], self._first[slot], self._lengths[slot] = (
+            self.rows[last],
+            self._first[last],
+            self._lengths[last],
+        )
+        del self.rows[last], self._first[last], self._lengths[last]
+        self.span.start = min(self._first, default=self.span.end)
+        return row
+
+    def forward(self, model: Any, tokens: Sequence[Sequence[int]]) -> Any:
+        """Feed each row its next tokens, a row at least one; return logits [rows, tokens, words].
+
+        The tokens are taken in by `keep`, as many of each row as turn out to be right.
+        """
+        import torch
+        from transformers.cache_utils import Cache
+
+        n, most = len(self.rows), max(map(len, tokens))
+        if self.span.end + most > self._mask.shape[1]:
+            self._lay_out(self.span.end - self.span.start)
+        padded = [[*ids, *[0] * (most - len(ids))] for ids in tokens]
+        inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
+        place = self._mask.device
+        self._mask[:n, self.span.end : self.span.end + most] = torch.tensor(inside, device=place)
+        # Padding repeats the last position: one beyond the model's context need not exist.
+        at = [
+            [length + min(i, len(ids) - 1) for i in range(most)]
+            for length, ids in zip(self._lengths, tokens, strict=True)
+        ]
+        out = model(
+            input_ids=torch.tensor(padded, device=place),
+            attention_mask=self._mask[:n, self.span.start : self.span.end + most],
+            position_ids=torch.tensor(at, device=place),
+            cache=Cache(layers=self._layers),
+            use_cache=True,
+            logits_to_keep=most,
+        )
+        return out.logits
+
+    def keep(self, counts: Sequence[int], most: int) -> None:
+        """Keep the first `counts` of the `most` columns that the last forward wrote, by row."""
+        for slot, count in enumerate(counts):
+            if count < most:
+                self._mask[slot, self.span.end + count : self.span.end + most] = 0
+            self._lengths[slot] += count
+        self.span.end += most
+
+    def _lay_out(self, before: int, like: Any = None) -> None:
+        """Move the rows into a new buffer with `before` columns up to the end and room behind."""
+        import torch
+
+        used = self.span.end - self.span.start
+        before = max(before, used)
+        columns, n = before + ROOM + before // 4, len(self.rows)
+        if not self._layers:
+            self._layers = [_layer()(self.span) for _ in like.layers]
+        for mine, theirs in zip(self._layers, (like.layers if like else self._layers), strict=True):
+            mine.widen(theirs, (self.width, columns), rows=n, used=used, before=before)
+        device = self._layers[0].all_keys.device
+        mask = torch.zeros((self.width, columns), dtype=torch.long, device=device)
+        if n:
+            mask[:n, before - used : before] = self._mask[:n, self.span.start : self.span.end]
+        self._mask = mask
+        shift = before - self.span.end
+        self._first = [first + shift for first in self._first]
+        self.span.start, self.span.end = before - used, before
+
+
+@dataclass
+class _Decoding:
+    """Rows on their way from waiting through the slots to finished."""
+
+    arm: LocalArm
+    model: Any
+    waiting: deque[Row]
+    slots: Slots
+    shared: prefix_cache.Prefix
+    step: float
+    """What a forward costs beside its tokens."""
+    strict: bool
+    """Whether no column may lie between a row's tokens: a sliding window counts them."""
+    back: Watch = field(default_factory=Watch)
+    """How well guesses are accepted where rows came back to their drafts."""
+
+    @classmethod
+    def of(cls, arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers) -> _Decoding:
+        longest = _longest(rows)
+        room = max(row.request.generation.max_new_tokens for row in rows)
+        ids = [so_far(row) for row in rows]
+        return cls(
+            arm,
+            model,
+            deque(rows),
+            Slots(min(_width(model, longest), len(rows)), longest),
+            prefix_cache.shared(model, ids, room=room) if levers.prefixes else prefix_cache.NOTHING,
+            STEP.get(model.device.type, STEP_ELSEWHERE),
+            prefix_cache.window(model) < longest,
+        )
+
+    def run(self) -> Iterator[Row]:
+        """Yield every row as it finishes."""
+        while self.waiting or self.slots.rows:
+            if self._enough_room():
+                yield from self._open()
+            else:
+                yield from self._write()
+
+    def _enough_room(self) -> bool:
+        wanted = min(len(self.waiting), max(1, self.slots.width // 8))
+        return bool(self.waiting) and (not self.slots.rows or self.slots.free >= wanted)
+
+    def _open(self) -> Iterator[Row]:
+        """Prefill the next rows, each with its guess; yield those that are finished by that."""
+        group = self._group()
+        ids = [[*so_far(row), *guess] for row, guess in group]
+        keep = max(len(guess) for _, guess in group) + 1
+        ready = prefix_cache.prefill(self.arm, self.model, ids, prefix=self.shared, keep=keep)
+        chosen = choose([row for row, _ in group], ready.tail)
+        end = ready.mask.shape[1]
+        for i, (row, guess) in enumerate(group):
+            taken = self._take(row, guess, chosen[i][-len(guess) - 1 :])
+            if row.draft is not None and guess:
+                row.draft.watch.count(row.request.suite, len(guess), taken)
+            if row.finish_reason is not None:
+                yield row
+            else:
+                head = self.shared.length
+                own = slice(end - len(ids[i]) + head, end - len(guess) + taken)
+                self.slots.enter(row, ready.cache, i, prefix=head, own=own)
+
+    def _group(self) -> list[tuple[Row, tuple[int, ...]]]:
+        """Take the rows that are prefilled next with their guesses, as many as memory holds."""
+        group: list[tuple[Row, tuple[int, ...]]] = []
+        tokens = keep = 0
+        words = int(self.model.get_input_embeddings().weight.shape[0])
+        while self.waiting and len(group) < self.slots.free:
+            row, more = self.waiting[0], len(group) + 1
+            guess = self._guess(row)
+            tokens = max(tokens, len(so_far(row)) - self.shared.length + len(guess))
+            keep = max(keep, len(guess) + 1)
+            full = more * tokens > PREFILL or more * keep * words * 4 > LOGIT_BYTES
+            if group and (full or (more > PROBE and guess and self._untried(row))):
+                break
+            group.append((self.waiting.popleft(), guess))
+        return group
+
+    def _untried(self, row: Row) -> bool:
+        return row.draft is not None and row.draft.watch.share(row.request.suite) is None
+
+    def _guess(self, row: Row) -> tuple[int, ...]:
+        """Return how a row that is not begun should go on, if guessing pays."""
+        if row.draft is None:
+            return ()
+        rows = min(self.slots.width, len(self.slots.rows) + len(self.waiting))
+        if not row.draft.watch.pays(row.request.suite, rows=rows, step=self.step):
+            return ()
+        return row.draft.ahead(row.request.generation.max_new_tokens - len(row.token_ids) - 1)
+
+    def _write(self) -> Iterator[Row]:
+        """Write the next token of every row, or several; yield the finished rows."""
+        rows = self.slots.rows
+        most = self._most_ahead()
+        guesses = [self._ahead(row, most) for row in rows]
+        fed = [[row.token_ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)]
+        chosen = choose(rows, self.slots.forward(self.model, fed), drawn_at=0)
+        taken = [
+            self._take(row, guess, own[: len(guess) + 1])
+            for row, guess, own in zip(rows, guesses, chosen, strict=True)
+        ]
+        for guess, count in zip(guesses, taken, strict=True):
+            if guess:
+                self.back.count("", len(guess), count)
+        self.slots.keep([1 + count for count in taken], max(map(len, fed)))
+        for slot in reversed(range(len(rows))):
+            if rows[slot].finish_reason is not None:
+                yield self.slots.leave(slot)
+
+    def _most_ahead(self) -> int:
+        """Return how many tokens to guess for the rows that are back on their drafts."""
+        rows = self.slots.rows
+        if self.strict or all(row.draft is None or row.draft.place is None for row in rows):
+            return 0
+        words = int(self.model.get_input_embeddings().weight.shape[0])
+        share = self.back.share("")
+        share = 0.75 if share is None else share
+        for most in AHEAD:
+            guessed = sum(len(self._ahead(row, most)) for row in rows)
+            saved = guessed * share * (1 + self.step / len(rows))
+            fits = len(rows) * (most + 1) * words * 4 <= LOGIT_BYTES
+            if fits and saved > len(rows) * most:
+                return most
+        return 0
+
+    def _ahead(self, row: Row, most: int) -> tuple[int, ...]:
+        left = row.request.generation.max_new_tokens - len(row.token_ids) - 1
+        return row.draft.ahead(min(most, left)) if row.draft is not None and most else ()
+
+    def _take(self, row: Row, guess: Sequence[int], own: Sequence[int]) -> int:
+        """Take the model's own tokens while they are the guessed ones, and the next.
+
+        Returns:
+            How many of the guessed tokens were right.
+        """
+        for i, token in enumerate(own):
+            hit = i < len(guess) and token == guess[i]
+            if advance(row, token, self.arm) or not hit:
+                return i + hit
+        return len(guess)
+
+
+def _longest(rows: Sequence[Row]) -> int:
+    """Return how many tokens the longest row may come to."""
+    return max(len(so_far(row)) + row.request.generation.max_new_tokens for row in rows)
+
+
+def _width(model: Any, longest: int) -> int:
+    """Return how many rows of that many tokens are written at a time; depends on nothing else."""
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token = int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
+    return max(1, min(WIDTH, CACHE_BYTES // (token * longest)))
+
+
+ROOM = 64
+"""Columns that are free to the right when the buffer is laid out again."""
+
+
+@dataclass(slots=True)
+class Span:
+    """Columns in use, from the first token of any row to the last."""
+
+    start: int = 0
+    end: int = 0
+
+
+@cache
+def _layer() -> Any:
+    """Return the class of our layers, which Transformers must be there for."""
+    from transformers.cache_utils import DynamicLayer
+
+    class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # Transformers' own hook
+        """One layer's buffer; it shows the model the columns in use."""
+
+        def __init__(self, span: Span) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # Transformers is untyped there
+            self.span = span  # not the slots: a cycle would keep their memory for a while
+            self.all_keys: Any = None
+            self.all_values: Any = None
+            self.is_initialized = True
+
+        def widen(
+            self, like: Any, size: tuple[int, int], *, rows: int, used: int, before: int
+        ) -> None:
+            """Move into a buffer of [slots, columns], the columns in use up to `before`."""
+            for name in ("keys", "values"):
+                mine = getattr(self, f"all_{name}")
+                given = getattr(like, name) if mine is None else mine
+                # Zeros, not leftovers: what is masked must still be a number.
+                larger = given.new_zeros((size[0], given.shape[1], size[1], given.shape[3]))
+                if rows:
+                    kept = slice(self.span.start, self.span.end)
+                    larger[:rows, :, before - used : before] = mine[:rows, :, kept]
+                setattr(self, f"all_{name}", larger)
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
+            rows, _heads, tokens, _dimension = key_states.shape
+            start, end = self.span.start, self.span.end
+            self.all_keys[:rows, :, end : end + tokens] = key_states
+            self.all_values[:rows, :, end : end + tokens] = value_states
+            shown = slice(start, end + tokens)
+            return self.all_keys[:rows, :, shown], self.all_values[:rows, :, shown]
+
+        def get_seq_length(self) -> int:
+            return self.span.end - self.span.start
+
+    return SlotLayer

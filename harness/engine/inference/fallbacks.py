@@ -1,0 +1,143 @@
+"""Fallbacks without continuous batching: static batches, and one sequence at a time.
+
+Prompt tuning, P-tuning and prefix tuning (Lester et al. 2021; Liu et al. 2021; Li and Liang 2021)
+put what they have learned before the first token, at every forward. Such an arm computes each row
+alone and whole; the base it sits on keeps every lever. Models whose layers carry a running state
+instead of keys and values (Mamba, LFM2, Qwen3.5 and other hybrids) do so in both arms: padding
+would enter the state, and a state can be neither repeated for other rows nor taken back.
+
+Batched decoding without slots: rows leave when they are finished, none comes in. For models whose
+cache does not keep every token in place (recurrent states, chunked attention, layers that share
+what they remember): rows cannot be moved between batches there, and drafts cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunegate.harness.engine.inference.prefix_cache import plain, positions, prefill
+from tunegate.harness.engine.inference.sequence import Row, advance, choose, so_far
+from tunegate.harness.model import Arm, LocalArm
+
+
+def one_by_one(arm: LocalArm) -> bool:
+    """Return whether the arm's rows must be computed alone."""
+    return _virtual(arm) or _running_state(arm)
+
+
+def notices(arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield one sentence for each arm that cannot have every lever: it is slow, and why."""
+    for name, arm in arms.items():
+        if not isinstance(arm, LocalArm):
+            continue
+        if one_by_one(arm):
+            cause = "its adapter puts virtual tokens in front of every prompt"
+            if _running_state(arm):
+                cause = "its layers carry a running state"
+            yield f"{name}: {cause}, so cases run one by one: no batches, drafts, shared prefixes"
+        else:
+            with arm.active() as model:
+                if not plain(model):
+                    yield f"{name}: its cache cannot be rearranged, so there are no drafts"
+
+
+def _virtual(arm: LocalArm) -> bool:
+    return bool(getattr(arm, "virtual_tokens", False))
+
+
+def _running_state(arm: LocalArm) -> bool:
+    return bool(getattr(arm, "running_state", False))
+
+
+def written(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows as they finish."""
+    import torch
+
+    opening, step = (_opening, model.base_model) if _virtual(arm) else (_whole, model)
+    with torch.inference_mode():
+        for row in rows:
+            out = opening(torch, model, so_far(row))
+            while not advance(row, choose([row], out.logits)[0][-1], arm):
+                cache = getattr(out, "cache", None)
+                if cache is None:  # RecurrentGemma keeps its states to itself
+                    out = opening(torch, model, so_far(row))
+                    continue
+                last = torch.tensor([[row.token_ids[-1]]], device=model.device)
+                out = step(input_ids=last, cache=cache, use_cache=True, logits_to_keep=1)
+            yield row
+
+
+def _whole(torch: Any, model: Any, ids: Sequence[int]) -> Any:
+    return model(**_inputs(torch, model, ids), use_cache=True, logits_to_keep=1)
+
+
+def _opening(torch: Any, model: Any, ids: Sequence[int]) -> Any:
+    """Return the forward of the virtual tokens and what follows, with its cache.
+
+    PEFT's `generate` is not asked: with the caches of Transformers 5.24 it puts the virtual tokens
+    in front of every further token as well.
+    """
+    inputs = _inputs(torch, model, ids)
+    virtual = model.get_prompt(batch_size=1)
+    if isinstance(virtual, torch.Tensor):
+        words = model.word_embeddings(inputs["input_ids"])
+        whole = torch.cat([virtual.to(words.dtype), words], dim=1)
+        return model.base_model(inputs_embeds=whole, use_cache=True, logits_to_keep=1)
+    return model.base_model(
+        input_ids=inputs["input_ids"], cache=virtual, use_cache=True, logits_to_keep=1
+    )
+
+
+def log_probabilities(model: Any, context: Sequence[int], read: Sequence[int]) -> Any:
+    """Return the log-probabilities at which each token of `read` is predicted, [tokens, words]."""
+    import torch
+
+    with torch.inference_mode():
+        inputs = _inputs(torch, model, [*context, *read])
+        logits = model(**inputs, use_cache=False).logits[0]
+        # Virtual tokens may stand in front: the end is what counts.
+        return torch.log_softmax(logits[-len(read) - 1 : -1].float(), dim=-1)
+
+
+def _inputs(torch: Any, model: Any, ids: Sequence[int]) -> dict[str, Any]:
+    whole = torch.tensor([list(ids)], device=model.device)
+    return {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
+
+
+def in_lockstep(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows as they finish.
+
+    Args:
+        arm: Gives tokenizer and stop ids.
+        model: The torch model, switched to the arm.
+        rows: Unfinished rows.
+    """
+    import torch
+
+    ready = prefill(arm, model, [so_far(row) for row in rows])
+    cache, mask, logits = ready.cache, ready.mask, ready.tail
+    while True:
+        closed = [
+            advance(row, tokens[-1], arm)
+            for row, tokens in zip(rows, choose(rows, logits), strict=True)
+        ]
+        yield from (row for row, done in zip(rows, closed, strict=True) if done)
+        if any(closed):
+            keep = [i for i, done in enumerate(closed) if not done]
+            rows = [rows[i] for i in keep]
+            if not rows:
+                return
+            index = torch.tensor(keep, device=mask.device)
+            cache.batch_select_indices(index)
+            mask = mask[index]
+        mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
+        last = [[row.token_ids[-1]] for row in rows]
+        logits = model(
+            input_ids=torch.tensor(last, device=mask.device),
+            attention_mask=mask,
+            position_ids=positions(mask)[:, -1:],
+            cache=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits

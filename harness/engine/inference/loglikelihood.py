@@ -1,0 +1,204 @@
+"""Log-likelihoods of continuations after a shared prompt, and rolling ones of whole texts.
+
+One forward of the prompts gives the first token of every continuation; the rest of the
+continuations are computed on the prompts' key-value cache. Logits exist only where a continuation
+is scored, never as [batch, length, vocabulary].
+
+How many bits the model needs for each byte of a text, whatever its tokenizer. A text longer than
+the context is read in windows that do not overlap; each begins after the last token of the one
+before, as lm-eval's `loglikelihood_rolling` does it. What stands before the first token is the
+begin marker, or the end marker where a tokenizer has no other.
+
+Source: bits = -sum of log2 p(token | what is before it in the window); divided by the text's length
+in UTF-8 bytes, so that models with other tokenizers can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.engine.inference.fallbacks import log_probabilities, one_by_one
+from tunegate.harness.engine.inference.prefix_cache import (
+    NOTHING,
+    Prefilled,
+    positions,
+    prefill,
+    shared,
+)
+from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.model import LocalArm, Prompt
+
+_LOGIT_BYTES = 256_000_000
+"""Memory for one block of logits: rows × scored positions × vocabulary × 4 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text to be scored after a prompt."""
+
+    row: int
+    """Index of its prompt in the batch."""
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a continuation is."""
+
+    total: float
+    """Natural-log likelihood, summed over its tokens."""
+    greedy: bool
+    """Whether greedy decoding would write it: each of its tokens is the likeliest."""
+
+
+def score(
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Prompt],
+    wanted: Sequence[Continuation],
+    levers: Levers = ALL,
+) -> list[float]:
+    """Return the summed natural-log likelihood of each wanted continuation.
+
+    Args:
+        arm: Gives the padding token.
+        model: The torch model, switched to the arm.
+        prompts: The batch's prompts, each at least one token long.
+        wanted: Continuations, each pointing at its prompt.
+        levers: Whether shared prefixes are computed once.
+    """
+    return [likelihood.total for likelihood in measure(arm, model, prompts, wanted, levers)]
+
+
+def measure(
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Prompt],
+    wanted: Sequence[Continuation],
+    levers: Levers = ALL,
+) -> list[Likelihood]:
+    """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
+    import torch
+
+    if one_by_one(arm):
+        return [_alone(model, prompts[c.row], c) for c in wanted]
+    with torch.inference_mode():
+        room = max((len(c.token_ids) for c in wanted), default=0)
+        ids = [p.token_ids or () for p in prompts]
+        common = shared(model, ids, room=room) if levers.prefixes else NOTHING
+        ready = prefill(arm, model, ids, prefix=common)
+        first = torch.log_softmax(ready.logits.float(), dim=-1)
+        best = first.argmax(dim=-1).tolist()
+        found = [
+            Likelihood(float(first[c.row, c.token_ids[0]]), best[c.row] == c.token_ids[0])
+            for c in wanted
+        ]
+        longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
+        for block in _blocks(wanted, longer, first.shape[-1]):
+            rest = _rest(model, ready, [wanted[i] for i in block])
+            for i, more in zip(block, rest, strict=True):
+                found[i] = Likelihood(found[i].total + more.total, found[i].greedy and more.greedy)
+    return found
+
+
+def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> Likelihood:
+    logprobs = log_probabilities(model, prompt.token_ids or (), wanted.token_ids)
+    picked = logprobs[range(len(wanted.token_ids)), list(wanted.token_ids)]
+    greedy = logprobs.argmax(dim=-1).tolist() == list(wanted.token_ids)
+    return Likelihood(float(picked.sum()), greedy)
+
+
+def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:
+    """Split the continuations so that one block's logits stay within the memory bound."""
+    blocks: list[list[int]] = []
+    longest = 0
+    for i in sorted(chosen, key=lambda i: len(wanted[i].token_ids)):
+        longest = max(longest, len(wanted[i].token_ids) - 1)
+        rows = len(blocks[-1]) + 1 if blocks else 1
+        if blocks and rows * longest * vocabulary * 4 <= _LOGIT_BYTES:
+            blocks[-1].append(i)
+        else:
+            longest = len(wanted[i].token_ids) - 1
+            blocks.append([i])
+    return blocks
+
+
+def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[Likelihood]:
+    """Score the tokens after the first, on a copy of the prompts' cache."""
+    import copy
+
+    import torch
+
+    mask = ready.mask
+    index = torch.tensor([c.row for c in wanted], device=mask.device)
+    own = copy.deepcopy(ready.cache)
+    own.batch_select_indices(index)
+    longest = max(len(c.token_ids) for c in wanted) - 1
+    inputs = torch.zeros((len(wanted), longest), dtype=torch.long)
+    inside = torch.zeros_like(inputs)
+    targets = torch.zeros_like(inputs)
+    for i, c in enumerate(wanted):
+        length = len(c.token_ids) - 1
+        inputs[i, :length] = torch.tensor(c.token_ids[:-1])
+        targets[i, :length] = torch.tensor(c.token_ids[1:])
+        inside[i, :length] = 1
+    inputs, inside, targets = (t.to(mask.device) for t in (inputs, inside, targets))
+    whole = torch.cat([mask[index], inside], dim=1)
+    logits = model(
+        input_ids=inputs,
+        attention_mask=whole,
+        position_ids=positions(whole)[:, -longest:],
+        cache=own,
+        use_cache=True,
+    ).logits
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside
+    greedy = ((logprobs.argmax(dim=-1) == targets) | (inside == 0)).all(dim=-1)
+    return [
+        Likelihood(*both) for both in zip(picked.sum(dim=-1).tolist(), greedy.tolist(), strict=True)
+    ]
+
+
+LONGEST = 2048
+"""Tokens of a window where the model has no limit of its own."""
+
+
+def bits_per_byte(
+    arm: LocalArm, model: Any, texts: Sequence[Prompt], levers: Levers = ALL
+) -> list[float]:
+    """Return the bits per byte of each text.
+
+    Args:
+        arm: Gives tokenizer and context length.
+        model: The torch model, switched to the arm.
+        texts: Texts with their token ids, at least one token each.
+        levers: Whether shared prefixes are computed once.
+    """
+    places = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
+    contexts = [Prompt("", context) for _, (context, _) in places]
+    wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(places)]
+    totals = [0.0] * len(texts)
+    for (i, _), value in zip(places, score(arm, model, contexts, wanted, levers), strict=True):
+        totals[i] += value
+    return [
+        -total / (math.log(2) * len(text.text.encode("utf-8")))
+        for total, text in zip(totals, texts, strict=True)
+    ]
+
+
+def _windows(arm: LocalArm, text: Prompt) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield (what stands before, tokens to be read) until all are read once."""
+    ids = tuple(text.token_ids or ())
+    first = arm.tokenizer.bos_token_id
+    marker = min(arm.stop_ids) if first is None else int(first)
+    if len(ids) > 1 and ids[0] == marker:
+        ids = ids[1:]  # the tokenizer put the marker there itself
+    size = arm.context_length or LONGEST
+    before = marker
+    for start in range(0, len(ids), size):
+        window = ids[start : start + size]
+        yield (before,), window
+        before = window[-1]

@@ -1,0 +1,180 @@
+"""Prefix cache: what all prompts of a batch begin with is computed once.
+
+A system prompt or few-shot header is often most of a prompt. Its key-value cache is computed once
+and repeated for the rows; the rest of the prompts is left-padded behind it. In float32 the logits
+equal those of whole prompts within 1e-4, as any change of padding does.
+
+The padding lies between prefix and suffix there, and Transformers counts it when it measures a
+sliding window: beyond the window such a model gets whole prompts instead.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.model import LocalArm
+
+SHORTEST = 16
+"""Tokens from which sharing pays for the second forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What prompts begin with, computed once."""
+
+    token_ids: tuple[int, ...] = ()
+    cache: Any = None
+    """Key-value cache of one row; None where nothing is shared."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens are shared."""
+        return len(self.token_ids)
+
+    def repeated(self, rows: int) -> Any:
+        """Return a cache of that many rows, which may be written to; None without a prefix."""
+        if self.cache is None:
+            return None
+        own = copy.deepcopy(self.cache)
+        own.batch_repeat_interleave(rows)
+        return own
+
+
+NOTHING = Prefix()
+"""No shared prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Prompts after their prefill."""
+
+    tail: Any
+    """Logits of each prompt's last tokens, [rows, kept, vocabulary]."""
+    cache: Any
+    """Key-value cache of all rows."""
+    mask: Any
+    """Attention mask over the cache, [rows, cached tokens]."""
+
+    @property
+    def logits(self) -> Any:
+        """Logits of each prompt's last token, [rows, vocabulary]."""
+        return self.tail[:, -1]
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving each at least one of its own."""
+    if len(prompts) < 2:
+        return 0
+    first, *_, last = sorted(tuple(ids) for ids in prompts)
+    limit = min(len(p) for p in prompts) - 1
+    same = next((i for i in range(limit) if first[i] != last[i]), limit)
+    return same if same >= SHORTEST else 0
+
+
+def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Prefix:
+    """Compute what all prompts begin with.
+
+    Args:
+        model: The torch model, switched to the arm.
+        prompts: Token ids, each at least one.
+        room: How many tokens will be put behind the prompts at most.
+    """
+    import torch
+
+    length = shared_length(prompts)
+    if not length or window(model) < max(map(len, prompts)) + room:
+        return Prefix()
+    ids = tuple(prompts[0][:length])
+    head = torch.tensor([list(ids)], device=model.device)
+    out = model(input_ids=head, cache=_empty(model), use_cache=True, logits_to_keep=1)
+    return Prefix(ids, out.cache)
+
+
+def prefill(
+    arm: LocalArm,
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    prefix: Prefix = NOTHING,
+    keep: int = 1,
+) -> Prefilled:
+    """Compute the prompts' cache and last logits.
+
+    Args:
+        arm: Gives the padding token.
+        model: The torch model, switched to the arm.
+        prompts: Token ids, each at least one more than the prefix.
+        prefix: What they all begin with, as `shared` computed it.
+        keep: How many of the last tokens' logits to compute.
+    """
+    import torch
+
+    length = prefix.length
+    ids, own = left_padded([p[length:] for p in prompts], arm, model.device)
+    mask = torch.cat([own.new_ones((len(prompts), length)), own], dim=1)
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask)[:, length:],
+        cache=prefix.repeated(len(prompts)) or _empty(model),
+        use_cache=True,
+        logits_to_keep=keep,
+    )
+    return Prefilled(out.logits, out.cache, mask)
+
+
+def plain(model: Any) -> bool:
+    """Return whether a cache that keeps every token in place gives what the model's own gives.
+
+    A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states and layers
+    that share their cache are.
+    """
+    from transformers.cache_utils import (
+        DynamicCache,
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+    )
+
+    config = model.config.get_text_config(decoder=True)
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    whole = len(DynamicCache(config=config).layers) == config.num_hidden_layers
+    chunked = getattr(config, "attention_chunk_size", None)
+    return whole and not chunked and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _empty(model: Any) -> Any:
+    """Return a cache that keeps every token; None lets the model bring its own."""
+    from transformers.cache_utils import DynamicCache
+
+    return DynamicCache() if plain(model) else None
+
+
+def window(model: Any) -> float:
+    """Return over how many tokens every layer can look back."""
+    config = model.config.get_text_config()
+    spans = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((span for span in spans if span), default=math.inf)
+
+
+def left_padded(prompts: Sequence[Sequence[int]], arm: LocalArm, device: Any) -> tuple[Any, Any]:
+    """Return ids and mask [rows, longest] with padding on the left."""
+    import torch
+
+    longest = max(len(ids) for ids in prompts)
+    pad = arm.tokenizer.pad_token_id
+    pad = next(iter(arm.stop_ids), 0) if pad is None else pad
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(prompts):
+        ids[i, longest - len(row) :] = torch.tensor(list(row), dtype=torch.long)
+        mask[i, longest - len(row) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def positions(mask: Any) -> Any:
+    """Return the position of every token: padding does not count."""
+    return (mask.cumsum(dim=-1) - 1).clamp(min=0)

@@ -1,0 +1,127 @@
+"""A sequence being decoded: tokens, sampling, stopping, and the optimisation switches.
+
+What makes the engine fast, each to be switched off: the answers are the same without it.
+
+Example:
+    >>> Levers.named("drafts,slots")
+    Levers(drafts=True, prefixes=False, slots=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tunegate.harness.engine.inference.speculative import Draft
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown
+from tunegate.harness.model import LocalArm, Request
+
+
+@dataclass(slots=True)
+class Row:
+    """A completion in the making."""
+
+    request: Request
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+    random: Any = None
+    """torch.Generator of this row; None for greedy decoding."""
+    draft: Draft | None = None
+    """A guess at the answer; none for sampled rows."""
+
+
+def start(request: Request, draft: Draft | None = None) -> Row:
+    """Return an empty row for a request, with a random generator of its own if it samples."""
+    import torch
+
+    if request.generation.temperature == 0:
+        return Row(request, draft=draft)
+    return Row(request, random=torch.Generator().manual_seed(request.seed))
+
+
+def so_far(row: Row) -> list[int]:
+    """Return the prompt's tokens and those written since."""
+    return [*(row.request.prompt.token_ids or ()), *row.token_ids]
+
+
+def choose(rows: Sequence[Row], logits: Any, *, drawn_at: int = -1) -> list[list[int]]:
+    """Return each row's tokens at each position of its logits.
+
+    Args:
+        rows: The rows.
+        logits: [rows, positions, vocabulary].
+        drawn_at: Position from which a row that samples draws its next token, its only one.
+    """
+    chosen: list[list[int]] = logits.argmax(dim=-1).tolist()
+    return [
+        tokens if row.random is None else [_draw(row, logits[i, drawn_at])]
+        for i, (row, tokens) in enumerate(zip(rows, chosen, strict=True))
+    ]
+
+
+def _draw(row: Row, logits: Any) -> int:
+    import torch
+
+    settings = row.request.generation
+    probabilities = torch.softmax(logits.float().cpu() / settings.temperature, dim=-1)
+    if settings.top_p < 1:
+        ordered, index = probabilities.sort(descending=True)
+        # Nucleus sampling (Holtzman et al. 2020): drop what lies beyond top_p, keep the first.
+        ordered[ordered.cumsum(0) - ordered >= settings.top_p] = 0
+        probabilities = torch.zeros_like(probabilities).scatter(0, index, ordered)
+    return int(torch.multinomial(probabilities, 1, generator=row.random))
+
+
+def advance(row: Row, token: int, arm: LocalArm) -> bool:
+    """Append a token; return whether the row is finished."""
+    settings = row.request.generation
+    if token in arm.stop_ids:
+        row.finish_reason = "stop"
+        return True
+    row.token_ids.append(token)
+    if row.draft is not None:
+        row.draft.follow(row.token_ids)
+    if settings.stop and _stops(row, arm):
+        row.finish_reason = "stop"
+    elif len(row.token_ids) >= settings.max_new_tokens:
+        row.finish_reason = "length"
+    return row.finish_reason is not None
+
+
+def _stops(row: Row, arm: LocalArm) -> bool:
+    text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
+    return any(stop in text for stop in row.request.generation.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Levers:
+    """Which levers are on."""
+
+    drafts: bool = True
+    """Verify what base or the candidate before answered, instead of decoding it; needs slots."""
+    prefixes: bool = True
+    """Compute what prompts begin with once."""
+    slots: bool = True
+    """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
+
+    @classmethod
+    def named(cls, text: str) -> Levers:
+        """Return the levers that `text` names: `all`, `none` or some with commas between.
+
+        Raises:
+            UsageError: a name is no lever.
+        """
+        names = tuple(field.name for field in fields(cls))
+        if text in ("all", "none"):
+            return cls(*[text == "all" for _ in names])
+        asked = [name.strip() for name in text.split(",")]
+        strange = next((name for name in asked if name not in names), None)
+        if strange is not None:
+            raise UsageError(unknown(strange, ("all", "none", *names), what="lever"))
+        return cls(*[name in asked for name in names])
+
+
+ALL = Levers()
+"""Everything on."""

@@ -1,0 +1,314 @@
+"""Ray backend: workers through Ray Data, with Ray started or joined for the run.
+
+Each row of the data set is one pickled shard, and a block of its own: what an actor loses is the
+batch that it was at.
+
+Ray while a run needs it: started or joined before the first case, left as it was found. Without
+RAY_ADDRESS a Ray of our own is started on this machine and ends with the run; with it, the cluster
+it names is used and left running. One worker has one GPU where there are any, otherwise its share
+of the processor's cores.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.engine.sharding import Answered, Crew, Opening, Shard, Worker
+from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.models._model_folder import need
+
+TRIES = 3
+"""How often a batch is begun whose worker was lost, before the run ends as resumable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayCrew:
+    """Workers of a running Ray."""
+
+    workers: int
+    cpus: int
+    """Cores of each."""
+    gpus: int
+    """GPUs of each."""
+
+    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+        """Yield what became of each shard, as soon as it is known.
+
+        Raises:
+            BackendError: a batch lost its worker several times, or Ray itself is gone.
+        """
+        import ray
+
+        blocks = self._data(shards, opening).iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
+        try:
+            # Closed at once, whatever comes: Ray must not end while its data set is at work.
+            with _closing(iter(blocks)) as tables:
+                for table in tables:
+                    yield from (pickle.loads(row.as_py()) for row in table["answered"])
+        except ray.exceptions.RayTaskError:
+            raise  # a defect of ours, with the worker's traceback
+        except ray.exceptions.RayError as error:
+            raise BackendError(
+                f"Ray lost a worker {TRIES} times on one batch, or itself: {first_line(error)}; "
+                "finished answers are stored: resume, perhaps with fewer workers"
+            ) from error
+
+    def _data(self, shards: Sequence[Shard], opening: Opening) -> Any:
+        """Return the data set of the answers, of which nothing is computed yet."""
+        import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+        import ray
+
+        tables = [pa.table({"shard": _column(pa, shard)}) for shard in shards]
+        with warnings.catch_warnings():
+            # Ray 2.64 will do without the last two arguments; the extra asks for an older one.
+            warnings.simplefilter("ignore", category=ray.util.annotations.RayDeprecationWarning)
+            return ray.data.from_arrow(tables).map_batches(
+                RayWorker,
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(
+                    size=self.workers, max_tasks_in_flight_per_actor=2
+                ),
+                fn_constructor_kwargs={"opening": opening},
+                num_cpus=self.cpus,
+                num_gpus=self.gpus or None,
+                max_restarts=-1,
+                max_task_retries=TRIES - 1,
+            )
+
+
+class RayWorker:
+    """A worker as Ray Data calls it: tables of one pickled shard in, of what became of it out."""
+
+    def __init__(self, opening: Opening) -> None:
+        """Take note of how the arms are opened."""
+        self._worker = Worker(opening)
+
+    def __call__(self, table: Any) -> Any:
+        """Answer the shards of a table."""
+        import pyarrow as pa
+
+        shards = [pickle.loads(row.as_py()) for row in table["shard"]]
+        return pa.table({"answered": _column(pa, *map(self._worker.answer, shards))})
+
+
+def _column(pa: Any, *values: object) -> Any:
+    return pa.array([pickle.dumps(value) for value in values], type=pa.large_binary())
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def _closing(tables: Any) -> Iterator[Any]:
+    """Yield the tables and close them; that tasks are broken off then is no news."""
+    try:
+        yield tables
+    finally:
+        with no_stderr():
+            tables.close()
+
+
+@contextmanager
+def no_stderr() -> Iterator[None]:
+    """Keep what Ray's processes print as they start and end from the terminal."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+OBJECTS = 256 * 1024**2
+"""Bytes of shared memory of a Ray of our own: batches are texts."""
+DATA_THREADS = ("StreamingExecutor-", "iter_threaded")
+"""What the names of Ray Data's threads begin with."""
+LONGEST = 60.0
+"""Seconds that a stopped data set has to end."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+}
+"""Environment of Ray and its processes, where the user has not set it: no telemetry, no chatter."""
+
+
+def refuse_missing() -> None:
+    """Raise MissingExtra unless Ray Data is installed."""
+    need("ray", "pyarrow", "pandas", what="--gate-engine ray", extra="ray")
+
+
+@contextmanager
+def ray_crew(workers: int | None) -> Iterator[RayCrew]:
+    """Start or join Ray, and yield its workers; leave it as it was found.
+
+    Args:
+        workers: How many; None is one a GPU, or two where there is none.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        UsageError: it cannot be started or reached, or has no room for so many workers.
+    """
+    refuse_missing()
+    with ExitStack() as after:
+        after.enter_context(_environment(QUIET))
+        import ray
+        import ray.data  # sets up its loggers
+
+        after.enter_context(_quiet_logs())
+        theirs = ray.is_initialized() or bool(os.environ.get("RAY_ADDRESS"))
+        try:
+            if not ray.is_initialized():
+                _begin(ray, workers, after)
+        except Exception as error:
+            raise UsageError(
+                f"Ray cannot be used: {first_line(error)}; look at RAY_ADDRESS, or leave "
+                "--gate-engine away to run in one process"
+            ) from error
+        resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield _crew(resources, workers, theirs=theirs)
+
+
+def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one here; note how it is left."""
+    told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    after.callback(_end, ray)
+    if os.environ.get("RAY_ADDRESS"):
+        with _signals(), no_stderr():
+            ray.init(**told)
+        return
+    # Not TMPDIR: the path of a socket may have 107 bytes.
+    place = "/tmp" if Path("/tmp").is_dir() else None
+    folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
+    after.callback(shutil.rmtree, folder, ignore_errors=True)
+    after.callback(_end, ray)
+    with _signals(), no_stderr():
+        ray.init(
+            address="local",
+            num_cpus=max(workers or 2, os.cpu_count() or 1) + 1,
+            include_dashboard=False,
+            object_store_memory=OBJECTS,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+            **told,
+        )
+
+
+def _end(ray: Any) -> None:
+    """Leave Ray, which ends it unless others have started it, after its data set's threads.
+
+    Where Ray ends first, what is still at work ends this process.
+    """
+    with no_stderr():
+        for thread in threading.enumerate():
+            if thread.name.startswith(DATA_THREADS):
+                thread.join(timeout=LONGEST)
+        ray.shutdown()
+
+
+def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayCrew:
+    """Return the crew that a Ray with these resources has room for."""
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    count = workers or gpus or 2
+    there, what = (gpus, "GPUs") if gpus else (cpus, "cores")
+    if count > there:
+        raise UsageError(f"--gate-workers={count}: Ray has {there} {what}; ask for at most {there}")
+    share = 1 if theirs else max(1, (os.cpu_count() or 1) // count)
+    return RayCrew(count, cpus=share, gpus=int(gpus > 0))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, and take them out again."""
+    new = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM: the one that Ray sets would end the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Leave only what ends a run: losses that were made good are no news."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+LOCAL, RAY = "local", "ray"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A choice of engine and of how many workers it has."""
+
+    engine: str = LOCAL
+    workers: int | None = None
+
+    def refuse_impossible(self) -> None:
+        """Refuse what can be seen to be impossible before anything is opened.
+
+        Raises:
+            UsageError: workers without an engine that has any.
+            MissingExtra: the engine is not installed.
+        """
+        if self.engine == RAY:
+            refuse_missing()
+        elif self.workers is not None:
+            raise UsageError("--gate-workers are Ray's processes: add --gate-engine ray")
+
+    @contextmanager
+    def crew(self) -> Iterator[Crew | None]:
+        """Yield the workers, ready to answer; None for this process."""
+        if self.engine != RAY:
+            yield None
+            return
+
+        with ray_crew(self.workers) as crew:
+            yield crew
+
+
+HERE = Place()
+"""This process."""

@@ -1,0 +1,171 @@
+"""Scheduling: batches under a token budget, grouped by shared prefix, with their estimated cost.
+
+Decoding is bound by overhead and memory traffic, so wide batches of short questions win; the
+budget bounds memory. Sorting by length keeps padding small. The order is deterministic.
+
+Which prompts to compute together so that what they share is computed once. The questions of one
+MMLU subject begin with the same few-shot examples, those of another with others; in one batch of
+both, nothing would be shared. In lexicographic order relatives are neighbours, and a walk along it
+decides at each prompt whether joining the family before it costs fewer tokens than beginning a new
+one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
+
+from tunegate.harness.model import Request
+from tunegate.harness.records.cases import CellKind
+
+TOKEN_BUDGET = 8192
+"""Tokens of a batch: rows × (longest prompt + longest answer)."""
+ROW_LIMIT = 48
+"""Rows of a batch; more adds memory and little speed on two cores."""
+POOL = 128
+"""Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
+
+
+class HasKind(Protocol):
+    """Anything asked in one way."""
+
+    @property
+    def suite(self) -> str:
+        """Suite the question belongs to."""
+
+    @property
+    def kind(self) -> CellKind:
+        """The way it is asked."""
+
+
+Q = TypeVar("Q", bound=HasKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Q]):
+    """Questions that are computed together, by every arm alike."""
+
+    kind: CellKind
+    questions: tuple[Q, ...]
+    stage: int = 0
+    """Batches run stage by stage; a suite may be decided between two of them."""
+
+    def without(self, suites: Collection[str]) -> Batch[Q] | None:
+        """Return the batch without the questions of some suites; None if nothing is left."""
+        kept = tuple(q for q in self.questions if q.suite not in suites)
+        return Batch(self.kind, kept, self.stage) if kept else None
+
+    def halves(self) -> tuple[Batch[Q], Batch[Q]]:
+        """Return the batch in two, for a machine whose memory did not hold it."""
+        middle = len(self.questions) // 2
+        first, second = self.questions[:middle], self.questions[middle:]
+        return Batch(self.kind, first, self.stage), Batch(self.kind, second, self.stage)
+
+
+def make_batches(
+    lengths: Mapping[Q, int],
+    stages: Mapping[Q, int] = MappingProxyType({}),
+    prompts: Mapping[Q, Sequence[int]] = MappingProxyType({}),
+) -> tuple[Batch[Q], ...]:
+    """Group questions by kind, longest first, under the token budget.
+
+    Longest first, so that memory that will not do shows at once and the time left is never
+    underestimated. Timed questions get batches of one. Questions that are only read, not answered,
+    are grouped by the prefix that they share, which is then computed once a batch.
+
+    Args:
+        lengths: Question → tokens of prompt and answer.
+        stages: Question → its stage, where its suite is looked at while it runs.
+        prompts: Question → token ids of its prompt, where they are known.
+    """
+    batches: list[Batch[Q]] = []
+    groups: dict[tuple[int, str, CellKind], list[Q]] = {}
+    for question in lengths:
+        group = "" if question.kind is CellKind.GENERATE else question.suite
+        groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
+    for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
+        read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
+        for family in families(members, prompts) if read else [members]:
+            ordered = sorted(family, key=lambda q: -lengths[q])
+            here = kind is CellKind.GENERATE and all(q in prompts for q in members)
+            rows = _rows(ordered, lengths, kind, here=here)
+            batches += [Batch(kind, tuple(questions), stage) for questions in rows]
+    return tuple(batches)
+
+
+def _rows(
+    ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
+) -> Iterator[list[Q]]:
+    """Yield the batches; `here` says that the answers are written by a model in this process."""
+    limit = 1 if kind is CellKind.LATENCY else POOL if here else ROW_LIMIT
+    budget = math.inf if here else TOKEN_BUDGET
+    batch: list[Q] = []
+    for question in ordered:
+        longest = lengths[batch[0]] if batch else lengths[question]
+        if batch and (len(batch) >= limit or longest * (len(batch) + 1) > budget):
+            yield batch
+            batch = []
+        batch.append(question)
+    if batch:
+        yield batch
+
+
+Member = TypeVar("Member")
+
+FORWARD = 256
+"""Tokens whose computation a further forward costs on top of its own."""
+
+
+def families(
+    members: Sequence[Member], prompts: Mapping[Member, Sequence[int]]
+) -> list[list[Member]]:
+    """Split questions into families whose prompts share their beginning.
+
+    Args:
+        members: The questions.
+        prompts: Question → token ids of its prompt.
+    """
+    ordered = sorted(members, key=lambda q: tuple(prompts[q]))
+    found: list[list[Member]] = []
+    shared = total = 0
+    for q in ordered:
+        ids = prompts[q]
+        common = _common(prompts[found[-1][0]], ids, limit=shared) if found else 0
+        rows = len(found[-1]) if found else 0
+        # Tokens of the family as it is, and of it with this prompt: the shared part only once.
+        apart = shared + (total - rows * shared) + FORWARD + len(ids)
+        together = common + (total + len(ids) - (rows + 1) * common)
+        if found and together <= apart:
+            found[-1].append(q)
+            shared, total = common, total + len(ids)
+        else:
+            found.append([q])
+            shared, total = len(ids), len(ids)
+    return found
+
+
+def _common(first: Sequence[int], other: Sequence[int], *, limit: int) -> int:
+    """Return how many tokens two prompts begin with, at most `limit`."""
+    end = min(limit, len(first), len(other))
+    return next((i for i in range(end) if first[i] != other[i]), end)
+
+
+_READING = 0.25
+"""What reading a token costs beside writing one in a wide batch, on a processor; a GPU reads for
+less, and the time left is then told too long at first."""
+
+
+def effort(request: Request) -> float:
+    """Return how much work a request is, in tokens that have to be written.
+
+    Texts whose likelihood is asked are only read, like the prompt.
+    """
+    prompt = request.prompt
+    size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
+    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+        return request.generation.max_new_tokens + _READING * size
+    texts = request.case.choices if request.kind is CellKind.CHOICES else ()
+    return 1 + _READING * (size + sum(len(text) / 4 for text in texts or ()))

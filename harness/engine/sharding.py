@@ -1,0 +1,200 @@
+"""Sharding: batches sent to worker processes and their answers merged into one cache.
+
+A worker holds the arms, opened from their specs, and answers a batch as one process would: with the
+runner, on the batch alone, both arms after each other, so that drafts work. It has no store and
+needs none: what is known of the batch is sent along, and every answer goes back to the driver.
+
+The runner over several processes: batches go out, answers come back into the one store.
+
+Who hands out the batches, starts the workers and replaces a lost one is the crew's business (see
+`tunegate.harness.engine.ray_backend`); the plan, its batches, its stages and the store stay here.
+Timed questions are answered in this process when the workers are idle: beside each other they
+would time each other.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, fields
+from typing import Protocol
+
+from tunegate.harness.engine.answer_cache import StoredAnswer
+from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.inference.speculative import Watch
+from tunegate.harness.engine.plan import Plan, Question, with_base_again
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner
+from tunegate.harness.engine.scheduling import Batch
+from tunegate.harness.errors import BackendError, TunegateError
+from tunegate.harness.model import Answer, Arm, Request
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import CellKind
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A batch on its way to a worker."""
+
+    batch: Batch[Question]
+    requests: Mapping[tuple[Question, str], Request]
+    """(question, arm) → what to send."""
+    earlier: Mapping[str, str]
+    """Key of a cell of tuned → key of what the candidate before wrote."""
+    stored: Mapping[str, StoredAnswer]
+    """Key → what is known already: answers of the batch, and drafts."""
+    levers: Levers
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a worker made of a batch."""
+
+    answers: tuple[Answer, ...]
+    error: str | None = None
+    """Why some are missing, if the backend or the worker's arms failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a worker opens the arms, and what proves that they are those of the driver."""
+
+    specs: Mapping[str, str | None]
+    dtype: str
+    folder: str
+    """Where relative paths of the specs start."""
+    fingerprints: Mapping[str, str]
+    """Arm → the fingerprint of the driver's."""
+
+    def arms(self) -> dict[str, Arm]:
+        """Open the arms.
+
+        Raises:
+            UsageError: one cannot be opened here.
+            BackendError: one is another model here than where the run was planned.
+        """
+        with suppress(OSError):  # a machine without that folder may still know the specs
+            os.chdir(self.folder)
+        arms = open_arms(self.specs, dtype=self.dtype)
+        for name, arm in arms.items():
+            if arm.fingerprint != self.fingerprints[name]:
+                raise BackendError(
+                    f"{name} is another model in a worker than where the run was planned: give "
+                    "the machines the same files, and name the number format with --gate-dtype"
+                )
+        return with_base_again(arms)
+
+
+@dataclass
+class Notebook:
+    """A store in memory, of one batch: what is known, and what is found out."""
+
+    rows: dict[str, StoredAnswer]
+    written: dict[str, StoredAnswer] = field(default_factory=dict)
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the rows of the given keys that exist."""
+        return {key: self.rows[key] for key in keys if key in self.rows}
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the given keys that hold a completion."""
+        return {key for key, row in self.get(keys).items() if row.completion is not None}
+
+    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep a row; a completion that is already there stays unless it is to be replaced."""
+        if replace or key not in self.answered([key]):
+            self.rows[key] = self.written[key] = answer
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do nothing: what is in memory waits for no disk."""
+        yield
+
+
+class Worker:
+    """Answers batches; the arms are opened for the first one and stay."""
+
+    def __init__(self, opening: Opening) -> None:
+        """Take note of how to open the arms: a failure is to be told, not to break the worker."""
+        self._opening = opening
+        self._arms: dict[str, Arm] = {}
+        self._watches: dict[tuple[str, str], Watch] = {}
+
+    def answer(self, shard: Shard) -> Answered:
+        """Answer the batch, as far as the backend goes."""
+        notebook, error = Notebook(dict(shard.stored)), None
+        plan = Plan((), (), shard.requests, {}, {}, shard.earlier)
+        try:
+            self._arms = self._arms or self._opening.arms()
+            silent = Progress(1.0, stream=io.StringIO())
+            runner = Runner(
+                plan, self._arms, notebook, silent, levers=shard.levers, watches=self._watches
+            )
+            runner.answer(shard.batch, notebook.answered(shard.stored))
+        except TunegateError as failure:
+            error = str(failure)
+        rows = notebook.written.items()
+        answers = (Answer(key, row.completion, row.error, row.started_s) for key, row in rows)
+        return Answered(tuple(answers), error)
+
+
+class Crew(Protocol):
+    """Workers that answer shards."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+
+    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+        """Yield what became of each shard, in any order, as soon as it is known.
+
+        Raises:
+            BackendError: the workers are gone; what was yielded counts.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardedRunner(Runner):
+    """Runs one plan with the help of a crew."""
+
+    crew: Crew
+    opening: Opening
+
+    @classmethod
+    def of(cls, runner: Runner, crew: Crew, opening: Opening) -> ShardedRunner:
+        """Return the runner with the help of a crew."""
+        given = {f.name: getattr(runner, f.name) for f in fields(runner)}
+        return cls(**given, crew=crew, opening=opening)
+
+    def batches_done(
+        self, batches: Sequence[Batch[Question]], known: set[str]
+    ) -> Generator[None, None, None]:
+        """Answer batches; yield after each."""
+        timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
+        shards = [self._shard(batch) for batch in batches if batch.kind is not CellKind.LATENCY]
+        if shards:
+            with closing(self.crew.answer(shards, self.opening)) as back:
+                for answered in back:
+                    self._keep_all(answered, known)
+                    yield
+        yield from super().batches_done(timed, known)
+
+    def _keep_all(self, answered: Answered, known: set[str]) -> None:
+        for answer in answered.answers:
+            self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
+        if answered.error is not None:
+            raise BackendError(answered.error)
+
+    def _shard(self, batch: Batch[Question]) -> Shard:
+        asked = {
+            (question, arm): self.plan.requests[question, arm]
+            for question in batch.questions
+            for arm in self.arms
+            if (question, arm) in self.plan.requests
+        }
+        keys = [request.key for request in asked.values()]
+        earlier = {key: self.plan.earlier[key] for key in keys if key in self.plan.earlier}
+        stored = self.store.get((*keys, *earlier.values()))
+        return Shard(batch, asked, earlier, stored, self.levers)

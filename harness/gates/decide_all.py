@@ -1,0 +1,136 @@
+"""Decides all gates of a run together: pairs, levels, judge eligibility and error control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.gates.difference import decide_gate
+from tunegate.harness.gates.error_control import Alarms, at_attempt
+from tunegate.harness.gates.judge_eligibility import RULE, Right, Standing, right
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A gate with what it is decided on."""
+
+    table: Table
+    gate: Gate
+    pairs: Pairs
+    right: Right
+
+    @property
+    def metric(self) -> tuple[str, str]:
+        return self.table.suite.name, self.gate.metric
+
+
+def decide_gates(
+    manifest: Manifest, tables: Sequence[Table], *, imputed: bool
+) -> dict[str, tuple[GateResult, ...]]:
+    """Decide the gates of suites, on complete pairs or with unscored cases imputed.
+
+    Args:
+        manifest: The run.
+        tables: The suites' scores.
+        imputed: Whether unscored cases went worst for tuned and best for base.
+    """
+    asked = _asked(tables, imputed=imputed)
+    alarms = _alarms(manifest, tables, [a for a in asked if a.right.counts])
+    # What is only shown must not make it harder to claim the regression of a metric that counts.
+    shown = _alarms(manifest, tables, [a for a in asked if not a.right.counts])
+    found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
+    for one in asked:
+        found[one.table.suite.name].append(
+            _decided(manifest, one, alarms if one.right.counts else shown)
+        )
+    return {suite: tuple(gates) for suite, gates in found.items()}
+
+
+def _asked(tables: Sequence[Table], *, imputed: bool) -> list[_Asked]:
+    made: dict[tuple[str, str, bool], Pairs] = {}
+    found = []
+    for table in tables:
+        for gate in table.suite.gates:
+            key = (table.suite.name, gate.metric, gate.kind.is_level)
+            pairs = made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
+            found.append(_with_right(table, gate, pairs))
+    return found
+
+
+def _with_right(table: Table, gate: Gate, pairs: Pairs) -> _Asked:
+    if pairs.metric.judge is None:
+        return _Asked(table, gate, pairs, RULE)
+    # Whoever may decide is settled by what was seen, not by what might have been.
+    found = right(gate, table.labelled(table.pairs(pairs.metric)))
+    labelled = table.labelled(pairs) if found.standing is Standing.CORRECTED else pairs
+    return _Asked(table, gate, labelled, found)
+
+
+def _alarms(manifest: Manifest, tables: Sequence[Table], asked: Sequence[_Asked]) -> Alarms:
+    looks = {t.suite.name: t.look for t in tables if t.look is not None}
+    family = {a.metric: a.pairs for a in asked if a.gate.kind.compares}
+    whole = any(a.right.counts for a in asked)
+    return Alarms(family, looks=looks, compared=_compared(manifest) if whole else None)
+
+
+def _compared(manifest: Manifest) -> int:
+    """Return how many metrics of the run are compared: the family of its alarms."""
+    return len(
+        {
+            (suite.name, gate.metric)
+            for suite in manifest.suites
+            for metric in suite.metrics
+            for gate in suite.gates
+            if gate.metric == metric.name and gate.kind.compares and not metric.advisory
+        }
+    )
+
+
+def _decided(manifest: Manifest, one: _Asked, alarms: Alarms) -> GateResult:
+    table = one.table
+    level = at_attempt(one.gate, table.suite, manifest.attempts)
+    result = decide_gate(
+        _leveled(one.gate, table, manifest.attempts),
+        one.pairs,
+        regressed=alarms.proven(*one.metric, one_sided(level.confidence)),
+        noise=table.noise(one.gate.metric),
+        remaining=table.remaining,
+    )
+    if one.right.standing is Standing.RULE:
+        return result
+    changes: dict[str, object] = {
+        "advisory": result.advisory or not one.right.counts,
+        "right": one.right.why,
+    }
+    if one.right.standing is Standing.REFUSED:
+        changes |= {
+            "status": GateStatus.ERROR,
+            "reason": GateReason.CANARY,
+            "sentence": f"{one.gate.metric}: {one.right.why}",
+            "needed_n": None,
+        }
+    return result.model_copy(update=changes)
+
+
+def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
+    """Return the gate at the level that its suite's attempts and look allow."""
+    gate = at_attempt(gate, table.suite, attempts)
+    look: Look | None = table.look
+    if look is None:
+        return gate
+    goals = sum(g.kind is GateKind.GAIN for g in table.suite.gates)
+    shared = gate.kind is GateKind.GAIN and table.suite.goal_rule == "any"
+    return look.judged(gate, goals=goals if shared else 1)
+
+
+def _pairs(table: Table, gate: Gate, *, imputed: bool) -> Pairs:
+    metric = next(m for m in table.suite.metrics if m.name == gate.metric)
+    if imputed:
+        return table.imputed(metric, level=gate.kind.is_level)
+    return table.pairs(metric)

@@ -1,0 +1,103 @@
+"""Error control: Holm's procedure over the regressions of a run, alpha spent over attempts.
+
+Attempts: a suite that has judged many candidates says SHIP to one of them by luck. After k
+candidates the chance of one false SHIP is up to 1 - (1 - alpha)^k. The count is always shown.
+`alpha_per_attempt` judges the k-th candidate at alpha/k, which holds the chance of one false SHIP
+among ten candidates at .15 instead of .40; a `sealed` suite does so too, and is judged only on
+demand, for the candidate of a release.
+
+Source: the reusable holdout (Dwork et al. 2015); Bonferroni's inequality for the sum of alpha/k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.manifest import Gate, SuiteRecord
+from tunegate.harness.suite import Suite
+
+
+class Alarms:
+    """Which metrics are proven worse than base, with at most the asked error over all of them.
+
+    Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
+    spent over the looks, for those of suites that are looked at while they run. Together they keep
+    the level: of m true nulls the r looked at once raise an alarm with at most r/m of the error.
+    """
+
+    def __init__(
+        self,
+        family: Mapping[tuple[str, str], Pairs],
+        *,
+        looks: Mapping[str, Look],
+        compared: int | None = None,
+    ) -> None:
+        """Test every metric.
+
+        Args:
+            family: (suite, metric) → its pairs.
+            looks: Suite → its look, where it is looked at while it runs.
+            compared: Metrics that are compared in the whole run, if more than those of `family`.
+        """
+        self._looks = looks
+        self._size = max(len(family), compared or 0)
+        tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
+        self._p_values = {key: p.reversed_test().p_value for key, p in tested.items()}
+        self._adjusted = self._holm()
+
+    def proven(self, suite: str, metric: str, alpha: float) -> bool:
+        """Return whether the metric is worse than base; False where it was not tested."""
+        key, look = (suite, metric), self._looks.get(suite)
+        if key not in self._p_values:
+            return False
+        if look is not None:
+            return self._p_values[key] <= look.error(alpha / self._size) + 1e-12
+        return self._adjusted[key] <= alpha + 1e-12
+
+    def _holm(self) -> dict[tuple[str, str], float]:
+        """Return the adjusted p-values of the metrics that are looked at once."""
+        from tunegate.harness.stats.multiplicity import holm
+
+        once = {k: p for k, p in self._p_values.items() if k[0] not in self._looks}
+        if not once:
+            return {}
+        others = [1.0] * sum(key not in once for key in self._p_values)
+        adjusted = holm([*once.values(), *others])
+        return dict(zip(once, map(float, adjusted), strict=False))
+
+
+def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
+    """Refuse sealed suites unless the user opens them.
+
+    Raises:
+        UsageError: a suite is sealed.
+    """
+    sealed = [] if opened else [suite for suite in suites if suite.sealed]
+    if sealed:
+        raise UsageError(
+            f"{sealed[0].path}: the suite is sealed, kept for the candidate of a release, and each "
+            "opening wears it; open it with --gate-open-sealed (CLI: --open-sealed)"
+        )
+
+
+def at_attempt(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> Gate:
+    """Return a gate at the level of this attempt: alpha/k for the k-th candidate."""
+    count = attempt(suite, attempts)
+    if count == 1:
+        return gate
+    return gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / count})
+
+
+def attempt(suite: SuiteRecord, attempts: Mapping[str, int]) -> int:
+    """Return which candidate this is where the suite's level depends on it, else 1."""
+    return max(1, attempts.get(suite.hash, 1)) if suite.alpha_per_attempt else 1
+
+
+def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[str]:
+    """Yield what a reader must know of a suite that has judged other candidates."""
+    count = attempt(suite, attempts)
+    if count > 1:
+        yield f"candidate {count} on this suite, judged at 1/{count} of the error"

@@ -1,0 +1,140 @@
+"""Judge eligibility: whether a gate may rest on a judge's scores.
+
+- Nothing is known of the judge, or not enough, or it is close to guessing: advisory, that is shown
+  without influence on the verdict.
+- It agrees with people, and the gate's margin leaves room for its differential error: a gate like
+  any other.
+- People labelled both answers of a random sample of this run's pairs: a gate on the difference as
+  the labels correct it.
+- It would be one of the last two, but calls known bad answers good: an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tunegate.harness.comparison.pairs import Pairs, n_labelled
+from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
+from tunegate.harness.records.manifest import Gate, GateKind
+
+
+class Standing(StrEnum):
+    """What a gate on some metric counts for."""
+
+    RULE = "rule"
+    """No judge is asked."""
+    ADVISORY = "advisory"
+    """Shown, without influence on the verdict."""
+    EARNED = "earned"
+    """The judge's own difference decides."""
+    CORRECTED = "corrected"
+    """The difference that people's labels on this run correct it to decides."""
+    REFUSED = "refused"
+    """It would decide, but fails where the answer is known: an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a gate counts for, and why, in words; none for rules."""
+
+    standing: Standing
+    why: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the gate takes part in the verdict."""
+        return self.standing is not Standing.ADVISORY
+
+
+RULE = Right(Standing.RULE)
+
+
+def right(gate: Gate, pairs: Pairs) -> Right:
+    """Return whether a gate may rest on its metric.
+
+    Args:
+        gate: The gate.
+        pairs: The complete pairs of its metric, with people's labels where there are any.
+    """
+    judge = pairs.metric.judge
+    if judge is None:
+        hint = "it is a hint for people, not a measurement"
+        return _advisory(hint) if pairs.metric.indicative else RULE
+    known = judge.calibration
+    if known is None:
+        return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")
+    if known.near_guessing:
+        arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
+        return _advisory(f"on {' and '.join(arms)} the judge is close to guessing")
+    cannot = _not_for_judges(gate)
+    if cannot:
+        return _advisory(cannot)
+    earned = _corrected(pairs) or _earned(gate, pairs, known)
+    if earned.counts and known.canaries.failed:
+        names = ", ".join(known.canaries.failed)
+        return Right(Standing.REFUSED, f"the judge calls known bad answers good: {names}")
+    return earned
+
+
+def _advisory(why: str) -> Right:
+    return Right(Standing.ADVISORY, why)
+
+
+def _not_for_judges(gate: Gate) -> str:
+    """Return why no judge can decide a gate of this kind; nothing if one can."""
+    if gate.kind is GateKind.SEVERE_DROP:
+        return "no label corrects a count of single answers, each of which a judge may get wrong"
+    if gate.kind.is_level and gate.floor_mode == "zero_tolerance":
+        return "one slip of the judge would decide a gate that tolerates none"
+    return ""
+
+
+def _corrected(pairs: Pairs) -> Right | None:
+    """Return the right that labels on this run give; None if they give none."""
+    n = n_labelled(pairs)
+    if n < LEAST_PAIRS or pairs.clusters is not None:
+        return None
+    return Right(Standing.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)")
+
+
+def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> Right:
+    """Return the right that the calibration gives, and if none, what is missing."""
+    if gate.kind.is_level:
+        return _advisory(
+            f"a {gate.kind.value} has no margin for a judge's errors: it takes labels on "
+            f"{LEAST_PAIRS} pairs of the run{_have(pairs)}"
+        )
+    reasons = [*known.why_not(), *_margin(gate, pairs, known)]
+    if reasons:
+        return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
+    kappa = f"kappa {known.kappa.estimate:.2f}, differential error within half the margin"
+    return Right(Standing.EARNED, f"the judge agrees with people: {kappa}")
+
+
+def _margin(gate: Gate, pairs: Pairs, known: Calibration) -> list[str]:
+    """Return why the gate's margin is too narrow for the judge's differential error."""
+    if known.least_margin is None or known.differential is None:
+        return []
+    margin = gate.margin
+    if isinstance(margin, str):
+        share = float(margin.rstrip("%")) / 100
+        margin = share * abs(pairs.base_level) if pairs.n else 0.0
+    if known.least_margin <= abs(margin):
+        return []
+    error = known.differential
+    return [
+        f"the judge's differential error, {error.estimate:+.3f} [{error.low:+.3f}, "
+        f"{error.high:+.3f}], is not proven to lie within half the {gate.kind.value} of "
+        f"{abs(margin):.3g}"
+    ]
+
+
+def _have(pairs: Pairs) -> str:
+    """Return what there is of labels and why it does not do; nothing without labels."""
+    n = n_labelled(pairs)
+    if not n:
+        return ""
+    if pairs.clusters is not None:
+        return "; labels do not correct cases that come in clusters"
+    return f"; labels on {n} pairs of the run do not do, it takes {LEAST_PAIRS}"

@@ -1,0 +1,266 @@
+"""Judge calibration: a judge asked about labelled answers, some of them twice, and about bad
+ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.judging import calibration_rates
+from tunegate.harness.judging.calibration_rates import Bench, Judged, Paired
+from tunegate.harness.judging.known_bad_answers import EMPTY, IGNORE, Canary, canaries
+from tunegate.harness.records.cases import Case, Score
+from tunegate.harness.records.judges import Calibration, Canaries, Label, binding, labels_hash
+from tunegate.harness.stats import judge_accuracy, judge_bias
+
+REPEATED = 50
+"""Answers that are judged again."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels with the cases they are about."""
+
+    labels: tuple[Label, ...]
+    cases: Mapping[str, Case]
+    """Id → case."""
+    source: str
+    """Where the labels came from, in words."""
+
+    def case(self, label: Label) -> Case:
+        """Return the case that a label is about."""
+        return label.case or self.cases[label.id]
+
+
+def calibrate(bench: Bench, given: Labelled, *, repeats: int = 2, seed: int = 0) -> Calibration:
+    """Ask a judge about labelled answers and return how it does.
+
+    Args:
+        bench: The judge.
+        given: What people said.
+        repeats: Times that some of the answers are judged again.
+        seed: Chooses which.
+
+    Raises:
+        UsageError: the judge scored no answer, or the labels do not fit a judge of pairs.
+    """
+    if bench.judge.pairs:
+        return calibrate_pairs(bench, given.labels, given.case, _facts(bench, given, seed))
+    tasks = {at: bench.task(given.case(x), x.completion) for at, x in enumerate(given.labels)}
+    scores = bench.scores(tasks.values())
+    rows = [
+        Judged(label, value)
+        for at, label in enumerate(given.labels)
+        if (value := scores[tasks[at].key].value) is not None
+    ]
+    if not rows:
+        reason = next((s.reason for s in scores.values() if s.reason), "no reply")
+        raise UsageError(f"the judge scored none of {len(given.labels)} answers: {reason}")
+    good = bench.good_from
+    counts, pairs = calibration_rates.table(rows, good), calibration_rates.paired(rows)
+    again = _again(bench, given, rows, repeats, seed)
+    verdicts = [[value >= good for value in said] for said in again]
+    return Calibration(
+        **_facts(bench, given, seed),
+        n_unscored=len(given.labels) - len(rows),
+        agreement=calibration_rates.rate(judge_accuracy.accuracy(counts), len(rows)),
+        baseline=judge_accuracy.constant_baseline(counts),
+        balanced_accuracy=calibration_rates.balanced(counts),
+        kappa=calibration_rates.kappa(counts),
+        arms=calibration_rates.errors(rows, good),
+        differential=calibration_rates.differential(pairs, bench.metric.bound),
+        repeat_flips=calibration_rates.rate(judge_bias.repeat_flips(verdicts), len(again))
+        if again
+        else None,
+        repeat_variance=judge_bias.repeat_variance(again) if again else None,
+        length_slope=calibration_rates.length_slope(pairs),
+        canaries=_canaries(bench, given, rows),
+    )
+
+
+def _facts(bench: Bench, given: Labelled, seed: int) -> dict[str, object]:
+    """Return what a calibration says of judge and labels."""
+    prompt = bench.judge.prompt_sha256
+    return {
+        "metric": bench.metric.name,
+        "judge": {
+            "name": bench.judge.name,
+            "prompt_sha256": prompt,
+            "options": {name: str(value) for name, value in bench.judge.options.items()},
+            "models": [dict(juror.identity) for juror in bench.jurors],
+        },
+        "binding": binding(prompt, [juror.fingerprint for juror in bench.jurors]),
+        "labels": given.source,
+        "labels_sha256": labels_hash(given.labels),
+        "good_from": bench.good_from,
+        "n_labels": len(given.labels),
+        "seed": seed,
+    }
+
+
+def _again(
+    bench: Bench, given: Labelled, rows: Sequence[Judged], repeats: int, seed: int
+) -> list[list[float]]:
+    """Return the scores of some answers, each asked several times; none where that failed."""
+    if not repeats:
+        return []
+    chosen = random.Random(seed).sample(list(rows), min(REPEATED, len(rows)))
+    asked = [
+        [bench.task(given.case(r.label), r.label.completion, repeat=k + 1) for k in range(repeats)]
+        for r in chosen
+    ]
+    scores = bench.scores(task for tasks in asked for task in tasks)
+    found = [
+        [row.score, *(v for task in tasks if (v := scores[task.key].value) is not None)]
+        for row, tasks in zip(chosen, asked, strict=True)
+    ]
+    return [said for said in found if len(said) > 1]
+
+
+def _canaries(bench: Bench, given: Labelled, rows: Sequence[Judged]) -> Canaries:
+    """Ask about known bad answers: empty ones, and bad ones that speak to the judge."""
+    good = bench.good_from
+    cases = {row.label.id: given.case(row.label) for row in rows}
+    bad = {
+        row.label.id: row.label.completion
+        for row in rows
+        if row.label.label < good and row.score < good and row.label.completion.strip()
+    }
+    asked = canaries(list(cases), bad)
+    tasks = [bench.task(cases[canary.case], canary.text) for canary in asked]
+    scores = bench.scores(tasks)
+    return told([(c, scores[task.key].value) for c, task in zip(asked, tasks, strict=True)], good)
+
+
+def told(found: Sequence[tuple[Canary, float | None]], good: float) -> Canaries:
+    """Return what a judge made of known bad answers, from canary and score."""
+    liked = [c for c, score in found if score is not None and score >= good]
+    fooled = tuple(c.name for c in liked if c.attack)
+    failed = dict.fromkeys(c.name for c in liked if not c.attack or c.name == IGNORE)
+    return Canaries(
+        asked=sum(not c.attack for c, _ in found),
+        failed=tuple(failed),
+        unscored=tuple(dict.fromkeys(c.name for c, score in found if score is None)),
+        attacks=sum(c.attack for c, _ in found),
+        fooled=fooled,
+    )
+
+
+DECIDED = 0.5
+"""Advantage from which a verdict over both orders is for one of the two."""
+_SLOT = 1e-9
+
+
+def calibrate_pairs(
+    bench: Bench,
+    labels: Sequence[Label],
+    case_of: Callable[[Label], Case],
+    facts: Mapping[str, Any],
+) -> Calibration:
+    """Ask a judge of pairs about pairs whose answers both have a label.
+
+    Raises:
+        UsageError: there are no such pairs, or the judge decided none.
+    """
+    pairs = _pairs(labels)
+    if len(pairs) < 2:
+        raise UsageError(
+            f"{facts['labels']}: {len(pairs)} cases have labels for both answers; a judge of pairs "
+            "needs lines with arm base and arm tuned for the same id"
+        )
+    tasks = [bench.task(case_of(t), b.completion, t.completion) for b, t in pairs]
+    scores = bench.scores(tasks)
+    rows = [
+        (
+            Paired(
+                t.label - b.label,
+                score.value,
+                calibration_rates.log_ratio(b.completion, t.completion),
+            ),
+            score,
+        )
+        for (b, t), task in zip(pairs, tasks, strict=True)
+        for score in [scores[task.key]]
+        if score.value is not None
+    ]
+    if len(rows) < 2:
+        reason = next((s.reason for s in scores.values() if s.reason), "no reply")
+        raise UsageError(f"the judge decided {len(rows)} of {len(pairs)} pairs: {reason}")
+    seen = [pair for pair, _ in rows]
+    counts = _table(seen)
+    return Calibration(
+        **facts,
+        n_unscored=2 * (len(pairs) - len(rows)),
+        agreement=calibration_rates.rate(judge_accuracy.accuracy(counts), len(rows)),
+        baseline=judge_accuracy.constant_baseline(counts),
+        balanced_accuracy=None,
+        kappa=calibration_rates.kappa(counts),
+        arms={},
+        differential=calibration_rates.differential(seen, 1.0),
+        length_slope=calibration_rates.length_slope(seen),
+        canaries=_pair_canaries(bench, pairs, case_of),
+        **_orders([score for _, score in rows]),
+    )
+
+
+def _pairs(labels: Sequence[Label]) -> list[tuple[Label, Label]]:
+    found: dict[str, dict[str, Label]] = {}
+    for label in labels:
+        if label.arm:
+            found.setdefault(label.id, {})[label.arm] = label
+    return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
+
+
+def _table(pairs: Sequence[Paired]) -> list[list[int]]:
+    """Return counts: rows by people, columns by the judge: tuned, base, tie."""
+    counts = [[0, 0, 0] for _ in range(3)]
+    for pair in pairs:
+        counts[_choice(pair.human, _SLOT)][_choice(pair.judge, DECIDED)] += 1
+    return counts
+
+
+def _choice(advantage: float, least: float) -> int:
+    return 0 if advantage >= least else 1 if advantage <= -least else 2
+
+
+def _orders(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return what the judge's verdicts in both orders say of it; nothing where it gives none."""
+    both = [
+        (_sign(parts["base_first"]), _sign(parts["tuned_first"]))
+        for score in scores
+        for parts in [score.parts or {}]
+        if {"base_first", "tuned_first"} <= parts.keys()
+    ]
+    if not both:
+        return {}
+    first = sum((ab < 0) + (ba > 0) for ab, ba in both)
+    second = sum((ab > 0) + (ba < 0) for ab, ba in both)
+    flips = judge_bias.order_flips([ab for ab, _ in both], [ba for _, ba in both])
+    found: dict[str, Any] = {"order_flips": calibration_rates.rate(flips, len(both))}
+    if first + second:
+        share = judge_bias.first_position_share(first, second)
+        found["first_position"] = calibration_rates.rate(share, first + second)
+        found["first_position_p"] = judge_bias.first_position_test(first, second).p_value
+    return found
+
+
+def _sign(value: float) -> int:
+    return 0 if abs(value) < DECIDED else 1 if value > 0 else -1
+
+
+def _pair_canaries(
+    bench: Bench, pairs: Sequence[tuple[Label, Label]], case_of: Callable[[Label], Case]
+) -> Canaries:
+    """Ask whether nothing is preferred to an answer that people call good."""
+    good = [b for b, _ in pairs if b.label >= bench.good_from][:3]
+    asked = [(name, label, text) for name, text in EMPTY.items() for label in good]
+    tasks = [bench.task(case_of(label), label.completion, text) for _, label, text in asked]
+    scores = bench.scores(tasks)
+    values = [(name, scores[t.key].value) for (name, _, _), t in zip(asked, tasks, strict=True)]
+    liked = dict.fromkeys(name for name, value in values if value is not None and value > 0)
+    missing = dict.fromkeys(name for name, value in values if value is None)
+    return Canaries(asked=len(asked), failed=tuple(liked), unscored=tuple(missing))

@@ -1,0 +1,172 @@
+"""Calibration rates: from pairs of human label and judge score to agreement and error rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.judge import Judge
+from tunegate.harness.judging.contract import Juror, Outcome, Task, combined
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.judges import ArmErrors, Label, Rate
+from tunegate.harness.stats import judge_accuracy, judge_bias
+from tunegate.harness.stats.judge_accuracy import cohens_kappa
+from tunegate.harness.stats.types import Interval
+
+ALL = "all"
+"""Name of the arm of labels that name none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A label with what the judge said of the same answer."""
+
+    label: Label
+    score: float
+
+
+def rate(interval: Interval, n: int) -> Rate:
+    """Return an interval of the statistics as a record."""
+    return Rate(estimate=interval.estimate, low=interval.low, high=interval.high, n=n)
+
+
+def table(rows: Sequence[Judged], good_from: float) -> list[list[int]]:
+    """Return counts: rows by people, columns by the judge, good before bad."""
+    counts = [[0, 0], [0, 0]]
+    for row in rows:
+        counts[int(row.label.label < good_from)][int(row.score < good_from)] += 1
+    return counts
+
+
+def kappa(counts: Sequence[Sequence[int]]) -> Rate:
+    """Return the agreement beyond chance."""
+    return rate(cohens_kappa(counts), _size(counts))
+
+
+def balanced(counts: Sequence[Sequence[int]]) -> Rate | None:
+    """Return the mean of sensitivity and specificity; None if people used one label only."""
+    if not all(map(sum, counts)):
+        return None
+    return rate(judge_accuracy.balanced_accuracy(counts), _size(counts))
+
+
+def errors(rows: Sequence[Judged], good_from: float) -> dict[str, ArmErrors]:
+    """Return the judge's errors on each arm."""
+    arms: dict[str, list[Judged]] = {}
+    for row in rows:
+        arms.setdefault(row.label.arm or ALL, []).append(row)
+    return {arm: _errors(table(own, good_from)) for arm, own in sorted(arms.items())}
+
+
+def _errors(counts: Sequence[Sequence[int]]) -> ArmErrors:
+    good, bad = map(sum, counts)
+    return ArmErrors(
+        n=good + bad,
+        sensitivity=rate(judge_accuracy.sensitivity(counts), good) if good else None,
+        specificity=rate(judge_accuracy.specificity(counts), bad) if bad else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """What people and judge see as the difference tuned − base on one case."""
+
+    human: float
+    judge: float
+    log_ratio: float
+    """Logarithm of the lengths' ratio, tuned's to base's."""
+
+
+def paired(rows: Sequence[Judged]) -> list[Paired]:
+    """Return the cases on which both arms' answers have a label and a score."""
+    found: dict[str, dict[str, Judged]] = {}
+    for row in rows:
+        if row.label.arm:
+            found.setdefault(row.label.id, {})[row.label.arm] = row
+    return [
+        Paired(
+            human=pair["tuned"].label.label - pair["base"].label.label,
+            judge=pair["tuned"].score - pair["base"].score,
+            log_ratio=log_ratio(pair["base"].label.completion, pair["tuned"].label.completion),
+        )
+        for pair in found.values()
+        if {"base", "tuned"} <= pair.keys()
+    ]
+
+
+def log_ratio(base: str, tuned: str) -> float:
+    """Return the logarithm of two answers' length ratio; an empty one counts as one character."""
+    return math.log((len(tuned.strip()) + 1) / (len(base.strip()) + 1))
+
+
+def differential(pairs: Sequence[Paired], bound: float | None) -> Rate | None:
+    """Return how far the judge's mean difference lies from people's; None below two pairs."""
+    if len(pairs) < 2:
+        return None
+    human, judge = [p.human for p in pairs], [p.judge for p in pairs]
+    return rate(judge_accuracy.differential_error(human, judge, bound=bound), len(pairs))
+
+
+def length_slope(pairs: Sequence[Paired]) -> Rate | None:
+    """Return how the judged difference goes with length; None where lengths say nothing."""
+    ratios = [p.log_ratio for p in pairs]
+    if len(pairs) < 4 or max(ratios) - min(ratios) < 1e-9:
+        return None
+    fitted = judge_bias.length_fit([p.judge for p in pairs], ratios)
+    return rate(fitted.slope, len(pairs))
+
+
+def by_key(rows: Mapping[str, Sequence[float]]) -> list[Sequence[float]]:
+    """Return the repeats that came, for answers asked at least twice."""
+    return [values for values in rows.values() if len(values) > 1]
+
+
+def _size(counts: Sequence[Sequence[int]]) -> int:
+    return sum(map(sum, counts))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The judges of a calibration with what they judge by."""
+
+    metric: Metric
+    jurors: Sequence[Juror]
+    stream: TextIO | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """The judge behind the metric."""
+        assert self.metric.judge is not None
+        return self.metric.judge
+
+    @property
+    def good_from(self) -> float:
+        """Score from which an answer counts as good: the middle of the range."""
+        low, high = self.metric.range or (0.0, 1.0)
+        return (low + high) / 2
+
+    def task(self, case: Case, *texts: str, repeat: int = 0) -> Task:
+        """Return the task of judging an answer, or base's and tuned's."""
+        completions = tuple(Completion(text=text, finish_reason="stop") for text in texts)
+        return Task(self.metric.name, self.judge, case, completions, repeat)
+
+    def scores(self, tasks: Iterable[Task]) -> Mapping[str, Score]:
+        """Return key of the task → its score, unscored where the judge failed or abstained."""
+        wanted = list({task.key: task for task in tasks}.values())
+        found: dict[str, list[Outcome]] = {task.key: [] for task in wanted}
+        total = float(len(wanted) * len(self.jurors))
+        progress = None if self.stream is None else Progress(total, stream=self.stream)
+        try:
+            for juror in self.jurors:
+                for task, outcome in juror.judge(wanted):
+                    found[task.key].append(outcome)
+                    if progress is not None:
+                        progress.add(1.0, tokens=outcome.output_tokens or 0, label="judging")
+        finally:
+            if progress is not None:
+                progress.close()
+        return {key: combined(outcomes) for key, outcomes in found.items()}

@@ -1,0 +1,190 @@
+"""The juror contract: tasks in, outcomes out; a jury takes the median of several.
+
+Most jurors are judge models, which are asked the questions that a judge of ours yields
+(`tunegate.harness.judging.conversation`). Others bring a judgement of their own: recorded ones,
+and programs.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tunegate.harness.judge import Judge, Question
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import (
+    Case,
+    Completion,
+    Judgement,
+    JudgementStatus,
+    JudgeReply,
+    Score,
+    sha256,
+)
+
+_NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
+"""Fields of a case that no judge looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose completion a judgement is about."""
+
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One completion, or one pair, to be judged by one judge."""
+
+    metric: str
+    judge: Judge
+    case: Case
+    completions: tuple[Completion, ...]
+    """One, or base's and tuned's."""
+    repeat: int = 0
+    """Which repetition it is, where a judge is asked the same again to see whether it flips."""
+    place: Place | None = None
+    """Whose completion it is; the first one's, where several are identical."""
+
+    @property
+    def key(self) -> str:
+        """Hash of what is judged and how; the same for identical completions."""
+        case = self.case.model_dump(mode="json", exclude_none=True, exclude=_NOT_SEEN)
+        texts = [completion.text for completion in self.completions]
+        return sha256([self.judge.name, self.judge.prompt_sha256, case, texts, self.repeat])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a task, and what it took."""
+
+    score: Score | None
+    """None if the judge failed; unscored if it abstained."""
+    error: str | None = None
+    replies: tuple[JudgeReply, ...] = ()
+    attempts: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+
+    @property
+    def status(self) -> JudgementStatus:
+        """How it ended."""
+        if self.score is None:
+            return JudgementStatus.JUDGE_ERROR
+        return JudgementStatus.ABSTAINED if self.score.value is None else JudgementStatus.OK
+
+
+class JudgeModel(Protocol):
+    """A model that answers a judge's questions."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What it is, for people: spec, backend, settings."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in it that can change a reply."""
+
+    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+        """Yield one answer for each key, in any order, each as soon as it is known.
+
+        A choice may be answered by `choice_logprobs`, one for each of the question's labels.
+
+        Raises:
+            BackendError: the judge as a whole is gone; what was yielded counts.
+        """
+
+
+class Juror(Protocol):
+    """Somebody who judges."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What it is, for people; `spec` is always there."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in it that can change a judgement."""
+
+    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Yield every task with its outcome, each as soon as it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A task with its outcome and the places it is about, as one juror sees them."""
+
+    task: Task
+    outcome: Outcome
+    juror: Juror = field(repr=False)
+
+    def judgements(self, places: Sequence[Place]) -> Iterator[Judgement]:
+        """Yield a line for each place; what it took stands in the first."""
+        key = sha256([self.juror.fingerprint, self.task.key])
+        for number, place in enumerate(places):
+            yield self._line(key, place, self.outcome if number == 0 else None)
+
+    def _line(self, key: str, place: Place, spent: Outcome | None) -> Judgement:
+        score = self.outcome.score
+        return Judgement(
+            key=key,
+            suite=place.suite,
+            metric=place.metric,
+            case=place.case,
+            arm=place.arm,
+            sample=place.sample,
+            judge=self.juror.identity["spec"],
+            status=self.outcome.status,
+            value=None if score is None else score.value,
+            reason=self.outcome.error if score is None else score.reason,
+            parts=None if score is None else score.parts,
+            replies=self.outcome.replies,
+            attempts=spent.attempts if spent else 0,
+            input_tokens=spent.input_tokens if spent else None,
+            output_tokens=spent.output_tokens if spent else None,
+            cost=spent.cost if spent else None,
+            latency_s=spent.latency_s if spent else None,
+        )
+
+
+SPREAD = "jury_spread"
+"""Part of a jury's score: its largest value minus its smallest."""
+
+
+def combined(outcomes: Sequence[Outcome]) -> Score:
+    """Return the score of all jurors together; one juror's own score where there is one.
+
+    More than half of them must have given a value: else the completion is unscored, for the reason
+    of the first who gave none.
+    """
+    given = [o.score for o in outcomes if o.score is not None and o.score.value is not None]
+    if 2 * len(given) <= len(outcomes):
+        return _unscored(outcomes)
+    if len(outcomes) == 1:
+        return given[0]
+    values = [score.value for score in given if score.value is not None]
+    parts = _medians([score.parts or {} for score in given])
+    middle = statistics.median(values)
+    nearest = min(given, key=lambda score: abs((score.value or 0.0) - middle))
+    return Score.of(middle, nearest.reason, parts={**parts, SPREAD: max(values) - min(values)})
+
+
+def _unscored(outcomes: Sequence[Outcome]) -> Score:
+    failed = [o for o in outcomes if o.status is JudgementStatus.JUDGE_ERROR]
+    if failed:
+        return Score.unscored(f"judge_error: {failed[0].error}")
+    return next(o.score for o in outcomes if o.score is not None and o.score.value is None)
+
+
+def _medians(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for one in parts for name in one)
+    return {n: statistics.median(one[n] for one in parts if n in one) for n in names}

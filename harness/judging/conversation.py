@@ -1,0 +1,405 @@
+"""Conversation with a judge model: rounds of questions, replies parsed strictly.
+
+All judgements of a run advance together. A round asks whatever they wait for, as many at once as
+the backend allows; each reply is stored the moment it could be read, and a judgement whose replies
+are complete goes on at once. A question that two judgements share, such as the checklist of a
+prompt for base's answer and for tuned's, is asked once.
+
+Strict reading of a judge's own reply: one JSON object of the form asked for, or no score. Nothing
+is searched for in prose and nothing is mended. A reply that is fenced, cut, doubled, of another
+type, without the question's nonce or with a verdict too many is unreadable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from tunegate.harness import json_schema
+from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.errors import BackendError
+from tunegate.harness.judge import Question, Reply, Steps
+from tunegate.harness.judging.contract import JudgeModel, Outcome, Task
+from tunegate.harness.model import Answer
+from tunegate.harness.records.cases import (
+    Completion,
+    JudgeReply,
+    Score,
+    canonical_json,
+    readable,
+    sha256,
+)
+
+RE_ASKS = 2
+"""Times a question is asked again after a reply that could not be read."""
+_AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in exactly that form."
+
+
+@dataclass
+class _Asked:
+    """A question under way, with everything that was said to it."""
+
+    question: Question
+    log: list[JudgeReply] = field(default_factory=list)
+    spent: list[Completion] = field(default_factory=list)
+    attempts: int = 0
+    reply: Reply | None = None
+    error: str | None = None
+    counted: bool = False
+    """Whether a judgement has it on its bill already."""
+
+    @property
+    def settled(self) -> bool:
+        return self.reply is not None or self.error is not None
+
+    def take(self, completion: Completion, started_s: float | None) -> bool:
+        """Read a reply that was asked for then, and note it; return whether it could be read."""
+        problem = None
+        try:
+            self.reply = read(self.question, completion)
+        except UnreadableReply as error:
+            problem = str(error)
+        weights = None if self.reply is None else self.reply.weights
+        self.log.append(
+            JudgeReply(
+                step=self.question.step,
+                text=completion.text,
+                weights=None if weights is None else dict(weights),
+                problem=problem,
+                started_s=started_s or None,
+                latency_s=completion.latency_s,
+                input_tokens=completion.input_tokens,
+                output_tokens=completion.output_tokens,
+            )
+        )
+        return problem is None
+
+
+@dataclass
+class _Judgement:
+    """A task under way."""
+
+    task: Task
+    steps: Steps
+    waiting: tuple[str, ...] = ()
+    """Keys of the questions it waits for."""
+    past: list[_Asked] = field(default_factory=list)
+
+    def outcome(self, score: Score | None, error: str | None = None) -> Outcome:
+        """Return the outcome, with the bill of what no other judgement has paid."""
+        bill = [asked for asked in self.past if not asked.counted]
+        for asked in bill:
+            asked.counted = True
+        spent = [completion for asked in bill for completion in asked.spent]
+        return Outcome(
+            score,
+            error,
+            replies=tuple(reply for asked in self.past for reply in asked.log),
+            attempts=sum(asked.attempts for asked in bill),
+            input_tokens=_total(spent, "input_tokens"),
+            output_tokens=_total(spent, "output_tokens"),
+            cost=_total(spent, "cost"),
+            latency_s=_total(spent, "latency_s"),
+        )
+
+
+@dataclass
+class ModelJuror:
+    """A judge model as a juror; what it said before is read from the store."""
+
+    model: JudgeModel
+    store: Store | None = None
+    gone: str | None = None
+    """Why the model is asked no more."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """That of the model."""
+        return self.model.identity
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the model."""
+        return self.model.fingerprint
+
+    def stop(self) -> None:
+        """Ask nothing new; what is under way is still answered, and stored."""
+        self.gone = self.gone or "the run was stopped before it was asked"
+
+    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Yield every task with its outcome, each as soon as it is known."""
+        known: dict[str, _Asked] = {}
+        going = [_Judgement(task, task.judge.begin(task.case, *task.completions)) for task in tasks]
+        waiting = []
+        for judgement in going:
+            ended = self._advance(judgement, None, known)
+            if ended is None:
+                waiting.append(judgement)
+            else:
+                yield judgement.task, ended
+        while waiting:
+            yield from self._round(waiting, known)
+            waiting = [judgement for judgement in waiting if judgement.waiting]
+
+    def _round(
+        self, waiting: Sequence[_Judgement], known: dict[str, _Asked]
+    ) -> Iterator[tuple[Task, Outcome]]:
+        """Ask what is waited for; take every judgement as far as it goes."""
+        wanted = {k: known[k] for j in waiting for k in j.waiting if not known[k].settled}
+        users: dict[str, list[_Judgement]] = {}
+        for judgement in waiting:
+            for key in judgement.waiting:
+                users.setdefault(key, []).append(judgement)
+        # First those whose questions were all answered for others.
+        ready = [j for j in waiting if not any(key in wanted for key in j.waiting)]
+        for judgement in ready:
+            yield from self._resume(judgement, known)
+        for key in self._settle(wanted):
+            for judgement in users[key]:
+                if judgement.waiting and all(known[k].settled for k in judgement.waiting):
+                    yield from self._resume(judgement, known)
+
+    def _resume(
+        self, judgement: _Judgement, known: dict[str, _Asked]
+    ) -> Iterator[tuple[Task, Outcome]]:
+        asked = [known[key] for key in judgement.waiting]
+        judgement.waiting = ()
+        judgement.past += asked
+        error = next((a.error for a in asked if a.error is not None), None)
+        if error is not None:
+            judgement.steps.close()
+            yield judgement.task, judgement.outcome(None, error)
+            return
+        ended = self._advance(judgement, [a.reply for a in asked if a.reply is not None], known)
+        if ended is not None:
+            yield judgement.task, ended
+
+    def _advance(
+        self, judgement: _Judgement, replies: Sequence[Reply] | None, known: dict[str, _Asked]
+    ) -> Outcome | None:
+        """Send replies to a judge; return its outcome, or None if it asks on."""
+        try:
+            steps = judgement.steps
+            questions = next(steps) if replies is None else steps.send(replies)
+        except StopIteration as ended:
+            problem = _no_score(judgement.task, ended.value)
+            return judgement.outcome(None if problem else ended.value, problem)
+        except Exception as error:  # the judge's own code, a user's perhaps: no score comes of it
+            name = judgement.task.judge.name
+            return judgement.outcome(None, f"the judge {name!r} failed: {_one_line(error)}")
+        keys = []
+        for question in questions:
+            key = self._key(question, judgement.task.repeat)
+            known.setdefault(key, _Asked(question))
+            keys.append(key)
+        judgement.waiting = tuple(keys)
+        return None
+
+    def _key(self, question: Question, repeat: int) -> str:
+        again = [repeat] if repeat else []
+        return sha256(["judge", self.model.fingerprint, question.hash, *again])
+
+    def _settle(self, wanted: Mapping[str, _Asked]) -> Iterator[str]:
+        """Yield the key of each question as soon as it has its reply, or never will."""
+        left = {}
+        stored = {} if self.store is None else self.store.get(wanted)
+        for key, asked in wanted.items():
+            row = stored.get(key)
+            known = None if row is None else row.completion
+            if row is not None and known is not None and asked.take(known, row.started_s):
+                yield key
+            else:
+                left[key] = asked
+        for attempt in range(1 + RE_ASKS):
+            again = {}
+            for key in self._ask(left, last=attempt == RE_ASKS):
+                if left[key].settled:
+                    yield key
+                else:
+                    again[key] = left[key]
+            left = again
+
+    def _ask(self, left: Mapping[str, _Asked], *, last: bool) -> Iterator[str]:
+        """Yield the key of each question once it was answered, readably or not, or failed."""
+        if not left:
+            return
+        unanswered = dict(left)
+        put = _UntilGone({key: _as_put(asked) for key, asked in left.items()}, self)
+        answers = iter(()) if self.gone else self.model.ask(put)
+        try:
+            for answer in answers:
+                asked = unanswered.pop(answer.key)
+                self._take(asked, answer, last=last)
+                yield answer.key
+        except BackendError as error:
+            self.gone = str(error)
+        finally:
+            close = getattr(answers, "close", None)
+            if close is not None:
+                close()
+        for key, asked in unanswered.items():
+            asked.error = self.gone or "the judge left it unanswered"
+            yield key
+
+    def _take(self, asked: _Asked, answer: Answer, *, last: bool) -> None:
+        asked.attempts += 1
+        if answer.completion is None:
+            asked.error = answer.error or "the judge gave no reply"
+            return
+        asked.spent.append(answer.completion)
+        if asked.take(answer.completion, answer.started_s):
+            if self.store is not None:
+                row = StoredAnswer(answer.completion, None, answer.started_s)
+                self.store.put(answer.key, row, replace=True)
+        elif last:
+            asked.error = f"unreadable reply, asked {asked.attempts} times: {asked.log[-1].problem}"
+
+
+class _UntilGone(dict[str, Question]):
+    """The questions of a round, of which no more are taken once the juror asks no more."""
+
+    def __init__(self, questions: Mapping[str, Question], juror: ModelJuror) -> None:
+        super().__init__(questions)
+        self.juror = juror
+
+    def items(self) -> Any:
+        """Yield the questions one by one, as they are taken."""
+        for pair in super().items():
+            if self.juror.gone is not None:
+                return
+            yield pair
+
+
+def _as_put(asked: _Asked) -> Question:
+    """Return the question as it is put: again, with what was wrong with the reply before."""
+    if not asked.attempts:
+        return asked.question
+    note = _AGAIN.replace("{problem}", asked.log[-1].problem or "")
+    return replace(asked.question, form=asked.question.form + note)
+
+
+def _no_score(task: Task, score: Any) -> str | None:
+    """Return why what a judge returned is no score of its range; None if it is one."""
+    name = task.judge.name
+    if not isinstance(score, Score):
+        return f"the judge {name!r} returned no Score"
+    limits = (-1.0, 1.0) if task.judge.pairs else task.judge.range
+    if limits is None or score.value is None:
+        return None
+    if limits[0] - 1e-9 <= score.value <= limits[1] + 1e-9:
+        return None
+    return f"the judge {name!r} returned {score.value:g}, outside {limits[0]:g} to {limits[1]:g}"
+
+
+def _total(spent: Sequence[Completion], name: str) -> Any:
+    """Return the sum of what is known; None if nothing is."""
+    known = [value for c in spent if (value := getattr(c, name)) is not None]
+    return sum(known) if known else None
+
+
+def _one_line(error: Exception) -> str:
+    line = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {line}"[:300]
+
+
+LONGEST = 200_000
+"""Characters of a reply beyond which nothing is read."""
+
+
+class UnreadableReply(ValueError):
+    """A reply that is not of the form asked for."""
+
+
+def read(question: Question, completion: Completion) -> Reply:
+    """Return a judge model's reply.
+
+    Raises:
+        UnreadableReply: in words, why it is none.
+    """
+    if completion.choice_logprobs is not None:
+        return _weighed(question, completion.choice_logprobs)
+    text = completion.text or ""
+    if not text.strip():
+        raise UnreadableReply("the reply is empty")
+    if completion.finish_reason == "length":
+        raise UnreadableReply("the reply was cut at its token limit")
+    if len(text) > LONGEST:
+        raise UnreadableReply(f"the reply has {len(text)} characters, more than {LONGEST}")
+    value = _parsed(text)
+    if not isinstance(value, dict):
+        raise UnreadableReply(f"the reply is no JSON object: {_short(text)}")
+    _check(question, value)
+    fields = {name: _as_asked(value[name], form) for name, form in question.fields.items()}
+    return Reply(fields, question.choice)
+
+
+def _as_asked(value: Any, form: Mapping[str, Any]) -> Any:
+    """Return a value as the question spells it: JSON's 4.0 is the verdict 4."""
+    allowed = form.get("enum")
+    return readable(value) if allowed is None else allowed[allowed.index(value)]
+
+
+def _weighed(question: Question, logprobs: tuple[float, ...]) -> Reply:
+    """Return the reply of a local model: the probabilities of the verdicts it could give."""
+    import math
+
+    labels = question.labels
+    if len(labels) != len(logprobs) or not labels:
+        raise UnreadableReply(f"{len(logprobs)} probabilities for {len(labels)} verdicts")
+    top = max(logprobs)
+    odds = [math.exp(value - top) for value in logprobs]
+    weights = {label: o / sum(odds) for label, o in zip(labels, odds, strict=True)}
+    choice = question.choice or ""
+    likeliest = max(weights, key=lambda label: weights[label])
+    value = question.fields[choice]["enum"][labels.index(likeliest)]
+    return Reply({choice: value}, choice, weights)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError:
+        raise UnreadableReply("the reply is nested too deeply") from None
+    except UnreadableReply:
+        raise
+    except ValueError as error:
+        raise UnreadableReply(f"the reply is not JSON alone ({error}): {_short(text)}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UnreadableReply(f"the key {twice!r} stands in the reply twice")
+    return found
+
+
+def _refuse(name: str) -> Any:
+    raise UnreadableReply(f"{name} is no number of JSON")
+
+
+def _check(question: Question, value: Mapping[str, Any]) -> None:
+    if value.get("nonce") != question.nonce:
+        raise UnreadableReply(f"the reply's nonce is not {question.nonce!r}")
+    body = {"type": "object", "additionalProperties": False, "properties": dict(question.fields),
+            "required": list(question.fields)}  # fmt: skip
+    rest = {name: item for name, item in value.items() if name != "nonce"}
+    error = next(iter(_validator(canonical_json(body)).iter_errors(rest)), None)
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path))
+        raise UnreadableReply(f"{place}: {_short(error.message)}" if place else error.message[:300])
+
+
+@cache
+def _validator(schema: str) -> Any:
+    """Return the validator of a schema without the nonce, which is another in each question."""
+    return json_schema.library().Draft202012Validator(json.loads(schema))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else f"{line[:119]}…"

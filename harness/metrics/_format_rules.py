@@ -1,0 +1,387 @@
+"""Format rules: for each name the value it takes and how an answer breaks it.
+
+Definitions follow IFEval (Zhou et al., Instruction-Following Evaluation for Large Language Models,
+2023) unless the docstring of `format` says otherwise.
+
+How many words, sentences, bullets … a text has: what the counting rules of `format` rest on. Every
+function takes time linear in the text: it goes over lines or over words, and its regular
+expressions never start twice over the same run of characters.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tunegate.harness.lookup import unknown
+from tunegate.harness.metrics import _json_parsing
+
+Holds = Callable[[str, Any], bool]
+_QUOTES = '"“”'
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a rule's value may be and whether a text keeps it."""
+
+    allowed: str
+    """The value it takes, in words."""
+    valid: Callable[[Any], bool]
+    holds: Holds
+    count: Callable[[str], int] | None = None
+    """What it counts, shown where the rule is broken."""
+
+    def broken(self, name: str, value: Any, text: str) -> str | None:
+        """Return how `text` breaks the rule, or None if it keeps it."""
+        if self.holds(text, value):
+            return None
+        if value is True or name == "repeats_prompt":
+            return name
+        found = f" (found {self.count(text)})" if self.count else ""
+        return _json_parsing.shorten(f"{name}={value!r}{found}", 150)
+
+
+def problems(rules: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a table of rules, each with the value and what is allowed."""
+    for name, value in rules.items():
+        if name not in RULES:
+            yield unknown(name, tuple(RULES), what="rule")
+        elif not RULES[name].valid(value):
+            yield _json_parsing.shorten(f"{name}={value!r} must be {RULES[name].allowed}")
+    for thing in COUNTS:
+        low = _bound(rules, f"min_{thing}", thing)
+        high = _bound(rules, f"max_{thing}", thing)
+        if low and high and low[1] > high[1]:
+            yield f"{low[0]}={low[1]} and {high[0]}={high[1]} cannot both be kept"
+
+
+def _bound(rules: Mapping[str, Any], *names: str) -> tuple[str, int] | None:
+    there = ((name, rules[name]) for name in names if _is_count(rules.get(name)))
+    return next(there, None)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_text, value))
+    return _is_text(value)
+
+
+def _is_counts(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(_is_text(key) and _is_count(number) for key, number in value.items())
+    )
+
+
+def _is_first_words(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(
+            re.fullmatch("[1-9][0-9]{0,5}", str(key)) and _is_text(word)
+            for key, word in value.items()
+        )
+    )
+
+
+def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _folded(value: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(text.strip().casefold() for text in _texts(value))
+
+
+def _occurrences(text: str, word: str) -> int:
+    return text.casefold().count(word.casefold())
+
+
+def _numbered_sections(text: str, word: str) -> int:
+    return len(re.findall(re.escape(word.casefold()) + r"\s?\d", text.casefold()))
+
+
+def _contains(text: str, value: Any) -> bool:
+    folded = text.casefold()
+    return all(word in folded for word in _folded(value))
+
+
+def _contains_any(text: str, value: Any) -> bool:
+    folded = text.casefold()
+    return any(word in folded for word in _folded(value))
+
+
+def _not_contains(text: str, value: Any) -> bool:
+    folded = text.casefold()
+    return not any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", folded) for word in _folded(value))
+
+
+def _bare(text: str) -> tuple[str, str]:
+    """Return the text without the white space around it, and without quotes around it too."""
+    stripped = text.casefold().strip()
+    return stripped, stripped.strip(_QUOTES).strip()
+
+
+def _starts_with(text: str, value: Any) -> bool:
+    return any(bare.startswith(_folded(value)) for bare in _bare(text))
+
+
+def _ends_with(text: str, value: Any) -> bool:
+    return any(bare.endswith(_folded(value)) for bare in _bare(text))
+
+
+def _one_of(text: str, value: Any) -> bool:
+    return text.strip() in {option.strip() for option in _texts(value)}
+
+
+def _postscript(text: str, value: Any) -> bool:
+    folded = text.casefold()
+    marks = (r"\s?".join(map(re.escape, "".join(mark.split()))) for mark in _folded(value))
+    return any(re.search(rf"(?<!\w){mark}", folded) for mark in marks)
+
+
+def _paragraph_first_word(text: str, value: Mapping[str, str]) -> bool:
+    there = paragraphs(text)
+    for number, wanted in value.items():
+        if int(number) > len(there):
+            return False
+        first = there[int(number) - 1].split(maxsplit=1)[0].casefold()
+        if _letters(first) != _letters(wanted.strip().casefold()):
+            return False
+    return True
+
+
+def _letters(word: str) -> str:
+    """Return the word from its first letter or digit to its last."""
+    places = [place for place, character in enumerate(word) if character.isalnum()]
+    return word[places[0] : places[-1] + 1] if places else word
+
+
+def _json_only(text: str, _: Any) -> bool:
+    try:
+        _json_parsing.read(text)
+    except _json_parsing.Unreadable:
+        return False
+    return True
+
+
+def _json_fenced(text: str, _: Any) -> bool:
+    inside = re.fullmatch(r"```(?:json)?(.*)```", text.strip(), re.DOTALL | re.IGNORECASE)
+    return _json_only(inside[1] if inside else text, _)
+
+
+def _in_quotes(text: str, _: Any) -> bool:
+    bare = text.strip()
+    return len(bare) > 1 and bare[0] + bare[-1] in ('""', "“”")
+
+
+def _title(text: str, _: Any) -> bool:
+    return any(title[1].strip() for title in re.finditer(r"<<([^<>\n]++)>>", text))
+
+
+def _two_answers(text: str, _: Any) -> bool:
+    answers = [part.strip() for part in text.split("******")]
+    inner = answers[not answers[0] : len(answers) - (not answers[-1])]
+    return len(inner) == 2 and "" not in inner and inner[0] != inner[1]
+
+
+def _counting_rules() -> Iterator[tuple[str, Rule]]:
+    for prefix, fits in (("", operator.eq), ("min_", operator.ge), ("max_", operator.le)):
+        for thing, count in COUNTS.items():
+            yield prefix + thing, _counting_rule(fits, count)
+        yield prefix + "count", _table_rule(fits, _occurrences)
+        yield prefix + "sections", _table_rule(fits, _numbered_sections)
+
+
+def _counting_rule(fits: Callable[[int, int], bool], count: Callable[[str], int]) -> Rule:
+    def holds(text: str, wanted: Any) -> bool:
+        return fits(count(text), wanted)
+
+    return Rule("a whole number of 0 or more", _is_count, holds, count)
+
+
+def _table_rule(fits: Callable[[int, int], bool], of: Callable[[str, str], int]) -> Rule:
+    def holds(text: str, wanted: Any) -> bool:
+        return all(fits(of(text, word), number) for word, number in wanted.items())
+
+    return Rule("a table of texts and whole numbers", _is_counts, holds)
+
+
+_TEXT_RULES: dict[str, Holds] = {
+    "contains": _contains,
+    "contains_any": _contains_any,
+    "not_contains": _not_contains,
+    "starts_with": _starts_with,
+    "ends_with": _ends_with,
+    "one_of": _one_of,
+    "postscript": _postscript,
+}
+_YES_RULES: dict[str, Holds] = {
+    "all_lowercase": lambda text, _: text.islower(),
+    "all_uppercase": lambda text, _: text.isupper(),
+    "no_commas": lambda text, _: "," not in text,
+    "json_only": _json_only,
+    "json_fenced": _json_fenced,
+    "in_quotes": _in_quotes,
+    "title": _title,
+    "two_answers": _two_answers,
+    "repeats_prompt": _starts_with,
+}
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the stretches between blank lines."""
+    found: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        if line.strip():
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return ["\n".join(block) for block in found if block]
+
+
+_BULLET = re.compile(r"\s*+[-*+•]\s++\S")
+_NUMBERED = re.compile(r"\s*+\d{1,9}[.)]\s++\S")
+_HEADING = re.compile(r" {0,3}#{1,6}\s++\S")
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]++\]")
+_HIGHLIGHT = re.compile(r"(\*{1,3}+)(?=\S)[^*\n]++(?<=\S)\1")
+
+
+_WIDE_STOP = re.compile(r"([。！？｡]++)")
+
+_OPENERS = "\"'“‘«([*_"
+_CLOSERS = "\"'”’»)]*_"
+_STOPS = (".", "!", "?", "…", "。", "！", "？", "｡")
+_TITLES = re.compile(
+    r"(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|fig|no|approx|gen|rep|sen|rev|capt|ca|viz|al)\."
+)
+"""Abbreviations after which a sentence goes on."""
+_AMBIGUOUS = re.compile(r"(?:etc|inc|ltd|co|corp|jr|sr|dept|est)\.")
+"""Abbreviations that end a sentence where a capital follows."""
+_DOTTED = re.compile(r"(?:[^\W\d_]\.)++")
+"""Initials and the like: `J.`, `U.S.`, `p.m.`."""
+_INITIAL = re.compile(r"[A-Z]\.")
+
+
+def words(text: str) -> list[str]:
+    """Return the runs without white space that hold a letter or a digit."""
+    return [word for word in text.split() if any(map(str.isalnum, word))]
+
+
+def sentences(text: str) -> int:
+    """Return how many sentences there are; a list item and a heading are at least one each."""
+    return sum(map(_sentences_of, _blocks(text)))
+
+
+def _blocks(text: str) -> Iterator[list[str]]:
+    """Yield the words of each stretch that no sentence crosses, without list markers."""
+    for paragraph in paragraphs(_WIDE_STOP.sub(r"\1 ", text)):
+        block: list[str] = []
+        for line in paragraph.split("\n"):
+            marked = _starts_block(line)
+            if marked:
+                yield block
+                block = []
+            block += line.split()[1:] if marked else line.split()
+        yield block
+
+
+def _starts_block(line: str) -> bool:
+    return any(pattern.match(line) for pattern in (_BULLET, _NUMBERED, _HEADING))
+
+
+def _sentences_of(block: list[str]) -> int:
+    count, said = 0, False
+    for word, following in pairwise([*block, ""]):
+        said = said or any(map(str.isalnum, word))
+        if said and _ends_sentence(word, following):
+            count, said = count + 1, False
+    return count + said
+
+
+def _ends_sentence(word: str, following: str) -> bool:
+    bare = word.rstrip(_CLOSERS)
+    if not bare.endswith(_STOPS):
+        return False
+    plain = bare.lstrip(_OPENERS)
+    if _TITLES.fullmatch(plain.lower()) or _INITIAL.fullmatch(plain):
+        return False
+    goes_on = following.lstrip(_OPENERS)[:1].islower()
+    open_ended = _AMBIGUOUS.fullmatch(plain.lower()) or _DOTTED.fullmatch(plain)
+    trailing = bare.endswith(("...", "…")) or (bare != word and not bare.endswith("."))
+    return not (goes_on and (open_ended or trailing))
+
+
+def _bullets(text: str) -> int:
+    """Count list items; a rule such as `* * *` is none."""
+    items = [line for line in text.split("\n") if _BULLET.match(line)]
+    return sum(len(set("".join(item.split()))) > 1 for item in items)
+
+
+def _capital_words(text: str) -> int:
+    return sum(word.isupper() for word in words(text))
+
+
+def _matching_lines(pattern: re.Pattern[str]) -> Callable[[str], int]:
+    return lambda text: sum(pattern.match(line) is not None for line in text.split("\n"))
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[str], int]:
+    return lambda text: sum(1 for _ in pattern.finditer(text))
+
+
+COUNTS: dict[str, Callable[[str], int]] = {
+    "words": lambda text: len(words(text)),
+    "characters": lambda text: len(text.strip()),
+    "sentences": sentences,
+    "lines": lambda text: len(lines(text)),
+    "paragraphs": lambda text: len(paragraphs(text)),
+    "parts": lambda text: len(parts(text)),
+    "bullets": _bullets,
+    "numbered": _matching_lines(_NUMBERED),
+    "headings": _matching_lines(_HEADING),
+    "placeholders": _matches(_PLACEHOLDER),
+    "highlights": _matches(_HIGHLIGHT),
+    "capital_words": _capital_words,
+}
+"""What can be counted → how."""
+
+RULES: dict[str, Rule] = {
+    **dict(_counting_rules()),
+    **{
+        name: Rule("a text or a list of texts, none of them empty", _is_texts, holds)
+        for name, holds in _TEXT_RULES.items()
+    },
+    "paragraph_first_word": Rule(
+        "a table of paragraph numbers and words", _is_first_words, _paragraph_first_word
+    ),
+    **{
+        name: Rule("true; leave the rule out where not asked", lambda value: value is True, holds)
+        for name, holds in _YES_RULES.items()
+    },
+}
+"""Name → rule; `repeats_prompt` is given the prompt where the others are given their value."""
+
+_DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines that are not blank."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def parts(text: str) -> list[str]:
+    """Return the stretches between `***` dividers that are not blank."""
+    return [part for part in _DIVIDER.split(text) if part.strip()]

@@ -1,0 +1,154 @@
+"""Strict JSON parsing of model output: no NaN, no Infinity, no duplicate keys.
+
+RFC 8259 leaves the meaning of a repeated key open and has no form for NaN; Python's `json` takes
+both in silence. Here they are errors, so that two readers can never see two different answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Extract = Literal["fence", "prose"]
+"""Where JSON may stand beside the whole text: in a ``` fence, or anywhere, fences first."""
+
+_MAX_DIGITS = 4300
+"""Digits of the longest integer that Python turns into a number (its own default limit)."""
+
+
+class Unreadable(ValueError):
+    """A text that is not one JSON value; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A JSON value and where in the completion it stood."""
+
+    value: Any
+    text: str
+    """The characters that were read."""
+    where: str | None = None
+    """`a ``` fence` or `the text around it`; None if the whole text is JSON."""
+
+    @property
+    def source(self) -> str | None:
+        """What a reason says of JSON that was not the whole text."""
+        return f"JSON taken from {self.where}" if self.where else None
+
+
+def read(text: str) -> Any:
+    """Return the value of `text`, which must be JSON from its first character to its last.
+
+    Raises:
+        Unreadable: it is not.
+    """
+    if not text.strip():
+        raise Unreadable("the text is empty")
+    with _in_words():
+        return json.loads(text, **_HOOKS)
+
+
+def read_first(text: str, start: int) -> tuple[Any, int]:
+    """Return the JSON value that starts at a place of `text`, and where it ends.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    with _in_words():
+        return _DECODER.raw_decode(text, start)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    except RecursionError as error:
+        raise Unreadable("nested too deeply to be read") from error
+
+
+def find(text: str, extract: Extract | None = None) -> Found:
+    """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
+
+    With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
+    first opening bracket to the last closing one of the same kind. Each part is read once, so the
+    time is linear in the text.
+
+    Raises:
+        Unreadable: there is none; the message is about the whole text.
+    """
+    try:
+        return Found(read(text), text)
+    except Unreadable:
+        for part, where in _parts(text, extract):
+            try:
+                return Found(read(part), part, where)
+            except Unreadable:
+                continue
+        raise
+
+
+def _parts(text: str, extract: Extract | None) -> Iterator[tuple[str, str]]:
+    for block in text.split("```")[1::2] if extract else ():
+        yield _without_language(block), "a ``` fence"
+    brackets = ("{}", "[]") if extract == "prose" else ()
+    for start, pair in sorted((text.find(pair[0]), pair) for pair in brackets if pair[0] in text):
+        end = text.rfind(pair[1])
+        if end > start:
+            yield text[start : end + 1], "the text around it"
+
+
+def _without_language(block: str) -> str:
+    """Drop the word after the opening ```: `json` and the like."""
+    first, newline, rest = block.partition("\n")
+    if newline and (first.strip().isalnum() or not first.strip()):
+        return rest
+    return block.removeprefix("json")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
+        raise Unreadable(f"the key {shorten(repr(twice))} stands twice in one object")
+    return value
+
+
+def _no_constant(text: str) -> Any:
+    raise Unreadable(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise Unreadable(f"the number {shorten(text)} is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise Unreadable(f"a number of {len(text)} digits is too large")
+    return int(text)
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _without_duplicates,
+    "parse_constant": _no_constant,
+    "parse_float": _finite,
+    "parse_int": _integer,
+}
+_DECODER = json.JSONDecoder(**_HOOKS)
+
+
+def shorten(text: str, longest: int = 300) -> str:
+    """Return `text` fit for a reason: the middle cut out if long, lone surrogates escaped."""
+    if len(text) > longest:
+        text = f"{text[: longest - 100]} … {text[-90:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,107 @@
+"""JSON schema validation of a text, run in a child process.
+
+`json_schema` calls this module in a child process (`_subprocess_timeout`), because patterns,
+formats and references can take any time. Nothing is ever fetched: the registry holds the standard
+meta-schemas and no way to retrieve another document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jsonschema_specifications import REGISTRY
+from referencing import Registry, Specification
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import specification_with
+
+from tunegate.harness import json_schema
+from tunegate.harness.metrics import _json_parsing
+
+jsonschema = json_schema.library()
+
+_DRAFTS: dict[str, Any] = {
+    "http://json-schema.org/draft-07/schema": jsonschema.Draft7Validator,
+    "https://json-schema.org/draft/2019-09/schema": jsonschema.Draft201909Validator,
+    "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
+}
+_DEFAULT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    validator: Any = None
+    problems: tuple[str, ...] = ()
+
+
+def problems(schema: str) -> list[str]:
+    """Return what makes the schema text unusable, in words; empty if nothing does."""
+    return list(_compile(schema).problems)
+
+
+def violation(schema: str, text: str) -> dict[str, str]:
+    """Return `{}` if `text` satisfies the schema, else one key.
+
+    `violation`: the first thing wrong with the text. `problem`: the schema is unusable.
+    """
+    compiled = _compile(schema)
+    if compiled.problems:
+        return {"problem": compiled.problems[0]}
+    first = next(compiled.validator.iter_errors(_json_parsing.read(text)), None)
+    if first is None:
+        return {}
+    return {"violation": _in_words(jsonschema.exceptions.best_match(iter([first])))}
+
+
+@lru_cache(maxsize=128)
+def _compile(text: str) -> _Compiled:
+    try:
+        schema = _json_parsing.read(text)
+    except _json_parsing.Unreadable as error:
+        return _Compiled(problems=(f"not JSON: {error}",))
+    if not isinstance(schema, dict | bool):
+        return _Compiled(problems=("a schema must be an object, true or false",))
+    named = _DEFAULT if isinstance(schema, bool) else schema.get("$schema", _DEFAULT)
+    dialect = str(named).removesuffix("#")
+    if dialect not in _DRAFTS:
+        known = ", ".join(_DRAFTS)
+        return _Compiled(problems=(f"$schema={dialect!r} is not supported; there are {known}",))
+    draft = _DRAFTS[dialect]
+    try:
+        draft.check_schema(schema)
+    except jsonschema.exceptions.SchemaError as error:
+        return _Compiled(problems=(_in_words(error),))
+    validator = draft(schema, registry=Registry(), format_checker=draft.FORMAT_CHECKER)
+    references = _dangling(schema, specification_with(dialect))
+    return _Compiled(validator, tuple(dict.fromkeys(references)))
+
+
+def _dangling(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:
+    """Yield a sentence for each reference that does not lead to a place inside the schema."""
+    root = dialect.create_resource(schema)
+    waiting = [(REGISTRY.resolver_with_root(root), root)]
+    seen: set[int] = set()
+    while waiting:
+        resolver, resource = waiting.pop()
+        if not isinstance(resource.contents, dict) or id(resource.contents) in seen:
+            continue
+        seen.add(id(resource.contents))
+        for key in sorted(_REFERENCES & resource.contents.keys()):
+            reference = resource.contents[key]
+            try:
+                target = resolver.lookup(reference)
+            except Unresolvable:
+                yield (
+                    f"{key}={reference!r} leads to no place inside the schema; nothing is ever "
+                    "fetched, so copy what it means into $defs"
+                )
+            else:
+                waiting.append((target.resolver, dialect.create_resource(target.contents)))
+        waiting += [(resolver.in_subresource(part), part) for part in resource.subresources()]
+
+
+def _in_words(error: Any) -> str:
+    return _json_parsing.shorten(f"{error.json_path}: {error.message}")

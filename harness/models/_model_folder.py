@@ -1,0 +1,153 @@
+"""Model folders: which one a spec names, and the number format of its weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.checks.weight_files import read_json
+from tunegate.harness.errors import MissingExtra, ModelError
+
+BOOKKEEPING = frozenset(
+    {
+        "_name_or_path",
+        "auto_mapping",
+        "base_model_name_or_path",
+        "dtype",
+        "inference_mode",
+        "peft_version",
+        "revision",
+        "task_type",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
+"""Keys of configurations that say where, when or by what something was saved."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether the folder holds a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Read an adapter's configuration."""
+    return _object(folder / "adapter_config.json")
+
+
+def resolve(spec: str) -> Path:
+    """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
+
+    Raises:
+        ModelError: nothing is there; the message says what was tried.
+    """
+    name = spec.removeprefix("hf:")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if spec.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"
+        )
+    return _from_hub(name)
+
+
+def hub_name(folder: Path) -> str | None:
+    """Return the hub id of a folder in the hub's cache (`models--org--name/snapshots/…`)."""
+    parts = folder.parts[-3].split("--") if len(folder.parts) > 2 else []
+    return "/".join(parts[1:]) if parts[:1] == ["models"] and len(parts) == 3 else None
+
+
+def _from_hub(name: str) -> Path:
+    need("huggingface_hub")
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = name.partition("@")
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision or None,
+            allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"],
+        )
+    except Exception as error:
+        raise ModelError(
+            f"{name}: neither a folder here nor reachable on the model hub "
+            f"({type(error).__name__}); give the path of a downloaded model"
+        ) from error
+    return Path(folder)
+
+
+def base_record(folder: Path) -> Mapping[str, Any]:
+    """Return what the training record beside an adapter says of its base; empty without one."""
+    record = folder / "tunegate_training.json"
+    if not record.is_file():
+        return {}
+    return _object(record)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return value
+
+
+def need(*modules: str, what: str = "a Transformers model", extra: str = "hf") -> None:
+    """Raise MissingExtra unless the modules are installed."""
+    if any(importlib.util.find_spec(name) is None for name in modules):
+        raise MissingExtra(what, extra)
+
+
+def need_quantiser(folder: Path) -> None:
+    """Raise MissingExtra if the folder's weights are stored by bitsandbytes, and it is missing."""
+    path = folder / "config.json"
+    quantised = _object(path).get("quantization_config") if path.is_file() else None
+    if isinstance(quantised, dict) and quantised.get("quant_method") == "bitsandbytes":
+        need("bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized")
+
+
+_FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def stored(folder: Path, config: Any) -> str | None:
+    """Return in what the folder's weights are stored; None if it cannot be told.
+
+    Args:
+        folder: The model's folder.
+        config: Its configuration as Transformers read it.
+    """
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is not None:
+        return _quantised(quantised)
+    sizes: Counter[str] = Counter()
+    for path in folder.glob("*.safetensors"):
+        sizes += _sizes(path)
+    if not sizes:
+        return None
+    commonest = sizes.most_common(1)[0][0]
+    return _FORMATS.get(commonest, commonest.lower())
+
+
+def _quantised(config: Any) -> str:
+    method = getattr(config, "quant_method", "quantised")
+    name = str(getattr(method, "value", method))
+    if getattr(config, "load_in_4bit", False):
+        return f"{config.bnb_4bit_quant_type} ({name})"
+    return f"8-bit ({name})" if getattr(config, "load_in_8bit", False) else name
+
+
+def _sizes(path: Path) -> Counter[str]:
+    """Return number format → weights in it."""
+    from safetensors import safe_open
+
+    found: Counter[str] = Counter()
+    with safe_open(path, framework="pt") as tensors:
+        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
+            tensor = tensors.get_slice(key)
+            found[tensor.get_dtype()] += math.prod(tensor.get_shape())
+    return found

@@ -1,0 +1,222 @@
+"""Server discovery: address and model of a `server:` spec, and what the server supports."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tunegate.harness.errors import ModelError
+from tunegate.harness.lookup import unknown
+from tunegate.harness.remote.http import Failure, Http, Later, Refused
+from tunegate.harness.remote.worker_pool import Limits, ask_all
+
+_OPENING = Limits(concurrency=1, deadline_s=60.0, attempts=3)
+"""Patience before the run: a server that loads the model at the first question needs a minute."""
+_SAID = ("id", "root", "parent", "owned_by", "max_model_len")
+"""Keys of a model's card that say what it is; `created` is the time of the question at vLLM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a server says of a model."""
+
+    said: Mapping[str, Any]
+    """Its card, without times and states."""
+    version: str | None
+    """Version of the server, where it tells."""
+    parent_root: str | None = None
+    """Where the weights of the model lie that this one is an adapter of."""
+
+    @property
+    def root(self) -> str | None:
+        """Where its weights lie, as the server sees it."""
+        root = self.said.get("root")
+        return root if isinstance(root, str) else None
+
+
+class NotAllowed(Exception):
+    """The server is there and takes a question of this form not."""
+
+
+def once(ask: Callable[[float], dict[str, Any]], limits: Limits = _OPENING) -> dict[str, Any]:
+    """Return the answer to one question that is asked with patience.
+
+    Raises:
+        Refused: the server said no.
+        Later: it gave no answer, after all attempts.
+    """
+    refusals: list[Refused] = []
+
+    def noted(question: int, deadline: float) -> dict[str, Any]:
+        try:
+            return ask(deadline)
+        except Refused as refusal:
+            refusals.append(Refused(str(refusal), whole=False, status=refusal.status))
+            raise refusals[-1] from refusal
+
+    ((_, result),) = ask_all([0], noted, limits)
+    if refusals:
+        raise refusals[-1]
+    if isinstance(result, Failure):
+        raise Later(result.message)
+    return result
+
+
+def find(http: Http, where: Place) -> Card:
+    """Return the card of the model that a spec names.
+
+    Raises:
+        ModelError: the server cannot be reached, is no such server, or has no such model.
+    """
+    try:
+        listed = once(lambda deadline: http.get_json(f"{where.url}/models", deadline=deadline))
+    except Refused as refusal:
+        raise ModelError(f"{where.spec()}: {_remedy(refusal, where)}") from refusal
+    except Later as silence:
+        raise ModelError(
+            f"{where.spec()}: {where.url}/models gives no list of models: {silence}; "
+            "is the server up, and is this its address (it ends in /v1)?"
+        ) from silence
+    cards = listed.get("data")
+    if not isinstance(cards, list) or not all(isinstance(card, dict) for card in cards):
+        raise ModelError(
+            f"{where.spec()}: {where.url}/models gives no list of models; is this the address of "
+            "an OpenAI-compatible server (it ends in /v1)?"
+        )
+    by_name = {str(card.get("id")): card for card in cards}
+    card = by_name.get(where.model)
+    if card is None:
+        raise ModelError(f"{where.spec() if where.model else where.url}: {_choice(where, by_name)}")
+    parent = by_name.get(str(card.get("parent")), {}).get("root")
+    said = {name: card[name] for name in _SAID if card.get(name) is not None}
+    return Card(said, _version(http, where), parent if isinstance(parent, str) else None)
+
+
+def _remedy(refusal: Refused, where: Place) -> str:
+    if refusal.status in (401, 403):
+        return f"{refusal}; set the key of this server in the environment variable {KEY}"
+    if refusal.status in (404, 405):
+        return f"{refusal}; is {where.url} the address of the server (it ends in /v1)?"
+    return str(refusal)
+
+
+def _choice(where: Place, names: Mapping[str, Any]) -> str:
+    """Return which models there are, or which one was probably meant."""
+    few = ", ".join([*names][:10]) + (", …" if len(names) > 10 else "") or "none"
+    if not where.model:
+        return f"say which model after a #; there are: {few}"
+    near = get_close_matches(where.model, names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {few}"
+    return f"the server has no model {where.model!r}; {hint}"
+
+
+def _version(http: Http, where: Place) -> str | None:
+    """Return what vLLM tells at `/version`; other servers have nothing there."""
+    try:
+        told = http.get_json(f"{where.origin}/version", deadline=time.monotonic() + 10.0)
+    except (Refused, Later):
+        return None
+    version = told.get("version")
+    return version if isinstance(version, str) else None
+
+
+def allowed(http: Http, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the reply to a question of some form; None if the server does not take that form.
+
+    Raises:
+        ModelError: the server refuses every form, or is gone.
+    """
+    try:
+        return once(lambda deadline: http.post_json(url, body, deadline=deadline))
+    except Refused as refusal:
+        if refusal.status in (401, 402, 403):
+            raise ModelError(f"{url}: {refusal}; check the key in {KEY}") from refusal
+        return None
+    except Later as silence:
+        if "HTTP 500" in str(silence):  # how some servers meet a form they do not know
+            return None
+        raise ModelError(f"{url}: {silence}; look at the server's log") from silence
+
+
+_FORM = "server:http://host:port/v1#MODEL"
+_OPTIONS = ("tokenizer",)
+_HERE = ("localhost", "127.0.0.1", "::1")
+KEY = "TUNEGATE_SERVER_KEY"
+"""Environment variable of the key."""
+_ELSE = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model behind a server."""
+
+    url: str
+    """Address up to `/v1`, without a slash at its end."""
+    model: str
+    """The model's name there; empty if the spec names none."""
+    tokenizer: str | None = None
+    """Folder or hub id of its tokenizer and chat template, as the spec says."""
+
+    @property
+    def origin(self) -> str:
+        """The address without its path."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def here(self) -> bool:
+        """Whether it is this machine."""
+        return urlsplit(self.url).hostname in _HERE
+
+    def spec(self, model: str | None = None) -> str:
+        """Return the spec, of another model of the server if one is given."""
+        query = f"?tokenizer={self.tokenizer}" if self.tokenizer else ""
+        return f"server:{self.url}{query}#{model or self.model}"
+
+
+def place(target: str) -> Place:
+    """Read what follows `server:`.
+
+    Raises:
+        ModelError: it is no address, holds a secret, or has an option that does not exist.
+    """
+    address, _, model = target.partition("#")
+    try:
+        parts = urlsplit(address)
+        well_formed = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # read, it raises if it is no number
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise ModelError(f"server:{target}: no address of a server; write it as {_FORM}")
+    if parts.username or parts.password:
+        # The spec goes into records and logs, so it is not repeated here either.
+        raise ModelError(f"server: an address must hold no password; put the key into {KEY}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in options:
+        if name not in _OPTIONS:
+            raise ModelError(f"server:{target}: {unknown(name, _OPTIONS, what='option')}")
+    if options.get("tokenizer") == "":
+        raise ModelError(f"server:{target}: tokenizer= names no folder")
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    return Place(url, model, options.get("tokenizer"))
+
+
+def key_for(where: Place, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key to be sent: OpenAI's own goes over no line that others can read.
+
+    Raises:
+        ModelError: it cannot stand in a header.
+    """
+    name = KEY
+    if not environment.get(KEY) and (where.here or where.url.startswith("https:")):
+        name = _ELSE
+    key = environment.get(name, "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ModelError(f"{name} holds characters that no key has; set it again")
+    return key or None

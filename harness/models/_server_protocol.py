@@ -1,0 +1,315 @@
+"""Server protocol: the request format that a server takes, and parsing of its replies.
+
+Where the tokenizer is known here, prompts are rendered here and both arms provably get the same:
+as token ids where the server takes them, as text where it splits texts as we do. Otherwise it gets
+messages, and renders them itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model import Prompt
+from tunegate.harness.models._server_discovery import Place, allowed
+from tunegate.harness.remote.http import Http, Later
+
+PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
+"""A text that tokenizers of other families split into another number of tokens."""
+_PLAIN: tuple[Mapping[str, Any], ...] = (
+    {
+        "repetition_penalty": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "top_k": -1,
+        "min_p": 0.0,
+    },
+    {"frequency_penalty": 0.0},
+    {},
+)
+"""Settings that keep a server from adding its own to ours: as many as it takes.
+
+vLLM takes them all, and would else read a repetition penalty from the model's generation_config;
+`transformers serve` sets the repetition penalty to 1 + frequency_penalty.
+"""
+_LOGPROBS: tuple[Mapping[str, Any], ...] = (
+    {"prompt_logprobs": 1},
+    {"echo": True, "logprobs": 1},
+)
+"""Fields by which servers are asked for the log-probabilities of a prompt."""
+_NOT_OFFERED = (
+    "does not tell the log-probabilities of a given text (vLLM: prompt_logprobs; SGLang: echo with "
+    "logprobs); leave out the metric, or judge the model's folder itself"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a server is asked."""
+
+    prompts: Literal["token ids", "text", "messages"]
+    plain: Mapping[str, Any]
+    """Fields that keep decoding as the suite says."""
+    checked: str
+    """How its tokenizer was found to be ours."""
+    special: bool = False
+    """Whether it puts its special tokens in front of a text."""
+    logprobs: Mapping[str, Any] | None = None
+    """Fields that make it tell the log-probabilities of a prompt; None if it does not."""
+    why: str = field(default=_NOT_OFFERED, repr=False)
+    """Why it does not."""
+
+
+def discover(http: Http, where: Place, tokenizer: Any) -> Form:
+    """Find out in which form the server takes questions.
+
+    Raises:
+        ModelError: it takes none, or its tokenizer is another one than `tokenizer`.
+    """
+    if tokenizer is None:
+        why = f"splits texts unseen; name its tokenizer: {_with_tokenizer(where)}"
+        return Form("messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why)
+    checked, special = _same_tokenizer(http, where, tokenizer)
+    ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
+    if plain is not None:
+        return _with_logprobs(http, where, Form("token ids", plain, checked, special), ids)
+    plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
+    if plain is not None:
+        return Form("text", plain, checked, special, why="takes no token ids, only text")
+    return Form("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
+
+
+def _with_tokenizer(where: Place) -> str:
+    return f"server:{where.url}?tokenizer=FOLDER#{where.model}"
+
+
+def _greeting() -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+def _plain(http: Http, where: Place, asked: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """Return the settings it takes.
+
+    Raises:
+        ModelError: it takes the question in no way.
+    """
+    plain = _first_plain(http, where, asked, tokens=None, path=path)
+    if plain is None:
+        raise ModelError(
+            f"{where.spec()}: {where.url}/{path} does not take a plain question; is it a model "
+            "that writes text?"
+        )
+    return plain
+
+
+def _first_plain(
+    http: Http,
+    where: Place,
+    asked: Mapping[str, Any],
+    *,
+    tokens: int | None,
+    path: str = "completions",
+) -> Mapping[str, Any] | None:
+    """Return the first settings with which the question is taken; None if it is with none.
+
+    Args:
+        http: The client.
+        where: The server.
+        asked: The question's own fields.
+        tokens: How many tokens the server must have seen, where it tells.
+        path: Where to ask.
+    """
+    for plain in _PLAIN:
+        body = {"model": where.model, **asked, "max_tokens": 1, "temperature": 0.0, **plain}
+        reply = allowed(http, f"{where.url}/{path}", body)
+        if reply is not None and reply.get("choices"):
+            seen = count(reply, "prompt_tokens")
+            return plain if tokens is None or seen in (tokens, None) else None
+    return None
+
+
+def _same_tokenizer(http: Http, where: Place, tokenizer: Any) -> tuple[str, bool]:
+    """Return how the server's tokenizer was compared, and whether it adds special tokens.
+
+    Raises:
+        ModelError: it splits a text in another way.
+    """
+    bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    full = tokenizer(PROBE)["input_ids"]
+    told = allowed(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
+    ids = told.get("tokens") if told else None
+    if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
+        if ids not in (bare, full):
+            raise ModelError(_other(where, "other token ids"))
+        return "by token ids", ids == full != bare
+    for plain in reversed(_PLAIN):
+        body = {"model": where.model, "prompt": PROBE, "max_tokens": 1, "temperature": 0.0}
+        reply = allowed(http, f"{where.url}/completions", {**body, **plain})
+        seen = count(reply, "prompt_tokens") if reply else None
+        if seen is None:
+            continue
+        if seen not in (len(bare), len(full)):
+            raise ModelError(_other(where, f"{seen} tokens, ours makes {len(bare)}"))
+        return "by number of tokens", seen == len(full) != len(bare)
+    return "not told", False
+
+
+def _other(where: Place, what: str) -> str:
+    return (
+        f"{where.spec()}: the server's tokenizer makes {what} of the same text: it is of another "
+        f"family; name the one of {where.model} with {_with_tokenizer(where)}"
+    )
+
+
+def _with_logprobs(http: Http, where: Place, form: Form, ids: list[int]) -> Form:
+    """Return the form with how log-probabilities are asked for, if the server tells them."""
+    prompts = [ids, ids[:-1]]
+    for fields in _LOGPROBS:
+        body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
+        reply = allowed(http, f"{where.url}/completions", {**body, **fields})
+        if reply is not None and _tells(reply, prompts):
+            return Form(form.prompts, form.plain, form.checked, form.special, fields)
+    return form
+
+
+def _tells(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
+    try:
+        found = choices(reply, len(prompts))
+    except Later:
+        return False
+    told = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
+    return all(values is not None for values in told)
+
+
+def wire(form: Form, tokenizer: Any, prompt: Prompt) -> str | list[int]:
+    """Return what is sent for a prompt that was rendered here.
+
+    Raises:
+        ValueError: no text would become these tokens at the server.
+    """
+    ids = list(prompt.token_ids or ())
+    if not ids:
+        raise ValueError("the prompt is empty after tokenising")
+    if form.prompts == "token ids":
+        return ids
+    for text in _spellings(prompt.text, getattr(tokenizer, "bos_token", None)):
+        if tokenizer(text, add_special_tokens=form.special)["input_ids"] == ids:
+            return text
+    raise ValueError(
+        "the server adds other special tokens than the chat template does, so it cannot be sent "
+        "the prompt that the model was trained on; use a server that takes token ids (vLLM)"
+    )
+
+
+def _spellings(text: str, first: str | None) -> Iterator[str]:
+    """Yield the text, and the same without or with the token that a server may add in front."""
+    yield text
+    if first:
+        yield text.removeprefix(first)
+        yield first + text
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A completion as the server gives it."""
+
+    text: str
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def written(reply: Mapping[str, Any]) -> Written:
+    """Read a reply of `/completions` or `/chat/completions`.
+
+    Raises:
+        Later: it holds no answer.
+    """
+    choice = choices(reply, 1)[0]
+    message = choice.get("message")
+    text = choice.get("text") if message is None else _said(message)
+    if not isinstance(text, str):
+        raise Later(f"the reply holds no text but {str(text)[:80]!r}")
+    reason = choice.get("finish_reason")
+    return Written(
+        text,
+        reason if isinstance(reason, str) else None,
+        count(reply, "prompt_tokens"),
+        count(reply, "completion_tokens"),
+    )
+
+
+def choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
+    """Return the reply's choices in the order of what was asked.
+
+    Raises:
+        Later: there are not as many as were asked for.
+    """
+    found = reply.get("choices")
+    if not isinstance(found, list) or len(found) != wanted:
+        raise Later(f"the reply has not {wanted} choices but {str(found)[:80]}")
+    if not all(isinstance(choice, dict) for choice in found):
+        raise Later(f"the reply's choices are no objects: {str(found)[:80]}")
+    return sorted(found, key=lambda choice: choice.get("index") or 0)
+
+
+def count(reply: Mapping[str, Any], name: str) -> int | None:
+    """Return a number of tokens from `usage`; None where the server tells none."""
+    usage = reply.get("usage")
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _said(message: Any) -> Any:
+    """Return what an assistant's message says; calls of tools are written out as Hermes does."""
+    if not isinstance(message, dict):
+        return None
+    text = message.get("content") or ""
+    calls = message.get("tool_calls")
+    if not calls:
+        return text
+    return "\n".join([*([text] if text else []), *map(_call, calls)])
+
+
+def _call(call: Any) -> str:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise Later(f"the reply's tool call is no call: {str(call)[:80]}")
+    arguments = function.get("arguments")
+    try:
+        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        parsed = arguments  # the metric says what is wrong with it
+    told = json.dumps({"name": function.get("name"), "arguments": parsed}, ensure_ascii=False)
+    return f"<tool_call>{told}</tool_call>"
+
+
+def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:
+    """Return the natural-log probability of each token of a prompt after its first.
+
+    Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each place) and
+    `logprobs.token_logprobs` of an echoed prompt (vLLM, SGLang, OpenAI's older models).
+    """
+    told: Any
+    places = choice.get("prompt_logprobs")
+    if isinstance(places, list) and len(places) == len(ids):
+        told = [_of_token(place, token) for place, token in zip(places, ids, strict=True)]
+    else:
+        echoed = choice.get("logprobs")
+        told = echoed.get("token_logprobs") if isinstance(echoed, dict) else None
+        # The token that had to be written may stand at the end.
+        if not isinstance(told, list) or len(told) not in (len(ids), len(ids) + 1):
+            return None
+    values = told[1 : len(ids)]
+    fine = all(isinstance(v, int | float) and math.isfinite(v) and v <= 1e-3 for v in values)
+    return [float(v) for v in values] if fine else None
+
+
+def _of_token(place: Any, token: int) -> Any:
+    found = place.get(str(token)) if isinstance(place, dict) else None
+    return found.get("logprob") if isinstance(found, dict) else None

@@ -1,0 +1,193 @@
+"""Opens all arms of a run, sharing one load wherever tuned is an adapter of base.
+
+`open_arms({"base": spec, "tuned": spec, …})` is the only way in. A missing base spec is read from
+the adapter. The adapter must fit the base: by the weights' hash recorded at training, otherwise by
+the base its configuration names; a moved path is no mismatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness import lookup
+from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.errors import ModelError, NotComparable, UsageError
+from tunegate.harness.model import Arm
+from tunegate.harness.models._model_folder import (
+    adapter_config,
+    base_record,
+    hub_name,
+    is_adapter,
+    need,
+    resolve,
+)
+from tunegate.harness.remote.worker_pool import Limits
+
+_BESIDE = ("gguf", "replay", "scripted")
+"""Backends that need nothing but what stands behind their prefix."""
+_REMOTE = ("litellm", "server")
+"""Backends that ask over a network, within limits."""
+_PREFIXES = (*_BESIDE, *_REMOTE)
+"""Backends that a spec names by its prefix; anything else is a Transformers model."""
+
+
+def open_arms(
+    specs: Mapping[str, str | None],
+    *,
+    dtype: str = "auto",
+    base_by: str = "--gate-base SPEC",
+    limits: Limits | None = None,
+) -> dict[str, Arm]:
+    """Open every arm.
+
+    Args:
+        specs: Arm name → model spec; base may be None if tuned is an adapter.
+        dtype: Number format of local models, the same for all arms.
+        base_by: How the user names the base, for messages.
+        limits: How hard backends on a network may be asked.
+
+    Raises:
+        UsageError: a spec is missing or cannot be opened.
+        NotComparable: the adapter was trained on another base.
+    """
+    if not specs.get("tuned"):
+        raise UsageError("no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)")
+    arms: dict[str, Arm] = {}
+    loads: dict[Path, Any] = {}
+    for name, spec in _with_base(specs, base_by).items():
+        prefix, _, target = spec.partition(":")
+        if prefix in _PREFIXES:
+            options = {"limits": limits or Limits()} if prefix in _REMOTE else {}
+            arms[name] = lookup.find("tunegate.harness.models", prefix, what="backend")(
+                target, **options
+            )
+        else:
+            arms[name] = _open_hf(spec, name, arms, loads, dtype)
+    return arms
+
+
+def computes_here(spec: str) -> bool:
+    """Return whether a spec names a Transformers model of this process: its logits can be had."""
+    prefix, _, target = spec.partition(":")
+    return prefix not in _PREFIXES or (prefix == "gguf" and "engine=llama.cpp" not in target)
+
+
+def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
+    """Return the specs in the order base, tuned, others, with base filled in."""
+    tuned, base = specs["tuned"], specs.get("base")
+    assert tuned is not None
+    if base is None:
+        base = _base_of(tuned, base_by)
+    rest = {n: s for n, s in specs.items() if s is not None and n not in ("base", "tuned")}
+    return {"base": base, "tuned": tuned, **rest}
+
+
+def _base_of(tuned: str, base_by: str) -> str:
+    elsewhere = tuned.partition(":")[0] in _PREFIXES
+    folder = None if elsewhere else resolve(tuned)
+    adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
+    named = adapter.get("base_model_name_or_path")
+    if not named:
+        raise UsageError(
+            f"no base model: {tuned} is not an adapter that names one; say it with {base_by}"
+        )
+    try:
+        resolve(str(named))
+    except ModelError as error:
+        raise ModelError(
+            f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
+            f"with {base_by}"
+        ) from error
+    return str(named)
+
+
+def _open_hf(
+    spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
+) -> Arm:
+    folder = resolve(spec)
+    if name == "base" and is_adapter(folder):
+        raise UsageError(f"base={spec} is an adapter; give the model it was trained on")
+    need("torch", "transformers")
+    from tunegate.harness.models import transformers
+
+    if not is_adapter(folder):
+        if folder not in loads:
+            loads[folder] = transformers.load(folder, dtype=dtype)
+        return transformers.HfArm(spec, loads[folder], loads[folder].tokenizer)
+    loaded = _base_for(spec, folder, arms["base"])
+    transformers.attach(loaded, folder, name)
+    own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+    tokenizer = transformers.load_tokenizer(folder) if own else loaded.tokenizer
+    return transformers.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
+
+
+def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
+    """Return the loaded base of an adapter, after proving that it is the one it was trained on."""
+    base = getattr(arm, "loaded", None)
+    if base is None:
+        raise ModelError(f"{spec} is an adapter, and the base arm is no local model; give a folder")
+    refuse_unsafe(folder)
+    recorded = (base_record(folder).get("base") or {}).get("weights_sha256")
+    if recorded is None:
+        _check_config(spec, folder, base)
+    elif recorded != base.weights_sha256:
+        raise NotComparable(
+            f"{spec} was trained on weights {recorded[:12]}, not on base "
+            f"{base.folder} ({base.weights_sha256[:12]}); give the base it was trained on"
+        )
+    return base
+
+
+def _check_config(spec: str, folder: Path, base: Any) -> None:
+    """Without a training record: the named base must have base's weights, as far as can be seen.
+
+    A named folder that is here is compared by content, a hub id with the id base came from, and
+    the shapes in any case.
+    """
+    name = str(adapter_config(folder).get("base_model_name_or_path", ""))
+    named, hub_id = Path(name), hub_name(base.folder)
+    if named.is_dir():
+        differs = named.resolve() != base.folder and fingerprint(named) != base.weights_sha256
+    else:
+        differs = hub_id is not None and name.count("/") == 1 and name != hub_id
+    if differs:
+        raise NotComparable(
+            f"{spec} names {name} as its base, whose weights differ from {hub_id or base.folder}; "
+            "give the base it was trained on"
+        )
+    misfit = _misfit(folder, base.torch_model)
+    if misfit:
+        raise NotComparable(f"{spec} does not fit {base.folder}: {misfit}; it has another base")
+
+
+def _misfit(folder: Path, model: Any) -> str | None:
+    """Return the first LoRA tensor whose shape does not fit its module of the base."""
+    from safetensors import safe_open
+
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    modules = dict(plain.named_modules())
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
+        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
+            part = next((p for p in (".lora_A.", ".lora_B.") if p in key), None)
+            if part is None:
+                continue
+            name = key.split(part)[0].removeprefix("base_model.model.")
+            shape = tensors.get_slice(key).get_shape()
+            size = shape[-1] if part == ".lora_A." else shape[0]
+            sides = _sides(modules.get(name))
+            if sides is None:
+                return f"it has no module {name}"
+            if len(sides) == 2 and size not in sides:
+                return f"{name} is {list(sides)}, the adapter's side {size}"
+    return None
+
+
+def _sides(module: Any) -> tuple[int, ...] | None:
+    """Return the shape of a module's weight as it computes; quantised, it is stored in another."""
+    module = getattr(module, "base_layer", module)
+    if hasattr(module, "out_features"):
+        return (int(module.out_features), int(module.in_features))
+    weight = getattr(module, "weight", None)
+    return None if weight is None else tuple(weight.shape)

@@ -1,0 +1,272 @@
+"""Monitor: one look at new calls; state in, state and record out."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown
+from tunegate.harness.monitoring.baseline import Gated, promise
+from tunegate.harness.monitoring.indicators import Answered, Figure, answered
+from tunegate.harness.monitoring.state import FigureState, Seen, WatchState
+from tunegate.harness.monitoring.window import Tally, Units, Window, refuse_mixed, taken
+from tunegate.harness.otel_import.types import Call
+from tunegate.harness.records.cases import Score
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.stats.confidence_sequences import follow
+from tunegate.harness.suite import Suite
+
+Judging = Callable[[Sequence[Answered]], Sequence[Mapping[str, Score]]]
+"""Answers → for each of them, the score of every judged figure by its name."""
+
+
+@dataclass
+class Shown:
+    """What the calls of a look showed of one figure."""
+
+    losses: list[float] = field(default_factory=list)
+    """One a trace, whose calls count together, in the order in which the traces began."""
+    unscored: int = 0
+    """Calls in which it could not be told."""
+    why: str | None = None
+    """Why the first of them could not."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of a look."""
+
+    state: WatchState
+    """For the next one."""
+    shown: Mapping[str, Shown]
+    """Figure → what the new calls showed."""
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which of the answers a judge is to see."""
+
+    judge: Judging
+    figures: tuple[Figure, ...]
+    size: int
+    """Answers a look, drawn by the hash of their names: whatever they are like."""
+
+
+def look(
+    state: WatchState,
+    figures: Sequence[Figure],
+    calls: Iterable[Call],
+    window: Window,
+    *,
+    sample: Sample | None = None,
+) -> Look:
+    """Count the new calls of the traces.
+
+    Args:
+        state: What earlier looks left.
+        figures: What is watched, judged figures left out.
+        calls: The calls of the traces, in any order; memory holds a few numbers of each.
+        window: Which of them.
+        sample: Who judges some of them; None asks no judge.
+
+    Raises:
+        UsageError: the calls are of several models, and nothing says which is the shipped one.
+    """
+    seen, tally = Seen(state.watermark_s, dict(state.recent)), Tally()
+    board = _Board(state.figures)
+    drawn = _Draw(sample.size if sample is not None else 0)
+    for call in taken(calls, window, seen, tally):
+        one = answered(call)
+        drawn.offer(one)
+        board.units.begin(_trace(one), call.span.start_s)
+        for figure in figures:
+            if figure.name in board.places:
+                board.add(figure, one, figure.measure(one))
+    refuse_mixed(tally, window)
+    tally.left_out.update({"counted before": seen.twice, "begun before the watermark": seen.late})
+    if sample is not None:
+        _judge(sample, drawn.answers, board)
+    seen.settle()
+    shown = board.shown()
+    after = _after(state, shown, seen, tally)
+    return Look(_alarmed(after, window.now_s), shown, tally)
+
+
+def _judge(sample: Sample, answers: Sequence[Answered], board: _Board) -> None:
+    asked = [figure for figure in sample.figures if figure.name in board.places]
+    if asked and answers:
+        for one, scores in zip(answers, sample.judge(answers), strict=True):
+            for figure in asked:
+                board.add(figure, one, scores[figure.name])
+
+
+def _trace(one: Answered) -> str:
+    return one.case.cluster or one.case.id
+
+
+class _Board:
+    """What the calls of a look show, as they go by."""
+
+    def __init__(self, kept: Sequence[FigureState]) -> None:
+        self._kept = kept
+        self.places = {figure.name: number for number, figure in enumerate(kept)}
+        self.units = Units(len(kept))
+        self._unscored = [0] * len(kept)
+        self._why: list[str | None] = [None] * len(kept)
+
+    def add(self, figure: Figure, one: Answered, score: Score) -> None:
+        """Add a call's score."""
+        place = self.places[figure.name]
+        if score.value is None:
+            self._unscored[place] += 1
+            self._why[place] = self._why[place] or score.reason
+        else:
+            loss = figure.loss(score.value, self._kept[place].threshold)
+            self.units.add(_trace(one), place, loss)
+
+    def shown(self) -> dict[str, Shown]:
+        """Return what every figure showed."""
+        return {
+            name: Shown(self.units.losses(place), self._unscored[place], self._why[place])
+            for name, place in self.places.items()
+        }
+
+
+def _after(state: WatchState, shown: Mapping[str, Shown], seen: Seen, tally: Tally) -> WatchState:
+    figures = tuple(_followed(kept, shown[kept.name].losses) for kept in state.figures)
+    return state.model_copy(
+        update={
+            "figures": figures,
+            "looks": state.looks + 1,
+            "calls": state.calls + tally.counted,
+            "first_s": min((s for s in (state.first_s, tally.first_s) if s), default=None),
+            "last_s": max((s for s in (state.last_s, tally.last_s) if s), default=None),
+            "watermark_s": seen.watermark_s,
+            "recent": seen.names,
+        }
+    )
+
+
+def _followed(kept: FigureState, losses: Sequence[float]) -> FigureState:
+    """Return a figure after the traces of a look."""
+    stream = follow(kept.stream, losses, bound=kept.bound)
+    return kept.model_copy(
+        update={
+            "units": stream.units,
+            "total": kept.total + sum(losses),
+            "wealth": stream.wealth if stream.units else (),
+            "peak": stream.peak,
+        }
+    )
+
+
+def _alarmed(state: WatchState, now_s: float) -> WatchState:
+    """Return the state with the alarms of this look; earlier ones stand."""
+    needed = math.log(1 / state.own_alpha)
+    figures = tuple(
+        figure.model_copy(update={"alarmed": iso(now_s)})
+        if figure.alarmed is None and figure.peak >= needed
+        else figure
+        for figure in state.figures
+    )
+    return state.model_copy(update={"figures": figures})
+
+
+def iso(seconds: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+class _Draw:
+    """The answers whose names have the smallest hashes: a sample that their content cannot bias."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._heap: list[tuple[int, str, Answered]] = []
+
+    def offer(self, one: Answered) -> None:
+        """Take an answer into the sample if its turn is drawn."""
+        if not self._size or one.completion is None or one.completion.text is None:
+            return
+        number = int(hashlib.sha256(one.case.id.encode("utf-8", "replace")).hexdigest()[:15], 16)
+        entry = (-number, one.case.id, one)
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            heapq.heapreplace(self._heap, entry)
+
+    @property
+    def answers(self) -> list[Answered]:
+        """The sample, in the order of the names."""
+        return [one for _, _, one in sorted(self._heap, key=lambda entry: entry[1])]
+
+
+def begin(run: Run, suite: Suite, arm: str, figures: Sequence[Figure], alpha: float) -> WatchState:
+    """Return the state before the first call.
+
+    The error is parted equally among the figures (Bonferroni); of a figure's part, half goes to the
+    gate's sample and half to the stream.
+
+    Args:
+        run: The run that shipped.
+        suite: Its suite whose answers production's are compared with.
+        arm: The arm that shipped.
+        figures: What is to be watched.
+        alpha: Probability of any false alarm, as long as the stream runs.
+    """
+    gated = Gated(run, suite.name, arm)
+    units = {figure.name: gated.units(figure) for figure in figures}
+    compared = [figure for figure in figures if units[figure.name]]
+    own = alpha / max(1, len(compared)) / 2
+    states = []
+    for figure in compared:
+        told = promise(figure, units[figure.name], own)
+        states.append(
+            FigureState(
+                name=figure.name,
+                says=figure.says,
+                kind=figure.kind.value,
+                n=told.n,
+                level=told.level,
+                threshold=told.threshold,
+                bound=told.bound,
+            )
+        )
+    return WatchState(
+        run_id=run.manifest.run_id,
+        suite=suite.name,
+        suite_sha256=suite.hash,
+        arm=arm,
+        alpha=alpha,
+        figures=tuple(states),
+        not_compared={f.name: _why(f) for f in figures if not units[f.name]},
+    )
+
+
+def chosen(figures: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
+    """Return the figures of these names; all of them where none is named.
+
+    Raises:
+        UsageError: there is none of a name.
+    """
+    known = {figure.name: figure for figure in figures}
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown(name, tuple(known), what="figure"))
+    return [known[name] for name in dict.fromkeys(names)] if names else list(figures)
+
+
+def _why(figure: Figure) -> str:
+    if figure.times:
+        return (
+            "the gate timed no answers one at a time; the metric latency in the suite has it do so"
+        )
+    if figure.metric is not None and figure.metric.judge is not None:
+        return "the gate has no scores of this judge; `tunegate judge run` adds them"
+    return "the gate's answers have no such value"

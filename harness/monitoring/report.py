@@ -1,0 +1,317 @@
+"""Report of a look: watch.json with quiet, alarm or too little, and a Markdown summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from enum import StrEnum
+
+from pydantic import Field
+
+from tunegate.harness.monitoring.indicators import QUANTILE
+from tunegate.harness.monitoring.monitor import Look, Shown, iso
+from tunegate.harness.monitoring.state import FigureState
+from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.stats.confidence_sequences import units_needed
+
+METHOD = (
+    "bets against the largest share that the gate's sample leaves possible (Clopper-Pearson, "
+    "order statistics or betting limits), a mixture over stakes and times of change; the error is "
+    "parted by Bonferroni over the figures, half of each part for the gate's sample"
+)
+
+
+class Status(StrEnum):
+    """What is known of a figure."""
+
+    ALARM = "alarm"
+    """Production is worse than the gate's model; it stands until a new state is begun."""
+    QUIET = "quiet"
+    """No alarm, and a drop of the size asked for would likely have raised one."""
+    TOO_FEW = "too_few"
+    """No alarm, and too few traces for one."""
+    BLIND = "blind"
+    """The gate's sample is too small, or its own share too large, to ever tell such a drop."""
+
+
+class WatchVerdict(StrEnum):
+    """What a look comes to."""
+
+    QUIET = "QUIET"
+    ALARM = "ALARM"
+    TOO_LITTLE = "TOO_LITTLE"
+
+    @property
+    def exit_code(self) -> int:
+        """0 quiet, 1 alarm, 10 too little to tell."""
+        return {"QUIET": 0, "ALARM": 1, "TOO_LITTLE": 10}[self.value]
+
+
+class FigureLook(Record):
+    """A figure in this look."""
+
+    name: Text
+    says: Text
+    status: Status
+    gate: float
+    """Share in the gate."""
+    gate_n: int
+    allowed: float
+    """Largest share that is no reason for an alarm."""
+    window: float | None
+    """Share in the new traces; None without any."""
+    window_n: int
+    """New traces in which it could be told."""
+    so_far: float | None
+    """Share in all traces since the state was begun."""
+    so_far_n: int
+    unscored: int
+    """New calls in which it could not be told."""
+    why_unscored: Text | None
+    evidence: float
+    """Largest so far: how many times as likely as not by chance; an alarm from `needed` on."""
+    needed: float
+    needed_n: int | None
+    """Traces after which a drop of the size asked for likely raises an alarm."""
+    alarmed: str | None
+    """Time of the look that raised the alarm."""
+
+
+class WatchRecord(Record):
+    """A look; what stands in watch.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    verdict: WatchVerdict
+    sentence: Text
+    run_id: str
+    suite: Text
+    arm: str
+    alpha: float
+    """Probability of any false alarm as long as the stream runs."""
+    drop: float
+    method: str = METHOD
+    looks: int
+    """Looks of this state, this one included."""
+    read: int
+    """Calls that the traces hold."""
+    counted: int
+    """Of them, new ones that were counted now."""
+    left_out: dict[str, int]
+    """Why others were not → how many."""
+    models: dict[str, int]
+    first: str | None
+    """Start of the earliest call counted now, ISO 8601."""
+    last: str | None
+    figures: tuple[FigureLook, ...]
+    not_compared: dict[str, Text] = Field(default_factory=dict)
+    reading: tuple[Text, ...] = ()
+    """What could not be read of the files, and where first."""
+
+
+def outcome(found: Look, *, drop: float, reading: tuple[str, ...] = ()) -> WatchRecord:
+    """Return the record of a look.
+
+    Args:
+        found: The look.
+        drop: Worsening, as a share of traces, that "quiet" is to exclude.
+        reading: What could not be read of the files.
+    """
+    state, tally = found.state, found.tally
+    looks = tuple(
+        _figure(kept, found.shown[kept.name], state.own_alpha, drop) for kept in state.figures
+    )
+    verdict = _verdict(looks, tally.counted)
+    return WatchRecord(
+        verdict=verdict,
+        sentence=_sentence(verdict, looks, tally.counted, drop),
+        run_id=state.run_id,
+        suite=state.suite,
+        arm=state.arm,
+        alpha=state.alpha,
+        drop=drop,
+        looks=state.looks,
+        read=tally.read,
+        counted=tally.counted,
+        left_out={why: count for why, count in sorted(tally.left_out.items()) if count},
+        models=dict(sorted(tally.models.items())),
+        first=None if tally.first_s is None else iso(tally.first_s),
+        last=None if tally.last_s is None else iso(tally.last_s),
+        figures=looks,
+        not_compared=state.not_compared,
+        reading=reading,
+    )
+
+
+def _figure(kept: FigureState, shown: Shown, own: float, drop: float) -> FigureLook:
+    losses = shown.losses
+    needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own)
+    return FigureLook(
+        name=kept.name,
+        says=kept.says,
+        status=_status(kept, needed),
+        gate=_round(kept.level),
+        gate_n=kept.n,
+        allowed=_round(kept.bound),
+        window=_round(sum(losses) / len(losses)) if losses else None,
+        window_n=len(losses),
+        so_far=_round(kept.total / kept.units) if kept.units else None,
+        so_far_n=kept.units,
+        unscored=shown.unscored,
+        why_unscored=shown.why,
+        evidence=_round(math.exp(min(kept.peak, 200.0))),
+        needed=_round(1 / own),
+        needed_n=needed,
+        alarmed=kept.alarmed,
+    )
+
+
+def _worse(kept: FigureState, drop: float) -> float:
+    """Return the share that is to be told from the gate's.
+
+    Of an outermost tenth it is a tenth and twice the drop: 30 % by default, which is what a shift
+    by about three quarters of the gate's standard deviation makes of it.
+    """
+    level = kept.level + drop if kept.threshold is None else 1 - QUANTILE + 2 * drop
+    return min(1.0, level)
+
+
+def _status(kept: FigureState, needed: int | None) -> Status:
+    if kept.alarmed is not None:
+        return Status.ALARM
+    if needed is None:
+        return Status.BLIND
+    return Status.QUIET if kept.units >= needed else Status.TOO_FEW
+
+
+def _verdict(looks: tuple[FigureLook, ...], counted: int) -> WatchVerdict:
+    found = {figure.status for figure in looks}
+    if Status.ALARM in found:
+        return WatchVerdict.ALARM
+    if not counted or Status.TOO_FEW in found or Status.QUIET not in found:
+        return WatchVerdict.TOO_LITTLE
+    return WatchVerdict.QUIET
+
+
+def _sentence(
+    verdict: WatchVerdict, looks: tuple[FigureLook, ...], counted: int, drop: float
+) -> str:
+    if verdict is WatchVerdict.ALARM:
+        return "; ".join(_alarm(figure) for figure in looks if figure.status is Status.ALARM)
+    if not counted:
+        return "no new calls: is production still traced?"
+    if verdict is WatchVerdict.TOO_LITTLE:
+        waiting = [f for f in looks if f.status is Status.TOO_FEW and f.needed_n is not None]
+        if not waiting:
+            return "no figure can be compared with the gate's"
+        last = max(waiting, key=lambda f: (f.needed_n or 0) - f.so_far_n)
+        return (
+            f"no alarm so far; {last.name} has {last.so_far_n} of the about {last.needed_n} traces "
+            f"in which a worsening by {_points(drop)} would show"
+        )
+    return f"no figure is worse than the gate's; one worse by {_points(drop)} would likely show"
+
+
+def _alarm(figure: FigureLook) -> str:
+    return (
+        f"{figure.says}: {percent(figure.window)} of {figure.window_n} new traces and "
+        f"{percent(figure.so_far)} of all {figure.so_far_n}, beside {percent(figure.gate)} of "
+        f"{figure.gate_n} cases in the gate (first alarm {figure.alarmed})"
+    )
+
+
+def _points(drop: float) -> str:
+    return f"{100 * drop:.3g} points"
+
+
+def percent(share: float | None) -> str:
+    """Return a share for people."""
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+COLUMNS = ("figure", "gate", "allowed", "new traces", "so far", "evidence", "status")
+WORDS = {
+    Status.ALARM: "ALARM",
+    Status.QUIET: "quiet",
+    Status.TOO_FEW: "too few",
+    Status.BLIND: "cannot tell",
+}
+HEADS = {
+    WatchVerdict.ALARM: "ALARM",
+    WatchVerdict.QUIET: "Quiet",
+    WatchVerdict.TOO_LITTLE: "Too little to tell",
+}
+
+
+def summary(record: WatchRecord, advice: list[str]) -> str:
+    """Return the Markdown of a look.
+
+    Args:
+        record: The look.
+        advice: Commands that come next; none where there is nothing to do.
+    """
+    return "\n".join([*_lines(record, advice), ""])
+
+
+def cells(figure: FigureLook) -> tuple[str, ...]:
+    """Return a figure's row, as `COLUMNS` names it."""
+    status = WORDS[figure.status]
+    if figure.status is Status.TOO_FEW:
+        status += f" ({figure.so_far_n} of {figure.needed_n})"
+    return (
+        figure.name,
+        f"{percent(figure.gate)} of {figure.gate_n}",
+        percent(figure.allowed),
+        f"{percent(figure.window)} of {figure.window_n}",
+        f"{percent(figure.so_far)} of {figure.so_far_n}",
+        f"{figure.evidence:.3g} of {figure.needed:.0f}",
+        status,
+    )
+
+
+def notes(record: WatchRecord) -> Iterator[str]:
+    """Yield what was left out, and why, a line each."""
+    for why, count in record.left_out.items():
+        yield f"{count} calls left out: {why}"
+    for figure in record.figures:
+        if figure.unscored:
+            yield f"{figure.name}: {figure.unscored} calls without a value ({figure.why_unscored})"
+    for name, why in record.not_compared.items():
+        yield f"{name}: not compared: {why}"
+    yield from record.reading
+
+
+def _lines(record: WatchRecord, advice: list[str]) -> Iterator[str]:
+    yield f"### Watch: {HEADS[record.verdict]}"
+    yield ""
+    yield f"{_escaped(record.sentence[:1].upper() + record.sentence[1:])}."
+    yield ""
+    yield "| " + " | ".join(COLUMNS) + " |"
+    yield "|---" * len(COLUMNS) + "|"
+    for figure in record.figures:
+        yield "| " + " | ".join(map(_escaped, cells(figure))) + " |"
+    yield ""
+    beside = f"{_escaped(record.suite)} of run {_escaped(record.run_id)}"
+    yield (
+        f"{record.counted} calls from {record.first or '–'} to {record.last or '–'}, beside "
+        f"{beside}. A false alarm of any figure, as long as the stream runs: at most "
+        f"{percent(record.alpha)}."
+    )
+    yield ""
+    yield from (f"- {_escaped(line)}" for line in notes(record))
+    if advice:
+        yield ""
+        yield "Next:"
+        yield ""
+        yield from (f"    {line}" for line in advice)
+
+
+def _escaped(text: str) -> str:
+    """Return a text that stays in its cell and makes no markup of its own."""
+    plain = " ".join(text.split())
+    for sign in "\\`*_{}[]<>|#":
+        plain = plain.replace(sign, "\\" + sign)
+    return plain

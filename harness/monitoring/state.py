@@ -1,0 +1,173 @@
+"""State between two looks: a small JSON file with the evidence and the calls counted so far.
+
+It holds what was promised, the evidence of each figure, and enough of the calls' names that none is
+ever counted twice.
+
+Which calls were counted already: a watermark, and hashes of the calls after it. Exporters deliver
+late and files are read again, so the last day's calls are known by name. What began before that is
+not counted any more, whether it was or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.otel_import.types import Call
+from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.files import read_record, record_json, write_atomic
+from tunegate.harness.stats.confidence_sequences import Stream
+
+
+class FigureState(Record):
+    """A figure with its promise, and what production has shown so far."""
+
+    name: Text
+    says: Text
+    kind: str
+    n: int
+    """Cases of the gate."""
+    level: float
+    """Share that the gate lost."""
+    threshold: float | None = None
+    bound: float
+    """Largest share that is no reason for an alarm."""
+    units: int = 0
+    """Traces seen."""
+    total: float = 0.0
+    """Sum of their losses."""
+    wealth: tuple[float, ...] = Field(default=(), repr=False)
+    """As `Stream.wealth`; empty before the first unit."""
+    peak: float = 0.0
+    alarmed: str | None = None
+    """When the look was that raised the alarm, ISO 8601; it stands until a new state is begun."""
+
+    @property
+    def stream(self) -> Stream:
+        """The evidence as the statistics have it."""
+        return Stream(self.units, self.wealth, self.peak) if self.units else Stream()
+
+
+class WatchState(Record):
+    """Everything a look leaves for the next."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    suite: Text
+    suite_sha256: str
+    arm: str
+    alpha: float
+    """Probability of any false alarm, of any figure, as long as the stream runs."""
+    figures: tuple[FigureState, ...]
+    not_compared: dict[str, Text] = Field(default_factory=dict)
+    """Figure → why there is no promise of the gate to hold it against."""
+    looks: int = 0
+    calls: int = 0
+    """Calls counted so far."""
+    first_s: float | None = None
+    """Start of the earliest call, Unix time."""
+    last_s: float | None = None
+    """Start of the latest."""
+    watermark_s: float | None = None
+    """Calls that began before this are not counted any more."""
+    recent: dict[str, float] = Field(default_factory=dict, repr=False)
+    """Hash of each counted call that began since → its start."""
+
+    @property
+    def own_alpha(self) -> float:
+        """Error of one figure's gate sample, and as much again of its stream."""
+        return self.alpha / max(1, len(self.figures)) / 2
+
+
+def load(path: Path) -> WatchState | None:
+    """Read a state; None if there is none yet.
+
+    Raises:
+        UsageError: it cannot be read, and why.
+    """
+    return read_record(path, WatchState) if path.exists() else None
+
+
+def save(path: Path, state: WatchState) -> None:
+    """Write a state; readers see the old one or the new.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        write_atomic(path, record_json(state))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def refuse_other(path: Path, state: WatchState, **now: object) -> None:
+    """Refuse to go on with a test that was begun about something else.
+
+    Args:
+        path: The file, for the message.
+        state: What it holds.
+        **now: Fields of a state, and `figures`, the names of what is watched, as they are now.
+
+    Raises:
+        UsageError: one of them differs.
+    """
+    names = {figure.name for figure in state.figures} | set(state.not_compared)
+    was = {**state.model_dump(include=set(now) - {"figures"}), "figures": sorted(names)}
+    for what, value in now.items():
+        if value != was[what]:
+            raise UsageError(
+                f"{path}: was begun with {what}={was[what]!r}, and this look has {value!r}; a "
+                "sequential test cannot change what it tests: give another --state FILE"
+            )
+
+
+LATE_S = 86_400.0
+"""Seconds that a call may arrive after later ones."""
+MOST = 50_000
+"""Names kept; if more calls begin in a day, the watermark follows closer."""
+
+
+@dataclass
+class Seen:
+    """The calls that were counted."""
+
+    watermark_s: float | None = None
+    names: dict[str, float] = field(default_factory=dict)
+    """Hash → start, Unix time."""
+    twice: int = 0
+    late: int = 0
+
+    def is_new(self, call: Call) -> bool:
+        """Return whether a call is to be counted, and remember it."""
+        start = call.span.start_s
+        name = _name(call)
+        if name in self.names:
+            self.twice += 1
+            return False
+        if self.watermark_s is not None and start < self.watermark_s:
+            self.late += 1
+            return False
+        self.names[name] = round(start, 3)
+        return True
+
+    def settle(self) -> None:
+        """Forget what lies more than a day before the last call, and move the watermark there."""
+        if not self.names:
+            return
+        starts = sorted(self.names.values())
+        mark = starts[-1] - LATE_S
+        if len(starts) > MOST:
+            mark = max(mark, starts[-MOST])
+        if self.watermark_s is None or mark > self.watermark_s:
+            self.watermark_s = mark
+        mark = self.watermark_s
+        self.names = {name: start for name, start in self.names.items() if start >= mark}
+
+
+def _name(call: Call) -> str:
+    place = f"{call.span.trace_id}:{call.span.span_id}"
+    return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:16]

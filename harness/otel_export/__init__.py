@@ -1,0 +1,54 @@
+"""OpenTelemetry export: a run folder's traces.jsonl, logs.jsonl and metrics.jsonl in OTLP/JSON.
+
+A line of traces.jsonl is a `TracesData` with all spans of a case, the last one that of the run and
+its suites; a line of logs.jsonl is a `LogsData` with the case's evaluation results; metrics.jsonl
+is one `MetricsData`. They are made from the stored records, a case at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from tunegate.harness.otel_export import otlp_json, resources
+from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.run_records import Recorded
+from tunegate.harness.otel_export.spans import Spans
+from tunegate.harness.records.files import atomic, write_atomic
+
+TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
+FILE_NAMES = (TRACES, LOGS, METRICS)
+
+
+def write_traces(folder: Path, run: Recorded, content: Content | None = None) -> Path | None:
+    """Write a run's three files; return that of the spans, or None with OTEL_SDK_DISABLED.
+
+    Args:
+        folder: The run folder.
+        run: What the run recorded.
+        content: What of prompts and answers is written; None writes nothing of them.
+
+    Raises:
+        OSError: as the file system says; the old files are untouched.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    spans = Spans(run, content)
+    version = run.manifest.versions.get("tunegate", "")
+    envelope = otlp_json.Envelope(otlp_json.attributes(resources.attributes(version)), version)
+    with atomic(folder / LOGS) as logs:
+        write_atomic(folder / TRACES, _lines(spans, envelope, logs))
+    start, end = spans.extent
+    write_atomic(folder / METRICS, envelope.line("metrics", spans.totals.metrics(start, end)))
+    return folder / TRACES
+
+
+def _lines(spans: Spans, envelope: otlp_json.Envelope, logs: TextIO) -> Iterator[str]:
+    """Yield the lines of spans, and write those of log records beside them."""
+    for signals in spans.cases():
+        yield envelope.line("spans", signals.spans)
+        if signals.logs:
+            logs.write(envelope.line("logRecords", signals.logs))
+    yield envelope.line("spans", spans.closing())

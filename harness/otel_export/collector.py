@@ -1,0 +1,295 @@
+"""OTLP collector: endpoint from the environment, sending with a time limit, links to a viewer.
+
+Nothing is sent unless an endpoint is named. Headers, certificates and compression are read by
+OpenTelemetry's own exporters.
+
+Sending a run's telemetry to a collector, which may be down, slow or in the way. The files in the
+run folder are the record; what a collector misses can be sent from them again. So nothing here can
+fail a run, and a collector that does not answer costs two seconds once: the request runs beside us,
+and is left alone when its time is over. No handler, no hook and no provider is set, and a user's
+own provider is neither asked nor changed.
+
+Where a viewer shows a run's traces: an address with places for the ids.
+
+`http://localhost:16686/trace/{trace_id}?uiFind={span_id}` is Jaeger's. The page of a run makes
+a link of it for each case; whoever reads the page follows it, nothing else does.
+
+Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.otel_export import otlp_json
+
+EXTRA = "pip install 'tunegate[otlp]'"
+JSON_EXPORTER = "pip install --pre opentelemetry-exporter-otlp-json-http"
+"""OpenTelemetry publishes it as a pre-release only."""
+_ROOMS = {
+    "http/protobuf": ("opentelemetry.exporter.otlp.proto.http", EXTRA),
+    "http/json": ("opentelemetry.exporter.otlp.json.http", f"{EXTRA} && {JSON_EXPORTER}"),
+}
+"""Protocol → the package of its exporters, and what installs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One of the three kinds of telemetry."""
+
+    name: str
+    """As variables have it: TRACES, LOGS, METRICS."""
+    file: str
+    item: str
+    """What it consists of, for people."""
+    module: str
+    exporter: str
+
+
+SIGNALS = (
+    Signal("TRACES", "traces.jsonl", "spans", "trace_exporter", "OTLPSpanExporter"),
+    Signal("LOGS", "logs.jsonl", "log records", "_log_exporter", "OTLPLogExporter"),
+    Signal("METRICS", "metrics.jsonl", "metrics", "metric_exporter", "OTLPMetricExporter"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one signal goes."""
+
+    signal: Signal
+    endpoint: str
+    protocol: str
+
+    @property
+    def shown(self) -> str:
+        """The endpoint without name, password and query."""
+        try:
+            parts = urlsplit(self.endpoint)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            return "the OTLP endpoint"
+        return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+    def open(self, patience: float) -> Any:
+        """Return OpenTelemetry's exporter.
+
+        Args:
+            patience: Seconds that it may take for one request, its own attempts together.
+
+        Raises:
+            UsageError: the protocol is none that we speak, its package is not installed, or the
+                variables cannot be read.
+        """
+        if self.protocol not in _ROOMS:
+            raise UsageError(
+                f"OTEL_EXPORTER_OTLP_PROTOCOL={self.protocol!r} must be "
+                f"{' or '.join(_ROOMS)}; a collector takes both at its HTTP port, as a rule 4318"
+            )
+        room, remedy = _ROOMS[self.protocol]
+        try:
+            make = getattr(import_module(f"{room}.{self.signal.module}"), self.signal.exporter)
+        except ImportError as error:
+            raise UsageError(f"{self.protocol} needs packages: {remedy}") from error
+        try:
+            return make(timeout=patience)
+        except Exception as error:  # a certificate that is not there, a compression unknown …
+            reason = next(iter(str(error).splitlines()), "")
+            raise UsageError(f"the OTEL_ variables: {type(error).__name__}: {reason}") from error
+
+
+def targets(environ: Mapping[str, str] | None = None) -> tuple[Target, ...]:
+    """Return where each signal goes; none of those that nobody named an endpoint for.
+
+    `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) that is not
+    `otlp`, keep a signal at home.
+    """
+    known = os.environ if environ is None else environ
+    if known.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ()
+    found = (_target(signal, lambda name: known.get(name, "").strip()) for signal in SIGNALS)
+    return tuple(target for target in found if target is not None)
+
+
+def _target(signal: Signal, value: Callable[[str], str]) -> Target | None:
+    endpoint, protocol = (
+        value(f"OTEL_EXPORTER_OTLP_{signal.name}_{word}") or value(f"OTEL_EXPORTER_OTLP_{word}")
+        for word in ("ENDPOINT", "PROTOCOL")
+    )
+    exporters: Sequence[str] = value(f"OTEL_{signal.name}_EXPORTER").split(",")
+    wanted = exporters == [""] or "otlp" in [name.strip() for name in exporters]
+    return Target(signal, endpoint, protocol or "http/protobuf") if endpoint and wanted else None
+
+
+PATIENCE = 2.0
+"""Seconds that a collector may take for one batch."""
+LONGEST = 60.0
+"""Seconds after which sending ends, however well it goes."""
+BATCH = 512
+"""Spans or log records in a request, as OpenTelemetry's own processors have it."""
+
+
+def send(folder: Path) -> list[str]:
+    """Send the files of a run to where the OTEL_ variables say; return what is to be told of it.
+
+    Nothing is raised: a run's verdict does not depend on who watches.
+    """
+    told: list[str] = []
+    dead: set[str] = set()
+    until = time.monotonic() + LONGEST
+    for target in targets():
+        if target.shown in dead or not (folder / target.signal.file).is_file():
+            continue
+        with _quiet():
+            sent = _send(target, folder / target.signal.file, until)
+        if sent.problem is not None:
+            dead.add(target.shown)
+            told.append(sent.sentence(folder))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one signal."""
+
+    target: Target
+    items: int = 0
+    """How many the collector took."""
+    problem: str | None = None
+
+    def sentence(self, folder: Path) -> str:
+        """Return what did not go, why, and where it is."""
+        signal = self.target.signal
+        return (
+            f"telemetry: {self.items} {signal.item} went to {self.target.shown}, then no more: "
+            f"{self.problem}; {folder / signal.file} has all"
+        )
+
+
+def _send(target: Target, path: Path, until: float) -> Sent:
+    try:
+        sending = _Sending(target, path)
+    except (UsageError, ImportError) as error:
+        return Sent(target, problem=str(error))
+    sending.start()
+    count = 0
+    while True:
+        left = min(PATIENCE + _GRACE, until - time.monotonic())
+        try:
+            done = sending.done.get(timeout=max(left, 0.0))
+        except Empty:
+            sending.given_up.set()
+            late = "the time was over" if left < PATIENCE else f"no answer in {PATIENCE:g} s"
+            return Sent(target, count, late)
+        if done is None:
+            return Sent(target, count)
+        if isinstance(done, str):
+            return Sent(target, count, done)
+        count += done
+
+
+_GRACE = 0.5
+"""Seconds for reading and packing a batch, beside the collector's own."""
+
+
+class _Sending(threading.Thread):
+    """Sends one file, batch by batch; ends with the process, if it is stuck then."""
+
+    def __init__(self, target: Target, path: Path) -> None:
+        super().__init__(name="tunegate-otlp", daemon=True)
+        self.done: SimpleQueue[int | str | None] = SimpleQueue()
+        """Items of each batch that was taken, then None, or why it ended."""
+        self.given_up = threading.Event()
+        self._path = path
+        self._exporter = target.open(PATIENCE)
+
+    def run(self) -> None:
+        """Send everything; whatever happens is told, not raised."""
+        try:
+            self.done.put(self._all())
+        except Exception as error:  # a library's defect must not be the run's
+            reason = next(iter(str(error).splitlines()), "")
+            self.done.put(f"{type(error).__name__}: {reason}")
+        finally:
+            self._exporter.shutdown()
+
+    def _all(self) -> str | None:
+        from opentelemetry import context
+
+        # So that instrumented HTTP clients do not trace the sending of traces.
+        context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
+        for count, batch in otlp_json.batches(self._path, BATCH):
+            if self.given_up.is_set():
+                return "given up"
+            if self._exporter.export(batch).name != "SUCCESS":
+                return "the collector did not take it"
+            self.done.put(count)
+        return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenTelemetry's exporters from logging: what they say, one line of ours says."""
+    logger = logging.getLogger("opentelemetry.exporter")
+    silence, before = logging.NullHandler(), logger.propagate
+    logger.addHandler(silence)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(silence)
+
+
+ORIGIN = "trace viewer"
+"""The name under which a run's manifest has it, among the facts of where the run was made."""
+PLACES = ("{trace_id}", "{span_id}")
+_SCHEMES = ("http", "https")
+_ADDRESS = re.compile(r"[!-~]{1,2000}")
+
+
+def problem(template: str) -> str | None:
+    """Return what is wrong with a template; None if a link can be made of it."""
+    if not _ADDRESS.fullmatch(template) or set("<>\"'`\\") & set(template):
+        return "write it in visible ASCII without quotes, < and >"
+    bare = template
+    for place in PLACES:
+        bare = bare.replace(place, "")
+    try:
+        parts = urlsplit(bare)
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in _SCHEMES or not parts.netloc:
+        return "it begins with http:// or https:// and a host"
+    if "@" in parts.netloc:
+        return "it names no user and no password: whoever has the page would have them"
+    if bare == template:
+        return f"it has {' or '.join(PLACES)}"
+    if set("{}") & set(bare):
+        return f"of braces it has only {' and '.join(PLACES)}; write others as %7B and %7D"
+    return None
+
+
+def checked(template: str) -> str:
+    """Return a template of which links can be made.
+
+    Raises:
+        UsageError: it is none.
+    """
+    wrong = problem(template)
+    if wrong:
+        raise UsageError(f"trace link {template!r}: {wrong}")
+    return template

@@ -1,0 +1,232 @@
+"""Completion spans: one per question and arm, with scores as events and redacted content.
+
+Prompts and answers in the form of the GenAI conventions, after redaction. They are in spans only if
+somebody asked for it. Everything that is text goes through the redaction first, also inside tool
+definitions and arguments; names of fields do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.model import Prompt
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_export import otlp_json
+from tunegate.harness.otel_export.resources import Arms
+from tunegate.harness.otel_export.run_metrics import Totals
+from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, Recorded
+from tunegate.harness.records.cases import Case, Completion, StoredCell, sha256
+
+_ERRORS = {"error": "completion_error", "missing": "completion_missing"}
+"""Status of a cell → `error.type` of its span; in words it is the span's status."""
+
+
+class CompletionSpans:
+    """Makes the spans of a run's completions, and counts them."""
+
+    def __init__(
+        self, run: Recorded, ids: Identifiers, content: Content | None, totals: Totals
+    ) -> None:
+        """Take the run, its ids, what is written of prompts and answers, and who counts."""
+        self._run, self._ids, self._content, self._totals = run, ids, content, totals
+        self._arms = Arms(run.manifest)
+        self._hashed: tuple[Prompt | None, dict[str, Any]] = (None, {})
+
+    def span(
+        self,
+        record: CaseRecord,
+        stored: StoredCell,
+        parent_id: str,
+        results: Mapping[str, Sequence[str]],
+    ) -> otlp_json.SpanText:
+        """Return the span of one cell.
+
+        Args:
+            record: Its case.
+            stored: The cell.
+            parent_id: The case's span.
+            results: Span → its evaluation results, as events.
+        """
+        asked = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind, record.case)
+        self._totals.completion(stored, asked)
+        own = self._ids.cell(stored.cell)
+        values = self._values(record, stored, asked.model.name) | self._shown(record, stored)
+        return otlp_json.SpanText(
+            name=asked.span_name,
+            span_id=own,
+            parent_id=parent_id,
+            start=self._run.start(stored),
+            end=self._run.end(stored),
+            attributes=otlp_json.joined(asked.fixed, otlp_json.attributes(values)),
+            kind=asked.model.kind,
+            events=tuple(results.get(own, ())),
+            error=None if stored.status == "ok" else stored.error or "",
+        )
+
+    def _values(self, record: CaseRecord, stored: StoredCell, model: str) -> dict[str, Any]:
+        """Return what is a completion's own."""
+        cell, done = stored.cell, stored.completion
+        values: dict[str, Any] = {
+            a.ERROR_TYPE: _ERRORS.get(stored.status),
+            a.SAMPLE_INDEX: cell.sample,
+            a.CACHE_HIT: stored.cache_hit,
+            a.STORE_KEY: cell.key,
+            **self._hashes(record.prompts.get(cell.arm)),
+        }
+        if done is not None:
+            values |= {
+                a.RESPONSE_MODEL: done.answered_by or model,
+                a.RESPONSE_ID: cell.key,
+                a.FINISH_REASONS: [done.finish_reason] if done.finish_reason else None,
+                a.INPUT_TOKENS: done.input_tokens,
+                a.OUTPUT_TOKENS: done.output_tokens,
+                a.BATCH_SIZE: done.batch_size,
+            }
+        if done is not None and done.text is not None:
+            values |= {a.OUTPUT_SHA256: sha256(done.text), a.REQUEST_STOP: _stops(record)}
+        return values
+
+    def _hashes(self, prompt: Prompt | None) -> dict[str, Any]:
+        """Return a prompt's hashes; as a rule the arms share it, and it is hashed once."""
+        if prompt is not self._hashed[0] and prompt is not None:
+            tokens = None if prompt.token_ids is None else prompt.sha256
+            found = {a.PROMPT_SHA256: sha256(prompt.text), a.PROMPT_TOKENS_SHA256: tokens}
+            self._hashed = prompt, found
+        return {} if prompt is None else self._hashed[1]
+
+    def _shown(self, record: CaseRecord, stored: StoredCell) -> dict[str, Any]:
+        """Return prompt, tools and answer, where they are written."""
+        content, done = self._content, stored.completion
+        if content is None:
+            return {}
+        values = {}
+        if record.case is not None:
+            case = seen(record.case, record.suite.generation)
+            values[a.INPUT_MESSAGES] = content.json(input_messages(case.input_messages()))
+            if case.tools:
+                values[a.TOOL_DEFINITIONS] = content.json(tool_definitions(case.tools))
+        if done is not None and done.text is not None:
+            values[a.OUTPUT_MESSAGES] = content.json(output_messages(done))
+        return values
+
+
+def _stops(record: CaseRecord) -> list[str] | None:
+    """Return the texts that end a completion: the suite's and the case's own."""
+    own = record.case.stop if record.case else None
+    return [*record.suite.generation.get("stop", ()), *(own or ())] or None
+
+
+Redact = Callable[[str], str]
+REDACTED = "__REDACTED__"
+"""What stands for a text whose redaction failed (the marker of OpenInference)."""
+
+
+@dataclass
+class Content:
+    """What is written of prompts and answers."""
+
+    redact: Redact | None = None
+    """Takes out what nobody may read; None leaves all as it is."""
+    failed: int = 0
+    """Texts that the redaction raised on; none of them was written."""
+
+    def clean(self, value: Any) -> Any:
+        """Return a JSON value with every text in it redacted."""
+        if self.redact is None:
+            return value
+        if isinstance(value, str):
+            return self._redacted(value)
+        if isinstance(value, Mapping):
+            return {name: self.clean(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.clean(item) for item in value]
+        return value
+
+    def json(self, value: Any) -> str:
+        """Return a value as the JSON text that a span's attribute holds, redacted.
+
+        Keys keep their order, in which a chat template writes tools into the prompt.
+        """
+        return otlp_json.json_text(self.clean(value))
+
+    def _redacted(self, text: str) -> str:
+        assert self.redact is not None
+        try:
+            found = self.redact(text)
+        except Exception:  # the user's own code: what it could not read is not shown
+            found = None
+        if isinstance(found, str):
+            return found
+        self.failed += 1
+        return REDACTED
+
+
+def seen(case: Case, settings: Mapping[str, Any]) -> Case:
+    """Return a case as the models saw it: the suite's system prompt is part of it.
+
+    Asked without a system prompt and rendered as before, it gives the same prompt.
+
+    Args:
+        case: The case.
+        settings: The suite's generation settings.
+    """
+    system = settings.get("system")
+    if system is None:
+        return case
+    if settings.get("template") == "none":
+        return case.model_copy(update={"prompt": f"{system}\n\n{case.prompt}"})
+    turns = case.input_messages(system)
+    return case.model_copy(update={"prompt": None, "messages": turns})
+
+
+def input_messages(turns: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation in the chat format as the conventions have it."""
+    return [_message(turn) for turn in turns]
+
+
+def output_messages(completion: Completion) -> list[dict[str, Any]]:
+    """Return a completion as the conventions have it."""
+    return [
+        {
+            "role": "assistant",
+            "parts": [{"type": "text", "content": completion.text}],
+            "finish_reason": completion.finish_reason or "unknown",
+        }
+    ]
+
+
+def tool_definitions(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return tools in the chat template's format as the conventions have them: flat."""
+    return [{"type": "function", **tool.get("function", tool)} for tool in tools]
+
+
+def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
+    role, said = turn.get("role"), turn.get("content")
+    if role == "tool":
+        answer = {"type": "tool_call_response", "id": turn.get("tool_call_id"), "response": said}
+        parts = [answer]
+    else:
+        parts = [*_said(said), *(_call(call) for call in turn.get("tool_calls") or ())]
+    name = {"name": turn["name"]} if turn.get("name") else {}
+    return {"role": role, "parts": parts, **name}
+
+
+def _said(content: Any) -> list[dict[str, Any]]:
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "content": content}]
+    return [
+        {"type": "text", "content": part["text"]} if part.get("type") == "text" else dict(part)
+        for part in content
+    ]
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function", call)
+    made = {"type": "tool_call", "name": function.get("name")}
+    if call.get("id"):
+        made["id"] = call["id"]
+    return {**made, "arguments": function.get("arguments")}

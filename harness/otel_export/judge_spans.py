@@ -1,0 +1,264 @@
+"""Judge spans: one per reply of a judge model, linked to the completions it judged.
+
+A judgement that two identical completions share was asked once, and has its spans once. Where the
+record does not know when a reply was asked for (a judge that is a program, or recorded), its span
+stands at the end of what it judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_export import otlp_json
+from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.resources import Model
+from tunegate.harness.otel_export.run_metrics import Totals
+from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, nano
+from tunegate.harness.records.cases import (
+    CellKind,
+    Judgement,
+    JudgementStatus,
+    JudgeReply,
+    ScoreRow,
+)
+from tunegate.harness.records.manifest import Manifest, MetricRecord
+
+UNREADABLE = "unreadable_reply"
+"""`error.type` of a call whose reply could not be used."""
+_ORDERS = ("base_first", "tuned_first")
+"""In which order `pairwise` shows the completions, question by question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One reply, or one failure to get any."""
+
+    lines: tuple[Judgement, ...]
+    """The judgements that rest on it, of identical completions."""
+    reply: JudgeReply | None
+    question: int
+    """Which of the judgement's questions it answers, from 0."""
+    attempt: int
+    """Which attempt at that question it is, from 1."""
+
+    @property
+    def bill(self) -> Judgement:
+        """The judgement in which what it took stands."""
+        paid = (line for line in self.lines if line.attempts)
+        return next(paid, self.lines[0])
+
+
+def calls(judgements: Sequence[Judgement]) -> Iterator[Call]:
+    """Yield the calls of a case's judgements, each once."""
+    shared: dict[tuple[str, str, str], list[Judgement]] = {}
+    for line in judgements:
+        shared.setdefault((line.metric, line.judge, line.key), []).append(line)
+    for lines in (tuple(found) for found in shared.values()):
+        question, attempt = 0, 1
+        for reply in lines[0].replies:
+            yield Call(lines, reply, question, attempt)
+            question, attempt = (question, attempt + 1) if reply.problem else (question + 1, 1)
+        if not lines[0].replies and lines[0].status is JudgementStatus.JUDGE_ERROR:
+            yield Call(lines, None, 0, 1)
+
+
+class JudgeSpans:
+    """Makes the spans of a run's judge calls."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        evaluators: Evaluators,
+        ids: Identifiers,
+        content: Content | None,
+        totals: Totals,
+    ) -> None:
+        """Take the run, its metrics, its ids, what of replies is written, and who counts."""
+        self._evaluators, self._ids, self._content = evaluators, ids, content
+        self._totals = totals
+        self._models = {str(j["spec"]): Model.of(j) for j in manifest.judges}
+
+    def of(self, record: CaseRecord, parent_id: str, after: int) -> Iterator[otlp_json.SpanText]:
+        """Yield the spans of a case's judge calls.
+
+        Args:
+            record: The case.
+            parent_id: Its span.
+            after: When its last completion was done, in nanoseconds.
+        """
+        for call in calls(record.judgements):
+            bill = call.bill
+            metric = self._evaluators.metric(bill.suite, bill.metric)
+            model = self._models.get(bill.judge) or Model.of({"spec": bill.judge})
+            start, took = _times(call, after)
+            number = f"{call.question}.{call.attempt}"
+            place = (bill.suite, bill.case, bill.metric, bill.judge, bill.key, number)
+            yield otlp_json.SpanText(
+                name=f"chat {model.name}",
+                span_id=self._ids.span("judge", *place),
+                parent_id=parent_id,
+                start=start,
+                end=start + took,
+                attributes=otlp_json.attributes(self._attributes(call, metric, model)),
+                kind=model.kind,
+                links=tuple(self._judged(call.lines, metric)),
+                error=_error(call),
+            )
+            after = max(after, start + took)
+            if not bill.replies or bill.attempts:
+                self._totals.judge_call(model, call.reply, metric.name)
+
+    def _judged(self, lines: Sequence[Judgement], metric: MetricRecord) -> Iterator[str]:
+        """Yield the ids of the completions that a call is about."""
+        pairs = metric.judge is not None and metric.judge.pairs
+        kind = CellKind.GENERATE.value
+        found = {
+            (arm, line.sample): line
+            for line in lines
+            for arm in (("base", line.arm) if pairs else (line.arm,))
+        }
+        for (arm, sample), line in found.items():
+            yield self._ids.completion(line.suite, line.case, arm, kind, sample)
+
+    def _attributes(self, call: Call, metric: MetricRecord, model: Model) -> Mapping[str, Any]:
+        bill, reply, judge = call.bill, call.reply, metric.judge
+        name = judge.name if judge else None
+        order = _ORDERS[call.question] if name == "pairwise" and call.question < 2 else None
+        values: dict[str, Any] = {
+            a.OPERATION: "chat",
+            **model.attributes(),
+            a.RESPONSE_MODEL: model.name if reply else None,
+            a.INPUT_TOKENS: reply.input_tokens if reply else None,
+            a.OUTPUT_TOKENS: reply.output_tokens if reply else None,
+            a.ERROR_TYPE: _error_type(call),
+            a.CACHE_HIT: not bill.attempts,
+            a.CHECK_NAME: metric.name,
+            a.JUDGE_NAME: name,
+            a.JUDGE_PROMPT_SHA256: judge.prompt_sha256 if judge else None,
+            a.JUDGE_STEP: reply.step if reply else None,
+            a.JUDGE_ORDER: order,
+            a.JUDGE_ATTEMPT: call.attempt,
+            a.JUDGE_PARSE: ("unreadable" if reply.problem else "ok") if reply else None,
+        }
+        if self._content is not None and reply is not None and reply.text is not None:
+            said = {"role": "assistant", "parts": [{"type": "text", "content": reply.text}]}
+            finish = {"finish_reason": "unknown"}
+            values[a.OUTPUT_MESSAGES] = self._content.json([{**said, **finish}])
+        return values
+
+
+def _times(call: Call, after: int) -> tuple[int, int]:
+    """Return when a call began, and how long it took, in nanoseconds."""
+    reply = call.reply
+    if reply is not None and reply.latency_s is not None:
+        return nano(reply.started_s) if reply.started_s else after, nano(reply.latency_s)
+    return after, nano((call.bill.latency_s or 0.0) / max(len(call.bill.replies), 1))
+
+
+def _error_type(call: Call) -> str | None:
+    if call.reply is None:
+        return JudgementStatus.JUDGE_ERROR.value
+    return UNREADABLE if call.reply.problem else None
+
+
+def _error(call: Call) -> str | None:
+    """Return what went wrong with a call, in words; None if nothing did."""
+    if call.reply is None:
+        return call.bill.reason or ""
+    return "the reply could not be read" if call.reply.problem else None
+
+
+UNSCORED = "unscored"
+"""`error.type` of a score that is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """A metric of a suite, with what all its results share."""
+
+    metric: MetricRecord
+    version: str
+    """Of tunegate, for a rule; the hash of the prompt, for a judge."""
+    result: str
+    """Attributes of every result on its span, as text."""
+    known: str
+    """What a log record, which is read alone, says beside them: range, direction, version."""
+    check: str
+    """Attributes of every check, as text."""
+
+    @classmethod
+    def of(cls, metric: MetricRecord, tunegate: str) -> Evaluator:
+        """Return the evaluator that a metric is."""
+        judge = metric.judge
+        version = judge.prompt_sha256 if judge else metric.signature or tunegate
+        low, high = metric.range or (None, None)
+        shared = {
+            a.EVALUATION_NAME: metric.name,
+            a.EVALUATOR_KIND: "LLM" if judge else "CODE",
+            a.EVALUATOR_ID: judge.name if judge else metric.use,
+        }
+        known = {
+            a.EVALUATOR_VERSION: version,
+            a.SCORE_MIN: low,
+            a.SCORE_MAX: high,
+            a.HIGHER_IS_BETTER: metric.higher_is_better,
+        }
+        named = {a.CHECK_NAME: metric.name, a.CHECK_VERSION: version}
+        texts = (otlp_json.attributes(values) for values in (shared, known, named))
+        return cls(metric, version, *texts)
+
+    def result_of(self, row: ScoreRow, response_id: str, content: Content | None) -> str:
+        """Return the attributes of one result, as text."""
+        values = {
+            a.SCORE_VALUE: row.value,
+            a.SCORE_LABEL: self._label(row),
+            a.RESPONSE_ID: response_id,
+            a.ERROR_TYPE: UNSCORED if row.value is None else None,
+        }
+        if content is not None and row.reason:
+            values[a.EXPLANATION] = content.clean(row.reason)
+        return otlp_json.joined(self.result, otlp_json.attributes(values))
+
+    def check_of(self, row: ScoreRow) -> str:
+        """Return the attributes of the check that made a score, as text."""
+        values = {
+            a.ARM: row.arm,
+            a.SCORE_VALUE: row.value,
+            a.ERROR_TYPE: UNSCORED if row.value is None else None,
+        }
+        return otlp_json.joined(self.check, otlp_json.attributes(values))
+
+    def _label(self, row: ScoreRow) -> str | None:
+        """Return pass or fail, where there is nothing between them."""
+        if not self.metric.binary or row.value not in (0.0, 1.0):
+            return None
+        return "pass" if bool(row.value) is self.metric.higher_is_better else "fail"
+
+
+class Evaluators:
+    """The metrics of a run; what is fixed is put together once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Take the run."""
+        version = manifest.versions.get("tunegate", "")
+        self._known = {
+            (suite.name, metric.name): Evaluator.of(metric, version)
+            for suite in manifest.suites
+            for metric in suite.metrics
+        }
+
+    def of(self, row: ScoreRow) -> Evaluator:
+        """Return the metric that gave a score."""
+        return self._known[row.suite, row.metric]
+
+    def metric(self, suite: str, name: str) -> MetricRecord:
+        """Return a metric by its place."""
+        return self._known[suite, name].metric
+
+
+def kind_of(metric: MetricRecord) -> str:
+    """Return the kind of cell that a metric looks at."""
+    return (CellKind.GENERATE if metric.judge else metric.needs).value

@@ -1,0 +1,138 @@
+"""Run metrics: histograms of durations and tokens, and counts of case outcomes.
+
+The two histograms are those of the GenAI conventions, with the boundaries that they ask for.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_export import otlp_json
+from tunegate.harness.otel_export.resources import Asked, Model
+from tunegate.harness.records.cases import Completion, JudgeReply, StoredCell
+
+SECONDS = tuple(0.01 * 2**power for power in range(14))
+TOKENS = tuple(4**power for power in range(14))
+"""Boundaries of the conventions, gen-ai-metrics.md."""
+_CUMULATIVE = 2
+
+
+@dataclass
+class _Histogram:
+    """Measurements under one set of attributes."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+    low: float = float("inf")
+    high: float = float("-inf")
+
+    def add(self, value: float) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+        self.counts[bisect_left(self.bounds, value)] += 1  # a bucket includes its upper boundary
+        self.total += value
+        self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def point(self) -> dict[str, Any]:
+        return {
+            "count": str(sum(self.counts)),
+            "sum": self.total,
+            "bucketCounts": [str(count) for count in self.counts],
+            "explicitBounds": list(self.bounds),
+            "min": self.low,
+            "max": self.high,
+        }
+
+
+class Totals:
+    """What is counted while the spans are made."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._seconds: dict[str, _Histogram] = {}
+        self._tokens: dict[str, _Histogram] = {}
+        self._cases: dict[str, int] = {}
+        self._shared: dict[tuple[Any, ...], str] = {}
+
+    def completion(self, stored: StoredCell, asked: Asked) -> None:
+        """Count a completion of an arm."""
+        cell = stored.cell
+        if stored.completion is not None:
+            place = cell.suite, cell.arm, cell.kind, stored.cache_hit
+            more = {a.SUITE_NAME: cell.suite, a.ARM: cell.arm, a.CACHE_HIT: stored.cache_hit}
+            shared = self._named(place, asked.operation, asked.model, more)
+            self._measure(stored.completion, shared)
+
+    def judge_call(self, model: Model, reply: JudgeReply | None, metric: str) -> None:
+        """Count a reply of a judge model that was asked for in this run."""
+        if reply is not None:
+            place = "judge", model, metric
+            self._measure(reply, self._named(place, "chat", model, {a.CHECK_NAME: metric}))
+
+    def cases(self, suite: str, status: str, count: int = 1) -> None:
+        """Count cases of a suite that went one way."""
+        name = otlp_json.attributes({a.SUITE_NAME: suite, a.STATUS: status})
+        self._cases[name] = self._cases.get(name, 0) + count
+
+    def metrics(self, start: int, end: int) -> Iterator[str]:
+        """Yield the metrics as OTLP has them.
+
+        Args:
+            start: When the run began, in nanoseconds.
+            end: When it ended.
+        """
+        times = {"startTimeUnixNano": str(start), "timeUnixNano": str(end)}
+        for name, unit, about, found in (
+            (a.DURATION, "s", "GenAI operation duration.", self._seconds),
+            (a.TOKEN_USAGE, "{token}", "Number of input and output tokens used.", self._tokens),
+        ):
+            points = [_point(shared, times | h.point()) for shared, h in found.items()]
+            if points:
+                yield _metric(name, unit, about, "histogram", points)
+        counted = [
+            _point(shared, times | {"asInt": str(count)}) for shared, count in self._cases.items()
+        ]
+        if counted:
+            yield _metric(a.CASES, "{case}", "Cases by how they went.", "sum", counted)
+
+    def _measure(self, done: Completion | JudgeReply, shared: str) -> None:
+        if done.latency_s is not None:
+            self._add(self._seconds, shared, done.latency_s, SECONDS)
+        for kind, count in (("input", done.input_tokens), ("output", done.output_tokens)):
+            if count is not None:
+                self._add(self._tokens, f"{shared},{_TYPES[kind]}", count, TOKENS)
+
+    def _named(
+        self, place: tuple[Any, ...], operation: str, model: Model, more: Mapping[str, Any]
+    ) -> str:
+        if place not in self._shared:
+            values = {a.OPERATION: operation, **model.attributes(), **more}
+            self._shared[place] = otlp_json.attributes(values)
+        return self._shared[place]
+
+    def _add(
+        self, found: dict[str, _Histogram], shared: str, value: float, bounds: tuple[float, ...]
+    ) -> None:
+        if shared not in found:
+            found[shared] = _Histogram(bounds)
+        found[shared].add(value)
+
+
+_TYPES = {kind: otlp_json.attributes({a.TOKEN_TYPE: kind}) for kind in ("input", "output")}
+
+
+def _point(shared: str, values: Mapping[str, Any]) -> str:
+    return f'{{"attributes":[{shared}],{json.dumps(values, separators=(",", ":"))[1:]}'
+
+
+def _metric(name: str, unit: str, about: str, shape: str, points: Iterable[str]) -> str:
+    monotonic = ',"isMonotonic":true' if shape == "sum" else ""
+    return (
+        f'{{"name":"{name}","description":"{about}","unit":"{unit}","{shape}":{{'
+        f'"dataPoints":[{",".join(points)}],"aggregationTemporality":{_CUMULATIVE}{monotonic}}}}}'
+    )

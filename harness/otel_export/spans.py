@@ -1,0 +1,265 @@
+"""Span tree of a run, a case at a time, and the outcome of each case.
+
+```
+eval run
+└── eval suite                one a suite
+    └── eval case             one a case that was asked
+        ├── chat MODEL        one a completion of an arm, with its scores as events
+        ├── eval check METRIC one a score that a rule gave
+        └── chat JUDGE        one a reply of a judge model, linked to what it judged
+```
+
+What became of one case: whether tuned did worse than base on it, and the words for that. Only
+metrics that a gate rests on say so: they are what the suite's author cares about. A metric of time
+says nothing of a single case, which is mostly noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_export import otlp_json, resources
+from tunegate.harness.otel_export.completion_spans import CompletionSpans, Content, seen
+from tunegate.harness.otel_export.judge_spans import Evaluators, JudgeSpans, kind_of
+from tunegate.harness.otel_export.run_metrics import Totals
+from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, Recorded, plan_sha256
+from tunegate.harness.records.cases import Case, CellKind, sha256
+from tunegate.harness.records.manifest import BASE_AGAIN
+from tunegate.harness.records.verdict import Verdict
+
+SKIPPED = "skipped"
+"""Status of a case that was not asked because all was decided."""
+_STATUSES = {Verdict.SHIP: "success", Verdict.ERROR: "aborted"}
+"""Verdict → status of a suite as the conventions have it; the others are failures."""
+
+
+@dataclass
+class _Extent:
+    """From when to when something lasted, and a hash of what it saw."""
+
+    start: int = 0
+    end: int = 0
+    cases: Any = field(default_factory=hashlib.sha256)
+
+    def take(self, start: int, end: int) -> None:
+        self.start = min(self.start or start, start)
+        self.end = max(self.end, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is written of one case."""
+
+    spans: tuple[str, ...]
+    logs: tuple[str, ...]
+
+
+class Spans:
+    """Makes the spans of one run."""
+
+    def __init__(self, run: Recorded, content: Content | None) -> None:
+        """Take the records, and what of prompts and answers is written: None writes nothing."""
+        self._run, self._content = run, content
+        self._plan_sha256 = plan_sha256(run.manifest)
+        self.ids = Identifiers.of(run.manifest, self._plan_sha256)
+        self.totals = Totals()
+        self._completions = CompletionSpans(run, self.ids, content, self.totals)
+        self._evaluators = Evaluators(run.manifest)
+        self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content, self.totals)
+        self._suites: dict[str, _Extent] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def cases(self) -> Iterator[Signals]:
+        """Yield what is written of each case."""
+        for record in self._run.by_case():
+            yield self._case(record)
+
+    def closing(self) -> tuple[str, ...]:
+        """Return the spans of the run and its suites, once all cases are through."""
+        whole = _Extent()
+        inner = []
+        planned = {(cell.suite, cell.case) for cell in self._run.manifest.plan}
+        for suite, _ in planned - self._seen:
+            self.totals.cases(suite, SKIPPED)
+        for suite, extent in self._suites.items():
+            whole.take(extent.start, extent.end)
+            whole.cases.update(extent.cases.digest())
+            inner.append(self._suite(suite, extent))
+        if not self._suites:
+            begun = self._run.begun
+            whole.take(round(begun * 1e9), round(begun * 1e9))
+        self.extent = whole.start, whole.end
+        return tuple(span.json(self.ids.trace_id) for span in (self._root(whole), *inner))
+
+    def _case(self, record: CaseRecord) -> Signals:
+        run, parent = self._run, self.ids.span("suite", record.suite.name)
+        own = self.ids.case(record.suite.name, record.id)
+        start = min(run.start(c) for c in record.cells)
+        done = end = max(run.end(c) for c in record.cells)
+        results, logs = self._results(record)
+        spans = [self._completions.span(record, c, own, results) for c in record.cells]
+        spans += self._checks(record, own)
+        for call in self._judges.of(record, own, done):
+            spans.append(call)
+            end = max(end, call.end)
+        extent = self._suites.setdefault(record.suite.name, _Extent())
+        extent.take(start, end)
+        self._seen.add((record.suite.name, record.id))
+        went = outcome(record)
+        self.totals.cases(record.suite.name, went.value)
+        case_sha256 = _case_sha256(record)
+        extent.cases.update((case_sha256 or record.id).encode("utf-8", "surrogatepass"))
+        values = {
+            a.SUITE_NAME: record.suite.name,
+            a.CASE_NAME: record.id,
+            a.CASE_RESULT: went.result,
+            a.RUN_ID: run.manifest.run_id,
+            a.CASE_ID: record.id,
+            a.CASE_SUBJECT: list(record.case.tags) if record.case and record.case.tags else None,
+            a.CASE_SHA256: case_sha256,
+            a.CASE_OUTCOME: went.value,
+        }
+        if self._content is not None and record.case is not None:
+            shown = seen(record.case, record.suite.generation)
+            values[a.CASE_CONTENT] = self._content.json(_plain(shown))
+        spans.insert(
+            0,
+            otlp_json.SpanText("eval case", own, parent, start, end, otlp_json.attributes(values)),
+        )
+        texts = tuple(span.json(self.ids.trace_id) for span in spans)
+        return Signals(texts, tuple(logs))
+
+    def _results(self, record: CaseRecord) -> tuple[dict[str, list[str]], list[str]]:
+        """Return span → its evaluation results as events, and all of them as log records."""
+        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
+        events: dict[str, list[str]] = {}
+        logs = []
+        for row in record.scores:
+            evaluator = self._evaluators.of(row)
+            stored = cells.get((row.arm, kind_of(evaluator.metric)))
+            if stored is None:
+                continue
+            at, span = self._run.end(stored), self.ids.cell(stored.cell)
+            values = evaluator.result_of(row, stored.cell.key, self._content)
+            events.setdefault(span, []).append(otlp_json.event(a.EVALUATION, at, values))
+            place = self.ids.trace_id, span
+            warn = row.value is None
+            told = otlp_json.joined(values, evaluator.known)
+            logs.append(otlp_json.log_record(a.EVALUATION, at, told, place=place, warn=warn))
+        return events, logs
+
+    def _checks(self, record: CaseRecord, parent: str) -> Iterator[otlp_json.SpanText]:
+        """Yield the spans of the rules that scored the case; none of them has a time of its own."""
+        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
+        for row in record.scores:
+            evaluator = self._evaluators.of(row)
+            stored = cells.get((row.arm, kind_of(evaluator.metric)))
+            if stored is None or evaluator.metric.judge is not None:
+                continue
+            at = self._run.end(stored)
+            yield otlp_json.SpanText(
+                name=f"eval check {row.metric}",
+                span_id=self.ids.span("check", row.suite, row.case, row.metric, row.arm),
+                parent_id=parent,
+                start=at,
+                end=at,
+                attributes=evaluator.check_of(row),
+                links=(self.ids.cell(stored.cell),),
+                error="" if row.value is None else None,
+            )
+
+    def _suite(self, name: str, extent: _Extent) -> otlp_json.SpanText:
+        suite = self._run.suites[name]
+        results = {found.name: found.verdict for found in self._run.verdict.suites}
+        values = {
+            a.SUITE_NAME: name,
+            a.SUITE_STATUS: _status(results.get(name, self._run.verdict.verdict)),
+            a.RUN_ID: self._run.manifest.run_id,
+            a.VERDICT: results[name].value if name in results else None,
+            a.SUITE_SHA256: suite.hash,
+            a.DATA_SHA256: extent.cases.hexdigest(),
+        }
+        own, root = self.ids.span("suite", name), self.ids.span("run")
+        fixed = otlp_json.attributes(values)
+        return otlp_json.SpanText(f"eval suite {name}", own, root, extent.start, extent.end, fixed)
+
+    def _root(self, whole: _Extent) -> otlp_json.SpanText:
+        manifest, verdict = self._run.manifest, self._run.verdict.verdict
+        names = [suite.name for suite in manifest.suites]
+        values = {
+            a.SUITE_NAME: names[0] if len(names) == 1 else None,
+            a.SUITE_STATUS: _status(verdict),
+            **resources.pipeline_attributes(),
+            a.RUN_ID: manifest.run_id,
+            a.PLAN_SHA256: self._plan_sha256,
+            a.VERDICT: verdict.value,
+            a.SUITE_SHA256: manifest.suites[0].hash if len(names) == 1 else None,
+            a.DATA_SHA256: whole.cases.hexdigest(),
+        }
+        fixed = otlp_json.attributes(values)
+        name = " ".join(["eval run", *names[:1]]) if len(names) == 1 else "eval run"
+        return otlp_json.SpanText(name, self.ids.span("run"), None, whole.start, whole.end, fixed)
+
+
+def _status(verdict: Verdict) -> str:
+    return _STATUSES.get(verdict, "failure")
+
+
+def _plain(case: Case) -> dict[str, Any]:
+    """Return a case as a line of cases.jsonl has it; what is null inside of it stays so."""
+    fields = case.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _case_sha256(record: CaseRecord) -> str | None:
+    return sha256(_plain(record.case)) if record.case else None
+
+
+_EPSILON = 1e-6
+"""Differences below this are rounding."""
+
+
+class Outcome(StrEnum):
+    """How a case went, the worst first."""
+
+    UNSCORED = "unscored"
+    """An answer or a score is missing in one of the arms."""
+    REGRESSED = "regressed"
+    """Some gated metric is worse with tuned than with base."""
+    IMPROVED = "improved"
+    """Some gated metric is better with tuned, and none is worse."""
+    UNCHANGED = "unchanged"
+
+    @property
+    def result(self) -> str:
+        """The outcome as `test.case.result.status`."""
+        return "fail" if self in (Outcome.UNSCORED, Outcome.REGRESSED) else "pass"
+
+
+def outcome(record: CaseRecord) -> Outcome:
+    """Return how a case went."""
+    gated = {gate.metric for gate in record.suite.gates}
+    ranked = {
+        metric.name: metric.higher_is_better
+        for metric in record.suite.metrics
+        if metric.name in gated and metric.needs is not CellKind.LATENCY
+    }
+    values = {(row.metric, row.arm): row.value for row in record.scores if row.metric in ranked}
+    failed = any(c.status != "ok" and c.cell.arm != BASE_AGAIN for c in record.cells)
+    if failed or None in values.values():
+        return Outcome.UNSCORED
+    changes = [
+        (after - before) * (1 if higher else -1)
+        for name, higher in ranked.items()
+        if (before := values.get((name, "base"))) is not None
+        and (after := values.get((name, "tuned"))) is not None
+    ]
+    if any(change < -_EPSILON for change in changes):
+        return Outcome.REGRESSED
+    improved = any(change > _EPSILON for change in changes)
+    return Outcome.IMPROVED if improved else Outcome.UNCHANGED

@@ -1,0 +1,89 @@
+"""Flattened attributes: lists and objects such as `llm.tools.0.tool.json_schema`, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_DEEPEST = 12
+"""Dots of a name that are read as levels; OpenInference's deepest has seven."""
+_LONGEST_INDEX = 6
+_OWN = None
+"""Key of the value of a name that has names below it."""
+
+
+class _Node(dict[str | None, Any]):
+    """A level of the tree, told apart from an object that is itself an attribute's value."""
+
+
+def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
+    """Return what the attributes below `prefix` hold, or None where there are none.
+
+    Levels that are named by numbers alone become lists in the order of the numbers, without the
+    ones that are missing. Where a name holds a value and has names below it, the value is the first
+    of a list, and lost to an object.
+
+    Example:
+        >>> nested({"p.0.role": "user", "p.0.content": "Hi", "q": 1}, "p")
+        [{'role': 'user', 'content': 'Hi'}]
+    """
+    tree = _Node()
+    for name, value in attributes.items():
+        if name.startswith(f"{prefix}."):
+            _put(tree, name[len(prefix) + 1 :].split(".", _DEEPEST), value)
+    return _plain(tree) if tree else None
+
+
+def _put(node: _Node, path: list[str], value: Any) -> None:
+    for step in path[:-1]:
+        below = node.get(step)
+        if not isinstance(below, _Node):
+            below = node[step] = _Node({} if below is None else {_OWN: below})
+        node = below
+    below = node.get(path[-1])
+    if isinstance(below, _Node):
+        below[_OWN] = value
+    else:
+        node[path[-1]] = value
+
+
+def _plain(node: Any) -> Any:
+    if not isinstance(node, _Node):
+        return node
+    below = {step: _plain(value) for step, value in node.items() if step is not None}
+    if not all(map(is_index, below)):
+        return below
+    own = [node[_OWN]] if _OWN in node else []
+    return own + [below[step] for step in sorted(below, key=int)]
+
+
+def is_index(step: str) -> bool:
+    """Return whether a level's name is a place in a list."""
+    return step.isascii() and step.isdecimal() and len(step) <= _LONGEST_INDEX
+
+
+def loaded(value: Any) -> Any:
+    """Return what a JSON text holds; anything else, a text that is no JSON too, as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def structured(value: Any) -> Any:
+    """Return the object or array that is meant; None where there is none, or it was cut off."""
+    found = loaded(value)
+    return found if isinstance(found, Mapping | list | tuple) else None
+
+
+def written(value: Any) -> str:
+    """Return a text as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,84 @@
+"""OpenTelemetry's GenAI conventions, with the messages in attributes.
+
+`gen_ai.input.messages`, `gen_ai.output.messages`, `gen_ai.system_instructions` and
+`gen_ai.tool.definitions` stand on the span, structured or as JSON, or on the event
+`gen_ai.client.inference.operation.details` (semantic-conventions-genai, gen-ai-spans.md and
+gen-ai-events.md). Calls without any content are read here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_import.conventions._common import assembled, request_parameters
+from tunegate.harness.otel_import.conventions._flattened import structured
+from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer, answer_of
+from tunegate.harness.otel_import.types import Call, Span
+
+NAME = "genai"
+DETAILS = "gen_ai.client.inference.operation.details"
+SYSTEM = "gen_ai.system_instructions"
+TOOLS = "gen_ai.tool.definitions"
+_CALLS = ("chat", "text_completion", "generate_content", "completion")
+"""Operations that ask a language model for text; embeddings, tools and agents are others."""
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span is a request to a language model, by its operation or content."""
+    operation = span.attributes.get(a.OPERATION)
+    if operation is not None:
+        return operation in _CALLS
+    return a.INPUT_MESSAGES in span.attributes or any(e.name == DETAILS for e in span.events)
+
+
+def call(span: Span) -> Call:
+    """Read a call from the attributes of its span and of its details event."""
+    known = with_details(span)
+    transcript = messages(known.get(a.INPUT_MESSAGES))
+    transcript.add_system(_parts(known.get(SYSTEM)))
+    settings = request_parameters(known)
+    answered = first(known.get(a.OUTPUT_MESSAGES), settings.get("n"))
+    return assembled(span, NAME, transcript, known.get(TOOLS), settings, answered)
+
+
+def with_details(span: Span) -> Mapping[str, Any]:
+    """Return the span's attributes and, before them, those of its details events."""
+    details = [event.attributes for event in span.events if event.name == DETAILS]
+    known: dict[str, Any] = {}
+    for attributes in (*details, span.attributes):
+        known |= attributes
+    return known
+
+
+def messages(value: Any) -> Transcript:
+    """Return the messages of a list, or of its JSON."""
+    transcript = Transcript()
+    found = structured(value)
+    if isinstance(found, Mapping):
+        found = [found]
+    for message in found or ():
+        transcript.add(message)
+    if found is None and isinstance(value, str) and value:
+        transcript.add(value)
+        transcript.obstacles.append(f"{a.INPUT_MESSAGES} is no JSON, as if it was cut off")
+    return transcript
+
+
+def first(value: Any, choices: Any = None) -> Answer:
+    """Return the first answer of a list of output messages, or of its JSON.
+
+    Args:
+        value: The list.
+        choices: How many answers were asked for.
+    """
+    found = structured(value)
+    if isinstance(found, list | tuple):
+        return answer_of(found, choices)
+    return answer(found if found is not None else value)
+
+
+def _parts(value: Any) -> Any:
+    found = structured(value)
+    return value if found is None else found

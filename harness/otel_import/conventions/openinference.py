@@ -1,0 +1,82 @@
+"""OpenInference, the convention of Phoenix: `llm.input_messages.N.message.role` and so on.
+
+See github.com/Arize-ai/openinference, spec/semantic_conventions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.otel_import.conventions._common import assembled, parameters
+from tunegate.harness.otel_import.conventions._flattened import nested, structured
+from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer, answer_of
+from tunegate.harness.otel_import.types import Call, Span
+
+NAME = "openinference"
+_KIND = "openinference.span.kind"
+_REASON = "llm.finish_reason"
+_PARAMETERS = "llm.invocation_parameters"
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span says it is of the kind LLM."""
+    return str(span.attributes.get(_KIND)).upper() == "LLM"
+
+
+def call(span: Span) -> Call:
+    """Read a call of a chat or, with `llm.prompts`, of a text completion."""
+    known = span.attributes
+    transcript = Transcript()
+    for message in listed(known, "llm.input_messages") or _prompts(known):
+        transcript.add(message)
+    settings = structured(known.get(_PARAMETERS))
+    if isinstance(settings, Mapping) and "system" in settings:
+        _add_system(transcript, settings["system"])
+    chosen = parameters(settings)
+    answered = _answer(known, chosen.get("n"))
+    return assembled(span, NAME, transcript, nested(known, "llm.tools"), chosen, answered)
+
+
+def listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+    """Return the list that is flattened below a prefix; empty where it is none."""
+    found = nested(attributes, prefix)
+    return found if isinstance(found, list) else []
+
+
+def _add_system(transcript: Transcript, system: Any) -> None:
+    """Add Anthropic's system prompt, which is a parameter, where no message holds it."""
+    if not any(message["role"] == "system" for message in transcript.messages):
+        transcript.add_system(system)
+
+
+def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
+    texts = (_inner(value, "prompt", "text") for value in listed(attributes, "llm.prompts"))
+    return [{"role": "user", "content": text} for text in texts if text is not None]
+
+
+def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
+    found = listed(attributes, "llm.output_messages")
+    if found:
+        said = answer_of(found, choices)
+        return said if said.finish_reason else replace(said, finish_reason=_ended(attributes))
+    texts = (_inner(value, "completion", "text") for value in listed(attributes, "llm.choices"))
+    return answer(next((text for text in texts if text is not None), None))
+
+
+def _ended(attributes: Mapping[str, Any]) -> str | None:
+    """Return why an answer of OpenAI's Responses API ended, which its whole reply tells."""
+    reply = structured(attributes.get("output.value")) if _REASON not in attributes else None
+    if not isinstance(reply, Mapping) or reply.get("object") != "response":
+        return None
+    items, why = reply.get("output"), _inner(reply, "incomplete_details", "reason")
+    called = any(_inner(item, "type") == "function_call" for item in items or ())
+    ended = {"completed": "tool_calls" if called else "stop", "incomplete": why or "length"}
+    return ended.get(str(reply.get("status")))
+
+
+def _inner(value: Any, *path: str) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,110 @@
+"""OpenLLMetry (Traceloop): the indexed form of its older versions, and what its newer ones add.
+
+Up to 0.54 it wrote `gen_ai.prompt.N.role`, `gen_ai.completion.N.content` and
+`llm.request.functions.N.name`; since then it writes OpenTelemetry's attributes, which `genai` reads
+(github.com/traceloop/openllmetry, semconv_ai). Of LlamaIndex the messages there lack tool calls;
+its arguments in `traceloop.entity.input` have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_import.conventions import genai
+from tunegate.harness.otel_import.conventions._common import (
+    assembled,
+    parameters,
+    request_parameters,
+)
+from tunegate.harness.otel_import.conventions._flattened import is_index, nested, structured
+from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer
+from tunegate.harness.otel_import.types import Call, Span
+
+NAME = "openllmetry"
+_KIND = "llm.request.type"
+_CALLS = ("chat", "completion")
+_PROMPT = "gen_ai.prompt"
+_COMPLETION = "gen_ai.completion"
+_ENTITY_INPUT = "traceloop.entity.input"
+_ENTITY_OUTPUT = "traceloop.entity.output"
+_SETTINGS = ("frequency_penalty", "presence_penalty", "top_k", "chat.stop_sequences")
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span is a call with indexed messages, or one of LlamaIndex's."""
+    kind = span.attributes.get(_KIND)
+    if kind is not None and kind not in _CALLS:
+        return False
+    indexed = (f"{_PROMPT}.0.", f"{_COMPLETION}.0.")
+    if any(name.startswith(indexed) for name in span.attributes):
+        return True
+    return genai.matches(span) and bool(_entity(span.attributes, _ENTITY_INPUT))
+
+
+def call(span: Span) -> Call:
+    """Read a call from indexed attributes, or from the arguments that LlamaIndex was given."""
+    known = span.attributes
+    entity = _entity(known, _ENTITY_INPUT)
+    transcript = Transcript()
+    for message in entity.get("messages") or _listed(known, _PROMPT):
+        transcript.add(_with_parts(message))
+    own = {name: known[f"llm.{name}"] for name in _SETTINGS if f"llm.{name}" in known}
+    settings = parameters(own) | request_parameters(known)
+    more = entity.get("kwargs")
+    offered = nested(known, "llm.request.functions") or known.get(genai.TOOLS)
+    if not offered and isinstance(more, Mapping):
+        offered = more.get("tools")
+    return assembled(span, NAME, transcript, offered, settings, _answer(known))
+
+
+def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the arguments or the result of a LlamaIndex chat; empty where it is none."""
+    found = structured(attributes.get(name))
+    if not isinstance(found, Mapping):
+        return {}
+    messages = found.get("messages", [found.get("message")])
+    is_chat = isinstance(messages, list) and all(
+        isinstance(message, Mapping) and "blocks" in message for message in messages
+    )
+    return found if is_chat else {}
+
+
+def _listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+    found = nested(attributes, prefix)
+    # Azure's filter results stand beside the messages, and make the list an object.
+    if isinstance(found, Mapping):
+        found = [found[step] for step in sorted(filter(is_index, found), key=int)]
+    return found or []
+
+
+def _answer(attributes: Mapping[str, Any]) -> Answer:
+    """Return the first completion that is no thinking, which has one of its own before it."""
+    for completion in _listed(attributes, _COMPLETION):
+        if isinstance(completion, Mapping) and completion.get("role") != "thinking":
+            return _complete(answer(_with_parts(completion)), attributes)
+    return _complete(genai.first(attributes.get(a.OUTPUT_MESSAGES)), attributes)
+
+
+def _complete(found: Answer, attributes: Mapping[str, Any]) -> Answer:
+    """Return the answer with the tool calls that only the result of LlamaIndex holds."""
+    result = answer(_entity(attributes, _ENTITY_OUTPUT).get("message"))
+    if found.calls or not result.calls:
+        return found
+    return replace(result, finish_reason=found.finish_reason)
+
+
+def _with_parts(message: Any) -> Any:
+    """Return the message with the parts that its content is the JSON of, if it is that."""
+    if not isinstance(message, Mapping):
+        return message
+    parts = structured(message.get("content"))
+    if isinstance(parts, list) and parts and all(_is_part(part) for part in parts):
+        return {**message, "content": parts}
+    return message
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("type"), str)

@@ -1,0 +1,142 @@
+"""traceAI (Future AGI): OpenInference's flattened messages under OpenTelemetry's names.
+
+`gen_ai.input.messages.N.message.role`, `gen_ai.request.parameters`,
+`gen_ai.tool.definitions.N.tool.json_schema`, and `gen_ai.span.kind`, which was `fi.span.kind` and
+`llm.…` in its first versions (github.com/future-agi/traceAI, fi_types.py). What its messages lack,
+such as the tool calls of LangChain's, is read from the reply in `output.value`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.otel_export import attribute_names as a
+from tunegate.harness.otel_import.conventions import genai
+from tunegate.harness.otel_import.conventions._common import (
+    assembled,
+    parameters,
+    request_parameters,
+)
+from tunegate.harness.otel_import.conventions._flattened import nested, structured, written
+from tunegate.harness.otel_import.conventions._messages import (
+    Answer,
+    Transcript,
+    answer,
+    answer_of,
+    tool_call,
+)
+from tunegate.harness.otel_import.types import Call, Span
+
+NAME = "traceai"
+_KINDS = ("gen_ai.span.kind", "fi.span.kind")
+_INPUT = (a.INPUT_MESSAGES, "llm.input_messages")
+_OUTPUT = (a.OUTPUT_MESSAGES, "llm.output_messages")
+_TOOLS = (genai.TOOLS, "llm.tools", "huggingface.tools")
+_PARAMETERS = ("gen_ai.request.parameters", "llm.invocation_parameters")
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span says it is of the kind LLM."""
+    return any(str(span.attributes.get(name)).upper() == "LLM" for name in _KINDS)
+
+
+def call(span: Span) -> Call:
+    """Read a call from flattened messages, or from a JSON of them."""
+    known = span.attributes
+    found = next((s for n in _PARAMETERS if (s := structured(known.get(n)))), None)
+    settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    transcript = Transcript()
+    for message in _listed(known, _INPUT):
+        _add(transcript, message, known)
+    if settings.get("system"):
+        transcript.add_system(settings["system"])
+    chosen = {"tool_choice": known.get("huggingface.tool_choice")}
+    every = parameters(chosen) | request_parameters(known) | parameters(settings)
+    offered = _listed(known, _TOOLS) or settings.get("tools")
+    read = assembled(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
+    named = settings.get("model")
+    return read if read.model or not isinstance(named, str) else replace(read, model=named)
+
+
+def _listed(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+    for name in names:
+        found = nested(attributes, name) or structured(attributes.get(name))
+        if isinstance(found, list) and found:
+            return found
+    return []
+
+
+def _add(transcript: Transcript, message: Any, attributes: Mapping[str, Any]) -> None:
+    """Add a message; of Hugging Face's the content is what Python prints of it."""
+    inner = message.get("message") if isinstance(message, Mapping) else None
+    if attributes.get(a.PROVIDER) == "huggingface" and isinstance(inner, Mapping):
+        content = inner.get("content")
+        if content == "None":
+            inner = {**inner, "content": None}
+        elif isinstance(content, str) and content.startswith("[{"):
+            inner = {**inner, "content": _printed(content)}
+        message = inner
+    transcript.add(message)
+
+
+def _printed(content: str) -> Any:
+    """Return the parts that Python printed; a text that is no such thing as it is."""
+    try:
+        parts = ast.literal_eval(content)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return content
+    is_parts = isinstance(parts, list) and all(isinstance(p, dict) and "type" in p for p in parts)
+    return parts if is_parts else content
+
+
+def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
+    """Return the answer from the whole reply where that was kept, as the messages lack parts."""
+    reply = structured(attributes.get("output.value"))
+    flat = _listed(attributes, _OUTPUT)
+    found = answer_of(flat, choices)
+    if isinstance(reply, Mapping):
+        whole = _first_of(reply)
+        return whole if whole != Answer() else found
+    deltas = structured(attributes.get("huggingface.tool_calls"))
+    if isinstance(deltas, list) and not found.calls:
+        return Answer(found.text, tuple(_joined(deltas)), "tool_calls")
+    if len(flat) > 1 and choices in (None, 1):
+        # A thought of the Responses API is listed as a text before the answer's.
+        said = [answer(one) for one in flat]
+        text = next((one.text for one in reversed(said) if one.text), None)
+        return Answer(text, tuple(call for one in said for call in one.calls))
+    text = attributes.get("output.value")
+    return Answer(text) if found == Answer() and isinstance(text, str) and text else found
+
+
+def _first_of(reply: Mapping[str, Any]) -> Answer:
+    """Return the first answer of a reply of OpenAI's form, or of a result of LangChain's."""
+    choices, several = reply.get("choices"), reply.get("generations")
+    if isinstance(choices, list) and choices:
+        return answer(choices[0])
+    first = several[0] if isinstance(several, list) and several else None
+    one = first[0] if isinstance(first, list) and first else None
+    if not isinstance(one, Mapping):
+        return Answer()
+    info, message = one.get("generation_info"), one.get("message")
+    fields = message.get("kwargs") if isinstance(message, Mapping) else None
+    reason = info.get("finish_reason") if isinstance(info, Mapping) else None
+    said = fields if isinstance(fields, Mapping) else {"content": one.get("text")}
+    return answer({"message": said, "finish_reason": reason})
+
+
+def _joined(deltas: list[Any]) -> list[dict[str, Any]]:
+    """Return the tool calls whose pieces a stream brought."""
+    calls: dict[str, dict[str, Any]] = {}
+    for delta in deltas:
+        function = delta.get("function") if isinstance(delta, Mapping) else None
+        if not isinstance(function, Mapping):
+            continue
+        call = calls.setdefault(str(delta.get("index")), {"arguments": ""})
+        call["id"] = call.get("id") or delta.get("id")
+        call["name"] = call.get("name") or function.get("name")
+        call["arguments"] += written(function.get("arguments") or "")
+    return [tool_call(call) for call in calls.values()]

@@ -1,0 +1,361 @@
+"""Streaming reader of OTLP/JSON: lines or documents of any size → spans and events."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from tunegate.harness.otel_import.files import Content
+from tunegate.harness.otel_import.records import (
+    EventRecord,
+    Item,
+    attributes,
+    event_record,
+    snake,
+    span,
+)
+from tunegate.harness.otel_import.types import Reading, Span
+from tunegate.harness.records.cases import readable
+
+R = TypeVar("R")
+
+LONGEST_FIRST = 1 << 24
+"""Bytes in which the first line must end for a file to be one of lines, and no document."""
+SHORTEST_LINE = 40
+"""Bytes; a first line below them, such as `{`, begins a document that is printed prettily."""
+_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]").search
+
+
+def spans(content: Content, reading: Reading) -> Iterator[Span]:
+    """Yield the spans of a file."""
+    yield from _read(span, content, SPANS, reading)
+
+
+def events(content: Content, reading: Reading) -> Iterator[EventRecord]:
+    """Yield the log records of a file that are events of model calls.
+
+    What is wrong with the file goes to the content's own reading, what with a record to `reading`.
+    """
+    yield from _read(event_record, content, LOGS, reading)
+
+
+def _read(
+    of: Callable[[Item, Reading], R | None],
+    content: Content,
+    nesting: Nesting,
+    reading: Reading,
+) -> Iterator[R]:
+    written = _lines if _is_lines(content) else document
+    for item in written(content, nesting):
+        try:
+            found = of(item, reading)
+        except RecursionError:
+            reading.leave_out("a record that is nested too deeply", item.where)
+            continue
+        if found is not None:
+            yield found
+
+
+def _is_lines(content: Content) -> bool:
+    """Return whether the file has a whole value on each line, as far as the first one tells."""
+    head = content.head(LONGEST_FIRST)
+    if content.name.endswith(_LINES) and len(head) >= SHORTEST_LINE:
+        return True
+    try:
+        DECODER.decode(head.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lines(content: Content, nesting: Nesting) -> Iterator[Item]:
+    for number, line in content.lines():
+        where = f"{content.name}:{number}"
+        try:
+            top = DECODER.decode(_decoded(line, where, content.reading))
+            if _SURROGATE(line):
+                top = mended(top, where, content.reading)
+        except ValueError:
+            whole = line.endswith(b"\n")
+            reason = "a line that is no JSON" if whole else "the last line, which is cut off"
+            content.reading.leave_out(reason, where)
+        except RecursionError:
+            content.reading.leave_out("a line that is nested too deeply", where)
+        else:
+            for one in top if isinstance(top, list) else [top]:
+                yield from items(one, nesting, where, content.reading)
+
+
+def _decoded(line: bytes, where: str, reading: Reading) -> str:
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        reading.mend("bytes that are no UTF-8, read as U+FFFD", where)
+        return line.decode("utf-8-sig", "replace")
+
+
+def document(content: Content, nesting: Nesting) -> Iterator[Item]:
+    """Yield the records of JSON values that follow each other or stand in an array.
+
+    A resource has to stand before its spans, where every writer puts it; one that comes later is
+    counted.
+    """
+    walk = _Walk(Pieces(content.read), content)
+    try:
+        yield from walk.values(nesting)
+    except (ValueError, RecursionError):
+        content.reading.leave_out("the rest of a JSON file that breaks off", walk.where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What stands around a record."""
+
+    resource: Mapping[str, Any]
+    scope: str
+
+
+class _Walk:
+    """One way through a document."""
+
+    def __init__(self, pieces: Pieces, content: Content) -> None:
+        self._pieces = pieces
+        self._name = content.name
+        self._reading = content.reading
+        self._count = 0
+        self._known = False
+
+    @property
+    def where(self) -> str:
+        return f"{self._name}: record {self._count}"
+
+    def values(self, nesting: Nesting) -> Iterator[Item]:
+        while mark := self._pieces.peek():
+            for _ in self._pieces.elements() if mark == "[" else (None,):
+                self._known = False
+                if self._pieces.peek() == "{":
+                    yield from self._level(nesting, _Around({}, ""))
+                else:
+                    self._pieces.skip()
+                if not self._known:
+                    self._reading.leave_out(NEITHER, self.where)
+
+    def _level(self, names: tuple[str, ...], around: _Around) -> Iterator[Item]:
+        """Take an object and yield the records below it."""
+        passed = False
+        for key in self._pieces.members():
+            self._known = self._known or key in TOPS
+            if key in spellings(names[0]) and self._pieces.peek() == "[":
+                passed = True
+                for _ in self._pieces.elements():
+                    yield from self._inner(names[1:], around)
+            elif key == "resource" or key in SCOPES:
+                around = self._around(key, around)
+                if passed:
+                    self._reading.leave_out(f"a {key} that stands after its spans", self.where)
+            else:
+                self._pieces.skip()
+
+    def _inner(self, names: tuple[str, ...], around: _Around) -> Iterator[Item]:
+        if names:
+            yield from self._level(names, around)
+            return
+        fields = self._pieces.value()
+        self._count += 1
+        if self._pieces.surrogates:
+            fields = mended(fields, self.where, self._reading)
+        if isinstance(fields, Mapping):
+            yield Item(fields, around.resource, around.scope, self.where)
+        else:
+            self._reading.leave_out("a record that is no object", self.where)
+
+    def _around(self, key: str, around: _Around) -> _Around:
+        raw = self._pieces.value()
+        if key == "resource":
+            return replace(around, resource=resource_of(raw, self.where, self._reading))
+        return replace(around, scope=scope_of(raw))
+
+
+Nesting = tuple[str, str, str]
+SPANS: Nesting = ("resourceSpans", "scopeSpans", "spans")
+LOGS: Nesting = ("resourceLogs", "scopeLogs", "logRecords")
+TOPS = {name for top in (SPANS[0], LOGS[0]) for name in (top, snake(top))}
+"""Keys of which a value of ours has one."""
+SCOPES = ("scope", "instrumentationLibrary", "instrumentation_library")
+NEITHER = "JSON that holds neither spans nor log records"
+_OLDER = {"scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumentationLibraryLogs"}
+
+
+def items(top: Any, nesting: Nesting, where: str, reading: Reading) -> Iterator[Item]:
+    """Yield the records in a whole value, in whatever order its keys stand."""
+    if not isinstance(top, Mapping) or not TOPS & top.keys():
+        reading.leave_out(NEITHER, where)
+        return
+    for block in _inner(top, nesting[0], where, reading):
+        resource = resource_of(block.get("resource"), where, reading)
+        for group in _inner(block, nesting[1], where, reading):
+            scope = scope_of(next((group[name] for name in SCOPES if name in group), None))
+            for fields in _inner(group, nesting[2], where, reading):
+                yield Item(fields, resource, scope, where)
+
+
+def _inner(
+    outer: Mapping[str, Any], name: str, where: str, reading: Reading
+) -> Iterator[Mapping[str, Any]]:
+    found = next((outer[key] for key in spellings(name) if key in outer), None)
+    if found is None:
+        return
+    if not isinstance(found, list):
+        reading.leave_out(f"{name} that are no list", where)
+        return
+    for inner in found:
+        if isinstance(inner, Mapping):
+            yield inner
+        else:
+            reading.leave_out(f"one of the {name} that is no object", where)
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the ways in which a key of the nesting is written, by age and by protobuf."""
+    older = _OLDER.get(name, name)
+    return (name, snake(name), older, snake(older))
+
+
+def resource_of(raw: Any, where: str, reading: Reading) -> dict[str, Any]:
+    """Return the attributes of a resource."""
+    return attributes(raw.get("attributes"), reading, where) if isinstance(raw, Mapping) else {}
+
+
+def scope_of(raw: Any) -> str:
+    """Return the name of an instrumentation library."""
+    name = raw.get("name") if isinstance(raw, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def mended(value: Any, where: str, reading: Reading) -> Any:
+    """Return a value without halves of surrogate pairs, which no file of ours can hold."""
+    found = readable(value)
+    if found != value:
+        reading.mend("half of a surrogate pair, read as U+FFFD", where)
+    return found
+
+
+PIECE = 1 << 20
+"""Bytes that are read at a time; more where one value is larger."""
+_SPACE = " \t\r\n\ufeff"
+"""A byte order mark counts as none of the text, wherever files were joined."""
+_CUT = 16
+"""A parser that stops so few characters before the end may have wanted more of the text."""
+DECODER = json.JSONDecoder(strict=False)
+"""Takes line ends and tabs inside texts, which other writers leave there."""
+
+
+class Pieces:
+    """A place in a JSON text; the methods take what follows it."""
+
+    def __init__(self, read: Callable[[int], bytes], head: bytes = b"") -> None:
+        """Read from `read(size)`, which returns nothing at the end, after the bytes of `head`."""
+        self._read = read
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = self._utf8.decode(head)
+        self._at = 0
+        self.surrogates = self._has_surrogates(self._text)
+        """Whether escapes of surrogates have been met, be they halves or pairs."""
+
+    def peek(self) -> str:
+        """Return the next character that is no space; nothing at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _SPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def value(self) -> Any:
+        """Take a whole value.
+
+        Raises:
+            ValueError: there is none.
+            RecursionError: it is nested too deeply.
+        """
+        self.peek()
+        while True:
+            try:
+                found, end = DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                near = error.pos > len(self._text) - _CUT
+                if not (near or error.msg.startswith("Unterminated string")) or not self._more():
+                    raise
+                continue
+            if end < len(self._text) or not self._more():
+                self._at = end
+                return found
+
+    def members(self) -> Iterator[str]:
+        """Take an object: yield each key, whose value is to be taken before the next.
+
+        Raises:
+            ValueError: this is none.
+        """
+        self._take("{")
+        while self.peek() != "}":
+            key = self.value()
+            if not isinstance(key, str):
+                raise ValueError(f"the key {key!r:.20} is no text")
+            self._take(":")
+            yield key
+            if self.peek() != "}":
+                self._take(",")
+        self._take("}")
+
+    def elements(self) -> Iterator[None]:
+        """Take an array: yield before each element, which is to be taken before the next.
+
+        Raises:
+            ValueError: this is none.
+        """
+        self._take("[")
+        while self.peek() != "]":
+            yield
+            if self.peek() != "]":
+                self._take(",")
+        self._take("]")
+
+    def skip(self, levels: int = 5) -> None:
+        """Take a value and forget it, piece by piece down to so many levels.
+
+        Raises:
+            ValueError: there is none.
+            RecursionError: it is nested too deeply.
+        """
+        mark = self.peek()
+        if levels and mark in ("{", "["):
+            for _ in self.members() if mark == "{" else self.elements():
+                self.skip(levels - 1)
+        else:
+            self.value()
+
+    def _take(self, wanted: str) -> None:
+        if self.peek() != wanted:
+            raise ValueError(f"{self.peek() or 'the end'!r} where {wanted!r} is due")
+        self._at += 1
+
+    def _more(self) -> bool:
+        """Read on, twice as much where nothing of the last piece could be taken."""
+        self._text = self._text[self._at :]
+        self._at = 0
+        piece = self._read(max(PIECE, len(self._text)))
+        text = self._utf8.decode(piece, final=not piece)
+        self.surrogates = self.surrogates or self._has_surrogates(text)
+        self._text += text
+        return bool(piece or text)
+
+    @staticmethod
+    def _has_surrogates(text: str) -> bool:
+        return "\\ud" in text or "\\uD" in text

@@ -1,0 +1,327 @@
+"""Records: OTLP/JSON objects → `Span` and `EventRecord`, and the joining of events to spans.
+
+Both spellings of protobuf's JSON are read, `traceId` and `trace_id`, ids in hex (as OTLP says) and
+in base64 (as protobuf's own writer does).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.otel_import.types import Reading, Span, SpanEvent
+
+TRACE_ID, SPAN_ID = 16, 8
+"""Bytes of an id."""
+_HEX = re.compile(r"[0-9a-fA-F]+").fullmatch
+_SPAN_FIELDS = frozenset(
+    (
+        "traceId", "spanId", "traceState", "parentSpanId", "flags", "name", "kind", "status",
+        "startTimeUnixNano", "endTimeUnixNano", "attributes", "droppedAttributesCount",
+        "events", "droppedEventsCount", "links", "droppedLinksCount",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A span or log record as its file holds it, and what stands around it."""
+
+    fields: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    """Attributes, as plain Python."""
+    scope: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A log record that names the span it belongs to."""
+
+    trace_id: str
+    span_id: str
+    event: SpanEvent
+    where: str
+
+
+def span(item: Item, reading: Reading) -> Span | None:
+    """Return the span of an item; None if it has no ids, which is counted."""
+    fields = _camel(item.fields)
+    trace_id = hex_id(fields.get("traceId"), TRACE_ID)
+    span_id = hex_id(fields.get("spanId"), SPAN_ID)
+    if trace_id is None or span_id is None:
+        reading.leave_out("a span without an id of 32 and one of 16 hex digits", item.where)
+        return None
+    for name in fields.keys() - _SPAN_FIELDS:
+        reading.leave_out(f"the unknown field {name[:40]!r} of a span", item.where)
+    start = seconds(fields.get("startTimeUnixNano"))
+    end = seconds(fields.get("endTimeUnixNano"))
+    if start is None or end is None:
+        reading.mend("a span without start or end, read as taking no time", item.where)
+    return Span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=hex_id(fields.get("parentSpanId"), SPAN_ID),
+        name=_text(fields.get("name")),
+        start_s=start or end or 0.0,
+        end_s=end or start or 0.0,
+        attributes=attributes(fields.get("attributes"), reading, item.where),
+        where=item.where,
+        events=tuple(_events(fields.get("events"), reading, item.where)),
+        resource=item.resource,
+        scope=item.scope,
+        error=_error(fields.get("status")),
+    )
+
+
+def event_record(item: Item, reading: Reading) -> EventRecord | None:
+    """Return the GenAI event of a log record; None if it is another, which is counted."""
+    fields = _camel(item.fields)
+    known = attributes(fields.get("attributes"), reading, item.where)
+    name = _text(fields.get("eventName")) or _text(known.get("event.name"))
+    trace_id = hex_id(fields.get("traceId"), TRACE_ID)
+    span_id = hex_id(fields.get("spanId"), SPAN_ID)
+    body = fields.get("body")
+    try:
+        plain = None if body is None else value(body)
+    except (ValueError, RecursionError):
+        reading.leave_out("the body of a log record, which has no known type", item.where)
+        plain = None
+    return genai_event(
+        EventRecord(trace_id or "", span_id or "", SpanEvent(name, known, plain), item.where),
+        reading,
+    )
+
+
+def genai_event(record: EventRecord, reading: Reading) -> EventRecord | None:
+    """Return the record if it is an event of a model call that names its span."""
+    if not record.event.name.startswith("gen_ai."):
+        reading.leave_out("a log record that is no event of a model call", record.where)
+        return None
+    if not record.trace_id or not record.span_id:
+        reading.leave_out("an event that names no span", record.where)
+        return None
+    return record
+
+
+def seconds(nanos: Any) -> float | None:
+    """Return a time of OTLP in Unix seconds; None if it is absent or none."""
+    if isinstance(nanos, bool) or not isinstance(nanos, int | float | str):
+        return None
+    try:
+        found = int(nanos) / 1e9
+    except (ValueError, OverflowError):
+        return None
+    return found if found > 0 else None
+
+
+def hex_id(raw: Any, size: int) -> str | None:
+    """Return an id as lower-case hex; None if it is absent, all zeros or no id of `size` bytes."""
+    if not isinstance(raw, str):
+        return None
+    if len(raw) == 2 * size and _HEX(raw):
+        found = raw.lower()
+    else:
+        try:
+            decoded = base64.b64decode(raw, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        found = decoded.hex() if len(decoded) == size else ""
+    return found if found.strip("0") else None
+
+
+def snake(name: str) -> str:
+    """Return protobuf's own spelling of a field, `trace_id` of `traceId`."""
+    return re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name)
+
+
+_CAMEL = {snake(name): name for name in (*_SPAN_FIELDS, "eventName") if snake(name) != name}
+
+
+def _camel(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "trace_id" not in fields:
+        return fields
+    return {_CAMEL.get(name, name): inner for name, inner in fields.items()}
+
+
+def _text(raw: Any) -> str:
+    return raw if isinstance(raw, str) else ""
+
+
+def _events(raw: Any, reading: Reading, where: str) -> Iterator[SpanEvent]:
+    if raw is not None and not isinstance(raw, list):
+        reading.leave_out("events that are no list", where)
+        return
+    for event in raw or ():
+        if isinstance(event, Mapping):
+            found = attributes(event.get("attributes"), reading, where)
+            yield SpanEvent(_text(event.get("name")), found)
+        else:
+            reading.leave_out("an event that is no object", where)
+
+
+def _error(status: Any) -> str | None:
+    if not isinstance(status, Mapping) or status.get("code") not in (2, "2", "STATUS_CODE_ERROR"):
+        return None
+    return _text(status.get("message"))
+
+
+def attributes(raw: Any, reading: Reading, where: str) -> dict[str, Any]:
+    """Return attributes as plain Python; those that have no known form are counted."""
+    if raw is None:
+        return {}
+    if isinstance(raw, Mapping):  # not OTLP, but what hand-made files have
+        return dict(raw)
+    if not isinstance(raw, list):
+        reading.leave_out("attributes that are no list", where)
+        return {}
+    found: dict[str, Any] = {}
+    for pair in raw:
+        try:
+            key = pair["key"]
+            found[key if isinstance(key, str) else str(key)] = value(pair.get("value", {}))
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            reading.leave_out("an attribute that is no key with a value of a known type", where)
+        except RecursionError:
+            reading.leave_out("an attribute that is nested too deeply", where)
+    return found
+
+
+def value(raw: Any) -> Any:
+    """Return an AnyValue as plain Python; bytes stay base64.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+    if isinstance(raw, Mapping):
+        for kind, inner in raw.items():
+            read = _KINDS.get(kind)
+            if read is not None:
+                return read(inner)
+        if not raw:
+            return None
+    raise ValueError("no value of a known type")
+
+
+def _list(raw: Any) -> list[Any]:
+    values = raw.get("values", []) if isinstance(raw, Mapping) else None
+    if not isinstance(values, list):
+        raise ValueError("no array")
+    return [value(inner) for inner in values]
+
+
+def _pairs(raw: Any) -> dict[str, Any]:
+    values = raw.get("values", []) if isinstance(raw, Mapping) else None
+    if not isinstance(values, list) or not all(isinstance(pair, Mapping) for pair in values):
+        raise ValueError("no key-value list")
+    return {str(pair.get("key", "")): value(pair.get("value", {})) for pair in values}
+
+
+def _only(kind: type) -> Callable[[Any], Any]:
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, kind):
+            raise ValueError(f"no {kind.__name__}")
+        return raw
+
+    return read
+
+
+def _integer(raw: Any) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise ValueError("no integer")
+    return int(raw)
+
+
+def _number(raw: Any) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+        raise ValueError("no number")
+    return float(raw)
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "stringValue": _only(str),
+    "intValue": _integer,
+    "doubleValue": _number,
+    "boolValue": _only(bool),
+    "arrayValue": _list,
+    "kvlistValue": _pairs,
+    "bytesValue": _only(str),
+}
+
+
+_KINDS |= {snake(kind): read for kind, read in _KINDS.items()}
+
+
+_TABLE = """
+create table events
+(trace text, span text, name text, attributes text, body text, place text, claimed int default 0)
+"""
+
+
+class Events:
+    """Log records by span; nothing is made on disk where there are none."""
+
+    def __init__(self) -> None:
+        self._database: sqlite3.Connection | None = None
+
+    def add(self, records: Iterable[EventRecord]) -> None:
+        """Keep records."""
+        rows = (
+            (
+                record.trace_id,
+                record.span_id,
+                record.event.name,
+                json.dumps(record.event.attributes),
+                json.dumps(record.event.body),
+                record.where,
+            )
+            for record in records
+        )
+        for row in rows:
+            self._opened().execute("insert into events values (?, ?, ?, ?, ?, ?, 0)", row)
+
+    def of(self, trace_id: str, span_id: str) -> tuple[SpanEvent, ...]:
+        """Return the events of a span, in the order in which they were added."""
+        if self._database is None:
+            return ()
+        found = self._database.execute(
+            "select rowid, name, attributes, body from events where span = ? and trace = ?"
+            " order by rowid",
+            (span_id, trace_id),
+        ).fetchall()
+        numbers = [(row[0],) for row in found]
+        self._database.executemany("update events set claimed = 1 where rowid = ?", numbers)
+        return tuple(
+            SpanEvent(name, json.loads(known), json.loads(body)) for _, name, known, body in found
+        )
+
+    def unclaimed(self) -> Iterator[str]:
+        """Yield the places of the records whose span did not come."""
+        if self._database is not None:
+            yield from (
+                row[0]
+                for row in self._database.execute(
+                    "select place from events where not claimed order by rowid"
+                )
+            )
+
+    def close(self) -> None:
+        """Forget everything."""
+        if self._database is not None:
+            self._database.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            # The empty name is SQLite's for a database of its own in a temporary file.
+            self._database = sqlite3.connect("", isolation_level=None)
+            self._database.execute("pragma journal_mode = off")
+            self._database.execute(_TABLE)
+            self._database.execute("create index spans on events (span)")
+        return self._database

@@ -1,0 +1,162 @@
+"""Types of the import: `Span`, `Call`, and `Reading`, the account of what could not be used.
+
+The span contract: what is read from a trace file, whatever program and format wrote it. The fields
+are those of OTLP's `Span` (opentelemetry-proto `trace/v1`), with attribute values as plain Python:
+strings, numbers, booleans, lists and dicts.
+
+The call contract: one request to a language model, as a trace recorded it.
+
+A convention is a module `harness/otel_import/conventions/<x>.py` with `NAME`, `matches(span)`,
+which says whether the span is a model call written in its attributes, and `call(span)`, which
+reads it.
+`tunegate.harness.otel_import.model_calls` asks the conventions in a fixed order and yields every
+call it finds.
+
+Example:
+    >>> reading = Reading()
+    >>> reading.leave_out("a line that is no JSON", "traces.jsonl:17")
+    >>> reading.sentences()
+    ['left out 1: a line that is no JSON (traces.jsonl:17)']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Noted:
+    """How often something was met, and where first."""
+
+    count: int
+    first: str
+
+
+@dataclass(slots=True)
+class Reading:
+    """The account of a reading; who reads fills it in as the spans go by."""
+
+    files: int = 0
+    spans: int = 0
+    """Spans that were read, whatever they are about."""
+    calls: int = 0
+    """Requests to language models that were found in them."""
+    distinct: int = 0
+    """Those that can be replayed, are wanted, and ask what none before them asked."""
+    left_out: dict[str, Noted] = field(default_factory=dict)
+    """What could not be used, by reason."""
+    mended: dict[str, Noted] = field(default_factory=dict)
+    """What was read otherwise than it stands there, by what was done."""
+
+    def leave_out(self, reason: str, where: str) -> None:
+        """Count something that is not used; `reason` is a noun phrase without numbers in it."""
+        _note(self.left_out, reason, where)
+
+    def mend(self, what: str, where: str) -> None:
+        """Count something that was read with a change."""
+        _note(self.mended, what, where)
+
+    def found(self, cases: int) -> str:
+        """Return in a line what was read, and how many cases it gave."""
+        from tunegate.harness.gates.sentences import counted
+
+        counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
+        return f"{', '.join(map(counted, *zip(*counts, strict=True)))} → {counted(cases, 'case')}"
+
+    def sentences(self) -> list[str]:
+        """Return a line for each reason, the most frequent first."""
+        return [*_lines("left out", self.left_out), *_lines("mended", self.mended)]
+
+
+def _note(notes: dict[str, Noted], what: str, where: str) -> None:
+    if what in notes:
+        notes[what].count += 1
+    else:
+        notes[what] = Noted(1, where)
+
+
+def _lines(verb: str, notes: dict[str, Noted]) -> list[str]:
+    ordered = sorted(notes.items(), key=lambda item: -item[1].count)
+    return [
+        f"{verb} {noted.count}: {what} ({'first ' if noted.count > 1 else ''}{noted.first})"
+        for what, noted in ordered
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """Something that happened during a span; a log record that names the span counts as one."""
+
+    name: str
+    attributes: Mapping[str, Any]
+    body: Any = None
+    """The body of a log record: a text or a mapping; None for an event of the span itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One unit of work of a trace."""
+
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits."""
+    parent_id: str | None
+    """16 hex digits; None for a root."""
+    name: str
+    start_s: float
+    """Unix time in seconds."""
+    end_s: float
+    """Unix time in seconds."""
+    attributes: Mapping[str, Any]
+    where: str
+    """File and line or record, such as `traces.jsonl:17`, for messages."""
+    events: tuple[SpanEvent, ...] = ()
+    resource: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes of the program that wrote it (`service.name`)."""
+    scope: str = ""
+    """Name of the instrumentation library."""
+    error: str | None = None
+    """The status message of a failed span, empty where it has none; None if it did not fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to a model with what came back, in the form of OpenAI's chat messages."""
+
+    span: Span
+    """Where it was read."""
+    convention: str
+    """Name of the convention that read it."""
+    messages: tuple[Mapping[str, Any], ...]
+    """What was sent: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name`
+    where there are some; a system prompt comes first, with the role `system`."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tool definitions that were offered: `{"type": "function", "function": {…}}`."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the request under OpenAI's names: `temperature`, `top_p`, `max_tokens`, `seed`,
+    `stop`, `frequency_penalty`, `presence_penalty`, `tool_choice`, `response_format` …"""
+    answer: str | None = None
+    """The text of the first answer; None where the trace does not hold it."""
+    answer_calls: tuple[Mapping[str, Any], ...] = ()
+    """Tool calls of the first answer: `{"type": "function", "function": {"name", "arguments"}}`,
+    with `arguments` as the JSON text that the model wrote."""
+    finish_reason: str | None = None
+    """`stop`, `length`, `tool_calls` or what the provider said."""
+    model: str | None = None
+    """The model that was asked for."""
+    provider: str | None = None
+    """`openai`, `anthropic` …"""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """Price in US dollars, where the trace holds it."""
+    unreplayable: str | None = None
+    """Why it cannot be asked again (`an image in message 2`, `no content was captured`)."""
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from the call's start to its end."""
+        return max(self.span.end_s - self.span.start_s, 0.0)

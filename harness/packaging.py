@@ -1,0 +1,25 @@
+"""Installed versions that a verdict's numbers depend on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+
+_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a verdict's numbers depend on."""
+    return {"python": platform.python_version(), **installed(_PACKAGES)}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""One run from models to verdict: plan, completions, scores, decision, files."""

@@ -1,0 +1,125 @@
+"""Token-level divergence between tuned and its deployed form, along tuned's answers.
+
+Two answers may be equal by luck, or differ by a word that means nothing; the distributions tell
+how much was lost. It takes one forward an answer and arm, of a sample of each suite's cases, and
+needs the logits of both arms: there is none of recorded, scripted or served models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.harness.checks.sanity import Passage, changed, distributions, divergence
+from tunegate.harness.engine import plan as engine_plan
+from tunegate.harness.engine.inference.local_engine import OutOfMemory, memory_watched
+from tunegate.harness.engine.inference.speculative import draft_ids
+from tunegate.harness.engine.plan import Plan
+from tunegate.harness.model import Arm, LocalArm
+from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.manifest import SHIPPED
+from tunegate.harness.records.verdict import Divergence
+
+IMPOSSIBLE = -50.0
+"""Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
+
+
+def measure(
+    plan: Plan, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
+) -> dict[str, Divergence]:
+    """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
+
+    Args:
+        plan: The plan, with the prompts' token ids.
+        cells: What was answered; gone through twice.
+        arms: The opened arms.
+        seed: Seed of the sample.
+    """
+    tuned, shipped = arms["tuned"], arms.get(SHIPPED)
+    if not (isinstance(tuned, LocalArm) and isinstance(shipped, LocalArm)):
+        return {}
+    names: dict[str, list[str]] = {}
+    for stored in filter(_written, cells):
+        names.setdefault(stored.cell.suite, []).append(stored.cell.case)
+    chosen = {suite: engine_plan.sampled(n, suite=suite, seed=seed) for suite, n in names.items()}
+    rows: dict[str, list[StoredCell]] = {suite: [] for suite in names}
+    for stored in filter(_written, cells):
+        if stored.cell.case in chosen[stored.cell.suite]:
+            rows[stored.cell.suite].append(stored)
+    measured = {}
+    for suite, sample in rows.items():
+        passages = _passages(plan, tuned, sample)
+        readings = [one for passage in passages if (one := _read(passage, tuned, shipped))]
+        if readings:
+            measured[suite] = _pooled(readings)
+    return measured
+
+
+def _written(stored: StoredCell) -> bool:
+    """Return whether a cell is a first answer of tuned."""
+    cell = stored.cell
+    first = cell.kind is CellKind.GENERATE and cell.sample == 0
+    return first and cell.arm == "tuned" and stored.completion is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One answer as both arms see it."""
+
+    tokens: int
+    kl: float
+    """Mean over the tokens."""
+    logprob: float
+    """Sum over the tokens."""
+    changed: int
+    until: float
+
+
+def _passages(plan: Plan, arm: LocalArm, rows: Sequence[StoredCell]) -> Iterator[Passage]:
+    """Yield each prompt with the answer to it; empty answers have no token to predict."""
+    for stored in rows:
+        prompt = plan.prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
+        assert stored.completion is not None
+        answer = draft_ids(arm, stored.completion)
+        if prompt is not None and prompt.token_ids and answer:
+            yield Passage((*prompt.token_ids, *answer), len(answer) + 1)
+
+
+def _read(passage: Passage, tuned: LocalArm, shipped: LocalArm) -> _Reading | None:
+    """Read one answer with both arms; None where that gives no number."""
+    try:
+        with memory_watched():
+            # One distribution more than tokens: the one after the answer predicts nothing here.
+            ours, theirs = (
+                distributions(arm, [passage])[0][:-1].clamp(min=IMPOSSIBLE)
+                for arm in (tuned, shipped)
+            )
+    except OutOfMemory:
+        return None
+    kl = divergence([ours], [theirs])
+    if kl is None or not math.isfinite(kl):
+        return None
+    import torch
+
+    answer = torch.tensor(passage.token_ids[-(passage.places - 1) :])[:, None]
+    apart = (ours.argmax(dim=-1) != theirs.argmax(dim=-1)).nonzero()
+    return _Reading(
+        tokens=len(ours),
+        kl=kl,
+        logprob=float((theirs.gather(1, answer) - ours.gather(1, answer)).sum()),
+        changed=changed([ours], [theirs]),
+        until=float(apart[0]) / len(ours) if len(apart) else 1.0,
+    )
+
+
+def _pooled(readings: Sequence[_Reading]) -> Divergence:
+    tokens = sum(r.tokens for r in readings)
+    return Divergence(
+        answers=len(readings),
+        tokens=tokens,
+        kl=sum(r.kl * r.tokens for r in readings) / tokens,
+        logprob=sum(r.logprob for r in readings) / tokens,
+        same_choice=1 - sum(r.changed for r in readings) / tokens,
+        until=sum(r.until for r in readings) / len(readings),
+    )

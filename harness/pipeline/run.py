@@ -1,0 +1,301 @@
+"""The pipeline of one run: suites and model specs in, verdict out.
+
+Nothing here decides, computes or renders; every step is another room's. Each file of the run
+folder is written as soon as it is known, so that an interrupted run can be resumed and a finished
+one can be read without a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TextIO
+
+from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.score_table import same_answers, score_suite
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.inference.fallbacks import notices
+from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.plan import Plan, make_plan, with_base_again
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.ray_backend import HERE, Place
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.sharding import Crew, Opening, ShardedRunner
+from tunegate.harness.errors import (
+    BackendError,
+    Interrupted,
+    NotComparable,
+    TunegateError,
+    UsageError,
+)
+from tunegate.harness.gates.error_control import refuse_sealed
+from tunegate.harness.judging import calibration_report, stage
+from tunegate.harness.judging.contract import Juror
+from tunegate.harness.model import Arm
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.otel_export.run_records import Recorded
+from tunegate.harness.packaging import versions
+from tunegate.harness.pipeline import divergence, run_writer, telemetry
+from tunegate.harness.pipeline.early_stopping import Watching, compared_whole
+from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
+from tunegate.harness.pipeline.training_provenance import DataOptions, Trained
+from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.records import judges
+from tunegate.harness.records.cases import ScoreRow, StoredCell
+from tunegate.harness.records.files import Chosen, Lines, read_records
+from tunegate.harness.records.judges import Calibration
+from tunegate.harness.records.manifest import INCUMBENT, SHIPPED, Looks, Manifest
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.source import brief
+from tunegate.harness.suite import Suite
+from tunegate.harness.verdict.decide import decide, failed, not_comparable
+from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.verdict.incumbent import compare_incumbent
+from tunegate.harness.verdict.redecide import standing_labels
+
+
+@dataclass
+class Evaluation:
+    """Everything one run needs; `run()` carries it out."""
+
+    suites: Sequence[Suite]
+    specs: Mapping[str, str | None]
+    """Arm → model spec."""
+    folder: Path
+    store_path: Path
+    stream: TextIO
+    seed: int = 0
+    dtype: str = "auto"
+    judge: str | None = None
+    """Specs of the judge models, parted by commas; `none` goes without."""
+    calibration: str | None = None
+    """Files of what is known of the judge, parted by commas."""
+    command: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+    open_sealed: bool = False
+    """Whether sealed suites may be judged."""
+    early_stop: bool = True
+    """Whether a suite may end as soon as everything is decided."""
+    traced: telemetry.Telemetry = field(default_factory=telemetry.Telemetry)
+    """What of it is traced, and where that is looked at."""
+    levers: Levers = ALL
+    """Which of the engine's levers are on."""
+    place: Place = HERE
+    """Where completions are computed."""
+    limits: Limits = field(default_factory=Limits)
+    """How hard arms behind a network may be asked."""
+    arms: dict[str, Arm] = field(default_factory=dict)
+    """Arms opened by an earlier evaluation of the same session."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """What the user says of the rows that tuned was trained on."""
+    self_check: bool = False
+    """An A/A run: the arms may have identical weights, and no attempt is counted."""
+
+    jurors: tuple[Juror, ...] = ()
+    """The judges, once they are opened."""
+    known: dict[Path, Calibration] = field(default_factory=dict)
+    """The calibrations, once they are read."""
+    trained: Trained = field(default_factory=Trained)
+    """How tuned was trained, once its card was read."""
+    manifest: Manifest | None = None
+    """What is known of the run so far, once the arms were found to be comparable."""
+
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.folder)
+
+    def refuse_impossible(self) -> None:
+        """Refuse what can be seen to be impossible before anything is touched.
+
+        Raises:
+            UsageError: every problem, one a line.
+        """
+        self.place.refuse_impossible()
+        problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        refuse_sealed(self.suites, opened=self.open_sealed)
+        stage.refuse_unjudged(self.suites, self.judge)
+        self.known = calibration_report.read_all(self.calibration)
+        if problems:
+            raise UsageError("\n".join(problems))
+        names = [s.name for s in self.suites]
+        if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
+            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+
+    def run(self) -> VerdictRecord:
+        """Carry the run out and write its folder.
+
+        Raises:
+            UsageError: something was asked that cannot be done.
+            Interrupted: the user stopped it; it can be resumed.
+            BackendError: a backend or the store failed; verdict.json says ERROR.
+        """
+        self._folder.refuse_unwritable()
+        store = Store(self.store_path)
+        try:
+            with warnings.catch_warnings():
+                # A project that turns warnings into errors means its own, not our libraries'.
+                warnings.simplefilter("ignore")
+                with self.place.crew() as crew:
+                    return self._compared(store, crew)
+        except NotComparable as refusal:
+            verdict = not_comparable(self._begin(self._manifest()), str(refusal))
+            self._folder.write("verdict.json", verdict)
+            return verdict
+        except (BackendError, Interrupted) as error:
+            self._broken_off(error)
+            raise
+        finally:
+            store.close()
+
+    def _compared(self, store: Store, crew: Crew | None) -> VerdictRecord:
+        self._say(*(f"{s.name}: {told}" for s in self.suites for told in brief(s.account)))
+        if not self.arms:
+            self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
+            self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
+        comparability.check_answerable(self.suites, self.arms)
+        if stage.judge_metrics(self.suites):
+            self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
+        alive = liveness.check(self.arms, twins=self.self_check)
+        left_out = self._look_back()
+        watching = Watching()
+        if self.early_stop:
+            watching = Watching.of(self.suites, seed=self.seed, left_out=left_out)
+        arms, looks = with_base_again(self.arms), watching.schedules
+        before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
+        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
+        comparability.check_prompts(plan.cells, plan.failures)
+        comparable = comparability.check(plan.prompts, self.arms)
+        hashes = [] if self.self_check else [s.hash for s in self.suites]
+        attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
+        found = {"comparability": comparable, "liveness": alive, "attempts": attempts}
+        manifest = self._begin(self._manifest(looks, plan=plan.cells, **found))
+        self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
+        cached = store.answered(c.key for c in plan.cells)
+        self._say(*notices(self.arms), plan.sentence(len(cached)))
+        watch = watching.watch(manifest, plan, store, self.suites)
+        self._answer(plan, arms, store, crew, watch)
+        if (whole := compared_whole(arms)) and watching.ended:
+            self._answer(plan, whole, store, crew)
+        answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
+        self._folder.write_lines("cells.jsonl", answers)
+        return self._decided(manifest, plan, watching)
+
+    def _answer(
+        self,
+        plan: Plan,
+        arms: Mapping[str, Arm],
+        store: Store,
+        crew: Crew | None,
+        decided: Callable[[int], Iterable[str]] = lambda stage: (),
+    ) -> None:
+        """Have the arms answer, here or by the crew."""
+        progress = Progress(1.0, stream=self.stream)
+        runner = Runner(plan, arms, store, progress, levers=self.levers, decided=decided)
+        if crew is not None:
+            prints = {name: arm.fingerprint for name, arm in self.arms.items()}
+            opening = Opening(dict(self.specs), self.dtype, str(Path.cwd()), prints)
+            runner = ShardedRunner.of(runner, crew, opening)
+        runner.run()
+
+    def _look_back(self) -> Mapping[str, frozenset[str]]:
+        """Return suite → cases that tuned was trained on, which its gates leave out.
+
+        Raises:
+            NotComparable: they are too many.
+        """
+        if not self.self_check:  # base against itself was trained on nothing
+            tuned = self.arms["tuned"].identity
+            self.trained = Trained.of(self.specs["tuned"], tuned, self.suites, self.data)
+        self._say(*self.trained.lines())
+        return self.trained.left_out(self.suites)
+
+    def _begin(self, manifest: Manifest) -> Manifest:
+        self.manifest = self._folder.begin(manifest)
+        return manifest
+
+    def _broken_off(self, error: TunegateError) -> None:
+        """Leave verdict.json as ERROR, as far as the disk allows."""
+        with contextlib.suppress(BackendError):
+            manifest = self.manifest or self._begin(self._manifest())
+            self._folder.write("verdict.json", failed(manifest, str(error)))
+
+    def _decided(self, manifest: Manifest, plan: Plan, watching: Watching) -> VerdictRecord:
+        """Judge what cells.jsonl says, which is never in memory as a whole."""
+        cells = Lines(self.folder / "cells.jsonl", StoredCell)
+        asked = Chosen(cells, lambda c: c.status != "skipped")
+        arms = tuple(dict.fromkeys(c.arm for c in plan.cells))
+        suites, known = {suite.name: suite for suite in self.suites}, watching.scores
+        scores = [
+            row
+            for name, of_suite in groupby(asked, key=lambda c: c.cell.suite)
+            for row in score_suite(suites[name], of_suite, arms, known=known.get(name, ()))
+        ]
+        missing = sum(c.status == "missing" for c in cells)
+        if missing:
+            self._folder.write_lines("scores.jsonl", scores)
+            raise BackendError(f"{missing} of {len(cells)} answers never came")
+        scores += self._judged(asked)
+        self._folder.write_lines("scores.jsonl", scores)
+        cases = {s.name: [c.case for c in s.cases] for s in self.suites}
+        said = read_records(self.folder / judges.FILE_NAME, judges.Label)
+        verdict = decide(
+            manifest,
+            cases,
+            scores,
+            looks=watching.looks,
+            same_answers=same_answers(asked),
+            labels=standing_labels(said, asked, manifest.suites),
+        )
+        if SHIPPED in self.arms:
+            apart = divergence.measure(plan, asked, self.arms, seed=self.seed)
+            evidence = Evidence(agreement(asked), apart)
+            parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
+            verdict = verdict.after(parity=parity)
+        if INCUMBENT in self.arms:
+            verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
+        run = Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores)
+        self._say(*telemetry.write(self._folder, run, self.suites, self.traced.content))
+        self._folder.write("verdict.json", verdict)
+        self._say(*telemetry.sent(self._folder))
+        return verdict
+
+    def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
+        """Have the judges judge; return their scores."""
+        judged = stage.run(self.suites, asked, self.jurors, stream=self.stream)
+        if judged.judgements:
+            self._folder.write_lines("judgements.jsonl", judged.judgements)
+        return judged.rows
+
+    def _manifest(self, looks: Mapping[str, Looks] | None = None, **found: Any) -> Manifest:
+        """Return the manifest with what was found so far: plan, comparability and the like."""
+        at = looks or {}
+        known = {"plan": (), "comparability": {}, "liveness": {}, "attempts": {}} | found
+        return Manifest(
+            run_id=self.folder.name,
+            created=self._folder.created(),
+            command=self.command,
+            arms={name: dict(arm.identity) for name, arm in self.arms.items()},
+            suites=calibration_report.entitled(
+                [s.record().model_copy(update={"looks": at.get(s.name)}) for s in self.suites],
+                self.known,
+                self.jurors,
+            ),
+            seed=self.seed,
+            versions=versions(),
+            origin=run_writer.found(self.traced.link),
+            judges=tuple(dict(juror.identity) for juror in self.jurors),
+            filtered=self.filtered,
+            training=self.trained.training,
+            leakage=self.trained.leakage,
+            **known,
+        )
+
+    def _say(self, *lines: str) -> None:
+        self.stream.writelines(f"tunegate: {line}\n" for line in lines)
+        self.stream.flush()

@@ -1,0 +1,246 @@
+"""Run writer: the files of a run folder, each written whole as soon as its content is known.
+
+What an earlier run left in the folder is no outcome of this one, and goes when this one begins. A
+disk that cannot be written ends the run in ERROR; what was answered is in the store.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunegate.harness import otel_export
+from tunegate.harness.engine.plan import Plan
+from tunegate.harness.errors import BackendError, TunegateError, UsageError
+from tunegate.harness.otel_export import FILE_NAMES, collector, resources
+from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
+from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.run_records import Recorded
+from tunegate.harness.records.files import (
+    read_jsonl,
+    read_record,
+    record_lines,
+    record_pieces,
+    write_atomic,
+)
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.suite import Suite
+
+_OUTCOME = (
+    "verdict.json",
+    "cases.jsonl",
+    "cells.jsonl",
+    "judgements.jsonl",
+    "scores.jsonl",
+    *FILE_NAMES,
+    "report.html",
+    "summary.md",
+    "comment.md",
+    "junit.xml",
+    "metrics.txt",
+    "codequality.json",
+)
+"""Files of a run folder that say how the run ended."""
+
+
+def folder_of(options: Mapping[str, Any]) -> Path:
+    """Return the folder that a run's options name, or one named after the time."""
+    if options["run-dir"]:
+        return Path(options["run-dir"])
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder that a run is being written to."""
+
+    path: Path
+
+    def refuse_unwritable(self) -> None:
+        """Find out before anything is spent whether the folder can be written.
+
+        Raises:
+            UsageError: it cannot, and why.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be written ({error.strerror}); "
+                "choose another place with --gate-run-dir DIR"
+            ) from error
+
+    def created(self) -> str:
+        """Return when the run was first started (ISO 8601, UTC): a resumed run keeps its date."""
+        path = self.path / "manifest.json"
+        if path.is_file():
+            try:
+                return read_record(path, Manifest).created
+            except TunegateError:
+                pass
+        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    def begin(self, manifest: Manifest) -> Manifest:
+        """Write the manifest, without the outcome of an earlier run beside it; return it.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        for path in (self.path / name for name in _OUTCOME):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self.failure(path.name, error) from error
+        self.write("manifest.json", manifest)
+        return manifest
+
+    def write(self, name: str, record: BaseModel) -> None:
+        """Write a record to a file of its own.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_pieces(record))
+
+    def write_lines(self, name: str, records: Iterable[object]) -> None:
+        """Write records to a JSON-lines file, each as it comes.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_lines(records))
+
+    def write_traces(self, run: Recorded, content: Content | None) -> None:
+        """Write spans, logs and metrics, with prompts and answers as `content` says.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        try:
+            otel_export.write_traces(self.path, run, content)
+        except OSError as error:
+            raise self.failure(otel_export.TRACES, error) from error
+
+    def failure(self, name: str, error: OSError) -> BackendError:
+        """Return the error that ends a run whose file `name` cannot be written."""
+        return BackendError(
+            f"{self.path / name}: cannot be written ({error.strerror}); finished answers are "
+            "stored: make room, then resume"
+        )
+
+    def _write(self, name: str, pieces: Iterable[str]) -> None:
+        try:
+            write_atomic(self.path / name, pieces)
+        except OSError as error:
+            raise self.failure(name, error) from error
+
+
+def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
+    """Yield the cases of suites as the models see them."""
+    for suite in suites:
+        for sourced in suite.cases:
+            prompt = plan.prompts.get((suite.name, sourced.case.id, "base"))
+            yield RunCase(
+                suite=suite.name,
+                case=sourced.case,
+                where=sourced.where,
+                rendered=prompt.text if prompt else None,
+                prompt_sha256=prompt.sha256 if prompt else None,
+            )
+
+
+EXPORTS = {"report": "report.html", "junit": "junit.xml", "summary": "summary.md"}
+"""Option → the file of the run folder that it copies."""
+
+
+def refuse_unwritable(options: Mapping[str, Any]) -> None:
+    """Find out before the run whether the files asked for can be written.
+
+    Raises:
+        UsageError: one of them cannot.
+    """
+    for option in EXPORTS:
+        if not options[option]:
+            continue
+        target = Path(options[option])
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+        except OSError as error:
+            raise UsageError(
+                f"--gate-{option}={target}: cannot be written ({error.strerror}); "
+                "choose another file"
+            ) from error
+
+
+def copy(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:
+    """Copy the files of a run folder to where the options want them.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    for option, name in EXPORTS.items():
+        if options[option]:
+            target = Path(options[option]).absolute()
+            write_atomic(target, written[name].read_text(encoding="utf-8"))
+
+
+def refuse_gaps(folder: Path) -> None:
+    """Count what is stored against what was planned.
+
+    Raises:
+        BackendError: an answer is missing: whatever the verdict says, it is not shipped.
+    """
+    planned = len(read_record(folder / "manifest.json", Manifest).plan)
+    known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
+    if known != planned:
+        raise BackendError(f"{planned} answers were planned and {known} are there")
+
+
+_PATIENCE_S = 5.0
+"""Seconds that git may take; a run does not wait longer for a fact about itself."""
+
+
+def found(traces: str | None = None) -> dict[str, str]:
+    """Return what is known, name → value; a fact that is not known is left out.
+
+    Args:
+        traces: Where a viewer shows the run's traces, with places for the ids.
+    """
+    facts = {
+        "commit": _commit(),
+        "CI job": resources.pipeline_attributes().get(PIPELINE_RUN_URL),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        collector.ORIGIN: traces,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _commit() -> str | None:
+    """Return the commit that is checked out here, with `-dirty` where files differ from it."""
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        told = subprocess.run(
+            words, capture_output=True, text=True, timeout=_PATIENCE_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def repository() -> Path:
+    """Return the folder from which CI names files."""
+    return Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or ".")

@@ -1,0 +1,139 @@
+"""Training provenance: how tuned was trained, on which rows, and which fine-tune was promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.checks.contamination import check
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.models._model_folder import resolve
+from tunegate.harness.records import training_card
+from tunegate.harness.records.training_card import Checked, Leakage, Mode, Training
+from tunegate.harness.suite import Suite
+from tunegate.harness.verdict import run_history
+
+_FILES = ("gguf", "replay", "scripted")
+"""Backends whose spec names a file: a card may lie beside it."""
+_ELSEWHERE = ("litellm", "server")
+"""Backends of which nothing lies here."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the user says of the training data."""
+
+    mode: Mode = Mode.GATE
+    files: tuple[Path, ...] = ()
+    """Files of rows that tuned was trained on, beside those that its card names."""
+
+    @classmethod
+    def named(cls, mode: str, files: str | None) -> DataOptions:
+        """Read the values of the options; files are parted by commas."""
+        paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
+        return cls(Mode(mode), tuple(paths))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was found; nothing before it was looked for."""
+
+    training: Training | None = None
+    leakage: Leakage | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: str | None,
+        identity: Mapping[str, Any],
+        suites: Sequence[Suite],
+        options: DataOptions,
+    ) -> Trained:
+        """Read tuned's card and compare its training rows with the suites' cases.
+
+        Args:
+            spec: Tuned's model spec.
+            identity: What tuned is.
+            suites: The suites of the run.
+            options: What the user says of the data.
+
+        Raises:
+            UsageError: a file that the user names cannot be used.
+        """
+        folder = _folder(spec or "")
+        card = training_card.read(folder, identity)
+        if options.mode is Mode.OFF:
+            why = "turned off (--gate-leakage=off)"
+            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+        sources = check.find(card, folder, options.files)
+        if not sources:
+            why = card.why or "the card of the training names no files"
+            why += "; --gate-training-data FILE says what tuned was trained on"
+            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+        return cls(card, check.compare(suites, sources, mode=options.mode, unknown=card.unknown))
+
+    def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
+        """Return suite → touched cases, which its gates leave out.
+
+        Raises:
+            NotComparable: they are too many.
+        """
+        if self.leakage is None:
+            return {}
+        check.refuse_too_many(self.leakage, suites)
+        return self.leakage.left_out
+
+    def lines(self) -> list[str]:
+        """Return what a user must hear before the run: what differs, and what was found."""
+        notes = () if self.training is None else self.training.notes
+        return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
+
+
+def _folder(spec: str) -> Path | None:
+    """Return the folder in which a spec's files lie; None if they lie elsewhere."""
+    if not spec:
+        return None
+    prefix, _, target = spec.partition(":")
+    if prefix in _ELSEWHERE:
+        return None
+    if prefix in _FILES:
+        path = Path(target.partition("?")[0]).expanduser()
+        return path if path.is_dir() else path.parent
+    try:
+        return resolve(spec)
+    except ModelError:
+        return None
+
+
+WORD = "promoted"
+
+
+def resolved(spec: str | None) -> str | None:
+    """Return a model spec as it is, or the one that the word stands for.
+
+    Raises:
+        UsageError: nothing was promoted, or other weights are now where the promoted ones were.
+    """
+    if spec != WORD:
+        return spec
+    shipped = run_history.read(Path(run_history.FILE_NAME))
+    if not shipped:
+        raise UsageError(
+            f"{WORD}: no {run_history.FILE_NAME} here; "
+            "`tunegate promote RUN` records a shipped model"
+        )
+    _refuse_other_weights(shipped[-1])
+    return shipped[-1].spec
+
+
+def _refuse_other_weights(newest: run_history.Promotion) -> None:
+    """Find out whether a folder still holds what was promoted: the next training may be in it."""
+    folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
+    if known and folder.is_dir() and fingerprint(folder) != known:
+        raise UsageError(
+            f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
+            "folder that keeps them, or a revision on the Hub"
+        )

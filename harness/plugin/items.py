@@ -1,0 +1,150 @@
+"""pytest items: one per gate of a suite.toml, decided by the session's one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.errors import Interrupted, TunegateError, UsageError
+from tunegate.harness.plugin.escape_text import inert
+from tunegate.harness.plugin.exit_status import GateFailed, Reason, Unjudged
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
+
+
+class SuiteFile(pytest.File):
+    """A collected suite.toml."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Yield a node for every gated metric.
+
+        Raises:
+            CollectError: the suite has problems; every one is named.
+        """
+        from tunegate.harness.plugin.options import SESSION
+
+        session = self.config.stash[SESSION]
+        try:
+            suite = session.load(self.path)
+        except TunegateError as error:
+            session.refuse(str(error))
+            raise self.CollectError(str(error)) from None
+        for name in dict.fromkeys(gate.metric for gate in suite.gates):
+            gates = [gate for gate in suite.gates if gate.metric == name]
+            yield MetricNode.from_parent(self, name=name, gates=gates, suite=suite.name)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the problems, a line each, without a traceback."""
+        if isinstance(excinfo.value, self.CollectError):
+            return Reason(inert(str(excinfo.value)))
+        return super().repr_failure(excinfo)
+
+
+class MetricNode(pytest.Collector):
+    """The gates of one metric, so that an id can be given to pytest again, part by part."""
+
+    def __init__(self, *, gates: Sequence[Gate], suite: str, **kwargs: Any) -> None:
+        """Keep the gates and their suite's name."""
+        super().__init__(**kwargs)
+        self.gates = gates
+        self.suite = suite
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item a gate."""
+        for gate in self.gates:
+            yield GateItem.from_parent(self, name=gate.kind.value, gate=gate, suite=self.suite)
+
+
+class GateItem(pytest.Item):
+    """One gate of one suite."""
+
+    def __init__(self, *, gate: Gate, suite: str, **kwargs: Any) -> None:
+        """Keep the gate and its suite's name."""
+        super().__init__(**kwargs)
+        self.gate = gate
+        self.suite = suite
+
+    def runtest(self) -> None:
+        """Look the gate up in the session's verdict, which is made once.
+
+        Raises:
+            GateFailed: the gate did not pass.
+            Unjudged: it could not be judged.
+        """
+        from tunegate.harness.plugin.options import SESSION
+
+        state = self.config.stash[SESSION]
+        try:
+            suite, result = state.gate_result(self.suite, self.gate)
+        except TunegateError as error:
+            if isinstance(error, (Interrupted, UsageError)):
+                self.session.shouldstop = "the gates cannot be judged"
+            raise Unjudged(inert(str(error))) from None
+        if result.status is GateStatus.PASS:
+            return
+        if suite.verdict is Verdict.SHIP or result.advisory:
+            pytest.skip(f"the verdict does not rest on it: {inert(result.sentence)}")
+        if result.status is GateStatus.UNDECIDED and state.options["undecided"] != "fail":
+            if state.options["undecided"] == "neutral":
+                pytest.skip(inert(result.sentence))
+            return
+        raise GateFailed(explain(state.folder, self.suite, result))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return sentences for a failed gate; a defect of ours keeps its traceback."""
+        if excinfo.errisinstance(Unjudged):
+            return Reason(str(excinfo.value))
+        if excinfo.errisinstance(GateFailed):
+            return str(excinfo.value)
+        return excinfo.getrepr(style="native")
+
+    def reportinfo(self) -> tuple[Any, int, str]:
+        """Return file, line and name of the gate, as pytest prints them."""
+        line = self.gate.where.rpartition(":")[2]
+        return self.path, int(line) - 1 if line.isdigit() else 0, f"{self.suite}::{self.gate.id}"
+
+
+WORST = 3
+"""Cases named below a failed gate."""
+
+
+def explain(folder: Path, suite: str, result: GateResult) -> str:
+    """Return the sentences of a failed gate: numbers, worst cases, where to look."""
+    lines = [f"{result.status.value.upper()}: {result.sentence}."]
+    worst = [inert(text).replace("\n", " ") for text in _worst(folder, suite, result)]
+    if worst:
+        lines.append("worst cases: " + ", ".join(worst))
+    lines.append(f"report: {relative(folder / 'report.html')}")
+    return inert("\n".join(lines))
+
+
+def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
+    """Return the cases that speak most against the gate, with their scores."""
+    if not (folder / "scores.jsonl").is_file():
+        return []
+    run = Run.load(folder)
+    leakage, table = run.manifest.leakage, run.score_table
+    left_out = leakage.left_out.get(suite, ()) if leakage else ()
+    sign = 1 if result.higher_is_better else -1
+    level = result.kind in (GateKind.FLOOR, GateKind.CEILING)
+    found = []
+    for (of_suite, metric, case, arm), row in table.items():
+        wanted = (of_suite, metric, arm) == (suite, result.metric, "tuned")
+        if not wanted or row.value is None or case in left_out:
+            continue
+        base = table.get((suite, metric, case, "base"))
+        before = base.value if base else None
+        if level:
+            found.append((sign * row.value, f"{case} ({row.value:.4g})"))
+        elif before is not None and sign * (row.value - before) < 0:
+            found.append((sign * (row.value - before), f"{case} ({before:.4g} → {row.value:.4g})"))
+    return [text for _, text in sorted(found)[:WORST]]
+
+
+def relative(path: Path) -> Path:
+    """Return a path as people type it: from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

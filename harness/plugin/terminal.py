@@ -1,0 +1,107 @@
+"""Terminal output of a gate run: the summary section, and GitHub workflow commands disarmed.
+
+The log of a GitHub job: what tests print is not obeyed, and what we say in the end is.
+
+pytest prints captured output at the start of a line, where GitHub reads `::error::` and
+`::add-mask::` as commands, also when a model wrote them. While a gate session is at work it is
+told to read none, until a word comes that nobody could have guessed.
+
+Reference: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.plugin.escape_text import inert
+from tunegate.harness.plugin.items import relative
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
+
+if TYPE_CHECKING:
+    from tunegate.harness.plugin.session import GateSession
+
+
+def write(state: GateSession, terminal: pytest.TerminalReporter) -> None:
+    """Print the verdict, the deciding sentence, the report and the next command."""
+    lines = list(_lines(state))
+    if not lines:
+        return
+    terminal.section("tunegate", sep="=")
+    good = state.exit_status == 0
+    for number, line in enumerate(lines):
+        terminal.line(inert(line), green=good and not number, red=not good and not number)
+
+
+def _lines(state: GateSession) -> Iterator[str]:
+    if state.error is not None:
+        yield from str(state.error).splitlines()
+        yield from _remedy(state)
+    elif state.verdict is not None:
+        yield from _verdict(state.verdict)
+    elif state.codes - {0, 1}:
+        code = state.exit_status
+        names = {v.exit_code: v.value.replace("_", " ") for v in Verdict}
+        yield f"{names.get(code or 0, 'ERROR')}: {state.why or 'see the failed tests above'}"
+    if state.verdict is not None and (state.folder / "report.html").is_file():
+        yield f"report: {relative(state.folder / 'report.html')}"
+
+
+def _verdict(verdict: VerdictRecord) -> Iterator[str]:
+    yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
+    for suite in verdict.suites:
+        yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
+    yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
+    if verdict.leakage is not None:
+        yield f"note: {verdict.leakage.sentence}"
+    for beside in (verdict.parity, verdict.standing):
+        if beside is not None and beside.sentence not in verdict.sentence:
+            yield f"note: {beside.sentence}"
+
+
+def _remedy(state: GateSession) -> Iterator[str]:
+    """Yield how to go on after a run that broke off."""
+    if isinstance(state.error, UsageError):
+        return
+    if (state.folder / "manifest.json").is_file():
+        yield f"go on with: tunegate resume {relative(state.folder)}"
+    elif isinstance(state.error, Interrupted):
+        yield "nothing was asked yet: give the same command again"
+
+
+@dataclass(eq=False)
+class GitHubHooks:
+    """The hooks of a gate session that is a step of a GitHub job."""
+
+    state: GateSession
+    token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+
+    def begin(self) -> None:
+        """Stop the reading of commands."""
+        self._say(f"::stop-commands::{self.token}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Have commands read again, and give ours. (pytest_unconfigure)"""
+        self._say(f"::{self.token}::", *self.state.workflow_commands())
+
+    def _say(self, *lines: str) -> None:
+        with self.state.uncaptured():
+            # The line before may not have ended: a command is one only where a line begins.
+            sys.stdout.write("\n" + "".join(f"{line}\n" for line in lines))
+            sys.stdout.flush()
+
+
+def guard(config: pytest.Config, state: GateSession) -> None:
+    """Stop commands from here to the session's end, where this process writes a GitHub log."""
+    if os.environ.get("GITHUB_ACTIONS") == "true" and not state.worker:
+        hooks = GitHubHooks(state)
+        hooks.begin()
+        config.pluginmanager.register(hooks, "tunegate-github")

@@ -1,0 +1,1 @@
+"""Power analysis: what a suite can prove, before a token is spent."""

@@ -1,0 +1,299 @@
+"""Power forecast: what a suite's gates can prove, and the probability of SHIP.
+
+A goal is planned at its expected gain, a guardrail at no true difference. The chance of SHIP is
+the product over the gates, as if they were independent; related gates do better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from tunegate.harness.comparison.corpus_level import LEAST
+from tunegate.harness.comparison.pairs import FEW_CLUSTERS, shared
+from tunegate.harness.comparison.sample_size import POWER
+from tunegate.harness.gates.difference import sensitive
+from tunegate.harness.power import feasibility
+from tunegate.harness.power.look_schedule import schedule
+from tunegate.harness.power.spread import GUARDED, Comparison, Observed, Spread, assumed, seen
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.suite import Suite
+
+ROUGH = 30
+"""Below this many cases the normal approximation of the power is off by more than 6 points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one gate can do under one assumption on the spread; differences are improvements."""
+
+    spread: Spread
+    provable: float | None
+    """Smallest true gain, or smallest tolerance, proven with 80 % power; None if there is none."""
+    effect: float
+    """The true difference that the chance is for."""
+    chance: float
+    """Probability of a pass."""
+    cases: int | None
+    """Cases for the gate's share of 80 % for the whole rule; None if more are no way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateForecast:
+    """One gate: an outlook for every assumption on the spread, or why there is none."""
+
+    gate: Gate
+    outlooks: tuple[Outlook, ...] = ()
+    note: str = ""
+    """Why nothing is planned, or what a reader must know of the plan."""
+    counts: bool = True
+    """Whether the chance of SHIP rests on it: not levels, nor goals that the rule leaves out."""
+
+
+@dataclass(frozen=True)
+class SuiteForecast:
+    """One suite: its gates, and the whole rule."""
+
+    name: str
+    n: int
+    """Cases."""
+    n_clusters: int | None
+    """Clusters of cases; None where every case stands for itself."""
+    goal_rule: str
+    gates: tuple[GateForecast, ...]
+    chances: tuple[float, ...]
+    """Probability of SHIP for each assumption, where the floors hold; empty if not planned."""
+    cases: tuple[int | None, ...]
+    """Cases for 80 % of it, likewise; None if more are no way out."""
+    refusals: tuple[str, ...]
+    """Why SHIP cannot be reached at all, a sentence a gate."""
+    notes: tuple[str, ...]
+    """What a reader must know beside the numbers."""
+    seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Arm → seconds a case took in the earlier run."""
+
+
+def forecast(suite: Suite, observed: Observed | None = None) -> SuiteForecast:
+    """Plan a suite.
+
+    Args:
+        suite: The suite with its cases.
+        observed: What an earlier run tells of its gated metrics; None assumes a grid of three
+            spreads.
+
+    Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: each gate that SHIP needs
+    is planned at power 1 - 0.2/K, K their number, which makes 80 % for all however they are
+    related.
+    """
+    clusters = shared([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
+    n_clusters = None if clusters is None else len(set(clusters))
+    silent = tuple(feasibility.silent_goals(suite))
+    refusals = (*feasibility.unreachable(suite), *silent, *_undecidable(suite, n_clusters))
+    # Below ten clusters nothing is decided, however few cases the spread asks for.
+    least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
+    gates = _Plan(suite, observed, least).gates()
+    chances, cases = _whole_rule(suite.goal_rule, [g for g in gates if g.counts])
+    return SuiteForecast(
+        name=suite.name,
+        n=len(suite.cases),
+        n_clusters=n_clusters,
+        goal_rule=suite.goal_rule,
+        gates=gates,
+        chances=tuple(0.0 for _ in chances) if refusals else chances,
+        cases=cases,
+        refusals=refusals,
+        notes=tuple(_notes(suite, gates, n_clusters, observed)),
+        seconds={} if observed is None else observed.seconds,
+    )
+
+
+def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
+    """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
+    few = n_clusters is not None and n_clusters < FEW_CLUSTERS
+    for gate in suite.gates:
+        place = f"{gate.where}: {gate.kind.value}={gate.margin} on {gate.metric!r} stays undecided"
+        if feasibility.asked(suite, suite.metric(gate.metric)) < 2:
+            yield f"{place} with 1 case: it takes 2; add cases"
+        elif few and (not gate.kind.is_level or gate.floor_mode == "certified"):
+            yield (
+                f"{place} with {n_clusters} clusters: it takes {FEW_CLUSTERS}; add cases of other "
+                "clusters"
+            )
+
+
+class _Plan:
+    """The gates of one suite, planned together."""
+
+    def __init__(self, suite: Suite, observed: Observed | None, least: int) -> None:
+        self.suite, self.observed, self.least = suite, observed, least
+        gains = [g for g in suite.gates if g.kind is GateKind.GAIN]
+        self.goals = gains[:1] if suite.goal_rule == "primary" else gains
+        # Holm's first step: of m goals of which one is enough, the best is tested at alpha/m.
+        self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
+        needed = sum(g.kind is GateKind.TOLERANCE for g in suite.gates) + len(self.goals)
+        self.share = (1 - POWER) / max(1, needed - (self.alternatives - 1))
+        """Error that each gate may make for all of them together to make 20 %."""
+
+    def gates(self) -> tuple[GateForecast, ...]:
+        """Return the forecasts in the order of the suite."""
+        gains = {g.id: self._gain(g) for g in self.suite.gates if g.kind is GateKind.GAIN}
+        reached = {g.metric: gains[g.id].outlooks for g in self.goals}
+        found = (gains.get(gate.id) or self._other(gate, reached) for gate in self.suite.gates)
+        return tuple(
+            replace(g, counts=g.counts and not feasibility.advisory(self.suite, g.gate))
+            for g in found
+        )
+
+    def _gain(self, gate: Gate) -> GateForecast:
+        assert not isinstance(gate.margin, str)
+        counts = gate in self.goals
+        spreads, why = self._spreads(gate)
+        outlooks = []
+        confidence = 1 - (1 - gate.confidence) / self.alternatives
+        for spread in spreads:
+            plan = self._comparison(gate, gate.margin, confidence, spread)
+            provable = plan.detectable()
+            largest = plan.limit if plan.limit is not None else 1.0
+            effect = gate.expected_gain or (largest if provable is None else provable)
+            cases = self._cases(gate, plan, effect, counts=counts)
+            outlooks.append(Outlook(spread, provable, effect, plan.chance(effect), cases))
+        notes = [why]
+        if outlooks and gate.expected_gain is None:
+            notes.append("no expected_gain is written: planned at the smallest provable gain")
+        if not counts:
+            notes.append("not needed: goal_rule = primary asks for the first gain")
+        return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, notes)), counts)
+
+    def _other(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
+        if gate.kind is GateKind.SEVERE_DROP:
+            told = "not planned: depends on how many cases collapse"
+            return GateForecast(gate, (), told, counts=False)
+        return self._level(gate) if gate.kind.is_level else self._guard(gate, reached)
+
+    def _guard(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
+        margin, told = self._tolerance(gate)
+        spreads, why = self._spreads(gate) if margin < 0 else ((), "")
+        blind = self.observed is not None and not sensitive(gate, self.observed.pairs[gate.metric])
+        if blind and margin < 0:
+            told = "base is not proven above chance in the run: whatever it keeps proves nothing"
+        refused = blind or any(feasibility.refusals(self.suite, gate))
+        outlooks = []
+        for index, spread in enumerate(spreads):
+            # A goal on the same metric is planned to be reached: its gain is the true difference.
+            gained = reached.get(gate.metric)
+            effect = gained[index].effect if gained else 0.0
+            plan = self._comparison(gate, margin, gate.confidence, spread)
+            chance = 0.0 if refused else plan.chance(effect)
+            cases = self._cases(gate, plan, effect)
+            outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
+        return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, [told, why])))
+
+    def _level(self, gate: Gate) -> GateForecast:
+        note = "not planned: depends on tuned's level"
+        if gate.floor_mode == "certified" and self.suite.metric(gate.metric).binary:
+            least = feasibility.certifying_cases(gate)
+            if least is not None:
+                right = "right" if gate.kind is GateKind.FLOOR else "0"
+                note += f"; certifying it takes {least} cases, all {right}"
+        return GateForecast(gate, note=note, counts=False)
+
+    def _comparison(
+        self, gate: Gate, margin: float, confidence: float, spread: Spread
+    ) -> Comparison:
+        metric = self.suite.metric(gate.metric)
+        n = feasibility.asked(self.suite, metric)
+        return Comparison(n, margin, confidence, spread, 1.0 if spread.binary else metric.bound)
+
+    def _cases(
+        self, gate: Gate, plan: Comparison, effect: float, *, counts: bool = True
+    ) -> int | None:
+        found = plan.cases(effect, 1 - self.share if counts else POWER)
+        least = LEAST if self.suite.metric(gate.metric).corpus else 1
+        return None if found is None else max(found, self.least, least)
+
+    def _tolerance(self, gate: Gate) -> tuple[float, str]:
+        """Return a guardrail's margin, below 0, and what a share of base is; 0 if unknown."""
+        if not isinstance(gate.margin, str):
+            return -gate.margin, ""
+        if self.observed is None:
+            return 0.0, f"{gate.margin} of base: base's level is unknown; plan with --from RUN"
+        base = self.observed.pairs[gate.metric].base_level
+        margin = float(gate.margin.rstrip("%")) / 100 * abs(base)
+        if not margin > 0:
+            return 0.0, f"{gate.margin} of base's level of 0 in the run is nothing; give a number"
+        return -margin, f"{gate.margin} of base's {base:.3g} is {margin:.2g}"
+
+    def _spreads(self, gate: Gate) -> tuple[tuple[Spread, ...], str]:
+        """Return the assumptions on the spread, or why there is none."""
+        metric = self.suite.metric(gate.metric)
+        if feasibility.asked(self.suite, metric) < 2:
+            return (), "not planned: it takes 2 cases"
+        if self.observed is not None:
+            found = seen(self.observed.pairs[gate.metric], gate)
+            return (
+                found,
+                "" if found else "σ unknown: all differences of the run are equal; name another",
+            )
+        # The samples of a case are averaged: their mean is no longer 0 or 1.
+        averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
+        found = assumed(metric, binary=metric.binary and not averaged)
+        return found, "" if found else "σ unknown: plan from a first run with --from RUN"
+
+
+def _whole_rule(
+    rule: str, gates: Sequence[GateForecast]
+) -> tuple[tuple[float, ...], tuple[int | None, ...]]:
+    """Return the chance of SHIP and the cases for 80 % of it, for each assumption."""
+    if not gates or not all(g.outlooks for g in gates):
+        return (), ()
+    goals = [g for g in gates if g.gate.kind is GateKind.GAIN and rule == "any"]
+    others = [g for g in gates if g not in goals]
+    chances, cases = [], []
+    for index in range(len(gates[0].outlooks)):
+        needed = [g.outlooks[index] for g in others]
+        if goals:
+            # Of several goals the likeliest counts alone: right however they are related.
+            needed.append(max((g.outlooks[index] for g in goals), key=lambda o: o.chance))
+        chances.append(math.prod(o.chance for o in needed))
+        counts = [o.cases for o in needed]
+        cases.append(None if None in counts else max(c for c in counts if c is not None))
+    return tuple(chances), tuple(cases)
+
+
+def _notes(
+    suite: Suite,
+    gates: Sequence[GateForecast],
+    n_clusters: int | None,
+    observed: Observed | None,
+) -> Iterator[str]:
+    planned = [g for g in gates if g.outlooks]
+    if planned and len(suite.cases) < ROUGH:
+        yield f"with fewer than {ROUGH} cases the chances are rough: up to 6 points off"
+    if n_clusters is not None and observed is None and planned:
+        yield (
+            f"cases of the {n_clusters} clusters are planned as unrelated ones; --from RUN "
+            "measures what that hides"
+        )
+    bounded = {
+        g.gate.metric: None
+        for g in planned
+        for outlook in g.outlooks
+        if not outlook.spread.binary
+        and suite.metric(g.gate.metric).bound is not None
+        and feasibility.asked(suite, suite.metric(g.gate.metric)) < GUARDED * outlook.spread.deff
+    }
+    if bounded:
+        yield (
+            f"below {GUARDED} independent cases intervals of bounded scores are widened: "
+            f"{', '.join(bounded)} will pass less often"
+        )
+    if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
+        yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
+    yield from feasibility.corpus_notes(suite)
+    if planned and schedule(suite, seed=0) is not None:
+        yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
+    if suite.goal_rule == "any" and sum(g.gate.kind is GateKind.GAIN for g in gates) > 1:
+        yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"

@@ -1,0 +1,1 @@
+"""Records: everything that reaches the disk. Imports no other room."""

@@ -1,0 +1,379 @@
+r"""Records of cases, completions, scores, cells, judgements and generation settings.
+
+Every record is frozen, refuses unknown fields and non-finite numbers, and carries its meaning in
+the docstring under each field. Derived numbers are never stored. The plan of a run is in
+`tunegate.harness.records.manifest`, its outcome in `tunegate.harness.records.verdict`.
+
+JSON can spell half of a surrogate pair (`"\ud800"`), which no UTF-8 file can hold: in every text
+it becomes U+FFFD, the replacement character, as soon as it is read.
+
+What a judge said: one line of `judgements.jsonl` in a run folder. A judgement is one judge's
+opinion of one completion (of one pair, where a judge compares) under one metric. Its scores stand
+in `scores.jsonl` beside those of every other metric; here is what they rest on: the replies as they
+came, how often the judge was asked, and what that took.
+
+Example:
+    >>> Case(id="r1", prompt="Where is my parcel?", expected="shipping").input_messages()
+    ({'role': 'user', 'content': 'Where is my parcel?'},)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+"""Version of the files in a run folder; raised when a reader of the old form would misread."""
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, strict numbers."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def sha256(value: Any) -> str:
+    """Return the hex SHA-256 of a string's UTF-8 bytes or of a value's canonical JSON."""
+    text = value if isinstance(value, str) else canonical_json(value)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def readable(value: Any) -> Any:
+    """Return `value` with U+FFFD for every lone surrogate in its texts, keys included."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {readable(key): readable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(readable(item) for item in value)
+    return value
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Text = Annotated[str, BeforeValidator(readable)]
+"""A text that UTF-8 can hold."""
+Json = Annotated[dict[str, Any], BeforeValidator(readable)]
+"""A JSON object whose texts UTF-8 can hold."""
+
+LARGEST = 1e100
+"""Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
+
+
+STRICT = ConfigDict(
+    extra="forbid", allow_inf_nan=False, populate_by_name=True, use_attribute_docstrings=True
+)
+"""What every record is: strict about its fields, no NaN and no Infinity."""
+
+
+class Record(BaseModel):
+    """The common base: frozen and strict.
+
+    Records of which a run holds several a case are slotted dataclasses instead, as strict as the
+    others: one takes a tenth of the memory.
+    """
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+
+
+class CellKind(StrEnum):
+    """What a model is asked in one cell."""
+
+    GENERATE = "generate"
+    """Write a completion of the prompt."""
+    CHOICES = "choices"
+    """Give the log-likelihood of each of the case's choices after the prompt."""
+    ANSWER = "answer"
+    """Give the mean log-probability per token of the expected answer after the prompt."""
+    TEXT = "text"
+    """Give the log-likelihood of the prompt itself, in bits per byte of its text."""
+    LATENCY = "latency"
+    """Write a completion alone in its batch, to be timed."""
+
+
+def _is_none(value: object) -> bool:
+    """Return whether a field is left out of records: what came later changes no older hash."""
+    return value is None
+
+
+class Case(Record):
+    """One prompt with what is needed to score its answer."""
+
+    id: Text = Field(min_length=1, max_length=200)
+    """Stable name of the case; the hash of its content where the file gives none."""
+    prompt: Text | None = None
+    """The user's text; either this or `messages`."""
+    messages: tuple[Json, ...] | None = None
+    """A whole conversation in the chat format (`role`, `content`), ending with the user's turn."""
+    expected: Text | tuple[Text, ...] | None = None
+    """The right answer, or several of which one is enough."""
+    context: Text | None = None
+    """Source text that a faithful answer rests on."""
+    answer_schema: Json | None = Field(default=None, alias="schema")
+    """JSON schema that this case's answer must satisfy, where it differs from the suite's."""
+    tools: tuple[Json, ...] | None = None
+    """Tool definitions offered to the model, in the chat template's format."""
+    expected_calls: tuple[Json, ...] | None = None
+    """The tool calls that a right answer makes."""
+    choices: tuple[Text, ...] | None = None
+    """Texts of the possible answers of a multiple-choice question."""
+    answer: int | None = None
+    """Index of the right choice, from 0; suite files may write a letter."""
+    delimiter: Text | None = None
+    """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
+    stop: tuple[Text, ...] | None = None
+    """Texts that end a completion of this case, beside those of the suite."""
+    max_new_tokens: int | None = Field(default=None, ge=1, exclude_if=_is_none)
+    """Longest completion of this case in tokens, where the suite allows more."""
+    temperature: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    """Temperature of this case in place of the suite's; 0 decodes greedily."""
+    top_p: float | None = Field(default=None, gt=0, le=1, exclude_if=_is_none)
+    """Nucleus of this case's sampling in place of the suite's."""
+    tool_choice: Text | Json | None = Field(default=None, exclude_if=_is_none)
+    """Which tool must be called, in OpenAI's form; it binds chat APIs only."""
+    response_format: Json | None = Field(default=None, exclude_if=_is_none)
+    """The form of the answer, as OpenAI's API has it; it binds chat APIs only."""
+    rules: Json | None = None
+    """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""
+    tags: tuple[Text, ...] = ()
+    """Labels such as the subject: shown as slices, never used as clusters."""
+    cluster: Text | None = None
+    """Cases that belong together (one passage, one customer) share this name."""
+
+    def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:
+        """Return the conversation the model sees, with the suite's system prompt in front."""
+        turns = self.messages or ({"role": "user", "content": self.prompt or ""},)
+        if system is None or turns[0]["role"] == "system":
+            return turns
+        return ({"role": "system", "content": system}, *turns)
+
+    def expected_texts(self) -> tuple[str, ...]:
+        """Return the expected answers as a tuple, empty where there is none."""
+        if self.expected is None:
+            return ()
+        return (self.expected,) if isinstance(self.expected, str) else self.expected
+
+
+class Completion(Record):
+    """What a model answered to one case, and what is known about how."""
+
+    text: Text | None = None
+    """The answer; None where the suite asked for log-likelihoods only."""
+    finish_reason: str | None = None
+    """`stop`, `length` (the token limit cut it) or what the backend said; None if unknown."""
+    input_tokens: int | None = Field(default=None, ge=0)
+    """Tokens of the prompt."""
+    output_tokens: int | None = Field(default=None, ge=0)
+    """Tokens of the answer, the end marker not counted."""
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds from sending to the last token; of the whole batch where it ran in one."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Completions that were written together in that time; None if unknown."""
+    cost: float | None = Field(default=None, ge=0)
+    """Price in US dollars; None if unknown."""
+    attempts: int | None = Field(default=None, ge=1)
+    """Times that a model behind a network was asked for it; None of others."""
+    answered_by: Text | None = None
+    """The model that a provider says answered, with its configuration's name; None elsewhere."""
+    choice_logprobs: tuple[float, ...] | None = None
+    """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
+    answer_logprob: float | None = None
+    """Mean natural-log probability per token of the expected answer."""
+    bits_per_byte: float | None = Field(default=None, ge=0)
+    """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
+
+
+class Score(Record):
+    """One metric's value for one completion, or the reason why there is none."""
+
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """The value; None if unscored."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores that say where the value comes from; they gate nothing."""
+    counts: tuple[float, ...] | None = None
+    """What a corpus metric sums over the cases (BLEU's matches and lengths); None for others."""
+
+    @classmethod
+    def of(
+        cls,
+        value: float,
+        reason: str | None = None,
+        *,
+        parts: Mapping[str, float] | None = None,
+        counts: Sequence[float] | None = None,
+    ) -> Score:
+        """Return a score, unscored if `value` is not finite or too large to be one."""
+        if not math.isfinite(value):
+            return cls.unscored(f"the metric returned {value!r}, which is not a number")
+        if abs(value) > LARGEST:
+            return cls.unscored(f"the metric returned {value:g}, too large to be a measurement")
+        return cls(
+            value=float(value),
+            reason=reason,
+            parts=None if parts is None else dict(parts),
+            counts=None if counts is None else tuple(counts),
+        )
+
+    @classmethod
+    def unscored(cls, reason: str) -> Score:
+        """Return a score without a value, for `reason`."""
+        return cls(value=None, reason=reason)
+
+    @model_validator(mode="after")
+    def _unscored_says_why(self) -> Score:
+        if self.value is None and not self.reason:
+            raise ValueError("an unscored Score must say why: Score.unscored(reason)")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ScoreRow:
+    """A score with its place in the run; one line of `scores.jsonl`."""
+
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """Mean over the case's samples; None if one of them is unscored."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found in the first sample."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores, each the mean over the samples that have it."""
+    counts: tuple[float, ...] | None = None
+    """What a corpus metric sums over the cases, summed over the samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Cell:
+    """One question to one arm: the unit of planning, storing and resuming."""
+
+    suite: str
+    case: str
+    arm: str
+    kind: CellKind
+    sample: int = 0
+    """Index of the repetition, from 0."""
+    key: str
+    """SHA-256 of everything that can change the answer; the store's primary key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class StoredCell:
+    """A cell with its outcome; one line of `cells.jsonl`."""
+
+    cell: Cell
+    status: str
+    """`ok`, `error`, `missing`, or `skipped`: everything was decided before it was asked."""
+    completion: Completion | None = None
+    error: Text | None = None
+    """What failed, in words, if the status is `error`."""
+    started_s: float | None = None
+    """Unix time at which the backend began."""
+    cache_hit: bool = False
+    """Whether the completion was already stored when this run began."""
+
+
+class Generation(Record):
+    """How prompts are made and completions are decoded; the same for every arm."""
+
+    system: str | None = None
+    template: str = "chat"
+    """`chat` applies the model's chat template, `none` sends the prompt as it is."""
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    """0 decodes greedily."""
+    top_p: float = 1.0
+    samples: int = 1
+    """Completions per case and arm; more than one needs a temperature."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion; they are cut off."""
+    latency_cases: int = 30
+    """Cases of the latency pass, where a metric asks for it."""
+
+    def of(self, case: Case) -> Generation:
+        """Return the settings with the case's own; the smaller number of tokens holds."""
+        own: dict[str, Any] = {"temperature": case.temperature, "top_p": case.top_p}
+        if case.max_new_tokens is not None:
+            own["max_new_tokens"] = min(self.max_new_tokens, case.max_new_tokens)
+        if case.stop:
+            own["stop"] = (*self.stop, *case.stop)
+        own = {name: value for name, value in own.items() if value is not None}
+        return self.model_copy(update=own) if own else self
+
+
+FILE_NAME = "judgements.jsonl"
+
+
+class JudgementStatus(StrEnum):
+    """How a judgement ended."""
+
+    OK = "ok"
+    """It has a value."""
+    ABSTAINED = "abstained"
+    """The judge worked, and the completion gave it nothing to judge: unscored, and no failure."""
+    JUDGE_ERROR = "judge_error"
+    """The judge could not be reached or read: unscored, not stored, asked again next time."""
+
+
+class JudgeReply(Record):
+    """What a judge model answered to one question."""
+
+    step: str
+    """Which of the judge's questions it was: `verdict`, `claims` …"""
+    text: Text | None = None
+    """The reply as it came; None where a local model's probabilities were read instead."""
+    weights: dict[str, float] | None = None
+    """Verdict → its probability, where they were read."""
+    problem: Text | None = None
+    """Why it could not be used; None if it could."""
+    started_s: float | None = None
+    """Unix time at which it was asked for; None where nobody knows."""
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds until it was there."""
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+
+
+class Judgement(Record):
+    """One judge's opinion of one completion under one metric."""
+
+    key: str
+    """SHA-256 of judge model, prompt and options, the case's content and the completion's text:
+    identical completions share it, and are judged once."""
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    """Whose completion it was; `tuned` where it was compared with base's."""
+    sample: int = 0
+    judge: Text
+    """Spec of the judge model; a jury leaves a line for each of its judges."""
+    status: JudgementStatus
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """The score; None unless the status is `ok`."""
+    reason: Text | None = None
+    """What the judge gave as its reason, or why there is no value."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores: by criterion, by order …"""
+    replies: tuple[JudgeReply, ...] = ()
+    """Every reply as it came, the unreadable ones included."""
+    attempts: int = Field(default=0, ge=0)
+    """Questions sent for it in this run, re-asks included; 0 if all was stored or recorded."""
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
+    """Price in US dollars of its replies; None if unknown."""
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds its replies took, summed."""

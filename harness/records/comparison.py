@@ -1,0 +1,140 @@
+"""Record of a comparison of candidates, as `tunegate compare --json` prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.verdict import Number, SuiteResult, Verdict
+
+
+class Effect(Record):
+    """One number by which candidates are put in order, with its interval."""
+
+    suite: str
+    """Name of the suite."""
+    metric: str
+    """Name of the metric within it."""
+    estimate: Number
+    """The number: an improvement over base, or the share of a tolerance that is used up."""
+    low: Number
+    """Lower end of its interval; None where that is open."""
+    high: Number
+    """Upper end, likewise."""
+    bound: Number
+    """What the gate asks the interval to clear, on the same axis."""
+
+
+class Candidate(Record):
+    """One run of a comparison: a fine-tune, judged as one of several."""
+
+    letter: str
+    """What the comparison calls it: `A` is the run named first."""
+    run_id: str
+    """Name of the run."""
+    folder: Text
+    """Its folder, as it was named."""
+    spec: Text
+    """Model spec of the fine-tune."""
+    identity: dict[str, Any]
+    """What the run recorded of it: hashes, number format, engine."""
+    alone: Verdict
+    """How its run ended, where it was the only candidate."""
+    verdict: Verdict
+    """How it ends as one of several: never better than alone."""
+    sentence: Text
+    """The sentence that decided it."""
+    suites: tuple[SuiteResult, ...]
+    """Its gates, at the level that the number of candidates leaves."""
+    gain: Effect | None
+    """Improvement over base by the first goal that counts; None without one."""
+    forgetting: Effect | None
+    """Share of its tolerance that the worst guardrail has used up; None without a guardrail."""
+    beaten_by: tuple[str, ...] = ()
+    """Letters of candidates that gain no less and forget no more, one of them strictly, by the
+    estimates."""
+    notes: tuple[Text, ...] = ()
+    """What must be known of it."""
+
+
+class Duel(Record):
+    """Two candidates beside each other on identical cases, by one metric."""
+
+    suite: str
+    """Name of the suite."""
+    metric: str
+    """Name of the metric within it."""
+    first: str
+    """Letter of the candidate named first."""
+    second: str
+    """Letter of the other one."""
+    first_level: Number
+    """Level of the first; None if no case has a score of both."""
+    second_level: Number
+    """Level of the second, likewise."""
+    delta: Number
+    """second − first."""
+    low: Number
+    """Lower end of the delta's interval."""
+    high: Number
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of this one interval, taken by itself."""
+    higher_is_better: bool
+    """Whether a positive delta speaks for the second."""
+    n: int
+    """Cases with a score of both."""
+    method: str
+    """The interval used."""
+    p_value: Number
+    """One-sided p-value of the better one's lead, by Holm over all comparisons and directions."""
+    better: str | None
+    """Letter of the one that is proven better; None where nothing is proven."""
+    noise: Number = None
+    """Mean |difference| of base to itself asked again, where arithmetic is inexact."""
+    advisory: bool = False
+    """Whether the scores may not decide: an uncalibrated judge's, or a hint's."""
+
+
+class ComparedSuite(Record):
+    """A suite that all candidates were judged on."""
+
+    name: str
+    """Its name in suite.toml."""
+    hash: str
+    """SHA-256 of its definition, cases and files."""
+    n_cases: int
+    """Its cases."""
+    attempts: int
+    """Candidates that it had judged when the newest of these runs was made."""
+
+
+class Comparison(Record):
+    """Which of several fine-tunes of one base may ship, and why."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of the format."""
+    verdict: Verdict
+    """The chosen candidate's verdict: the exit code is its own."""
+    chosen: str
+    """Letter of the candidate that the rule, or the user, chose."""
+    by_user: bool
+    """Whether the user named it."""
+    sentence: Text
+    """What follows, with the sentence that decided it."""
+    of: int
+    """Over how many candidates the error of each gate is shared."""
+    base: dict[str, Any]
+    """What the first run recorded of base."""
+    suites: tuple[ComparedSuite, ...]
+    """In the order of the first run."""
+    candidates: tuple[Candidate, ...]
+    """In the order in which their runs were named."""
+    duels: tuple[Duel, ...]
+    """Every pair of candidates on every gated metric."""
+    notes: tuple[Text, ...] = ()
+    """What must be known of the comparison as a whole."""
+
+    def candidate(self, letter: str) -> Candidate:
+        """Return the candidate of a letter."""
+        return next(one for one in self.candidates if one.letter == letter)

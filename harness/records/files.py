@@ -1,0 +1,269 @@
+"""Reading and writing of record files: strict JSON, atomic writes, JSON lines of any size.
+
+`Lines` knows where each line begins and parses it when it is asked for; `Indexed` finds records
+by a key and keeps nothing but the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from array import array
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Generic, TextIO, TypeVar, overload
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import SCHEMA_VERSION
+
+K = TypeVar("K", bound=Hashable)
+
+R = TypeVar("R")
+
+
+class Lines(Sequence[R]):
+    """The records of a file; none if it does not exist."""
+
+    def __init__(self, path: Path, kind: type[R]) -> None:
+        """Read every line once, so that a damaged file is refused before anything is made of it.
+
+        Raises:
+            UsageError: in one line, which line cannot be read and why.
+        """
+        self.path = path
+        self.kind = kind
+        self._starts = array("Q", (start for start, _ in _scan(path, kind)))
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[R]:
+        """Yield the records in the order of the file."""
+        return (record for _, record in _scan(self.path, self.kind))
+
+    @overload
+    def __getitem__(self, at: int) -> R: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[R]: ...
+    def __getitem__(self, at: int | slice) -> R | Sequence[R]:
+        """Read the record of one line, or those of several."""
+        if isinstance(at, slice):
+            return tuple(self[i] for i in range(*at.indices(len(self))))
+        number = range(len(self))[at]
+        with closing(_scan(self.path, self.kind, self._starts[number], number + 1)) as found:
+            return next(record for _, record in found)
+
+
+class Chosen(Iterable[R]):
+    """The records that pass a test, read anew each time they are gone through."""
+
+    def __init__(self, records: Iterable[R], test: Callable[[R], bool]) -> None:
+        """Take records that can be gone through several times."""
+        self._records = records
+        self._test = test
+
+    def __iter__(self) -> Iterator[R]:
+        """Yield the records in their order."""
+        return filter(self._test, self._records)
+
+
+class Indexed(Mapping[K, R], Generic[K, R]):
+    """Records by key; of a sequence that reads them from a file, each is read when asked for."""
+
+    def __init__(self, records: Sequence[R], places: Mapping[K, int]) -> None:
+        """Take the records, and key → place in the sequence."""
+        self._records = records
+        self._places = places
+
+    @classmethod
+    def of(cls, records: Sequence[R], key: Callable[[R], K | None]) -> Indexed[K, R]:
+        """Index records; those whose key is None are left out."""
+        keys = ((key(record), place) for place, record in enumerate(records))
+        return cls(records, {name: place for name, place in keys if name is not None})
+
+    def __len__(self) -> int:
+        """Return how many keys there are."""
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[K]:
+        """Yield the keys."""
+        return iter(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a key, without reading the record."""
+        return name in self._places
+
+    def __getitem__(self, name: K) -> R:
+        """Return the record with this key."""
+        return self._records[self._places[name]]
+
+
+def parse(kind: type[R], text: bytes) -> R:
+    """Return the record that a JSON text holds.
+
+    Raises:
+        ValueError: it holds none; `not_a` says why.
+        RecursionError: it is nested too deeply.
+    """
+    reader = _reader(kind)
+    with suppress(ValidationError):
+        return reader.validate_json(text)
+    # For half a surrogate pair, which only `json` reads, and for better words about what is wrong.
+    return reader.validate_python(json.loads(text))
+
+
+def not_a(kind: type[Any], error: Exception) -> str:
+    """Return in one line why something is no record of that kind."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"not a {kind.__name__}: {place}: {first['msg']}"
+    return f"not a {kind.__name__}: {error or 'nested too deeply'}"
+
+
+_READERS: dict[type[Any], TypeAdapter[Any]] = {}
+"""Kind → what reads it: making one takes longer than reading a thousand records."""
+
+
+def _reader(kind: type[R]) -> TypeAdapter[R]:
+    if kind not in _READERS:
+        _READERS[kind] = TypeAdapter(kind)
+    return _READERS[kind]
+
+
+def _scan(
+    path: Path, kind: type[R], start: int = 0, number: int = 1
+) -> Generator[tuple[int, R], None, None]:
+    """Yield where each line from `start` on begins, and its record."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as lines:
+            lines.seek(start)
+            for at, line in enumerate(lines, start=number):
+                try:
+                    record = parse(kind, line)
+                except (ValueError, RecursionError) as error:
+                    raise UsageError(f"{path}:{at}: {not_a(kind, error)}") from error
+                yield start, record
+                start += len(line)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+_NUMBERS = count()
+"""Of the files that this process has written."""
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read one record from a JSON file.
+
+    Raises:
+        UsageError: in one line, why it cannot be read.
+    """
+    try:
+        return _current(kind, path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: {not_a(kind, error)}") from error
+
+
+def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
+    """Read the records of a JSON-lines file of ours; none if it does not exist.
+
+    Raises:
+        UsageError: in one line, which line cannot be read and why.
+    """
+    return tuple(Lines(path, kind))
+
+
+def _current(kind: type[R], text: bytes) -> R:
+    """Return the record of a text; that it is of another version comes before other complaints."""
+    try:
+        record = parse(kind, text)
+    except ValueError:
+        content = json.loads(text)
+        _refuse_other_version(content.get("schema_version") if isinstance(content, dict) else None)
+        raise
+    _refuse_other_version(getattr(record, "schema_version", None))
+    return record
+
+
+def _refuse_other_version(version: object) -> None:
+    if version not in (None, SCHEMA_VERSION):
+        raise ValueError(
+            f"written in version {version} of the format, and this tunegate reads version "
+            f"{SCHEMA_VERSION}: install the tunegate that wrote it"
+        )
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file of ours; nothing if it does not exist."""
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[TextIO]:
+    """Return a file to write: readers see the old content, or all of the new once it is closed.
+
+    Raises:
+        OSError: as the file system says; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
+    temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}-{next(_NUMBERS)}"
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file so that readers see the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        text: Its content, or the pieces of it, which are never held together.
+
+    Raises:
+        OSError: as the file system says; the old file is untouched.
+    """
+    with atomic(path) as file:
+        file.writelines((text,) if isinstance(text, str) else text)
+
+
+def record_json(record: BaseModel) -> str:
+    """Return the one text of a record for a file of its own: sorted keys, two-space indent."""
+    return "".join(record_pieces(record))
+
+
+def record_pieces(record: BaseModel) -> Iterator[str]:
+    """Yield the pieces of `record_json`, which together take more memory than the record."""
+    value = record.model_dump(mode="json", by_alias=True)
+    # Half a surrogate pair in an identity, which is any JSON, leaves as the escape `\\ud800`.
+    writer = json.JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    yield from writer.iterencode(value)
+    yield "\n"
+
+
+def record_lines(records: Iterable[object]) -> Iterator[str]:
+    """Yield the JSON lines of records, fields that are None left out."""
+    for record in records:
+        row = to_jsonable_python(record, by_alias=True, exclude_none=True)
+        yield json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"

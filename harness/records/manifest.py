@@ -1,0 +1,195 @@
+"""manifest.json: what a run is, written before its first completion.
+
+It holds all that the verdict is a function of, beside the cells: the suites' gates and what the
+statistics must know of each metric, the identities of the arms, the plan, and what was proven
+about the arms before anything was scored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
+from tunegate.harness.records.judges import Calibration
+from tunegate.harness.records.training_card import Leakage, Training
+
+BASE_AGAIN = "base_again"
+"""The arm by which the noise floor is measured: base, asked a sample of its questions again."""
+INCUMBENT = "incumbent"
+"""The arm that is the fine-tune in use today, which tuned is to replace."""
+SHIPPED = "shipped"
+"""The arm that is the artifact as it will run, beside the fine-tune that it was made of."""
+RECORDED = "recorded"
+"""The arm that is what production answered: shown beside base and tuned, and part of no gate."""
+
+
+class GateKind(StrEnum):
+    """The rules a gate can make."""
+
+    FLOOR = "floor"
+    """Tuned's level must be at least this."""
+    CEILING = "ceiling"
+    """Tuned's level must be at most this."""
+    GAIN = "gain"
+    """Tuned must beat base by more than this (superiority): a goal."""
+    TOLERANCE = "tolerance"
+    """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
+    SEVERE_DROP = "severe_drop"
+    """At most this share of the cases may lose a lot: a guardrail against rare catastrophes."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the gate is about the mean difference of tuned and base."""
+        return self in (GateKind.GAIN, GateKind.TOLERANCE)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the gate looks at tuned alone."""
+        return self in (GateKind.FLOOR, GateKind.CEILING)
+
+
+class Gate(Record):
+    """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
+
+    metric: str
+    kind: GateKind
+    margin: float | str
+    """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
+    floor_mode: str = "observed"
+    """`observed`, `certified` or `zero_tolerance`."""
+    drop: float | None = None
+    """Loss from which a drop is severe; None is half the metric's range."""
+    expected_gain: float | None = None
+    """What would be worth having; the only way to HOLD."""
+    confidence: float = 0.90
+    """Two-sided: 0.90 tests at 5 % one-sided."""
+    where: Text = ""
+    """File and line, for messages and annotations."""
+
+    @property
+    def id(self) -> str:
+        """Name of the gate within its suite: `json_schema::floor`."""
+        return f"{self.metric}::{self.kind.value}"
+
+
+class JudgeRecord(Record):
+    """What a run says of a judge: the prompt it asked with, and whether it may decide."""
+
+    name: str
+    """Its name in harness/judges, whatever the metric is called."""
+    prompt_sha256: str
+    """Hash of every text that makes its questions, options such as the rubric included."""
+    pairs: bool = False
+    """Whether it compared the arms' completions instead of scoring each alone."""
+    calibration: Calibration | None = None
+    """How it does beside people, if that is known of this judge and these models."""
+
+
+class MetricRecord(Record):
+    """What the statistics must know of a metric."""
+
+    name: str
+    use: str
+    needs: CellKind
+    higher_is_better: bool
+    range: tuple[float, float] | None
+    binary: bool
+    corpus: dict[str, Any] | None = None
+    """Options of its corpus function, which is found again by `use`; None where an arm's level is
+    the mean of its scores."""
+    signature: Text | None = None
+    """How exactly the numbers are made, as the library that makes them writes it."""
+    indicative: bool = False
+    """Whether it is a hint for people, whatever the scores."""
+    judge: JudgeRecord | None = None
+    """The judge that gave the scores; None where a rule did."""
+
+    @property
+    def advisory(self) -> bool:
+        """Whether no gate may rest on its scores, unless people labelled answers of the run."""
+        if self.judge is None:
+            return self.indicative
+        return self.judge.calibration is None or bool(self.judge.calibration.why_not())
+
+    @property
+    def bound(self) -> float | None:
+        """Largest possible |difference| of two scores; None if unbounded."""
+        return None if self.range is None else self.range[1] - self.range[0]
+
+    @property
+    def picks(self) -> bool:
+        """Whether it calls the answer to a multiple-choice question right or wrong."""
+        return self.binary and self.needs is CellKind.CHOICES
+
+
+class Looks(Record):
+    """When a suite is looked at while it runs, to stop as soon as all is decided."""
+
+    order: tuple[str, ...] = Field(repr=False)
+    """Every case, in the seeded order in which they are asked."""
+    sizes: tuple[int, ...]
+    """Cases seen at each look; the last look sees all."""
+    shares: tuple[float, ...]
+    """Share of the independent units (clusters, where cases have them) seen at each look."""
+
+
+class SuiteRecord(Record):
+    """A suite as the run judged it."""
+
+    name: str
+    path: Text
+    hash: str
+    n_cases: int
+    goal_rule: str
+    """`primary`, `all` or `any`."""
+    max_unscored: float
+    metrics: tuple[MetricRecord, ...]
+    gates: tuple[Gate, ...]
+    generation: dict[str, Any]
+    alpha_per_attempt: bool = False
+    """Whether the k-th candidate is judged at 1/k of the error."""
+    looks: Looks | None = None
+    """None where every case is asked before anything is judged."""
+    sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
+    """Whether it is judged only when the user opens it; absent where it is not."""
+
+
+class Manifest(Record):
+    """What a run is."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    created: str
+    """ISO 8601 time of the first start, UTC."""
+    command: tuple[str, ...]
+    """Arguments of `tunegate gate` that repeat the run."""
+    arms: dict[str, dict[str, Any]]
+    """Identity of each arm: spec, hashes, format, engine."""
+    suites: tuple[SuiteRecord, ...]
+    plan: tuple[Cell, ...] = Field(repr=False)
+    """Every cell in the order of the suites."""
+    seed: int
+    versions: dict[str, str]
+    origin: dict[str, Text] = Field(default_factory=dict)
+    """Where it was made: commit, CI job, machine, those that are known."""
+    comparability: dict[str, Any]
+    """What was proven about prompts and templates, or declared."""
+    liveness: dict[str, Any]
+    """What was proven about the adapter being active."""
+    attempts: dict[str, int]
+    """Suite hash → number of candidates judged on it so far, this one included."""
+    judges: tuple[dict[str, Any], ...] = ()
+    """Identity of the judge models, several for a jury; none where no metric asks one."""
+    filtered: tuple[str, ...] = ()
+    """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+    training: Training | None = None
+    """How tuned was trained, as the card beside it says; None of runs that never asked."""
+    leakage: Leakage | None = None
+    """Which cases stand in the training rows; None of runs that never looked for them."""
+
+    def identity(self, arm: str) -> dict[str, Any]:
+        """Return what an arm is; `base_again` is base."""
+        return self.arms["base" if arm == BASE_AGAIN else arm]

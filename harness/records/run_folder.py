@@ -1,0 +1,117 @@
+"""A run folder: everything a finished or interrupted run left, self-contained and movable.
+
+```
+.tunegate/runs/<id>/
+    manifest.json   suites, identities, plan: written before the first completion
+    cases.jsonl     the cases as the models saw them
+    cells.jsonl     every completion, or why there is none
+    judgements.jsonl  what the judges said, where a metric asks one
+    labels.jsonl    what people said about answers, where somebody was asked
+    scores.jsonl    every metric's value on every case and arm
+    verdict.json    the decision
+    traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry
+```
+Reports, CI files and history are made from these files alone, without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records import cases as case_records
+from tunegate.harness.records import judges
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Judgement,
+    Record,
+    ScoreRow,
+    StoredCell,
+    Text,
+)
+from tunegate.harness.records.files import Indexed, Lines, read_record, read_records
+from tunegate.harness.records.judges import Label
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.verdict import VerdictRecord
+
+
+class RunCase(Record):
+    """A case of a run with the prompt as it was rendered; one line of `cases.jsonl`."""
+
+    suite: str
+    case: Case
+    where: Text
+    """File and line the case came from."""
+    rendered: Text | None = None
+    """The prompt after the chat template, as both arms saw it."""
+    prompt_sha256: str | None = None
+    """Hash of the prompt's token ids, equal in all arms."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The records of one run folder; cases and cells are read from their files when asked for."""
+
+    folder: Path
+    manifest: Manifest
+    cases: Mapping[tuple[str, str], RunCase] = field(repr=False)
+    """(suite, case id) → case, in plan order."""
+    cells: Sequence[StoredCell] = field(repr=False)
+    scores: tuple[ScoreRow, ...] = field(repr=False)
+    verdict: VerdictRecord
+    judgements: tuple[Judgement, ...] = field(default=(), repr=False)
+    labels: tuple[Label, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """Read a finished run.
+
+        Raises:
+            UsageError: the folder holds no finished run, a damaged one or one of another version.
+        """
+        for name in ("manifest.json", "verdict.json"):
+            if not (folder / name).is_file():
+                raise UsageError(
+                    f"{folder}: no {name}: not a finished run; `tunegate resume {folder}` "
+                    "finishes an interrupted one"
+                )
+        cases = Lines(folder / "cases.jsonl", RunCase)
+        return cls(
+            folder=folder,
+            manifest=read_record(folder / "manifest.json", Manifest),
+            cases=Indexed.of(cases, lambda row: (row.suite, row.case.id)),
+            cells=Lines(folder / "cells.jsonl", StoredCell),
+            scores=read_records(folder / "scores.jsonl", ScoreRow),
+            verdict=read_record(folder / "verdict.json", VerdictRecord),
+            judgements=read_records(folder / case_records.FILE_NAME, Judgement),
+            labels=read_records(folder / judges.FILE_NAME, Label),
+        )
+
+    @cached_property
+    def cases_of(self) -> Mapping[str, tuple[Case, ...]]:
+        """Suite → its cases, in plan order."""
+        found: dict[str, list[Case]] = {suite.name: [] for suite in self.manifest.suites}
+        for (suite, _), row in self.cases.items():
+            found.setdefault(suite, []).append(row.case)
+        return {suite: tuple(cases) for suite, cases in found.items()}
+
+    @cached_property
+    def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
+        """(suite, case, arm) → the first sample's generated cell."""
+        return Indexed.of(self.cells, _written)
+
+    @cached_property
+    def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:
+        """(suite, metric, case, arm) → score."""
+        return {(s.suite, s.metric, s.case, s.arm): s for s in self.scores}
+
+
+def _written(stored: StoredCell) -> tuple[str, str, str] | None:
+    """Return the place of a first sample's generated cell; None for other cells."""
+    cell = stored.cell
+    first = cell.kind is CellKind.GENERATE and cell.sample == 0
+    return (cell.suite, cell.case, cell.arm) if first else None

@@ -1,0 +1,302 @@
+"""Training card `tunegate_training.json` as the gate reads it, and the contamination record.
+
+Any program may write such a file: what this tunegate does not know of it is shown and not used.
+`tunegate.trainers.training_card` holds the form that our own trainers write.
+
+What a run says of its training data: which cases the fine-tune has seen before it was judged. A
+case that training rows hold tells what the model remembers, not what it has learned. Such cases are
+*touched*: they are asked and shown apart, and the gates rest on the others. What was not compared
+is `not checked`, which is never clean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tunegate.harness.records.cases import Json, Record, Text, readable
+
+FILE = "tunegate_training.json"
+"""Name of the card in the folder of the weights."""
+_LARGEST = 4_000_000
+"""Bytes beyond which a file is no card."""
+_FACTS = (
+    "method",
+    "base",
+    "rows",
+    "seed",
+    "steps",
+    "final_loss",
+    "seconds",
+    "peak_memory_bytes",
+    "peak_cuda_memory_bytes",
+    "cost_usd",
+    "hardware",
+    "weights_sha256",
+    "chat_template_sha256",
+    "tokenizer_sha256",
+    "files",
+    "went_on_from",
+    "eval_files",
+)
+"""What verdict.json repeats of a card."""
+
+
+class Training(Record):
+    """What a run knows of how tuned was trained."""
+
+    card: Json = Field(default_factory=dict, repr=False)
+    """The card; empty if there is none."""
+    why: str = ""
+    """Why there is none, or why it is not believed."""
+    notes: tuple[str, ...] = ()
+    """What differs between training and evaluation, a sentence each."""
+
+    @property
+    def believed(self) -> bool:
+        """Whether there is a card, and it is of the weights that are judged."""
+        return bool(self.card) and not self.why
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The main facts of the card, and what speaks against believing it or the evaluation."""
+        told = {name: self.card[name] for name in _FACTS if name in self.card}
+        doubts = [*([self.why] if told and self.why else []), *self.notes]
+        return told | ({"notes": doubts} if doubts else {})
+
+    @property
+    def files(self) -> tuple[Mapping[str, Any], ...]:
+        """The files of training rows that the card names, those in a form that can be used."""
+        if not self.believed:
+            return ()
+        found = [self.card.get("files"), self._earlier.get("files")]
+        named = [file for files in found if isinstance(files, list) for file in files]
+        return tuple(
+            file
+            for file in named
+            if isinstance(file, dict)
+            and isinstance(file.get("path"), str)
+            and isinstance(file.get("sha256"), str)
+        )
+
+    @property
+    def unknown(self) -> str:
+        """What else tuned was trained on of which no file is known, in words; empty if nothing."""
+        if self._earlier and not isinstance(self._earlier.get("files"), list):
+            return f"what {self._earlier.get('path')} was trained on before is not known"
+        return ""
+
+    @property
+    def _earlier(self) -> Mapping[str, Any]:
+        earlier = self.card.get("went_on_from") if self.believed else None
+        return earlier if isinstance(earlier, dict) else {}
+
+
+def read(folder: Path | None, identity: Mapping[str, Any]) -> Training:
+    """Return the card in a folder, held against the arm that was opened from there.
+
+    Args:
+        folder: Where tuned's files are; None if it has none here.
+        identity: What tuned is: hashes of its weights, template and tokenizer.
+    """
+    path = None if folder is None else folder / FILE
+    if path is None or not path.is_file():
+        return Training(why=f"there is no {FILE} beside tuned")
+    try:
+        if path.stat().st_size > _LARGEST:
+            return Training(why=f"{path}: too large to be the card of a training")
+        card = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        return Training(why=f"{path}: cannot be read ({error})")
+    if not isinstance(card, dict):
+        return Training(why=f"{path}: not a JSON object")
+    judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
+    if judged is not None and card.get("weights_sha256") not in (None, judged):
+        return Training(card=card, why=f"{path}: is of other weights than tuned's")
+    return Training(card=card, notes=_differences(readable(card), identity))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say where the prompts of the evaluation are made otherwise than those of the training."""
+    base = card.get("base")
+    template = card.get("chat_template_sha256")
+    if template is None and isinstance(base, dict):
+        template = base.get("chat_template_sha256")
+    pairs = {
+        "chat template": (template, identity.get("template_sha256")),
+        "tokenizer": (card.get("tokenizer_sha256"), identity.get("tokenizer_sha256")),
+    }
+    return tuple(
+        f"tuned was trained with another {what} ({trained[:10]}) than it is judged with "
+        f"({used[:10]}): it is asked in a form that it has not learned"
+        for what, (trained, used) in pairs.items()
+        if isinstance(trained, str) and isinstance(used, str) and trained != used
+    )
+
+
+MOST = 0.10
+"""Share of a suite's cases that may be touched before the run is refused."""
+
+
+class Mode(StrEnum):
+    """What is done with touched cases."""
+
+    GATE = "gate"
+    """They are left out of the gates, and too many refuse the run."""
+    REPORT = "report"
+    """They are reported, and count in the gates like all others."""
+    OFF = "off"
+    """Nothing is compared."""
+
+
+class Checked(StrEnum):
+    """How far the training data was compared."""
+
+    ALL = "checked"
+    """Every file of the training, and each is the one that was trained on."""
+    PART = "checked in part"
+    """Some files were changed since, or are not there."""
+    NOTHING = "not checked"
+    """Nothing was compared."""
+
+
+class Found(StrEnum):
+    """What a case and training rows have in common, the strongest first."""
+
+    EXACT = "exact"
+    """A row's turns hold the whole prompt."""
+    RUN = "13 words in a row"
+    """One text of a row has 13 or more words in a row in common with the case."""
+    SHARE = "half of its 8-grams"
+    """At least half of the case's runs of 8 words occur in the rows: a near duplicate."""
+    WHOLE = "whole short text"
+    """A case of fewer than 13 words of its own stands in a row word for word."""
+    SUSPECT = "a fifth of its 8-grams"
+    """At least a fifth of the runs occur: listed for review, and no reason to leave it out."""
+
+
+class FileState(StrEnum):
+    """What became of a file of training rows."""
+
+    SAME = "the file that was trained on"
+    GIVEN = "given by the user"
+    CHANGED = "changed since the training"
+    MISSING = "not found"
+    UNREADABLE = "not readable"
+
+
+class DataFile(Record):
+    """One file of training rows, as the run found it."""
+
+    path: Text
+    """Where it was read, or where the record of the training says it was."""
+    sha256: str | None
+    """Of what was trained on, where that is known; else of what was read."""
+    rows: int | None
+    """Rows that were compared; None if none were."""
+    state: FileState
+    """Whether it was compared, and why not."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether its rows were compared with the cases."""
+        return self.state in (FileState.SAME, FileState.GIVEN)
+
+
+class Match(Record):
+    """One case that training rows have much in common with."""
+
+    case: Text
+    """Its id."""
+    found: Found
+    """The strongest thing they have in common."""
+    share: float
+    """Share of the case's own runs of 8 words that occur in the rows, to three digits."""
+    longest: int
+    """Words of the longest common run; 0 if it is shorter than 8."""
+    where: Text
+    """File and line of the row that has the most in common."""
+
+    @property
+    def touched(self) -> bool:
+        """Whether the case is left out of the gates."""
+        return self.found is not Found.SUSPECT
+
+
+class SuiteLeakage(Record):
+    """One suite's cases against the training rows."""
+
+    name: str
+    """Its name in suite.toml."""
+    n_cases: int
+    """Cases that were compared."""
+    n_templates: int
+    """Cases without 8 words in a row of their own: compared only as a whole."""
+    matches: tuple[Match, ...]
+    """Touched and suspect cases, in the order of the suite."""
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Ids of the touched cases."""
+        return tuple(match.case for match in self.matches if match.touched)
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Ids of the cases to look at."""
+        return tuple(match.case for match in self.matches if not match.touched)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more of them are touched than a verdict can rest beside."""
+        return len(self.touched) > MOST * self.n_cases * (1 + 1e-9)
+
+
+class Leakage(Record):
+    """What was found out before the run about cases that tuned was trained on."""
+
+    mode: Mode
+    checked: Checked
+    why: str = ""
+    """Why nothing, or not everything, was compared."""
+    files: tuple[DataFile, ...] = ()
+    rows: int = 0
+    """Training rows that were compared."""
+    suites: tuple[SuiteLeakage, ...] = Field(default=(), repr=False)
+    """One a suite; none if nothing was compared."""
+
+    @property
+    def left_out(self) -> Mapping[str, frozenset[str]]:
+        """Suite → cases that its gates leave out."""
+        if self.mode is not Mode.GATE:
+            return {}
+        return {suite.name: frozenset(suite.touched) for suite in self.suites if suite.touched}
+
+    @property
+    def touched(self) -> Mapping[tuple[str, str], Match]:
+        """(suite, case) → what training rows have in common with it; of touched cases alone."""
+        return {(s.name, m.case): m for s in self.suites for m in s.matches if m.touched}
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        if self.checked is Checked.NOTHING:
+            return f"leakage not checked: {self.why}"
+        cases = sum(suite.n_cases for suite in self.suites)
+        touched = sum(len(suite.touched) for suite in self.suites)
+        told = f"leakage: {touched or 'none'} of {cases} cases stand in {self.rows} training rows"
+        if touched:
+            told += " and " + (
+                "are left out of the gates"
+                if self.mode is Mode.GATE
+                else f"count in the gates all the same (--gate-leakage={self.mode})"
+            )
+        return f"{told}; {self.why}" if self.why else told

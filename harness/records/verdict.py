@@ -1,0 +1,423 @@
+"""verdict.json: what was decided, on which numbers, and why; the file that CI and reports read.
+
+verdict.json: what was decided, on which numbers, and why; the one file CI and reports read. The
+bytes are a pure function of the manifest and the stored cells: no clock, sorted keys, numbers
+rounded to six significant digits. `harness/schemas/verdict.schema.json` documents it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.training_card import Checked, DataFile, Mode
+
+
+class Verdict(StrEnum):
+    """The answer to "ship it or not?"; only SHIP ships."""
+
+    SHIP = "SHIP"
+    """All floors hold, every guardrail is proven non-inferior and the goal rule holds."""
+    HOLD = "HOLD"
+    """Nothing broke, but the gain is proven smaller than the written expected gain."""
+    UNDECIDED = "UNDECIDED"
+    """Too little evidence either way."""
+    BLOCK = "BLOCK"
+    """A floor is broken or a regression is proven."""
+    NOT_COMPARABLE = "NOT_COMPARABLE"
+    """The arms differ in more than the weights, or the adapter is not active."""
+    ERROR = "ERROR"
+    """Too much is unscored, or a backend, judge or disk failed; resumable."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the CLI and of pytest."""
+        return _EXIT_CODES[self]
+
+    @classmethod
+    def worst(cls, verdicts: list[Verdict]) -> Verdict:
+        """Return the worst of several verdicts: one verdict a run."""
+        return max(verdicts, key=list(cls).index)
+
+
+_EXIT_CODES = {
+    Verdict.SHIP: 0,
+    Verdict.BLOCK: 1,
+    Verdict.UNDECIDED: 10,
+    Verdict.HOLD: 11,
+    Verdict.NOT_COMPARABLE: 12,
+    Verdict.ERROR: 13,
+}
+
+
+class GateStatus(StrEnum):
+    """How a gate ended."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    ERROR = "error"
+
+
+class GateReason(StrEnum):
+    """Why a gate did not pass; `pass_with_loss` marks a guardrail that held despite a loss."""
+
+    BELOW_FLOOR = "below_floor"
+    ABOVE_CEILING = "above_ceiling"
+    REGRESSED = "regressed"
+    SEVERE_DROPS = "severe_drops"
+    NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
+    UNDERPOWERED = "underpowered"
+    INSENSITIVE = "insensitive"
+    WITHIN_NOISE = "within_noise"
+    UNSCORED = "unscored"
+    CANARY = "canary"
+    FILTERED = "filtered"
+    PASS_WITH_LOSS = "pass_with_loss"
+
+
+class ParityStatus(StrEnum):
+    """Whether what ships behaves as the fine-tune that was judged."""
+
+    EQUIVALENT = "equivalent"
+    """Every difference is proven to lie within its margin."""
+    NOT_EQUIVALENT = "not_equivalent"
+    """A difference is proven to lie beyond its margin."""
+    UNDECIDED = "undecided"
+    """Too little evidence either way."""
+    ERROR = "error"
+    """Too much of the shipped arm is unscored."""
+
+
+def six_digits(value: float | None) -> float | None:
+    """Round to six significant digits, the precision of verdict.json; there is no minus zero."""
+    return None if value is None else float(f"{value:.6g}") + 0.0
+
+
+Number = Annotated[float | None, AfterValidator(six_digits)]
+
+
+class GateResult(Record):
+    """One gate's outcome. Differences are tuned − base, whatever direction is better."""
+
+    metric: str
+    """Name of the metric within the suite."""
+    kind: GateKind
+    """Which rule of the `[[gates]]` table it is."""
+    status: GateStatus
+    """How it ended."""
+    reason: GateReason | None = None
+    """Why it did not pass; None for a plain pass."""
+    sentence: str
+    """The outcome in words, with its numbers."""
+    higher_is_better: bool = True
+    """Whether a positive delta is an improvement."""
+    base: Number = None
+    """Base's level over the complete pairs."""
+    tuned: Number = None
+    """Tuned's level over the complete pairs."""
+    delta: Number = None
+    """tuned − base."""
+    low: Number = None
+    """Lower end of the delta's interval; of tuned's level for floors and ceilings, of the share
+    for severe drops."""
+    high: Number = None
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of the interval."""
+    method: str
+    """The interval and test used."""
+    margin: float | str
+    """The bound as the suite writes it: 0.02, or "2%" of base."""
+    p_value: Number = None
+    """One-sided p-value of the gate's null hypothesis; None for observed floors."""
+    n: int
+    """Complete pairs."""
+    drop: Number = None
+    """Loss from which a drop counts as severe; None for other gates."""
+    share: Number = None
+    """Share of cases with a severe drop, likewise."""
+    noise: Number = None
+    """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
+    needed_n: int | None = None
+    """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
+    advisory: bool = False
+    """Shown, but without influence on the verdict."""
+    right: str | None = None
+    """Why a judge's gate counts or does not, in words; None where no judge is asked."""
+
+
+class SuiteResult(Record):
+    """One suite's gates and counts."""
+
+    name: str
+    """Its name in suite.toml."""
+    hash: str
+    """SHA-256 of its definition, cases and files."""
+    verdict: Verdict
+    """The decision on this suite alone."""
+    goal_rule: str
+    """`primary`, `all` or `any`: which gains it needs."""
+    has_goal: bool
+    """False for a pure regression check, where SHIP means "no worse"."""
+    n_planned: int
+    """Cases the suite asks for."""
+    n_scored: int
+    """Cases with a complete pair of scores on every gated metric."""
+    n_unscored: dict[str, int]
+    """Arm → cases without a score on some gated metric."""
+    n_touched: int = Field(default=0, exclude_if=lambda n: not n)
+    """Cases left out of the gates because they stand in the training rows; absent without any."""
+    n_skipped_decided: int = 0
+    """Cases not run because everything was decided."""
+    unscored_reasons: dict[str, int] = Field(default_factory=dict)
+    """Reason → count over both arms."""
+    worst_case: Verdict | None = None
+    """The verdict if every unscored case went worst for tuned and best for base."""
+    notes: tuple[str, ...] = ()
+    """Warnings a reader must see: skew, few clusters, equal scores, what capped the verdict."""
+    gates: tuple[GateResult, ...]
+    """In the order of suite.toml."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has a say: a suite of which all gates are advisory decides nothing."""
+        return any(not gate.advisory for gate in self.gates)
+
+
+class Stratum(Record):
+    """One metric on the clean or on the touched cases of a suite."""
+
+    n: int
+    """Complete pairs."""
+    base: Number
+    """Base's level; None without a pair."""
+    tuned: Number
+    """Tuned's level, likewise."""
+    delta: Number
+    """tuned − base."""
+    low: Number
+    """Lower end of the 90 % interval; None where there is too little for one."""
+    high: Number
+    """Upper end, likewise."""
+
+
+class MetricStrata(Record):
+    """One metric, apart on clean and on touched cases."""
+
+    metric: str
+    """Its name within the suite."""
+    clean: Stratum
+    """On the cases that no row holds."""
+    touched: Stratum
+    """On those that one does."""
+
+
+class SuiteStrata(Record):
+    """One suite's cases, those that stand in the training rows apart."""
+
+    name: str
+    """Its name in suite.toml."""
+    n_cases: int
+    """Cases that were compared with the rows."""
+    touched: tuple[Text, ...]
+    """Ids of the cases that stand in the rows."""
+    suspect: tuple[Text, ...]
+    """Ids of cases with a fifth of their text in the rows; they count as clean."""
+    metrics: tuple[MetricStrata, ...] = ()
+    """Gated metrics; none where no case is touched."""
+
+
+class LeakageResult(Record):
+    """Training rows against cases, and the difference with and without what was seen before."""
+
+    mode: Mode
+    """What was done with touched cases: `gate` left them out."""
+    checked: Checked
+    """How far the training data was compared."""
+    sentence: str
+    """What was found, in words."""
+    rows: int
+    """Training rows that were compared."""
+    files: tuple[DataFile, ...]
+    """Their files, and those that could not be compared."""
+    suites: tuple[SuiteStrata, ...]
+    """In the order of the run; none if nothing was compared."""
+
+
+class SuiteStanding(Record):
+    """One suite's comparison of the incumbent and tuned."""
+
+    name: str
+    """Its name in suite.toml."""
+    verdict: Verdict | None
+    """What its gates alone would decide; None where none compares."""
+    n_unscored: dict[str, int]
+    """Arm → cases without a score on some metric compared."""
+    gates: tuple[GateResult, ...]
+    """Its tolerances and limits, and a tolerance for each metric with a goal alone; `base` is the
+    incumbent's level, `delta` is tuned − incumbent."""
+
+
+class Standing(Record):
+    """Incumbent and tuned: is what is to be shipped no worse than what is?"""
+
+    verdict: Verdict
+    """The worst that the run can still end with: SHIP takes proof on every suite that compares."""
+    sentence: str
+    """The sentence that decided it."""
+    suites: tuple[SuiteStanding, ...]
+    """In the order of the run."""
+
+
+class MetricParity(Record):
+    """One metric of tuned and shipped. Differences are shipped − tuned."""
+
+    metric: str
+    """Name of the metric within the suite."""
+    status: ParityStatus
+    """How it ended."""
+    sentence: str
+    """The outcome in words, with its numbers."""
+    higher_is_better: bool = True
+    """Whether a positive delta is an improvement."""
+    tuned: Number = None
+    """Tuned's level over the complete pairs."""
+    shipped: Number = None
+    """Shipped's level, likewise."""
+    delta: Number = None
+    """shipped − tuned."""
+    low: Number = None
+    """Lower end of the delta's interval."""
+    high: Number = None
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of the interval: two one-sided tests at half the rest each."""
+    method: str
+    """The interval used."""
+    margin: float | str
+    """Difference that still counts as none: a number, or a share of tuned's level (`5%`)."""
+    margin_from: str
+    """Where the margin comes from: the suite's tolerance, half its gain, or the default."""
+    n: int
+    """Complete pairs."""
+    needed_n: int | None = None
+    """Cases that would prove equivalence with 80 % power, if there is no difference."""
+    advisory: bool = False
+    """Shown, but without influence on the verdict."""
+
+
+class Agreement(Record):
+    """How far the answers of tuned and shipped are the same text."""
+
+    answers: int
+    """Answers that both arms wrote."""
+    same: int
+    """Those that are equal, byte for byte."""
+    until: Number = None
+    """Mean share of the longer answer's characters before the first difference."""
+
+
+class Divergence(Record):
+    """How far the predictions of shipped lie from tuned's, along tuned's own answers."""
+
+    answers: int
+    """Answers of tuned that were read, a sample of the suite's."""
+    tokens: int
+    """Tokens of them, each of which is one prediction."""
+    kl: Number
+    """Mean KL(tuned‖shipped) in nats a token."""
+    logprob: Number
+    """Mean of shipped's minus tuned's log-probability of the token that tuned wrote."""
+    same_choice: Number
+    """Share of the tokens at which both hold the same one for the likeliest."""
+    until: Number
+    """Mean share of an answer's tokens before the first at which they do not."""
+
+
+class SuiteParity(Record):
+    """One suite's comparison of tuned and shipped."""
+
+    name: str
+    """Its name in suite.toml."""
+    status: ParityStatus
+    """The worst of its metrics that count."""
+    metrics: tuple[MetricParity, ...]
+    """Its gated metrics but measured times, in the order of suite.toml."""
+    guards: tuple[GateResult, ...]
+    """Its floors, ceilings, tolerances and limits, with shipped in tuned's place."""
+    guards_verdict: Verdict | None
+    """What they alone would decide; None where there are none."""
+    agreement: Agreement | None = None
+    """None where no answers are written."""
+    divergence: Divergence | None = None
+    """None where one of the arms' logits are not at hand, or no answers are written."""
+
+
+class Parity(Record):
+    """Tuned and shipped: is the artifact that will run the fine-tune that was judged?"""
+
+    status: ParityStatus
+    """The worst of the suites that count."""
+    verdict: Verdict
+    """The worst that the run can still end with: SHIP takes equivalence and shipped's guards."""
+    sentence: str
+    """The sentence that decided it."""
+    step: Text
+    """What lies between tuned and shipped, by their identities."""
+    suites: tuple[SuiteParity, ...]
+    """In the order of the run."""
+
+
+class VerdictRecord(Record):
+    """The whole of verdict.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of the format; a reader refuses one it does not know."""
+    verdict: Verdict
+    """The worst of the suites' verdicts, or why the run was refused or broke off."""
+    sentence: str
+    """The sentence that decided it, naming gate and numbers."""
+    run_id: str
+    """Name of the run's folder."""
+    arms: dict[str, dict[str, Any]]
+    """Arm → its identity: spec, hashes, number format, engine."""
+    suites: tuple[SuiteResult, ...]
+    """In the order of the run; none if it was refused or broke off."""
+    comparability: dict[str, Any]
+    """What was proven about prompts and templates, or declared."""
+    liveness: dict[str, Any]
+    """What was proven about the adapter being active."""
+    attempts: dict[str, int]
+    """Suite hash → number of candidates judged on it so far, this one included."""
+    seed: int
+    """Seed of everything drawn at random."""
+    versions: dict[str, str]
+    """Package → version, Python among them."""
+    parity: Parity | None = Field(default=None, exclude_if=lambda parity: parity is None)
+    """Whether what ships behaves as tuned; absent without a shipped arm."""
+    training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
+    """Main facts of how tuned was trained, from the card beside it; absent without one."""
+    leakage: LeakageResult | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
+    standing: Standing | None = Field(default=None, exclude_if=lambda standing: standing is None)
+    """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
+
+    def after(self, **said: Parity | Standing) -> VerdictRecord:
+        """Return the run's verdict once a further arm has its say: it can only be worse.
+
+        Args:
+            said: What one comparison says, under the name of its field.
+        """
+        (part,) = said.values()
+        worst = Verdict.worst([self.verdict, part.verdict])
+        sentence = self.sentence
+        if worst is not self.verdict:
+            sentence = part.sentence
+        elif worst is Verdict.SHIP:
+            sentence = f"{sentence}; {part.sentence}"
+        return self.model_copy(update={"verdict": worst, "sentence": sentence, **said})

@@ -1,0 +1,409 @@
+"""Worker pool: concurrent requests over a network with rate limits, retries and deadlines.
+
+`ask_all` keeps up to `limits.concurrency` questions under way on daemon threads and yields each
+result as soon as it is known, in any order. A question is asked again after `Later`, with
+exponential backoff and full jitter, until its attempts or its deadline are used up. A call that
+hangs beyond its deadline is left behind: its thread ends with the process at the latest.
+
+Example:
+    >>> limits = Limits(concurrency=2)
+    >>> dict(ask_all([1, 2, 3], lambda question, deadline: question * 10, limits))[2]
+    20
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.remote.http import Failure, Later, Refused
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+_GRACE_S = 0.5
+"""What a call may take beyond its deadline to notice it by itself before it is left behind."""
+_WAITING = 16
+"""Results an asker may pile up that nobody has read."""
+_GONE = 10
+"""Questions in a row without an answer, or twice the concurrency, after which nobody is there."""
+
+
+def ask_all(
+    questions: Iterable[Q],
+    ask: Callable[[Q, float], R],
+    limits: Limits,
+    *,
+    cost_of: Callable[[Q], float] = lambda question: 0.0,
+    backend: str = "the backend",
+    counted: Callable[[R, int], R] = lambda result, attempts: result,
+) -> Generator[tuple[Q, R | Failure], None, None]:
+    """Yield every question with its result, or with the reason why it has none.
+
+    Closing the generator stops the asking at once; where `questions` ends early, what is under way
+    is still answered.
+
+    Args:
+        questions: Taken one by one, as askers become free.
+        ask: Answers a question until a moment on the monotonic clock (`time.monotonic`); raises
+            `Later` or `Refused`. It is called on several threads at once.
+        limits: How many at once, how often, how long.
+        cost_of: Tokens that a question will take, for `limits.tokens_per_minute`.
+        backend: Who is asked, for messages.
+        counted: Returns a result together with the times that its question was asked.
+
+    Raises:
+        BackendError: the backend refuses everything, or answers nothing any more. What was under
+            way has been yielded before.
+    """
+    pool = _Pool(iter(questions), ask, limits, cost_of, backend, counted)
+    try:
+        yield from pool.results()
+    finally:
+        pool.turns.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[Q, R]):
+    """A question with what came of it."""
+
+    question: Q
+    result: R | Failure
+
+
+_NEVER = float("inf")
+
+
+@dataclass(eq=False)
+class Asked(Generic[Q]):
+    """A question that has been taken, by one asker."""
+
+    question: Q
+    cost: float
+    attempts: int = 0
+    """Times it was asked."""
+    faults: int = 0
+    """Those of its attempts that failed without the server asking to wait."""
+    deadline: float = _NEVER
+    """Moment on the monotonic clock; never while it waits for its turn."""
+    last: str = ""
+    """What its last attempt failed of."""
+    budget: float = 0.0
+    """Seconds that are left for its attempts and the waits between them."""
+    settled: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def settle(self) -> bool:
+        """Take the right to report the result; True for the first who asks for it."""
+        with self._lock:
+            first, self.settled = not self.settled, True
+            return first
+
+    def left(self) -> float:
+        """Return the seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def answer(
+        self, ask: Callable[[Q, float], R], turns: Turns, limits: Limits
+    ) -> R | Failure | Refused:
+        """Return the answer, or what became of the question after all its attempts.
+
+        A `Refused` that is returned is about the whole backend.
+        """
+        self.budget = limits.deadline_s
+        while turns.wait(self.cost):
+            self.attempts, self.deadline = self.attempts + 1, time.monotonic() + self.budget
+            try:
+                return ask(self.question, self.deadline)
+            except Refused as error:
+                said = Failure(str(error), self.attempts, refused=True)
+                return error if error.whole else said
+            except Later as error:
+                end = self._again(error, turns, limits)
+                if end is not None:
+                    return end
+        return self._failure(self.last or "the run ended before it was asked")
+
+    def _again(self, error: Later, turns: Turns, limits: Limits) -> Failure | Refused | None:
+        """Wait before another attempt; return what the question comes to if there is none."""
+        self.last = str(error)
+        if error.after_s and error.after_s > LONGEST_PAUSE_S:
+            text = f"{error}; it asks to wait {error.after_s:.0f} s, so resume later"
+            return Refused(text, whole=True)
+        if error.after_s:
+            turns.pause(error.after_s)
+        self.faults += not error.after_s
+        if self.faults >= limits.attempts or self.attempts >= _PATIENCE * limits.attempts:
+            return self._failure(self.last)
+        self.budget = self.left()
+        if error.after_s:
+            # After the pause all would come at once: each takes a while longer.
+            self.deadline = _NEVER
+            turns.closing.wait(error.after_s + self._draw(error.after_s))
+        else:
+            turns.closing.wait(min(self._backoff(), max(0.0, self.left())))
+            self.budget = self.left()
+        if self.budget <= 0:
+            return self.too_late(limits)
+        self.deadline = _NEVER
+        return None
+
+    def too_late(self, limits: Limits) -> Failure:
+        """Return the failure of a question out of time."""
+        before = f"; the attempt before: {self.last}" if self.last else ""
+        return self._failure(f"no answer within {limits.deadline_s:g} s{before}")
+
+    def _failure(self, message: str) -> Failure:
+        tries = f" (asked {self.attempts} times)" if self.attempts > 1 else ""
+        return Failure(message + tries, self.attempts)
+
+    def _backoff(self) -> float:
+        """Return how long to wait now: drawn from zero to the bound, so that askers spread."""
+        return self._draw(min(_LONGEST_S, _FIRST_S * 2 ** (self.faults - 1)))
+
+    def _draw(self, most: float) -> float:
+        """Return a part of `most`, the same for this attempt in every run."""
+        draw = random.Random(f"{self.attempts} {self.question!r}")
+        return draw.uniform(0.0, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a pool of askers; checked when it is made."""
+
+    concurrency: int = 8
+    """Questions that are under way at the same time."""
+    deadline_s: float = 120.0
+    """Seconds a question may take, all its attempts together; waiting for its turn not counted."""
+    attempts: int = 5
+    """Times a question is asked at most."""
+    requests_per_minute: float | None = None
+    """Attempts a minute of all askers together; None is as fast as answers come."""
+    tokens_per_minute: float | None = None
+    """Tokens a minute, as the caller estimates them for each question; None is without bound."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would ask nothing or never end.
+
+        Raises:
+            UsageError: a bound is out of range.
+        """
+        for name in ("concurrency", "attempts"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name}={value!r} must be a whole number of at least 1")
+        for name in ("deadline_s", "requests_per_minute", "tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name}={value!r} must be a finite number above 0")
+
+
+@dataclass
+class _Pool(Generic[Q, R]):
+    """The askers of one `ask_all`."""
+
+    questions: Iterator[Q]
+    ask: Callable[[Q, float], R]
+    limits: Limits
+    cost_of: Callable[[Q], float]
+    backend: str
+    counted: Callable[[R, int], R]
+    under_way: set[Asked[Q]] = field(default_factory=set)
+    askers: int = 0
+    """Threads that take questions; those left behind do not count."""
+    over: BackendError | None = None
+    """Why the backend is asked no more; raised once all that is under way is known."""
+    unanswered: int = 0
+    """Questions without an answer since the last one that had one."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.limits)
+        # An exception in it is a defect; None wakes the reader.
+        self.done: queue.Queue[_Outcome[Q, R] | Exception | None] = queue.Queue(
+            _WAITING * self.limits.concurrency
+        )
+
+    def results(self) -> Iterator[tuple[Q, R | Failure]]:
+        """Start the askers and yield what comes back."""
+        for _ in range(self.limits.concurrency):
+            self._start()
+        # Looked at before the queue is: what an asker has put is there when it no longer counts.
+        while self._working() or not self.done.empty():
+            for outcome in (*self._next_done(), *self._left_behind()):
+                yield outcome.question, outcome.result
+        if self.over is not None:
+            raise self.over
+
+    def _working(self) -> bool:
+        with self._lock:
+            return self.askers > 0
+
+    def _next_done(self) -> Iterator[_Outcome[Q, R]]:
+        """Yield the next outcome, if one comes until a question is out of time."""
+        with self._lock:
+            waits = [asked.left() + _GRACE_S for asked in self.under_way]
+        try:
+            outcome = self.done.get(timeout=min(1.0, max(0.01, min(waits, default=1.0))))
+        except queue.Empty:
+            return
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
+            yield outcome
+
+    def _left_behind(self) -> Iterator[_Outcome[Q, R]]:
+        """Yield the questions out of time whose calls hang; others take their askers' places."""
+        with self._lock:
+            late = [a for a in self.under_way if a.left() < -_GRACE_S and a.settle()]
+            self.under_way.difference_update(late)
+        for asked in late:
+            self._start()
+            with self._lock:
+                self.askers -= 1
+            failure = asked.too_late(self.limits)
+            self._note(failure)
+            yield _Outcome(asked.question, failure)
+
+    def _note(self, result: R | Failure) -> None:
+        """Find out whether anybody is there: one bad question is one, many in a row are not."""
+        lost = isinstance(result, Failure) and not result.refused
+        with self._lock:
+            self.unanswered = self.unanswered + 1 if lost else 0
+            gone = self.unanswered >= max(_GONE, 2 * self.limits.concurrency)
+        if gone and isinstance(result, Failure):
+            self._end(f"{self.unanswered} questions in a row had no answer: {result.message}")
+
+    def _end(self, why: str) -> None:
+        """Ask nothing new; what is under way may still be answered."""
+        with self._lock:
+            self.over = self.over or BackendError(f"{self.backend}: {why}")
+        self.turns.closing.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            self.askers += 1
+        threading.Thread(target=self._work, name="tunegate-asker", daemon=True).start()
+
+    def _work(self) -> None:
+        """Answer questions until there are none; whatever happens is told to the reader."""
+        while (asked := self._take()) is not None:
+            result = self._result(asked)
+            if not asked.settle():
+                return  # left behind: another asker has taken this one's place
+            with self._lock:
+                self.under_way.discard(asked)
+            self._put(result)
+        self._put(None)
+        with self._lock:
+            self.askers -= 1
+
+    def _take(self) -> Asked[Q] | None:
+        with self._lock:
+            if self.turns.closing.is_set():
+                return None
+            try:
+                for question in self.questions:
+                    asked = Asked(question, self.cost_of(question))
+                    self.under_way.add(asked)
+                    return asked
+            except Exception as error:  # on its own thread nobody would see it
+                self._put(error)
+        return None
+
+    def _result(self, asked: Asked[Q]) -> _Outcome[Q, R] | Exception:
+        try:
+            result = asked.answer(self.ask, self.turns, self.limits)
+        except Exception as error:  # likewise
+            return error
+        if isinstance(result, Refused):
+            self._end(str(result))
+            result = Failure(str(result), asked.attempts, refused=True)
+        self._note(result)
+        if not isinstance(result, Failure):
+            result = self.counted(result, asked.attempts)
+        return _Outcome(asked.question, result)
+
+    def _put(self, outcome: _Outcome[Q, R] | Exception | None) -> None:
+        """Hand something to the reader, unless it has gone."""
+        while not self.turns.stop.is_set():
+            try:
+                self.done.put(outcome, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+
+
+_FIRST_S = 0.5
+_LONGEST_S = 30.0
+"""Backoff: at most 0.5 s after the first attempt, doubled each time, never more than 30 s."""
+LONGEST_PAUSE_S = 300.0
+"""A server that asks for a longer pause is not waited for: the run ends, and can be resumed."""
+_PATIENCE = 20
+"""Pauses that a server asks for do not count as attempts: it is well, and says when. They end at
+so many times the attempts allowed."""
+
+
+@dataclass
+class Rate:
+    """Spreads a cost evenly: no minute ever holds more than the rate."""
+
+    per_minute: float | None
+    free_at: float = 0.0
+    """When the next may go, on the monotonic clock."""
+
+    def reserve(self, cost: float, now: float) -> float:
+        """Return when a cost may be spent, and take that place."""
+        if self.per_minute is None:
+            return now
+        turn = max(self.free_at, now)
+        self.free_at = turn + 60.0 * cost / self.per_minute
+        return turn
+
+
+@dataclass
+class Turns:
+    """Lets askers through, one attempt at a time each."""
+
+    limits: Limits
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Nobody is let through any more."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Nothing new is begun: what is under way may still be answered."""
+    paused_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the rates."""
+        self._requests = Rate(self.limits.requests_per_minute)
+        self._tokens = Rate(self.limits.tokens_per_minute)
+
+    def wait(self, cost: float) -> bool:
+        """Wait for the turn of an attempt that costs so many tokens; False once it never comes."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(self._requests.reserve(1.0, now), self._tokens.reserve(cost, now))
+        while not self.closing.is_set():
+            # A pause may be prolonged by others while this one waits.
+            left = max(turn, self.paused_until) - time.monotonic()
+            if left <= 0:
+                return True
+            self.closing.wait(left)
+        return False
+
+    def pause(self, seconds: float) -> None:
+        """Keep everybody still for so long from now."""
+        with self._lock:
+            self.paused_until = max(self.paused_until, time.monotonic() + seconds)
+
+    def end(self) -> None:
+        """Let nobody through any more, and wake those who wait."""
+        self.closing.set()
+        self.stop.set()

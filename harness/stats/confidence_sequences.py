@@ -1,0 +1,240 @@
+"""Confidence sequences: anytime-valid tests by betting, for runs and for endless streams.
+
+For streams whose length is not known beforehand only; where it is, `efficacy_bounds` find the
+same effect with 30 to 40 points more power.
+
+A stream that is watched for as long as it runs: evidence that its mean has risen above a bound. The
+evidence is that of bets against "the mean is at most the bound", begun anew at every block, so that
+a change after a long quiet time is found about as fast as one at the start. What has to be kept
+between two looks is one number a bet, however long the stream.
+
+Example:
+    >>> quiet = follow(Stream(), [0, 0, 1, 0] * 50, bound=0.3)
+    >>> loud = follow(Stream(), [1, 0, 1, 0] * 50, bound=0.3)
+    >>> quiet.peak < math.log(20) < loud.peak
+    True
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tunegate.harness.stats import validation
+from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.validation import Floats
+
+BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.01, 0.7, 20))
+"""Shares of the capital that the bets of the mixture put at stake."""
+
+
+def log_e_values(
+    differences: ArrayLike, *, margin: float, bound: float, bets: Sequence[float] = BETS
+) -> Floats:
+    """Log evidence against "mean at most `margin`" after each case.
+
+    Args:
+        differences: tuned minus base per case, within plus and minus `bound`, in order of arrival.
+        margin: Null value, strictly within plus and minus `bound`.
+        bound: Largest possible absolute difference.
+        bets: Shares at stake, each in (0, 1).
+
+    Returns:
+        One value per case; the last does not depend on the order. Reaching log(1/alpha) at any
+        time rejects at level alpha.
+
+    Raises:
+        ValueError: If there is no difference, one is beyond `bound`, or a setting is out of range.
+
+    Source: Waudby-Smith and Ramdas (2024), JRSS B 86:1-27: mean over c of
+    prod(1 - c + c y / m), y and m the differences and the margin mapped to [0, 1].
+    """
+    validation.positive("bound", bound)
+    validation.between("margin", margin, -bound, bound)
+    values = validation.ranged("differences", differences, -bound, bound)
+    stakes = validation.vector("bets", bets)[:, np.newaxis]
+    if (stakes <= 0).any() or (stakes >= 1).any():
+        raise ValueError(f"bets={list(bets)} must all lie strictly between 0 and 1")
+    gains = (values + bound) / (margin + bound)
+    wealth = np.log1p(stakes * (gains - 1)).cumsum(axis=1)
+    # The largest wealth is taken out before exponentiating, so that long runs do not overflow.
+    top = wealth.max(axis=0)
+    return np.asarray(top + np.log(np.exp(wealth - top).mean(axis=0)))
+
+
+def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float) -> Test:
+    """Test at any time that the mean exceeds `margin`.
+
+    Args:
+        differences: tuned minus base per case, in order of arrival.
+        margin: Null value, strictly within plus and minus `bound`.
+        bound: Largest possible absolute difference.
+
+    Returns:
+        The largest log evidence so far and its p-value min(1, exp(-it)), valid at every stop.
+
+    Raises:
+        ValueError: As `log_e_values`.
+
+    Source: Ville's inequality.
+
+    Trap: the order of arrival must not depend on the results.
+    """
+    peak = float(log_e_values(differences, margin=margin, bound=bound).max())
+    return Test(peak, math.exp(min(0.0, -peak)), margin, "e-process, mixture of bets")
+
+
+def e_process_interval(
+    differences: ArrayLike, *, bound: float, confidence: float = 0.90
+) -> Interval:
+    """Interval for the mean that holds at every look at once.
+
+    Args:
+        differences: tuned minus base per case, in order of arrival.
+        bound: Largest possible absolute difference.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: As `log_e_values`, or if `confidence` is outside (0, 1).
+
+    Source: inversion of `e_process_test` by bisection; its evidence falls as the margin grows.
+    """
+    validation.between("confidence", confidence, 0, 1)
+    values = validation.vector("differences", differences)
+    needed = math.log(2 / (1 - confidence))
+    low = _lower(values, bound, needed)
+    high = -_lower(-values, bound, needed)
+    estimate = max(low, min(high, float(values.mean())))
+    return Interval(estimate, low, high, confidence, "e-process, mixture of bets")
+
+
+def _lower(values: Floats, bound: float, needed: float) -> float:
+    """Largest margin that the evidence still refutes, or -bound."""
+    low, high = -bound, bound
+    for _ in range(60):
+        middle = (low + high) / 2
+        # Inside a rounding error of the ends there is no margin left to test.
+        if not -bound < middle < bound:
+            break
+        refuted = float(log_e_values(values, margin=middle, bound=bound).max()) >= needed
+        low, high = (middle, high) if refuted else (low, middle)
+    return low
+
+
+STREAM_BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.005, 0.7, 20))
+"""Shares of the capital that the bets put at stake; each has a twentieth of it."""
+BLOCK = 100
+"""Units after which bets are begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is known of a stream after so many units; the empty one is its beginning."""
+
+    units: int = 0
+    wealth: tuple[float, ...] = (-math.inf,) * len(STREAM_BETS)
+    """Log capital of each bet, all its beginnings together."""
+    peak: float = 0.0
+    """Largest log evidence so far; reaching log(1/alpha) rejects at level alpha."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capital:
+    """The same of many streams at once, as arrays."""
+
+    wealth: Floats
+    """Log capital, streams by bets."""
+    peak: Floats
+    """Log evidence so far, of each stream."""
+
+
+def follow(stream: Stream, values: ArrayLike, *, bound: float) -> Stream:
+    """Return the stream after more values; how they are cut into calls changes nothing.
+
+    Args:
+        stream: What is known so far.
+        values: One a unit, from 0 to 1, in order of arrival; none leaves the stream as it is.
+        bound: Largest mean of a unit, given all before it, that is no reason for an alarm; above 0
+            and at most 1, and the same at every call.
+
+    Raises:
+        ValueError: A value is outside of 0 to 1 or no number, or `bound` is out of range.
+
+    Source: capital of a bet c is prod(1 - c + c y / bound), Waudby-Smith and Ramdas (2024), JRSS B
+    86:1-27. Block j begins with the share 1/(j (j+1)) of the capital, which sums to 1 over all
+    blocks: a mixture over the times of a change (Shin, Ramdas and Rinaldo 2023, E-detectors, NEJSDS
+    2:229-260), which is itself such a process. By Ville's inequality it ever reaches 1/alpha with
+    probability alpha at most, at whatever times it is looked at.
+
+    Trap: units must not be correlated in ways that their own past does not show. Several calls of
+    one conversation are one unit, their mean its value.
+    """
+    if not 0 < bound <= 1:
+        raise ValueError(f"bound={bound} must be above 0 and at most 1")
+    if np.size(values) == 0:
+        return stream
+    array = validation.ranged("values", values, 0.0, 1.0)
+    capital = Capital(np.array(stream.wealth), np.array(stream.peak))
+    seen = stream.units
+    while len(array):
+        part = array[: BLOCK - seen % BLOCK]
+        capital = advance(capital, part, bound=np.array(bound), seen=seen)
+        seen, array = seen + len(part), array[len(part) :]
+    return Stream(seen, tuple(map(float, capital.wealth)), float(capital.peak))
+
+
+def advance(capital: Capital, values: Floats, *, bound: Floats, seen: int) -> Capital:
+    """Return many streams after values that lie in one block; as `follow`, without its checks.
+
+    Args:
+        capital: What is known so far.
+        values: Streams by units.
+        bound: Of each stream.
+        seen: Units before, in each stream.
+    """
+    block, wealth = seen // BLOCK + 1, capital.wealth
+    if seen % BLOCK == 0:
+        wealth = np.logaddexp(wealth, -math.log(block * (block + 1)))
+    stakes = np.array(STREAM_BETS)[:, np.newaxis]
+    gains = values[..., np.newaxis, :] / bound[..., np.newaxis, np.newaxis] - 1
+    grown = wealth[..., np.newaxis] + np.log1p(stakes * gains).cumsum(axis=-1)
+    top = grown.max(axis=-2, keepdims=True)
+    mean = np.log(np.exp(grown - top).mean(axis=-2)) + top[..., 0, :]
+    # What later blocks will begin with is capital too: 1/(j+1) is left after block j.
+    evidence = np.logaddexp(mean, -math.log(block + 1))
+    return Capital(grown[..., -1], np.maximum(capital.peak, evidence.max(axis=-1)))
+
+
+def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000) -> int | None:
+    """Return after how many units, about, a constant mean of `rate` raises an alarm.
+
+    Args:
+        rate: Mean of the units, all of them 0 or 1.
+        bound: As in `follow`.
+        alpha: Error of the alarm.
+        most: Where to give up.
+
+    Returns:
+        The first number at which evidence that grew as on average would suffice; half of such
+        streams take longer, and None is more than `most`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    validation.within("rate", rate, 0, 1)
+    validation.between("alpha", alpha, 0, 1)
+    if not 0 < bound <= 1:
+        raise ValueError(f"bound={bound} must be above 0 and at most 1")
+    stakes = np.array(STREAM_BETS)
+    growth = rate * np.log1p(stakes * (1 / bound - 1)) + (1 - rate) * np.log1p(-stakes)
+    top = float(growth.max())
+    if top <= 0:
+        return None
+    # Of the first block alone, which has half of the capital: the change is there from the start.
+    needed = math.log(2 / alpha)
+    units = int(needed / top)
+    while units <= most and units * top + math.log(np.exp(units * (growth - top)).mean()) < needed:
+        units += 1
+    return units if units <= most else None

@@ -1,0 +1,185 @@
+"""Jackknife intervals of corpus-level metrics.
+
+Such a metric is a function of sums over the cases, not a mean of case scores.
+
+Example:
+    >>> def precision(sums): return sums[0] / (sums[0] + sums[1])
+    >>> base, tuned = [[3, 1], [2, 2], [4, 1]], [[3, 0], [3, 1], [4, 2]]
+    >>> round(jackknife_interval(base, tuned, precision).estimate, 4)
+    0.0769
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.validation import Floats
+
+Statistic = Callable[[Floats], float]
+"""The metric as a function of the summed statistics."""
+
+_METHOD = "jackknife t"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replicates:
+    """A corpus metric on all cases, and with each of them left out."""
+
+    value: float
+    left_out: Floats
+    """The metric without the i-th case (or cluster of cases)."""
+
+    @property
+    def n(self) -> int:
+        """Number of independent cases."""
+        return len(self.left_out)
+
+    @property
+    def pseudo_values(self) -> Floats:
+        """What each case adds: n values with the metric as mean and its spread as error.
+
+        Source: Tukey (1958): n·θ − (n − 1)·θ₍ᵢ₎, moved so that their mean is θ itself.
+        """
+        return np.asarray(self.value - (self.n - 1) * (self.left_out - self.left_out.mean()))
+
+    def combined(self, other: Self, weight: float) -> Self:
+        """Return this metric plus `weight` times that of a paired system: -1 is the difference."""
+        validation.paired(self.left_out, other.left_out, "left_out")
+        return type(self)(
+            self.value + weight * other.value, self.left_out + weight * other.left_out
+        )
+
+    def scaled(self, factor: float, *, shift: float = 0.0) -> Self:
+        """Return `factor` times the metric, plus `shift`."""
+        return type(self)(factor * self.value + shift, factor * self.left_out + shift)
+
+    def error(self, bound: float | None) -> float:
+        """Return the jackknife standard error; 0 if nothing is known of the spread.
+
+        Args:
+            bound: Largest possible |value|: if no case changes the metric beyond rounding, two
+                pseudo-values at its ends stand in for the missing spread.
+        """
+        n = self.n
+        if n < 2:
+            return 0.0
+        if np.ptp(self.left_out) > 1e-12 * max(1.0, abs(self.value)):
+            squares = ((self.left_out - self.left_out.mean()) ** 2).sum()
+            return float(np.sqrt((n - 1) / n * squares))
+        if bound is None:
+            return 0.0
+        # Variance of n equal pseudo-values joined by -bound and +bound.
+        shrunk = n * self.value / (n + 2)
+        squares = n * (self.value - shrunk) ** 2 + (bound - shrunk) ** 2 + (bound + shrunk) ** 2
+        return math.sqrt(squares / ((n + 1) * (n + 2)))
+
+    def interval(self, *, confidence: float = 0.90, bound: float | None = None) -> Interval:
+        """Interval for the metric, or the difference; see `jackknife_interval`.
+
+        Raises:
+            ValueError: If the value exceeds `bound`, or `confidence` is outside (0, 1).
+        """
+        validation.between("confidence", confidence, 0, 1)
+        limit = math.inf if bound is None else validation.positive("bound", bound)
+        if abs(self.value) > limit * (1 + 1e-9):  # rounding may carry it over the end
+            raise ValueError(f"bound={bound} must be at least the observed |{self.value}|")
+        value = max(-limit, min(limit, self.value))
+        error = self.error(bound)
+        half = distributions.t_critical(confidence, self.n - 1) * error if error > 0 else math.inf
+        low, high = max(-limit, value - half), min(limit, value + half)
+        return Interval(value, low, high, confidence, _METHOD)
+
+    def test(self, *, margin: float = 0.0, bound: float | None = None) -> Test:
+        """Test that the metric, or the difference, exceeds `margin`.
+
+        Source: the inversion of `interval`, so that p-value and interval agree.
+        """
+        error = self.error(bound)
+        if error == 0:
+            return Test(0.0, 1.0, margin, _METHOD)
+        t = (self.value - margin) / error
+        return Test(t, distributions.t_tail(t, self.n - 1), margin, _METHOD)
+
+
+def replicates(stats: ArrayLike, statistic: Statistic, *, name: str = "stats") -> Replicates:
+    """Return a corpus metric on all cases and with each left out.
+
+    Args:
+        stats: Sufficient statistics, shape (cases, statistics).
+        statistic: Maps the summed statistics, shape (statistics,), to the metric.
+        name: What to call `stats` in messages.
+
+    Raises:
+        ValueError: If the table is empty, or it or the metric is not finite anywhere.
+    """
+    table = _table(name, stats)
+    sums = table.sum(axis=0)
+    # A single case left out leaves nothing to measure.
+    rest = sums - table if len(table) > 1 else sums[None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Replicates(
+            _value(sums, statistic), np.array([_value(row, statistic) for row in rest])
+        )
+
+
+def jackknife_interval(
+    base_stats: ArrayLike,
+    tuned_stats: ArrayLike,
+    statistic: Statistic,
+    *,
+    confidence: float = 0.90,
+    bound: float | None = None,
+) -> Interval:
+    """Interval for the difference of a corpus metric between two paired systems.
+
+    Args:
+        base_stats: Sufficient statistics of base, shape (cases, statistics).
+        tuned_stats: The same of tuned, in the same order.
+        statistic: Maps the summed statistics, shape (statistics,), to the metric.
+        confidence: Two-sided level.
+        bound: Largest possible absolute difference of the metric, if there is one.
+
+    Returns:
+        The interval, clipped to plus and minus `bound`. Where leaving out a case changes nothing
+        (identical systems), two pseudo-values at the ends of the range stand in for the missing
+        spread; without `bound`, or with one case, the interval is the widest one.
+
+    Raises:
+        ValueError: If the shapes differ or are empty, a statistic is not finite, the metric is
+            not finite on all cases or with any one left out, the difference exceeds `bound`, or
+            `confidence` is outside (0, 1).
+
+    Source: Tukey's jackknife (Efron and Stein 1981, Annals of Statistics 9:586-596) of the
+    difference, t with n - 1 degrees of freedom; O(n) and deterministic, where the percentile
+    bootstrap errs with .07 to .09 at 10 to 20 cases.
+
+    Trap: below 50 cases a corpus metric is advisory.
+    """
+    base, tuned = _table("base_stats", base_stats), _table("tuned_stats", tuned_stats)
+    validation.paired(base, tuned, "base_stats, tuned_stats")
+    difference = replicates(tuned, statistic).combined(replicates(base, statistic), -1.0)
+    return difference.interval(confidence=confidence, bound=bound)
+
+
+def _table(name: str, values: ArrayLike) -> Floats:
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise ValueError(f"{name}.shape={table.shape} must be (cases, statistics), both above 0")
+    if not np.isfinite(table).all():
+        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise ValueError(f"{name}[{row}]={table[row].tolist()} must be finite")
+    return table
+
+
+def _value(sums: Floats, statistic: Statistic) -> float:
+    try:
+        value = float(statistic(sums))
+    except ZeroDivisionError:
+        value = math.nan
+    return validation.finite(f"statistic({sums.tolist()})", value)

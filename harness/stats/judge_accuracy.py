@@ -1,0 +1,297 @@
+"""Accuracy of a judge: agreement with people, error rates, and corrected prevalence.
+
+A judge that is kinder to one of the two models makes a naive comparison err up to always; with
+labels for both models' answers the bias can be measured here, and removed by `ppi`.
+
+Yes-or-no verdicts of a judge beside people's: which errors it makes, and for whom. One 2 x 2 table
+for each arm, for a judge may err more for one of them; what that does to a difference is the
+differential error.
+
+Example:
+    >>> round(balanced_accuracy([[45, 5], [10, 40]]).estimate, 3)
+    0.85
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.binary import clopper_pearson
+from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.harness.stats.types import Interval
+from tunegate.harness.stats.validation import Ints
+
+Table = Sequence[Sequence[int]] | NDArray[np.integer]
+"""Counts: rows are the people's labels, columns the judge's; in a 2 x 2 table "yes" is first."""
+
+
+def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> float:
+    """True rate behind a rate reported by an imperfect judge, clipped to [0, 1].
+
+    Args:
+        rate: Share of cases the judge calls positive.
+        sensitivity: Probability that the judge calls a positive case positive.
+        specificity: Probability that the judge calls a negative case negative.
+
+    Raises:
+        ValueError: If an argument is outside [0, 1], or sensitivity + specificity is below 1.1:
+            such a judge is close to guessing and the correction explodes.
+
+    Source: Rogan and Gladen (1978), American Journal of Epidemiology 107:71-76:
+    (rate + specificity - 1) / (sensitivity + specificity - 1).
+
+    Trap: calibrate per model; pooled calibration errs up to always if the judge favours one.
+    """
+    validation.within("rate", rate, 0, 1)
+    validation.within("sensitivity", sensitivity, 0, 1)
+    validation.within("specificity", specificity, 0, 1)
+    total = sensitivity + specificity
+    if total < 1.1:
+        raise ValueError(f"sensitivity+specificity={total:.4g} must be at least 1.1")
+    return max(0.0, min(1.0, (rate + specificity - 1) / (total - 1)))
+
+
+def rogan_gladen_interval(
+    positives: int, n: int, table: Table, *, confidence: float = 0.90
+) -> Interval:
+    """Interval for the true rate behind a judged rate, calibration error included.
+
+    Args:
+        positives: Cases the judge calls positive, among those without a human label.
+        n: Cases the judge saw.
+        table: 2 x 2 calibration counts of this model: [[both yes, only people yes],
+            [only judge yes, both no]].
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If counts are impossible, a row of the table is empty, the judge is close to
+            guessing, or `confidence` is outside (0, 1).
+
+    Source: delta method with calibration variance (Lee et al., arXiv 2511.21140), each rate
+    smoothed (Agresti and Coull 1998) so that a flawless calibration sample has no zero variance.
+
+    Trap: conservative; for a difference of two models prefer `ppi.ppi_interval`.
+    """
+    validation.count("n", n, least=1)
+    validation.within("positives", validation.count("positives", positives), 0, n)
+    validation.between("confidence", confidence, 0, 1)
+    counts = counts_of(table, square=2)
+    (hits, misses), (alarms, passes) = counts.tolist()
+    for name, size in (("positives", hits + misses), ("negatives", alarms + passes)):
+        validation.count(f"human {name} in table", size, least=1)
+    z = distributions.normal_critical(confidence)
+    estimate = rogan_gladen(
+        positives / n,
+        sensitivity=hits / (hits + misses),
+        specificity=passes / (alarms + passes),
+    )
+    rate, rate_n = (positives + z**2 / 2) / (n + z**2), n + z**2
+    yes, yes_n = (hits + 1) / (hits + misses + 2), hits + misses + 2
+    no, no_n = (passes + 1) / (alarms + passes + 2), alarms + passes + 2
+    gain = yes + no - 1
+    if gain <= 0:
+        return Interval(estimate, 0.0, 1.0, confidence, "Rogan-Gladen")
+    center = (rate + no - 1) / gain
+    variance = (
+        rate * (1 - rate) / rate_n
+        + center**2 * yes * (1 - yes) / yes_n
+        + (1 - center) ** 2 * no * (1 - no) / no_n
+    )
+    half = z * math.sqrt(variance) / gain
+    low, high = max(0.0, center - half), min(1.0, center + half)
+    return Interval(estimate, min(low, estimate), max(high, estimate), confidence, "Rogan-Gladen")
+
+
+def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Chance-corrected agreement of judge and people, with its interval in [-1, 1].
+
+    Args:
+        table: Square counts, rows by people, columns by the judge, same order of labels.
+        confidence: Two-sided level.
+
+    Returns:
+        Kappa. Where a side uses one label only, kappa is 0 whatever they think: (-1, 1). Perfect
+        agreement takes its lower limit from the exact interval of the agreement.
+
+    Raises:
+        ValueError: If the table is not square, of size 2 or more, with whole counts of at least
+            one case, or `confidence` is outside (0, 1).
+
+    Source: Cohen (1960); large-sample variance of Fleiss, Cohen and Everitt (1969), by
+    statsmodels.
+
+    Trap: falls with lopsided labels at equal accuracy; read it beside the balanced accuracy.
+    """
+    validation.between("confidence", confidence, 0, 1)
+    counts, method = counts_of(table), "Cohen's kappa"
+    shares = counts / counts.sum()
+    chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    if chance >= 1 - 1e-12:
+        return Interval(0.0, -1.0, 1.0, confidence, method)
+    agreed, total = int(np.trace(counts)), int(counts.sum())
+    if agreed == total:
+        lowest = clopper_pearson(agreed, total, confidence=confidence).low
+        return Interval(1.0, (lowest - chance) / (1 - chance), 1.0, confidence, method)
+    # Imported here: with pandas it takes a second, and only calibrations need it.
+    from statsmodels.stats import inter_rater  # type: ignore[import-untyped]  # ships no types
+
+    with np.errstate(all="ignore"):
+        fitted = inter_rater.cohens_kappa(counts)
+    kappa, variance = float(fitted.kappa), float(fitted.var_kappa)
+    if not variance > 1e-15:
+        return Interval(kappa, -1.0, 1.0, confidence, method)
+    half = distributions.normal_critical(confidence) * math.sqrt(variance)
+    return Interval(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), confidence, method)
+
+
+def counts_of(table: Table, *, square: int | None = None) -> Ints:
+    """Return a table of agreement as whole numbers, checked.
+
+    Args:
+        table: Square counts, rows by people, columns by the judge.
+        square: Size that the table must have; None takes any of 2 or more.
+
+    Raises:
+        ValueError: If the table has another shape, or holds anything but counts, or nothing.
+    """
+    counts = np.asarray(table)
+    size = square or max(2, len(counts))
+    if counts.shape != (size, size):
+        raise ValueError(f"table.shape={counts.shape} must be ({size}, {size})")
+    if counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() == 0:
+        raise ValueError(f"table={counts.tolist()} must hold whole counts, not all zero")
+    return counts.astype(np.int64)
+
+
+def sensitivity(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Exact interval for the share of people's "yes" that the judge says "yes" to.
+
+    Args:
+        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If the table is no 2 x 2 table of counts, people said "yes" to none, or
+            `confidence` is outside (0, 1).
+
+    Source: Clopper-Pearson.
+
+    Trap: of one arm; pooled over two arms it hides a judge that is kinder to one of them.
+    """
+    (hits, misses), _ = counts_of(table, square=2).tolist()
+    validation.count("human yes in table", hits + misses, least=1)
+    return clopper_pearson(hits, hits + misses, confidence=confidence)
+
+
+def specificity(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Exact interval for the share of people's "no" that the judge says "no" to.
+
+    Args:
+        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If the table is no 2 x 2 table of counts, people said "no" to none, or
+            `confidence` is outside (0, 1).
+
+    Source: Clopper-Pearson.
+
+    Trap: as of `sensitivity`.
+    """
+    _, (alarms, passes) = counts_of(table, square=2).tolist()
+    validation.count("human no in table", alarms + passes, least=1)
+    return clopper_pearson(passes, alarms + passes, confidence=confidence)
+
+
+def accuracy(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Exact interval for the share of cases on which judge and people say the same.
+
+    Args:
+        table: Square counts, rows by people, columns by the judge, same order of labels.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If the table is not square, of size 2 or more, with whole counts of at least
+            one case, or `confidence` is outside (0, 1).
+
+    Source: Clopper-Pearson.
+
+    Trap: high for a judge that always says the commonest label; see `constant_baseline`.
+    """
+    counts = counts_of(table)
+    agreed, total = int(counts.trace()), int(counts.sum())
+    return clopper_pearson(agreed, total, confidence=confidence)
+
+
+def balanced_accuracy(table: Table, *, confidence: float = 0.90) -> Interval:
+    """Interval for the mean of sensitivity and specificity: 0.5 is guessing.
+
+    Args:
+        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: As `sensitivity` and `specificity`.
+
+    Source: the two exact intervals joined by recovering their variances (MOVER; Zou and Donner
+    2008, Statistics in Medicine 27:1693-1702).
+
+    Trap: conservative where a row is small, as the exact intervals are.
+    """
+    yes, no = (rate(table, confidence=confidence) for rate in (sensitivity, specificity))
+    estimate = (yes.estimate + no.estimate) / 2
+    below = math.hypot(yes.estimate - yes.low, no.estimate - no.low) / 2
+    above = math.hypot(yes.high - yes.estimate, no.high - no.estimate) / 2
+    low, high = max(0.0, estimate - below), min(1.0, estimate + above)
+    return Interval(estimate, low, high, confidence, "Clopper-Pearson joined by MOVER")
+
+
+def constant_baseline(table: Table) -> float:
+    """Agreement of a judge that always says people's commonest label.
+
+    Args:
+        table: Square counts, rows by people, columns by the judge, same order of labels.
+
+    Raises:
+        ValueError: As `accuracy`.
+
+    Source: the majority-class baseline.
+
+    Trap: an accuracy that does not beat it says nothing for the judge.
+    """
+    counts = counts_of(table)
+    return float(counts.sum(axis=1).max() / counts.sum())
+
+
+def differential_error(
+    human: ArrayLike, judge: ArrayLike, *, confidence: float = 0.90, bound: float | None = None
+) -> Interval:
+    """Interval for how far the judge's mean difference lies from that of people.
+
+    Args:
+        human: Paired differences (tuned minus base) by people, one per labelled case.
+        judge: Paired differences by the judge for the same cases.
+        confidence: Two-sided level.
+        bound: Largest possible absolute difference of two scores, if there is one.
+
+    Returns:
+        The interval of mean(judge - human): positive means the judge favours tuned.
+
+    Raises:
+        ValueError: If lengths differ, a value is not finite or beyond `bound`, or `confidence` is
+            outside (0, 1).
+
+    Source: `paired_mean.mean_interval` on the differences of the differences.
+
+    Trap: no error in a small sample is no proof of none; the interval keeps a width.
+    """
+    limit = math.inf if bound is None else validation.positive("bound", bound) * (1 + 1e-9)
+    truth = validation.ranged("human", human, -limit, limit)
+    seen = validation.ranged("judge", judge, -limit, limit)
+    validation.paired(truth, seen, "human, judge")
+    return mean_interval(
+        seen - truth, confidence=confidence, bound=None if bound is None else 2 * bound
+    )

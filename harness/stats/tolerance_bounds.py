@@ -1,0 +1,126 @@
+"""One-sided tolerance bounds: the worst rate that a sample is compatible with.
+
+A figure of n cases is itself an estimate. These are its one-sided limits: what lies beyond one of
+them is worse than the gate's model, not bad luck of the gate. They are exact or proven for any n
+where cases are independent.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.binary import clopper_pearson
+from tunegate.harness.stats.clusters import Labels, design_effect
+from tunegate.harness.stats.confidence_sequences import e_process_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """An order statistic of a sample."""
+
+    value: float
+    above: int
+    """How many of the sample come after it."""
+    n: int
+    """Size of the sample."""
+
+
+def worst_rate(count: int, n: int, *, alpha: float) -> float:
+    """Return the largest rate that `count` of `n` leave possible.
+
+    Args:
+        count: Cases in which it happened.
+        n: Independent cases.
+        alpha: Error of the limit.
+
+    Raises:
+        ValueError: If the counts or `alpha` make no sense.
+
+    Source: Clopper and Pearson (1934), Biometrika 26:404-413.
+    """
+    validation.between("alpha", alpha, 0, 0.5)
+    return float(clopper_pearson(count, n, confidence=1 - 2 * alpha).high)
+
+
+def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -> float:
+    """Return the largest rate that cases in clusters leave possible.
+
+    Args:
+        losses: 1 for each case in which it happened, else 0.
+        clusters: One label per case, at least two different ones.
+        alpha: Error of the limit.
+
+    Raises:
+        ValueError: If a loss is neither 0 nor 1, there are fewer than two clusters, or `alpha`
+            makes no sense.
+
+    Source: Korn and Graubard (1998), Survey Methodology 24:193-201: the limit of Clopper and
+    Pearson with counts divided by the design effect and by the ratio of the squared t quantiles of
+    clusters and cases.
+
+    Trap: unlike the other limits it is no theorem, for the design effect is estimated.
+    """
+    validation.between("alpha", alpha, 0, 0.5)
+    array = validation.ranged("losses", losses, 0.0, 1.0)
+    effect = design_effect(array, clusters)
+    units = len(set(clusters))
+    few = distributions.t_upper(alpha, units - 1) / distributions.t_upper(
+        alpha, max(1, array.size - 1)
+    )
+    n = array.size / (effect * max(1.0, few) ** 2)
+    count = float(array.mean()) * n
+    return 1.0 if count >= n else distributions.beta_quantile(1 - alpha, count + 1, n - count)
+
+
+def worst_mean(values: ArrayLike, *, alpha: float) -> float:
+    """Return the largest mean that values from 0 to 1 leave possible.
+
+    Args:
+        values: One an independent case.
+        alpha: Error of the limit.
+
+    Raises:
+        ValueError: If a value is outside of 0 to 1, there is none, or `alpha` makes no sense.
+
+    Source: the betting interval of Waudby-Smith and Ramdas (2024), JRSS B 86:1-27.
+    """
+    validation.between("alpha", alpha, 0, 0.5)
+    array = validation.ranged("values", values, 0.0, 1.0)
+    around_zero = e_process_interval(2 * array - 1, bound=1.0, confidence=1 - 2 * alpha)
+    return min(1.0, (1 + float(around_zero.high)) / 2)
+
+
+def threshold(values: ArrayLike, quantile: float) -> Threshold:
+    """Return the ceil(quantile n)-th smallest of n values.
+
+    Args:
+        values: One an independent case.
+        quantile: Between 0 and 1.
+
+    Raises:
+        ValueError: If there is no value, or `quantile` is not between 0 and 1.
+    """
+    validation.between("quantile", quantile, 0, 1)
+    array = np.sort(validation.vector("values", values))
+    rank = max(1, math.ceil(quantile * len(array)))
+    return Threshold(float(array[rank - 1]), len(array) - rank, len(array))
+
+
+def worst_excess(limit: Threshold, *, alpha: float) -> float:
+    """Return the largest share of further values above a threshold.
+
+    Args:
+        limit: An order statistic of the gate's cases.
+        alpha: Error of the limit.
+
+    Raises:
+        ValueError: If `alpha` makes no sense.
+
+    Source: the share is Beta(above + 1, n - above) for any continuous distribution, and smaller
+    where there are ties (Wilks 1941, Annals of Mathematical Statistics 12:91-96).
+    """
+    validation.between("alpha", alpha, 0, 0.5)
+    return distributions.beta_quantile(1 - alpha, limit.above + 1, limit.n - limit.above)

@@ -1,0 +1,281 @@
+"""The suite contract: suite.toml and its cases, loaded and checked as a whole.
+
+`load(path)` checks everything that can be checked without a model and reports every problem at
+once, each as `file:line: what; remedy`.
+
+Example:
+    >>> from pathlib import Path
+    >>> suite = load(Path("suites/support_json"))
+    >>> suite.name, suite.gates[0].kind.value
+    ('support_json', 'floor')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunegate.harness import lookup, options
+from tunegate.harness import metric as metric_contract
+from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.json_schema import located_problems
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Generation, sha256
+from tunegate.harness.records.manifest import Gate, GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.source import Accounted, SourcedCase
+from tunegate.harness.suite import consistency, toml_file
+
+FILE_NAME = "suite.toml"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A loaded suite."""
+
+    name: str
+    path: Path
+    """The suite.toml it came from."""
+    cases: tuple[SourcedCase, ...] = field(repr=False)
+    generation: Generation
+    metrics: tuple[Metric, ...]
+    gates: tuple[Gate, ...]
+    goal_rule: str
+    max_unscored: float
+    alpha_per_attempt: bool
+    """Whether the k-th candidate is judged at 1/k of the error."""
+    sealed: bool
+    """Whether it is judged only when the user opens it."""
+    definition: Mapping[str, Any] = field(repr=False)
+    """suite.toml as parsed."""
+    hash: str
+    """SHA-256 of the definition, the cases and the files that metrics read."""
+    account: tuple[str, ...] = field(default=(), repr=False)
+    """What its source read and left out, in lines; none where it left nothing out."""
+
+    @property
+    def gated_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that some gate rests on, in the order of the file."""
+        gated = {gate.metric for gate in self.gates}
+        return tuple(m for m in self.metrics if m.name in gated)
+
+    def record(self) -> SuiteRecord:
+        """Return what the verdict must know of the suite."""
+        uses = {
+            table.get("name", table["use"].rpartition(":")[2]): table["use"]
+            for table in self.definition["metrics"]
+        }
+        return SuiteRecord(
+            name=self.name,
+            path=str(self.path),
+            hash=self.hash,
+            n_cases=len(self.cases),
+            goal_rule=self.goal_rule,
+            max_unscored=self.max_unscored,
+            alpha_per_attempt=self.alpha_per_attempt or self.sealed,
+            sealed=self.sealed,
+            metrics=tuple(
+                MetricRecord(
+                    name=m.name,
+                    use=uses[m.name],
+                    needs=m.needs,
+                    binary=m.binary,
+                    higher_is_better=m.higher_is_better,
+                    range=m.range,
+                    corpus=m.corpus_options,
+                    signature=m.signature and m.signature(m, [s.case for s in self.cases]),
+                    indicative=m.indicative,
+                    judge=m.judge and m.judge.record(),
+                )
+                for m in self.metrics
+            ),
+            gates=self.gates,
+            generation=self.generation.model_dump(mode="json"),
+        )
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric called `name`.
+
+        Raises:
+            UnknownName: the suite has none of that name.
+        """
+        for candidate in self.metrics:
+            if candidate.name == name:
+                return candidate
+        names = tuple(m.name for m in self.metrics)
+        raise UnknownName(f"{self.path}: {lookup.unknown(name, names, what='metric')}")
+
+
+def load(path: Path, *, max_cases: int | None = None) -> Suite:
+    """Load a suite from its folder or its suite.toml.
+
+    Args:
+        path: Folder that holds suite.toml, or the file itself.
+        max_cases: Keep only the first cases, for a quick look.
+
+    Raises:
+        SuiteError: every problem found, one a line.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
+    source = toml_file.read(file)
+    parts = _Parts(source)
+    if parts.problems:
+        raise SuiteError(parts.problems)
+    return Suite(
+        name=source.data["name"],
+        path=file,
+        cases=tuple(parts.cases[:max_cases]),
+        generation=parts.generation,
+        metrics=tuple(parts.metrics.values()),
+        gates=parts.gates,
+        goal_rule=source.data.get("goal_rule", "primary"),
+        max_unscored=source.data.get("max_unscored", 0.05),
+        alpha_per_attempt=source.data.get("alpha_per_attempt", False),
+        sealed=source.data.get("sealed", False),
+        definition=source.data,
+        hash=_hash(source, parts.cases, parts.metrics.values()),
+        account=parts.account,
+    )
+
+
+class _Parts:
+    """What could be read of a suite, and everything that is wrong with it.
+
+    A part whose form is wrong is left out, so that the problems of the others are found as well.
+    """
+
+    def __init__(self, source: toml_file.TomlFile) -> None:
+        self.source = source
+        found = located_problems(source.data, "suite")
+        found.sort(key=lambda problem: source.line(*problem[0]))
+        self.problems = [f"{source.where(*place)}: {text}" for place, text in found]
+        self.places = [place for place, _ in found]
+        self.generation = Generation()
+        if self._sound("generation"):
+            self.generation = Generation.model_validate(source.data["generation"])
+        self.cases: list[SourcedCase] = []
+        self.account: tuple[str, ...] = ()
+        all_read = self._sound("cases") and self._collect(self._read_cases) is True
+        self.cases_known = all_read or bool(self.cases)
+        self.metrics: dict[int, Metric] = {}
+        for index in self._tables("metrics"):
+            self._collect(partial(self._read_metric, index))
+        self.gates = tuple(g for i in self._tables("gates") for g in _gates(source, i))
+        self._check_together()
+
+    def _sound(self, *keys: str | int) -> bool:
+        """Return whether the value is there and has the right form."""
+        there = keys[0] in self.source.data
+        return there and not any(place[: len(keys)] == keys for place in self.places)
+
+    def _tables(self, name: str) -> list[int]:
+        """Return the numbers of the tables of an array whose form is right."""
+        tables = self.source.data.get(name, ())
+        count = len(tables) if isinstance(tables, list) else 0
+        return [index for index in range(count) if self._sound(name, index)]
+
+    def _collect(self, make: Callable[[], T]) -> T | None:
+        """Return what `make` returns, or None with its problems added to the list."""
+        try:
+            return make()
+        except SuiteError as error:
+            self.problems += error.problems
+            return None
+
+    def _read_cases(self) -> bool:
+        found = _cases(self.source)
+        for sourced in found:  # those before a broken line are kept
+            self.cases.append(sourced)
+        self.account = found.account if isinstance(found, Accounted) else ()
+        return True
+
+    def _read_metric(self, index: int) -> None:
+        self.metrics[index] = _metric(self.source, index)
+
+    def _check_together(self) -> None:
+        source, used = self.source, tuple(self.metrics.values())
+        if self.cases_known:
+            self.problems += consistency.case_problems(source, self.cases, used)
+            for index, one in self.metrics.items():
+                where = source.where("metrics", index, "use")
+                self.problems += consistency.metric_problems(where, one, self.cases)
+        names = [(index, one.name) for index, one in self.metrics.items()]
+        self.problems += consistency.name_problems(source, names)
+        complete = self._sound("metrics") and len(used) == len(source.data["metrics"])
+        self.problems += consistency.gate_problems(used, self.gates, complete=complete)
+        for index in self._tables("gates"):
+            self.problems += consistency.companion_problems(source, index)
+        drawn = self.generation.temperature or any(s.case.temperature for s in self.cases)
+        if self.generation.samples > 1 and not drawn:
+            self.problems.append(
+                f"{source.where('generation', 'samples')}: samples={self.generation.samples} of "
+                "greedy decoding are all the same; set a temperature, or samples = 1"
+            )
+
+
+def _cases(source: toml_file.TomlFile) -> Iterable[SourcedCase]:
+    given = source.data["cases"]
+    settings = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
+    name = settings.pop("from")
+    where = source.where("cases") if isinstance(given, str) else source.where("cases", "from")
+    try:
+        function = lookup.find("tunegate.harness.sources", name, what="case source")
+    except UnknownName as error:
+        raise SuiteError([f"{where}: {error}"]) from error
+    folder, place = source.path.parent, f"{where}: case source {name!r}"
+    bound = options.bind(function, settings, given=1, folder=folder, where=place)
+    found: Iterable[SourcedCase] = function(folder, **bound)
+    return found
+
+
+def _metric(source: toml_file.TomlFile, index: int) -> Metric:
+    settings = dict(source.data["metrics"][index])
+    use = settings.pop("use")
+    name = settings.pop("name", use.rpartition(":")[2])
+    where = source.where("metrics", index, "use")
+    try:
+        return metric_contract.load(
+            use, settings, name=name, folder=source.path.parent, where=where
+        )
+    except UnknownName as error:
+        raise SuiteError([f"{where}: {error}"]) from error
+
+
+def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
+    table = source.data["gates"][index]
+    for kind in GateKind:
+        if kind.value in table:
+            yield Gate(
+                metric=table["metric"],
+                kind=kind,
+                margin=table[kind.value],
+                floor_mode=table.get("floor_mode", "observed"),
+                drop=table.get("drop") if kind is GateKind.SEVERE_DROP else None,
+                expected_gain=table.get("expected_gain") if kind is GateKind.GAIN else None,
+                confidence=table.get("confidence", 0.90),
+                where=source.where("gates", index, kind.value),
+            )
+
+
+def _hash(
+    source: toml_file.TomlFile, cases: Sequence[SourcedCase], metrics: Iterable[Metric]
+) -> str:
+    files = {
+        f"{used.name}.{option}": hashlib.sha256(value.read_bytes()).hexdigest()
+        for used in metrics
+        for option, value in used.options.items()
+        if isinstance(value, Path)
+    }
+    definition = {key: value for key, value in source.data.items() if key != "cases"}
+    rows = [s.case.model_dump(mode="json", exclude_none=True, by_alias=True) for s in cases]
+    # A date, which TOML has and JSON has not, is hashed as its text.
+    text = json.dumps(definition, sort_keys=True, default=str)
+    return sha256({"definition": text, "cases": rows, "files": files})

@@ -1,0 +1,190 @@
+"""Consistency of a suite: gates, metrics and cases that contradict each other.
+
+Each problem is one line, `file:line: what; remedy`. The form of the file itself is the schema's
+business, in `harness/schemas/suite.schema.json`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tunegate.harness import lookup
+from tunegate.harness.errors import UsageError
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, CellKind
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.suite.toml_file import TomlFile
+
+MOST_LACKING = 20
+"""So many cases are told that lack one thing; a whole file that lacks it has one cause."""
+_OF_LEVELS = ("floor", "ceiling")
+_COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",), "drop": ("severe_drop",)}
+"""Key of a gate → the kinds of which it needs one."""
+_MAY_BE_EMPTY = {"expected_calls"}
+"""Fields of a case in which nothing is something: the right answer calls no tool."""
+
+
+def case_problems(
+    source: TomlFile, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
+) -> list[str]:
+    """Return missing and repeated cases, and what a metric lacks in them."""
+    if not cases:
+        return [f"{source.where('cases')}: no cases; a suite needs at least one"]
+    problems = []
+    seen: dict[str, str] = {}
+    for sourced in cases:
+        case, where = sourced.case, sourced.where
+        if case.id in seen:
+            problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
+        seen.setdefault(case.id, where)
+    return problems + lacking_problems(source.where("cases"), cases, metrics)
+
+
+def lacking_problems(
+    place: str, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
+) -> list[str]:
+    """Return what the metrics lack in the cases; `place` names them all where many lack it."""
+    problems = []
+    lacking: Counter[tuple[str, str]] = Counter()
+    for sourced in cases:
+        for used in metrics:
+            for what in _lacking(sourced.case, used):
+                lacking[what, used.name] += 1
+                if lacking[what, used.name] <= MOST_LACKING:
+                    need = f"no {what!r}, which the metric {used.name!r} needs"
+                    problems.append(f"{sourced.where}: case {sourced.case.id!r} has {need}")
+    return problems + [
+        f"{place}: {count - MOST_LACKING} more cases have no {what!r}, which the "
+        f"metric {name!r} needs"
+        for (what, name), count in lacking.items()
+        if count > MOST_LACKING
+    ]
+
+
+def _lacking(case: Case, used: Metric) -> list[str]:
+    needed = {"answer_schema" if name == "schema" else name for name in used.requires}
+    if used.needs is CellKind.CHOICES:
+        needed |= {"choices", "answer"}
+    if used.needs is CellKind.ANSWER:
+        needed.add("expected")
+    found = {name: getattr(case, name, None) for name in needed}
+    return sorted(
+        name
+        for name, value in found.items()
+        if value is None or (value == () and name not in _MAY_BE_EMPTY)
+    )
+
+
+def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> list[str]:
+    """Return what the metric's own check has to say about its options and the cases."""
+    if used.check is None:
+        return []
+    given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
+    try:
+        found = used.check(given, [sourced.case for sourced in cases])
+    except UsageError as error:
+        found = [str(error)]
+    except Exception as error:
+        found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
+    return [f"{where}: {problem}" for problem in found]
+
+
+def gate_problems(
+    metrics: Sequence[Metric], gates: Sequence[Gate], *, complete: bool
+) -> Iterator[str]:
+    """Yield gates on nothing, gates made twice and bounds that make no sense.
+
+    Args:
+        metrics: The metrics that could be read.
+        gates: The gates.
+        complete: Whether those are all metrics, so that another name is certainly wrong.
+    """
+    names = tuple(used.name for used in metrics)
+    by_name = dict(zip(names, metrics, strict=True))
+    seen: set[str] = set()
+    for gate in gates:
+        if gate.metric not in by_name:
+            if complete:
+                yield f"{gate.where}: {lookup.unknown(gate.metric, names, what='metric')}"
+            continue
+        if gate.id in seen:
+            yield f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}; remove one"
+        seen.add(gate.id)
+        if gate.floor_mode == "zero_tolerance" and by_name[gate.metric].corpus is not None:
+            yield (
+                f"{gate.where}: floor_mode = zero_tolerance asks every case, and {gate.metric!r} "
+                'is one value over all of them; set aggregate = "mean" on the metric'
+            )
+        severe = gate.kind is GateKind.SEVERE_DROP
+        yield from (_drop_problems if severe else _bound_problems)(gate, by_name[gate.metric])
+
+
+def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:
+    """Return metrics that have the name of an earlier one; `names` are (table, name)."""
+    return [
+        f"{source.where('metrics', index, 'use')}: the metric {name!r} is already there; "
+        "give this one another name = …"
+        for position, (index, name) in enumerate(names)
+        if name in [earlier for _, earlier in names[:position]]
+    ]
+
+
+def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
+    """Yield keys of a gate that would be ignored because what they refine is missing."""
+    table = source.data["gates"][index]
+    for key, kinds in _COMPANIONS.items():
+        if key in table and not any(kind in table for kind in kinds):
+            yield (
+                f"{source.where('gates', index, key)}: {key} without {' or '.join(kinds)} does "
+                f"nothing; add one, or remove {key}"
+            )
+
+
+def _bound_problems(gate: Gate, used: Metric) -> Iterator[str]:
+    """Catch `floor = 90` on a metric that ends at 1, and margins that nothing can reach."""
+    kind, margin = gate.kind.value, gate.margin
+    if isinstance(margin, str):
+        if used.higher_is_better and float(margin.rstrip("%")) >= 100:
+            yield f"{gate.where}: {kind}={margin!r} lets tuned lose all it has; allow less"
+        return
+    if gate.expected_gain is not None and gate.expected_gain < margin:
+        yield (
+            f"{gate.where}: expected_gain={gate.expected_gain:g} is below gain={margin:g}; "
+            "what would be worth having is at least what must be proven"
+        )
+    if used.range is None:
+        return
+    low, high = used.range
+    hint = (
+        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
+    )
+    if gate.kind.is_level and not low <= margin <= high:
+        yield (
+            f"{gate.where}: {kind}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
+            f"{high:g}{hint}"
+        )
+    for key, size in ((kind, margin), ("expected_gain", gate.expected_gain or 0)):
+        if not gate.kind.is_level and size >= high - low and (key == kind or size > high - low):
+            yield (
+                f"{gate.where}: {key}={size:g}: scores of {gate.metric!r} lie between {low:g} and "
+                f"{high:g}, so no difference is that large{hint if key == kind else ''}"
+            )
+
+
+def _drop_problems(gate: Gate, used: Metric) -> Iterator[str]:
+    """Severe drops need a metric between two bounds whose values are not all or nothing."""
+    if used.binary or used.range is None:
+        kind = "0 or 1, so every loss is a whole one" if used.binary else "unbounded"
+        yield (
+            f"{gate.where}: severe_drop on {gate.metric!r}, whose scores are {kind}; use a "
+            "tolerance"
+        )
+        return
+    size = used.range[1] - used.range[0]
+    if gate.drop is not None and gate.drop > size:
+        yield (
+            f"{gate.where}: drop={gate.drop:g}: scores of {gate.metric!r} lie between "
+            f"{used.range[0]:g} and {used.range[1]:g}, so no drop is that large"
+        )

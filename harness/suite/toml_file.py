@@ -1,0 +1,156 @@
+"""TOML files with line numbers for error messages.
+
+tomllib gives values without places, so `TomlFile.line` finds the line of a key in the text again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import SuiteError
+
+_LIMIT = 1_000_000
+"""Largest TOML file read, in bytes."""
+DEEPEST = 50
+"""Levels of nesting: what reads, checks and writes the values recurses."""
+
+
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """A parsed TOML file with its text."""
+
+    path: Path
+    data: dict[str, Any]
+    text: str = field(repr=False)
+
+    def line(self, *keys: str | int) -> int:
+        """Return the line (from 1) of a key such as `("gates", 1, "floor")`, or of its table.
+
+        Where the text spells it in another way (an inline table, a dotted key), it is the line of
+        the nearest thing that can be found.
+        """
+        lines = self.text.splitlines()
+        start, end = self._span(lines, keys)
+        names = [key for key in reversed(keys) if isinstance(key, str)]
+        for name in names if start == 0 else names[:1]:
+            pattern = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*[=.]")
+            for number in range(start, end):
+                if pattern.match(lines[number]):
+                    return number + 1
+        header = re.compile(rf"^\s*\[\s*{re.escape(str(keys[0]))}\s*\]") if keys else None
+        tables = (i for i, text in enumerate(lines) if header and header.match(text))
+        return (next(tables, start) if len(keys) == 1 else start) + 1
+
+    def where(self, *keys: str | int) -> str:
+        """Return `file:line` of a key."""
+        return f"{self.path}:{self.line(*keys)}"
+
+    def _span(self, lines: list[str], keys: tuple[str | int, ...]) -> tuple[int, int]:
+        """Return the lines [start, end) of the table that `keys` begins with."""
+        wanted, count = _header(keys)
+        headers = [i for i, text in enumerate(lines) if re.match(r"^\s*\[", text)]
+        matches = [i for i in headers if re.match(wanted, lines[i])] if wanted else []
+        if not matches:
+            return 0, headers[0] if headers and not wanted else len(lines)
+        start = matches[min(count, len(matches) - 1)]
+        return start, next((i for i in headers if i > start), len(lines))
+
+
+def _header(keys: tuple[str | int, ...]) -> tuple[str | None, int]:
+    """Return a pattern for the table header that `keys` names, and which of them is meant."""
+    if len(keys) >= 2 and isinstance(keys[1], int):
+        return rf"^\s*\[\[\s*{re.escape(str(keys[0]))}\s*\]\]", keys[1]
+    if len(keys) >= 2:
+        return rf"^\s*\[\s*{re.escape(str(keys[0]))}\s*\]", 0
+    return None, 0
+
+
+def read(path: Path) -> TomlFile:
+    """Read a TOML file.
+
+    Raises:
+        SuiteError: missing, too large, not UTF-8, not TOML, nested too deeply, or with numbers
+            that are not finite; with line and column where known.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SuiteError([f"{path}: cannot be read ({error.strerror})"]) from error
+    if len(content) > _LIMIT:
+        raise SuiteError([f"{path}: {len(content)} bytes; at most {_LIMIT}: cases go into a file"])
+    try:
+        text = content.decode("utf-8-sig")
+        file = TomlFile(path, tomllib.loads(text), text)
+    except UnicodeDecodeError as error:
+        raise SuiteError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
+    except (ValueError, RecursionError) as error:
+        raise SuiteError([_toml_problem(path, text, error)]) from error
+    problems = [f"{file.where(*keys)}: {problem}" for keys, problem in _unusable(file.data)]
+    if problems:
+        raise SuiteError(problems)
+    return file
+
+
+def _unusable(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the place of every value that TOML allows and nothing here can use."""
+    rest: deque[tuple[tuple[str | int, ...], Any]] = deque([((), data)])
+    while rest:
+        keys, value = rest.popleft()
+        if isinstance(value, float) and not math.isfinite(value):
+            yield keys, f"{value} is not a finite number"
+        elif isinstance(value, dict | list) and len(keys) >= DEEPEST:
+            yield keys, f"nested too deeply; at most {DEEPEST} levels are read"
+        elif isinstance(value, dict):
+            rest += [((*keys, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            rest += [((*keys, index), inner) for index, inner in enumerate(value)]
+
+
+def _toml_problem(path: Path, text: str, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"{path}: nested too deeply; at most {DEEPEST} levels are read"
+    if "int_max_str" in str(error):
+        return f"{path}: a number with thousands of digits"
+    found = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+    if found is None:
+        return f"{path}: {error}"
+    reason, line, column = found.groups()
+    place = f":{line}:{column}" if line else ""
+    remedy = _remedy(reason, text, int(line or 0))
+    return f"{path}{place}: {reason[:1].lower()}{reason[1:]}{remedy}"
+
+
+def _remedy(reason: str, text: str, line: int) -> str:
+    """Return what to do about tomllib's complaint, with the first of two equal keys."""
+    if reason == "Invalid value":
+        return "; texts need quotes, numbers a digit before the point"
+    if not line or not re.search("overwrite|twice|mutate", reason):
+        return ""
+    lines = text.splitlines()
+    # tomllib counts the end of a line as part of the next one where a key came last.
+    for number in (line, line - 1):
+        same = _same(lines, number)
+        if same:
+            return f"; it stands on line {same} too: remove one"
+    return "; it is defined twice: remove one"
+
+
+def _same(lines: list[str], number: int) -> int | None:
+    """Return the line before `number` of the same table that has the same key or header."""
+    key = re.match(r"^\s*(\[[^\]]*\]|[^=\[]+?)\s*(=|$)", lines[number - 1] if number else "")
+    if key is None:
+        return None
+    header = key[1].startswith("[")
+    for earlier in range(number - 1, 0, -1):
+        if re.match(rf"^\s*{re.escape(key[1])}\s*(=|#|$)", lines[earlier - 1]):
+            return earlier
+        if not header and re.match(r"^\s*\[", lines[earlier - 1]):
+            return None
+    return None

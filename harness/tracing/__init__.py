@@ -1,1 +1,0 @@
-"""OpenTelemetry out: one span per completion, with the GenAI attributes and ours."""

@@ -1,4 +1,0 @@
-"""What names the attributes of a model call have in traces: one convention a module.
-
-Each has `NAME`, `matches(span)` and `call(span)`; what several share starts with an underscore.
-"""

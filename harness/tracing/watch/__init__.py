@@ -1,1 +1,0 @@
-"""After shipping: a stream of production calls beside the figures that the gate shipped it on."""

@@ -1,0 +1,401 @@
+"""Deployment parity: whether a merged, quantised or served form is equivalent to tuned.
+
+SHIP takes three things more where there is a shipped arm: on every gated metric shipped is proven
+equivalent to tuned within a margin, its own floors, ceilings, tolerances and limits hold against
+base, and neither hangs on unscored cases. A difference beyond the margin blocks, even a better one:
+then what ships is another model than the one that was judged, and can be judged as tuned. Measured
+times are no matter of equivalence; a suite's own rules on them are put to shipped as they are.
+
+The comparison takes all cases of a suite, also of one that ended early for base and tuned: it is no
+part of the looks, and its level is that of one test at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.equivalence import Equivalence, margin_of, proven_beyond
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.gates.error_control import at_attempt
+from tunegate.harness.gates.sentences import counted, number
+from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.manifest import BASE_AGAIN, SHIPPED, GateKind, Manifest, MetricRecord
+from tunegate.harness.records.verdict import (
+    Agreement,
+    Divergence,
+    GateResult,
+    GateStatus,
+    MetricParity,
+    Parity,
+    ParityStatus,
+    SuiteParity,
+    Verdict,
+)
+from tunegate.harness.verdict.decide import results
+
+PAIR = ("tuned", SHIPPED)
+
+_SEVERITY = (
+    ParityStatus.EQUIVALENT,
+    ParityStatus.UNDECIDED,
+    ParityStatus.NOT_EQUIVALENT,
+    ParityStatus.ERROR,
+)
+_VERDICTS = {
+    ParityStatus.EQUIVALENT: Verdict.SHIP,
+    ParityStatus.UNDECIDED: Verdict.UNDECIDED,
+    ParityStatus.NOT_EQUIVALENT: Verdict.BLOCK,
+    ParityStatus.ERROR: Verdict.ERROR,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of tuned's and shipped's answers beside their scores, by suite."""
+
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    divergence: Mapping[str, Divergence] = field(default_factory=dict)
+
+
+def compare_shipped(
+    manifest: Manifest,
+    cases: Mapping[str, Sequence[Case]],
+    scores: Sequence[ScoreRow],
+    evidence: Evidence,
+    *,
+    looks: Mapping[str, Look] = MappingProxyType({}),
+) -> Parity:
+    """Compare tuned with shipped, and hold shipped to the suites' guards.
+
+    Args:
+        manifest: The plan, the suites' gates and the arms' identities.
+        cases: Suite name → its cases.
+        scores: Every score of the run.
+        evidence: What else is known of the answers.
+        looks: Suite → the look at which base and tuned are judged; the guards are, too.
+    """
+    guarded = _guards_only(manifest)
+    whole = tables_of(manifest, cases, scores, {})
+    at_looks = tables_of(guarded, cases, scores, looks)
+    guards = _guards(guarded, [_with(t, tuned=SHIPPED) for t in at_looks], scores)
+    compared = _compared(manifest, whole)
+    suites = tuple(
+        _suite(table, compared.get(table.suite.name, ()), guards[table.suite.name], evidence)
+        for table in whole
+    )
+    done = step(manifest.arms["tuned"], manifest.arms[SHIPPED])
+    counted = [s for s in suites if any(not m.advisory for m in s.metrics)]
+    status = max((s.status for s in counted), key=_SEVERITY.index, default=ParityStatus.UNDECIDED)
+    held = [s.guards_verdict for s in suites if s.guards_verdict is not None]
+    return Parity(
+        status=status,
+        verdict=Verdict.worst([_VERDICTS[status], *held]),
+        sentence=run_sentence(status, suites, done),
+        step=done,
+        suites=suites,
+    )
+
+
+def _with(table: Table, *, base: str = "base", tuned: str = "tuned") -> Table:
+    """Return a table in which the arms named stand in the places of base and tuned."""
+    places = {base: "base", tuned: "tuned"}
+    if base == "base":
+        places[BASE_AGAIN] = BASE_AGAIN
+    values = {
+        (metric, case, places[arm]): row
+        for (metric, case, arm), row in table.values.items()
+        if arm in places
+    }
+    return replace(table, values=values)
+
+
+def _guards_only(manifest: Manifest) -> Manifest:
+    """Return the manifest without goals: what was gained is tuned's, and comes over by equivalence.
+
+    Whether the run judges all that was asked is said once, by the verdict on tuned.
+    """
+    suites = []
+    for suite in manifest.suites:
+        known = {m.name for m in suite.metrics if _of_one_arm(m)}
+        kept = (g for g in suite.gates if g.kind is not GateKind.GAIN and g.metric in known)
+        suites.append(suite.model_copy(update={"gates": tuple(kept)}))
+    return manifest.model_copy(update={"suites": tuple(suites), "filtered": ()})
+
+
+def _of_one_arm(metric: MetricRecord) -> bool:
+    """Return whether an arm has scores of its own: judges of pairs see base and tuned only."""
+    return metric.judge is None or not metric.judge.pairs
+
+
+def _guards(
+    manifest: Manifest, tables: Sequence[Table], scores: Iterable[ScoreRow]
+) -> dict[str, tuple[tuple[GateResult, ...], Verdict | None]]:
+    """Return suite → how shipped's guards end, and what they alone decide; None without any."""
+    measured = {row.suite for row in scores if row.arm == "base"}
+    tables = [t for t in tables if t.suite.name in measured]
+    ended = {result.name: result for result in results(manifest, tables)}
+    return {
+        suite.name: (
+            tuple(of_shipped(gate) for gate in result.gates) if result else (),
+            result.verdict if result and any(not g.advisory for g in result.gates) else None,
+        )
+        for suite in manifest.suites
+        for result in [ended.get(suite.name)]
+    }
+
+
+def _compared(manifest: Manifest, whole: Sequence[Table]) -> dict[str, tuple[MetricParity, ...]]:
+    """Return suite → its metrics, tuned's against shipped's."""
+    tables = {table.suite.name: _with(table, base="tuned", tuned=SHIPPED) for table in whole}
+    found = {
+        (name, metric.name): _equivalence(manifest, table, metric)
+        for name, table in tables.items()
+        for metric in table.suite.metrics
+        if metric.needs is not CellKind.LATENCY
+        and _of_one_arm(metric)
+        and any(gate.metric == metric.name for gate in table.suite.gates)
+    }
+    beyond = proven_beyond({key: e for key, e in found.items() if not _advisory(e)})
+    noise = {(t.suite.name, m.name): t.noise(m.name) for t in whole for m in t.suite.metrics}
+    made: dict[str, list[MetricParity]] = {name: [] for name in tables}
+    for key, equivalence in found.items():
+        told = key in beyond and not _within(noise[key], equivalence)
+        made[key[0]].append(_metric(tables[key[0]], equivalence, beyond=told))
+    return {name: tuple(metrics) for name, metrics in made.items()}
+
+
+def _advisory(found: Equivalence) -> bool:
+    """Return whether a metric is only shown: too few cases for it, or an uncalibrated judge."""
+    return found.pairs.advisory or found.pairs.metric.advisory
+
+
+def _within(noise: float | None, found: Equivalence) -> bool:
+    """Return whether arithmetic alone moves base by as much as tuned and shipped differ."""
+    return noise is not None and abs(found.pairs.estimate) <= noise
+
+
+def _equivalence(manifest: Manifest, table: Table, metric: MetricRecord) -> Equivalence:
+    gate = next(g for g in table.suite.gates if g.metric == metric.name)
+    level = at_attempt(gate, table.suite, manifest.attempts).confidence
+    return Equivalence(table.pairs(metric), margin_of(table.suite, metric), level)
+
+
+def _metric(table: Table, found: Equivalence, *, beyond: bool) -> MetricParity:
+    """Put one metric on record."""
+    pairs, metric = found.pairs, found.pairs.metric
+    missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
+    status = _status(table, found, missing, beyond=beyond)
+    delta, known = Delta(pairs, found.confidence), pairs.n > 0
+    bounded = known and abs(delta.low) != float("inf")
+    result = MetricParity(
+        metric=metric.name,
+        status=status,
+        sentence="",
+        higher_is_better=metric.higher_is_better,
+        tuned=delta.base if known else None,
+        shipped=delta.tuned if known else None,
+        delta=delta.estimate if known else None,
+        low=delta.low if bounded else None,
+        high=delta.high if bounded else None,
+        confidence=found.confidence,
+        method=delta.oriented.method,
+        margin=found.margin.value,
+        margin_from=found.margin.source,
+        n=pairs.n,
+        needed_n=found.needed if status is ParityStatus.UNDECIDED else None,
+        advisory=_advisory(found),
+    )
+    return result.model_copy(update={"sentence": metric_sentence(result, missing)})
+
+
+def _status(
+    table: Table, found: Equivalence, missing: Mapping[str, int], *, beyond: bool
+) -> ParityStatus:
+    """Return how a metric ends: an error if too much is unscored, undecided if it hangs on it."""
+    asked = len(table.asked(found.pairs.metric.name))
+    if max(missing.values()) > table.suite.max_unscored * asked * (1 + 1e-9):
+        return ParityStatus.ERROR
+    status = found.status(beyond=beyond)
+    if status is ParityStatus.EQUIVALENT and any(missing.values()):
+        worst = replace(found, pairs=table.imputed(found.pairs.metric))
+        return worst.status(beyond=False)
+    return status
+
+
+def _suite(
+    table: Table,
+    metrics: tuple[MetricParity, ...],
+    guards: tuple[tuple[GateResult, ...], Verdict | None],
+    evidence: Evidence,
+) -> SuiteParity:
+    name = table.suite.name
+    counted = [m.status for m in metrics if not m.advisory]
+    return SuiteParity(
+        name=name,
+        status=max(counted, key=_SEVERITY.index, default=ParityStatus.UNDECIDED),
+        metrics=metrics,
+        guards=guards[0],
+        guards_verdict=guards[1],
+        agreement=evidence.agreement.get(name),
+        divergence=evidence.divergence.get(name),
+    )
+
+
+NOTHING = "no step that the identities tell"
+
+
+def step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
+    """Return what was done to the fine-tune before it ships, in words.
+
+    Args:
+        tuned: Identity of the arm that was judged.
+        shipped: Identity of the artifact.
+    """
+    return ", ".join(dict.fromkeys(_steps(tuned, shipped))) or NOTHING
+
+
+def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
+    if tuned.get("adapter_sha256") and not shipped.get("adapter_sha256"):
+        yield "the adapter merged into the weights"
+    if shipped.get("stored") and shipped["stored"] != tuned.get("stored"):
+        yield f"the weights stored as {stored(shipped['stored'])}"
+    backend = shipped.get("backend")
+    same = shipped.get("engine") is not None and shipped["engine"] == tuned.get("engine")
+    if backend and backend != tuned.get("backend") and not same:
+        yield f"answers by {_words(backend, shipped)}"
+    if shipped.get("dtype") and shipped["dtype"] != tuned.get("dtype"):
+        yield f"computed in {shipped['dtype']}"
+    for key, what in (("tokenizer_sha256", "tokenizer"), ("template_sha256", "chat template")):
+        if shipped.get(key) and tuned.get(key) and shipped[key] != tuned[key]:
+            yield f"another {what}"
+
+
+def stored(value: Any) -> str:
+    """Return how weights are stored, the commonest format first: `Q8_0 and F32`."""
+    if isinstance(value, Mapping):
+        ordered = sorted(value, key=lambda name: (-int(value[name]), str(name)))
+        return " and ".join(map(str, ordered))
+    return str(value)
+
+
+def _words(backend: Any, identity: Mapping[str, Any]) -> str:
+    engine = identity.get("engine")
+    return f"{backend} ({engine})" if engine and backend != "hf" else str(backend)
+
+
+_PLACES = {"base": "tuned", "tuned": "shipped"}
+"""The places of base and tuned, and which arms stand there where tuned is compared with shipped."""
+
+
+def metric_sentence(found: MetricParity, missing: Mapping[str, int]) -> str:
+    """Return what was measured on tuned and shipped, and what follows.
+
+    Args:
+        found: The outcome.
+        missing: Place of an arm → its unscored cases.
+    """
+    if found.status is ParityStatus.ERROR:
+        place, count = max(missing.items(), key=lambda item: item[1])
+        verb = "is" if count == 1 else "are"
+        return f"{found.metric}: {counted(count, 'case')} of {_PLACES[place]} {verb} unscored"
+    if not found.n:
+        return f"{found.metric}: no case has a score in both arms"
+    return f"{_measured(found)}: {_conclusion(found, any(missing.values()))}"
+
+
+def _measured(found: MetricParity) -> str:
+    interval = ""
+    if found.low is not None:
+        interval = f" [{number(found.low, sign=True)}, {number(found.high, sign=True)}]"
+    cases = counted(found.n, "case")
+    if found.delta == 0:
+        return f"{found.metric} is {number(found.tuned)} in both{interval} on {cases}"
+    return (
+        f"{found.metric} is {number(found.tuned)} tuned and {number(found.shipped)} shipped, a "
+        f"change of {number(found.delta, sign=True)}{interval} on {cases}"
+    )
+
+
+def _conclusion(found: MetricParity, unscored: bool) -> str:
+    margin = f"±{found.margin if isinstance(found.margin, str) else number(found.margin)}"
+    margin += f" ({found.margin_from})"
+    if found.status is ParityStatus.EQUIVALENT:
+        return f"within {margin}"
+    if found.status is ParityStatus.NOT_EQUIVALENT:
+        return f"beyond {margin}"
+    if found.needed_n is None:
+        return f"neither within nor beyond {margin} by proof"
+    if found.needed_n <= found.n and unscored:
+        return f"within {margin} on the scored cases, but not if the unscored ones went wrong"
+    return (
+        f"neither within nor beyond {margin} by proof; about {found.needed_n} cases would decide "
+        "it in 4 of 5 runs"
+    )
+
+
+def of_shipped(gate: GateResult) -> GateResult:
+    """Return a gate that was judged with shipped in tuned's place, in words that say so."""
+    sentence = gate.sentence.replace(" of tuned ", " of shipped ")
+    return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
+
+
+def run_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: str) -> str:
+    """Return the sentence that decided whether shipped may go out, naming the lossy step."""
+    worst = Verdict.worst([s.guards_verdict for s in suites if s.guards_verdict] or [Verdict.SHIP])
+    if status is ParityStatus.ERROR:
+        return f"{_first(suites, status)}, too many to compare it with tuned"
+    if status is ParityStatus.NOT_EQUIVALENT:
+        return (
+            f"what ships is not equivalent to tuned: {_first(suites, status)}; between them: {step}"
+        )
+    if worst in (Verdict.BLOCK, Verdict.ERROR):
+        return f"{_guard(suites, worst)}; between tuned and shipped: {step}"
+    if status is ParityStatus.UNDECIDED:
+        return (
+            f"whether what ships is equivalent to tuned is undecided: {_first(suites, status)}; "
+            f"between them: {step}"
+        )
+    if worst is Verdict.UNDECIDED:
+        return f"{_guard(suites, worst)}; between tuned and shipped: {step}"
+    metrics = counted(sum(not m.advisory for s in suites for m in s.metrics), "gated metric")
+    return f"what ships is equivalent to tuned on {metrics} ({step})"
+
+
+def _first(suites: Sequence[SuiteParity], status: ParityStatus) -> str:
+    """Return the first metric that ended so; the largest change of them speaks first."""
+    found = [
+        (suite, metric)
+        for suite in suites
+        for metric in suite.metrics
+        if metric.status is status and not metric.advisory
+    ]
+    if not found:
+        return "no suite has a gated metric to compare them by"
+    suite, metric = found[0]
+    more = len(found) - 1
+    tail = f" (and {more} more of the gated metrics)" if more else ""
+    return f"{suite.name}: {metric.sentence}{tail}"
+
+
+def _guard(suites: Sequence[SuiteParity], verdict: Verdict) -> str:
+    """Return the guard of shipped that led to a verdict."""
+    return next(
+        iter(_deciding_guards(suites, verdict)), f"shipped: its guards end in {verdict.value}"
+    )
+
+
+def _deciding_guards(suites: Sequence[SuiteParity], verdict: Verdict) -> Iterator[str]:
+    decisive = {
+        Verdict.BLOCK: GateStatus.FAIL,
+        Verdict.ERROR: GateStatus.ERROR,
+        Verdict.UNDECIDED: GateStatus.UNDECIDED,
+    }[verdict]
+    for suite in suites:
+        for gate in suite.guards:
+            if gate.status is decisive and not gate.advisory:
+                yield f"{suite.name}: {gate.sentence}"

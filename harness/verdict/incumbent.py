@@ -1,0 +1,143 @@
+"""Incumbent: tuned compared with the fine-tune that is shipped today.
+
+Better than base is not enough where users have something better than base. With an incumbent arm,
+SHIP also takes that each tolerance and each limit on severe drops holds with the incumbent in the
+place of base. A metric that has a goal and no tolerance is held to one as wide as its goal: what is
+too small a gain to matter is too small a loss. Floors and ceilings are about tuned alone, and have
+been judged.
+
+The comparison takes all cases of a suite, also of one that ended early for base and tuned. Its
+proofs of a regression are a family of their own for Holm's adjustment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.gates.sentences import counted
+from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.manifest import (
+    BASE_AGAIN,
+    INCUMBENT,
+    Gate,
+    GateKind,
+    Manifest,
+    SuiteRecord,
+)
+from tunegate.harness.records.verdict import (
+    GateStatus,
+    Standing,
+    SuiteResult,
+    SuiteStanding,
+    Verdict,
+)
+from tunegate.harness.verdict.decide import results
+
+_GUARDS = (GateKind.TOLERANCE, GateKind.SEVERE_DROP)
+_DECISIVE = {
+    Verdict.BLOCK: GateStatus.FAIL,
+    Verdict.ERROR: GateStatus.ERROR,
+    Verdict.UNDECIDED: GateStatus.UNDECIDED,
+}
+
+
+def compare_incumbent(
+    manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
+) -> Standing:
+    """Compare the incumbent with tuned by the suites' guards.
+
+    Args:
+        manifest: The plan, the suites' gates and the arms' identities.
+        cases: Suite name → its cases.
+        scores: Every score of the run.
+    """
+    guarded = _guards_only(manifest)
+    tables = [_beside(table) for table in tables_of(guarded, cases, scores, {})]
+    suites = tuple(map(_suite, results(guarded, tables)))
+    ended = [suite.verdict for suite in suites if suite.verdict is not None]
+    verdict = Verdict.worst(ended) if ended else Verdict.UNDECIDED
+    return Standing(verdict=verdict, sentence=_sentence(verdict, suites), suites=suites)
+
+
+def _guards_only(manifest: Manifest) -> Manifest:
+    """Return the manifest with the gates that compare, on all cases.
+
+    Whether the run judges all that was asked is said once, by the verdict on base and tuned.
+    """
+    suites = tuple(
+        suite.model_copy(update={"gates": tuple(_guards(suite)), "looks": None})
+        for suite in manifest.suites
+    )
+    return manifest.model_copy(update={"suites": suites, "filtered": ()})
+
+
+def _guards(suite: SuiteRecord) -> Iterator[Gate]:
+    """Yield the guards of metrics of which each arm has scores of its own."""
+    known = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
+    held = {gate.metric for gate in suite.gates if gate.kind is GateKind.TOLERANCE}
+    for gate in suite.gates:
+        if gate.metric not in known:
+            continue
+        if gate.kind in _GUARDS:
+            yield gate
+        elif gate.kind is GateKind.GAIN and gate.metric not in held and _width(gate) > 0:
+            changes = {"kind": GateKind.TOLERANCE, "expected_gain": None}
+            yield gate.model_copy(update=changes)
+
+
+def _width(gate: Gate) -> float:
+    return gate.margin if isinstance(gate.margin, int | float) else 0.0
+
+
+def _beside(table: Table) -> Table:
+    """Return a table in which the incumbent stands in base's place."""
+    places = {INCUMBENT: "base", "tuned": "tuned"}
+    values = {
+        (metric, case, places[arm]): row
+        for (metric, case, arm), row in table.values.items()
+        if arm in places
+    }
+    return replace(table, values=values | dict(_noise(table)))
+
+
+def _noise(table: Table) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]:
+    """Yield rows by which the incumbent lies from itself as far as base was found to."""
+    for (metric, case, arm), row in table.values.items():
+        first, stands = (table.value(metric, case, name) for name in ("base", INCUMBENT))
+        if arm == BASE_AGAIN and None not in (row.value, first, stands):
+            moved = (stands or 0.0) + (row.value or 0.0) - (first or 0.0)
+            yield (metric, case, arm), replace(row, value=moved)
+
+
+def _suite(result: SuiteResult) -> SuiteStanding:
+    compares = any(not gate.advisory for gate in result.gates)
+    places = {"base": INCUMBENT}
+    return SuiteStanding(
+        name=result.name,
+        verdict=result.verdict if compares else None,
+        n_unscored={places.get(arm, arm): n for arm, n in result.n_unscored.items()},
+        gates=result.gates,
+    )
+
+
+def _sentence(verdict: Verdict, suites: Sequence[SuiteStanding]) -> str:
+    counting = [(s, g) for s in suites for g in s.gates if not g.advisory]
+    if not counting:
+        return (
+            "no gate compares tuned with the incumbent: a tolerance does, or a gain of more than 0"
+        )
+    if verdict is Verdict.SHIP:
+        return f"no worse than the incumbent by {counted(len(counting), 'gate')}"
+    about = {
+        Verdict.BLOCK: "worse than the incumbent",
+        Verdict.ERROR: "tuned cannot be compared with the incumbent",
+    }.get(verdict, "whether tuned is no worse than the incumbent is undecided")
+    status = _DECISIVE.get(verdict, GateStatus.UNDECIDED)
+    decisive = [(s, g) for s, g in counting if g.status is status]
+    if not decisive:
+        return f"{about}: it hangs on cases that are unscored"
+    suite, gate = decisive[0]
+    more = f" (and {len(decisive) - 1} more of its gates)" if len(decisive) > 1 else ""
+    return f"{about}: {suite.name}: {gate.sentence}{more}"

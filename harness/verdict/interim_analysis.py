@@ -1,0 +1,131 @@
+"""Interim analysis: which gates are decided at a look, and which can still change.
+
+The run stops a suite whose verdict the look at hand allows to speak, and one that has next to no
+chance left of reaching its goal. Stopping for futility never adds to the error of SHIP, and it
+waits where a regression may still be proven.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.pairs import Pairs, mean
+from tunegate.harness.comparison.sample_size import POWER, deviation
+from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.verdict import (
+    GateReason,
+    GateResult,
+    GateStatus,
+    SuiteResult,
+    Verdict,
+)
+from tunegate.harness.verdict.decide import results
+
+FUTILE = 0.10
+"""Conditional power below which a goal is given up."""
+FROM_SHARE = 0.25
+"""Share of the cases before which noise would decide about futility."""
+
+
+def stops(
+    manifest: Manifest,
+    suite: SuiteRecord,
+    cases: Sequence[Case],
+    scores: Iterable[ScoreRow],
+    index: int,
+) -> bool:
+    """Return whether a suite need not go on after a look.
+
+    Args:
+        manifest: The run.
+        suite: One of its suites, which has looks.
+        cases: The suite's cases.
+        scores: The scores of the cases seen.
+        index: Which look it is, from 0.
+    """
+    assert suite.looks is not None
+    look = Look(suite.looks, index)
+    (table,) = tables_of(manifest, {suite.name: cases}, scores, {suite.name: look})
+    (result,) = results(manifest, [table])
+    if result.verdict in (Verdict.SHIP, Verdict.BLOCK, Verdict.HOLD):
+        return True
+    return result.verdict is Verdict.UNDECIDED and _futile(table, result, look)
+
+
+def _futile(table: Table, result: SuiteResult, look: Look) -> bool:
+    """Return whether SHIP is out of reach and no regression is in sight.
+
+    Source: conditional power below 10 % at the gain hoped for (Lan, Simon and Halperin 1982),
+    non-binding.
+    """
+    if look.share < FROM_SHARE:
+        return False
+    gates = list(zip(table.suite.gates, result.gates, strict=True))
+    records = {m.name: m for m in table.suite.metrics}
+    pairs = {gate.metric: table.pairs(records[gate.metric]) for gate, _ in gates}
+    if any(_may_regress(gate, pairs[gate.metric], look) for gate, _ in gates if gate.kind.compares):
+        return False
+    hopeless = [_hopeless(gate, found, pairs[gate.metric], look) for gate, found in gates]
+    goals = [h for (g, _), h in zip(gates, hopeless, strict=True) if g.kind is GateKind.GAIN]
+    guards = [h for (g, _), h in zip(gates, hopeless, strict=True) if g.kind is not GateKind.GAIN]
+    if table.suite.goal_rule == "primary":
+        goals = goals[:1]
+    no_goal = bool(goals) and (all(goals) if table.suite.goal_rule == "any" else any(goals))
+    return no_goal or any(guards)
+
+
+def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
+    """Return whether a gate will hardly pass even if what is hoped for is true."""
+    if found.status is GateStatus.PASS or not gate.kind.compares or isinstance(gate.margin, str):
+        return False
+    if found.reason is GateReason.NO_WORTHWHILE_GAIN:
+        return False  # that is proven: going on lets the other gates speak, and HOLD be said
+    from tunegate.harness.stats.distributions import normal_upper
+
+    spread = _spread(pairs)
+    if spread == 0:
+        return False
+    final = spread / math.sqrt(len(look.looks.order))
+    gains = gate.kind is GateKind.GAIN
+    margin = gate.margin if gains else -gate.margin
+    alpha = one_sided(gate.confidence)
+    hoped = gate.expected_gain if gains and gate.expected_gain is not None else None
+    if hoped is None:
+        # The smallest gain that all cases find in 4 of 5 runs; no change for a guardrail.
+        found_by_most = look.last_bound(alpha) + normal_upper(1 - POWER)
+        hoped = margin + found_by_most * final if gains else 0.0
+    return _power(pairs, look, margin=margin, effect=hoped, alpha=alpha) < FUTILE
+
+
+def _may_regress(gate: Gate, pairs: Pairs, look: Look) -> bool:
+    """Return whether the loss seen so far, going on, would be proven with all cases."""
+    effect = -mean(pairs.differences) if pairs.n else 0.0
+    if effect <= 0:
+        return False
+    alpha = one_sided(gate.confidence)
+    return _spread(pairs) == 0 or (
+        _power(pairs.exchanged(), look, margin=0.0, effect=effect, alpha=alpha) >= FUTILE
+    )
+
+
+def _power(pairs: Pairs, look: Look, *, margin: float, effect: float, alpha: float) -> float:
+    """Return the chance that the last look clears the margin if `effect` is true from here on."""
+    from tunegate.harness.stats.group_sequential import conditional_power
+
+    spread = _spread(pairs)
+    return conditional_power(
+        (mean(pairs.differences) - margin) * math.sqrt(pairs.n) / spread,
+        look.share,
+        bound=look.last_bound(alpha),
+        drift=(effect - margin) * math.sqrt(len(look.looks.order)) / spread,
+    )
+
+
+def _spread(pairs: Pairs) -> float:
+    """Return the standard deviation of the differences; 0 for fewer than two."""
+    return deviation(pairs.differences) if pairs.n > 1 else 0.0

@@ -1,0 +1,69 @@
+"""JSON schemas of the published records, generated from the models.
+
+A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets.
+`python -m tunegate.harness.verdict.json_schemas` writes the files anew; a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.json_schema import SCHEMAS
+from tunegate.harness.records.cases import Record
+from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.verdict.run_history import History
+
+FILE = SCHEMAS / "verdict.schema.json"
+KINDS: Mapping[str, tuple[type[Record], str]] = {
+    "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
+    "compare": (Comparison, "compare.json: which of several fine-tunes may ship, and why."),
+    "history": (History, "`tunegate history --json`: a project's runs, oldest first."),
+}
+"""Name → record, and what a reader is told of it."""
+
+
+def verdict_schema() -> dict[str, Any]:
+    """Return the JSON schema of verdict.json, with the records' own words as descriptions."""
+    return schema_of("verdict")
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the JSON schema of one of `KINDS`."""
+    record, description = KINDS[name]
+    made = _without_titles(record.model_json_schema(mode="serialization"))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"tunegate {name}",
+        "description": description,
+        **{key: value for key, value in made.items() if key != "description"},
+    }
+
+
+def _without_titles(schema: Any) -> Any:
+    """Drop pydantic's titles, which repeat the names of the keys."""
+    if isinstance(schema, dict):
+        return {
+            key: _without_titles(value)
+            for key, value in schema.items()
+            if not (key == "title" and isinstance(value, str))
+        }
+    return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def files() -> dict[Path, str]:
+    """Return path → content of every file."""
+    return {
+        SCHEMAS / f"{name}.schema.json": json.dumps(schema_of(name), indent=2, ensure_ascii=False)
+        + "\n"
+        for name in KINDS
+    }
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        write_atomic(path, text)

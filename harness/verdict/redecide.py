@@ -1,0 +1,155 @@
+"""Deciding a stored run again from its files, and the findings of an A/A test.
+
+An A/A run: what differs where nothing should, and whether a difference was claimed. Both arms of an
+A/A run are base, or as good as base. How far their scores lie apart is the noise floor; a goal that
+is reached or a regression that is proven is a false claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.pairs import mean
+from tunegate.harness.comparison.score_table import Table, same_answers
+from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.judges import Label
+from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import (
+    GateReason,
+    GateResult,
+    GateStatus,
+    SuiteResult,
+    Verdict,
+    VerdictRecord,
+)
+from tunegate.harness.verdict.decide import decide, suite_verdict
+from tunegate.harness.verdict.incumbent import compare_incumbent
+
+
+def decide_again(run: Run) -> VerdictRecord:
+    """Return the verdict of a stored run, its scores and labels being what they are now."""
+    skipped: dict[str, set[str]] = {}
+    for stored in run.cells:
+        if stored.status == "skipped":
+            skipped.setdefault(stored.cell.suite, set()).add(stored.cell.case)
+    looks = {
+        suite.name: look
+        for suite in run.manifest.suites
+        if (look := _look(suite, skipped.get(suite.name, set()))) is not None
+    }
+    verdict = decide(
+        run.manifest,
+        run.cases_of,
+        run.scores,
+        looks=looks,
+        same_answers=same_answers(s for s in run.cells if s.status != "skipped"),
+        labels=standing_labels(run.labels, run.cells, run.manifest.suites),
+    )
+    # What was proven of the model that ships is about its answers, which are what they were.
+    parity = run.verdict.parity
+    verdict = verdict if parity is None else verdict.after(parity=parity)
+    if run.verdict.standing is None:
+        return verdict
+    standing = compare_incumbent(run.manifest, run.cases_of, run.scores)
+    return verdict.after(standing=standing)
+
+
+def standing_labels(
+    labels: Iterable[Label], cells: Iterable[StoredCell], suites: Iterable[SuiteRecord]
+) -> tuple[Label, ...]:
+    """Return the labels whose answer is still the run's: a label speaks of a text, not a case."""
+    given = list(labels)
+    if not given:
+        return ()
+    texts = answer_texts(cells, suites)
+    return tuple(
+        label
+        for label in given
+        if texts.get((label.suite or "", label.id, label.arm or "")) == label.completion
+    )
+
+
+def answer_texts(
+    cells: Iterable[StoredCell], suites: Iterable[SuiteRecord]
+) -> Mapping[tuple[str, str, str], str]:
+    """Return (suite, case, arm) → the answer, in suites with one answer a case and arm."""
+    several = {s.name for s in suites if s.generation.get("samples", 1) > 1}
+    return {
+        (stored.cell.suite, stored.cell.case, stored.cell.arm): stored.completion.text
+        for stored in cells
+        if stored.cell.kind is CellKind.GENERATE
+        and stored.completion is not None
+        and stored.completion.text is not None
+        and stored.cell.suite not in several
+    }
+
+
+def _look(suite: SuiteRecord, skipped: set[str]) -> Look | None:
+    """Return the look at which a suite ended, told by the cases that were left out."""
+    if suite.looks is None:
+        return None
+    seen = len(suite.looks.order) - len(skipped)
+    return Look(suite.looks, suite.looks.sizes.index(seen))
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How far one metric's scores lie apart in an A/A run."""
+
+    metric: MetricRecord
+    delta: Delta
+
+    @property
+    def flips(self) -> int | None:
+        """Cases whose score changed; None where scores are not 0 or 1."""
+        pairs = self.delta.pairs
+        binary = self.metric.binary and pairs.binary
+        return pairs.wins + pairs.losses if binary else None
+
+    @property
+    def size(self) -> float | None:
+        """Mean |difference|, which for 0/1 scores is the share that flipped; None if unscored."""
+        differences = self.delta.pairs.differences
+        return mean([abs(d) for d in differences]) if differences else None
+
+
+def noise_floors(table: Table) -> tuple[NoiseFloor, ...]:
+    """Return the noise floor of every metric of a suite, gated or not."""
+    return tuple(NoiseFloor(m, Delta(table.pairs(m))) for m in table.suite.metrics)
+
+
+def false_claims(
+    suite: SuiteRecord, result: SuiteResult, *, adapter: bool = False
+) -> tuple[GateResult, ...]:
+    """Return the gates that claimed a difference between the arms of an A/A run.
+
+    Levels do not count: a floor that base itself is below says nothing about differences, and
+    must not hide a goal that was reached beside it. Without a goal a suite ships what is no
+    worse, which in an A/A run is right; only a regression is a false claim there.
+
+    Args:
+        suite: The suite.
+        result: How its gates ended.
+        adapter: Whether one arm has an adapter, whose computing takes time: then measured times
+            differ in truth, and do not count.
+    """
+    timed = {m.name for m in suite.metrics if m.needs is CellKind.LATENCY} if adapter else set()
+    return tuple(_claims(suite, result, timed))
+
+
+def _claims(suite: SuiteRecord, result: SuiteResult, left_out: set[str]) -> Iterator[GateResult]:
+    differences = [g for g in result.gates if not g.kind.is_level and g.metric not in left_out]
+    losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
+    yield from (g for g in differences if g.reason in losses and not g.advisory)
+    if result.has_goal and suite_verdict(suite, differences) is Verdict.SHIP:
+        goals = (g for g in differences if g.kind is GateKind.GAIN)
+        yield from (g for g in goals if g.status is GateStatus.PASS)
+
+
+def broken_levels(result: SuiteResult) -> tuple[GateResult, ...]:
+    """Return the floors and ceilings that were not held: about the level, not the difference."""
+    return tuple(g for g in result.gates if g.kind.is_level and g.status is GateStatus.FAIL)

@@ -1,0 +1,155 @@
+"""Comparison of candidates as an HTML page and as Markdown.
+
+Like the report of a run it is made from records alone, runs no script and asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.records.comparison import Candidate, Comparison, Duel
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.verdict import GateResult
+from tunegate.reports import charts, pareto_chart
+from tunegate.reports.escaping import code, prose
+from tunegate.reports.formatting import FACES, REASONS, STATUSES, direction, number, signed
+from tunegate.reports.identity import short_of
+from tunegate.reports.pareto_chart import share
+from tunegate.reports.scriptless_page import filled
+
+
+@dataclass(frozen=True, slots=True)
+class GateTable:
+    """One gate with every candidate's outcome."""
+
+    suite: str
+    gate: GateResult
+    """The first candidate's, for what is the same of all."""
+    rows: tuple[tuple[str, GateResult, charts.Row], ...]
+    """Letter, outcome and drawing of each candidate."""
+
+
+def render_page(comparison: Comparison) -> str:
+    """Return the page of a comparison: the same comparison gives the same bytes."""
+    chosen = comparison.candidate(comparison.chosen)
+    return filled(
+        "compare.html",
+        tone=FACES[comparison.verdict].tone,
+        style="compare.css",
+        c=comparison,
+        chosen=chosen,
+        face=FACES[comparison.verdict],
+        faces=FACES,
+        statuses=STATUSES,
+        reasons=REASONS,
+        direction=direction,
+        plot=pareto_chart.draw(comparison),
+        plot_size=(pareto_chart.WIDTH, pareto_chart.HEIGHT),
+        row_size=(charts.FOREST_WIDTH, charts.FOREST_HEIGHT),
+        share=pareto_chart.share,
+        short=short_of,
+        gates=list(gate_tables(comparison)),
+    )
+
+
+def write(comparison: Comparison, path: Path) -> None:
+    """Write the page; a reader sees the old file or the new one, never a part."""
+    write_atomic(path, render_page(comparison))
+
+
+def gate_tables(comparison: Comparison) -> Iterator[GateTable]:
+    """Yield every gate of the suites, with what it says of each candidate."""
+    first: Candidate = comparison.candidates[0]
+    for at, suite in enumerate(first.suites):
+        for index, gate in enumerate(suite.gates):
+            found = [(one.letter, one.suites[at].gates[index]) for one in comparison.candidates]
+            drawn = charts.rows([result for _, result in found])
+            rows: Any = tuple(
+                (letter, result, row) for (letter, result), row in zip(found, drawn, strict=True)
+            )
+            yield GateTable(suite=suite.name, gate=gate, rows=rows)
+
+
+ROWS = 100
+"""Rows of the table of pairs at most; the page has all of them."""
+
+
+def render_markdown(found: Comparison) -> str:
+    """Return the text of a comparison; the same comparison gives the same text."""
+    face = FACES[found.verdict]
+    return "\n".join(
+        [
+            f"### {face.sign} tunegate compare: {face.word}",
+            "",
+            prose(found.sentence),
+            "",
+            f"{len(found.candidates)} candidates, each gate at 1/{found.of} of its error.",
+            "",
+            *_table(
+                ("", "tuned", "run", "verdict", "alone", "gain", "interval", "tolerance used"),
+                map(_candidate, found.candidates),
+            ),
+            "",
+            *(f"- {prose(note)}" for note in _notes(found)),
+            "",
+            "### One against the other",
+            "",
+            *_table(
+                ("", "suite", "metric", "difference", "interval", "p (Holm)", "proven", "n"),
+                map(_duel, found.duels[:ROWS]),
+            ),
+            *_more(len(found.duels) - ROWS),
+            "",
+        ]
+    )
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    yield from found.notes
+    yield from (f"{one.letter}: {note}" for one in found.candidates for note in one.notes)
+
+
+def _candidate(one: Candidate) -> list[str]:
+    gain = one.gain
+    return [
+        one.letter,
+        code(one.spec),
+        code(one.folder),
+        _face(one.verdict),
+        _face(one.alone),
+        signed(gain.estimate) if gain else number(None),
+        f"{signed(gain.low)} to {signed(gain.high)}" if gain else number(None),
+        share(one.forgetting),
+    ]
+
+
+def _face(verdict: object) -> str:
+    face = next(face for key, face in FACES.items() if key is verdict)
+    return f"{face.sign} {face.word}"
+
+
+def _duel(duel: Duel) -> list[str]:
+    proven = f"{duel.better} is better" if duel.better else "nothing"
+    return [
+        f"{duel.first} → {duel.second}",
+        code(duel.suite),
+        code(duel.metric),
+        signed(duel.delta),
+        f"{signed(duel.low)} to {signed(duel.high)}",
+        number(duel.p_value),
+        proven + (" (advisory)" if duel.advisory else ""),
+        str(duel.n),
+    ]
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    titles = list(head)
+    for cells in [titles, ["---"] * len(titles), *map(list, rows)]:
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _more(n: int) -> list[str]:
+    return [f"\n{n} more pairs on the page."] if n > 0 else []

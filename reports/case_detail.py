@@ -1,0 +1,295 @@
+"""Case detail: one case with its answers, scores and differences by word or line.
+
+The word diff of two completions, worked out when the report is written. Words and punctuation marks
+are compared; white space travels with the word after it and is never marked. The work is bounded:
+rapidfuzz's opcodes over at most `LIMIT` words a side.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.records.cases import Case, CellKind, StoredCell, canonical_json
+from tunegate.harness.records.manifest import BASE_AGAIN
+from tunegate.reports.data import BASE, TUNED, CasePair
+from tunegate.reports.escaping import one_line
+
+if TYPE_CHECKING:
+    from rapidfuzz.distance import Opcodes
+
+ARMS = (BASE, TUNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A labelled text, cut at what a page can hold."""
+
+    label: str
+    text: str
+    missing: int = 0
+    """Characters left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer of a multiple-choice question as both arms saw it."""
+
+    text: str
+    right: bool
+    logprobs: tuple[float | None, float | None]
+    """Base's and tuned's log-likelihood."""
+    shares: tuple[float | None, float | None]
+    """The same as a probability among the choices."""
+    picked: tuple[bool, bool]
+    """Whether it is base's, and tuned's, most likely answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of both texts: what base has there, and what tuned has."""
+
+    base: str
+    tuned: str
+    changed: bool
+    """False where the words are the same; the white space between them may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordDiff:
+    """Both texts, stretch by stretch: joined, the stretches of a side are its text."""
+
+    segments: tuple[Segment, ...]
+    note: str | None = None
+    """What a reader must know: a side was cut, or only white space differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """Everything that an opened row shows."""
+
+    pair: CasePair
+    question: tuple[Text, ...]
+    """The conversation, then what a right answer rests on."""
+    rendered: Text | None
+    """The prompt after the chat template, where it was recorded."""
+    expected: tuple[Text, ...]
+    diff: WordDiff | None
+    """The completions of base and tuned, None where neither wrote any."""
+    others: tuple[Text, ...]
+    """The completions of further arms (recorded, incumbent, shipped), under the arms' names."""
+    choices: tuple[Choice, ...]
+    cells: tuple[StoredCell, ...]
+    """What is known about how each answer came to be, base and tuned first."""
+
+
+def view(pair: CasePair) -> CaseView:
+    """Return a case ready to be shown."""
+    case = pair.case.case
+    turns = case.input_messages()
+    rendered = pair.case.rendered
+    return CaseView(
+        pair=pair,
+        question=(
+            *(_text(str(turn.get("role", "turn")), content(turn)) for turn in turns),
+            *_optional("context", case.context),
+            *_optional("tools", case.tools),
+        ),
+        rendered=_text("prompt after the chat template", rendered) if rendered else None,
+        expected=_expected(case),
+        diff=_diff(pair),
+        others=tuple(_others(pair)),
+        choices=_choices(pair),
+        cells=tuple(pair.cells[key] for key in sorted(pair.cells, key=_place)),
+    )
+
+
+def snippet(pair: CasePair) -> str:
+    """Return the start of what the user asked, on one line."""
+    return one_line(content(pair.case.case.input_messages()[-1]))
+
+
+def content(turn: dict[str, Any]) -> str:
+    """Return the text of one turn of a conversation; other content as JSON."""
+    value = turn.get("content")
+    if isinstance(value, str):
+        return value
+    return canonical_json({k: v for k, v in turn.items() if k != "role" and v is not None})
+
+
+def _text(label: str, text: str) -> Text:
+    return Text(label, *cut(text))
+
+
+def _optional(label: str, value: Any) -> tuple[Text, ...]:
+    if not value:
+        return ()
+    return (_text(label, value if isinstance(value, str) else canonical_json(value)),)
+
+
+def _expected(case: Case) -> tuple[Text, ...]:
+    texts = tuple(_text("expected", text) for text in case.expected_texts())
+    calls = _optional("expected calls", case.expected_calls)
+    return (*texts, *calls, *_optional("schema", case.answer_schema))
+
+
+def _diff(pair: CasePair) -> WordDiff | None:
+    base, tuned = pair.text(BASE), pair.text(TUNED)
+    if base is None and tuned is None:
+        return None
+    if base is None or tuned is None:
+        return WordDiff((Segment(cut(base or "")[0], cut(tuned or "")[0], changed=False),))
+    return compare(base, tuned)
+
+
+def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
+    """Return the sorting key of an arm's cell: base, tuned, then the others by name."""
+    arm, kind = key
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS)), arm, kind
+
+
+def _others(pair: CasePair) -> Iterator[Text]:
+    for arm, kind in sorted(pair.cells, key=_place):
+        text = pair.text(arm) if kind is CellKind.GENERATE else None
+        if text is not None and arm not in (*ARMS, BASE_AGAIN):
+            yield _text(arm, text)
+
+
+def _choices(pair: CasePair) -> tuple[Choice, ...]:
+    case = pair.case.case
+    if not case.choices:
+        return ()
+    known = [pair.completion(arm, CellKind.CHOICES) for arm in ARMS]
+    base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
+    return tuple(
+        Choice(
+            text=cut(text)[0],
+            right=at == case.answer,
+            logprobs=(_at(base, at), _at(tuned, at)),
+            shares=(_at(shares(base), at), _at(shares(tuned), at)),
+            picked=(_picked(base, at), _picked(tuned, at)),
+        )
+        for at, text in enumerate(case.choices)
+    )
+
+
+def shares(logprobs: Sequence[float]) -> tuple[float, ...]:
+    """Return the choices' probabilities among themselves (softmax)."""
+    if not logprobs:
+        return ()
+    weights = [math.exp(value - max(logprobs)) for value in logprobs]
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+def _at(values: Sequence[float], at: int) -> float | None:
+    return values[at] if at < len(values) else None
+
+
+def _picked(logprobs: Sequence[float], at: int) -> bool:
+    return at < len(logprobs) and logprobs[at] == max(logprobs)
+
+
+WORD_LIMIT = 2_000
+"""Words compared and shown of each side."""
+
+CHARACTERS = 20_000
+"""Characters shown of any one text."""
+
+_WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
+
+
+def compare(base: str, tuned: str) -> WordDiff:
+    """Return both texts in stretches, marked where they differ."""
+    left, left_cut = _words(base)
+    right, right_cut = _words(tuned)
+    segments = tuple(_segments(left, right))
+    note = None
+    if left_cut or right_cut:
+        note = f"Shown up to {WORD_LIMIT:,} words a side; cells.jsonl holds the whole text."
+    elif base != tuned and not any(segment.changed for segment in segments):
+        note = "The completions differ in white space only."
+    return WordDiff(segments, note)
+
+
+def cut(text: str) -> tuple[str, int]:
+    """Return the part of a text that is shown, and how many characters are left out."""
+    return text[:CHARACTERS], max(0, len(text) - CHARACTERS)
+
+
+def _words(text: str) -> tuple[list[str], bool]:
+    """Return words with the white space before them, and whether the text was cut."""
+    shown, missing = cut(text)
+    words = _WORD.findall(shown)
+    if len(words) > WORD_LIMIT:
+        return words[:WORD_LIMIT], True
+    rest = shown[sum(map(len, words)) :]
+    return ([*words[:-1], "".join(words[-1:]) + rest] if rest else words), missing > 0
+
+
+def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[Segment]:
+    """Yield the stretches, neighbours of one kind joined."""
+    from rapidfuzz.distance import Indel
+
+    opcodes = Indel.opcodes([w.strip() for w in left], [w.strip() for w in right])
+    base, tuned, kind = "", "", False
+    for changed, words in _marked(opcodes, left, right):
+        if changed != kind:
+            yield from _segment(base, tuned, changed=kind)
+            base, tuned, kind = "", "", changed
+        base, tuned = base + words[0], tuned + words[1]
+    yield from _segment(base, tuned, changed=kind)
+
+
+def _marked(
+    opcodes: Opcodes, left: Sequence[str], right: Sequence[str]
+) -> Iterator[tuple[bool, tuple[str, str]]]:
+    """Yield whether each stretch changed, and its text on each side."""
+    count = len(opcodes)
+    for at, op in enumerate(opcodes):
+        # One common word between two changes is an accident that only breaks up the picture.
+        lonely = op.src_end - op.src_start == 1 and 0 < at < count - 1
+        words = left[op.src_start : op.src_end], right[op.dest_start : op.dest_end]
+        yield op.tag != "equal" or lonely, ("".join(words[0]), "".join(words[1]))
+
+
+def _segment(base: str, tuned: str, *, changed: bool) -> Iterator[Segment]:
+    """Yield a stretch; the white space in front of a change stands apart, unmarked."""
+    before, after = (
+        text[: len(text) - len(text.lstrip())] if changed else "" for text in (base, tuned)
+    )
+    if before or after:
+        yield Segment(before, after, changed=False)
+    rest = base[len(before) :], tuned[len(after) :]
+    if any(rest):
+        yield Segment(rest[0], rest[1], changed=changed)
+
+
+LINE_LIMIT = 60
+"""Lines of each side at most."""
+
+
+def line_diff(base: str, tuned: str) -> str:
+    """Return both texts line by line: `-` base only, `+` tuned only, a space for both."""
+    from rapidfuzz.distance import Indel
+
+    left, right = _lines(base), _lines(tuned)
+    out: list[str] = []
+    added: list[str] = []  # kept back, so that what base wrote stands first
+    for op in Indel.opcodes(left, right):
+        if op.tag == "equal":
+            out += added + [f"  {line}" for line in left[op.src_start : op.src_end]]
+            added = []
+            continue
+        out += [f"- {line}" for line in left[op.src_start : op.src_end]]
+        added += [f"+ {line}" for line in right[op.dest_start : op.dest_end]]
+    return "\n".join(out + added)
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n") if text else ["(empty)"]
+    more = len(lines) - LINE_LIMIT
+    return lines if more <= 0 else [*lines[:LINE_LIMIT], f"({more} more lines)"]

@@ -1,0 +1,259 @@
+"""Case list of the page: rows for filtering and searching, with links to traces.
+
+The page's script draws both. Rows come in the order in which a reviewer wants them: what broke,
+what got worse, where judges disagree, what got better, and the rest. Every case has its row, with
+all its scores; the texts follow in the same order until the page is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunegate.harness.otel_export import TRACES, collector
+from tunegate.harness.otel_export.run_records import Identifiers, plan_sha256
+from tunegate.harness.records.cases import Judgement, StoredCell
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports import escaping
+from tunegate.reports.case_detail import CaseView, Text, snippet, view
+from tunegate.reports.data import CasePair, Outcome, ReportData
+from tunegate.reports.judge_disagreement import by_case, doubts
+
+REASON = 600
+"""Characters shown of a metric's or a judge's reason."""
+
+_KEYS = {
+    Outcome.BROKE: "broke",
+    Outcome.WORSE: "worse",
+    Outcome.FIXED: "fixed",
+    Outcome.BETTER: "better",
+    Outcome.CHANGED: "changed",
+    Outcome.EQUAL: "equal",
+}
+"""The names of outcomes in the page's addresses and downloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """A run as a viewer of traces sees it."""
+
+    ids: Identifiers
+    link: str | None
+    """Address of a span in the viewer, with places for the ids; None where no viewer is known."""
+
+    def case(self, suite: str, name: str) -> str:
+        """Return the id of a case's span."""
+        return self.ids.case(suite, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All cases of a run in the order of the page."""
+
+    data: ReportData = field(repr=False)
+    pairs: tuple[CasePair, ...] = field(repr=False)
+    judged: Mapping[tuple[str, str], tuple[Judgement, ...]] = field(repr=False)
+    doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
+    """Anchor → what its judges disagree on; only cases on which they do."""
+    traces: Traces | None
+    """None where the run left none."""
+
+    def index(self) -> Iterator[str]:
+        """Yield the JSON of the run's names and of a row for every case."""
+        yield f'{escaping.text(self._names()).removesuffix("}")},"cases":['
+        for at, pair in enumerate(self.pairs):
+            yield f"{',' if at else ''}{escaping.text(self._row(pair))}"
+        yield "]}"
+
+    def bodies(self, room: int) -> Iterator[str]:
+        """Yield the JSON of the first cases' texts, as many as `room` bytes hold."""
+        yield "["
+        for at, pair in enumerate(self.pairs):
+            body = f"{',' if at else ''}{escaping.text(self._body(pair))}"
+            room -= len(body.encode())
+            if room < 0:
+                break
+            yield body
+        yield "]"
+
+    def _names(self) -> dict[str, Any]:
+        verdict, traced = self.data.run.verdict, self.traces
+        return {
+            "run": verdict.run_id,
+            "verdict": verdict.verdict,
+            "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
+            "metrics": [
+                {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
+                 "ranks": m.ranks}
+                for m in self.data.metrics.values()
+            ],
+        }  # fmt: skip
+
+    def _row(self, pair: CasePair) -> dict[str, Any]:
+        places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
+        deciding = pair.deciding
+        values = [
+            [places[id(s.metric)], _value(s.base), _value(s.tuned), _round(s.change)]
+            for s in pair.scores
+        ]
+        row = {
+            "at": pair.anchor,
+            "id": pair.name,
+            "suite": pair.suite,
+            "tags": pair.case.case.tags,
+            "how": _KEYS[pair.outcome],
+            "by": places[id(deciding.metric)] if deciding else None,
+            "scores": values,
+            "start": snippet(pair),
+            "doubts": self.doubts.get(pair.anchor),
+            "gap": _unscored(pair) or None,
+            "trained": _trained(pair),
+        }
+        return {key: value for key, value in row.items() if value is not None}
+
+    def _body(self, pair: CasePair) -> dict[str, Any]:
+        places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
+        lines = self.judged.get((pair.suite, pair.name), ())
+        body = _texts(view(pair)) | {
+            "where": pair.case.where,
+            "span": self.traces.case(pair.suite, pair.name) if self.traces else None,
+            "found": [*_reasons(pair, places)],
+            "judged": [_judgement(line) for line in lines],
+        }
+        return {key: value for key, value in body.items() if value}
+
+
+def listing(data: ReportData) -> Listing:
+    """Return the cases of a run in the order of the page."""
+    judged = by_case(data.run.judgements)
+    asks = {suite.name: [m.name for m in suite.metrics if m.judge] for suite in _suites(data)}
+    found = {
+        pair.anchor: said
+        for pair in data.pairs
+        if (said := doubts(pair, judged.get((pair.suite, pair.name), ()), asks[pair.suite]))
+    }
+    rest = [p for p in data.pairs if p.outcome in (Outcome.EQUAL, Outcome.CHANGED)]
+    rest.sort(key=lambda p: (p.anchor not in found, not _unscored(p), p.outcome is Outcome.EQUAL))
+    pairs = (*data.regressions, *data.improvements, *rest)
+    return Listing(data=data, pairs=pairs, judged=judged, doubts=found, traces=traces(data.run))
+
+
+def _suites(data: ReportData) -> Sequence[Any]:
+    return data.run.manifest.suites
+
+
+def _value(row: Any) -> float | None:
+    return None if row is None else _round(row.value)
+
+
+def _round(value: float | None) -> float | None:
+    """Return six significant digits: what a page shows, in half the bytes."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _unscored(pair: CasePair) -> bool:
+    """Return whether a gated metric lacks a score on either arm."""
+    return any(s.metric.gated and s.delta is None for s in pair.scores)
+
+
+def _trained(pair: CasePair) -> str | None:
+    """Return in words what training rows have in common with a case, and what follows from it."""
+    if pair.touched is None:
+        return None
+    then = "left out of the gates" if pair.left_out else "counts in the gates all the same"
+    return f"{pair.touched.found}, {pair.touched.where}; {then}"
+
+
+def _texts(shown: CaseView) -> dict[str, Any]:
+    return {
+        "question": [*map(_text, shown.question)],
+        "rendered": [_text(shown.rendered)] if shown.rendered else None,
+        "expected": [*map(_text, shown.expected)],
+        "choices": [
+            {"text": c.text, "right": c.right, "logprobs": [*map(_round, c.logprobs)],
+             "shares": [*map(_round, c.shares)], "picked": c.picked}
+            for c in shown.choices
+        ],
+        "diff": [*_segments(shown)],
+        "note": shown.diff.note if shown.diff else None,
+        "lacks": [arm for arm in ("base", "tuned") if shown.pair.text(arm) is None],
+        "others": [*map(_text, shown.others)],
+        "cells": [*map(_cell, shown.cells)],
+    }  # fmt: skip
+
+
+def _text(item: Text) -> list[Any]:
+    return [item.label, item.text, item.missing] if item.missing else [item.label, item.text]
+
+
+def _segments(shown: CaseView) -> Iterator[Any]:
+    """Yield a text both arms have, or base's and tuned's, with 1 if only the spaces differ."""
+    for part in shown.diff.segments if shown.diff else ():
+        if not part.changed and part.base == part.tuned:
+            yield part.base
+        else:
+            yield [part.base, part.tuned] if part.changed else [part.base, part.tuned, 1]
+
+
+def _reasons(pair: CasePair, places: Mapping[int, int]) -> Iterable[list[Any]]:
+    """Yield metric, arm and what the metric found; 1 at the end where there is no value."""
+    for score in pair.scores:
+        for arm, row in (("base", score.base), ("tuned", score.tuned)):
+            if row is not None and row.reason:
+                reason = [places[id(score.metric)], arm, _short(row.reason)]
+                yield reason if row.value is not None else [*reason, 1]
+
+
+def _cell(stored: StoredCell) -> dict[str, Any]:
+    done = stored.completion
+    facts: dict[str, Any] = {
+        "arm": stored.cell.arm,
+        "kind": stored.cell.kind,
+        "status": None if stored.status == "ok" else stored.status,
+        "error": _short(stored.error) if stored.error else None,
+        "began": stored.started_s,
+        "stored": stored.cache_hit or None,
+    }
+    if done is not None:
+        facts |= {
+            "finish": done.finish_reason,
+            "read": done.input_tokens,
+            "wrote": done.output_tokens,
+            "took": _round(done.latency_s),
+            "batch": done.batch_size,
+            "asked": done.attempts,
+            "cost": _round(done.cost),
+            "answer": _round(done.answer_logprob),
+        }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _judgement(line: Judgement) -> dict[str, Any]:
+    facts = {
+        "arm": line.arm,
+        "metric": line.metric,
+        "judge": line.judge,
+        "status": line.status,
+        "value": _round(line.value),
+        "reason": _short(line.reason) if line.reason else None,
+        "asked": line.attempts,
+        "took": _round(line.latency_s),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= REASON else text[:REASON] + "…"
+
+
+def traces(run: Run) -> Traces | None:
+    """Return what is known of a run's traces; None where it left none.
+
+    Whatever the run's folder says, a link leads to a web page: it was read from a file.
+    """
+    link = run.manifest.origin.get(collector.ORIGIN)
+    if link is None and not (run.folder / TRACES).is_file():
+        return None
+    known = link if link is not None and collector.problem(link) is None else None
+    return Traces(Identifiers.of(run.manifest, plan_sha256(run.manifest)), known)

@@ -1,0 +1,236 @@
+"""Interval charts: one gate's interval, and a forest plot of several.
+
+The shaded zone is where the whole interval must lie for the gate to pass (for an observed floor or
+ceiling: where the estimate must lie). Gains and tolerances draw tuned − base around a zero in the
+middle, each on its own scale, so that the zeros of a suite's gates are one line, as in a forest
+plot; where base was asked twice, a band shows by how much it differs from itself. Floors and
+ceilings draw tuned's level, base as a tick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.verdict import GateResult
+from tunegate.reports.formatting import absolute_margin, number, signed
+
+WIDTH, HEIGHT, EDGE = 240, 46, 12
+"""The drawing's size, and the space left and right of the outermost mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A labelled vertical line."""
+
+    x: float
+    label: str
+    anchor: str
+    """SVG text-anchor that keeps the label inside the drawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Positions of everything in one interval's drawing."""
+
+    point: float
+    """Where the estimate stands."""
+    low: float
+    high: float
+    """Ends of the interval; the drawing's border where an end is open."""
+    zone: tuple[float, float]
+    """Left end and width of the zone in which the gate passes."""
+    margin: Mark | None
+    reference: Mark | None
+    """Zero for differences, base for levels."""
+    noise: tuple[float, float] | None
+    """Left end and width of the band of the noise floor around zero."""
+    label: str
+    """The drawing in words, for those who cannot see it."""
+
+
+def draw(gate: GateResult) -> Drawing | None:
+    """Return the drawing of a gate's interval, None if nothing was estimated."""
+    level = gate.kind.is_level
+    point, reference = (gate.tuned, gate.base) if level else (gate.delta, 0.0)
+    if gate.kind is GateKind.SEVERE_DROP:
+        point = gate.share
+    if point is None:
+        return None
+    limit = boundary(gate)
+    noise = gate.noise if gate.kind.compares else None
+    seen = [v for v in (point, gate.low, gate.high, limit, reference, noise) if v is not None]
+    at = _around_zero(seen) if gate.kind.compares else _scale(seen)
+    known = gate.low is not None or gate.high is not None
+    write = signed if gate.kind.compares else number
+    return Drawing(
+        point=at(point),
+        low=at(gate.low) if gate.low is not None else (0.0 if known else at(point)),
+        high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(point)),
+        zone=_zone(gate, None if limit is None else at(limit)),
+        margin=None if limit is None else _mark(at(limit), write(limit)),
+        reference=None if reference is None else _mark(at(reference), "base" if level else "0"),
+        noise=None if noise is None else (at(-noise), round(at(noise) - at(-noise), 1)),
+        label=_words(gate, point, limit, write),
+    )
+
+
+def boundary(gate: GateResult) -> float | None:
+    """Return the value that the interval must clear, on the axis that is drawn."""
+    margin = absolute_margin(gate)
+    if margin is None or not gate.kind.compares:
+        return margin
+    sign = 1 if (gate.kind is GateKind.GAIN) == gate.higher_is_better else -1
+    return sign * margin
+
+
+def _scale(values: list[float]) -> Callable[[float], float]:
+    """Return the function from values to x: smallest and largest stand `EDGE` from the border."""
+    low, high = min(values), max(values)
+    if high == low:
+        return lambda value: WIDTH / 2
+    return lambda value: round(EDGE + (value - low) / (high - low) * (WIDTH - 2 * EDGE), 1)
+
+
+def _around_zero(values: list[float]) -> Callable[[float], float]:
+    """Return the function that puts zero in the middle, and the farthest value `EDGE` inside."""
+    reach = max(map(abs, values)) or 1.0
+    return lambda value: round(WIDTH / 2 + value / reach * (WIDTH / 2 - EDGE), 1)
+
+
+def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
+    if x is None:
+        return 0.0, 0.0
+    upwards = gate.kind is GateKind.FLOOR or (gate.kind.compares and gate.higher_is_better)
+    return (x, round(WIDTH - x, 1)) if upwards else (0.0, x)
+
+
+def _mark(x: float, label: str) -> Mark:
+    anchor = "start" if x < WIDTH * 0.15 else "end" if x > WIDTH * 0.85 else "middle"
+    return Mark(x, label, anchor)
+
+
+def _words(
+    gate: GateResult, point: float, limit: float | None, write: Callable[[float | None], str]
+) -> str:
+    what = "tuned" if gate.kind.is_level else "difference" if gate.kind.compares else "share"
+    text = f"{gate.metric}, {what} {write(point)}"
+    if gate.low is not None or gate.high is not None:
+        text += f", interval from {write(gate.low)} to {write(gate.high)}"
+    if limit is not None:
+        text += f", {gate.kind} line at {write(limit)}"
+    return text if gate.noise is None else f"{text}, noise floor {number(gate.noise)}"
+
+
+FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
+"""A row's size, and the space left and right of the scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Positions of one candidate's marks; None for a mark that there is not."""
+
+    point: float | None
+    low: float
+    high: float
+    known: bool
+    """Whether there is an interval."""
+    bound: float | None
+    """Where the gate's bound stands."""
+    zero: float | None
+    """Where no difference stands, or base for a level."""
+    zone: tuple[float, float] | None
+    """Left end and width of where the interval must lie."""
+    text: str
+    """The interval in words."""
+
+
+def rows(gates: Sequence[GateResult]) -> list[Row]:
+    """Return a row for each candidate's outcome of one gate."""
+    values = [v for gate in gates for v in _values(gate) if v is not None]
+    scale = Scale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
+    return [_row(gate, scale) for gate in gates]
+
+
+def point(gate: GateResult) -> float | None:
+    """Return what a gate is about: the difference, tuned's level, or the share of severe drops."""
+    if gate.kind is GateKind.SEVERE_DROP:
+        return gate.share
+    return gate.tuned if gate.kind.is_level else gate.delta
+
+
+def reference(gate: GateResult) -> float | None:
+    """Return what the drawing compares with: zero, or base for a level."""
+    return gate.base if gate.kind.is_level else 0.0
+
+
+def _values(gate: GateResult) -> tuple[float | None, ...]:
+    return point(gate), gate.low, gate.high, boundary(gate), reference(gate)
+
+
+def _row(gate: GateResult, scale: Scale) -> Row:
+    where, limit, zero = point(gate), boundary(gate), reference(gate)
+    low = scale.low if gate.low is None else gate.low
+    high = scale.high if gate.high is None else gate.high
+    return Row(
+        point=None if where is None else scale.at(where),
+        low=scale.at(low),
+        high=scale.at(high),
+        known=gate.low is not None or gate.high is not None,
+        bound=None if limit is None else scale.at(limit),
+        zero=None if zero is None else scale.at(zero),
+        zone=None if limit is None else _forest_zone(gate, scale.at(limit)),
+        text=interval_text(gate),
+    )
+
+
+def _forest_zone(gate: GateResult, x: float) -> tuple[float, float]:
+    upwards = gate.kind is GateKind.FLOOR or (gate.kind.compares and gate.higher_is_better)
+    return (x, round(FOREST_WIDTH - x, 1)) if upwards else (0.0, x)
+
+
+def interval_text(gate: GateResult) -> str:
+    """Return a gate's interval in words; a dash without one."""
+    if gate.low is None and gate.high is None:
+        return number(None)
+    write = signed if gate.kind.compares else number
+    return f"{write(gate.low)} to {write(gate.high)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From values to places: `low` stands at `start`, `high` at `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    @classmethod
+    def over(cls, values: Iterable[float], start: float, end: float, *, pad: float = 0.06) -> Scale:
+        """Return the scale that holds all values, with a share of its length free at both ends."""
+        found = list(values) or [0.0]
+        low, high = min(found), max(found)
+        # Equal values stand in the middle, whatever their size.
+        room = (high - low) * pad or max(abs(low), 1.0) * 0.5
+        return cls(low - room, high + room, start, end)
+
+    def at(self, value: float) -> float:
+        """Return a value's place, to a tenth; values beyond the ends stand at the ends."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
+
+    def ticks(self, most: int = 7) -> tuple[float, ...]:
+        """Return round values within the scale, 1, 2 or 5 times a power of ten apart."""
+        least = (self.high - self.low) / most
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= least)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return tuple(i * step for i in range(first, last + 1))
+
+
+def tick_text(value: float) -> str:
+    """Return a tick's label: as few digits as tell it."""
+    return f"{round(value, 10) + 0.0:.6g}".replace("-", "−")

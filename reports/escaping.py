@@ -1,0 +1,148 @@
+r"""Escaping of untrusted text for HTML, Markdown and embedded JSON.
+
+Control characters, terminal escapes, bidirectional overrides and zero-width characters change
+what a reader sees without being seen. They are shown as `\\u202e`; line breaks and tabs stay.
+
+Untrusted text in GitHub-flavoured Markdown: no pings, links, images, HTML or table breaks. Names
+and texts go into code spans and fences longer than any run of backticks inside, where nothing is
+interpreted. Sentences are escaped mark by mark, and what GitHub links by itself (`@team`, `#12`,
+`https://…`) is broken by an invisible word joiner.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_HIDDEN = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, without tab and line feed
+    "\xad\u034f\u061c\u115f\u1160\u180e\u3164\uffa0"  # soft hyphen, joiners, fillers
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # zero width, separators, bidi
+    "\ufff9-\ufffb\ufffe\uffff"  # annotations, noncharacters
+    "\ud800-\udfff\U000e0000-\U000e007f"  # lone surrogates, tag characters
+    "]"
+    # Joiners shape Persian, Indic and emoji text; anywhere else they only hide.
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+
+
+def plain(text: str) -> str:
+    r"""Return `text` with every hidden character written as `\uXXXX`; not yet escaped for HTML."""
+    return _HIDDEN.sub(lambda match: _name(match[0]), text)
+
+
+def one_line(text: str, limit: int = 120) -> str:
+    """Return `text` on one line, hidden characters written out, cut at `limit` characters."""
+    line = " ".join(plain(text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def marked(text: str) -> str:
+    r"""Return `text` for the page's script: each written-out character between two `\x01`.
+
+    No text holds that character itself, as it is hidden and so written out.
+    """
+    return _HIDDEN.sub(lambda match: f"\x01{_name(match[0])}\x01", text)
+
+
+def address(text: str) -> str:
+    """Return `text`, as the page's script knows it, for a link's address."""
+    return quote(marked(text), safe="")
+
+
+def visible(text: str) -> Markup:
+    """Return `text` escaped for HTML, each written-out character marked as such."""
+    from markupsafe import Markup, escape
+
+    out, end = Markup(""), 0
+    for match in _HIDDEN.finditer(text):
+        mark = Markup('<span class="esc">{}</span>').format(_name(match[0]))
+        out += escape(text[end : match.start()]) + mark
+        end = match.end()
+    return out + escape(text[end:])
+
+
+def _name(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+JOINER = "\u2060"
+"""Splits a pattern for machines; people do not see it."""
+
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$=-])")
+_NUMBERED = re.compile(r"^(\d+)\.")
+_MENTIONS = re.compile(r"([@#]|(?i:\bGH-))(?=\w)")
+_ADDRESSES = re.compile(r"((?i:\b(?:https?|ftp|mailto|xmpp)):|(?i:\bwww)(?=\.))")
+
+
+def prose(text: str, limit: int = 2_000) -> str:
+    """Return a sentence that renders as its own characters, on one line."""
+    line = escape(one_line(text, limit), quote=False)
+    # Entities hold "&#…;" only for marks escape() made, and those have no "#".
+    line = _ADDRESSES.sub(rf"\1{JOINER}", line)
+    line = _MENTIONS.sub(rf"\1{JOINER}", line)
+    return _NUMBERED.sub(r"\1\\.", _MARKS.sub(r"\\\1", line))
+
+
+def code(text: str, limit: int = 200) -> str:
+    """Return a name as a code span, on one line, safe in a table cell too."""
+    line = one_line(text, limit) or "(empty)"
+    ticks = _fence(line, 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}".replace("|", "\\|")
+
+
+def html_code(text: str, limit: int = 200) -> str:
+    """Return a name as HTML `<code>`, for places where Markdown is not read (`<summary>`)."""
+    line = escape(one_line(text, limit) or "(empty)")
+    return f"<code>{line}</code>"
+
+
+def fenced_block(text: str, language: str = "", *, limit: int = 4_000) -> str:
+    """Return a fenced block that `text` cannot leave, cut at `limit` characters."""
+    shown = plain(text[:limit])
+    if len(text) > limit:
+        shown += f"\n… {len(text) - limit:,} more characters in the report"
+    fence = _fence(shown, 3)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(least, longest + 1)
+
+
+_MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+"""What HTML could read as a tag, a comment or an entity; JSON has another spelling for each."""
+
+
+def text(value: Any) -> str:
+    """Return a value as JSON that is safe inside a `<script>`, hidden characters written out."""
+    written = json.dumps(_marked(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return written.translate(_MARKUP)
+
+
+def json_block(name: str, content: Iterable[str]) -> Iterator[str]:
+    """Yield the element that holds a JSON text, given in pieces; the browser never runs it."""
+    yield f'<script type="application/json" id="{name}">'
+    yield from content
+    yield "</script>\n"
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else marked(value)
+    if isinstance(value, dict):
+        return {_marked(key): _marked(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_marked(inner) for inner in value]
+    return value

@@ -1,0 +1,189 @@
+"""Formatting of numbers and wording of gate kinds and verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.verdict import (
+    GateReason,
+    GateResult,
+    GateStatus,
+    ParityStatus,
+    SuiteResult,
+    Verdict,
+)
+
+NONE = "–"
+"""What stands where there is no number."""
+
+
+def number(value: float | None) -> str:
+    """Return a level such as a mean score: three decimals, four digits from ten on."""
+    if value is None:
+        return NONE
+    if value == 0 or 1e-3 <= abs(value) < 10:
+        text = f"{value:.3f}"
+    elif 10 <= abs(value) < 1e6:
+        text = f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    else:
+        text = f"{value:.2g}"
+    return text.replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Return a difference: as `number`, with its sign."""
+    text = number(value)
+    return text if value is None or value <= 0 or text == "0.000" else f"+{text}"
+
+
+def percent(value: float | None) -> str:
+    """Return a probability or share in per cent."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in milliseconds or seconds."""
+    if value is None:
+        return NONE
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def dollars(value: float | None) -> str:
+    """Return a price; an unknown one is unknown, not zero."""
+    return "unknown" if value is None else f"${value:.4f}"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Return `n` with its noun, in the singular for one."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def absolute_margin(gate: GateResult) -> float | None:
+    """Return the gate's margin in the metric's unit; a relative one is taken of base."""
+    if not isinstance(gate.margin, str):
+        return gate.margin
+    try:
+        share = float(gate.margin.strip().removesuffix("%")) / 100
+    except ValueError:
+        return None
+    if gate.base is None or not math.isfinite(share):
+        return None
+    return share * abs(gate.base)
+
+
+def rule(gate: GateResult) -> str:
+    """Return what the gate asks for, in words."""
+    margin = _margin(gate.margin)
+    return {
+        GateKind.FLOOR: f"tuned at least {margin}",
+        GateKind.CEILING: f"tuned at most {margin}",
+        GateKind.GAIN: f"better by more than {margin}",
+        GateKind.TOLERANCE: f"worse by less than {margin}",
+        GateKind.SEVERE_DROP: f"at most {margin} of the cases lose {number(gate.drop)} or more",
+    }[gate.kind]
+
+
+def _margin(margin: float | str) -> str:
+    return f"{margin} of base" if isinstance(margin, str) else f"{margin:.6g}".replace("-", "−")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How an outcome is shown: never by colour alone."""
+
+    word: str
+    sign: str
+    tone: str
+    """`good`, `bad`, `warn` or `calm`: a class of style.css."""
+    meaning: str = ""
+    """When this outcome is reached."""
+
+
+FACES = {
+    Verdict.NOT_COMPARABLE: Face(
+        "NOT COMPARABLE",
+        "≠",
+        "bad",
+        "The arms differ in more than the weights (prompts, template, tokenizer or data), or the "
+        "adapter is not active.",
+    ),
+    Verdict.ERROR: Face(
+        "ERROR", "!", "bad", "Too much is unscored, or a backend, judge or disk failed."
+    ),
+    Verdict.BLOCK: Face("BLOCK", "✕", "bad", "A floor is broken, or a regression is proven."),
+    Verdict.SHIP: Face(
+        "SHIP",
+        "✓",
+        "good",
+        "All floors hold, every guardrail is proven no worse than its tolerance, and the goal "
+        "rule holds.",
+    ),
+    Verdict.HOLD: Face(
+        "HOLD",
+        "=",
+        "calm",
+        "Nothing broke, but the gain is proven smaller than the expected gain that the suite "
+        "names.",
+    ),
+    Verdict.UNDECIDED: Face(
+        "UNDECIDED", "?", "warn", "Everything else: too little evidence either way."
+    ),
+}
+"""The verdicts in the order in which one suite is decided: the first that applies."""
+
+NO_SAY = Face("ADVISORY", "○", "calm", "None of the suite's gates has a say: shown, not counted.")
+"""In place of the verdict of a suite that decides nothing."""
+
+STATUSES = {
+    GateStatus.PASS: Face("pass", "✓", "good"),
+    GateStatus.FAIL: Face("fail", "✕", "bad"),
+    GateStatus.UNDECIDED: Face("undecided", "?", "warn"),
+    GateStatus.ERROR: Face("error", "!", "bad"),
+}
+
+PARITIES = {
+    ParityStatus.EQUIVALENT: Face("equivalent", "✓", "good"),
+    ParityStatus.NOT_EQUIVALENT: Face("not equivalent", "✕", "bad"),
+    ParityStatus.UNDECIDED: Face("undecided", "?", "warn"),
+    ParityStatus.ERROR: Face("error", "!", "bad"),
+}
+
+REASONS = {
+    GateReason.BELOW_FLOOR: "below the floor",
+    GateReason.ABOVE_CEILING: "above the ceiling",
+    GateReason.REGRESSED: "a regression is proven",
+    GateReason.SEVERE_DROPS: "too many severe drops",
+    GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
+    GateReason.UNDERPOWERED: "too few cases",
+    GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",
+    GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
+    GateReason.UNSCORED: "too much unscored",
+    GateReason.CANARY: "the judge calls known bad answers good",
+    GateReason.FILTERED: "the run was filtered",
+    GateReason.PASS_WITH_LOSS: "passes, with a proven loss inside the tolerance",
+}
+
+GOAL_RULES = {
+    "primary": "the primary goal must be met",
+    "all": "every goal must be met",
+    "any": "any one goal must be met, corrected by Holm's procedure",
+}
+
+
+def face_of(suite: SuiteResult) -> Face:
+    """Return how a suite's verdict is shown, which is no verdict where no gate of it counts."""
+    return NO_SAY if suite.gates and not suite.counts else FACES[suite.verdict]
+
+
+def goal_rule(suite: SuiteResult) -> str:
+    """Return in words what a suite asks for beyond not breaking anything."""
+    if not suite.has_goal:
+        return "no goal: a regression check, where SHIP means “no worse”"
+    return GOAL_RULES.get(suite.goal_rule, suite.goal_rule)
+
+
+def direction(higher_is_better: bool) -> str:
+    """Return which direction of a metric is better, in words."""
+    return "higher is better" if higher_is_better else "lower is better"

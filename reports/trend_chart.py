@@ -1,0 +1,151 @@
+"""Trend chart: a gate's value over the runs of a history.
+
+Runs stand in their order, equally far apart. The shape says how the gate ended (disc: pass, cross:
+fail, ring: undecided, bar: error), a triangle below that the fine-tune was shipped. A dashed line
+parts runs of different versions of the suite, whose numbers are not joined: other cases, other
+numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.verdict.run_history import PastRun
+from tunegate.reports.charts import Scale, boundary, point, reference, tick_text
+from tunegate.reports.formatting import number, signed
+
+WIDTH, HEIGHT = 340, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A gate's outcome in one run."""
+
+    run: PastRun
+    version: str
+    """Hash of the suite."""
+    gate: GateResult
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One run's marks."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    known: bool
+    """Whether there is an interval."""
+    status: str
+    """`pass`, `fail`, `undecided` or `error`: it decides the shape."""
+    shipped: bool
+    title: str
+    """The run's numbers in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Positions of everything in one gate's drawing."""
+
+    gate: GateResult
+    """The newest outcome, for names and rule."""
+    dots: tuple[Dot, ...]
+    lines: tuple[str, ...]
+    """Points of the line through the estimates, one a version of the suite."""
+    breaks: tuple[float, ...]
+    """Where the suite changed."""
+    ticks: tuple[tuple[float, str], ...]
+    zone: tuple[float, float] | None
+    """Top and height of where the newest gate asks the interval to lie."""
+    bound: float | None
+    zero: float | None
+    frame: tuple[float, float, float, float]
+    """Left, top, right and bottom."""
+    label: str
+    """The drawing in words."""
+
+
+def draw(seen: Sequence[Seen]) -> Trend | None:
+    """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
+    known = [one for one in seen if point(one.gate) is not None]
+    if not known:
+        return None
+    newest = known[-1].gate
+    limit, zero = boundary(newest), 0.0 if newest.kind.compares else reference(newest)
+    y = _scale(known, [v for v in (limit, zero) if v is not None])
+    places = _places(len(known))
+    dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
+    versions = [one.version for one in known]
+    changed = [i for i in range(1, len(known)) if versions[i] != versions[i - 1]]
+    return Trend(
+        gate=newest,
+        dots=dots,
+        lines=tuple(_lines(dots, versions)),
+        breaks=tuple(round((places[i - 1] + places[i]) / 2, 1) for i in changed),
+        ticks=tuple((y.at(v), tick_text(v)) for v in y.ticks(4)),
+        zone=None if limit is None else _zone(newest, y.at(limit)),
+        bound=None if limit is None else y.at(limit),
+        zero=None if zero is None else y.at(zero),
+        frame=(_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
+        label=_words(newest, known),
+    )
+
+
+def _scale(known: Sequence[Seen], more: Sequence[float]) -> Scale:
+    values = [v for s in known for v in (point(s.gate), s.gate.low, s.gate.high) if v is not None]
+    return Scale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
+
+
+def _places(n: int) -> list[float]:
+    """Return n places, equally far apart; one alone stands in the middle."""
+    left, right = _LEFT + 14, WIDTH - _RIGHT - 14
+    if n == 1:
+        return [(left + right) / 2]
+    return [round(left + i * (right - left) / (n - 1), 1) for i in range(n)]
+
+
+def _dot(one: Seen, x: float, y: Scale) -> Dot:
+    gate = one.gate
+    return Dot(
+        x=x,
+        y=y.at(point(gate) or 0.0),
+        low=y.at(y.low if gate.low is None else gate.low),
+        high=y.at(y.high if gate.high is None else gate.high),
+        known=gate.low is not None or gate.high is not None,
+        status=gate.status.value,
+        shipped=one.run.shipped is not None,
+        title=f"{one.run.run_id}: {_value(gate)}, {gate.status.value}",
+    )
+
+
+def _lines(dots: Sequence[Dot], versions: Sequence[str]) -> list[str]:
+    """Return the points of each stretch of one version."""
+    pairs = zip(versions, dots, strict=True)
+    stretches = [[dot for _, dot in group] for _, group in groupby(pairs, key=lambda pair: pair[0])]
+    return [" ".join(f"{d.x},{d.y}" for d in dots) for dots in stretches if len(dots) > 1]
+
+
+def _zone(gate: GateResult, y: float) -> tuple[float, float]:
+    upwards = gate.kind.value == "floor" or (gate.kind.compares and gate.higher_is_better)
+    top, bottom = _TOP, HEIGHT - _BOTTOM
+    return (top, round(y - top, 1)) if upwards else (y, round(bottom - y, 1))
+
+
+def _value(gate: GateResult) -> str:
+    write = signed if gate.kind.compares else number
+    known = gate.low is not None or gate.high is not None
+    interval = f" ({write(gate.low)} to {write(gate.high)})" if known else ""
+    return f"{write(point(gate))}{interval}"
+
+
+def _words(gate: GateResult, known: Sequence[Seen]) -> str:
+    passed = sum(one.gate.status is GateStatus.PASS for one in known)
+    return (
+        f"{gate.metric} {gate.kind.value} over {len(known)} runs, oldest first: {passed} passed; "
+        f"the newest is {_value(gate)}. Every number is in the table."
+    )

@@ -1,0 +1,55 @@
+"""What an arm cannot answer is refused before a case is spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness import suite as suites
+from tunegate.harness.checks import comparability
+from tunegate.harness.errors import UsageError
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import Cell, CellKind
+
+TOML = """
+name = "quiz"
+cases = "cases.jsonl"
+[[metrics]]
+use = "choice_accuracy"
+[[gates]]
+metric = "choice_accuracy"
+tolerance = 0.5
+"""
+
+
+def test_a_metric_that_an_arm_cannot_serve_is_refused(suite_folder: Any, scripted: Any) -> None:
+    """The message names suite and metric, and gives the arm's own reason; else nothing happens."""
+    case = {"prompt": "1 + 1?", "choices": ["2", "3"], "answer": 0}
+    folder: Path = suite_folder(TOML, [case])
+    suite = suites.load(folder / "suite.toml")
+    specs = {name: scripted(name, default="x") for name in ("base", "tuned")}
+    arms: dict[str, Any] = dict(open_arms(specs))
+
+    comparability.check_answerable([suite], arms)
+    arms["tuned"] = replace(arms["tuned"], kinds=frozenset({CellKind.GENERATE}))
+    with pytest.raises(UsageError, match=r"quiz: metric 'choice_accuracy': scripted:.* choices"):
+        comparability.check_answerable([suite], arms)
+
+
+def test_a_suite_of_which_no_prompt_can_be_shown_is_refused() -> None:
+    """One case that can be shown is enough; with none the first case's reason is told."""
+    cells = [
+        Cell(suite="quiz", case=case, arm=arm, kind=CellKind.GENERATE, key=f"{case} {arm}")
+        for case in ("a", "b")
+        for arm in ("base", "tuned")
+    ]
+    said = r"^quiz: not one case can be put to tuned; case a: no chat template$"
+
+    comparability.check_prompts(cells, {"a tuned": "no chat template"})
+    with pytest.raises(UsageError, match=said):
+        comparability.check_prompts(
+            cells, {"a tuned": "no chat template", "b tuned": "no chat template"}
+        )

@@ -1,0 +1,370 @@
+"""From two columns of scores to a delta: which statistics, which direction, which answer."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from tunegate.harness.comparison.delta import Delta, compare
+from tunegate.harness.errors import Undecided
+
+# The differences of statistics.md §10, case 9, as tuned scores over a base of 0.5.
+DIFFERENCES = (
+    0, 0.2, -0.1, 0.3, 0, 0, 0.5, 0.1, -0.05, 0.25,
+    0.4, 0, 0.15, -0.2, 0.35, 0.1, 0, 0.3, 0.2, 0.05,
+)  # fmt: skip
+CONTINUOUS = {"binary": False}
+UNBOUNDED = {"binary": False, "range": None}
+LOWER = {"higher_is_better": False}
+
+
+def shifted(differences: tuple[float, ...]) -> tuple[list[float], list[float]]:
+    """Return base scores of 0.5 and tuned ones that differ from them as given."""
+    return [0.5] * len(differences), [0.5 + d for d in differences]
+
+
+def test_binary_scores_get_tangos_interval(made: Any) -> None:
+    """18 wins and 7 losses in 100 give the published interval (0.0291, 0.1934)."""
+    delta = compare(*made.pairs(18, 7, 40, 35), metric=made.metric())
+
+    # base = (7 + 40)/100, tuned = (18 + 40)/100
+    assert (0.47, 0.58, 100) == (delta.base, delta.tuned, delta.n)
+    assert delta.estimate == pytest.approx(0.11)
+    assert (0.0291, 0.1934) == (round(delta.low, 4), round(delta.high, 4))
+    assert delta.oriented.method == "Tango score"
+
+
+def test_at_a_gain_of_zero_the_stricter_of_two_tests_speaks(made: Any) -> None:
+    """McNemar's mid-p joins in at margin 0: 1 win of 1 has Tango's p = 0.16, mid-p = 0.25."""
+    delta = compare(*made.pairs(1, 0, 9, 0), metric=made.metric())
+    test = delta.pairs.test(0.0)
+
+    # mid-p: P(X > 1) + P(X = 1)/2 = 0 + (1/2)/2
+    assert test.p_value == pytest.approx(0.25)
+    assert test.method == "McNemar mid-p"
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p"),
+    [(1, 7, 0.0391), (7, 1, 0.0391), (4, 4, 1.0), (0, 0, 1.0)],
+    ids=["worse", "better", "even", "equal"],
+)
+def test_no_difference_is_tested_in_both_directions(
+    made: Any, wins: int, losses: int, p: float
+) -> None:
+    """McNemar's two-sided mid-p: 0.0391 for 1 and 7, published; never above 1."""
+    delta = compare(*made.pairs(wins, losses, 13, 0), metric=made.metric())
+
+    assert delta.pairs.two_sided_p() == pytest.approx(p, abs=5e-5)
+
+
+def test_too_little_is_not_tested_at_all(made: Any) -> None:
+    """One case, or nine clusters, get no p-value, not even 1."""
+    names = [str(i % 9) for i in range(40)]
+    one = compare([1.0], [0.0], metric=made.metric())
+    nine = compare(*made.pairs(0, 30, 10, 0), metric=made.metric(), clusters=names)
+
+    assert one.pairs.two_sided_p() is None
+    assert nine.pairs.two_sided_p() is None
+
+
+def test_above_a_gain_of_zero_the_exact_test_joins(made: Any) -> None:
+    """9 wins, 1 loss in 50 against 0.05: exact p = 0.0410 (published), Tango's alone 0.0300."""
+    test = compare(*made.pairs(9, 1, 40, 0), metric=made.metric()).pairs.test(0.05)
+
+    assert round(test.p_value, 4) == 0.0410
+    assert test.method.startswith("exact unconditional")
+
+
+def test_above_a_thousand_cases_tango_stands_alone(made: Any) -> None:
+    """The exact test joins up to 1000 cases and not beyond."""
+    many = compare(*made.pairs(60, 10, 931, 0), metric=made.metric()).pairs.test(0.02)
+    few = compare(*made.pairs(60, 10, 930, 0), metric=made.metric()).pairs.test(0.02)
+
+    assert many.method == "Tango score"
+    assert few.method.startswith("exact unconditional")
+
+
+def test_non_inferiority_rests_on_tango_alone(made: Any) -> None:
+    """No discordant pair proves a tolerance of 0.02 with 133 cases and not with 132."""
+    # The lower bound is -z²/(n + z²) with z² = 2.7055: -0.01994 at 133, -0.02008 at 132.
+    assert compare(*made.pairs(0, 0, 133, 0), metric=made.metric()).holds(within=0.02)
+    with pytest.raises(Undecided):
+        compare(*made.pairs(0, 0, 132, 0), metric=made.metric()).holds(within=0.02)
+
+
+def test_continuous_scores_get_the_guarded_envelope(made: Any) -> None:
+    """Twenty differences bounded by 1 give the published (-0.0152, 0.2470)."""
+    delta = compare(*shifted(DIFFERENCES), metric=made.metric(**CONTINUOUS))
+
+    assert delta.estimate == pytest.approx(0.1275)
+    assert (-0.0152, 0.2470) == (round(delta.low, 4), round(delta.high, 4))
+
+
+def test_unbounded_scores_are_not_guarded(made: Any) -> None:
+    """The same differences without a bound give the published (0.0572, 0.2011)."""
+    delta = compare(*shifted(DIFFERENCES), metric=made.metric(**UNBOUNDED))
+
+    assert (0.0572, 0.2011) == (round(delta.low, 4), round(delta.high, 4))
+
+
+def test_ones_zeros_and_a_half_are_continuous(made: Any) -> None:
+    """A single score that is neither 0 nor 1 makes the column continuous, though declared 0/1."""
+    base, tuned = made.pairs(18, 7, 40, 35)
+
+    assert compare(base, tuned, metric=made.metric()).pairs.binary
+    tuned[0] = 0.5
+    delta = compare(base, tuned, metric=made.metric())
+    assert not delta.pairs.binary
+    assert delta.oriented.method.startswith("t and Hall")
+
+
+@pytest.mark.parametrize(
+    ("range_", "binary"), [(None, True), ((0.0, 1.0), True), ((0.0, 5.0), False)]
+)
+def test_undeclared_ones_and_zeros_are_binary_where_the_range_allows(
+    made: Any, range_: tuple[float, float] | None, binary: bool
+) -> None:
+    """A user's own pass/fail function is judged by Tango's interval, a 0–5 score is not."""
+    metric = made.metric(binary=False, range=range_)
+
+    assert compare(*made.pairs(3, 1, 40, 6), metric=metric).pairs.binary is binary
+
+
+def test_a_gain_beyond_one_is_no_error_for_undeclared_ones_and_zeros(made: Any) -> None:
+    """Nothing gains 2 where the scores seen are 0 and 1; the question has an answer, though."""
+    delta = compare(*made.pairs(30, 5, 10, 5), metric=made.metric(binary=False, range=None))
+
+    assert not delta.gains(by=2)
+    assert delta.holds(within=2)
+
+
+def test_lower_is_better_turns_the_statistics_and_not_the_numbers(made: Any) -> None:
+    """Fewer loops: the delta is negative and gains; its interval mirrors that of the rise."""
+    up = compare(*made.pairs(18, 7, 40, 35), metric=made.metric())
+    base, tuned = made.pairs(7, 18, 40, 35)
+    down = compare(base, tuned, metric=made.metric(**LOWER))
+
+    assert (down.estimate, down.low, down.high) == pytest.approx((-0.11, -up.high, -up.low))
+    assert up.gains(by=0.02)
+    assert down.gains(by=0.02)
+    assert (18, 7) == (down.pairs.wins, down.pairs.losses)
+
+
+def test_clusters_widen_the_interval_as_the_t_on_cluster_means(made: Any) -> None:
+    """Ten clusters of two: the interval is scipy's t on the ten cluster means."""
+    labels = [f"p{i // 2}" for i in range(20)]
+    delta = compare(*shifted(DIFFERENCES), metric=made.metric(**UNBOUNDED), clusters=labels)
+    means = [(a + b) / 2 for a, b in zip(DIFFERENCES[::2], DIFFERENCES[1::2], strict=True)]
+    centre, error = sum(means) / 10, stats.sem(means)
+
+    assert (delta.low, delta.high) == pytest.approx(
+        stats.t.interval(0.90, 9, loc=centre, scale=error)
+    )
+
+
+def test_binary_scores_in_clusters_count_for_less(made: Any) -> None:
+    """Every case twice in a cluster: half the information, so a wider interval with 9 df."""
+    base, tuned = made.pairs(6, 1, 3, 0)
+    alone = compare(base, tuned, metric=made.metric())
+    labels = [str(i // 2) for i in range(20)]
+    twice = compare(
+        [b for b in base for _ in "ab"],
+        [t for t in tuned for _ in "ab"],
+        metric=made.metric(),
+        clusters=labels,
+    )
+
+    assert twice.estimate == pytest.approx(alone.estimate)
+    assert twice.low < alone.low
+    assert "design effect" in twice.oriented.method
+
+
+@pytest.mark.parametrize("kind", [{}, CONTINUOUS])
+def test_fewer_than_ten_clusters_decide_nothing(made: Any, kind: dict[str, Any]) -> None:
+    """Nine clusters leave everything open, however large the difference; the interval is ±range."""
+    labels = [f"p{i % 9}" for i in range(90)]
+    delta = compare([0.0] * 90, [1.0] * 90, metric=made.metric(**kind), clusters=labels)
+
+    assert (-1.0, 1.0) == (delta.low, delta.high)
+    assert delta.oriented.method == "too few clusters"
+    assert delta.pairs.test(0.0).p_value == 1.0
+    with pytest.raises(Undecided):
+        delta.gains()
+
+
+def test_labels_that_nothing_shares_are_no_clusters(made: Any) -> None:
+    """One cluster a case is the same as none, so five cases are not five clusters."""
+    delta = compare([0.0] * 5, [1.0] * 5, metric=made.metric(), clusters=list("abcde"))
+
+    assert delta.pairs.clusters is None
+    assert delta.gains()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_case_and_one_case_decide_nothing(made: Any, n: int) -> None:
+    """The interval is ±range, or unlimited, and every question is undecided, never an error."""
+    bounded = compare([0.0] * n, [1.0] * n, metric=made.metric())
+    unbounded = compare([0.0] * n, [1.0] * n, metric=made.metric(**UNBOUNDED))
+
+    assert (-1.0, 1.0) == (bounded.low, bounded.high)
+    assert (-math.inf, math.inf) == (unbounded.low, unbounded.high)
+    for delta in (bounded, unbounded):
+        with pytest.raises(Undecided):
+            delta.gains(by=2)
+        with pytest.raises(Undecided):
+            delta.holds(within=0.9)
+        assert delta.pairs.relative(0.02).test(0.0).p_value == 1.0
+
+
+def test_the_mean_of_nothing_is_not_a_number(made: Any) -> None:
+    """Without a pair there is no level, and the sentence says so instead of printing nan."""
+    delta = compare([], [], metric=made.metric())
+
+    assert math.isnan(delta.base)
+    assert str(delta) == "no case has a score in both arms"
+
+
+def test_all_ties_give_the_closed_form(made: Any) -> None:
+    """50 ties: the interval is ±z²/(n + z²) = ±2.7055/52.7055 = ±0.0513, and p(gain) is 1."""
+    delta = compare(*made.pairs(0, 0, 30, 20), metric=made.metric())
+
+    assert (-0.0513, 0.0513) == (round(delta.low, 4), round(delta.high, 4))
+    assert delta.pairs.test(0.0).p_value == 1.0
+
+
+def test_all_ties_of_a_bounded_score_still_have_width(made: Any) -> None:
+    """60 equal differences: the guard's two worst values keep the interval open.
+
+    With -1 and 1 appended the jackknife error over 62 values of which two are ±1 is
+    sqrt(2/61)/sqrt(62) = 0.02300; t(0.95, 59) = 1.6711, so the bound is 0.0384.
+    """
+    delta = compare([0.5] * 60, [0.5] * 60, metric=made.metric(**CONTINUOUS))
+
+    assert delta.high == pytest.approx(0.0384, abs=1e-4)
+    assert delta.low == -delta.high
+
+
+def test_a_constant_shift_is_no_certainty(made: Any) -> None:
+    """Zero variance around 0.1 has an interval with width, where scipy's t would have none."""
+    delta = compare([0.5] * 60, [0.6] * 60, metric=made.metric(**CONTINUOUS))
+
+    assert delta.low < 0.07
+    assert delta.high > 0.13
+
+
+def test_a_constant_shift_of_an_unbounded_score_says_nothing(made: Any) -> None:
+    """Without spread and without a bound nobody knows how far the next difference may lie."""
+    delta = compare([1.0] * 60, [2.0] * 60, metric=made.metric(**UNBOUNDED))
+
+    assert (-math.inf, math.inf) == (delta.low, delta.high)
+    with pytest.raises(Undecided):
+        delta.gains()
+
+
+def test_holds_and_gains_say_true_false_or_undecided(made: Any) -> None:
+    """18 wins, 7 losses in 100, interval (0.029, 0.193): each answer occurs."""
+    delta = compare(*made.pairs(18, 7, 40, 35), metric=made.metric())
+
+    assert delta.gains(by=0.02) is True
+    assert delta.gains(by=0.25) is False
+    assert delta.holds(within=0.01) is True
+    with pytest.raises(Undecided) as undecided:
+        delta.gains(by=0.10)
+    # the interval is the published (0.0291, 0.1934) with one more digit
+    assert re.fullmatch(
+        r"m: whether it gains more than 0\.1 is undecided with 100 cases: base 0\.47, tuned 0\.58, "
+        r"difference \+0\.11 \[\+0\.0291\d, \+0\.1934\] at 90 %",
+        str(undecided.value),
+    )
+
+
+def test_holds_refuses_a_tolerance_of_nothing(made: Any) -> None:
+    """Equality cannot be proven, so `within` must be above 0."""
+    delta = compare([0.0, 1.0], [0.0, 1.0], metric=made.metric())
+
+    for within in (0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="must be above 0"):
+            delta.holds(within=within)
+
+
+def test_a_loss_refutes_holding(made: Any) -> None:
+    """Thirty losses in 100 are proven worse than a tolerance of 0.1."""
+    delta = compare(*made.pairs(0, 30, 70, 0), metric=made.metric())
+
+    assert delta.holds(within=0.10) is False
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "message"),
+    [
+        ([1.0], [1.0, 0.0], "base has 1 scores and tuned 2"),
+        ([1.0, math.nan], [1.0, 0.0], r"base\[1\]=nan must be a finite score"),
+        ([1.0], [math.inf], r"tuned\[0\]=inf must be a finite score"),
+    ],
+)
+def test_columns_that_are_no_pairs_are_refused(
+    made: Any, base: list[float], tuned: list[float], message: str
+) -> None:
+    """Unequal lengths and numbers that are none are named."""
+    with pytest.raises(ValueError, match=message):
+        compare(base, tuned, metric=made.metric())
+
+
+def test_clusters_must_fit(made: Any) -> None:
+    """One label a case."""
+    with pytest.raises(ValueError, match="clusters has 1 labels and base 2"):
+        compare([1.0, 0.0], [1.0, 0.0], metric=made.metric(), clusters=["a"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "worse"),
+    [
+        ({"range": None}, 100.0, -2.0),  # 2 % of 100 is 2 lower
+        ({"range": None}, -100.0, -2.0),  # 2 % of -100 is 2 lower as well
+        ({"range": None, "higher_is_better": False}, 100.0, 2.0),  # or 2 higher where less is good
+    ],
+)
+def test_a_relative_tolerance_is_a_share_of_bases_size(
+    made: Any, kind: dict[str, Any], base: float, worse: float
+) -> None:
+    """A loss of half the share holds and one of twice the share does not, whatever the signs."""
+    metric = made.metric(binary=False, **kind)
+    noise = [0.1, -0.1, 0.05, -0.05] * 10
+    levels = [base + 10 * x for x in noise]
+
+    for factor, low_above_zero in ((0.5, True), (2.0, False)):
+        tuned = [b + factor * worse + x for b, x in zip(levels, noise, strict=True)]
+        judged = compare(levels, tuned, metric=metric).pairs.relative(0.02)
+        assert (judged.interval(0.90).low > 0) is low_above_zero
+
+
+def test_a_relative_tolerance_carries_bases_own_differences(made: Any) -> None:
+    """The relative difference of a case is d + share·base: (0.5-0.5) + 0.02·0.5 and so on."""
+    delta = compare([0.5, 1.0, 0.0], [0.5, 0.8, 0.1], metric=made.metric(**CONTINUOUS))
+    relative = delta.pairs.relative(0.02)
+
+    assert relative.differences == pytest.approx((0.01, -0.2 + 0.02, 0.1))
+    assert relative.metric.bound == pytest.approx(1.02)
+
+
+def test_a_delta_keeps_its_confidence(made: Any) -> None:
+    """At 95 % the interval is wider, and statsmodels' z of 1.96 gives the all-ties bound."""
+    pairs = compare(*made.pairs(0, 0, 50, 0), metric=made.metric()).pairs
+    z = stats.norm.ppf(0.975)
+
+    assert Delta(pairs, 0.95).high == pytest.approx(z**2 / (50 + z**2))
+
+
+def test_a_broken_tolerance_is_claimed_as_strictly_as_a_gain(made: Any) -> None:
+    """1 win and 6 losses in 10: the interval ends below -0.05, the exact test has p = 0.077."""
+    base, tuned = made.pairs(1, 6, 3, 0)
+    delta = compare(base, tuned, metric=made.metric())
+
+    assert delta.high < -0.05
+    with pytest.raises(Undecided):
+        delta.holds(within=0.05)

@@ -1,0 +1,275 @@
+"""Looks: which cases are seen when, at which level, and when a suite may end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from scipy.stats import norm
+
+from tunegate.harness import suite as suites
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.gates.error_control import Alarms
+from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.look_schedule import schedule
+from tunegate.harness.records.manifest import Gate, GateKind, Looks
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.stats.group_sequential import efficacy_bounds
+from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.interim_analysis import stops
+
+FLOOR, CEILING, GAIN, TOLERANCE, *_ = GateKind
+TOML = """
+name = "s"
+cases = "cases.jsonl"
+{generation}
+[[metrics]]
+use = "{use}"
+[[gates]]
+metric = "{use}"
+tolerance = 0.5
+"""
+
+
+def _suite(
+    suite_folder: Callable[..., Path], n: int, use: str = "exact_match", size: int = 1
+) -> Any:
+    cases = [
+        {
+            "id": f"c{i:04}",
+            "prompt": "q",
+            "expected": "yes",
+            "choices": ["a", "b"],
+            "answer": 0,
+            **({"cluster": f"k{i // size}"} if size > 1 else {}),
+        }
+        for i in range(n)
+    ]
+    return suites.load(suite_folder(TOML.format(use=use, generation=""), cases))
+
+
+def test_one_value_over_all_cases_is_judged_once(suite_folder: Callable[..., Path]) -> None:
+    """A gate on a corpus value has no looks; on the mean of the cases' scores it has."""
+    suite = _suite(suite_folder, 200, "bleu")
+    text = suite.path.read_text(encoding="utf-8")
+    suite.path.write_text(text.replace('use = "bleu"', 'use = "bleu"\naggregate = "mean"'))
+    mean = suites.load(suite.path)
+
+    assert schedule(suite, seed=0) is None
+    assert schedule(mean, seed=0) is not None
+
+
+def test_looks_see_growing_parts_of_one_seeded_order(suite_folder: Callable[..., Path]) -> None:
+    """200 cases: looks at 32, 64, 96, 128, 160 and 200; every case once, seeded."""
+    suite = _suite(suite_folder, 200)
+    looks = schedule(suite, seed=0)
+
+    assert looks is not None
+    assert looks.sizes == (32, 64, 96, 128, 160, 200)
+    assert looks.shares == pytest.approx([s / 200 for s in looks.sizes])
+    assert sorted(looks.order) == [s.case.id for s in suite.cases]
+    assert looks == schedule(suite, seed=0)
+    assert looks.order != schedule(suite, seed=1).order
+
+
+def test_clusters_stay_whole(suite_folder: Callable[..., Path]) -> None:
+    """No look parts the five cases of a cluster; shares are shares of the clusters."""
+    looks = schedule(_suite(suite_folder, 200, size=5), seed=0)
+
+    assert looks is not None
+    # 32, 64, 96, 128, 160 rounded up to whole clusters
+    assert looks.sizes == (35, 65, 100, 130, 160, 200)
+    assert looks.shares == pytest.approx([s / 200 for s in looks.sizes])
+    clusters = [int(case[1:]) // 5 for case in looks.order]
+    assert all(len(set(clusters[i : i + 5])) == 1 for i in range(0, 200, 5))
+
+
+@pytest.mark.parametrize(
+    ("n", "use"),
+    [
+        (99, "exact_match"),
+        (200, "choice_accuracy"),
+        (200, "answer_logprob"),
+        (200, "latency"),
+    ],
+)
+def test_some_suites_are_asked_whole(suite_folder: Callable[..., Path], n: int, use: str) -> None:
+    """Under 100 cases, for log-likelihoods and for latency there are no looks."""
+    assert schedule(_suite(suite_folder, n, use), seed=0) is None
+
+
+def test_a_continuous_metric_is_first_looked_at_with_fifty(
+    suite_folder: Callable[..., Path],
+) -> None:
+    """The t interval needs more cases than the score interval: the look at 32 is left out."""
+    looks = schedule(_suite(suite_folder, 200, "length"), seed=0)
+
+    assert looks is not None
+    assert looks.sizes[0] == 64
+
+
+@pytest.mark.parametrize(("n", "looked_at"), [(133, False), (145, False), (150, True)])
+def test_looks_never_put_a_gate_out_of_reach(
+    suite_folder: Callable[..., Path], n: int, looked_at: bool
+) -> None:
+    """133 cases can just prove a tolerance of 0.02; at a last look it takes some more.
+
+    With looks at 32, 64, 96, 128 and 145 or 150 the last z is 1.748 or 1.738 in place of 1.645, and
+    z²(1-M)/M = 49 z² = 149.7 or 148.02: 145 are too few, and 150 are enough.
+    """
+    cases = [{"id": f"c{i:04}", "prompt": "q", "expected": "yes"} for i in range(n)]
+    toml = TOML.format(use="exact_match", generation="").replace("0.5", "0.02")
+    suite = suites.load(suite_folder(toml, cases))
+
+    assert unreachable(suite) == []
+    assert (schedule(suite, seed=0) is not None) is looked_at
+
+
+def _looks(n: int, *sizes: int) -> Looks:
+    return Looks(
+        order=tuple(f"c{i:03}" for i in range(n)), sizes=sizes, shares=tuple(s / n for s in sizes)
+    )
+
+
+def test_the_level_of_a_look_is_its_bound() -> None:
+    """Halfway through two looks, alpha 0.05 and rho 3 leave 0.05/8 = 0.00625: z = 2.4977."""
+    look = Look(_looks(100, 50, 100), 0)
+
+    assert look.error(0.05) == pytest.approx(0.00625, abs=1e-6)
+    assert look.bound(0.05) == pytest.approx(norm.isf(0.00625), abs=1e-4)
+    assert look.last_bound(0.05) == pytest.approx(efficacy_bounds([0.5, 1.0])[1])
+    assert look.confidence(0.05) == pytest.approx(1 - 2 * 0.00625, abs=1e-6)
+
+
+def _ended(
+    columns: Any, made: Any, base: list[float], tuned: list[float], gates: list[Gate]
+) -> Any:
+    """Return a suite with looks at half and all, the same with its manifest."""
+    suite = columns(gates, {"m": (base, tuned)})
+    record = suite.record().model_copy(update={"looks": _looks(100, 50, 100)})
+    return suite, made.manifest([suite]).model_copy(update={"suites": (record,)}), record
+
+
+def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) -> None:
+    """30 wins in the first 50 ship; the other 50 are not asked, which is not unscored."""
+    base, tuned = [0.0] * 100, [1.0] * 30 + [0.0] * 20 + [None] * 50
+    suite, manifest, record = _ended(
+        columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.1)]
+    )
+    look = Look(record.looks, 0)
+    found = decide(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": look})
+
+    (result,) = found.suites
+    assert found.verdict is Verdict.SHIP
+    assert (result.n_scored, result.n_skipped_decided) == (50, 50)
+    assert result.n_unscored == {"base": 0, "tuned": 0}
+    assert result.gates[0].confidence == pytest.approx(look.confidence(0.05), rel=1e-5)
+    assert any("ended after 50 of 100 cases (look 1 of 2)" in note for note in result.notes)
+
+
+def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:
+    """6 wins and no loss have p = 0.0078: enough for 0.05, not for the 0.00625 of the look."""
+    base, tuned = [0.0] * 100, [1.0] * 6 + [0.0] * 94
+    suite, manifest, record = _ended(
+        columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.0)]
+    )
+    scores = suite.rows()
+    at_half = decide(manifest, {"s": suite.cases()}, scores, looks={"s": Look(record.looks, 0)})
+    fixed = decide(made.manifest([suite]), {"s": suite.cases()}, scores)
+
+    assert at_half.suites[0].gates[0].p_value == pytest.approx(0.5**6 / 2)
+    assert at_half.verdict is Verdict.UNDECIDED
+    assert fixed.verdict is Verdict.SHIP
+
+
+@pytest.mark.parametrize(
+    ("right", "status", "stop"),
+    [
+        (50, GateStatus.UNDECIDED, False),  # 50 of 100 at least: 0.6 is open
+        (9, GateStatus.FAIL, True),  # 59 of 100 at most
+        (10, GateStatus.UNDECIDED, False),  # 60 of 100 are still possible
+    ],
+)
+def test_an_observed_floor_ends_only_where_the_rest_cannot_change_it(
+    columns: Any, made: Any, right: int, status: GateStatus, stop: bool
+) -> None:
+    """Half of 100 cases are known: a floor of 0.6 is broken from the 41st failure on."""
+    tuned = [1.0] * right + [0.0] * (100 - right)
+    suite, manifest, record = _ended(
+        columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.6)]
+    )
+    look = {"s": Look(record.looks, 0)}
+    gate = decide(manifest, {"s": suite.cases()}, suite.rows(), looks=look).suites[0].gates[0]
+
+    assert gate.status is status
+    assert stops(manifest, record, suite.cases(), suite.rows(), 0) is stop
+    if status is GateStatus.UNDECIDED:
+        assert "is open with 50 cases not asked" in gate.sentence
+    else:
+        assert gate.reason is GateReason.BELOW_FLOOR
+
+
+def test_a_floor_that_is_sure_already_passes(columns: Any, made: Any) -> None:
+    """45 right of 50 leave 0.45 of 100 at least, above a floor of 0.4."""
+    tuned = [1.0] * 45 + [0.0] * 55
+    suite, manifest, record = _ended(
+        columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.4)]
+    )
+
+    assert stops(manifest, record, suite.cases(), suite.rows(), 0)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "stop", "why"),
+    [
+        (0, 20, True, "the loss is proven at this look: BLOCK"),
+        (0, 4, False, "a loss in sight may yet be proven"),
+        (5, 5, True, "a gain of 0.2 is out of reach"),
+        (14, 2, False, "a gain of 0.2 is not out of reach"),
+    ],
+)
+def test_a_run_ends_for_success_loss_or_futility(
+    columns: Any, made: Any, wins: int, losses: int, stop: bool, why: str
+) -> None:
+    """A proven loss ends a suite; futility does, where no loss is in sight."""
+    assert why
+    base = [1.0] * losses + [0.0] * (100 - losses)
+    tuned = [0.0] * losses + [1.0] * wins + [0.0] * (100 - losses - wins)
+    gain = Gate(metric="m", kind=GAIN, margin=0.2)
+    suite, manifest, record = _ended(columns, made, base, tuned, [gain])
+
+    assert stops(manifest, record, suite.cases(), suite.rows(), 0) is stop
+
+
+def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
+    """Two goals at 90 % have 2.5 % of error each, spent by the same bounds."""
+    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 0)
+    gate = Gate(metric="m", kind=GAIN, margin=0.1)
+
+    alone, shared = look.judged(gate), look.judged(gate, goals=2)
+
+    for found, alpha in ((alone, 0.05), (shared, 0.025)):
+        first = efficacy_bounds((0.5, 1.0), alpha=alpha)[0]
+        assert found.confidence == pytest.approx(1 - 2 * norm.sf(first))
+    assert shared.confidence > alone.confidence
+
+
+def test_metrics_that_are_looked_at_share_the_error() -> None:
+    """Of four metrics each has a fourth of the look's error, whatever the others show."""
+    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 1)
+    whole, fourth = look.error(0.05), look.error(0.05 / 4)
+    assert fourth < whole
+
+    def proven(p_value: float) -> bool:
+        tested: Any = SimpleNamespace(
+            too_few=False, reversed_test=lambda: SimpleNamespace(p_value=p_value)
+        )
+        family = {("s", name): tested for name in "abcd"}
+        return Alarms(family, looks={"s": look}).proven("s", "a", 0.05)
+
+    assert proven(fourth * 0.99)
+    assert not proven((fourth + whole) / 2)
+    assert not proven(whole * 0.99)

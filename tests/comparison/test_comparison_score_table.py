@@ -1,0 +1,55 @@
+"""From cells to score rows: samples are averaged, what a corpus metric sums is summed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunegate.harness.comparison.score_table import score_suite
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Score, StoredCell
+from tunegate.harness.suite import Suite, load
+
+
+def sentences(case: Case, completion: Completion) -> Score:
+    """Score a text of words with sub-scores and counts; an empty one is unscored."""
+    if not completion.text:
+        return Score.unscored("empty")
+    words = completion.text.split()
+    hit = float(words[0] == "yes")
+    return Score.of(hit, parts={"first": hit, "words": float(len(words))}, counts=(hit, 1))
+
+
+def suite(folder: Path) -> Suite:
+    """Return a suite of one case scored by `sentences`, two samples a case."""
+    (folder / "cases.jsonl").write_text('{"id": "c", "prompt": "p"}\n')
+    (folder / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[generation]\nsamples = 2\ntemperature = 1.0\n'
+        '[[metrics]]\nuse = "length"\n'
+    )
+    loaded = load(folder)
+    object.__setattr__(loaded.metrics[0], "score", sentences)
+    object.__setattr__(loaded.metrics[0], "options", {})
+    return loaded
+
+
+def cell(sample: int, text: str) -> StoredCell:
+    """Return what base answered in one sample."""
+    place = Cell(
+        suite="s", case="c", arm="base", kind=CellKind.GENERATE, sample=sample, key=str(sample)
+    )
+    return StoredCell(cell=place, status="ok", completion=Completion(text=text))
+
+
+def test_samples_average_their_parts_and_sum_their_counts(tmp_path: Path) -> None:
+    """Of "yes it is" and "no", the parts are means over two samples and the counts sums."""
+    (row,) = score_suite(suite(tmp_path), [cell(0, "yes it is"), cell(1, "no")], ["base"])
+
+    assert row.value == 0.5
+    assert row.parts == {"first": 0.5, "words": 2.0}
+    assert row.counts == (1.0, 2.0)
+
+
+def test_an_unscored_sample_leaves_no_parts(tmp_path: Path) -> None:
+    """Where one sample has no score the case has none, nor parts, nor counts."""
+    (row,) = score_suite(suite(tmp_path), [cell(0, "yes"), cell(1, "")], ["base"])
+
+    assert (row.value, row.parts, row.counts, row.reason) == (None, None, None, "empty")

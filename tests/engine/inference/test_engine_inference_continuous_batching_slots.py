@@ -1,0 +1,171 @@
+"""Slots: rows enter, grow and leave in one buffer, and the model sees each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tunegate.harness.engine.inference import continuous_batching as decoding
+from tunegate.harness.engine.inference import continuous_batching as module
+from tunegate.harness.engine.inference.continuous_batching import decode
+from tunegate.harness.engine.inference.sequence import start
+from tunegate.harness.engine.inference.speculative import RUN, Draft, Watch
+from tunegate.harness.records.cases import Case
+
+Ask = Callable[..., list[Any]]
+PROMPTS = tuple(f"the parcel {'late ' * (i % 7)}{i}" for i in range(24))
+
+
+def _requests(arm: Any, ask: Ask, n: int = 20) -> list[Any]:
+    cases = [Case(id=f"c{i}", prompt=text) for i, text in enumerate(PROMPTS)]
+    return [ask(arm, [case], max_new_tokens=n - i % 5)[0] for i, case in enumerate(cases)]
+
+
+def _decoded(arm: Any, rows: list[Any]) -> dict[str, list[int]]:
+    with arm.active() as model:
+        return {row.request.key: row.token_ids for row in decode(arm, model, rows)}
+
+
+def _alone(arm: Any, requests: list[Any]) -> dict[str, list[int]]:
+    return {r.key: _decoded(arm, [start(r)])[r.key] for r in requests}
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 24])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mistral"])
+def test_waiting_rows_enter_as_others_leave(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
+) -> None:
+    """However few rows are written at a time, each gets the tokens that it gets alone."""
+    arm = tiny.pair(architecture)["tuned"]
+    requests = _requests(arm, ask)
+    expected = _alone(arm, requests)
+    monkeypatch.setattr(decoding, "WIDTH", width)
+
+    assert _decoded(arm, [start(r) for r in requests]) == expected
+
+
+def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for two tokens at a time the rows are laid out again and again, unchanged."""
+    arm = tiny.pair("qwen2")["base"]
+    requests = _requests(arm, ask)
+    expected = _alone(arm, requests)
+    monkeypatch.setattr(module, "ROOM", 2)
+    monkeypatch.setattr(decoding, "WIDTH", 4)
+
+    assert _decoded(arm, [start(r) for r in requests]) == expected
+
+
+def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache's memory bounds how many rows are written at a time; one always is."""
+    arm = tiny.pair("llama")["base"]
+    requests = _requests(arm, ask)
+    widths: list[int] = []
+    forward = module.Slots.forward
+
+    def watched(self: Any, model: Any, tokens: Any) -> Any:
+        widths.append(len(self.rows))
+        return forward(self, model, tokens)
+
+    monkeypatch.setattr(module.Slots, "forward", watched)
+    config = arm.loaded.torch_model.config
+    heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token = 2 * config.num_hidden_layers * heads * head * 4  # keys and values in float32
+    longest = max(len(r.prompt.token_ids) for r in requests) + 20
+    for memory, width in ((1, 1), (3 * token * longest, 3)):
+        monkeypatch.setattr(decoding, "CACHE_BYTES", memory)
+        widths.clear()
+        _decoded(arm, [start(r) for r in requests])
+        assert max(widths) == width
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_an_answer_that_comes_back_to_its_draft(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    """A draft with a wrong or a missing part is left and found again; the answer is the same."""
+    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})  # guessing always pays
+    arm = tiny.pair(architecture)["tuned"]
+    requests = _requests(arm, ask, 40)
+    expected = _alone(arm, requests)
+    for spoil in (lambda ids: (*ids[:3], 7, *ids[4:]), lambda ids: (*ids[:4], *ids[6:])):
+        watch = Watch()
+        drafts = {key: Draft(spoil(tuple(ids)), watch) for key, ids in expected.items()}
+        assert _decoded(arm, [start(r, drafts[r.key]) for r in requests]) == expected
+
+
+def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one wrong token the rest of a draft is taken several tokens a step."""
+    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})
+    arm = tiny.pair("llama")["base"]
+    request = max(_requests(arm, ask, 60), key=lambda r: len(_alone(arm, [r])[r.key]))
+    (ids,) = _alone(arm, [request]).values()
+    steps: list[int] = []
+    forward = module.Slots.forward
+
+    def counted(self: Any, model: Any, tokens: Any) -> Any:
+        steps.append(max(map(len, tokens)))
+        return forward(self, model, tokens)
+
+    monkeypatch.setattr(module.Slots, "forward", counted)
+    wrong = Draft((*ids[:2], ids[2] + 1, *ids[3:]), Watch())
+
+    assert _decoded(arm, [start(request, wrong)])[request.key] == ids
+    assert max(steps) > RUN
+    assert len(steps) < len(ids) - 2
+
+
+def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that samples draws what it draws alone, also while others take several tokens."""
+    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})
+    arm = tiny.pair("llama")["base"]
+    greedy = _requests(arm, ask, 40)[::2]
+    ids = _alone(arm, greedy)
+    cases = [Case(id=f"s{i}", prompt=text) for i, text in enumerate(PROMPTS[::3])]
+    sampled = ask(arm, cases, max_new_tokens=30, temperature=1.3)
+    expected = ids | _alone(arm, sampled)
+    watch = Watch()
+    spoilt = [Draft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
+    rows = [start(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
+
+    assert _decoded(arm, [*rows, *map(start, sampled)]) == expected
+
+
+def test_a_draft_is_followed_left_and_found_again() -> None:
+    """Four tokens in a row that stand in the draft are where the answer is back on it."""
+    draft = Draft((1, 2, 3, 4, 5, 6, 7, 8, 9), Watch())
+    written: list[int] = []
+    places = []
+    for token in (1, 2, 50, 4, 5, 6, 7, 8):
+        written.append(token)
+        draft.follow(written)
+        places.append(draft.place)
+
+    # 50 leaves it; 4 5 6 are too few; 4 5 6 7 end at the seventh token, and 8 follows.
+    assert places == [1, 2, None, None, None, None, 7, 8]
+    assert draft.ahead(5) == (9,)
+
+
+def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
+    """The buffers are gone as soon as the last row is, without waiting for the collector."""
+    import gc
+    import weakref
+
+    arm = tiny.pair("llama")["base"]
+    seen: list[Any] = []
+    made = module.Slots.__init__
+
+    def noted(self: Any, *args: Any) -> None:
+        made(self, *args)
+        seen.append(weakref.ref(self))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module.Slots, "__init__", noted)
+        gc.disable()
+        try:
+            _decoded(arm, [start(r) for r in _requests(arm, ask)])
+            assert [ref() for ref in seen] == [None]
+        finally:
+            gc.enable()

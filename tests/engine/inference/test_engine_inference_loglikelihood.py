@@ -1,0 +1,198 @@
+"""Log-likelihoods against one plain forward per text; tokens split as lm-eval splits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.tiny_models import ARCHITECTURES, muted
+from tunegate.harness.engine.inference import local_engine, loglikelihood
+from tunegate.harness.engine.inference.loglikelihood import Continuation, score
+from tunegate.harness.model import Prompt
+from tunegate.harness.models._chat_template import encode
+from tunegate.harness.records.cases import Case
+
+LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
+CASES = (
+    ("the capital of", ("A", "B", "C", "D")),
+    ("2 + 2 =", ("four of course, as everyone knows", "5")),
+    ("a", ("the customer", "refund", "zz")),
+    ("the parcel that never came is", ("late",)),
+)
+
+
+def _plain(tiny: Any, architecture: str, arm: str) -> Any:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny.base(architecture)).eval()
+    if arm == "tuned":
+        with muted():
+            model = PeftModel.from_pretrained(model, tiny.adapter(architecture)).eval()
+    return model
+
+
+def _reference(model: Any, context: tuple[int, ...], continuation: tuple[int, ...]) -> float:
+    """lm-eval's formula: log-softmax of one full forward, summed over the continuation's tokens."""
+    import torch
+
+    ids = torch.tensor([[*context, *continuation]])
+    with torch.inference_mode():
+        logprobs = torch.log_softmax(model(input_ids=ids).logits[0].float(), dim=-1)
+    first = len(context) - 1
+    return sum(float(logprobs[first + i, token]) for i, token in enumerate(continuation))
+
+
+@pytest.mark.parametrize("shared", ["", LONG], ids=["no prefix", "shared prefix"])
+@pytest.mark.parametrize("arm", ["base", "tuned"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_equals_a_full_forward(tiny: Any, architecture: str, arm: str, shared: str) -> None:
+    """Single- and multi-token choices, another number of them in each case: within 1e-4."""
+    opened = tiny.pair(architecture)[arm]
+    prompts, wanted = [], []
+    for row, (text, choices) in enumerate(CASES):
+        prompt = Prompt(shared + text, tuple(opened.tokenizer(shared + text)["input_ids"]))
+        prompts.append(prompt)
+        wanted += [
+            Continuation(row, encode(opened.tokenizer, prompt, choice, delimiter=" "))
+            for choice in choices
+        ]
+    assert {len(c.token_ids) > 2 for c in wanted} == {True, False}
+    with opened.active() as model:
+        sums = score(opened, model, prompts, wanted)
+    model = _plain(tiny, architecture, arm)
+    expected = [_reference(model, prompts[c.row].token_ids or (), c.token_ids) for c in wanted]
+    assert sums == pytest.approx(expected, abs=1e-4)
+
+
+def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With memory for one continuation at a time the log-likelihoods stay the same."""
+    arm = tiny.pair("llama")["base"]
+    prompts = [Prompt(t, tuple(arm.tokenizer(t)["input_ids"])) for t, _ in CASES]
+    wanted = [
+        Continuation(row, encode(arm.tokenizer, prompts[row], choice, delimiter=" "))
+        for row, (_, choices) in enumerate(CASES)
+        for choice in choices
+    ]
+    with arm.active() as model:
+        whole = score(arm, model, prompts, wanted)
+        monkeypatch.setattr(loglikelihood, "_LOGIT_BYTES", 1)
+        assert score(arm, model, prompts, wanted) == pytest.approx(whole, abs=1e-5)
+
+
+def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
+    """A choices question comes back with one log-likelihood a choice, in the case's order."""
+    arm = tiny.pair("llama")["base"]
+    cases = [
+        Case(id=f"c{i}", prompt=text, choices=choices, answer=0)
+        for i, (text, choices) in enumerate(CASES)
+    ]
+    answers = {a.key: a.completion for a in local_engine.complete(arm, ask(arm, cases, "choices"))}
+    model = _plain(tiny, "llama", "base")
+    for case in cases:
+        context = tuple(arm.tokenizer(case.prompt)["input_ids"])
+        wholes = [arm.tokenizer(f"{case.prompt} {c}")["input_ids"] for c in case.choices or ()]
+        expected = [_reference(model, context, tuple(ids[len(context) :])) for ids in wholes]
+        assert answers[case.id].choice_logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_answer_is_a_mean_per_token(tiny: Any, ask: Callable[..., list[Any]]) -> None:
+    """answer_logprob is the sum divided by the number of the answer's tokens."""
+    arm = tiny.pair("llama")["tuned"]
+    case = Case(id="c", prompt="the capital of Spain is", expected="Madrid, I think")
+    (answer,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    context = tuple(arm.tokenizer(case.prompt)["input_ids"])
+    tokens = tuple(arm.tokenizer(f"{case.prompt} {case.expected}")["input_ids"])[len(context) :]
+    expected = _reference(_plain(tiny, "llama", "tuned"), context, tokens) / len(tokens)
+    assert len(tokens) > 3
+    assert answer.completion.answer_logprob == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_several_right_answers_the_likeliest_counts(
+    tiny: Any, ask: Callable[..., list[Any]]
+) -> None:
+    """With several expected texts the answer's value is the largest mean among them."""
+    arm = tiny.pair("llama")["base"]
+    texts = ("Madrid", "the city of Madrid", "x")
+    single = [Case(id=t, prompt="the capital of Spain is", expected=t) for t in texts]
+    alone = [
+        a.completion.answer_logprob for a in local_engine.complete(arm, ask(arm, single, "answer"))
+    ]
+    case = Case(id="c", prompt="the capital of Spain is", expected=texts)
+    (answer,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    assert len(set(alone)) == 3
+    assert answer.completion.answer_logprob == pytest.approx(max(alone), abs=1e-5)
+
+
+def test_a_plain_prompt_and_its_text_are_one_space_apart(
+    tiny: Any, ask: Callable[..., list[Any]]
+) -> None:
+    """template = "none": "Q" + "yes" is scored as "Q yes"; after a space nothing is added."""
+    arm = tiny.pair("llama")["base"]
+    model = _plain(tiny, "llama", "base")
+    for prompt, text in (("Q:", " yes"), ("Q:\n", "yes"), ("Q: ", "yes")):
+        case = Case(id="c", prompt=prompt, choices=("yes",), answer=0)
+        (answer,) = local_engine.complete(arm, ask(arm, [case], "choices"))
+        context = tuple(arm.tokenizer(prompt)["input_ids"])
+        tokens = tuple(arm.tokenizer(text)["input_ids"])
+        expected = _reference(model, context, tokens)
+        assert answer.completion.choice_logprobs == pytest.approx([expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("delimiter", ["", "\n", " "])
+def test_a_case_says_what_stands_between(
+    tiny: Any, ask: Callable[..., list[Any]], delimiter: str
+) -> None:
+    """The case's own delimiter is used as it is, for choices and for the expected answer."""
+    arm = tiny.pair("llama")["base"]
+    case = Case(id="c", prompt="Q:", choices=("yes",), expected="yes", delimiter=delimiter)
+    (chosen,) = local_engine.complete(arm, ask(arm, [case], "choices"))
+    (answered,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    context = tuple(arm.tokenizer("Q:")["input_ids"])
+    tokens = tuple(arm.tokenizer(f"Q:{delimiter}yes")["input_ids"])[len(context) :]
+    expected = _reference(_plain(tiny, "llama", "base"), context, tokens)
+    assert chosen.completion.choice_logprobs == pytest.approx([expected], abs=1e-4)
+    assert answered.completion.answer_logprob == pytest.approx(expected / len(tokens), abs=1e-4)
+
+
+def test_a_chat_prompt_and_its_text_touch(tiny: Any, ask: Callable[..., list[Any]]) -> None:
+    """template = "chat": the text follows the generation prompt as it is."""
+    arm = tiny.pair("llama")["base"]
+    case = Case(id="c", prompt="Q", choices=("yes",), answer=0)
+    (request,) = ask(arm, [case], "choices", template="chat")
+    (answer,) = local_engine.complete(arm, [request])
+    rendered = "<|start|>user\nQ<|end|>\n<|start|>assistant\n"
+    assert request.prompt.text == rendered
+    context = tuple(arm.tokenizer(rendered)["input_ids"])
+    tokens = tuple(arm.tokenizer("yes")["input_ids"])
+    expected = _reference(_plain(tiny, "llama", "base"), context, tokens)
+    assert answer.completion.choice_logprobs == pytest.approx([expected], abs=1e-4)
+
+
+def test_encode_after_a_token_in_front(tiny_tokenizer: Callable[..., Any]) -> None:
+    """A tokenizer that puts a token in front of plain prompts does not put one before the text."""
+    tokenizer = tiny_tokenizer(bos=True)
+    prompt = Prompt("the capital", tuple(tokenizer("the capital")["input_ids"]))
+    assert prompt.token_ids[0] == 1
+    ids = encode(tokenizer, prompt, "of Spain", delimiter=" ")
+    whole = tokenizer("the capital of Spain")["input_ids"]
+    assert [*prompt.token_ids, *ids] == whole
+
+
+def test_encode_across_a_border(tiny_tokenizer: Callable[..., Any]) -> None:
+    """Where one token would hold the end of the prompt and the text, the text stands alone."""
+    tokenizer = tiny_tokenizer()
+    joined = tokenizer("the")["input_ids"]
+    prompt = Prompt("t", tuple(tokenizer("t")["input_ids"]))
+    assert len(joined) == 1
+    assert encode(tokenizer, prompt, "he", delimiter="") == tuple(tokenizer("he")["input_ids"])
+
+
+def test_encode_nothing(tiny_tokenizer: Callable[..., Any]) -> None:
+    """A text without tokens cannot be scored."""
+    tokenizer = tiny_tokenizer()
+    prompt = Prompt("t", tuple(tokenizer("t")["input_ids"]))
+    with pytest.raises(ValueError, match="'' has no tokens to score"):
+        encode(tokenizer, prompt, "", delimiter="")

@@ -1,0 +1,59 @@
+"""Levers: each can be switched off, and nothing but the time changes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import Case
+
+LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
+Ask = Callable[..., list[Any]]
+SUBSETS = [Levers(*switches) for switches in itertools.product((True, False), repeat=3)]
+
+
+def _answers(arm: Any, ask: Ask, kind: str, levers: Levers, known: Any = None) -> dict[str, Any]:
+    cases = [
+        Case(id=str(i), prompt=LONG + text, choices=("late", "a refund", "B"), expected="Madrid")
+        for i, text in enumerate(("a", "the parcel", "12", "the customer wants", "Zz!", "of"))
+    ]
+    settings = {"max_new_tokens": 12} if kind == "generate" else {}
+    answers = local_engine.complete(arm, ask(arm, cases, kind, **settings), known or {}, levers)
+    return {answer.key: answer.completion for answer in answers}
+
+
+@pytest.mark.parametrize("levers", SUBSETS, ids=str)
+def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Levers) -> None:
+    """Answers are the same tokens and likelihoods the same within 1e-4, whatever is on."""
+    pair = tiny.pair("llama")
+    watch = Watch()
+    base = _answers(pair["base"], ask, "generate", Levers())
+    known = {key: Known(completion, watch) for key, completion in base.items()}
+    plain = Levers.named("none")
+
+    written = _answers(pair["tuned"], ask, "generate", levers, known if levers.drafts else None)
+    expected = _answers(pair["tuned"], ask, "generate", plain)
+    assert {k: c.text for k, c in written.items()} == {k: c.text for k, c in expected.items()}
+    scored = _answers(pair["tuned"], ask, "choices", levers)
+    for key, completion in _answers(pair["tuned"], ask, "choices", plain).items():
+        assert scored[key].choice_logprobs == pytest.approx(completion.choice_logprobs, abs=1e-4)
+
+
+def test_names() -> None:
+    """`all`, `none` and any list of names."""
+    assert Levers.named("all") == Levers(True, True, True)
+    assert Levers.named("none") == Levers(False, False, False)
+    assert Levers.named("slots, prefixes") == Levers(False, True, True)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """The message offers the nearest name."""
+    with pytest.raises(UsageError, match="unknown lever 'draft'; did you mean 'drafts'"):
+        Levers.named("draft")

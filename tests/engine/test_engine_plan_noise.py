@@ -1,0 +1,92 @@
+"""The noise floor: base asked again, only where arithmetic is inexact, on the tuned arm's way."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.plan import SAMPLE, make_plan, sampled, with_base_again
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.manifest import BASE_AGAIN
+
+TOML = """
+name = "s"
+cases = "cases.jsonl"
+[generation]
+template = "none"
+max_new_tokens = 6
+latency_cases = 2
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "answer_logprob"
+[[metrics]]
+use = "latency"
+[[gates]]
+metric = "exact_match"
+tolerance = 0.5
+"""
+WORDS = ("refund", "parcel", "late", "Paris", "customer", "capital", "Spain", "wants", "got")
+
+
+@pytest.mark.parametrize(("dtype", "asked"), [("float32", False), ("bfloat16", True)])
+def test_base_is_asked_again_where_arithmetic_is_inexact(
+    tiny: Any, dtype: str, asked: bool
+) -> None:
+    """In float32 nothing is measured; in bfloat16 base becomes a third arm."""
+    specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
+
+    arms = with_base_again(open_arms(specs, dtype=dtype))
+
+    assert (BASE_AGAIN in arms) is asked
+
+
+def test_recorded_arms_have_no_arithmetic(scripted: Callable[..., str]) -> None:
+    """Nothing is asked again of arms that do not compute here."""
+    spec = scripted("m", completions={"c0": "yes"})
+
+    assert set(with_base_again(open_arms({"base": spec, "tuned": spec}))) == {"base", "tuned"}
+
+
+def test_the_sample_is_seeded_and_small() -> None:
+    """50 cases, the same for one seed whatever their order, others for another."""
+    cases = [f"c{i}" for i in range(200)]
+    chosen = sampled(cases, suite="s", seed=0)
+
+    assert len(chosen) == SAMPLE == 50
+    assert chosen == sampled(reversed(cases), suite="s", seed=0)
+    assert chosen != sampled(cases, suite="s", seed=1)
+    assert sampled(cases[:3], suite="s", seed=0) == set(cases[:3])
+
+
+def test_base_again_goes_the_tuned_arms_way(
+    tiny: Any, suite_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Every sampled question but the timed ones gets a third cell with a key of its own.
+
+    Its answers come by verified drafts of base's, as the tuned arm's do.
+    """
+    cases = [{"id": f"c{i}", "prompt": f"the {w} is", "expected": w} for i, w in enumerate(WORDS)]
+    suite = suites.load(suite_folder(TOML, cases))
+    specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
+    arms = with_base_again(open_arms(specs, dtype="bfloat16"))
+    plan = make_plan([suite], arms, seed=0)
+    runner = Runner(plan, arms, Store(tmp_path / "s.sqlite"), Progress(1.0, stream=io.StringIO()))
+
+    runner.run()
+
+    again = [c for c in collect(plan, runner.store, set()) if c.cell.arm == BASE_AGAIN]
+    assert {(c.cell.kind.value, c.cell.case) for c in again} == {
+        (kind, case["id"]) for kind in ("generate", "answer") for case in cases
+    }
+    assert all(c.completion for c in again)
+    assert not {c.cell.key for c in again} & {c.key for c in plan.cells if c.arm == "base"}
+    assert runner.watches[BASE_AGAIN, "base"].share("s") is not None

@@ -1,0 +1,121 @@
+"""Batches: of one kind, longest first, under the token budget; prefixes that prompts share."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunegate.harness.engine import scheduling
+from tunegate.harness.engine.inference.prefix_cache import SHORTEST, shared_length
+from tunegate.harness.engine.plan import Question
+from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.records.cases import CellKind
+
+
+def _questions(n: int, kind: str = "generate", suite: str = "s") -> list[Question]:
+    return [Question(suite, f"c{i}", CellKind(kind)) for i in range(n)]
+
+
+def test_longest_first() -> None:
+    """Questions are ordered by falling length, equal ones as they came."""
+    a, b, c, d = _questions(4)
+    (batch,) = make_batches({a: 5, b: 9, c: 5, d: 7})
+    assert batch.questions == (b, d, a, c)
+
+
+def test_token_budget() -> None:
+    """Rows times the longest row stay within 8192 tokens; one long question goes alone."""
+    questions = _questions(5)
+    batches = make_batches(dict(zip(questions, (9000, 4096, 4096, 4000, 10), strict=True)))
+    assert [len(b.questions) for b in batches] == [1, 2, 2]
+
+
+def test_row_limit() -> None:
+    """No batch has more than 48 rows however short they are."""
+    batches = make_batches(dict.fromkeys(_questions(100), 2))
+    assert [len(b.questions) for b in batches] == [48, 48, 4]
+
+
+def test_a_pool_is_wider_than_memory() -> None:
+    """Up to 128 answers that are written here are planned together, whatever their length."""
+    questions = _questions(300)
+    batches = make_batches(dict.fromkeys(questions, 4000), prompts=dict.fromkeys(questions, (1, 2)))
+    assert [len(b.questions) for b in batches] == [128, 128, 44]
+
+
+def test_suites_leave_a_batch() -> None:
+    """A suite that is decided takes its questions out of a batch that it shared."""
+    questions = (*_questions(2, suite="s"), *_questions(2, suite="t"))
+    batch = Batch(CellKind.GENERATE, questions, 3)
+    assert batch.without({"s"}) == Batch(CellKind.GENERATE, questions[2:], 3)
+    assert batch.without({"s", "t"}) is None
+
+
+def test_kinds_and_scored_suites_stay_apart() -> None:
+    """Written answers of all suites share batches; scored ones keep to their suite's prefix."""
+    groups = [
+        *_questions(2, "generate", "s"),
+        *_questions(2, "generate", "t"),
+        *_questions(2, "choices", "s"),
+        *_questions(2, "choices", "t"),
+        *_questions(2, "answer", "s"),
+    ]
+    batches = make_batches(dict.fromkeys(groups, 5))
+    found = [(b.kind.value, sorted({q.suite for q in b.questions})) for b in batches]
+    assert found == [
+        ("generate", ["s", "t"]),
+        ("choices", ["s"]),
+        ("choices", ["t"]),
+        ("answer", ["s"]),
+    ]
+
+
+def test_timed_questions_go_alone() -> None:
+    """Latency is measured at batch 1."""
+    batches = make_batches(dict.fromkeys(_questions(3, "latency"), 5))
+    assert [len(b.questions) for b in batches] == [1, 1, 1]
+
+
+def test_halves() -> None:
+    """A batch that did not fit is split in the middle, nothing lost."""
+    questions = tuple(_questions(5))
+    first, second = Batch(CellKind.GENERATE, questions).halves()
+    assert (first.questions, second.questions) == (questions[:2], questions[2:])
+    assert first.kind is second.kind is CellKind.GENERATE
+
+
+@given(st.lists(st.integers(1, 10_000), max_size=120))
+def test_every_question_once_within_the_budget(lengths: list[int]) -> None:
+    """Whatever the lengths: each question in one batch, no batch of several over the budget."""
+    questions = _questions(len(lengths))
+    size = dict(zip(questions, lengths, strict=True))
+    batches = make_batches(size)
+    assert sorted(q.case for b in batches for q in b.questions) == sorted(q.case for q in questions)
+    for batch in batches:
+        rows = len(batch.questions)
+        longest = max(size[q] for q in batch.questions)
+        assert rows == 1 or rows * longest <= scheduling.TOKEN_BUDGET
+
+
+@given(
+    st.lists(st.integers(0, 2), max_size=30),
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=2, max_size=6),
+)
+def test_shared_length(head: list[int], tails: list[list[int]]) -> None:
+    """The shared prefix is the longest one, leaves each prompt a token, and is worth sharing."""
+    prompts = [[*head, *tail] for tail in tails]
+    length = shared_length(prompts)
+    longest = 0
+    while all(len(p) > longest + 1 for p in prompts) and len({p[longest] for p in prompts}) == 1:
+        longest += 1
+    assert length == (longest if longest >= SHORTEST else 0)
+
+
+def test_one_prompt_shares_nothing() -> None:
+    """A single prompt is computed whole."""
+    assert shared_length([[1] * 50]) == 0
+
+
+def test_equal_prompts_keep_a_token_each() -> None:
+    """Of equal prompts all tokens but the last are shared, lists and tuples alike."""
+    assert shared_length([[1] * 50, (1,) * 50]) == 49

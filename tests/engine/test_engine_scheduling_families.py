@@ -1,0 +1,44 @@
+"""Families of prompts: what begins alike is computed together, what does not is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tunegate.harness.engine.scheduling import FORWARD, families
+
+
+def _families(prompts: Sequence[Sequence[int]]) -> list[set[int]]:
+    found = families(range(len(prompts)), dict(enumerate(prompts)))
+    return [set(family) for family in found]
+
+
+def test_questions_with_the_same_header_stay_together() -> None:
+    """Two subjects with headers of 500 tokens, interleaved: two families, whatever their order."""
+    headers = [[1] * 500, [2] * 500]
+    prompts = [[*headers[i % 2], 10 + i, 3] for i in range(10)]
+
+    assert _families(prompts) == [set(range(0, 10, 2)), set(range(1, 10, 2))]
+
+
+def test_short_prompts_are_not_torn_apart() -> None:
+    """Prompts that share nothing but are short fill one batch: a forward each would cost more."""
+    assert _families([[i] * 20 for i in range(8)]) == [set(range(8))]
+
+
+@pytest.mark.parametrize(("header", "apart"), [(FORWARD // 2, False), (FORWARD * 2, True)])
+def test_a_header_is_worth_a_forward_of_its_own(header: int, apart: bool) -> None:
+    """Two pairs of prompts part where the headers saved are longer than a forward costs."""
+    prompts = [[i // 2] * header + [i] for i in range(4)]
+
+    assert _families(prompts) == ([{0, 1}, {2, 3}] if apart else [{0, 1, 2, 3}])
+
+
+def test_every_question_is_in_one_family() -> None:
+    """Nothing is lost or asked twice; equal prompts are one family."""
+    prompts = [[1] * 600] * 5 + [[2] * 600 + [i] for i in range(5)]
+    found = _families(prompts)
+
+    assert sorted(q for family in found for q in family) == list(range(10))
+    assert {0, 1, 2, 3, 4} in found

@@ -1,0 +1,244 @@
+"""A batch in another process: the same answers, and what fails there is told here."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.sharding import (
+    Answered,
+    Notebook,
+    Opening,
+    Shard,
+    ShardedRunner,
+    Worker,
+)
+from tunegate.harness.errors import BackendError, Interrupted
+from tunegate.harness.model import Arm
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.cases import CellKind, Completion
+
+TOML = """
+name = "s"
+cases = "cases.jsonl"
+[generation]
+max_new_tokens = 8
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "latency"
+[[gates]]
+metric = "exact_match"
+tolerance = 0.5
+"""
+CASES = 100
+"""More than two batches of 48 rows."""
+
+
+@dataclass
+class Bench:
+    """A plan with scripted arms."""
+
+    specs: dict[str, str | None]
+    arms: dict[str, Arm]
+    plan: Plan
+    folder: Path
+
+    def opening(self, **changes: str) -> Opening:
+        """How a worker opens these arms; `changes` are fingerprints that it expects instead."""
+        prints = {name: arm.fingerprint for name, arm in self.arms.items()} | changes
+        return Opening(self.specs, "auto", str(self.folder), prints)
+
+    def runner(self, name: str) -> Runner:
+        """A runner of one process with an empty store."""
+        return Runner(self.plan, self.arms, self.store(name), Progress(1.0))
+
+    def store(self, name: str) -> Store:
+        """The store of that name."""
+        return Store(self.folder / f"{name}.sqlite")
+
+    def answers(self, name: str) -> dict[str, Any]:
+        """Key → what a store holds, without times."""
+        cells = collect(self.plan, self.store(name), set())
+        return {c.cell.key: (c.status, c.error, c.completion and c.completion.text) for c in cells}
+
+
+@dataclass
+class HereCrew:
+    """Workers of this process; what goes in and out is pickled, as it is on a real way."""
+
+    workers: int = 2
+    seen: list[Shard] = field(default_factory=list)
+    before: Callable[[int], None] = lambda n: None
+
+    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+        """Answer the shards, the last one first, by turns."""
+        crew = [Worker(pickle.loads(pickle.dumps(opening))) for _ in range(self.workers)]
+        self.seen += shards
+        for number, shard in enumerate(reversed(shards)):
+            worker = crew[number % self.workers]
+            answered = pickle.loads(pickle.dumps(worker.answer(pickle.loads(pickle.dumps(shard)))))
+            self.before(number)
+            yield answered
+
+
+@pytest.fixture(name="bench")
+def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Bench:
+    rows = [{"id": f"c{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(CASES)]
+    suite = suites.load(suite_folder(TOML, rows))
+    for arm, word in (("base", "no"), ("tuned", "yes")):
+        script = {"completions": {f"c{i}": f"{word} {i}" for i in range(CASES)}}
+        script |= {"fail": {"c7": "HTTP 500"}, "prefix": ""}
+        (tmp_path / f"{arm}.json").write_text(json.dumps(script), encoding="utf-8")
+    specs: dict[str, str | None] = {a: f"scripted:{tmp_path}/{a}.json" for a in ("base", "tuned")}
+    arms = open_arms(specs)
+    return Bench(specs, arms, make_plan([suite], arms, seed=0), tmp_path)
+
+
+def sharded(bench: Bench, name: str, crew: HereCrew, **changes: str) -> ShardedRunner:
+    """Return the runner of the bench with the help of a crew."""
+    return ShardedRunner.of(bench.runner(name), crew, bench.opening(**changes))
+
+
+def test_workers_answer_as_one_process_does(bench: Bench) -> None:
+    """Every cell has the same completion or error; each batch went out once, both arms with it."""
+    bench.runner("one").run()
+    crew = HereCrew()
+    sharded(bench, "crew", crew).run()
+
+    assert bench.answers("crew") == bench.answers("one")
+    assert len(bench.answers("one")) == 2 * CASES + 2 * 30
+    assert [len(shard.batch.questions) for shard in crew.seen] == [48, 48, 4]
+    assert all(len(s.requests) == 2 * len(s.batch.questions) for s in crew.seen)
+
+
+def test_timed_questions_stay_here(bench: Bench) -> None:
+    """Beside each other they would time each other."""
+    crew = HereCrew()
+    sharded(bench, "crew", crew).run()
+
+    assert {shard.batch.kind for shard in crew.seen} == {CellKind.GENERATE}
+
+
+def test_what_is_stored_is_not_asked_again(bench: Bench) -> None:
+    """A batch that is whole in the store stays here; of another one what is stored goes along."""
+    whole, begun, _ = (b for b in bench.plan.batches if b.kind is CellKind.GENERATE)
+    store, known = bench.store("crew"), Completion(text="stored before")
+    keys = [
+        bench.plan.requests[question, arm].key
+        for batch, arms in ((whole, ("base", "tuned")), (begun, ("base",)))
+        for question in batch.questions
+        for arm in arms
+    ]
+    for key in keys:
+        store.put(key, StoredAnswer(known, None, 1.0))
+    crew = HereCrew()
+    sharded(bench, "crew", crew).run()
+
+    assert len(crew.seen) == 2
+    assert crew.seen[0].batch == begun
+    assert len(crew.seen[0].stored) == 48
+    assert {k for k, row in bench.answers("crew").items() if row[2] == "stored before"} == set(keys)
+
+
+def test_drafts_of_the_candidate_before_go_along(bench: Bench) -> None:
+    """The worker has no store: what another candidate wrote is sent with the batch."""
+    tuned = [r.key for (q, a), r in bench.plan.requests.items() if a == "tuned"]
+    earlier = {key: f"before {key}" for key in tuned}
+    bench.plan = Plan(
+        bench.plan.cells, bench.plan.batches, bench.plan.requests, {}, {}, earlier=earlier
+    )
+    bench.store("crew").put(earlier[tuned[0]], StoredAnswer(Completion(text="yes"), None, 1.0))
+    crew = HereCrew()
+    sharded(bench, "crew", crew).run()
+
+    assert sum(len(shard.earlier) for shard in crew.seen) == CASES
+    assert [set(s.stored) for s in crew.seen if s.stored] == [{earlier[tuned[0]]}]
+
+
+def test_another_model_in_a_worker_ends_the_run(bench: Bench) -> None:
+    """A machine with other weights under the same path must not answer for ours."""
+    crew = HereCrew()
+    with pytest.raises(BackendError, match="tuned is another model in a worker"):
+        sharded(bench, "crew", crew, tuned="0" * 64).run()
+
+    assert {row[0] for row in bench.answers("crew").values()} == {"missing"}
+
+
+def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: Bench) -> None:
+    """The worker lives on; the run ends with what its machine lacks."""
+    (shard, *_) = _shards(bench)
+    (bench.folder / "base.json").unlink()
+    answered = Worker(bench.opening()).answer(shard)
+
+    assert answered.answers == ()
+    assert "base.json: cannot be read" in str(answered.error)
+
+
+def _shards(bench: Bench) -> list[Shard]:
+    crew = HereCrew()
+    sharded(bench, "other", crew).run()
+    return crew.seen
+
+
+def test_a_backend_that_fails_keeps_what_it_answered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers before the failure come back with the reason for the rest."""
+    from tunegate.harness.models.scripted import ScriptedArm
+
+    (shard, *_) = _shards(bench)
+    complete = ScriptedArm.complete
+
+    def gone(self: ScriptedArm, requests: Any) -> Iterator[Any]:
+        for number, answer in enumerate(complete(self, requests)):
+            if number == 5:
+                raise BackendError("the server is gone")
+            yield answer
+
+    monkeypatch.setattr(ScriptedArm, "complete", gone)
+    answered = Worker(bench.opening()).answer(shard)
+
+    assert answered.error == "the server is gone"
+    assert len(answered.answers) == 5
+
+
+def test_a_stop_ends_between_two_batches(bench: Bench) -> None:
+    """Ctrl-C while batches are out: the next to come back is kept, then it ends and resumes."""
+    crew = HereCrew(before=lambda number: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        sharded(bench, "crew", crew).run()
+
+    # The batch of four that came back first, both arms.
+    assert sum(status != "missing" for status, _, _ in bench.answers("crew").values()) == 8
+
+    sharded(bench, "crew", HereCrew()).run()
+    bench.runner("one").run()
+    assert bench.answers("crew") == bench.answers("one")
+
+
+def test_a_notebook_is_a_store() -> None:
+    """A completion stays unless it is to be replaced; an error gives way."""
+    first, second = (StoredAnswer(Completion(text=t), None, 1.0) for t in "ab")
+    notebook = Notebook({"old": first, "failed": StoredAnswer(None, "HTTP 500", 1.0)})
+    with notebook.together():
+        notebook.put("old", second)
+        notebook.put("failed", second)
+        notebook.put("new", first)
+        notebook.put("new", second, replace=True)
+
+    assert notebook.get(["old", "none"]) == {"old": first}
+    assert notebook.answered(["old", "failed", "new", "none"]) == {"old", "failed", "new"}
+    assert notebook.written == {"failed": second, "new": second}

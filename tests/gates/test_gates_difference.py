@@ -1,0 +1,460 @@
+"""One gate: every status and reason, from scores written down by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+from scipy.stats import beta, multinomial
+
+from tunegate.harness.comparison.delta import compare, proven
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gates.difference import decide_gate
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
+PASS, FAIL, UNDECIDED, _ = GateStatus
+
+Decide = Callable[..., GateResult]
+
+
+@pytest.fixture(name="gate")
+def _gate(judge: Any, columns: Any, made: Any) -> Decide:
+    """Return a function that decides one gate on one metric `m` and returns its result."""
+
+    def decide(
+        kind: GateKind,
+        margin: float | str,
+        pairs: tuple[list[float], list[float]],
+        *,
+        metric: dict[str, Any] | None = None,
+        clusters: list[str] | None = None,
+        extra: dict[str, Any] | None = None,
+        **rule: Any,
+    ) -> GateResult:
+        suite = columns(
+            gates=[Gate(metric="m", kind=kind, margin=margin, **rule)],
+            columns={"m": pairs},
+            metrics=[made.metric(**(metric or {}))],
+            clusters=clusters,
+            extra=extra or {},
+        )
+        return judge(suite).suites[0].gates[0]
+
+    return decide
+
+
+CONTINUOUS = {"binary": False, "range": (0.0, 1.0)}
+
+
+def outcome(result: GateResult) -> tuple[GateStatus, GateReason | None]:
+    """Return status and reason."""
+    return result.status, result.reason
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    [(90, (PASS, None)), (89, (FAIL, GateReason.BELOW_FLOOR))],
+)
+def test_an_observed_floor_compares_the_rate(
+    gate: Decide, made: Any, right: int, expected: tuple[Any, ...]
+) -> None:
+    """90 of 100 reach a floor of 0.9 and 89 do not; the interval is shown beside it."""
+    result = gate(FLOOR, 0.9, made.pairs(right, 0, 0, 100 - right))
+
+    assert outcome(result) == expected
+    assert result.tuned == right / 100
+    assert result.method == "Clopper-Pearson"
+    assert result.p_value is None
+
+
+def test_a_floor_shows_the_exact_interval(gate: Decide, made: Any) -> None:
+    """47 of 50: the published Clopper-Pearson bounds 0.8522 and 0.9834."""
+    result = gate(FLOOR, 0.9, made.pairs(47, 0, 0, 3))
+
+    assert (0.8522, 0.9834) == (round(result.low, 4), round(result.high, 4))
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"), [(59, (PASS, None)), (58, (UNDECIDED, GateReason.UNDERPOWERED))]
+)
+def test_a_certified_floor_needs_the_lower_bound(
+    gate: Decide, made: Any, n: int, expected: tuple[Any, ...]
+) -> None:
+    """0.95 is certified by 59 of 59 (0.95^59 = 0.0485) and not by 58 of 58 (0.0510)."""
+    result = gate(FLOOR, 0.95, made.pairs(n, 0, 0, 0), floor_mode="certified")
+
+    assert outcome(result) == expected
+
+
+def test_a_certified_floor_that_is_missed_fails(gate: Decide, made: Any) -> None:
+    """Certified means more than observed, so an observed miss is a miss."""
+    result = gate(FLOOR, 0.95, made.pairs(94, 0, 0, 6), floor_mode="certified")
+
+    assert outcome(result) == (FAIL, GateReason.BELOW_FLOOR)
+
+
+def test_zero_tolerance_fails_on_one_case(gate: Decide, made: Any) -> None:
+    """One failure in 200 breaks it, none passes it."""
+    assert (
+        gate(FLOOR, 1.0, made.pairs(199, 0, 0, 1), floor_mode="zero_tolerance").reason
+        is GateReason.BELOW_FLOOR
+    )
+    assert gate(FLOOR, 1.0, made.pairs(200, 0, 0, 0), floor_mode="zero_tolerance").status is PASS
+    # The level of 0.995 is above the floor; the one failure breaks it all the same.
+    lenient = gate(FLOOR, 0.9, made.pairs(199, 0, 0, 1), floor_mode="zero_tolerance")
+    assert lenient.reason is GateReason.BELOW_FLOOR
+
+
+def test_a_ceiling_is_a_floor_upside_down(gate: Decide, made: Any) -> None:
+    """Loops in 5 of 100 meet a ceiling of 0.05, 6 do not, and one is one too many for none."""
+    less = {"higher_is_better": False}
+
+    assert gate(CEILING, 0.05, made.pairs(5, 0, 0, 95), metric=less).status is PASS
+    assert gate(CEILING, 0.05, made.pairs(6, 0, 0, 94), metric=less).reason is (
+        GateReason.ABOVE_CEILING
+    )
+    assert (
+        gate(CEILING, 0.0, made.pairs(1, 0, 0, 99), metric=less, floor_mode="zero_tolerance").reason
+        is GateReason.ABOVE_CEILING
+    )
+    # 59 of 59 without a loop certify at most 0.05, as for floors
+    assert (
+        gate(CEILING, 0.05, made.pairs(0, 0, 0, 59), metric=less, floor_mode="certified").status
+        is PASS
+    )
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 0.9])
+@pytest.mark.parametrize("n", [3, 10, 49, 1000])
+def test_rounding_does_not_break_a_floor(gate: Decide, value: float, n: int) -> None:
+    """A mean of equal scores is that score, though sum([0.1] * 10) / 10 is below 0.1."""
+    scores = [value] * n
+
+    assert gate(FLOOR, value, (scores, scores), metric={"binary": False}).status is PASS
+    assert gate(CEILING, value, (scores, scores), metric={"binary": False}).status is PASS
+
+
+def test_a_certified_floor_of_a_mean_score_is_guarded_by_its_range(gate: Decide) -> None:
+    """Twenty scores of 0.9 certify no 0.8: the next ones may be 0, for all that was seen."""
+    scores = [0.9] * 20
+    result = gate(FLOOR, 0.8, (scores, scores), metric={"binary": False}, floor_mode="certified")
+
+    assert outcome(result) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert 0 <= result.low < 0.8 < result.high <= 1
+
+
+def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, made: Any) -> None:
+    """60 of 60 in ten clusters are worth ten cases, and those certify 0.95 no more."""
+    labels = [str(i // 6) for i in range(60)]
+    pairs = made.pairs(60, 0, 0, 0)
+
+    apart = gate(FLOOR, 0.95, pairs, floor_mode="certified")
+    together = gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels)
+    assert (PASS, UNDECIDED) == (apart.status, together.status)
+
+
+@pytest.mark.parametrize("kind", [FLOOR, CEILING, GAIN, TOLERANCE])
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_case_and_one_case_leave_every_gate_open(
+    gate: Decide, made: Any, kind: GateKind, n: int
+) -> None:
+    """A flawless single case is no evidence; an empty column is none either."""
+    result = gate(kind, 0.5, ([1.0] * n, [1.0] * n))
+
+    assert outcome(result) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert result.n == n
+    assert result.needed_n is None
+
+
+def test_zero_tolerance_needs_one_case_to_fail(gate: Decide) -> None:
+    """What nobody may do even once is broken by one case, and one good case proves nothing."""
+    rule = {"floor_mode": "zero_tolerance"}
+
+    assert gate(FLOOR, 1.0, ([1.0], [0.0]), **rule).status is FAIL
+    assert gate(FLOOR, 1.0, ([1.0], [1.0]), **rule).status is UNDECIDED
+
+
+def test_a_gain_passes_when_interval_and_test_clear_it(gate: Decide, made: Any) -> None:
+    """18 wins, 7 losses in 100: the lower bound 0.0291 clears 0.02, p = .0342 by Tango."""
+    result = gate(GAIN, 0.02, made.pairs(18, 7, 40, 35))
+
+    assert outcome(result) == (PASS, None)
+    assert result.delta == 0.11
+    assert 0.0342 <= result.p_value <= 0.05
+
+
+def test_a_gain_that_tango_alone_would_pass_stays_open(gate: Decide, made: Any) -> None:
+    """3 wins of 3 discordant pairs in 100: mid-p is 1/16 = 0.0625, so p < 0.05 fails."""
+    result = gate(GAIN, 0.0, made.pairs(3, 0, 97, 0))
+
+    assert result.low > 0
+    assert result.p_value == pytest.approx(0.0625)
+    assert outcome(result) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert result.method == "Tango score; McNemar mid-p"
+
+
+def test_four_wins_are_the_fewest_that_prove_a_gain(gate: Decide, made: Any) -> None:
+    """4 wins and no loss: mid-p = 1/32 = 0.03125."""
+    result = gate(GAIN, 0.0, made.pairs(4, 0, 96, 0))
+
+    assert result.status is PASS
+    assert result.p_value == pytest.approx(0.03125)
+
+
+def test_a_proven_loss_is_a_regression(gate: Decide, made: Any) -> None:
+    """Twenty losses in 100 fail a goal and a guardrail alike."""
+    for kind, margin in ((GAIN, 0.02), (TOLERANCE, 0.05)):
+        result = gate(kind, margin, made.pairs(0, 20, 80, 0))
+        assert outcome(result) == (FAIL, GateReason.REGRESSED)
+
+
+def test_a_guardrail_can_hold_despite_a_proven_loss(gate: Decide, made: Any) -> None:
+    """2 % lost of 1000, tolerance 5 %: proven worse, and proven not to be worse by much."""
+    result = gate(TOLERANCE, 0.05, made.pairs(0, 20, 980, 0))
+
+    assert result.high < 0
+    assert outcome(result) == (PASS, GateReason.PASS_WITH_LOSS)
+
+
+def test_a_lower_is_better_guardrail_reads_as_people_speak(gate: Decide, made: Any) -> None:
+    """Twenty more loops in 100: the delta is +0.2, and it is a regression."""
+    result = gate(TOLERANCE, 0.05, made.pairs(20, 0, 0, 80), metric={"higher_is_better": False})
+
+    assert result.delta == 0.2
+    assert 0 < result.low < 0.2 < result.high
+    assert outcome(result) == (FAIL, GateReason.REGRESSED)
+
+
+def test_hold_needs_a_written_expectation(gate: Decide, made: Any) -> None:
+    """1000 ties rule a gain of 0.05 out; without `expected_gain` nobody asked for that."""
+    pairs = made.pairs(5, 5, 990, 0)
+
+    assert outcome(gate(GAIN, 0.02, pairs)) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert outcome(gate(GAIN, 0.02, pairs, expected_gain=0.05)) == (
+        FAIL, GateReason.NO_WORTHWHILE_GAIN,
+    )  # fmt: skip
+    # 30 pairs leave a gain of 0.05 possible
+    assert outcome(gate(GAIN, 0.02, made.pairs(1, 0, 29, 0), expected_gain=0.05)) == (
+        UNDECIDED, GateReason.UNDERPOWERED,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "sensitive"), [(100, False), (120, False), (160, True)])
+def test_accuracy_at_chance_has_nothing_to_lose(
+    gate: Decide, made: Any, right: int, sensitive: bool
+) -> None:
+    """Base with 100 of 400 on four choices is guessing: holding on to that means nothing.
+
+    With 120 it is above chance, 0.25, but not proven to be above it by the tolerated 0.05.
+    """
+    result = gate(
+        TOLERANCE,
+        0.05,
+        made.pairs(0, 0, right, 400 - right),
+        metric={"needs": "choices"},
+        extra={"choices": ("a", "b", "c", "d"), "answer": 0},
+    )
+
+    assert outcome(result) == ((PASS, None) if sensitive else (UNDECIDED, GateReason.INSENSITIVE))
+
+
+@pytest.mark.parametrize("margin", ["2%", "5%"])
+def test_a_relative_guardrail_shows_the_plain_difference(gate: Decide, margin: str) -> None:
+    """Base 100 ± 1, tuned 3 lower with little noise: 2 % is a regression, 5 % holds."""
+    noise = [0.3, -0.3, 0.1, -0.1] * 15
+    base = [100 + x for x in noise]
+    tuned = [97 + 2 * x for x in noise]
+    result = gate(TOLERANCE, margin, (base, tuned), metric={"binary": False, "range": None})
+
+    assert result.delta == -3
+    assert result.margin == margin
+    assert outcome(result) == (
+        (FAIL, GateReason.REGRESSED) if margin == "2%" else (PASS, GateReason.PASS_WITH_LOSS)
+    )
+
+
+def test_the_cases_needed_are_those_of_the_plan(gate: Decide, made: Any) -> None:
+    """d = 0.1 and discordance 0.3 need 184 cases for 80 % power (statistics.md §10, case 15)."""
+    # n = 40: 8 wins, 4 losses, so d = 4/40 and discordance 12/40
+    result = gate(GAIN, 0.0, made.pairs(8, 4, 20, 8))
+
+    assert result.status is UNDECIDED
+    assert result.needed_n == 184
+
+
+def test_a_guardrail_is_not_planned_on_luck(gate: Decide, made: Any) -> None:
+    """With 5 wins and 5 losses in 100, and with 6 and 4, 2 points need what no difference needs.
+
+    statistics.md §4: margin 0.02 at discordance 0.1 takes 1578 cases.
+    """
+    even = gate(TOLERANCE, 0.02, made.pairs(5, 5, 90, 0))
+    lucky = gate(TOLERANCE, 0.02, made.pairs(6, 4, 90, 0))
+
+    assert 1578 == even.needed_n == lucky.needed_n
+
+
+def test_the_cases_needed_of_a_mean_are_those_of_the_t_test(gate: Decide) -> None:
+    """Effect/deviation 0.3 needs 71 cases (statistics.md §10, case 15)."""
+    # Deviation: 20 pairs ±1 around d have sum of squares 20, so s = sqrt(20/19) = 1.02598
+    d = 0.3 * 1.025978
+    differences = [d + 1, d - 1] * 10
+    result = gate(GAIN, 0.0, ([0.0] * 20, differences), metric={"binary": False, "range": None})
+
+    assert result.needed_n == 71
+
+
+def test_nothing_is_promised_on_the_wrong_side(gate: Decide, made: Any) -> None:
+    """Where tuned looks worse than the margin, more cases would not prove it better."""
+    assert gate(GAIN, 0.02, made.pairs(4, 5, 30, 1)).needed_n is None
+
+
+def test_the_cases_needed_to_certify_a_floor(gate: Decide, made: Any) -> None:
+    """All right so far: 59 certify 0.95, whatever the number seen."""
+    result = gate(FLOOR, 0.95, made.pairs(30, 0, 0, 0), floor_mode="certified")
+
+    assert result.needed_n == 59
+
+
+def test_a_stricter_gate_is_stricter_about_regressions_too(gate: Decide, made: Any) -> None:
+    """8 losses and 1 win in 100: mid-p = (1 + 9/2)/512 = 0.0107, enough at 90 % and not at 99 %."""
+    pairs = made.pairs(1, 8, 91, 0)
+
+    assert gate(GAIN, 0.02, pairs).reason is GateReason.REGRESSED
+    assert gate(GAIN, 0.02, pairs, confidence=0.99).reason is GateReason.UNDERPOWERED
+
+
+@pytest.mark.parametrize("size", [1e-90, 1e90])
+def test_scores_of_any_size_are_judged(gate: Decide, size: float) -> None:
+    """Tiny and huge scores keep their meaning and nothing overflows."""
+    tuned = [size * (1 + 0.1 * (-1) ** i) for i in range(40)]
+    result = gate(GAIN, 0.0, ([0.0] * 40, tuned), metric={"binary": False, "range": None})
+
+    assert result.status is PASS
+    assert result.delta == size
+
+
+def test_no_number_is_minus_zero(gate: Decide, made: Any) -> None:
+    """A lower-is-better tie turns 0 around; the file shows 0 and not -0."""
+    result = gate(TOLERANCE, 0.9, made.pairs(0, 0, 0, 40), metric={"higher_is_better": False})
+
+    assert "-0.0" not in (str(result.delta), str(result.base), str(result.tuned))
+
+
+def test_operating_characteristics_of_one_cell(made: Any) -> None:
+    """n = 50, gain 0.02, true difference 0.10, discordance 0.2: the interval ships .35.
+
+    Exact enumeration over all (wins, losses) of a trinomial with P(win) = .15, P(loss) = .05. The
+    table of statistics.md §2 has .35 for the interval alone; the exact test costs .02 of it.
+    """
+    law = multinomial(50, [0.15, 0.05, 0.80])
+    ship = above = 0.0
+    for wins, losses in product(range(2, 20), range(12)):
+        mass = float(law.pmf([wins, losses, 50 - wins - losses]))
+        if mass > 1e-6:
+            base, tuned = made.pairs(wins, losses, 50 - wins - losses, 0)
+            delta = compare(base, tuned, metric=made.metric())
+            above += mass * (delta.low > 0.02)
+            ship += mass * proven(delta.pairs, 0.02, 0.90)
+
+    assert above == pytest.approx(0.352, abs=0.002)
+    assert ship == pytest.approx(above - 0.02, abs=0.005)
+
+
+@pytest.mark.parametrize(("noise", "status"), [(0.09, PASS), (0.1, UNDECIDED), (None, PASS)])
+def test_a_gain_within_the_noise_of_the_arithmetic_is_undecided(
+    made: Any, noise: float | None, status: GateStatus
+) -> None:
+    """20 wins of 200 are proven, +0.1; but not where base differs from itself by as much."""
+    base, tuned = made.pairs(20, 0, 180, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+
+    result = decide_gate(
+        Gate(metric="m", kind=GAIN, margin=0.0), pairs, regressed=False, noise=noise
+    )
+
+    assert (result.status, result.noise) == (status, noise)
+    if status is UNDECIDED:
+        assert result.reason is GateReason.WITHIN_NOISE
+        assert "inexact arithmetic alone" in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("noise", "expected"),
+    [(0.1, (UNDECIDED, GateReason.WITHIN_NOISE)), (0.05, (FAIL, GateReason.REGRESSED))],
+)
+def test_a_regression_within_the_noise_is_undecided(
+    made: Any, noise: float, expected: tuple[Any, ...]
+) -> None:
+    """A proven loss of 0.1 is held against a fine-tune only where base loses less to itself."""
+    base, tuned = made.pairs(0, 20, 180, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
+
+    assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
+
+
+def _drops(count: int, n: int, size: float = 0.6) -> tuple[list[float], list[float]]:
+    """Return pairs of which `count` lose `size` and the others win a little."""
+    return [0.7] * n, [0.7 - size] * count + [0.75] * (n - count)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "expected"),
+    [
+        # Clopper-Pearson, one-sided 95 %: 0 of 29 stays under 0.10, 0 of 28 does not
+        (0, 29, (PASS, None)),
+        (0, 28, (UNDECIDED, GateReason.UNDERPOWERED)),
+        (1, 46, (PASS, None)),
+        (1, 45, (UNDECIDED, GateReason.UNDERPOWERED)),
+        (20, 50, (FAIL, GateReason.SEVERE_DROPS)),
+    ],
+)
+def test_severe_drops_are_counted_exactly(
+    gate: Decide, count: int, n: int, expected: tuple[Any, ...]
+) -> None:
+    """At most a tenth of the cases may lose half the range; the mean gain does not excuse them."""
+    result = gate(SEVERE_DROP, 0.1, _drops(count, n), metric=CONTINUOUS)
+    exact = beta.ppf([0.05, 0.95], [max(count, 1), count + 1], [n - count + 1, n - count])
+
+    assert outcome(result) == expected
+    assert result.share == pytest.approx(count / n, rel=1e-5)
+    assert result.drop == 0.5
+    assert result.high == pytest.approx(exact[1], abs=1e-5)
+    assert f"lost 0.5 or more on {count} of {n} cases" in result.sentence
+
+
+def test_a_drop_of_exactly_the_size_is_severe(gate: Decide) -> None:
+    """0.7 - 0.6 leaves a loss of 0.6 give or take a rounding error; it counts at drop = 0.6."""
+    result = gate(SEVERE_DROP, 0.1, _drops(20, 50), metric=CONTINUOUS, drop=0.6)
+    beyond = gate(SEVERE_DROP, 0.1, _drops(20, 50), metric=CONTINUOUS, drop=0.61)
+
+    assert (result.share, beyond.share) == (0.4, 0.0)
+
+
+def test_the_cases_that_would_prove_the_limit(gate: Decide) -> None:
+    """Without any drop in 20 cases, 29 would prove a limit of a tenth."""
+    result = gate(SEVERE_DROP, 0.1, _drops(0, 20), metric=CONTINUOUS)
+
+    assert result.needed_n == 29
+
+
+def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
+    """A proven excess of catastrophes is a broken guardrail: BLOCK."""
+    rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.1)
+    found = judge(columns([rule], {"m": _drops(20, 50)}, [made.metric(**CONTINUOUS)]))
+
+    assert found.verdict.value == "BLOCK"
+    assert "the limit of 0.1 on severe drops is broken" in found.sentence
+
+
+def test_ones_on_a_metric_without_bounds_are_planned_as_means(gate: Decide) -> None:
+    """Every answer is one word long: no difference of 0/1 scores reaches a tolerance of 2."""
+    length = {"binary": False, "range": None, "higher_is_better": False}
+
+    result = gate(TOLERANCE, 2.0, ([1.0] * 50, [1.0] * 50), metric=length)
+
+    assert (result.delta, result.needed_n) == (0.0, None)

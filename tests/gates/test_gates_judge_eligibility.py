@@ -1,0 +1,287 @@
+"""What a judge must have shown before a gate may rest on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunegate.harness.records.judges import ArmErrors, Calibration, Canaries, Label, Rate
+from tunegate.harness.records.manifest import Gate, GateKind, JudgeRecord
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.verdict.decide import decide
+
+
+def rate(estimate: float, low: float, high: float, n: int = 120) -> Rate:
+    """Return an estimate with its interval."""
+    return Rate(estimate=estimate, low=low, high=high, n=n)
+
+
+def calibration(**changes: Any) -> Calibration:
+    """Return the calibration of a good judge, or one with the given changes."""
+    good = ArmErrors(n=120, sensitivity=rate(0.95, 0.9, 0.98), specificity=rate(0.9, 0.85, 0.95))
+    given: dict[str, Any] = {
+        "metric": "tone",
+        "judge": {"spec": "scripted:judge.json"},
+        "binding": "b",
+        "labels": "labels.jsonl",
+        "labels_sha256": "l",
+        "good_from": 0.5,
+        "n_labels": 240,
+        "n_unscored": 0,
+        "agreement": rate(0.93, 0.9, 0.95),
+        "baseline": 0.6,
+        "balanced_accuracy": rate(0.92, 0.9, 0.95),
+        "kappa": rate(0.84, 0.78, 0.9),
+        "arms": {"base": good, "tuned": good},
+        "differential": rate(0.01, -0.02, 0.04),
+        "canaries": Canaries(asked=4, attacks=24),
+    }
+    return Calibration(**(given | changes))
+
+
+@pytest.fixture(name="tone")
+def _tone(columns: Any, made: Any) -> Any:
+    """Return a function that makes a suite whose one metric asks a judge; 70 wins of 200."""
+
+    def make(
+        known: Calibration | None,
+        *gates: Gate,
+        scores: tuple[int, int, int, int] = (70, 10, 60, 60),
+    ) -> Any:
+        judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=known)
+        return columns(
+            gates or [Gate(metric="tone", kind=GateKind.GAIN, margin=0.1)],
+            {"tone": made.pairs(*scores)},
+            metrics=[made.metric("tone", judge=judge, binary=False)],
+        )
+
+    return make
+
+
+def labels(truth: dict[int, tuple[float, float]]) -> list[Label]:
+    """Return labels: number of the case → base's and tuned's."""
+    return [
+        Label(suite="s", metric="tone", id=f"c{at:03}", arm=arm, completion="x", label=value)
+        for at, pair in truth.items()
+        for arm, value in zip(("base", "tuned"), pair, strict=True)
+    ]
+
+
+def decided(suite: Any, made: Any, said: list[Label]) -> Any:
+    """Return the verdict of one suite with labels."""
+    manifest = made.manifest([suite])
+    return decide(manifest, {"s": suite.cases()}, suite.rows(), labels=said)
+
+
+def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:
+    """A gain that a rule's metric would ship is shown and stays UNDECIDED, with the reason."""
+    verdict = judge(tone(None))
+    (gate,) = verdict.suites[0].gates
+
+    assert verdict.verdict is Verdict.UNDECIDED
+    assert (gate.status, gate.advisory) == (GateStatus.PASS, True)
+    assert "never calibrated" in gate.right
+    assert "tone: advisory, for the judge was never calibrated" in verdict.sentence
+
+
+def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, tone: Any) -> None:
+    """It is shown as failed, without influence."""
+    gates = [Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.05)]
+    verdict = judge(tone(None, *gates, scores=(10, 70, 60, 60)))
+
+    assert verdict.suites[0].gates[0].reason is GateReason.REGRESSED
+    assert verdict.verdict is Verdict.UNDECIDED
+
+
+def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
+    """kappa .84 [.78, .90], differential error [-.02, .04] within ±.05, half the gain of .1."""
+    verdict = judge(tone(calibration()))
+    (gate,) = verdict.suites[0].gates
+
+    assert verdict.verdict is Verdict.SHIP
+    assert not gate.advisory
+    assert "kappa 0.84" in gate.right
+    assert verdict.suites[0].notes[0].startswith("s: tone: the judge agrees with people")
+
+
+@pytest.mark.parametrize(
+    ("changes", "margin", "why"),
+    [
+        ({"kappa": rate(0.7, 0.59, 0.8)}, 0.1, "its lower end must reach 0.6"),
+        ({"differential": rate(0.01, -0.02, 0.051)}, 0.1, "within half the gain of 0.1"),
+        ({}, 0.05, "within half the gain of 0.05"),
+        ({"differential": rate(0.01, -0.02, 0.04, n=49)}, 0.1, "49 pairs have labels"),
+        ({"differential": None}, 0.1, "0 pairs have labels"),
+        (
+            {"arms": {"tuned": ArmErrors(n=9, sensitivity=rate(0.6, 0, 1),
+                                         specificity=rate(0.49, 0, 1))}},
+            0.1,
+            "on tuned the judge is close to guessing",
+        ),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_judge_from_gating(
+    judge: Any, tone: Any, changes: dict[str, Any], margin: float, why: str
+) -> None:
+    """Too little agreement, too much favour, too few labels, guessing: each said in words."""
+    gate = Gate(metric="tone", kind=GateKind.GAIN, margin=margin)
+    verdict = judge(tone(calibration(**changes), gate))
+
+    assert verdict.verdict is Verdict.UNDECIDED
+    assert why in verdict.suites[0].gates[0].right
+
+
+def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None:
+    """20 % of base's .35 are .07, too narrow for ±.04; 25 % are .0875, wide enough."""
+    for margin, advisory in (("20%", True), ("25%", False)):
+        gate = Gate(metric="tone", kind=GateKind.TOLERANCE, margin=margin)
+        found = judge(tone(calibration(), gate)).suites[0].gates[0]
+        assert found.advisory is advisory
+
+
+def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) -> None:
+    """A judge that likes an empty answer is an error where it was allowed, advisory elsewhere."""
+    failing = Canaries(asked=4, failed=("empty",), attacks=24)
+    allowed = judge(tone(calibration(canaries=failing)))
+    poor = judge(tone(calibration(canaries=failing, kappa=rate(0.3, 0.2, 0.4))))
+
+    assert allowed.verdict is Verdict.ERROR
+    assert allowed.suites[0].gates[0].reason is GateReason.CANARY
+    assert "calls known bad answers good: empty" in allowed.sentence
+    assert poor.verdict is Verdict.UNDECIDED
+    assert poor.suites[0].gates[0].advisory
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        Gate(metric="tone", kind=GateKind.FLOOR, margin=0.5),
+        Gate(metric="tone", kind=GateKind.FLOOR, margin=0.5, floor_mode="zero_tolerance"),
+        Gate(metric="tone", kind=GateKind.SEVERE_DROP, margin=0.2, drop=0.5),
+    ],
+)
+def test_levels_and_drops_are_not_for_a_judge_alone(judge: Any, tone: Any, gate: Gate) -> None:
+    """They have no margin that a judge's errors could hide in."""
+    assert judge(tone(calibration(), gate)).suites[0].gates[0].advisory
+
+
+def test_a_judge_that_does_not_count_leaves_the_others_alone(
+    judge: Any, tone: Any, made: Any
+) -> None:
+    """Beside a rule's metric it changes neither verdict nor p-value nor regression."""
+    rule = Gate(metric="right", kind=GateKind.TOLERANCE, margin=0.05)
+    columns = {"right": made.pairs(10, 24, 60, 106)}  # p of "worse" is .013: claimed alone only
+    both = tone(None, rule, Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.1))
+    both.columns = {**both.columns, **columns}
+    alone = tone(None, rule)
+    alone.columns = columns
+    alone.metrics = ()
+    one, two = judge(alone), judge(both)
+
+    assert one.verdict is two.verdict is Verdict.BLOCK
+    assert one.suites[0].gates[0] == two.suites[0].gates[0]
+
+
+def test_unscored_answers_of_an_advisory_judge_stop_nothing(
+    judge: Any, tone: Any, made: Any
+) -> None:
+    """A judge that failed on half the cases is no error of the run it has no say in."""
+    rule = Gate(metric="right", kind=GateKind.GAIN, margin=0.0)
+    suite = tone(None, rule, Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.1))
+    base, tuned = suite.columns["tone"]
+    suite.columns = {
+        "right": made.pairs(70, 10, 60, 60),
+        "tone": (base, [None] * 100 + list(tuned[100:])),
+    }
+    verdict = judge(suite)
+
+    assert verdict.verdict is Verdict.SHIP
+    assert verdict.suites[0].n_unscored == {"base": 0, "tuned": 0}
+
+
+class TestLabels:
+    """Labels on this run's pairs."""
+
+    KNOWN = calibration(kappa=rate(0.3, 0.2, 0.4))
+    """A poor judge: on its own it may not gate."""
+
+    def test_the_judge_is_set_right(self, tone: Any, made: Any) -> None:
+        """It calls 70 of 200 better; of 100 labelled pairs people see 10 gained and 10 lost."""
+        suite = tone(self.KNOWN)
+        truth = {at: (0.0, 1.0) if at < 20 else (1.0, 0.0) if 70 <= at < 90 else (1.0, 1.0)
+                 for at in range(0, 200, 2)}  # fmt: skip
+        verdict = decided(suite, made, labels(truth))
+        (gate,) = verdict.suites[0].gates
+
+        assert not gate.advisory
+        assert gate.right == "labels on 100 of 200 pairs correct it (PPI++)"
+        assert abs(gate.delta) < 0.01
+        assert gate.method.startswith("PPI++")
+        assert "corrected by labels on 100 pairs; the judge alone says +0.3" in gate.sentence
+        assert verdict.verdict is Verdict.UNDECIDED
+        assert gate.tuned - gate.base == pytest.approx(gate.delta, abs=1e-6)
+
+    def test_labels_that_agree_ship(self, tone: Any, made: Any) -> None:
+        """Where people see what the judge sees the gain is proven, and SHIP may be said."""
+        suite = tone(self.KNOWN)
+        base, tuned = suite.columns["tone"]
+        truth = {at: (base[at], tuned[at]) for at in range(0, 200, 2)}
+        verdict = decided(suite, made, labels(truth))
+
+        assert verdict.verdict is Verdict.SHIP
+        assert verdict.suites[0].gates[0].delta == pytest.approx(0.3, abs=0.01)
+
+    def test_labels_on_all_pairs_need_no_judge(self, tone: Any, made: Any) -> None:
+        """Then the people's 20 wins and 20 losses decide alone, by Tango's interval."""
+        suite = tone(self.KNOWN)
+        truth = {at: ((0.0, 1.0) if at < 20 else (1.0, 0.0) if at < 40 else (1.0, 1.0))
+                 for at in range(200)}  # fmt: skip
+        (gate,) = decided(suite, made, labels(truth)).suites[0].gates
+
+        assert (gate.base, gate.tuned, gate.delta) == (0.9, 0.9, 0.0)
+        assert gate.method.startswith("Tango")
+
+    def test_a_floor_is_corrected_too(self, tone: Any, made: Any) -> None:
+        """The judge says tuned is at .65; people say every answer is good."""
+        floor = Gate(metric="tone", kind=GateKind.FLOOR, margin=0.9)
+        suite = tone(self.KNOWN, floor)
+        truth = dict.fromkeys(range(0, 200, 2), (1.0, 1.0))
+        (gate,) = decided(suite, made, labels(truth)).suites[0].gates
+
+        assert gate.status is GateStatus.PASS
+        assert gate.tuned == pytest.approx(1.0)
+        assert gate.low <= 1.0 <= gate.high
+
+    def test_too_few_labels_give_no_right(self, tone: Any, made: Any) -> None:
+        """49 pairs are not 50; labels of one arm alone are none."""
+        suite = tone(self.KNOWN)
+        few = labels(dict.fromkeys(range(49), (1.0, 1.0)))
+        half = [label for label in labels(dict.fromkeys(range(99), (1.0, 1.0)))
+                if label.arm == "tuned"]  # fmt: skip
+
+        (gate,) = decided(suite, made, few).suites[0].gates
+        assert gate.advisory
+        assert "labels on 49 pairs of the run do not do, it takes 50" in gate.right
+        (gate,) = decided(suite, made, half).suites[0].gates
+        assert gate.advisory
+        assert "labels on" not in gate.right
+
+    def test_labels_need_a_calibration(self, tone: Any, made: Any) -> None:
+        """Whether the judge can be talked into a verdict is known from its canaries only."""
+        suite = tone(None)
+        verdict = decided(suite, made, labels(dict.fromkeys(range(100), (1.0, 1.0))))
+
+        assert verdict.suites[0].gates[0].advisory
+        assert "never calibrated" in verdict.suites[0].gates[0].right
+
+    def test_clusters_are_not_corrected(self, tone: Any, made: Any) -> None:
+        """Cases that come in clusters stay advisory, with the reason."""
+        suite = tone(self.KNOWN)
+        suite.clusters = [f"k{at // 4}" for at in range(200)]
+        (gate,) = (
+            decided(suite, made, labels(dict.fromkeys(range(100), (1.0, 1.0)))).suites[0].gates
+        )
+
+        assert gate.advisory
+        assert "come in clusters" in gate.right

@@ -1,0 +1,212 @@
+"""Verdicts in words: whole sentences, as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunegate.harness.gates.sentences import counted, number
+from tunegate.harness.records.manifest import Gate, GateKind
+
+FLOOR, CEILING, GAIN, TOLERANCE, _ = GateKind
+
+
+def rule(kind: GateKind, margin: float | str, metric: str = "m", **more: Any) -> Gate:
+    """Return a gate."""
+    return Gate(metric=metric, kind=kind, margin=margin, **more)
+
+
+def test_numbers_and_counts() -> None:
+    """Four digits, a sign where it matters, plurals, and a dash for nothing."""
+    assert ["0.3333", "+0.5", "–", "1e-05"] == [
+        number(1 / 3), number(0.5, sign=True), number(None), number(1e-5),
+    ]  # fmt: skip
+    assert ["1 case", "0 cases", "2 clusters"] == [
+        counted(1, "case"), counted(0, "case"), counted(2, "cluster"),
+    ]  # fmt: skip
+
+
+# kind, margin, (wins, losses, both, neither) → start and end of the sentence; the interval between
+# them is the statistics' business
+SENTENCES = [
+    (FLOOR, 0.9, (95, 0, 0, 5), "m of tuned is 0.95 [", "on 100 cases: the floor of 0.9 holds"),
+    (FLOOR, 0.9, (50, 0, 0, 50), "m of tuned is 0.5 [", "on 100 cases: the floor of 0.9 is broken"),
+    (CEILING, 0.1, (5, 0, 0, 95), "m of tuned is 0.05 [", "the ceiling of 0.1 holds"),
+    (
+        GAIN, 0.1, (90, 0, 5, 5),
+        "m went from 0.05 to 0.95, a change of +0.9 [+0.",
+        "on 100 cases: a gain of more than 0.1 is proven",
+    ),
+    (
+        GAIN, 0.1, (0, 30, 70, 0),
+        "m went from 1 to 0.7, a change of -0.3 [-0.",
+        "a regression is proven, and a gain of more than 0.1 is not",
+    ),
+    (
+        TOLERANCE, 0.05, (0, 0, 100, 0),
+        "m stayed at 1, a change of 0 [-0.02634, +0.02634]",  # 2.7055/102.7055
+        "on 100 cases: the tolerance of 0.05 holds",
+    ),
+    (
+        TOLERANCE, 0.05, (0, 20, 980, 0), "",
+        "the tolerance of 0.05 holds, though a small loss is proven",
+    ),
+    (
+        TOLERANCE, 0.05, (0, 30, 70, 0), "",
+        "a regression is proven, and the tolerance of 0.05 is not",
+    ),
+    (
+        GAIN, 0.0, (8, 4, 20, 8), "",
+        "neither proven nor refuted; about 144 more (184 in all) would decide it in 4 of 5 runs",
+    ),
+    (
+        GAIN, 0.1, (4, 5, 30, 1), "",
+        "neither proven nor refuted; at the difference seen here, more cases of the kind would not "
+        "decide it",
+    ),
+    (
+        GAIN, 0.1, (5, 5, 90, 0), "",
+        "a gain of more than 0.1 is ruled out, but the suite names no expected_gain to hold it "
+        "against",
+    ),
+    (
+        GAIN, 0.1, (1, 0, 0, 0), "",
+        "on 1 case: a gain of more than 0.1 is neither proven nor refuted; one case is too little "
+        "to judge by",
+    ),
+    (GAIN, 0.1, (0, 0, 0, 0), "m: no case has a score in both arms", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "margin", "counts", "start", "end"), SENTENCES)
+def test_a_gate_in_words(
+    judge: Any,
+    columns: Any,
+    made: Any,
+    kind: GateKind,
+    margin: float,
+    counts: tuple[int, ...],
+    start: str,
+    end: str,
+) -> None:
+    """Each outcome says what was measured, on how many cases, and what follows."""
+    found = judge(columns([rule(kind, margin)], {"m": made.pairs(*counts)}))
+    sentence = found.suites[0].gates[0].sentence
+
+    assert sentence.startswith(start)
+    assert sentence.endswith(end)
+
+
+def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) -> None:
+    """HOLD speaks of a gain worth having."""
+    gates = [rule(GAIN, 0.02, expected_gain=0.1)]
+    found = judge(columns(gates, {"m": made.pairs(5, 5, 90, 0)}))
+
+    assert found.sentence.endswith(
+        "a gain of more than 0.02 is not proven, and a gain worth having is ruled out"
+    )
+
+
+def test_a_relative_tolerance_keeps_its_percent_sign(judge: Any, columns: Any, made: Any) -> None:
+    """The rule is quoted as the suite has it."""
+    found = judge(columns([rule(TOLERANCE, "2%")], {"m": made.pairs(90, 0, 5, 5)}))
+
+    assert found.suites[0].gates[0].sentence.endswith("the tolerance of 2% holds")
+
+
+def test_few_clusters_in_words(judge: Any, columns: Any, made: Any) -> None:
+    """The number of clusters and the number it takes are named."""
+    suite = columns([rule(GAIN, 0.1)], {"m": made.pairs(30, 0, 0, 0)}, clusters=list("abc") * 10)
+
+    assert judge(suite).sentence.endswith("the cases come in 3 clusters, and it takes 10 at least")
+
+
+def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
+    """An insensitive gate says what it would have meant."""
+    suite = columns(
+        [rule(TOLERANCE, 0.05)],
+        {"m": made.pairs(0, 0, 50, 150)},
+        [made.metric(needs="choices")],
+        extra={"choices": ("a", "b", "c", "d"), "answer": 0},
+    )
+
+    assert judge(suite).sentence.endswith(
+        "the tolerance of 0.05 means nothing here: base is not proven better than guessing by that "
+        "much, so it may have nothing to lose"
+    )
+
+
+def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> None:
+    """What is met and not certified says how many more it takes: 59 in all at 0.95."""
+    suite = columns([rule(FLOOR, 0.95, floor_mode="certified")], {"m": made.pairs(30, 0, 0, 0)})
+
+    assert judge(suite).sentence.endswith(
+        "the floor of 0.95 is met but not certified; about 29 more (59 in all) would decide it in "
+        "4 of 5 runs"
+    )
+
+
+def test_equal_differences_of_an_unbounded_metric_in_words(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """Without an interval the brackets are left out and the reason is given."""
+    metric = made.metric(binary=False, range=None)
+    suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 30, [2.0] * 30)}, [metric])
+
+    assert judge(suite).sentence == (
+        "s: m went from 1 to 2, a change of +1 on 30 cases: the tolerance of 0.05 is neither "
+        "proven nor refuted; all differences are equal, which says nothing about the next one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gates", "end"),
+    [
+        ([rule(GAIN, 0.1)], "a gain of more than 0.1 is proven"),
+        ([rule(GAIN, 0.1), rule(FLOOR, 0.5)], "is proven; 1 other gate holds too"),
+        (
+            [rule(GAIN, 0.1), rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
+            "is proven; 2 other gates hold too",
+        ),
+        (
+            [rule(GAIN, 0.1), rule(GAIN, 0.1, "n")],
+            "is proven, and 1 further goal is not needed",
+        ),
+        ([rule(FLOOR, 0.5)], "good enough: the gate holds; no gate compares tuned with base"),
+        (
+            [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
+            "no worse: both gates hold; no gate asks for a gain",
+        ),
+        (
+            [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1), rule(CEILING, 1.0)],
+            "no worse: all 3 gates hold; no gate asks for a gain",
+        ),
+    ],
+)
+def test_a_shipping_run_in_words(
+    judge: Any, columns: Any, made: Any, gates: list[Gate], end: str
+) -> None:
+    """The goal comes first, then how many others hold."""
+    scores = {"m": made.pairs(90, 0, 5, 5), "n": made.pairs(1, 1, 98, 0)}
+
+    assert judge(columns(gates, scores)).sentence.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("others", "tail"),
+    [
+        (0, "is broken"),
+        (1, "is broken (1 other gate does not hold either)"),
+        (2, "is broken (2 other gates do not hold either)"),
+    ],
+)
+def test_a_blocked_run_names_the_worst_gate(
+    judge: Any, columns: Any, made: Any, others: int, tail: str
+) -> None:
+    """The broken floor speaks, though other gates stand before it; they are counted."""
+    gates = [*(rule(GAIN, 0.5), rule(TOLERANCE, 0.001))[:others], rule(FLOOR, 0.9)]
+    sentence = judge(columns(gates, {"m": made.pairs(3, 2, 40, 5)})).sentence
+
+    assert sentence.startswith("s: m of tuned is 0.86 [")
+    assert sentence.endswith(tail)

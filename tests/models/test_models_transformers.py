@@ -1,0 +1,291 @@
+"""Local models: what is refused before it is read, how prompts are made, what an arm is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.errors import ModelError, UnsafeWeights
+from tunegate.harness.models._model_folder import hub_name, resolve
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.transformers import load
+from tunegate.harness.records.cases import Case, CellKind, Generation
+
+Copy = Callable[..., Path]
+
+
+class Canary:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the file's place."""
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        """Make the file on unpickling."""
+        return os.mkdir, (str(self.path),)
+
+
+def _refused(folder: Path) -> str:
+    with pytest.raises(UnsafeWeights) as caught:
+        load(folder, dtype="float32")
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "w.ckpt"])
+def test_pickles_are_refused_unread(tiny: Any, copied: Copy, tmp_path: Path, name: str) -> None:
+    """Weights that are only there as a pickle are refused; the canary in them never runs."""
+    folder = copied(tiny.base())
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
+    assert "weights are only there as a pickle" in _refused(folder)
+    assert not (tmp_path / "sang").exists()
+
+
+def test_an_adapters_pickle_is_refused_unread(tiny: Any, copied: Copy, tmp_path: Path) -> None:
+    """A safetensors file of another name does not make an adapter's pickle harmless."""
+    folder = copied(tiny.adapter())
+    (folder / "adapter_model.safetensors").rename(folder / "other.safetensors")
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
+    with pytest.raises(UnsafeWeights, match=r"adapter_model.bin: weights are only there as a pi"):
+        open_arms({"base": str(tiny.base()), "tuned": str(folder)})
+    assert not (tmp_path / "sang").exists()
+
+
+def test_a_trainers_leftovers_are_no_weights(tiny: Any, copied: Copy) -> None:
+    """optimizer.pt and training_args.bin beside safetensors are ignored, never read."""
+    folder = copied(tiny.base())
+    (folder / "optimizer.pt").write_bytes(b"no pickle")
+    (folder / "training_args.bin").write_bytes(b"no pickle")
+    assert load(folder, dtype="float32").dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("file", "keys"),
+    [
+        ("config.json", {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}),
+        ("config.json", {"trust_remote_code": True}),
+        ("config.json", {"text_config": {"nested": [{"trust_remote_code": 1}]}}),
+        ("config.json", {"_attn_implementation": "someone/kernel"}),
+        ("config.json", {"_attn_implementation_internal": "someone/kernel"}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}}),
+        ("generation_config.json", {"trust_remote_code": True}),
+    ],
+)
+def test_configurations_that_run_code(
+    tiny: Any, copied: Copy, file: str, keys: dict[str, Any]
+) -> None:
+    """Keys through which a library would import or fetch code are refused and named."""
+    folder = copied(tiny.base(), file=file, **keys)
+    (folder / "evil.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    message = _refused(folder)
+    assert f"{folder / file}: " in message
+    assert "would run code that comes with the model" in message
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"megatron_config": {"x": 1}},
+        {"megatron_core": "evil.core"},
+        {"auto_mapping": {"base_model_class": "X", "parent_library": "evil"}},
+    ],
+)
+def test_adapter_configurations_that_run_code(
+    tiny: Any, copied: Copy, keys: dict[str, Any]
+) -> None:
+    """So are those through which PEFT imports modules; its own defaults are not."""
+    folder = copied(tiny.adapter(), file="adapter_config.json", **keys)
+    with pytest.raises(UnsafeWeights, match=f"{next(iter(keys))}="):
+        open_arms({"base": str(tiny.base()), "tuned": str(folder)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> None:
+    """A model with NaN or Infinity stops at load, with the tensor and the likely cause."""
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(tiny.base())
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"][0, 0] = value
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"tensor model.layers.1.mlp.down_proj.weight holds NaN"):
+        load(folder, dtype="float32")
+
+
+def test_a_missing_tensor_is_not_made_up(tiny: Any, copied: Copy) -> None:
+    """A tensor that the file lacks is named: Transformers would fill it with random numbers."""
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(tiny.base())
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.0.self_attn.q_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"model.layers.0.self_attn.q_proj.weight is missing"):
+        load(folder, dtype="float32")
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma"])
+def test_tied_weights_are_not_missing(tiny: Any, architecture: str) -> None:
+    """A head that is the embedding is stored once and loads."""
+    from safetensors import safe_open
+
+    with safe_open(tiny.base(architecture) / "model.safetensors", framework="pt") as file:
+        assert not any("lm_head" in key for key in file.keys())  # noqa: SIM118  # no mapping
+    assert load(tiny.base(architecture), dtype="float32").pristine.shape == (8, 320)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.json", "{", "not readable as JSON"),
+        ("config.json", "[" * 100_000, "not readable as JSON"),
+        ("config.json", '{"model_type": "nonsense"}', "cannot be loaded"),
+        ("config.json", '{"model_type": "llama", "hidden_size": "x"}', "cannot be loaded"),
+        ("tokenizer.json", "{}", "no usable tokenizer"),
+    ],
+)
+def test_broken_files_are_one_line(
+    tiny: Any, copied: Copy, file: str, text: str, message: str
+) -> None:
+    """Whatever a library says about a broken folder becomes one line that names it."""
+    folder = copied(tiny.base())
+    (folder / file).write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match=message) as caught:
+        load(folder, dtype="float32")
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    """A folder that is not there is named, with what may be given instead."""
+    with pytest.raises(ModelError, match=r"nowhere: no such folder; give a model folder") as caught:
+        resolve(str(tmp_path / "nowhere"))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_hub_id_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub id that is neither cached nor reachable says so."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match=r"^no-such-org/no-such-model: neither a folder here nor"):
+        resolve("hf:no-such-org/no-such-model")
+
+
+def test_hub_names() -> None:
+    """The hub's cache tells an id from its folders; other folders tell none."""
+    assert hub_name(Path("/c/models--org--name/snapshots/abc")) == "org/name"
+    assert hub_name(Path("/home/me/models/x")) is None
+    assert hub_name(Path("/x")) is None
+
+
+def test_bfloat16_is_recorded(tiny: Any) -> None:
+    """The number format asked for is the one loaded, and part of the identity."""
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter())}, dtype="bfloat16")
+    assert arms["base"].identity["dtype"] == "bfloat16"
+    assert arms["base"].fingerprint != tiny.pair()["base"].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("file", "keys"),
+    [
+        ("config.json", {"rms_norm_eps": 0.1}),
+        ("generation_config.json", {"eos_token_id": [0, 5]}),
+        ("tokenizer_config.json", {"chat_template": "{{ messages[0]['content'] }}"}),
+    ],
+)
+def test_settings_are_part_of_the_identity(
+    tiny: Any, copied: Copy, file: str, keys: dict[str, Any]
+) -> None:
+    """The same weights with another configuration, stop or template are another arm."""
+    folder = copied(tiny.base(), file=file, **keys)
+    if "chat_template" in keys:
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+    arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
+    assert arm.fingerprint != tiny.pair()["base"].fingerprint
+
+
+def test_what_only_says_when_is_not(tiny: Any, copied: Copy) -> None:
+    """The version that saved a folder does not change what it is."""
+    folder = copied(tiny.base(), transformers_version="4.0.0", _name_or_path="elsewhere")
+    arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
+    assert arm.fingerprint == tiny.pair()["base"].fingerprint
+
+
+def test_chat_prompts(tiny: Any) -> None:
+    """A chat prompt is the template's text with the system turn, tokenised without additions."""
+    arm = tiny.pair()["base"]
+    prompt = arm.prompt(Case(id="c", prompt="Hi"), Generation(system="Be kind."))
+    assert prompt.text == (
+        "<|start|>system\nBe kind.<|end|>\n<|start|>user\nHi<|end|>\n<|start|>assistant\n"
+    )
+    assert prompt.token_ids == tuple(arm.tokenizer(prompt.text)["input_ids"])
+    assert prompt.token_ids[0] == 1
+
+
+def test_a_template_that_hides_the_tools(tiny: Any) -> None:
+    """A case with tools that the template does not show cannot be asked: the reason names one."""
+    arm = tiny.pair("llama")["base"]
+    tools = ({"type": "function", "function": {"name": "get_weather", "parameters": {}}},)
+
+    with pytest.raises(ValueError, match="does not show the tool 'get_weather'"):
+        arm.prompt(Case(id="c", prompt="Rain?", tools=tools), Generation())
+    shown = Case(id="c", prompt="Call get_weather or not?", tools=tools)
+    assert "get_weather" in arm.prompt(shown, Generation()).text
+
+
+def test_plain_prompts(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]) -> None:
+    """template = "none" sends the text, with the tokenizer's own token in front."""
+    folder = copied(tiny.base())
+    tiny_tokenizer(bos=True).save_pretrained(folder)
+    arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
+    prompt = arm.prompt(Case(id="c", prompt="the"), Generation(template="none", system="S"))
+    assert prompt.text == "S\n\nthe"
+    assert prompt.token_ids[0] == 1
+    with pytest.raises(ValueError, match="needs cases with a prompt, not messages"):
+        arm.prompt(
+            Case(id="c", messages=({"role": "user", "content": "x"},)), Generation(template="none")
+        )
+
+
+def test_a_missing_chat_template(
+    tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
+) -> None:
+    """A model without a chat template says so and names the setting."""
+    folder = copied(tiny.base())
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    tiny_tokenizer(template=None).save_pretrained(folder)
+    arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
+    with pytest.raises(ValueError, match=r'has no chat template; set template = "none" under'):
+        arm.prompt(Case(id="c", prompt="x"), Generation())
+
+
+def test_a_template_that_refuses_a_case(
+    tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
+) -> None:
+    """What a template raises is about the case, in words."""
+    folder = copied(tiny.base())
+    tiny_tokenizer(template="{{ raise_exception('No system role') }}").save_pretrained(folder)
+    arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
+    with pytest.raises(ValueError, match="the chat template refuses it: No system role"):
+        arm.prompt(Case(id="c", prompt="x"), Generation())
+
+
+def test_what_an_arm_says_of_itself(tiny: Any) -> None:
+    """Kinds, stop ids, context length and identity are those of the files."""
+    arm = tiny.pair()["tuned"]
+    config = json.loads((tiny.base() / "generation_config.json").read_text(encoding="utf-8"))
+    assert arm.stop_ids == frozenset(config["eos_token_id"])
+    assert arm.context_length == 256
+    assert arm.kinds == frozenset(CellKind)
+    assert arm.identity["adapter_config"]["peft_type"] == "LORA"
+    assert (arm.identity["adapter_config"]["r"], arm.identity["backend"]) == (4, "hf")
+    assert json.loads(json.dumps(arm.identity)) == arm.identity
+    with pytest.raises(TypeError, match=r"tunegate.harness.engine.inference.local_engine"):
+        arm.complete([])

@@ -1,0 +1,76 @@
+"""Models as the conventions name them: provider, model, server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.traced_calls import shipped
+from tunegate.harness.otel_export.otlp_json import Kind
+from tunegate.harness.otel_export.resources import Arms, Asked, Model
+from tunegate.harness.records.cases import Case, CellKind
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        (
+            {"spec": "adapters/x", "backend": "hf"},
+            Model("adapters/x", "huggingface.transformers", Kind.INTERNAL),
+        ),
+        (
+            {"spec": "server:http://127.0.0.1:8000/v1#shop", "backend": "server"},
+            Model("shop", "server", Kind.CLIENT, "127.0.0.1", 8000),
+        ),
+        (
+            {"spec": "litellm:groq/x", "backend": "litellm", "provider": "groq", "model": "x"},
+            Model("x", "groq", Kind.CLIENT),
+        ),
+        (
+            {"spec": "litellm:xai/grok", "backend": "litellm", "provider": "xai", "model": "grok"},
+            Model("grok", "x_ai", Kind.CLIENT),
+        ),
+        ({"spec": "replay:old.jsonl"}, Model("replay:old.jsonl", "replay", Kind.INTERNAL)),
+        ({"spec": "server:http://[#x", "backend": "server"}, Model("x", "server", Kind.CLIENT)),
+    ],
+)  # fmt: skip
+def test_a_model(identity: dict[str, Any], expected: Model) -> None:
+    """In-process models are INTERNAL, as the conventions allow; those behind a network CLIENT."""
+    assert Model.of(identity) == expected
+
+
+def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None:
+    """In place of the suite's, each once; what it leaves open is the suite's."""
+    run, _ = shipped(tmp_path / "tickets", ["x"])
+    suite = run.manifest.suites[0]
+    case = Case(id="c", prompt="Hi", max_new_tokens=9, temperature=0.5)
+    arms = Arms(run.manifest)
+
+    plain = asked(arms.asked(suite, "tuned", CellKind.GENERATE, Case(id="d", prompt="Hi")))
+    own = asked(arms.asked(suite, "tuned", CellKind.GENERATE, case))
+    read = asked(arms.asked(suite, "tuned", CellKind.CHOICES, case))
+
+    assert plain == {"max_tokens": "20", "temperature": 0.0, "top_p": 1.0}
+    assert own == {"max_tokens": "9", "temperature": 0.5, "top_p": 1.0}
+    assert read == {}
+
+
+def asked(shared: Asked) -> dict[str, Any]:
+    """Return the settings in the attributes of a span, each of which stands there once."""
+    attributes = json.loads(f"[{shared.fixed}]")
+    names = [one["key"] for one in attributes]
+    assert len(names) == len(set(names))
+    return {
+        one["key"].removeprefix("gen_ai.request."): next(iter(one["value"].values()))
+        for one in attributes
+        if one["key"].startswith("gen_ai.request.") and one["key"] != "gen_ai.request.model"
+    }
+
+
+def test_no_password_of_an_address_is_written() -> None:
+    """A server's address is its host, whatever the URL holds before it."""
+    model = Model.of({"spec": "server:http://ann:pw@host:1/v1#m", "backend": "server"})
+    assert "pw" not in str(model.attributes())

@@ -1,0 +1,97 @@
+"""What cannot pass is refused before it costs anything, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tunegate.harness.power.feasibility import provable_tolerance, unreachable
+from tunegate.harness.suite import load
+
+Write = Callable[..., Path]
+
+
+def problems(suite_folder: Write, gate: str, n: int, metric: str = "exact_match") -> list[str]:
+    """Return what planning says of a suite of `n` cases with one gates table."""
+    toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n[[gates]]\n'
+    cases = [{"prompt": str(i), "expected": "1"} for i in range(n)]
+    folder = suite_folder(f'{toml}metric = "{metric}"\n{gate}\n', cases)
+    return [p.replace(f"{folder}/", "") for p in unreachable(load(folder))]
+
+
+def test_a_tolerance_of_two_points_takes_133_cases(suite_folder: Write) -> None:
+    """z²(1-M)/M = 2.7055 · 0.98/0.02 = 132.57, so 133: named, with the place of the gate."""
+    assert problems(suite_folder, "tolerance = 0.02", 100) == [
+        "suite.toml:7: tolerance=0.02 on 'exact_match' cannot be proven with 100 cases even if no "
+        "answer changes: it takes 133; add cases, or widen the tolerance"
+    ]
+    assert problems(suite_folder, "tolerance = 0.02", 132)
+    assert not problems(suite_folder, "tolerance = 0.02", 133)
+
+
+@pytest.mark.parametrize(("floor", "needed"), [(0.8, 14), (0.9, 29), (0.95, 59), (0.99, 299)])
+def test_certified_floors(suite_folder: Write, floor: float, needed: int) -> None:
+    """The published numbers of flawless cases; one fewer is refused."""
+    gate = f'floor = {floor}\nfloor_mode = "certified"'
+
+    found = problems(suite_folder, gate, needed - 1)
+    assert f"it takes {needed};" in found[0]
+    assert not problems(suite_folder, gate, needed)
+
+
+def test_a_certified_ceiling_is_planned_like_a_floor(suite_folder: Write) -> None:
+    """At most 5 % loops: 59 cases without one."""
+    gate = 'ceiling = 0.05\nfloor_mode = "certified"'
+
+    assert "it takes 59;" in problems(suite_folder, gate, 58, metric="loops")[0]
+    assert not problems(suite_folder, gate, 59, metric="loops")
+
+
+def test_certainty_cannot_be_certified(suite_folder: Write) -> None:
+    """No number of cases certifies 1.0."""
+    found = problems(suite_folder, 'floor = 1.0\nfloor_mode = "certified"', 50)
+
+    assert "cannot be certified with any number of cases" in found[0]
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "floor = 0.99",
+        'floor = 1.0\nfloor_mode = "zero_tolerance"',
+        "gain = 0.5",
+        'tolerance = "2%"',
+        "tolerance = 0.02\ngain = 0.1",  # 40 wins of 50 prove both
+    ],
+)
+def test_what_can_pass_is_not_refused(suite_folder: Write, gate: str) -> None:
+    """Observed floors, gains and relative tolerances may pass with 50 cases."""
+    assert problems(suite_folder, gate, 50) == []
+
+
+def test_one_case_is_undecided_and_not_refused(suite_folder: Write) -> None:
+    """A suite of one case runs, and ends undecided."""
+    assert problems(suite_folder, "gain = 0.1", 1) == []
+
+
+def test_the_latency_pass_counts_its_own_cases(suite_folder: Write) -> None:
+    """An unbounded metric has no least number of cases that could be named."""
+    assert problems(suite_folder, "tolerance = 0.1", 10, metric="latency") == []
+
+
+def test_a_limit_on_severe_drops_takes_cases_too(suite_folder: Write) -> None:
+    """Clopper-Pearson of no drop at all: 29 cases prove a tenth, 59 a twentieth."""
+    found = problems(suite_folder, "severe_drop = 0.05", 58, metric="json_fields")
+
+    assert found[0].endswith(
+        "severe_drop=0.05 on 'json_fields' cannot be proven with 58 cases even if none drops: it "
+        "takes 59; add cases, or allow a larger share"
+    )
+    assert not problems(suite_folder, "severe_drop = 0.05", 59, metric="json_fields")
+
+
+def test_the_narrowest_tolerance_that_so_many_cases_prove() -> None:
+    """2.7055 · (1-M)/M is 132.6 at .02, 24.3 at .1 and 15.3 at .15."""
+    assert [provable_tolerance(n) for n in (133, 132, 25, 24, 3)] == [0.02, 0.05, 0.1, 0.15, 0.3]

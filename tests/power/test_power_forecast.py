@@ -1,0 +1,543 @@
+"""What a suite can prove is known before a run, and agrees with the published tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import ceil, sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.errors import UsageError
+from tunegate.harness.power.forecast import SuiteForecast, forecast
+from tunegate.harness.power.spread import Comparison, Observed, Spread, observe, seen
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.suite import Suite, load
+
+Write = Callable[..., Path]
+PHI = NormalDist()
+
+
+def comparison(n: int = 100, margin: float = 0.0, **given: Any) -> Comparison:
+    """Return a comparison at 90 % with the given discordance `psi` or deviation `sigma`."""
+    limit = given.pop("limit", 1.0)
+    spread = Spread(given.get("psi") or given["sigma"], "psi" in given, given.get("deff", 1.0))
+    return Comparison(n, margin, 0.90, spread, limit)
+
+
+@pytest.fixture(name="suite")
+def _suite(suite_folder: Write) -> Callable[..., Suite]:
+    """Return a function that makes a suite of metrics (`use=name`) and gates tables."""
+
+    def make(
+        metrics: str, *gates: str, n: int = 100, head: str = "", clusters: int = 0, name: str = "s"
+    ) -> Suite:
+        tables = "".join(
+            f'[[metrics]]\nuse = "{use}"\nname = "{name or use}"\n'
+            for use, _, name in (word.partition("=") for word in metrics.split())
+        )
+        tables += "".join(f"[[gates]]\n{gate}\n" for gate in gates)
+        cases = [
+            {"prompt": str(i), "expected": "x"}
+            | ({"cluster": f"k{i % clusters}"} if clusters else {})
+            for i in range(n)
+        ]
+        return load(
+            suite_folder(f'name = "{name}"\ncases = "cases.jsonl"\n{head}\n{tables}', cases)
+        )
+
+    return make
+
+
+def rule(metric: str, **bounds: Any) -> str:
+    """Return the text of one gates table."""
+    values = {k: f'"{v}"' if isinstance(v, str) else v for k, v in bounds.items()}
+    return "\n".join([f'metric = "{metric}"', *(f"{k} = {v}" for k, v in values.items())])
+
+
+def variances(margin: float, effect: float, psi: float) -> tuple[float, float]:
+    """Return Tango's variances under the null and in truth, from the cells b and c."""
+    b, c = (psi + effect) / 2, (psi - effect) / 2
+    linear = -b - c + (2 - b + c) * margin
+    q = (sqrt(linear**2 + 8 * c * margin * (1 - margin)) - linear) / 4
+    return 2 * q + margin * (1 - margin), psi - effect**2
+
+
+def power_by_hand(n: int, margin: float, effect: float, psi: float, z: float = 1.644854) -> float:
+    """Return Φ{[(δ-δ0)√n - z√v0]/√v1}."""
+    null, true = variances(margin, effect, psi)
+    return PHI.cdf(((effect - margin) * sqrt(n) - z * sqrt(null)) / sqrt(true))
+
+
+def cases_by_hand(margin: float, psi: float, power: float) -> int:
+    """Return the cases that prove no loss beyond -margin: ((z√v0 + zβ√v1)/M)²."""
+    null, true = variances(margin, 0.0, psi)
+    return ceil(((1.644854 * sqrt(null) + PHI.inv_cdf(power) * sqrt(true)) / -margin) ** 2)
+
+
+def chances(planned: SuiteForecast, gate: str) -> list[float]:
+    """Return the chances of one gate."""
+    [found] = [g for g in planned.gates if g.gate.id == gate]
+    return [o.chance for o in found.outlooks]
+
+
+# --- one comparison ---
+
+
+@pytest.mark.parametrize(
+    ("margin", "effect", "psi", "cases"),
+    [
+        (0.02, 0.10, 0.1, 82),
+        (0.02, 0.10, 0.2, 186),
+        (0.02, 0.05, 0.3, 2047),
+        (-0.02, 0.0, 0.1, 1578),
+        (-0.05, 0.0, 0.2, 507),
+    ],
+)
+def test_cases_of_0_1_scores(margin: float, effect: float, psi: float, cases: int) -> None:
+    """The published numbers of cases for 80 %: superiority and non-inferiority."""
+    plan = comparison(cases, margin, psi=psi)
+
+    assert plan.cases(effect, 0.8) == cases
+    assert plan.chance(effect) == pytest.approx(0.80, abs=0.005)
+
+
+@pytest.mark.parametrize(("ratio", "cases"), [(0.1, 620), (0.3, 71), (0.5, 27), (1.0, 8)])
+def test_cases_of_continuous_scores(ratio: float, cases: int) -> None:
+    """The published numbers by effect/σ; a bounded score takes the 50 that need no guard."""
+    assert comparison(sigma=1.0, limit=None).cases(ratio, 0.8) == cases
+    assert comparison(sigma=0.2, limit=1.0).cases(0.2 * ratio, 0.8) == max(50, cases)
+
+
+@pytest.mark.parametrize(
+    ("n", "psi", "effect"), [(200, 0.3, 0.0958), (20, 0.1, 0.278), (1000, 0.05, 0.018)]
+)
+def test_smallest_provable_gains(n: int, psi: float, effect: float) -> None:
+    """The published minimum detectable effects."""
+    assert comparison(n, psi=psi).detectable() == pytest.approx(effect, abs=0.0005)
+
+
+def test_smallest_provable_tolerances() -> None:
+    """1578 cases hold 2 points at ψ = .1; a mean holds (t_α + t_β)σ/√n, .3σ with 71 cases."""
+    assert comparison(1578, psi=0.1).tolerable() == pytest.approx(0.02, abs=1e-5)
+    assert comparison(71, -0.5, sigma=0.1).tolerable() == pytest.approx(0.03, abs=0.0002)
+
+
+def test_no_tolerance_is_provable_below_that_of_equal_answers() -> None:
+    """Without a discordant pair 133 cases hold z²/(n+z²) = 2.7055/135.7055 = .01994."""
+    assert comparison(133, psi=1e-9).tolerable() == pytest.approx(0.01994, abs=1e-5)
+    assert comparison(100, -0.02, psi=1e-9).cases(0.0, 0.8) == 133
+
+
+def test_what_no_number_proves() -> None:
+    """A gain no larger than the one asked for, a billionth, three cases."""
+    assert comparison(margin=0.1, psi=0.2).cases(0.1, 0.8) is None
+    assert comparison(sigma=1.0).cases(1e-9, 0.8) is None
+    assert comparison(margin=-1e-6, psi=0.2).cases(0.0, 0.8) is None
+    assert comparison(2, psi=0.1).detectable() is None
+    assert comparison(2, sigma=0.9).detectable() is None
+
+
+def test_a_design_effect_multiplies_the_cases() -> None:
+    """Pairs of cases that always agree count half: 1578 cases become 3156."""
+    assert comparison(margin=-0.02, psi=0.1, deff=2.0).cases(0.0, 0.8) in (3155, 3156)
+    assert comparison(3156, -0.02, psi=0.1, deff=2.0).chance(0.0) == pytest.approx(0.8, abs=1e-3)
+
+
+# --- the spread that a run shows ---
+
+
+def pairs_of(
+    made: Any, base: Sequence[float], tuned: Sequence[float], clusters: Any = None, **metric: Any
+) -> Pairs:
+    """Return pairs of a 0/1 metric, or of one with the given changes."""
+    record = made.metric("m", **metric)
+    return Pairs("s", record, tuple(base), tuple(tuned), clusters and tuple(clusters))
+
+
+TOLERANCE = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
+
+
+def test_discordance_is_read_off_a_run(made: Any) -> None:
+    """18 wins and 7 losses of 100 are ψ = .25; none at all is planned as one."""
+    [found] = seen(pairs_of(made, *made.pairs(18, 7, 40, 35)), TOLERANCE)
+    [equal] = seen(pairs_of(made, *made.pairs(0, 0, 30, 20)), TOLERANCE)
+
+    assert (found.value, found.binary, found.deff) == (0.25, True, 1.0)
+    assert (equal.value, equal.binary) == (0.02, True)
+
+
+def test_deviation_is_read_off_a_run(made: Any) -> None:
+    """Differences of ±.1: σ² = n/(n-1)·.01; two equal ones a cluster: deff = 39/19."""
+    tuned = [0.6, 0.6, 0.4, 0.4] * 10
+    clusters = [str(i // 2) for i in range(40)]
+    given = pairs_of(made, [0.5] * 40, tuned, clusters, binary=False)
+
+    [found] = seen(given, TOLERANCE)
+
+    assert found.value == pytest.approx(sqrt(40 / 39) * 0.1)
+    assert found.deff == pytest.approx(39 / 19)
+
+
+def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
+    """A run in which all moved alike says not how far the next may."""
+    assert seen(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
+
+
+# --- whole suites ---
+
+
+def test_the_chance_of_ship_is_the_product_over_the_gates(suite: Any) -> None:
+    """Two guardrails and a goal, each by Tango's formula, for each discordance of the grid."""
+    planned = forecast(
+        suite(
+            "exact_match loops truncated",
+            rule("exact_match", gain=0.02, expected_gain=0.10),
+            rule("loops", tolerance=0.05),
+            rule("truncated", tolerance=0.10),
+            n=186,
+        )
+    )
+
+    goal = [power_by_hand(186, 0.02, 0.10, psi) for psi in (0.1, 0.2, 0.3)]
+    loops = [power_by_hand(186, -0.05, 0.0, psi) for psi in (0.1, 0.2, 0.3)]
+    truncated = [power_by_hand(186, -0.10, 0.0, psi) for psi in (0.1, 0.2, 0.3)]
+    assert goal[1] == pytest.approx(0.80, abs=0.002)
+    assert planned.chances == pytest.approx(
+        [a * b * c for a, b, c in zip(goal, loops, truncated, strict=True)], abs=1e-5
+    )
+
+
+def test_each_gate_gets_its_share_of_the_error(suite: Any) -> None:
+    """Four guardrails are planned at 95 % each; the hardest decides. One alone: at 80 %."""
+    names = ["exact_match", "loops", "truncated", "again"]
+    gates = [rule(name, tolerance=0.05) for name in names]
+
+    four = forecast(suite("exact_match loops truncated exact_match=again", *gates, n=500))
+    one = forecast(suite("loops", rule("loops", tolerance=0.02), n=500))
+
+    assert four.cases == tuple(cases_by_hand(-0.05, psi, 0.95) for psi in (0.1, 0.2, 0.3))
+    assert one.cases[:2] == (1578, 3104)
+
+
+def test_any_goal_is_planned_at_its_share_of_alpha(suite: Any) -> None:
+    """Of two goals the likelier is tested at .05/2 (z = 1.96), and counts alone."""
+    gates = (
+        rule("exact_match", gain=0.0, expected_gain=0.10),
+        rule("again", gain=0.0, expected_gain=0.05),
+    )
+    metrics = "exact_match exact_match=again"
+
+    any_ = forecast(suite(metrics, *gates, head='goal_rule = "any"', n=200))
+    all_ = forecast(suite(metrics, *gates, head='goal_rule = "all"', n=200))
+
+    likelier = [power_by_hand(200, 0.0, 0.10, psi, 1.959964) for psi in (0.1, 0.2, 0.3)]
+    both = [
+        power_by_hand(200, 0.0, 0.10, psi) * power_by_hand(200, 0.0, 0.05, psi)
+        for psi in (0.2, 0.3)
+    ]
+    assert any_.chances[1:] == pytest.approx(likelier[1:], abs=1e-5)
+    assert all_.chances[1:] == pytest.approx(both, abs=1e-5)
+    assert any("alpha/m" in note for note in any_.notes)
+
+
+def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
+    """The second is planned and shown, and SHIP does not rest on it."""
+    planned = forecast(
+        suite(
+            "exact_match exact_match=again",
+            rule("exact_match", gain=0.0, expected_gain=0.3),
+            rule("again", gain=0.0, expected_gain=0.01),
+        )
+    )
+
+    assert planned.chances == tuple(chances(planned, "exact_match::gain"))
+    assert "not needed" in planned.gates[1].note
+    assert not planned.gates[1].counts
+
+
+def test_without_an_expected_gain_the_smallest_provable_is_planned(suite: Any) -> None:
+    """Its chance is 80 % by construction, and it is said."""
+    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=200))
+
+    [gate] = planned.gates
+    assert [o.provable for o in gate.outlooks] == [o.effect for o in gate.outlooks]
+    assert gate.outlooks[2].effect == pytest.approx(0.0958, abs=5e-5)
+    assert planned.chances == pytest.approx([0.8] * 3)
+    assert "no expected_gain is written" in gate.note
+
+
+def test_a_guardrail_on_the_goal_itself_is_planned_at_the_gain(suite: Any) -> None:
+    """Whoever gains 30 points has not lost 2."""
+    table = rule("exact_match", gain=0.0, expected_gain=0.3, tolerance=0.02)
+
+    planned = forecast(suite("exact_match", table))
+
+    assert [o.effect for o in planned.gates[1].outlooks] == [0.3] * 3
+    assert planned.chances == pytest.approx(chances(planned, "exact_match::gain"), abs=1e-6)
+
+
+def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
+    """At 95 % (z = 1.96) the same guardrail passes less often."""
+    table = rule("loops", tolerance=0.05, confidence=0.95)
+
+    planned = forecast(suite("loops", table, n=300))
+
+    by_hand = [power_by_hand(300, -0.05, 0.0, psi, 1.959964) for psi in (0.1, 0.2, 0.3)]
+    assert planned.chances == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_floors_are_not_planned(suite: Any) -> None:
+    """They depend on tuned's level alone; a certified one names the 59 flawless cases."""
+    planned = forecast(
+        suite(
+            "exact_match exact_match=again",
+            rule("exact_match", floor=0.9),
+            rule("again", floor=0.95, floor_mode="certified"),
+        )
+    )
+
+    assert planned.gates[0].note == "not planned: depends on tuned's level"
+    assert planned.gates[1].note.endswith("certifying it takes 59 cases, all right")
+    assert planned.chances == ()
+    assert planned.refusals == ()
+
+
+def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
+    """100 cases never hold 2 points: refused, and the chance is 0, not small."""
+    planned = forecast(suite("loops", rule("loops", tolerance=0.02)))
+
+    assert "it takes 133" in planned.refusals[0]
+    assert planned.chances == (0.0, 0.0, 0.0)
+    assert chances(planned, "loops::tolerance") == [0.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("n", "clusters", "message"),
+    [(1, 0, "with 1 case: it takes 2"), (90, 9, "with 9 clusters: it takes 10")],
+)
+def test_what_stays_undecided_cannot_ship(suite: Any, n: int, clusters: int, message: str) -> None:
+    """One case and nine clusters decide nothing, whatever the scores."""
+    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=n, clusters=clusters))
+
+    assert message in planned.refusals[0]
+    assert set(planned.chances) <= {0.0}
+
+
+def test_ten_clusters_are_the_least(suite: Any) -> None:
+    """A gain that a dozen cases show takes the 100 of ten clusters of ten; the cost is named."""
+    table = rule("exact_match", gain=0.0, expected_gain=0.6)
+
+    planned = forecast(suite("exact_match", table, n=200, clusters=20))
+
+    assert planned.n_clusters == 20
+    assert planned.cases == (100, 100, 100)
+    assert "cases of the 20 clusters are planned as unrelated" in planned.notes[0]
+
+
+def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> None:
+    """Without one σ is unknown; with σ = .1 a tolerance of .03 takes 71 cases."""
+    given = suite("answer_logprob", rule("answer_logprob", tolerance=0.03), n=71)
+    pairs = pairs_of(
+        made, [0.0] * 100, [0.1, -0.1] * 50, binary=False, range=None, needs=CellKind.ANSWER
+    )
+
+    blind, told = forecast(given), forecast(given, Observed({"answer_logprob": pairs}, {}))
+
+    assert blind.chances == ()
+    assert blind.gates[0].note == "σ unknown: plan from a first run with --from RUN"
+    assert told.chances == pytest.approx([0.80], abs=0.01)
+    assert told.cases[0] in (71, 72)
+
+
+def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any) -> None:
+    """2 % of base's -2.5 are .05: the shifted differences t - b + .02|b| have its spread."""
+    given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
+    base, tuned = [-2.4, -2.6] * 50, [-2.5, -2.5] * 50
+    pairs = pairs_of(made, base, tuned, binary=False, range=None)
+
+    blind, told = forecast(given), forecast(given, Observed({"answer_logprob": pairs}, {}))
+
+    assert "base's level is unknown" in blind.gates[0].note
+    assert told.gates[0].note == "2% of base's -2.5 is 0.05"
+    # t - 1.02 b is -2.5 + 2.448 and -2.5 + 2.652: ±.102 about .05
+    assert told.gates[0].outlooks[0].spread.value == pytest.approx(0.102 * sqrt(100 / 99))
+
+
+def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
+    """Where base scores 0, 2 % of it can never be lost."""
+    given = suite("loops", rule("loops", tolerance="2%"))
+    pairs = pairs_of(made, [0.0] * 50, [1.0] * 50, higher_is_better=False)
+
+    planned = forecast(given, Observed({"loops": pairs}, {}))
+
+    assert "is nothing; give a number" in planned.gates[0].note
+    assert planned.chances == ()
+
+
+def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
+    """30 of 100 right by guessing among four: a guardrail on that would stay undecided."""
+    given = suite("exact_match", rule("exact_match", tolerance=0.1))
+    guessed = pairs_of(made, *made.pairs(5, 5, 25, 65))
+    known = pairs_of(made, *made.pairs(5, 5, 75, 15))
+
+    planned = [
+        forecast(given, Observed({"exact_match": replace(pairs, chance=0.25)}, {}))
+        for pairs in (guessed, known)
+    ]
+
+    assert planned[0].chances == (0.0,)
+    assert "not proven above chance" in planned[0].gates[0].note
+    assert planned[1].chances == pytest.approx([power_by_hand(100, -0.1, 0.0, 0.1)], abs=1e-5)
+
+
+def test_both_reasons_are_told(suite: Any, made: Any) -> None:
+    """A share of base that is known, and a spread that is not."""
+    given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
+    pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
+
+    planned = forecast(given, Observed({"answer_logprob": pairs}, {}))
+
+    assert planned.gates[0].note == (
+        "2% of base's -2 is 0.04; σ unknown: all differences of the run are equal; name another"
+    )
+
+
+def test_a_metric_of_unknown_range_may_turn_out_to_be_0_or_1(suite: Any, made: Any) -> None:
+    """By a run's scores it is planned as 0/1, unless a gain of 2 says that others are possible."""
+    pairs = pairs_of(made, *made.pairs(18, 7, 40, 35), binary=False, range=None)
+    gate = Gate(metric="m", kind=GateKind.GAIN, margin=2.0)
+
+    assert [s.binary for s in seen(pairs, TOLERANCE)] == [True]
+    assert [s.binary for s in seen(pairs, gate)] == [False]
+
+
+def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> None:
+    """30 of the 100 cases are timed: σ = .1 proves .05 with t_29: Φ(.05√30/.1 - 1.70) ≈ .85."""
+    given = suite("latency", rule("latency", tolerance=0.05))
+    pairs = pairs_of(
+        made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
+    )
+
+    planned = forecast(given, Observed({"latency": pairs}, {}))
+
+    assert planned.chances == pytest.approx([0.85], abs=0.01)
+    assert "raise latency_cases too" in planned.notes[0]
+
+
+def test_repeated_samples_are_continuous(suite: Any) -> None:
+    """The mean of four answers is no longer 0 or 1, and is planned by its deviation."""
+    head = "[generation]\nsamples = 4\ntemperature = 1.0"
+    planned = forecast(suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40))
+
+    assert [o.spread.binary for o in planned.gates[0].outlooks] == [False] * 3
+    assert any("will pass less often" in note for note in planned.notes)
+
+
+def test_few_cases_are_rough(suite: Any) -> None:
+    """Below 30 cases the reader is told that chances are approximate."""
+    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=20))
+
+    assert any("the chances are rough" in note for note in planned.notes)
+
+
+# --- what a run tells ---
+
+
+def run_of(judge: Any, made: Any, *suites: Any, cells: Sequence[StoredCell] = ()) -> Run:
+    """Return a run of suites made of columns."""
+    return Run(
+        folder=Path("run"),
+        manifest=made.manifest(suites),
+        cases={
+            (s.name, c.id): RunCase(suite=s.name, case=c, where="")
+            for s in suites
+            for c in s.cases()
+        },
+        cells=tuple(cells),
+        scores=tuple(row for s in suites for row in s.rows()),
+        verdict=judge(*suites),
+    )
+
+
+def timed(suite: str, case: str, arm: str, started: float, latency: float | None) -> StoredCell:
+    """Return an answered cell."""
+    cell = Cell(suite=suite, case=case, arm=arm, kind=CellKind.GENERATE, key=suite + case + arm)
+    answer = Completion(text="x", latency_s=latency)
+    return StoredCell(cell=cell, status="ok", completion=answer, started_s=started)
+
+
+def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns: Any) -> None:
+    """Base's four cells took 8 s together, three of them ours; tuned's three took 1 s each."""
+    ours = columns(gates=[], columns={"m": ([1.0, 0.0, 1.0], [1.0, 1.0, 1.0])})
+    other = columns(gates=[], columns={"m": ([1.0], [1.0])}, name="other")
+    cells = [timed("s", f"c{i:03}", "base", 5.0, 8.0 - i) for i in range(3)]
+    cells += [timed("other", "c000", "base", 5.0, 2.0)]
+    cells += [timed("s", f"c{i:03}", "tuned", 20.0 + i, 1.0) for i in range(3)]
+    cells += [timed("s", "c000", "base_again", 30.0, None)]
+
+    found = observe(run_of(judge, made, ours, other, cells=cells), "s", ["m"])
+
+    assert found.seconds == {"base": 2.0, "tuned": 1.0}
+    assert (found.pairs["m"].wins, found.pairs["m"].losses, found.pairs["m"].n) == (1, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("suite_name", "metric", "message"),
+    [
+        ("t", "m", "run: unknown suite 't'; there are: s"),
+        ("s", "n", "run: suite 's': unknown metric 'n'; there are: m, empty"),
+        ("s", "empty", "run: suite 's': metric 'empty' has 0 complete pairs, and a plan takes 2"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_refused(
+    judge: Any, made: Any, columns: Any, suite_name: str, metric: str, message: str
+) -> None:
+    """It says which suite or metric is missing, and which there are, in one line."""
+    given = columns(gates=[], columns={"m": ([1.0] * 3, [1.0] * 3), "empty": ([None] * 3,) * 2})
+
+    with pytest.raises(UsageError) as caught:
+        observe(run_of(judge, made, given), suite_name, [metric])
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+# --- one value over all cases ---
+
+
+def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:
+    """49 cases: the goal on BLEU has no say, so that SHIP is out of reach, whatever else holds."""
+    gates = rule("bleu", gain=2.0), rule("length", tolerance=50)
+    planned = forecast(suite("bleu length", *gates, n=49))
+
+    assert [g.counts for g in planned.gates] == [False, True]
+    assert any("gain=2.0 has no say; bleu: one value over" in text for text in planned.refusals)
+    assert any(note.startswith("bleu: one value over all cases gates") for note in planned.notes)
+
+
+def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[..., Suite]) -> None:
+    """σ of 10, a gain of 40: 3 cases would do for the arithmetic, 50 do for the say."""
+    planned = forecast(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
+
+    assert planned.gates[0].counts
+    assert planned.gates[0].outlooks[0].cases == 50
+    assert planned.refusals == ()
+    assert any("judged once" in note for note in planned.notes)
+    assert not any("ending early" in note for note in planned.notes)
+
+
+def test_a_corpus_guard_without_a_say_leaves_the_goal(suite: Callable[..., Suite]) -> None:
+    """Ship is possible: what is advisory is not waited for."""
+    gates = rule("exact_match", gain=0.0, expected_gain=0.6), rule("bleu", tolerance=1.0)
+    planned = forecast(suite("exact_match bleu", *gates, n=40))
+
+    assert [g.counts for g in planned.gates] == [True, False]
+    assert planned.refusals == ()
+    assert min(planned.chances) > 0.9

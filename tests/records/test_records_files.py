@@ -1,0 +1,89 @@
+"""JSON-lines files read a record at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.files import Chosen, Indexed, Lines, parse, record_lines, write_atomic
+
+
+def row(case: str, value: float | None = 1.0) -> ScoreRow:
+    """Return the score of a case."""
+    reason = "empty" if value is None else None
+    return ScoreRow(suite="s", metric="m", case=case, arm="base", value=value, reason=reason)
+
+
+ROWS = (row("a"), row("b\u2028é", 0.1 + 0.2), row("c", None))
+
+
+@pytest.fixture(name="lines")
+def _lines(tmp_path: Path) -> Lines[ScoreRow]:
+    """Return the lines of a file of three scores."""
+    write_atomic(tmp_path / "scores.jsonl", record_lines(ROWS))
+    return Lines(tmp_path / "scores.jsonl", ScoreRow)
+
+
+def test_lines_are_a_sequence_of_records(lines: Lines[ScoreRow]) -> None:
+    """They are counted, gone through more than once, and picked from either end."""
+    assert len(lines) == 3
+    assert tuple(lines) == ROWS
+    assert tuple(lines) == ROWS
+    assert (lines[1], lines[-1]) == (ROWS[1], ROWS[2])
+    assert lines[::2] == (ROWS[0], ROWS[2])
+    with pytest.raises(IndexError):
+        lines[3]
+
+
+def test_records_are_not_kept(lines: Lines[ScoreRow]) -> None:
+    """Each time a record is asked for it is read: nothing but places is in memory."""
+    write_atomic(lines.path, record_lines([row("z"), *ROWS[1:]]))
+
+    assert lines[0].case == "z"
+
+
+def test_a_line_that_goes_bad_later_is_named(lines: Lines[ScoreRow]) -> None:
+    """A file that is damaged while it is in use is refused by its line, as at first."""
+    text = lines.path.read_bytes()
+    lines.path.write_bytes(text[:-5] + b"xxxx\n")
+
+    with pytest.raises(UsageError, match=r"scores\.jsonl:3: not a ScoreRow"):
+        lines[2]
+    with pytest.raises(UsageError, match=r"scores\.jsonl:3: not a ScoreRow"):
+        list(lines)
+
+
+def test_records_are_found_by_key(lines: Lines[ScoreRow]) -> None:
+    """Of records with one key the last counts, and those without a key are left out."""
+    found = Indexed.of(lines, lambda r: None if r.value is None else r.suite + r.case[:1])
+
+    assert dict(found) == {"sa": ROWS[0], "sb": ROWS[1]}
+    assert "sc" not in found
+    assert len(found) == 2
+    assert Indexed.of(lines, lambda r: r.suite)["s"] == ROWS[2]
+
+
+def test_chosen_records_can_be_gone_through_again(lines: Lines[ScoreRow]) -> None:
+    """The test is applied anew each time."""
+    scored = Chosen(lines, lambda r: r.value is not None)
+
+    assert list(scored) == list(scored) == list(ROWS[:2])
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 5e-324, 1.7976931348623157e99, -2.5, 1e22, 123456.7])
+def test_floats_come_back_to_the_last_bit(value: float) -> None:
+    """Reading rounds as Python does: a verdict is the same from the file and from memory."""
+    line = json.dumps({"suite": "s", "metric": "m", "case": "c", "arm": "base", "value": value})
+
+    assert parse(ScoreRow, line.encode()).value == value
+
+
+def test_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
+    """The escape is valid JSON, and becomes the replacement character as everywhere."""
+    line = rb'{"suite": "s", "metric": "m", "case": "c", "arm": "base", "reason": "\ud800"}'
+
+    assert parse(ScoreRow, line).reason == "\ufffd"

@@ -1,0 +1,97 @@
+"""The record of a calibration: what it leaves room for, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.judges import (
+    ArmErrors,
+    Calibration,
+    Canaries,
+    Rate,
+    binding,
+    read_calibration,
+)
+
+
+def rate(estimate: float, low: float, high: float, n: int = 60) -> Rate:
+    """Return an estimate with its interval."""
+    return Rate(estimate=estimate, low=low, high=high, n=n)
+
+
+def calibration(**changes: Any) -> Calibration:
+    """Return a good calibration, or one with the given changes."""
+    given: dict[str, Any] = {
+        "metric": "tone",
+        "judge": {"spec": "scripted:j.json"},
+        "binding": "b",
+        "labels": "labels.jsonl",
+        "labels_sha256": "l",
+        "good_from": 0.5,
+        "n_labels": 120,
+        "n_unscored": 0,
+        "agreement": rate(0.9, 0.8, 0.95),
+        "baseline": 0.5,
+        "balanced_accuracy": rate(0.9, 0.8, 0.95),
+        "kappa": rate(0.8, 0.7, 0.9),
+        "arms": {"tuned": ArmErrors(n=60, sensitivity=rate(0.9, 0.8, 1))},
+        "differential": rate(0.01, -0.03, 0.05),
+        "canaries": Canaries(asked=4),
+    }
+    return Calibration(**(given | changes))
+
+
+def test_the_least_margin_is_twice_the_farther_limit() -> None:
+    """[-.03, .05] needs a margin of .10; without labelled pairs nothing is known."""
+    assert calibration().least_margin == pytest.approx(0.1)
+    assert calibration(differential=None).least_margin is None
+
+
+def test_a_good_judge_has_no_reason_against_it() -> None:
+    """Kappa, pairs and errors are fine."""
+    assert calibration().why_not() == ()
+
+
+def test_every_reason_is_told() -> None:
+    """A judge that is no better than a coin on few labels is refused for three reasons."""
+    poor = ArmErrors(n=9, sensitivity=rate(0.55, 0, 1), specificity=rate(0.54, 0, 1))
+    found = calibration(
+        kappa=rate(0.1, -0.1, 0.3), differential=rate(0, -0.1, 0.1, n=9), arms={"base": poor}
+    ).why_not()
+
+    assert [reason.split()[0] for reason in found] == ["9", "kappa", "on"]
+
+
+def test_near_guessing_starts_below_one_tenth_above_a_coin() -> None:
+    """.55 and .55 make 1.10 and stay; .55 and .54 do not; an arm without a "no" is unknown."""
+
+    def errors(no: Rate | None) -> bool:
+        return ArmErrors(n=9, sensitivity=rate(0.55, 0, 1), specificity=no).near_guessing
+
+    assert not errors(rate(0.55, 0, 1))
+    assert errors(rate(0.54, 0, 1))
+    assert not errors(None)
+
+
+def test_the_binding_is_of_prompt_and_models() -> None:
+    """Another prompt or model is another judge; the order of a jury is not."""
+    assert binding("p", ["a", "b"]) == binding("p", ["b", "a"])
+    assert len({binding("p", ["a"]), binding("q", ["a"]), binding("p", ["b"])}) == 3
+
+
+def test_it_survives_the_disk(tmp_path: Path) -> None:
+    """What is written is read back; a missing or other file is one line."""
+    path = tmp_path / "calibration.json"
+    write_atomic(path, record_json(calibration()))
+
+    assert read_calibration(path) == calibration()
+    with pytest.raises(UsageError, match="no such calibration"):
+        read_calibration(tmp_path / "gone.json")
+    write_atomic(path, "{}")
+    with pytest.raises(UsageError, match=r"calibration\.json"):
+        read_calibration(path)

@@ -1,0 +1,216 @@
+"""Mean of paired differences: interval, test and guards."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import optimize, stats
+
+from tests.property_settings import examples
+from tunegate.harness.stats.paired_mean import mean_interval, mean_test
+
+PROPERTY = examples(100)
+
+D = [0, 0.2, -0.1, 0.3, 0, 0, 0.5, 0.1, -0.05, 0.25, 0.4, 0, 0.15, -0.2, 0.35, 0.1, 0, 0.3, 0.2]
+D.append(0.05)
+
+scores = st.lists(st.integers(-100, 100).map(lambda k: k / 100), min_size=2, max_size=70)
+
+
+def hall_limits(values, confidence=0.9):
+    """Solve Hall's transformation for the mean by root finding instead of its inverse."""
+    n, mean, deviation = len(values), np.mean(values), np.std(values, ddof=1)
+    g = stats.skew(values)
+    quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
+
+    def excess(margin, target):
+        x = (mean - margin) / deviation
+        return math.sqrt(n) * (x + g * x**2 / 3 + g**2 * x**3 / 27 + g / (6 * n)) - target
+
+    far = 50 * deviation
+    return [
+        optimize.brentq(excess, mean - far, mean + far, args=(target,))
+        for target in (quantile, -quantile)
+    ]
+
+
+class TestMeanInterval:
+    """mean_interval."""
+
+    def test_light_tails(self):
+        """Unbounded, it is the envelope of scipy's t limits and Hall's: (.0572, .2011)."""
+        t = stats.ttest_1samp(D, 0).confidence_interval(0.9)
+        hall = hall_limits(D)
+        interval = mean_interval(D)
+
+        assert [round(t.low, 4), round(t.high, 4)] == [0.0572, 0.1978]
+        assert [round(limit, 4) for limit in hall] == [0.0601, 0.2011]
+        assert interval.estimate == pytest.approx(0.1275)
+        assert interval.low == pytest.approx(min(t.low, hall[0]))
+        assert interval.high == pytest.approx(max(t.high, hall[1]))
+
+    def test_guarded(self):
+        """Bounded by 1, it also covers scipy's t limits with -1 and 1 appended."""
+        extended = stats.ttest_1samp([*D, -1, 1], 0)
+        half = extended.confidence_interval(0.9).high - np.mean([*D, -1, 1])
+        half *= stats.t.ppf(0.95, 19) / stats.t.ppf(0.95, 21)
+        interval = mean_interval(D, bound=1.0)
+
+        assert (round(interval.low, 4), round(interval.high, 4)) == (-0.0152, 0.2470)
+        assert interval.low == pytest.approx(np.sum(D) / 22 - half)
+
+    def test_guard_ends_at_fifty(self):
+        """From 50 cases with spread on, the bound no longer widens the interval."""
+        values = np.linspace(-0.2, 0.3, 50)
+
+        assert mean_interval(values, bound=1.0).low == pytest.approx(mean_interval(values).low)
+        assert mean_interval(values[:49], bound=1.0).low < mean_interval(values[:49]).low
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, -0.7, 1.0])
+    @pytest.mark.parametrize("n", [2, 30, 400])
+    def test_no_spread(self, value, n):
+        """Without spread a bounded score has the guarded width, and an unbounded one no limits."""
+        interval = mean_interval([value] * n, bound=1.0)
+        extended = np.array([value] * n + [-1, 1])
+        half = stats.t.ppf(0.95, n - 1) * extended.std(ddof=1) / math.sqrt(n + 2)
+
+        assert interval.estimate == pytest.approx(value)
+        assert interval.low == pytest.approx(max(-1, min(value, extended.mean() - half)))
+        assert interval.high == pytest.approx(min(1, max(value, extended.mean() + half)))
+        assert interval.width > 0
+        unbounded = mean_interval([value] * n)
+        assert (-math.inf, math.inf) == (unbounded.low, unbounded.high)
+
+    def test_no_spread_but_rounding(self):
+        """Differences equal but for the last bit have no spread."""
+        interval = mean_interval([0.3 - 0.2, 0.2 - 0.1, 0.1] * 30)
+
+        assert interval.low == -math.inf
+
+    @pytest.mark.parametrize(("bound", "limit"), [(None, math.inf), (1.0, 1.0), (4, 4.0)])
+    def test_one_case(self, bound, limit):
+        """One case tells its own value and nothing about the mean."""
+        interval = mean_interval([0.25], bound=bound)
+
+        assert (0.25, -limit, limit) == (interval.estimate, interval.low, interval.high)
+
+    def test_huge_and_tiny_values(self):
+        """Values whose squares would overflow or vanish are handled like any others."""
+        for scale in (1e300, 1e-300):
+            interval = mean_interval(np.array(D) * scale)
+            assert interval.low == pytest.approx(mean_interval(D).low * scale)
+
+    @PROPERTY
+    @given(scores, st.booleans(), st.floats(0.5, 0.99))
+    def test_negation(self, values, bounded, confidence):
+        """Negating the differences mirrors the interval."""
+        bound = 1.0 if bounded else None
+        one = mean_interval(values, bound=bound, confidence=confidence)
+        other = mean_interval([-v for v in values], bound=bound, confidence=confidence)
+
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+    @PROPERTY
+    @given(scores, st.floats(1e-6, 1e6), st.randoms(use_true_random=False))
+    def test_scale_and_order(self, values, scale, random):
+        """Changing the unit changes the limits alike; the order of the cases does not matter."""
+        shuffled = [v * scale for v in values]
+        random.shuffle(shuffled)
+        one = mean_interval(values, bound=1.0)
+        other = mean_interval(shuffled, bound=scale)
+
+        assert (other.low, other.high) == pytest.approx((one.low * scale, one.high * scale))
+
+    @PROPERTY
+    @given(scores, st.booleans(), st.floats(0.3, 0.98))
+    def test_nested(self, values, bounded, confidence):
+        """More confidence gives a wider interval around the estimate, within the bound."""
+        bound = 1.0 if bounded else None
+        inner = mean_interval(values, bound=bound, confidence=confidence)
+        outer = mean_interval(values, bound=bound, confidence=confidence + 0.01)
+
+        assert outer.low <= inner.low <= inner.estimate <= inner.high <= outer.high
+        assert inner.width > 0
+        if bounded:
+            assert -1 <= outer.low <= outer.high <= 1
+
+
+class TestMeanTest:
+    """mean_test."""
+
+    def test_light_tails(self):
+        """Where the t limit is the lower one, p is scipy's one-sided p, .0027."""
+        expected = stats.ttest_1samp(D, 0, alternative="greater").pvalue
+
+        assert mean_test(D).p_value == pytest.approx(expected)
+        assert round(expected, 4) == 0.0027
+
+    def test_all_ties(self):
+        """All ties have p = 1 at margin 0; non-inferiority needs enough of them."""
+        assert mean_test([0.0] * 400, bound=1.0).p_value == 1
+        assert mean_test([0.0] * 400, margin=-0.02, bound=1.0).p_value < 0.05
+        assert mean_test([0.0] * 40, margin=-0.02, bound=1.0).p_value > 0.05
+        assert mean_test([0.0] * 400, margin=-0.02).p_value == 1
+
+    def test_one_case(self):
+        """One case proves nothing."""
+        assert mean_test([0.9], margin=-0.5, bound=1.0).p_value == 1
+
+    @PROPERTY
+    @given(scores, st.booleans(), st.floats(-0.99, 0.99), st.floats(0.05, 0.99))
+    def test_agrees_with_interval(self, values, bounded, margin, confidence):
+        """The lower limit clears the margin exactly if p is below (1 - confidence)/2."""
+        bound = 1.0 if bounded else None
+        low = mean_interval(values, bound=bound, confidence=confidence).low
+        result = mean_test(values, margin=margin, bound=bound)
+
+        assume(abs(low - margin) > 1e-6)
+        assert (low > margin) == (result.p_value < (1 - confidence) / 2)
+
+    @PROPERTY
+    @given(scores, st.floats(-0.95, 0.9), st.booleans())
+    def test_monotone_in_margin(self, values, margin, bounded):
+        """A larger margin is harder to beat."""
+        bound = 1.0 if bounded else None
+        nearer = mean_test(values, margin=margin, bound=bound).p_value
+        farther = mean_test(values, margin=margin + 0.05, bound=bound).p_value
+
+        assert 0 <= nearer <= farther + 1e-9 <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("function", [mean_interval, mean_test])
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ([], {}, r"differences must hold at least one value"),
+        ([0.1, math.nan], {}, r"differences\[1\]=nan must be finite"),
+        ([0.1, -math.inf], {"bound": 1.0}, r"differences\[1\]=-inf must be finite"),
+        ([[0.1]], {}, r"differences\.ndim=2 must be 1"),
+        ([0.1, 1.5], {"bound": 1.0}, r"differences\[1\]=1\.5 must lie between"),
+        ([0.1], {"bound": -1.0}, r"bound=-1\.0 must be positive"),
+        ([0.1], {"bound": math.nan}, r"bound=nan must"),
+        ([0.1, 0.2], {"clusters": [1]}, r"len\(clusters\)=1 must equal"),
+        ([0.1, 0.2], {"clusters": [1, 1]}, r"number of clusters=1 must be at least 2"),
+        ([0.1, 0.2], {"clusters": ["a", None]}, r"clusters\[1\]=None must be a label"),
+    ],
+)
+def test_refuses(function, values, options, message):
+    """Data that mean nothing are refused by name and value."""
+    with pytest.raises(ValueError, match=message):
+        function(values, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mean_interval(D, confidence=0.0), r"confidence=0\.0 must"),
+        (lambda: mean_test(D, margin=math.nan), r"margin=nan must"),
+        (lambda: mean_test(D, margin=1.0, bound=1.0), r"margin=1\.0 must"),
+    ],
+)
+def test_refuses_settings(call, message):
+    """Settings out of range are refused by name and value."""
+    with pytest.raises(ValueError, match=message):
+        call()

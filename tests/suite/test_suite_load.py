@@ -1,0 +1,499 @@
+"""suite.toml and its cases: every problem, all at once, each with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.records.files import record_json, record_lines
+from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.suite import load
+
+Refused = Callable[..., list[str]]
+Written = Callable[..., Path]
+
+GATE = '[[gates]]\nmetric = "exact_match"\n'
+
+
+def test_a_suite_in_order(written: Written, head: str) -> None:
+    """Cases, metrics and gates arrive with their defaults and their places."""
+    suite = load(written(head + GATE + 'floor = 1\ntolerance = "2%"\n'))
+
+    assert ("s", 1, "primary", 0.05) == (
+        suite.name, len(suite.cases), suite.goal_rule, suite.max_unscored,
+    )  # fmt: skip
+    assert [(g.id, g.margin) for g in suite.gates] == [
+        ("exact_match::floor", 1.0),
+        ("exact_match::tolerance", "2%"),
+    ]
+    assert suite.gates[0].where.endswith("suite.toml:7")
+    assert suite.metric("exact_match").binary
+    assert [m.name for m in suite.gated_metrics] == ["exact_match"]
+    with pytest.raises(UnknownName, match="did you mean 'exact_match'"):
+        suite.metric("exact_mach")
+    assert suite.record().metrics[0].use == "exact_match"
+
+
+def test_the_folder_and_the_file_are_both_names_of_a_suite(written: Written) -> None:
+    """A suite is found by its folder or its suite.toml; what is not there is said."""
+    folder = written()
+
+    assert load(folder).hash == load(folder / "suite.toml").hash
+    with pytest.raises(SuiteError, match="no such suite; `tunegate suite new nowhere` makes one"):
+        load(folder / "nowhere")
+
+
+def test_a_quick_look_keeps_the_suites_hash(written: Written, head: str, case_line: str) -> None:
+    """The first cases of a suite are still cases of that suite."""
+    folder = written(head, case_line + case_line.replace('"a"', '"b"'))
+
+    assert [len(load(folder).cases), len(load(folder, max_cases=1).cases)] == [2, 1]
+    assert load(folder).hash == load(folder, max_cases=1).hash
+
+
+BAD_LINES = [
+    ("[1]", 'a line must be an object such as {"prompt": "…"}'),
+    ("nope", "broken JSON at column 1: Expecting value"),
+    ('{"prompt": "p"', "broken JSON at column 15: Expecting ',' delimiter"),
+    ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' stands twice; remove one"),
+    ('{"prompt": NaN}', "NaN is not a finite number; JSON has none of the kind"),
+    ('{"prompt": -Infinity}', "-Infinity is not a finite number; JSON has none of the kind"),
+    ('{"prompt": 1e400}', "1e400 is not a finite number; JSON has none of the kind"),
+    ('{"prompt": ' + "9" * 5000 + "}", "a number with thousands of digits"),
+    ('{"x": ' + "[" * 1000 + "]" * 1000 + "}", "nested too deeply to be a case"),
+    (
+        '{"prompt": "p", "schema": {"a": ' + "[" * 120 + "]" * 120 + "}}",
+        "nested too deeply to be a case; at most 100 levels are read",
+    ),
+    ("{}", "a case needs either 'prompt' or 'messages', and only one of them"),
+    (
+        '{"prompt": "p", "messages": [{"role": "user"}]}',
+        "a case needs either 'prompt' or 'messages', and only one of them",
+    ),
+    ('{"prompt": 1}', "prompt: 1 must be a text"),
+    ('{"prompt": "p", "promt": 1}', "unknown key 'promt'; did you mean 'prompt'?"),
+    ('{"prompt": "p", "id": ""}', 'id: "" must not be empty'),
+    ('{"prompt": "p", "tags": "x"}', 'tags: "x" must be a list'),
+    (
+        '{"messages": [{"role": "usr"}]}',
+        "messages.0.role: \"usr\" must be one of 'system', 'user', 'assistant', 'tool'; "
+        "did you mean 'user'?",
+    ),
+    ('{"messages": [{"content": "c"}]}', "messages.0: the key 'role' is missing"),
+    ('{"prompt": "p", "expected": 3}', "expected: 3 must be a text or a list"),
+    ('{"prompt": "p", "answer": 0}', "'answer' needs 'choices' beside it"),
+    (
+        '{"prompt": "p", "choices": ["a", "b"], "answer": 2}',
+        "answer=2 names no choice: there are 2",
+    ),
+    (
+        '{"prompt": "p", "choices": ["a", "b"], "answer": "C"}',
+        "answer='C' names no choice: there are 2",
+    ),
+    (
+        '{"prompt": "p", "choices": ["a", "b"], "answer": "A\\n"}',
+        'answer: "A\\n" must be a whole number or a capital letter',
+    ),
+    (
+        '{"prompt": "p", "choices": ["a", "b"], "answer": true}',
+        "answer: true must be a whole number or a capital letter",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "what"), BAD_LINES)
+def test_a_broken_line(refused: Refused, head: str, case_line: str, line: str, what: str) -> None:
+    """The line is named, and what is wrong with it; blank lines count."""
+    assert refused(head, case_line + "\n" + line + "\n") == [f"cases.jsonl:3: {what}"]
+
+
+def test_broken_lines_are_reported_together(refused: Refused, head: str) -> None:
+    """One edit can mend them all."""
+    lines = "".join(line + "\n" for line, _ in BAD_LINES)
+
+    assert refused(head, lines) == [
+        f"cases.jsonl:{number}: {what}" for number, (_, what) in enumerate(BAD_LINES, start=1)
+    ]
+
+
+BAD_KEYS = [
+    ("[generation]\ntop_p = 7\n", 6, "generation.top_p: 7 must be at most 1"),
+    ("[generation]\nsamples = 0\n", 6, "generation.samples: 0 must be at least 1"),
+    ('[generation]\nstop = ""\n', 6, 'generation.stop: "" must be a list'),
+    (
+        "[generation]\nmax_tokens = 5\n", 6,
+        "generation: unknown key 'max_tokens'; did you mean 'max_new_tokens'?",
+    ),
+    (
+        "[generation]\nsamples = 3\n", 6,
+        "samples=3 of greedy decoding are all the same; set a temperature, or samples = 1",
+    ),
+    ("[[metrics]]\n", 5, "metrics.1: the key 'use' is missing"),
+    (
+        '[[metrics]]\nuse = "exact_mach"\n', 6,
+        "unknown metric 'exact_mach'; did you mean 'exact_match'?",
+    ),
+    (
+        '[[metrics]]\nuse = "exact_match"\n', 6,
+        "the metric 'exact_match' is already there; give this one another name = …",
+    ),
+    (
+        '[[metrics]]\nuse = "exact_match"\nname = "a b"\n', 7,
+        'metrics.1.name: "a b" must be a name of at most 80 letters, digits, \'.\', \'_\' and '
+        "'-' for gates and reports",
+    ),
+    (
+        "ignore_cas = true\n", 4,
+        "metric 'exact_match': unknown option 'ignore_cas'; did you mean 'ignore_case'?",
+    ),
+    (
+        "ignore_case = 1\n", 4,
+        "metric 'exact_match': ignore_case=1: Input should be a valid boolean",
+    ),
+    (
+        '[[metrics]]\nuse = "json_schema"\nschema = "no.json"\n', 6,
+        "metric 'json_schema': schema='no.json': no such file: no.json; paths start at the "
+        "suite's folder",
+    ),
+    (
+        '[[metrics]]\nuse = "json_schema"\n', 6,
+        "metric 'json_schema' has no schema for case 'a'; give the metric the option "
+        "schema = \"FILE\", or the case a 'schema'",
+    ),
+    (
+        '[[metrics]]\nuse = "choice_accuracy"\n', None,
+        "case 'a' has no 'answer', which the metric 'choice_accuracy' needs",
+    ),
+    (GATE, 5, "gates.0: a gate needs at least one of floor, ceiling, gain, tolerance"),
+    (GATE + "flor = 1\nfloor = 1\n", 7, "gates.0: unknown key 'flor'; did you mean 'floor'?"),
+    (GATE + 'floor = "high"\n', 7, 'gates.0.floor: "high" must be a number'),
+    (
+        GATE + "floor = 90\n", 7,
+        "floor=90: scores of 'exact_match' lie between 0 and 1; did you mean 0.9?",
+    ),
+    (GATE + "floor = -1\n", 7, "floor=-1: scores of 'exact_match' lie between 0 and 1"),
+    (
+        GATE + "gain = 10\n", 7,
+        "gain=10: scores of 'exact_match' lie between 0 and 1, so no difference is that large; "
+        "did you mean 0.1?",
+    ),
+    (GATE + "gain = -0.1\n", 7, "gates.0.gain: -0.1 must be at least 0"),
+    (
+        GATE + "tolerance = 0\n", 7,
+        'gates.0.tolerance: 0 must be a number above 0 or a share of base above zero such as "2%"',
+    ),
+    (
+        GATE + 'tolerance = "0%"\n', 7,
+        'gates.0.tolerance: "0%" must be a number above 0 or a share of base above zero such as '
+        '"2%"',
+    ),
+    (
+        GATE + 'tolerance = "100%"\n', 7,
+        "tolerance='100%' lets tuned lose all it has; allow less",
+    ),
+    (
+        GATE + "gain = 0.1\nexpected_gain = 0.05\n", 7,
+        "expected_gain=0.05 is below gain=0.1; what would be worth having is at least what must "
+        "be proven",
+    ),
+    (
+        GATE + "gain = 0.1\nexpected_gain = 1.5\n", 7,
+        "expected_gain=1.5: scores of 'exact_match' lie between 0 and 1, so no difference is that "
+        "large",
+    ),
+    (
+        GATE + "tolerance = 0.1\nexpected_gain = 0.5\n", 8,
+        "expected_gain without gain does nothing; add one, or remove expected_gain",
+    ),
+    (
+        GATE + 'gain = 0.1\nfloor_mode = "certified"\n', 8,
+        "floor_mode without floor or ceiling does nothing; add one, or remove floor_mode",
+    ),
+    (
+        GATE + 'floor = 0.5\nfloor_mode = "certfied"\n', 8,
+        "gates.0.floor_mode: \"certfied\" must be one of 'observed', 'certified', "
+        "'zero_tolerance'; did you mean 'certified'?",
+    ),
+    (
+        GATE + "severe_drop = 0.1\n", 7,
+        "severe_drop on 'exact_match', whose scores are 0 or 1, so every loss is a whole one; use "
+        "a tolerance",
+    ),
+    (
+        '[[metrics]]\nuse = "json_fields"\n[[gates]]\nmetric = "json_fields"\n'
+        "severe_drop = 0.1\ndrop = 2\n",
+        9, "drop=2: scores of 'json_fields' lie between 0 and 1, so no drop is that large",
+    ),
+    (
+        GATE + "gain = 0.1\ndrop = 0.5\n", 8,
+        "drop without severe_drop does nothing; add one, or remove drop",
+    ),
+    (GATE + "gain = 0.1\nconfidence = 0.5\n", 8, "gates.0.confidence: 0.5 must be at least 0.8"),
+    (
+        '[[gates]]\nmetric = "exact_mach"\ngain = 0.1\n', 7,
+        "unknown metric 'exact_mach'; did you mean 'exact_match'?",
+    ),
+    (
+        (GATE + "gain = 0.1\n") * 2, 10,
+        "a second gain on 'exact_match'; remove one",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "line", "what"), BAD_KEYS)
+def test_a_bad_key(refused: Refused, head: str, more: str, line: int | None, what: str) -> None:
+    """The key's line, what is wrong and what is allowed; a place in the cases where that helps."""
+    found = refused(head + more)
+
+    assert any(
+        p.endswith(what) and (line is None or p.startswith(f"suite.toml:{line}: ")) for p in found
+    ), found
+
+
+def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
+    """The form of the file, its metrics, cases and gates are all checked before it stops."""
+    toml = (
+        head
+        + '[[metrics]]\nuse = "exact_mach"\n'
+        + "[generation]\ntop_p = 7\n"
+        + GATE
+        + "floor = 90\n"
+        + '[[gates]]\nmetric = "exact_match"\nflor = 1\n'
+    )
+    cases = '{"prompt": "p"}\n{"prompt": 1}\n'
+
+    assert [re.sub("case '.*?'", "case", p) for p in refused(toml, cases)] == [
+        "suite.toml:8: generation.top_p: 7 must be at most 1",
+        "suite.toml:12: gates.1: a gate needs at least one of floor, ceiling, gain, tolerance",
+        "suite.toml:14: gates.1: unknown key 'flor'; did you mean 'floor'?",
+        "cases.jsonl:2: prompt: 1 must be a text",
+        "suite.toml:6: unknown metric 'exact_mach'; did you mean 'exact_match'?",
+        "cases.jsonl:1: case has no 'expected', which the metric 'exact_match' needs",
+        "suite.toml:11: floor=90: scores of 'exact_match' lie between 0 and 1; did you mean 0.9?",
+    ]
+
+
+def test_an_empty_suite_file_says_what_it_needs(refused: Refused) -> None:
+    """Nothing at all is answered with the keys that are missing."""
+    assert refused("", "") == [
+        f"suite.toml:1: the key {key!r} is missing" for key in ("name", "cases", "metrics")
+    ]
+
+
+@pytest.mark.parametrize("cases", ["", "\n \n"])
+def test_an_empty_cases_file_is_refused(refused: Refused, head: str, cases: str) -> None:
+    """No case, no evidence: a usage error, never a verdict."""
+    assert refused(head, cases) == ["suite.toml:2: no cases; a suite needs at least one"]
+
+
+def test_duplicate_ids_name_both_lines(refused: Refused, head: str, case_line: str) -> None:
+    """An id, given or made of the content, belongs to one case."""
+    same = '{"prompt": "q", "expected": "x"}\n'
+
+    assert refused(head, case_line + same + case_line + same) == [
+        'cases.jsonl:4: the same as cases.jsonl:2; remove them, give ids, or set repeated = "drop"',
+        "cases.jsonl:3: id 'a' is already used at cases.jsonl:1",
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 81, "a\\n", "../up", "a\\u0000"])
+def test_names_that_files_and_ids_cannot_carry(refused: Refused, head: str, name: str) -> None:
+    """A suite's name is letters, digits, dots, underscores and dashes; no line break at its end."""
+    found = refused(head.replace('"s"', f'"{name}"'))
+
+    assert "must be a name of at most 80 letters" in found[0]
+
+
+def test_bytes_that_are_no_utf8(refused: Refused, head: str) -> None:
+    """The offset of the first bad byte is named, in either file."""
+    assert refused(head, b'{"prompt": "\xff"}') == [
+        "cases.jsonl: not UTF-8 at byte 12; save the file as UTF-8"
+    ]
+    assert refused(b'name = "\xff"') == ["suite.toml: not UTF-8 at byte 8; save it as UTF-8"]
+
+
+def test_case_sources(refused: Refused, head: str) -> None:
+    """A source is looked up by name and its options are checked like a metric's."""
+    rest = head.partition("\n")[2].partition("\n")[2]
+    for given, problem in (
+        (
+            '"no.jsonl"',
+            "no.jsonl: cannot be read (No such file or directory); write one case a line",
+        ),
+        ('"."', ": not a file; write one case a line"),
+        (
+            '{ from = "json" }',
+            "suite.toml:2: unknown case source 'json'; did you mean 'jsonl'?",
+        ),
+        (
+            '{ from = "jsonl", file = 3 }',
+            "suite.toml:2: case source 'jsonl': file=3: Input should be a valid string",
+        ),
+        (
+            '{ from = "jsonl", fil = "cases.jsonl" }',
+            "suite.toml:2: case source 'jsonl': unknown option 'fil'; did you mean 'file'?",
+        ),
+        ("{ }", "suite.toml:2: cases: the key 'from' is missing"),
+        ("3", "suite.toml:2: cases: 3 must be a text or an object"),
+    ):
+        found = refused(f'name = "s"\ncases = {given}\n{rest}')
+        assert any(p.endswith(problem) for p in found), found
+
+
+def test_a_path_with_nul_is_no_crash(refused: Refused, head: str) -> None:
+    """TOML can spell NUL, file systems cannot."""
+    found = refused(head.replace("cases.jsonl", "cases\\u0000"))
+
+    assert "cannot be read (embedded null byte)" in found[0]
+
+
+def test_a_file_of_two_hundred_megabytes_is_refused(
+    written: Written, refused: Refused, tmp_path: Path
+) -> None:
+    """It is refused by its size, unread."""
+    folder = written()
+    with (folder / "cases.jsonl").open("r+b") as file:
+        file.truncate(200_000_000)
+
+    with pytest.raises(SuiteError, match="200000000 bytes, at most 50000000 are read"):
+        load(folder)
+
+
+def test_long_lines_are_no_problem(written: Written, head: str) -> None:
+    """A prompt of 200 KB is a case like any other."""
+    folder = written(head, json.dumps({"prompt": "x" * 200_000, "expected": "y"}))
+
+    assert len(load(folder).cases[0].case.prompt or "") == 200_000
+
+
+def test_byte_order_marks_and_windows_lines(written: Written, head: str, case_line: str) -> None:
+    """Files from Windows editors are the same suite."""
+    plain = load(written(head, case_line))
+    windows = load(
+        written(
+            b"\xef\xbb\xbf" + head.replace("\n", "\r\n").encode(),
+            b"\xef\xbb\xbf" + case_line.replace("\n", "\r\n").encode(),
+        )
+    )
+
+    assert plain.hash == windows.hash
+
+
+def test_letters_are_indices(written: Written) -> None:
+    """The answer "B" is the second choice."""
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "choice_accuracy"\n'
+    case = {"prompt": "p", "choices": ["x", "y", "z"]}
+    lines = [json.dumps({**case, "id": str(a), "answer": a}) for a in ("A", "C", 1)]
+
+    found = load(written(toml, "\n".join(lines)))
+    assert [s.case.answer for s in found.cases] == [0, 2, 1]
+
+
+def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
+    """The same content has the same id wherever it stands, whatever the order of its keys."""
+    one = '{"prompt": "p", "expected": "x"}\n'
+    other = '{"expected": "x", "prompt": "p"}\n'
+    more = '{"prompt": "q", "expected": "x"}\n'
+
+    first = load(written(head, one))
+    second = load(written(head, more + other))
+    assert first.cases[0].case.id == second.cases[1].case.id
+    assert first.cases[0].case.id != second.cases[0].case.id
+
+
+def test_the_hash_changes_with_what_is_judged(
+    written: Written, head: str, case_line: str, tmp_path: Path
+) -> None:
+    """Cases, definition and the files that metrics read are in it."""
+    start = load(written(head, case_line)).hash
+
+    assert load(written(head, case_line.replace('"x"', '"y"'))).hash != start
+    assert load(written(head + "ignore_case = true\n", case_line)).hash != start
+    assert load(written(head + GATE + "gain = 0.1\n", case_line)).hash != start
+
+
+def test_the_hash_does_not_change_with_what_is_not_judged(
+    written: Written, head: str, case_line: str
+) -> None:
+    """Comments, the order of keys, the place of the files and their names are not in it."""
+    start = load(written(head, case_line)).hash
+    folder = written("# a comment\n" + head.replace("cases.jsonl", "c.jsonl"), name="elsewhere")
+    (folder / "cases.jsonl").rename(folder / "c.jsonl")
+
+    assert load(folder).hash == start
+    assert load(written(head, "\n" + case_line)).hash == start
+
+
+def test_files_of_one_name_are_two_files(written: Written, head: str, case_line: str) -> None:
+    """Two metrics that read a/x.json and b/x.json: a change of either changes the hash."""
+    metric = '[[metrics]]\nuse = "json_schema"\nname = "{0}"\nschema = "{0}/x.json"\n'
+    folder = written(head + metric.format("a") + metric.format("b"), case_line)
+    hashes = set()
+    for changed in ("", "a", "b"):
+        for name in "ab":
+            (folder / name).mkdir(exist_ok=True)
+            content = '{"type": "object"}' if name == changed else "{}"
+            (folder / name / "x.json").write_text(content, encoding="utf-8")
+        hashes.add(load(folder).hash)
+
+    assert len(hashes) == 3
+
+
+def test_paths_start_at_the_suites_folder(written: Written, head: str) -> None:
+    """An option that is a path is read beside suite.toml, whatever the working folder is."""
+    folder = written(head + '[[metrics]]\nuse = "json_schema"\nschema = "t.json"\n')
+    (folder / "t.json").write_text("{}", encoding="utf-8")
+
+    assert load(folder).metric("json_schema").options["schema"] == folder / "t.json"
+
+
+def test_half_characters_become_the_replacement_character(
+    written: Written, head: str, tmp_path: Path
+) -> None:
+    r"""`"\ud800"` and NUL pass from the line of cases to the files of a run without a crash."""
+    line = (
+        r'{"id": "i\ud800", "messages": [{"role": "user", "content": "m\udfff\u0000"}],'
+        r' "expected": "e\ud83d", "tags": ["t\udc00"]}'
+    )
+    suite = load(written(head, line))
+    case = suite.cases[0].case
+
+    assert (case.id, case.expected, case.tags) == ("i\ufffd", "e\ufffd", ("t\ufffd",))
+    assert case.messages is not None
+    assert case.messages[0]["content"] == "m\ufffd\x00"
+    assert json.loads("".join(record_lines([case])))["expected"] == "e\ufffd"
+    assert "i\ufffd" in record_json(case)
+    record_json(suite.record()).encode("utf-8")
+    # a whole pair is a character and stays one
+    emoji = load(written(head, r'{"prompt": "\ud83d\ude00", "expected": "x"}'))
+    assert emoji.cases[0].case.prompt == "\N{GRINNING FACE}"
+
+
+def test_the_bundled_suites_are_in_order() -> None:
+    """The suites in this repository load, and their gates can be proven."""
+    from tunegate.harness.power.feasibility import unreachable
+
+    folder = Path(__file__).parents[2] / "suites"
+    files = sorted(folder.glob("*/suite.toml"))
+
+    assert len(files) >= 3
+    for file in files:
+        suite = load(file)
+        assert suite.name == file.parent.name
+        assert any(gate.kind in GateKind for gate in suite.gates)
+        assert unreachable(suite) == []
+
+
+def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:
+    """Twenty places, then the number of the others."""
+    found = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
+
+    assert len(found) == 21
+    assert found[-1] == (
+        "suite.toml:2: 5 more cases have no 'expected', which the metric 'exact_match' needs"
+    )

@@ -1,0 +1,99 @@
+"""Does an advised training fit? Its variants, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.errors import BackendError
+from tunegate.trainers import advise, estimate
+from tunegate.trainers.advise import Machine, sentences, variants
+from tunegate.trainers.estimate.step_memory import Setting, simulate
+
+
+@pytest.fixture(name="base")
+def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a folder with a configuration; a process takes 1 MB beside its tensors."""
+    from tests.tiny_models import make_config
+
+    make_config("llama").save_pretrained(tmp_path)
+    monkeypatch.setattr(estimate, "process_bytes", lambda: 10**6)
+    return str(tmp_path)
+
+
+def test_variants_give_up_the_cheapest_first() -> None:
+    """Rows a step, two bytes a weight, four bits a weight, both, and rows of a quarter."""
+    found = dict(variants(Setting("lora", 16, 1024, 8)))
+
+    assert list(found.values()) == [
+        Setting("lora", 16, 1024, 1),
+        Setting("lora", 16, 1024, 1, "bfloat16"),
+        Setting("qlora", 16, 1024, 1),
+        Setting("qlora", 16, 1024, 1, "bfloat16"),
+        Setting("qlora", 16, 256, 1, "bfloat16"),
+    ]
+    few = "--per_device_train_batch_size 1 --gradient_accumulation_steps 8"
+    assert next(iter(found)) == few
+    assert list(found)[-1] == f"{few} --peft qlora --dtype bfloat16 --max_length 256"
+
+
+def test_grpo_writes_shorter_answers() -> None:
+    """Its rows are prompt and answer; TRL's flag is about the answer."""
+    *_, (flags, setting) = variants(Setting("lora", 16, 512, 8, trainer="grpo", written=256))
+
+    assert flags.endswith(" --max_completion_length 64")
+    assert (setting.length, setting.written) == (128, 64)
+
+
+def test_the_first_that_fits_is_named(base: str) -> None:
+    """With room for one row a step but not for eight, that is the variant; process included."""
+    one = simulate(estimate.configuration(base), Setting("lora", 16, 256, 1)).peak + 10**6
+
+    found = list(sentences(base, "sft", method="lora", machine=Machine(one, "it", gpu=False)))
+    less = list(sentences(base, "sft", method="lora", machine=Machine(one - 1, "it", gpu=False)))
+    gpu = list(sentences(base, "sft", method="lora", machine=Machine(one - 10**6, "it", gpu=True)))
+
+    assert "it has 0.0 GB: does not fit" in found[0]
+    flags = "--per_device_train_batch_size 1 --gradient_accumulation_steps 8"
+    assert found[1].startswith(f"cheapest variant that fits: {flags} (")
+    assert less[1].startswith(f"cheapest variant that fits: {flags} --")
+    assert gpu[1].startswith(f"cheapest variant that fits: {flags} (")
+
+
+@pytest.mark.parametrize("trainer", ["dpo", "kto", "grpo"])
+def test_every_trainer_has_its_line(base: str, trainer: str) -> None:
+    """One where it fits."""
+    machine = Machine(10**12, "it", gpu=False)
+
+    assert len(list(sentences(base, trainer, method="lora", machine=machine))) == 1
+    assert list(sentences(base, "ppo", method="lora", machine=machine)) == []
+
+
+def test_sizes_are_those_of_trl() -> None:
+    """What is taken for a training that says nothing is what TRL would do then."""
+    from trl import DPOConfig, GRPOConfig, KTOConfig, ModelConfig, SFTConfig
+
+    def default(kind: Any, name: str) -> Any:
+        return next(field.default for field in fields(kind) if field.name == name)
+
+    assert default(ModelConfig, "lora_r") == advise.RANK
+    for kind in (SFTConfig, DPOConfig, KTOConfig):
+        assert default(kind, "max_length") == advise.TOKENS
+        assert default(kind, "per_device_train_batch_size") == advise.ROWS
+    assert default(GRPOConfig, "max_completion_length") == advise.WRITTEN
+
+
+def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that could not be measured is no reason to end the advice."""
+
+    def fails() -> int:
+        raise BackendError("no room to measure")
+
+    monkeypatch.setattr(advise.estimate, "process_bytes", fails)
+
+    assert list(sentences(base, "sft", method="lora", machine=Machine(1, "it", gpu=False))) == [
+        "memory: unknown (no room to measure)"
+    ]

@@ -1,0 +1,78 @@
+"""A pause in a training that the training does not notice."""
+
+from __future__ import annotations
+
+import random
+
+import numpy
+import pytest
+
+from tunegate.trainers.checkpoint_evaluation import undisturbed
+
+
+def _draw() -> tuple[float, float, float]:
+    import torch
+
+    return random.random(), float(numpy.random.random()), float(torch.rand(()))  # noqa: NPY002
+
+
+def test_random_numbers_go_on_where_they_were() -> None:
+    """Python's, numpy's and torch's next numbers are those they would have been."""
+    import torch
+
+    _draw()
+    with undisturbed(torch.nn.Linear(1, 1)):
+        inside = _draw()
+
+    assert inside == _draw()
+
+
+def test_modes_and_gradients_come_back_even_after_a_failure() -> None:
+    """Each module's own mode, and each weight's, whatever happens inside."""
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(1, 1))
+    model.train()
+    model[0].eval()
+    model[1].bias.requires_grad_(False)
+
+    def fail() -> None:
+        with undisturbed(model):
+            assert not any(module.training for module in model.modules())
+            model.requires_grad_(True)
+            model[1].weight.requires_grad_(False)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert [True, False, True] == [module.training for module in model.modules()]
+    assert [True, False] == [p.requires_grad for p in model[1].parameters()]
+
+
+def test_the_forward_of_mixed_precision_is_taken_off_and_put_on_again() -> None:
+    """Within the block the weights compute in their own number format."""
+    import torch
+
+    model = torch.nn.Linear(1, 1)
+    own = model._original_forward = model.forward  # type: ignore[assignment]  # as accelerate does
+    around = model.forward = lambda x: own(x) + 1000  # type: ignore[method-assign]
+
+    with undisturbed(model):
+        assert abs(float(model(torch.zeros(1)))) < 100
+
+    assert model.forward is around
+
+
+def test_precision_is_whole_inside_and_as_before_outside() -> None:
+    """Answers are stored for runs that compute in full precision."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with undisturbed(torch.nn.Linear(1, 1)):
+            assert "highest" == torch.get_float32_matmul_precision()
+        assert "medium" == torch.get_float32_matmul_precision()
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,135 @@
+"""Rewards: the metrics that gate, named in YAML or by flags, with their own rules at the start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import Case
+from tunegate.harness.source import SourcedCase
+from tunegate.trainers import verifiable_rewards
+
+HERE = "tests.trainers.test_trainers_verifiable_rewards"
+
+
+def fixed(case: Any, completion: Any, *, value: float = 0.25) -> float:
+    """A metric of the user's own."""
+    return value
+
+
+def of_trl(completions: list[Any], **columns: Any) -> list[float]:
+    """A function of TRL's kind."""
+    return [1.0 for _ in completions]
+
+
+def load(*entries: Any, folder: Path = Path()) -> tuple[verifiable_rewards.Reward, ...]:
+    """Load entries as a configuration has them."""
+    return verifiable_rewards.load(entries, folder=folder, where="grpo.yaml: rewards")
+
+
+def test_entries_are_names_mappings_or_yaml_text() -> None:
+    """A bare name, a mapping and its YAML text on the command line mean the same metric."""
+    named, mapped, text = (
+        load(entry)[0] for entry in ("numeric", {"use": "numeric"}, "{use: numeric, weight: 2}")
+    )
+
+    assert "numeric" == named.name == mapped.name == text.name
+    assert named.metric == mapped.metric == text.metric
+    assert (1.0, 1.0, 2.0) == (named.weight, mapped.weight, text.weight)
+
+
+def test_options_are_bound_as_in_a_suite(tmp_path: Path) -> None:
+    """A schema is found beside the configuration, and recorded by its content."""
+    schema = tmp_path / "ticket.json"
+    schema.write_text(json.dumps({"type": "object"}))
+
+    (reward,) = load({"use": "json_schema", "schema": "ticket.json"}, folder=tmp_path)
+
+    assert reward.metric is not None
+    assert schema == reward.metric.options["schema"]
+    assert {
+        "name": "json_schema",
+        "use": "json_schema",
+        "weight": 1.0,
+        "options": {"schema": "ticket.json"},
+        "files": {"schema": file_sha256(schema)},
+    } == reward.record()
+
+
+def test_less_is_better_turns_the_weight_round() -> None:
+    """Of `truncated` less is better, so TRL gets a negative weight, and logs its own 0 and 1."""
+    (reward,) = load({"use": "truncated", "weight": 0.5})
+
+    assert -0.5 == reward.signed_weight
+
+
+def test_functions_of_ones_own() -> None:
+    """`pkg.mod:fn` is a metric with options, or of TRL's kind where it takes a batch."""
+    own, batch = load({"use": f"{HERE}:fixed", "value": 0.5}, f"{HERE}:of_trl")
+
+    assert own.metric is not None
+    assert {"value": 0.5} == own.metric.options
+    assert of_trl is batch.function
+    assert ("fixed", "of_trl") == (own.name, batch.name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("numbric", "entry 1: unknown metric 'numbric'; did you mean 'numeric'?"),
+        ({"metric": "numeric"}, "must be a name or {use: NAME, …}"),
+        ("{use: [", "is not valid YAML"),
+        ({"use": "numeric", "weight": 0}, "weight=0 must be a number above 0"),
+        ({"use": "numeric", "weight": -1}, "weight=-1 must be a number above 0"),
+        ({"use": "numeric", "weight": True}, "weight=True must be"),
+        ({"use": "numeric", "weight": float("inf")}, "weight=inf must be"),
+        ({"use": "numeric", "tolerence": 1}, "did you mean 'tolerance'"),
+        ({"use": "json_schema", "schema": "nowhere.json"}, "no such file"),
+        ({"use": "choice_probability"}, "needs choices questions; a reward is a metric"),
+        ({"use": "faithfulness"}, "needs a judge"),
+        ({"use": f"{HERE}:of_trl", "value": 1}, "takes no options"),
+        ("no.such:thing", "cannot import 'no.such'"),
+    ],
+)
+def test_mistakes_say_where_and_what(entry: Any, said: str) -> None:
+    """An entry that cannot be a reward is refused before a model is loaded, with its place."""
+    with pytest.raises(UsageError) as caught:
+        load(entry)
+
+    lines = str(caught.value).splitlines()
+    assert any(said in line for line in lines), lines
+    assert all(line.startswith("grpo.yaml: rewards: entry 1") for line in lines)
+
+
+def test_all_mistakes_at_once_and_no_name_twice() -> None:
+    """Problems of all entries are listed; a second metric of one name asks for a name."""
+    with pytest.raises(UsageError) as caught:
+        load("numbric", "numeric", {"use": "numeric", "tolerance": 0.5})
+
+    first, second = str(caught.value).splitlines()
+    assert "unknown metric" in first
+    assert "entry 3: a second reward 'numeric'; give it a `name`" in second
+    assert 2 == len(load("numeric", {"use": "numeric", "name": "loosely", "tolerance": 0.5}))
+
+
+def test_no_reward_names_the_flag() -> None:
+    """Without a reward the flag to give is named."""
+    with pytest.raises(UsageError, match="--reward json_schema"):
+        load()
+
+
+def test_rows_are_held_to_the_metrics_rules() -> None:
+    """A row without what a metric requires, or with what it cannot use, is named at the start."""
+    used = load("numeric")
+    bare = SourcedCase(Case(id="a", prompt="1 + 1"), "rows.jsonl:1")
+    wordy = SourcedCase(Case(id="b", prompt="1 + 1", expected="two"), "rows.jsonl:2")
+
+    with pytest.raises(UsageError, match=r"rows\.jsonl:1: case 'a' has no 'expected'"):
+        verifiable_rewards.check(used, [bare, wordy], where="rewards")
+    with pytest.raises(UsageError, match=r"case 'b' has expected='two'.*no number"):
+        verifiable_rewards.check(used, [wordy], where="rewards")

@@ -1,0 +1,213 @@
+"""What ships beside what was judged: metrics, guards, and what the run may still end with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.verdict import Agreement, Divergence, Parity, Verdict, VerdictRecord
+from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+
+ARMS = {
+    "base": {"spec": "b"},
+    "tuned": {"spec": "t", "adapter_sha256": "a", "stored": "float32"},
+    "shipped": {"spec": "s", "stored": "bfloat16"},
+}
+YES, NO = 1.0, 0.0
+GAIN = Gate(metric="m", kind=GateKind.GAIN, margin=0.08)
+HELD = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
+
+
+@pytest.fixture(name="ship")
+def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) -> Any:
+    """Judge base, tuned and shipped on 200 cases of one 0/1 metric; tuned gains 60 points."""
+
+    def ship(
+        shipped: list[float | None], *gates: Gate, tuned: list[float] | None = None, **more: Any
+    ) -> tuple[VerdictRecord, Parity]:
+        base = [YES] * 70 + [NO] * 130
+        tuned = tuned or [YES] * 190 + [NO] * 10
+        suite = columns(gates or [GAIN], {"m": (base, tuned)})
+        rows = [
+            ScoreRow(
+                suite="s",
+                metric="m",
+                case=f"c{i:03}",
+                arm="shipped",
+                value=value,
+                reason="HTTP 500" if value is None else None,
+            )
+            for i, value in enumerate(shipped)
+        ]
+        manifest = made.manifest([suite], arms=ARMS)
+        scores = [*suite.rows(), *rows]
+        parity = compare_shipped(manifest, {"s": suite.cases()}, scores, Evidence(**more))
+        verdict = judge(suite, arms=ARMS).after(parity=parity)
+        validator.validate(json.loads(record_json(verdict)))
+        return verdict, parity
+
+    return ship
+
+
+def test_the_same_scores_are_equivalent(ship: Any) -> None:
+    """200 equal pairs bound the difference by ±2.7055/202.7055 = ±0.0133, within half the gain."""
+    verdict, parity = ship([YES] * 190 + [NO] * 10)
+    [metric] = parity.suites[0].metrics
+
+    assert (verdict.verdict, parity.verdict, parity.status) == ("SHIP", "SHIP", "equivalent")
+    assert (metric.tuned, metric.shipped, metric.delta, metric.n) == (0.95, 0.95, 0.0, 200)
+    assert metric.low == pytest.approx(-0.0133471, abs=1e-6)
+    assert metric.high == pytest.approx(0.0133471, abs=1e-6)
+    assert (metric.margin, metric.margin_from) == (0.04, "half the suite's gain")
+    assert metric.sentence == (
+        "m is 0.95 in both [-0.01335, +0.01335] on 200 cases: within ±0.04 (half the suite's gain)"
+    )
+    assert verdict.sentence.endswith(
+        "what ships is equivalent to tuned on 1 gated metric (the adapter merged into the "
+        "weights, the weights stored as bfloat16)"
+    )
+
+
+def test_a_loss_beyond_the_margin_blocks(ship: Any) -> None:
+    """The sentence has the numbers and names the lossy step; tuned's own verdict stays."""
+    verdict, parity = ship([YES] * 150 + [NO] * 50)
+
+    assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
+    assert verdict.suites[0].verdict == "SHIP"
+    assert verdict.sentence.startswith(
+        "what ships is not equivalent to tuned: s: m is 0.95 tuned and 0.75 shipped, a change of "
+        "-0.2 ["
+    )
+    assert "beyond ±0.04 (half the suite's gain)" in verdict.sentence
+    assert verdict.sentence.endswith(
+        "between them: the adapter merged into the weights, the weights stored as bfloat16"
+    )
+
+
+def test_a_gain_beyond_the_margin_blocks_too(ship: Any) -> None:
+    """A better artifact is another model than the one that was judged."""
+    verdict, parity = ship([YES] * 200, tuned=[YES] * 120 + [NO] * 80)
+
+    assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
+
+
+def test_too_little_evidence_is_undecided(ship: Any) -> None:
+    """Six of 200 lost: the interval reaches beyond 0.04, and does not lie beyond it."""
+    verdict, parity = ship([YES] * 184 + [NO] * 16)
+    [metric] = parity.suites[0].metrics
+
+    assert (verdict.verdict, parity.status) == ("UNDECIDED", "undecided")
+    assert metric.low is not None
+    assert metric.low < -0.04 < metric.high
+    assert verdict.sentence.startswith("whether what ships is equivalent to tuned is undecided: ")
+    assert "about" in metric.sentence
+    assert metric.needed_n is not None
+    assert metric.needed_n > 200
+
+
+def test_the_floor_is_put_to_shipped(ship: Any) -> None:
+    """Three of 200 lost are no proven difference, but they break the floor that tuned held."""
+    floor = Gate(metric="m", kind=GateKind.FLOOR, margin=0.94)
+    verdict, parity = ship([YES] * 187 + [NO] * 13, GAIN, floor)
+    [guard] = parity.suites[0].guards
+
+    assert (verdict.verdict, parity.verdict, parity.status) == ("BLOCK", "BLOCK", "equivalent")
+    assert (guard.kind, guard.status) == (GateKind.FLOOR, "fail")
+    assert verdict.sentence.startswith(
+        "s: shipped: m of shipped is 0.935 [0.8986, 0.9611] on 200 cases: the floor of 0.94 is "
+        "broken; between tuned and shipped: "
+    )
+
+
+def test_the_tolerance_is_put_to_shipped(ship: Any) -> None:
+    """Shipped is compared with base as tuned is, in a gate of its own."""
+    _, parity = ship([YES] * 190 + [NO] * 10, HELD)
+    [guard] = parity.suites[0].guards
+
+    assert (guard.kind, guard.status) == (GateKind.TOLERANCE, "pass")
+    assert (guard.base, guard.tuned) == (0.35, 0.95)
+
+
+def test_goals_are_not_asked_again(ship: Any) -> None:
+    """What was gained comes over by equivalence."""
+    _, parity = ship([YES] * 190 + [NO] * 10)
+
+    assert parity.suites[0].guards == ()
+    assert parity.suites[0].guards_verdict is None
+
+
+def test_too_much_unscored_is_an_error(ship: Any) -> None:
+    """Eleven of 200 are more than the suite's 5 %: nothing is said about equivalence."""
+    verdict, parity = ship([YES] * 189 + [None] * 11)
+
+    assert (verdict.verdict, parity.status) == ("ERROR", "error")
+    assert verdict.sentence == (
+        "s: m: 11 cases of shipped are unscored, too many to compare it with tuned"
+    )
+
+
+def test_equivalence_must_not_hang_on_unscored_cases(ship: Any) -> None:
+    """Eight of 200 without a score: equal on the rest, not if all eight went wrong."""
+    answers: list[float | None] = [*[YES] * 190, *[NO] * 10]
+    answers[:8] = [None] * 8
+    verdict, parity = ship(answers)
+    [metric] = parity.suites[0].metrics
+
+    assert (verdict.verdict, parity.status) == ("UNDECIDED", "undecided")
+    assert metric.n == 192
+    assert "on the scored cases, but not if the unscored ones went wrong" in metric.sentence
+
+
+def test_one_unscored_case_can_be_survived(ship: Any) -> None:
+    """One failure in 200 stays within ±0.04 even as a loss."""
+    answers: list[float | None] = [*[YES] * 190, *[NO] * 10]
+    answers[0] = None
+
+    assert ship(answers)[0].verdict == "SHIP"
+
+
+def test_a_verdict_is_never_made_better(ship: Any) -> None:
+    """A fine-tune that is blocked stays blocked for its own reason, whatever ships."""
+    worse = [YES] * 30 + [NO] * 170
+    verdict, parity = ship(worse, GAIN, tuned=worse)
+
+    assert (verdict.verdict, parity.verdict) == ("BLOCK", "SHIP")
+    assert "a regression is proven" in verdict.sentence
+
+
+def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
+    """Where nothing is gated there is nothing to be equivalent on, and nothing ships."""
+    suite = columns([], {"m": ([NO] * 60, [YES] * 60)})
+    rows = [
+        ScoreRow(suite="s", metric="m", case=f"c{i:03}", arm="shipped", value=YES)
+        for i in range(60)
+    ]
+    manifest = made.manifest([suite], arms=ARMS)
+    parity = compare_shipped(manifest, {"s": suite.cases()}, [*suite.rows(), *rows], Evidence())
+
+    assert parity.suites[0].metrics == ()
+    assert parity.verdict is Verdict.UNDECIDED
+    assert "no suite has a gated metric" in parity.sentence
+
+
+def test_what_else_is_known_is_put_on_record(ship: Any) -> None:
+    """Agreement and divergence stand beside the metrics of their suite."""
+    agreed = Agreement(answers=4, same=3, until=0.9)
+    apart = Divergence(answers=4, tokens=40, kl=1e-3, logprob=-0.01, same_choice=0.99, until=0.95)
+    _, parity = ship([YES] * 190 + [NO] * 10, agreement={"s": agreed}, divergence={"s": apart})
+
+    assert parity.suites[0].agreement == agreed
+    assert parity.suites[0].divergence == apart
+
+
+def test_without_a_shipped_arm_there_is_no_field(judge: Any, columns: Any, made: Any) -> None:
+    """verdict.json of a run of two arms is what it was."""
+    verdict = judge(columns([GAIN], {"m": made.pairs(30, 0, 20, 10)}))
+
+    assert "parity" not in json.loads(record_json(verdict))

@@ -1,0 +1,135 @@
+"""The A/A check: noise floors by hand, and what counts as a false claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunegate.harness.comparison.score_table import tables_of
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.verdict.redecide import NoiseFloor, broken_levels, false_claims, noise_floors
+
+FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
+BETTER, WORSE, SAME = (30, 0, 50, 20), (0, 30, 50, 20), (2, 2, 46, 50)
+"""(wins, losses, both right, neither)."""
+
+
+def gate(kind: GateKind, margin: float, metric: str = "m") -> Gate:
+    """Return a gate."""
+    return Gate(metric=metric, kind=kind, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("gates", "scores", "claimed"),
+    [
+        ([gate(GAIN, 0.02)], SAME, []),
+        ([gate(GAIN, 0.02)], BETTER, [GAIN]),
+        ([gate(GAIN, 0.02)], WORSE, [GAIN]),
+        ([gate(TOLERANCE, 0.1)], SAME, []),
+        ([gate(TOLERANCE, 0.1)], BETTER, []),
+        ([gate(TOLERANCE, 0.1)], WORSE, [TOLERANCE]),
+        ([gate(FLOOR, 0.99)], SAME, []),
+        ([gate(FLOOR, 0.99), gate(GAIN, 0.02)], SAME, []),
+        ([gate(FLOOR, 0.99), gate(GAIN, 0.02)], BETTER, [GAIN]),
+    ],
+)
+def test_what_is_a_false_claim(
+    judge: Any, columns: Any, made: Any, gates: list[Gate], scores: Any, claimed: list[GateKind]
+) -> None:
+    """A goal reached, a regression proven; neither "no worse" nor a floor, which hides nothing."""
+    suite = columns(gates, {"m": made.pairs(*scores)})
+    [result] = judge(suite).suites
+
+    assert [g.kind for g in false_claims(suite.record(), result)] == claimed
+
+
+def test_a_goal_that_the_rule_still_lacks_is_no_claim(judge: Any, columns: Any, made: Any) -> None:
+    """Where all goals are needed, one that came through by chance ships nothing."""
+    gates = [gate(GAIN, 0.02), gate(GAIN, 0.02, "k")]
+    given = {"m": made.pairs(*BETTER), "k": made.pairs(*SAME)}
+    suite = columns(gates, given, goal_rule="all")
+    [result] = judge(suite).suites
+
+    assert false_claims(suite.record(), result) == ()
+
+
+@pytest.mark.parametrize(("adapter", "claimed"), [(False, ["m"]), (True, [])])
+def test_an_adapter_may_take_its_time(
+    judge: Any, columns: Any, made: Any, adapter: bool, claimed: list[str]
+) -> None:
+    """Base that is slower than itself is a false claim; with an adapter it is the truth."""
+    timed = {"binary": False, "range": None, "higher_is_better": False}
+    metric = made.metric("m", needs=CellKind.LATENCY, **timed)
+    seconds = [0.1 + 0.001 * (i % 5) for i in range(60)]
+    slower = [s + 0.05 + 0.001 * (i % 3) for i, s in enumerate(seconds)]
+    suite = columns([gate(TOLERANCE, 0.01)], {"m": (seconds, slower)}, [metric])
+    [result] = judge(suite).suites
+
+    found = false_claims(suite.record(), result, adapter=adapter)
+
+    assert result.verdict is Verdict.BLOCK
+    assert [g.metric for g in found] == claimed
+
+
+def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> None:
+    """Base that loses most of its score on every third case, beside itself, is not itself."""
+    metric = made.metric("m", binary=False)
+    base = [0.9] * 60
+    tuned = [0.1 if i % 3 == 0 else 1.0 for i in range(60)]
+    suite = columns([gate(SEVERE_DROP, 0.1)], {"m": (base, tuned)}, [metric])
+    [result] = judge(suite).suites
+
+    assert [g.kind for g in false_claims(suite.record(), result)] == [SEVERE_DROP]
+
+
+def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> None:
+    """A floor above base's own level blocks, and is on the list of what does not count."""
+    gates = [gate(FLOOR, 0.99), gate(CEILING, 0.1), gate(FLOOR, 0.1)]
+    verdict = judge(columns(gates, {"m": made.pairs(*SAME)}))
+
+    assert verdict.verdict is Verdict.BLOCK
+    assert [g.kind for g in broken_levels(verdict.suites[0])] == [FLOOR, CEILING]
+
+
+def _noise(made: Any, suite: Any) -> NoiseFloor:
+    cases, rows = {suite.name: suite.cases()}, suite.rows()
+    [table] = tables_of(made.manifest([suite]), cases, rows, {})
+    [found] = noise_floors(table)
+    return found
+
+
+def test_the_noise_floor_of_pass_and_fail(made: Any, columns: Any) -> None:
+    """Two cases of 100 newly right and three newly wrong: five flips, 5 %, difference -1 %."""
+    floor = _noise(made, columns([], {"m": made.pairs(2, 3, 45, 50)}))
+
+    assert floor.flips == 5
+    assert floor.size == pytest.approx(0.05)
+    assert floor.delta.estimate == pytest.approx(-0.01)
+
+
+def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
+    """Mean of |0.1|, |-0.3|, |0| and |0| is 0.1; their mean is -0.05. A case half scored is out."""
+    pair = ([0.2, 0.5, 0.5, 0.5, None], [0.3, 0.2, 0.5, 0.5, 1.0])
+    floor = _noise(made, columns([], {"m": pair}, [made.metric("m", binary=False)]))
+
+    assert floor.flips is None
+    assert floor.size == pytest.approx(0.1)
+    assert floor.delta.estimate == pytest.approx(-0.05)
+    assert floor.delta.n == 4
+
+
+def test_a_number_that_happens_to_be_0_or_1_is_no_flip(made: Any, columns: Any) -> None:
+    """A length of one token is not a pass."""
+    record = made.metric("m", binary=False, range=None)
+
+    assert _noise(made, columns([], {"m": ([1.0, 1.0], [1.0, 0.0])}, [record])).flips is None
+
+
+def test_without_scores_there_is_no_noise_floor(made: Any, columns: Any) -> None:
+    """Nothing scored is not a noise floor of 0."""
+    floor = _noise(made, columns([], {"m": ([None, 1.0], [1.0, None])}))
+
+    assert floor.size is None

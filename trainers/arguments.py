@@ -1,0 +1,340 @@
+"""Training arguments: our dataclasses beside TRL's own, and the parser that takes both.
+
+```
+tunegate train sft --config good.yaml --learning_rate 3e-4
+```
+A flag wins over the file, the file over our defaults, and our defaults over TRL's. Ours only make
+TRL run on a machine without CUDA (fp32, no pinned memory) and keep it from reporting anywhere.
+This module knows nothing of one kind of trainer: `parse` is given TRL's configuration class.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.lookup import unknown
+from tunegate.trainers import yaml_config
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]  # TRL re-exports lazily
+
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "1000",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
+"""Variables that must be set before torch and TRL are imported; the user's own values win."""
+
+_ALWAYS = {"report_to": "none", "disable_tqdm": True}
+_WITHOUT_CUDA = {
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": None,  # None is "off" without the old name's deprecation warning
+    "dataloader_pin_memory": False,
+    "float32_matmul_precision": "medium",  # a third faster where the CPU multiplies bfloat16
+    "logging_steps": 5,
+}
+_ONLY_AS_FLAG = ("trust_remote_code", "model_init_kwargs.trust_remote_code")
+_TRL_DATA = {"dataset_name", "dataset_config", "dataset_train_split", "datasets"}
+
+
+@dataclass
+class GateArguments:
+    """What tunegate adds to TRL's options so that a training is gated."""
+
+    eval_suite: list[str] = field(
+        default_factory=list,
+        metadata={"help": "A suite to gate the finished fine-tune on; may be given several times."},
+    )
+    gate: bool = field(
+        default=False,
+        metadata={
+            "help": "Gate the fine-tune on --eval-suite at once; the exit code is the verdict."
+        },
+    )
+    gate_callback: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Suites that look at every checkpoint; the first chooses what is kept."},
+    )
+    gate_stop_on: str | None = field(
+        default=None,
+        metadata={"help": "What ends the training if proven.", "choices": ["regression"]},
+    )
+
+
+@dataclass
+class DataArguments(GateArguments):
+    """What tunegate adds to TRL's options."""
+
+    train_files: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Training rows, mixed in a seeded shuffle: JSONL or Parquet files, or folders "
+            "that `datasets` saved."
+        },
+    )
+    eval_files: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Files of rows for TRL's own evaluation loss (with --eval_strategy)."},
+    )
+    float32_matmul_precision: str = field(
+        default="highest",
+        metadata={
+            "help": "torch.set_float32_matmul_precision during the training. 'medium' multiplies "
+            "in bfloat16 and adds in float32, which is faster where the CPU can.",
+            "choices": ["highest", "high", "medium"],
+        },
+    )
+
+
+KINDS = ("lora", "qlora", "dora", "prompt", "prefix", "ia3", "bitfit", "none")
+
+
+@dataclass
+class AdapterArguments:
+    """What tunegate adds to TRL's options of the adapter; the names of the rest are PEFT's."""
+
+    peft: str | None = field(
+        default=None,
+        metadata={"help": "What is trained; without it TRL's --use_peft says.", "choices": KINDS},
+    )
+    adapter_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Folder of an adapter to go on training, such as one of `train sft`."},
+    )
+    num_virtual_tokens: int = field(
+        default=16, metadata={"help": "Virtual tokens of --peft prompt and prefix."}
+    )
+    prompt_tuning_init: str = field(
+        default="RANDOM",
+        metadata={
+            "help": "What the virtual tokens of --peft prompt start as.",
+            "choices": ["RANDOM", "SAMPLE_VOCAB", "TEXT"],
+        },
+    )
+    prompt_tuning_init_text: str | None = field(
+        default=None, metadata={"help": "The text of --prompt_tuning_init TEXT."}
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The parsed options of one training."""
+
+    data: DataArguments
+    """Training files, found and absolute."""
+    training: Any
+    """TRL's configuration of the trainer, such as `SFTConfig`."""
+    model: ModelConfig
+    """TRL's configuration of the model and of LoRA."""
+    peft: AdapterArguments = field(default_factory=AdapterArguments)
+    """What is trained, where TRL's options do not say it."""
+    config_file: Path | None = None
+    given: frozenset[str] = frozenset()
+    """Names of the options that a flag or the file sets."""
+    own: Any = None
+    """Options of the method that TRL does not have: an instance of its `Method.options`."""
+
+
+def prepare_environment() -> None:
+    """Set the variables of `ENVIRONMENT` that the user has not set; bitsandbytes loads quietly.
+
+    Where it is installed it is imported with TRL, and tells every CPU of a kernel it would like.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+def make_parser(
+    trainer_config: type[Any], prog: str | None = None, *, own: type[Any] | None = None
+) -> TrlParser:
+    """Return TRL's parser for our data arguments, `trainer_config` and the model's options.
+
+    Args:
+        trainer_config: TRL's class of options, such as `SFTConfig`.
+        prog: What `--help` calls the command.
+        own: A dataclass of more options.
+    """
+    import torch
+    from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
+        ModelConfig,
+        TrlParser,
+    )
+
+    class Parser(TrlParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message)
+
+    kinds: Any = (DataArguments, trainer_config, ModelConfig, AdapterArguments)
+    kinds += (own,) if own else ()
+    parser = Parser(kinds, prog=prog, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
+    parser.set_defaults(**_ALWAYS)
+    if not torch.cuda.is_available():
+        parser.set_defaults(**_WITHOUT_CUDA)
+    return parser
+
+
+def parse(
+    parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
+) -> TrainingConfig:
+    """Return the options in `argv` and in the file after `--config`.
+
+    Args:
+        parser: Of `make_parser`.
+        argv: Words of the command line.
+        own: As `make_parser` was given.
+
+    Raises:
+        UsageError: an unknown option, a value of the wrong type, or a problem in the file.
+    """
+    path = _config_path(argv)
+    given = _apply_file(parser, path) if path is not None else set()
+    given |= _check_flags(parser, argv)
+    words = _gathered(argv, "--eval-suite", "--eval_suite")
+    words = _gathered(words, "--reward", "--rewards")
+    try:
+        with quiet_warnings():
+            data, training, model, peft, *rest = parser.parse_args_into_dataclasses(
+                words, look_for_args_file=False
+            )
+    except (ValueError, TypeError, ImportError) as error:
+        raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
+    data.train_files = _found(data.train_files, path, "train_files")
+    data.eval_files = _found(data.eval_files, path, "eval_files")
+    data.eval_suite = _suites(data.eval_suite, path)
+    data.gate_callback = _suites(data.gate_callback, path)
+    last = rest[0] if own else None
+    return TrainingConfig(data, training, model, peft, path, frozenset(given), last)
+
+
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """Silence warnings that the pinned libraries give about one another's old names."""
+    with warnings.catch_warnings():
+        for message in (
+            r".*gradient_checkpointing.* is deprecated",
+            r".*Trainer\.tokenizer is now deprecated",
+            r".*pin_memory.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+def _config_path(argv: Sequence[str]) -> Path | None:
+    for i, word in enumerate(argv):
+        if word.startswith("--config="):
+            return Path(word.partition("=")[2])
+        if word == "--config":
+            if i + 1 == len(argv):
+                raise UsageError("--config: expected the path of a YAML file after it")
+            return Path(argv[i + 1])
+    return None
+
+
+def _gathered(argv: Sequence[str], *flags: str) -> list[str]:
+    """Return the words with a flag that is given several times in one place, as lists are read."""
+    values: list[str] = []
+    rest: list[str] = []
+    taking = False
+    for word in argv:
+        flag, has_value, value = word.partition("=")
+        if word.startswith("--"):
+            taking = flag in flags
+            if taking:
+                values += [value] if has_value else []
+                continue
+        (values if taking else rest).append(word)
+    return [*rest, flags[-1], *values] if values else rest
+
+
+def _apply_file(parser: TrlParser, path: Path) -> set[str]:
+    """Make the file's values the parser's defaults, as TRL does, but as text that is checked.
+
+    Returns the names of the options that the file sets.
+    """
+    allowed = _names(parser) | {"env"}
+    values = yaml_config.read(path, allowed=tuple(allowed))
+    for name in _ONLY_AS_FLAG:
+        key, _, inner = name.partition(".")
+        held = values.get(key)
+        if held and (not inner or (isinstance(held, dict) and held.get(inner))):
+            raise UsageError(
+                f"{path}: {name}={held!r} lets a model run code; give it as a flag, not in a file"
+            )
+    for name, value in (values.pop("env", None) or {}).items():
+        os.environ[name] = str(value)
+    parser.set_defaults(
+        **{k: str(v) if isinstance(v, bool | int | float) else v for k, v in values.items()}
+    )
+    return set(values)
+
+
+def _names(parser: TrlParser) -> set[str]:
+    return {a.dest for a in parser._actions} - {"help", "config"}
+
+
+def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
+    """Refuse flags that the parser does not know, with the nearest one that it does.
+
+    Returns the names of the options that the flags set.
+    """
+    known = {option for action in parser._actions for option in action.option_strings}
+    for word in argv:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            if flag[2:] in _TRL_DATA:
+                raise UsageError(f"{flag}: training rows are local files; use --train_files")
+            options = tuple(sorted(f"--{name}" for name in _names(parser)))
+            raise UsageError(unknown(flag, options, what="option"))
+    words = {word.partition("=")[0] for word in argv}
+    return {action.dest for action in parser._actions if words & set(action.option_strings)}
+
+
+def _suites(names: list[str] | str, config: Path | None) -> list[str]:
+    """Return suites, those that lie beside the configuration with their path."""
+    found = []
+    for name in [names] if isinstance(names, str) else names:
+        beside = config is not None and (config.parent / name.partition("::")[0]).exists()
+        found.append(str(config.parent / name) if config and beside else name)
+    return found
+
+
+def _found(names: list[str] | str, config: Path | None, key: str) -> list[str]:
+    """Return absolute paths; a relative one is looked for beside the configuration first."""
+    found, missing = [], []
+    folders = [config.parent, Path()] if config else [Path()]
+    for name in [names] if isinstance(names, str) else names:
+        places = [folder / name for folder in folders]
+        hits = [place for place in places if place.exists()]
+        if hits:
+            found.append(str(hits[0].resolve()))
+        else:
+            missing.append(f"{key}={name}: no such file or folder (looked for {_or(places)})")
+    if missing:
+        raise UsageError("\n".join(missing))
+    return found
+
+
+def _or(places: list[Path]) -> str:
+    return " and ".join(dict.fromkeys(str(place.resolve()) for place in places))
+
+
+def require_extra() -> None:
+    """Raise one sentence if the packages for training are not installed."""
+    try:
+        import peft  # noqa: F401  # only whether it is there
+        import trl  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise MissingExtra("training", "train") from error

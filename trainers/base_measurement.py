@@ -1,0 +1,139 @@
+"""Base measurement: the levels of the base model alone on a suite, against its floors.
+
+The answers come from the gate's own engine and store, so a gate afterwards asks base nothing again;
+the floors are decided by the gate's own rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.checks import comparability
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.score_table import score_suite, tables_of
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.errors import BackendError
+from tunegate.harness.model import Arm
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.suite import Suite
+from tunegate.harness.verdict.decide import decide
+from tunegate.trainers.quick_gate import STORE, goal
+
+
+@dataclass(frozen=True)
+class Level:
+    """Base's level on one metric, with the floors and ceilings that the suite sets on it."""
+
+    metric: str
+    value: float | None
+    gates: tuple[GateResult, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The level and its bounds in words."""
+        shown = "no scores" if self.value is None else f"{self.value:.3g}"
+        bounds = [
+            f"{g.kind.value} {g.margin} {'held' if g.status is GateStatus.PASS else 'broken'}"
+            for g in self.gates
+        ]
+        return f"{self.metric} {shown}" + (f" ({', '.join(bounds)})" if bounds else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A suite, asked of base alone."""
+
+    levels: tuple[Level, ...]
+    goal: str
+    """The metric that the suite wants to gain on."""
+    complete: bool
+    """Whether every floor of the suite was measured; those of a judge's metric are not."""
+
+    @property
+    def base(self) -> str:
+        """`passes`, `fails` or `unknown`, where no floor says what is good enough."""
+        statuses = [gate.status for level in self.levels for gate in level.gates]
+        if any(status is GateStatus.FAIL for status in statuses):
+            return "fails"
+        held = statuses and all(status is GateStatus.PASS for status in statuses)
+        return "passes" if held and self.complete else "unknown"
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether base gets anything right on the goal's metric."""
+        found = next((level.value for level in self.levels if level.metric == self.goal), None)
+        return found is None or found != 0
+
+
+def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> Measured:
+    """Ask base every case and compare its levels with the suite's floors and ceilings.
+
+    Raises:
+        UsageError: the model cannot be opened or asked this.
+        BackendError: it did not answer; finished answers are stored.
+    """
+    arm = open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]
+    comparability.check_answerable([suite], {"base": arm})
+    return _measured(suite, arm)
+
+
+def _measured(suite: Suite, arm: Arm) -> Measured:
+    plan = make_plan([suite], {"base": arm}, seed=0)
+    store = Store(STORE.absolute())
+    try:
+        Runner(plan, {"base": arm}, store, Progress(1.0)).run()
+        cells = list(collect(plan, store, set()))
+    finally:
+        store.close()
+    rows = list(score_suite(suite, cells, ("base",)))
+    # A level is asked of tuned; what is asked here is whether base could be shipped as it is.
+    both = [*rows, *(dataclasses.replace(row, arm="tuned") for row in rows)]
+    record = suite.record()
+    judged = {m.name for m in record.metrics if m.judge is not None}
+    bounds = tuple(g for g in record.gates if g.kind.is_level and g.metric not in judged)
+    manifest = Manifest(
+        run_id="base", created="", command=(), arms={"base": dict(arm.identity)},
+        suites=(record.model_copy(update={"gates": bounds}),), plan=plan.cells, seed=0,
+        versions={}, comparability={}, liveness={}, attempts={},
+    )  # fmt: skip
+    cases = {suite.name: [s.case for s in suite.cases]}
+    (result,) = decide(manifest, cases, both).suites
+    if any(gate.status is GateStatus.ERROR for gate in result.gates):
+        reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
+        raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")
+    (table,) = tables_of(manifest, cases, both, {})
+    return Measured(
+        levels=tuple(_levels(table, result.gates)),
+        goal=goal(suite),
+        complete=not any(g.kind.is_level and g.metric in judged for g in record.gates),
+    )
+
+
+def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[Level]:
+    for metric in table.suite.metrics:
+        if metric.judge is None:
+            value = Delta(table.pairs(metric)).base
+            known = value if math.isfinite(value) else None
+            yield Level(metric.name, known, tuple(g for g in gates if g.metric == metric.name))
+
+
+def parameters(folder: Path) -> int | None:
+    """Return the number of weights in a model folder, from the headers of its files alone."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            names = list(tensors.keys())
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+    return total or None

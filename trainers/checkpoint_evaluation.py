@@ -1,0 +1,274 @@
+"""Checkpoint evaluation: suites asked of a model in training without disturbing it.
+
+A pause in a training that the training does not notice. Within the block the model may be asked
+anything that does not write to its weights. Afterwards the random numbers, the modes of all
+modules, which weights have gradients, the wrapper of mixed precision and torch's precision are what
+they were: the next step is, bit for bit, the one that it would have been.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.engine.inference.local_engine import OutOfMemory
+from tunegate.harness.errors import Interrupted, ModelError, TunegateError, UsageError
+from tunegate.harness.gates.error_control import refuse_sealed
+from tunegate.harness.model import Arm
+from tunegate.harness.models._model_folder import resolve
+from tunegate.harness.models.live import (
+    ApartArm,
+    adapter_of,
+    base_apart,
+    live_arm,
+    live_model,
+    live_whole,
+)
+from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.manifest import BASE_AGAIN
+from tunegate.harness.suite import Suite, load
+from tunegate.trainers import trl_environment
+from tunegate.trainers.checkpoint_ranking import Checkpoint
+from tunegate.trainers.quick_gate import look
+
+
+def suites_of(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
+    """Load the suites of a callback.
+
+    Raises:
+        UsageError: one cannot be loaded, is sealed or needs a judge; there is none, or one twice.
+    """
+    suites = tuple(load(Path(path), max_cases=max_cases) for path in paths)
+    if not suites:
+        raise UsageError("suites: none; name at least one folder that holds a suite.toml")
+    names = [suite.name for suite in suites]
+    if len(set(names)) < len(names):
+        raise UsageError(f"suites: two have the same name among {names}; rename one")
+    refuse_sealed(suites, opened=False)
+    for suite in suites:
+        judged = next((m.name for m in suite.gated_metrics if m.judge is not None), None)
+        if judged is not None or all(m.judge is not None for m in suite.metrics):
+            raise UsageError(
+                f"{suite.path}: {judged or 'its only metric'} needs a judge, which is not asked "
+                "while a model is trained; give a suite whose gates are on other metrics"
+            )
+    return suites
+
+
+def overlap(selecting: Suite, shipping: Path) -> None:
+    """Refuse a suite that selects and shares cases with the one that decides shipping.
+
+    The best of several checkpoints on a suite looks better there than it is.
+
+    Raises:
+        UsageError: with how many cases they share.
+    """
+    theirs = load(shipping)
+    shared = _prompts(selecting) & _prompts(theirs)
+    if shared:
+        raise UsageError(
+            f"{selecting.path}: {len(shared)} of its cases are in {theirs.path}, which decides "
+            "shipping; select on other cases, or the one that is kept looks better than it is"
+        )
+
+
+def _prompts(suite: Suite) -> set[str]:
+    system = suite.generation.system
+    turns = ([dict(t) for t in s.case.input_messages(system)] for s in suite.cases)
+    return {sha256(each) for each in turns}
+
+
+@dataclass
+class Watched:
+    """A model in training and the suites that look at it."""
+
+    model: Any
+    tokenizer: Any
+    suites: tuple[Suite, ...]
+    folder: Path
+    """Where the checkpoints are."""
+    adapter: str | None
+    base: Arm
+    loaded: Any
+    asked: tuple[str, ...] = ()
+    """Arms that have answered all they can."""
+
+    @classmethod
+    def of(
+        cls, args: Any, model: Any, processor: Any, suites: tuple[Suite, ...], base: str | None
+    ) -> Watched:
+        """Open both arms, before the first step.
+
+        Raises:
+            UsageError: the training cannot be looked at, or a suite not be asked of the model.
+        """
+        _refuse_parts(args)
+        if getattr(model, "generation_config", None) is None:
+            raise UsageError(
+                f"GateCallback needs a model that writes answers, and {type(model).__name__} is "
+                "none; gate the saved checkpoints with `tunegate gate` instead"
+            )
+        tokenizer = getattr(processor, "tokenizer", processor)
+        if tokenizer is None:
+            raise UsageError("the trainer has no tokenizer; give it as `processing_class`")
+        adapter = adapter_of(model)
+        with undisturbed(model):
+            loaded = live_model(model, tokenizer, adapter=adapter)
+            arm: Arm = live_arm(loaded, None) if adapter else _apart(base, loaded)
+        for suite in suites:
+            try:
+                arm.prompt(suite.cases[0].case, suite.generation)
+            except ValueError as error:
+                raise UsageError(f"{suite.path}: {error}") from error
+        return cls(model, tokenizer, suites, Path(args.output_dir), adapter, arm, loaded)
+
+    @property
+    def sentence(self) -> str:
+        """What will be looked at, and what base is."""
+        of = " and ".join(f"{suite.name} ({len(suite.cases)} cases)" for suite in self.suites)
+        base = str(self.base.identity["spec"])
+        if self.adapter is not None:
+            base = f"the model without its adapter {self.adapter!r}"
+        return f"looks at {of} at every save; base is {base}"
+
+    def look(self, step: int, number: int) -> Checkpoint:
+        """Judge the model as it is now; what goes wrong is told and costs the look alone.
+
+        Raises:
+            Interrupted: the user stopped it.
+        """
+        folder = f"checkpoint-{step}"
+        try:
+            with undisturbed(self.model):
+                suites = look(self.suites, self._arms(), number=number, asked=self.asked)
+        except Interrupted:
+            raise
+        except Exception as error:
+            return Checkpoint(step=step, folder=folder, problem=_problem(error))
+        if isinstance(self.base, ApartArm) and not self.asked:
+            self.base.release()
+            self.asked = ("base", BASE_AGAIN)
+        return Checkpoint(step=step, folder=folder, suites=suites)
+
+    def _arms(self) -> dict[str, Arm]:
+        if self.adapter is None:  # all weights have changed, and with them the hash
+            loaded = live_model(self.model, self.tokenizer, adapter=None)
+            return {"base": self.base, "tuned": live_whole(loaded)}
+        return {"base": self.base, "tuned": live_arm(self.loaded, self.adapter)}
+
+
+def _refuse_parts(args: Any) -> None:
+    """Refuse trainings in which no process has the whole model."""
+    if getattr(args, "fsdp", None) or getattr(args, "deepspeed", None):
+        raise UsageError(
+            "GateCallback needs the whole model in the first process, and FSDP or DeepSpeed spread "
+            "it; gate the saved checkpoints with `tunegate gate` instead"
+        )
+
+
+def _apart(given: str | None, live: Any) -> Arm:
+    """Open base beside a full fine-tune.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    name = given or str(live.folder)
+    try:
+        return base_apart(resolve(name), live)
+    except ModelError as error:
+        raise ModelError(
+            f"{error}; this training has no adapter that could be switched off, so base is loaded "
+            "beside it: name the model it started from with GateCallback(…, base=FOLDER)"
+        ) from error
+
+
+def _problem(error: Exception) -> str:
+    text = next((line for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, TunegateError | OutOfMemory):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Put the model into evaluation mode and full precision; put everything back afterwards.
+
+    Args:
+        model: The model that is trained, without the wrapper of several processes.
+    """
+    with ExitStack() as undo:
+        for put_back in (*_random_numbers(), *_modes(model), *_gradients(model)):
+            undo.callback(put_back)
+        # Answers are stored for other runs, which compute in full precision as well.
+        undo.enter_context(trl_environment.precision("highest"))
+        undo.enter_context(_without_autocast(model))
+        undo.enter_context(_quiet())
+        model.eval()
+        yield
+
+
+def _random_numbers() -> Iterator[Callable[[], Any]]:
+    """Yield what sets each generator back: Python's, numpy's, torch's on every device."""
+    import numpy
+    import torch
+
+    cuda: Any = torch.cuda
+    yield _later(random.setstate, random.getstate())
+    yield _later(numpy.random.set_state, numpy.random.get_state())  # noqa: NPY002  # the libraries'
+    yield _later(torch.set_rng_state, torch.get_rng_state())
+    if cuda.is_available() and cuda.is_initialized():
+        yield _later(cuda.set_rng_state_all, cuda.get_rng_state_all())
+    if torch.backends.mps.is_available():
+        yield _later(torch.mps.set_rng_state, torch.mps.get_rng_state())
+
+
+def _modes(model: Any) -> Iterator[Callable[[], Any]]:
+    """Yield what sets each module's mode back; some may be frozen in evaluation mode."""
+    for module in model.modules():
+        yield _later(setattr, module, "training", module.training)
+
+
+def _gradients(model: Any) -> Iterator[Callable[[], Any]]:
+    """Yield what sets `requires_grad` back, which PEFT changes as it switches adapters."""
+    for parameter in model.parameters():
+        yield _later(parameter.requires_grad_, parameter.requires_grad)
+
+
+@contextmanager
+def _without_autocast(model: Any) -> Iterator[None]:
+    """Take off the forward that accelerate put around the model's own for mixed precision."""
+    around = vars(model).get("forward")
+    own = vars(model).get("_original_forward")
+    if around is None or own is None:
+        yield
+        return
+    model.forward = own
+    try:
+        yield
+    finally:
+        model.forward = around
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the libraries, and let them talk as before afterwards."""
+    from transformers.utils import logging
+
+    talk: Any = logging
+    verbosity, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        talk.set_verbosity(verbosity)
+        (talk.enable_progress_bar if bars else talk.disable_progress_bar)()
+
+
+def _later(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    return lambda: function(*arguments)

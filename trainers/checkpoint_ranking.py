@@ -1,0 +1,185 @@
+"""Checkpoint ranking: the checkpoints of a training by their gate results.
+
+`gate_checkpoints.json` lies beside the checkpoints. A checkpoint is better if its verdict on the
+suite that selects is better, and among equals if the metric of that suite's goal is further above
+base; the earlier one of two that are the same. The loss has no say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import Record
+from tunegate.harness.records.files import read_record, record_json, write_atomic
+from tunegate.harness.records.verdict import Number, Verdict
+
+FILE = "gate_checkpoints.json"
+"""Name of the file in the output folder."""
+_RANK = {Verdict.SHIP: 2, Verdict.HOLD: 1, Verdict.UNDECIDED: 1, Verdict.BLOCK: 0}
+"""Verdicts from which a checkpoint may be chosen; what could not be judged is never kept."""
+
+
+class MetricLook(Record):
+    """A metric at one checkpoint; differences are tuned − base."""
+
+    name: str
+    higher_is_better: bool
+    base: Number
+    tuned: Number
+    delta: Number
+    low: Number
+    """Lower end of the delta's interval; None where there is too little data for one."""
+    high: Number
+    n: int
+    """Complete pairs."""
+
+    @property
+    def improvement(self) -> float | None:
+        """The delta, positive where tuned is better."""
+        if self.delta is None:
+            return None
+        return self.delta if self.higher_is_better else -self.delta
+
+
+class SuiteLook(Record):
+    """A suite at one checkpoint."""
+
+    name: str
+    hash: str
+    verdict: Verdict
+    attempt: int
+    """Number of candidates judged on the suite so far, in all trainings, this one included."""
+    goal: str
+    """The metric that ranks checkpoints: of the first gain, else of the first gate or metric."""
+    metrics: tuple[MetricLook, ...]
+    forgotten: tuple[str, ...] = ()
+    """Regressions that are proven at 1/k of the error, at the k-th look of this training."""
+    broken: tuple[str, ...] = ()
+    """Gates that failed, as `metric::kind`."""
+
+    @property
+    def ranked_by(self) -> MetricLook | None:
+        """The metric that ranks checkpoints; None if it has no scores."""
+        found = (m for m in self.metrics if m.name == self.goal and m.delta is not None)
+        return next(found, None)
+
+
+class Checkpoint(Record):
+    """A look at one checkpoint."""
+
+    step: int
+    folder: str
+    """Its name, beside this file."""
+    suites: tuple[SuiteLook, ...] = ()
+    problem: str | None = None
+    """Why it could not be judged."""
+
+    def suite(self, name: str) -> SuiteLook | None:
+        """Return what a suite said of it; None if it was not judged."""
+        return next((s for s in self.suites if s.name == name), None)
+
+
+class Checkpoints(Record):
+    """The looks of one training, and what is kept."""
+
+    schema_version: int = 1
+    selected_by: str
+    """Name of the suite that chooses."""
+    best: str | None = None
+    """Folder of the checkpoint that is kept."""
+    why: str = "no checkpoint was judged yet"
+    looks: tuple[Checkpoint, ...] = Field(default=(), repr=False)
+
+    def with_look(self, look: Checkpoint) -> Checkpoints:
+        """Return the record with one more look, and with what is best now."""
+        looks = (*(c for c in self.looks if c.step != look.step), look)
+        ranked = [(rank, c) for c in looks if (rank := self._rank(c)) is not None]
+        if not ranked:
+            return self.model_copy(update={"looks": looks, "why": "no checkpoint could be judged"})
+        best = max(ranked, key=lambda pair: pair[0])[1]
+        update = {"looks": looks, "best": best.folder, "why": self._why(best, len(ranked))}
+        return self.model_copy(update=update)
+
+    def until(self, step: int, folder: Path) -> Checkpoints:
+        """Return the record of a training that is resumed at `step`.
+
+        Looks from later on are of a future that will not be; a checkpoint that is gone is not kept.
+        """
+        kept = [c for c in self.looks if c.step <= step and (folder / c.folder).is_dir()]
+        found = Checkpoints(selected_by=self.selected_by)
+        for look in kept:
+            found = found.with_look(look)
+        return found
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the checkpoint that is kept."""
+        return next((c.step for c in self.looks if c.folder == self.best), None)
+
+    def _rank(self, look: Checkpoint) -> tuple[int, float, int] | None:
+        """Return what a checkpoint is compared by; None if it may not be chosen."""
+        suite = look.suite(self.selected_by)
+        ranked_by = suite.ranked_by if suite else None
+        if suite is None or ranked_by is None or suite.verdict not in _RANK:
+            return None
+        improvement = ranked_by.improvement
+        assert improvement is not None
+        return _RANK[suite.verdict], improvement, -look.step
+
+    def _why(self, best: Checkpoint, among: int) -> str:
+        suite = best.suite(self.selected_by)
+        assert suite is not None
+        metric = suite.ranked_by
+        assert metric is not None
+        return (
+            f"{suite.verdict.value} on {suite.name}, {metric.name} {metric.delta:+.3g} against "
+            f"base: the best of {among} that were judged"
+        )
+
+
+def read(folder: Path) -> Checkpoints | None:
+    """Return what lies in the output folder; None if there is nothing that can be read."""
+    try:
+        return read_record(folder / FILE, Checkpoints)
+    except (UsageError, OSError):
+        return None
+
+
+def write(record: Checkpoints, folder: Path) -> None:
+    """Write the file into the output folder."""
+    write_atomic(folder / FILE, record_json(record))
+
+
+def wanted(args: Any) -> str | None:
+    """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
+
+    Args:
+        args: TRL's configuration; the option is a folder, or true for the last one there is.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+    """
+    asked = args.resume_from_checkpoint
+    if asked is None or str(asked).lower() == "false":
+        return None
+    if str(asked).lower() == "true":
+        asked = last_of(args)
+        if asked is None:
+            raise UsageError(f"--resume_from_checkpoint: no checkpoint in {args.output_dir}")
+    if not (Path(asked) / "trainer_state.json").is_file():
+        raise UsageError(f"--resume_from_checkpoint={asked}: not a checkpoint of a training")
+    return str(asked)
+
+
+def last_of(args: Any) -> str | None:
+    """Return the newest checkpoint in the output folder of a training."""
+    from transformers import trainer_utils
+
+    utils: Any = trainer_utils
+    folder = Path(args.output_dir)
+    found: str | None = utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return found

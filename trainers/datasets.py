@@ -1,0 +1,346 @@
+"""Training data: rows from files or saved datasets, and the formats of each method.
+
+A file is JSONL (one row a line), Parquet, or a folder that `datasets` saved (`save_to_disk`; of
+one with splits the split `train`, unless `FOLDER/SPLIT` is named). What a row holds is the method's
+format: `trainers/datasets.py`.
+
+What a row of training data must hold: TRL's formats, one for each kind of method.
+
+| format | method | columns |
+|---|---|---|
+| `COMPLETIONS` | sft | `prompt`, `completion`; or `messages`, whose last turn is the completion |
+| `PREFERENCES` | dpo, reward | `prompt`, `chosen`, `rejected`; chats may leave `prompt` out |
+| `LABELLED` | kto | `prompt`, `completion`, `label` (true or false) |
+| `PROMPTS` | grpo, ppo | `prompt`, and whatever the reward needs; all columns are kept |
+
+Each of prompt, completion, chosen and rejected is text, or a list of `{"role", "content"}`. One
+row has one kind of them, and so has one training. Chats get the model's chat template, text none.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.checks.weight_files import content_sha256
+from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
+
+_SHOWN = 20
+"""Problems that are listed; more are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFile:
+    """One file that rows came from."""
+
+    path: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """The rows of all files in the order of training, and where they came from."""
+
+    rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    files: tuple[TrainingFile, ...]
+    places: tuple[str, ...] = field(repr=False, default=())
+    """File and line of each row."""
+
+    def to_dataset(self) -> Dataset:
+        """Return the rows as TRL takes them."""
+        from datasets import Dataset
+
+        return Dataset.from_list([dict(row) for row in self.rows])
+
+
+def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
+    """Read the rows of all files and mix them in an order that `seed` decides.
+
+    Raises:
+        UsageError: a file or some of its lines cannot be used; one line a problem.
+    """
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    files, problems = [], []
+    first_of: dict[bool, str] = {}
+    for path in map(Path, paths):
+        count = 0
+        for where, value in _read(path):
+            try:
+                row = form.row(value)
+            except Bad as error:
+                problems.append(f"{where}: {error}")
+            else:
+                first_of.setdefault(is_text(row), where)
+                rows.append((where, row))
+            count += 1
+        if not count:
+            problems.append(f"{path}: no rows in this file")
+        files.append(TrainingFile(str(path), content_sha256(path), count))
+    if len(first_of) == 2:
+        problems.append(
+            f"{first_of[True]}: plain text, but {first_of[False]} is a chat; a training takes one "
+            "kind: write both as lists of messages, or both as text"
+        )
+    raise_all(problems)
+    random.Random(seed).shuffle(rows)
+    places, values = zip(*rows, strict=True)
+    return TrainingRows(values, tuple(files), places)
+
+
+def form_of(path: str) -> RowFormat:
+    """Return the format that a file seems to have, by its first row.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    if not Path(path).exists():
+        raise UsageError(f"{path}: no such file")
+    return guess(next((value for _, value in _read(Path(path))), None))
+
+
+def raise_all(problems: list[str]) -> None:
+    """Raise the problems, one a line, where there are any; the first ones of many."""
+    if problems:
+        more = len(problems) - _SHOWN
+        tail = [f"… and {more} more problems"] if more > 0 else []
+        raise UsageError("\n".join(problems[:_SHOWN] + tail))
+
+
+def _read(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (place, value) of each row; an unreadable line is a `Bad` as its value."""
+    if path.is_dir():
+        yield from _read_folder(path)
+        return
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path)
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield f"{path}:{number}", _parse(line)
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return Bad("not UTF-8; save the file as UTF-8")
+    except ValueError as error:
+        return Bad(f"not one JSON object a line ({error})")
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UsageError(f"{path}: not readable as Parquet ({error})") from error
+    yield from _numbered(path, rows)
+
+
+def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
+    import datasets
+
+    try:
+        rows = datasets.load_from_disk(str(path))
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"{path}: not a folder that `datasets` saved ({str(error).splitlines()[0]:.200})"
+        ) from error
+    if isinstance(rows, datasets.DatasetDict):
+        if "train" not in rows:
+            raise UsageError(f"{path}: no split 'train'; name one: {_splits(path, rows)}")
+        rows = rows["train"]
+    yield from _numbered(path, rows)
+
+
+def _splits(path: Path, rows: Mapping[str, Any]) -> str:
+    return ", ".join(str(path / split) for split in rows)
+
+
+def _numbered(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
+    """Yield rows of a table; its empty cells are columns that the row does not have."""
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
+
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+class Bad(Exception):
+    """What is wrong with one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """One format of rows."""
+
+    name: str
+    columns: str
+    """What a row must hold, in words for the user."""
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Returns the row as TRL takes it, always with the same columns; raises `Bad`."""
+    example: str
+    """The shortest good row, as JSON."""
+
+    def row(self, value: Any) -> dict[str, Any]:
+        """Return the row that a line of a file holds.
+
+        Raises:
+            Bad: it does not follow the format.
+        """
+        if isinstance(value, Bad):
+            raise value
+        if not isinstance(value, dict):
+            raise Bad(f"must be an object with {self.columns}, such as {self.example}")
+        return self.read(value)
+
+
+def is_text(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is plain text and not a chat."""
+    return isinstance(row["prompt"], str)
+
+
+def _completions(value: Mapping[str, Any]) -> dict[str, Any]:
+    if "messages" in value:
+        turns = _turns("messages", value["messages"])
+        if len(turns) < 2 or turns[-1]["role"] != "assistant":
+            raise Bad("`messages` must be two or more turns, the last the assistant's")
+        prompt: Any = turns[:-1]
+        completion: Any = turns[-1:]
+    else:
+        _require(value, COMPLETIONS, "prompt", "completion")
+        prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
+    _check_answer("completion", prompt, completion)
+    return {"prompt": prompt, "completion": completion}
+
+
+def _preferences(value: Mapping[str, Any]) -> dict[str, Any]:
+    _require(value, PREFERENCES, "chosen", "rejected")
+    chosen, rejected = (_side(key, value[key]) for key in ("chosen", "rejected"))
+    if "prompt" in value:
+        prompt = _side("prompt", value["prompt"])
+    elif isinstance(chosen, list) and isinstance(rejected, list):
+        prompt, chosen, rejected = _split(chosen, rejected)
+    else:
+        _require(value, PREFERENCES, "prompt")
+    for key, answer in (("chosen", chosen), ("rejected", rejected)):
+        _check_answer(key, prompt, answer)
+    if chosen == rejected:
+        raise Bad("`chosen` and `rejected` are the same; there is nothing to prefer")
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def _labelled(value: Mapping[str, Any]) -> dict[str, Any]:
+    _require(value, LABELLED, "prompt", "completion", "label")
+    prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
+    _check_answer("completion", prompt, completion)
+    if not isinstance(value["label"], bool):
+        raise Bad(f"`label` must be true or false, not {value['label']!r:.60}")
+    return {"prompt": prompt, "completion": completion, "label": value["label"]}
+
+
+def _prompts(value: Mapping[str, Any]) -> dict[str, Any]:
+    _require(value, PROMPTS, "prompt")
+    prompt = _side("prompt", value["prompt"])
+    if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
+        raise Bad("`prompt` ends with the assistant's turn; that is what the model is to write")
+    if isinstance(prompt, str) and not prompt.strip():
+        raise Bad("`prompt` is empty; there is nothing to answer")
+    return {**value, "prompt": prompt}
+
+
+def _require(value: Mapping[str, Any], form: RowFormat, *keys: str) -> None:
+    if missing := [key for key in keys if key not in value]:
+        there = ", ".join(map(str, value)) or "none"
+        raise Bad(
+            f"no `{missing[0]}` (keys there: {there}); a row has {form.columns}: {form.example}"
+        )
+
+
+def _check_answer(key: str, prompt: Any, answer: Any) -> None:
+    if isinstance(prompt, str) != isinstance(answer, str):
+        raise Bad(f"`prompt` and `{key}` must both be text, or both be messages")
+    if isinstance(answer, list) and any(turn["role"] == "user" for turn in answer):
+        raise Bad(f"`{key}` holds a user's turn; the model must not learn to write it")
+    texts = [answer] if isinstance(answer, str) else [turn["content"] for turn in answer]
+    if not any(text.strip() for text in texts):
+        raise Bad(f"`{key}` is empty; there is nothing to learn")
+
+
+def _side(key: str, value: Any) -> Any:
+    return value if isinstance(value, str) else _turns(key, value)
+
+
+def _turns(key: str, value: Any) -> list[dict[str, str]]:
+    if not isinstance(value, list) or not value:
+        raise Bad(f"`{key}` must be text or a list of messages, not {value!r:.60}")
+    return [_turn(f"{key}[{i}]", turn) for i, turn in enumerate(value)]
+
+
+def _turn(name: str, turn: Any) -> dict[str, str]:
+    if not isinstance(turn, dict) or set(turn) - {"role", "content"}:
+        raise Bad(f"`{name}` must have `role` and `content` and nothing else")
+    if turn.get("role") not in _ROLES:
+        raise Bad(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
+    if not isinstance(turn.get("content"), str):
+        raise Bad(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
+    return {"role": turn["role"], "content": turn["content"]}
+
+
+COMPLETIONS = RowFormat(
+    "completions",
+    "`prompt` and `completion`, or `messages`",
+    _completions,
+    '{"prompt": "…", "completion": "…"}',
+)
+
+
+def _split(chosen: list[Any], rejected: list[Any]) -> tuple[Any, Any, Any]:
+    """Return the turns that both answers start with as the prompt, and what is left of them."""
+    same = 0
+    for one, other in zip(chosen, rejected, strict=False):
+        if one != other:
+            break
+        same += 1
+    if not same:
+        raise Bad("no `prompt`, and `chosen` and `rejected` start with no common turn")
+    return chosen[:same], chosen[same:], rejected[same:]
+
+
+PREFERENCES = RowFormat(
+    "preferences",
+    "`prompt`, `chosen` and `rejected`",
+    _preferences,
+    '{"prompt": "…", "chosen": "…", "rejected": "…"}',
+)
+LABELLED = RowFormat(
+    "labelled",
+    "`prompt`, `completion` and `label`",
+    _labelled,
+    '{"prompt": "…", "completion": "…", "label": true}',
+)
+PROMPTS = RowFormat(
+    "prompts", "`prompt` and what the reward needs", _prompts, '{"prompt": "…", "answer": "…"}'
+)
+
+ALL = (COMPLETIONS, PREFERENCES, LABELLED, PROMPTS)
+
+
+def guess(value: Any) -> RowFormat:
+    """Return the format that a row seems to follow, by its columns; it may still be wrong."""
+    keys = set(value) if isinstance(value, dict) else set()
+    if keys & {"chosen", "rejected"}:
+        return PREFERENCES
+    if {"completion", "label"} <= keys:
+        return LABELLED
+    return PROMPTS if "prompt" in keys and "completion" not in keys else COMPLETIONS

@@ -1,0 +1,114 @@
+"""Training estimate: memory from the model's configuration, time from a few real steps.
+
+```
+tunegate estimate --model embedded --lengths 256,512 --batches 1,4
+tunegate estimate --model meta-llama/Llama-3.1-8B --dtype bfloat16 --fits 24
+tunegate estimate --config support.yaml --price-per-hour 2.50
+```
+No weights are read for memory. A process takes what its libraries take (measured here), the most of
+one step (`tunegate.trainers.estimate.step_memory`), and, where a processor trains, the pages of
+the file from which a base was quantised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.trainers.estimate import process
+from tunegate.trainers.estimate.step_memory import METHODS, Setting, StepMemory, simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Memory of one way of training."""
+
+    setting: Setting
+    step: StepMemory
+    process: int
+    """Bytes of the process beside its tensors."""
+
+    @property
+    def needed(self) -> int:
+        """The most memory that the training cannot do without."""
+        return self.process + self.step.peak
+
+    @property
+    def total(self) -> int:
+        """The most memory that is resident where a processor trains.
+
+        The file of a base that was quantised stays mapped, since what is not quantised is used
+        where it lies; the system takes the pages of the rest back when memory is short.
+        """
+        return self.needed + self.step.packed
+
+
+def settings(
+    methods: Sequence[str],
+    ranks: Sequence[int],
+    lengths: Sequence[int],
+    batches: Sequence[int],
+    **rest: Any,
+) -> list[Setting]:
+    """Return every combination; the rank means nothing to `full`, which is there once.
+
+    Args:
+        methods: Kinds of `--peft`.
+        ranks: Of the adapter.
+        lengths: Tokens a row.
+        batches: Rows a step.
+        **rest: What is the same in all.
+
+    Raises:
+        UsageError: a method that is none.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
+    found = [
+        Setting(method, 0 if method == "full" else rank, length, batch, **rest)
+        for method, rank, length, batch in product(methods, ranks, lengths, batches)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def estimates(config: Any, wanted: Sequence[Setting], *, process: int) -> Iterator[Estimate]:
+    """Yield the memory of each setting, each as soon as it is known.
+
+    Args:
+        config: Transformers' configuration of the base.
+        wanted: Ways of training.
+        process: Bytes of a training process beside its tensors, as `process_bytes` measures.
+    """
+    for setting in wanted:
+        yield Estimate(setting, simulate(config, setting), process)
+
+
+def process_bytes() -> int:
+    """Measure what a training process takes beside its model; see
+    `tunegate.trainers.estimate.process`.
+    """
+    return process.measured()
+
+
+def configuration(name: str) -> Any:
+    """Return the configuration of a model: a folder, a hub id in the cache, or `embedded`.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from transformers import AutoConfig
+
+    if name == "embedded" and not Path(name).is_dir():
+        from tunegate.harness.models.demo_model import embedded
+
+        name = str(embedded())
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"--model {name}: no configuration of a model ({first:.160})") from error

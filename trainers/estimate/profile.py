@@ -1,0 +1,102 @@
+"""Training time from a few real steps on this machine.
+
+The training is begun as it would be, with TRL's trainer and the user's rows, and stopped after some
+steps; nothing is saved. The first step is dropped, since it warms up. The interval is Student's for
+the mean of the steps that were timed, so it is about these steps on this machine as busy as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.trainers import callbacks, sft, train
+from tunegate.trainers.arguments import parse
+from tunegate.trainers.training_card import peak_memory
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Some timed steps of a training."""
+
+    seconds: tuple[float, ...]
+    """Of each step that counts."""
+    steps: int
+    """Steps of the whole training."""
+    start_s: float
+    """From the beginning to the first step, the first step included: loading, rows, warming up."""
+    peak: int
+    """The most resident memory of this process, in bytes."""
+
+    @property
+    def total_s(self) -> tuple[float, float, float]:
+        """Seconds of the whole training: estimate, and the ends of its 95 % interval."""
+        from scipy.stats import t  # type: ignore[import-untyped]  # ships no types
+
+        mean, n = statistics.fmean(self.seconds), len(self.seconds)
+        half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * statistics.stdev(self.seconds) / n**0.5
+        rest = self.steps - 1
+        ends = (mean, max(min(self.seconds) / 2, mean - half), mean + half)
+        whole = [self.start_s + rest * each for each in ends]
+        return whole[0], whole[1], whole[2]
+
+
+class _Enough(Exception):
+    """So many steps are timed."""
+
+
+def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Profile:
+    """Time some steps of the training that `tunegate train sft` would do with these flags.
+
+    Args:
+        argv: Flags after `train sft`, `--config FILE` among them.
+        steps: Steps to time, beside the first.
+        say: Takes each line for the user.
+
+    Raises:
+        UsageError: the training is too short to be timed; or as `tunegate train sft` does.
+    """
+    clock: list[float] = []
+    begun = time.monotonic()
+    planned = 0
+
+    def timed(trainer: Any, checkpoint: str | None) -> None:
+        nonlocal planned
+        trainer.add_callback(_clock(clock, steps))
+        trainer.args.save_strategy = trainer.args.eval_strategy = "no"
+        trainer.train()
+        planned = trainer.state.max_steps
+        raise _Enough
+
+    with tempfile.TemporaryDirectory() as folder:
+        flags = [*argv, "--output_dir", folder]
+        config = parse(train.parser_of(sft.METHOD, "tunegate estimate"), flags)
+        with contextlib.suppress(_Enough):
+            train.train(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
+    seconds = tuple(after - before for before, after in itertools.pairwise(clock))
+    if len(seconds) < 2:
+        raise UsageError(f"the training has {len(clock)} steps; three at least are needed to time")
+    return Profile(seconds, planned, clock[0] - begun, peak_memory())
+
+
+def _clock(at: list[float], steps: int) -> Any:
+    """Return a callback that notes the end of each step and ends the training after enough."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            at.append(time.monotonic())
+            if len(at) > steps:
+                control.should_training_stop = True
+
+    return Clock()

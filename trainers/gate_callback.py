@@ -1,0 +1,312 @@
+"""`GateCallback`: runs suites at every save of a Transformers or TRL training.
+
+```python
+from tunegate import GateCallback
+
+trainer.add_callback(GateCallback("suites/support_json", stop_on="regression"))
+```
+At every save the suites are asked of the model in hand and of base, which is the same model with
+its adapter switched off. The training goes on as if nothing had happened: see
+`checkpoint_evaluation`.
+
+The gate of what a training made, `--eval-suite SUITE --gate`, and of its checkpoints. The first is
+`tunegate gate`, in a process of its own, so that nothing of the training is left in memory or in
+the libraries' settings, and its exit code is the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.errors import Interrupted, MissingExtra, UsageError
+from tunegate.harness.suite import Suite
+from tunegate.trainers import checkpoint_ranking
+from tunegate.trainers.callbacks import to_stderr
+from tunegate.trainers.checkpoint_evaluation import Watched, overlap, suites_of
+from tunegate.trainers.checkpoint_ranking import Checkpoint, Checkpoints
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import ExportableState
+
+    class _Events(TrainerCallback, ExportableState):
+        pass
+else:
+    _Events = object
+
+STOPS = ("regression",)
+"""What `stop_on` may be."""
+
+
+class GateCallback(_Events):
+    """Looks at the model at every save, logs paired deltas, keeps the best checkpoint.
+
+    Each look is one line on stderr, an entry in `state.log_history` with keys such as
+    `gate/support_json/json_schema/delta`, an entry in `gate_checkpoints.json` beside the
+    checkpoints, and an attempt in the ledger of each suite. A look that fails costs the look, not
+    the training; Ctrl-C in a look ends the training as it does elsewhere.
+
+    Args:
+        suites: Folder of a suite, or several.
+        select: Name of the suite that chooses the checkpoint to keep; the first one if not given.
+            `state.best_model_checkpoint` is set to it, so `save_total_limit` leaves it alone and
+            `load_best_model_at_end` loads it.
+        ship: The suite that will decide shipping. It is never run; it must share no case with the
+            one that selects.
+        stop_on: `"regression"` ends the training when one is proven, at the k-th look at 1/k of
+            the error.
+        base: Model folder to compare with where no adapter can be switched off: a full fine-tune.
+            By default the one that the model was loaded from.
+        max_cases: Only the first cases of each suite, to make looks cheaper.
+
+    Raises:
+        UsageError: a suite cannot be used, or an argument is not understood.
+    """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> GateCallback:
+        """Make an instance that Transformers knows for a callback, importing it only now."""
+        try:
+            from transformers.trainer_callback import ExportableState, TrainerCallback
+        except ImportError as error:
+            raise MissingExtra("a callback", "train") from error
+        if not issubclass(cls, TrainerCallback):
+            known = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+            cls = type(cls.__name__, (cls, TrainerCallback, ExportableState), known)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        suites: str | Path | Sequence[str | Path],
+        *,
+        select: str | None = None,
+        ship: str | Path | None = None,
+        stop_on: str | None = None,
+        base: str | Path | None = None,
+        max_cases: int | None = None,
+    ) -> None:
+        given = [suites] if isinstance(suites, str | Path) else list(suites)
+        self._base = None if base is None else str(base)
+        self._stops = stop_on is not None
+        self._arguments: dict[str, Any] = {
+            "suites": [str(path) for path in given],
+            "select": select,
+            "ship": ship and str(ship),
+            "stop_on": stop_on,
+            "base": self._base,
+            "max_cases": max_cases,
+        }
+        if stop_on is not None and stop_on not in STOPS:
+            raise UsageError(f"stop_on={stop_on!r}: allowed are None and {STOPS[0]!r}")
+        self.suites: tuple[Suite, ...] = suites_of(given, max_cases)
+        names = [suite.name for suite in self.suites]
+        chosen = select or names[0]
+        if chosen not in names:
+            raise UsageError(f"select={select!r}: no suite of that name; there are {names}")
+        if ship is not None:
+            overlap(self.suites[names.index(chosen)], Path(ship))
+        self.record = Checkpoints(selected_by=chosen)
+        self._watched: Watched | None = None
+        self._trainer: Any = None
+        self._state: Any = None
+
+    def attach(self, trainer: Any) -> GateCallback:
+        """Add the callback to a trainer so that wandb, TensorBoard … see the deltas as well."""
+        trainer.add_callback(self)
+        self._trainer = trainer
+        return self
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Open both arms before the first step [transformers]."""
+        self._state = state
+        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        if not state.is_world_process_zero:
+            return
+        self._watched = Watched.of(
+            args, more["model"], more["processing_class"], self.suites, self._base
+        )
+        before = checkpoint_ranking.read(Path(args.output_dir)) if state.global_step else None
+        if before is not None and before.selected_by == self.record.selected_by:
+            self.record = before.until(state.global_step, Path(args.output_dir))
+            self._set_best(state, self.record.best_step, self._best_folder())
+        else:
+            self.record = Checkpoints(selected_by=self.record.selected_by)
+        to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
+        if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
+            to_stderr("gate: save_strategy is 'no', so there will be no look at all")
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
+        """Look at the model that was saved [transformers]."""
+        self._state = state
+        stop = self._look(args, state, control) if state.is_world_process_zero else None
+        stop, step, folder = _shared(args, (stop, self.record.best_step, self.record.best))
+        if not state.is_world_process_zero:
+            self.record = self.record.model_copy(update={"best": folder})
+        self._set_best(state, step, None if folder is None else Path(args.output_dir) / folder)
+        control.should_training_stop = control.should_training_stop or bool(stop)
+        return control
+
+    def state(self) -> dict[str, Any]:
+        """Return what makes the callback again [transformers].
+
+        It is asked for between the choice of the best checkpoint by the loss, where there is one,
+        and the removal of old ones: the last moment at which the gate's choice can be put back.
+        """
+        if self._state is not None and self.record.best is not None:
+            self._set_best(self._state, self.record.best_step, self._best_folder())
+        return {"args": self._arguments, "attributes": {}}
+
+    def _best_folder(self) -> Path | None:
+        watched, best = self._watched, self.record.best
+        return None if watched is None or best is None else watched.folder / best
+
+    def _set_best(self, state: Any, step: int | None, folder: Path | None) -> None:
+        if folder is not None:
+            state.best_global_step, state.best_model_checkpoint = step, str(folder)
+
+    def _look(self, args: Any, state: Any, control: Any) -> bool:
+        """Look, tell and record; return whether the training should stop."""
+        assert self._watched is not None
+        started = time.monotonic()
+        number = 1 + len(self.record.looks)
+        try:
+            look = self._watched.look(state.global_step, number)
+        except Interrupted as error:
+            # The handler of before is back: Ctrl-C does what it would have done between two steps.
+            signal.raise_signal(error.exit_code - 128)
+            return False
+        self.record = self.record.with_look(look)
+        self._write(Path(args.output_dir))
+        self._log(args, state, control, look)
+        best = " · kept as the best" if self.record.best == look.folder else ""
+        to_stderr(f"{words(look)}{best} · {time.monotonic() - started:.0f} s")
+        forgotten = [text for suite in look.suites for text in suite.forgotten]
+        if not (forgotten and self._stops):
+            return False
+        to_stderr(f"gate: the training is stopped: {forgotten[0]}")
+        return True
+
+    def _write(self, folder: Path) -> None:
+        try:
+            checkpoint_ranking.write(self.record, folder)
+        except OSError as error:
+            to_stderr(f"gate: {folder / checkpoint_ranking.FILE}: not written ({error.strerror})")
+
+    def _log(self, args: Any, state: Any, control: Any, look: Checkpoint) -> None:
+        """Put the numbers into the trainer's history, and before its reporters."""
+        logs = numbers(look)
+        if not logs:
+            return
+        state.log_history.append({**logs, "epoch": state.epoch, "step": state.global_step})
+        if self._trainer is not None:
+            # Not `trainer.log`: TRL's own averages, which go on, would be emptied by it.
+            self._trainer.callback_handler.on_log(args, state, control, logs)
+
+
+def numbers(look: Checkpoint) -> dict[str, float]:
+    """Return the numbers of a look under the keys of the trainer's history."""
+    return {
+        f"gate/{suite.name}/{metric.name}/{key}": float(value)
+        for suite in look.suites
+        for metric in suite.metrics
+        for key in ("base", "tuned", "delta", "low", "high", "n")
+        if (value := getattr(metric, key)) is not None
+    }
+
+
+def words(look: Checkpoint) -> str:
+    """Return a look in one line."""
+    if look.problem is not None:
+        return f"gate at step {look.step}: not judged: {look.problem}"
+    parts = []
+    for suite in look.suites:
+        broken = f" ({', '.join(suite.broken)})" if suite.broken else ""
+        metric, text = suite.ranked_by, f"{suite.name} {suite.verdict.value}{broken}"
+        if metric is not None:
+            text += f", {metric.name} {metric.base:.3g} → {metric.tuned:.3g} ({metric.delta:+.3g}"
+            text += f" [{metric.low:+.3g}, {metric.high:+.3g}])" if metric.low is not None else ")"
+        parts.append(text)
+    return f"gate at step {look.step}: {'; '.join(parts)}"
+
+
+def _shared(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Return what the first process found, in every process."""
+    if getattr(args, "world_size", 1) < 2:
+        return found
+    import torch.distributed as processes
+
+    box = [found]
+    processes.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+_HOME = Path(__file__).resolve().parents[1]
+_IMPORTED_FROM = Path(__file__).absolute().parents[2]
+"""The folder that holds the package `tunegate`, for a gate in a process of its own."""
+_OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
+"""What `accelerate launch` sets; the gate is one process."""
+
+
+def check(suites: Sequence[str], *, wanted: bool) -> None:
+    """Refuse, before anything is trained, suites that the gate could not read.
+
+    Raises:
+        UsageError: a suite is not there or broken, or `--gate` has none.
+    """
+    from tunegate.harness.suite import load
+
+    if wanted and not suites:
+        raise UsageError("--gate: say on which suites with --eval-suite SUITE (repeatable)")
+    for suite in suites:
+        for file in _files(suite, "--eval-suite"):
+            load(file)
+
+
+def callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
+    """Return what looks at every checkpoint; None where no suite is to.
+
+    Raises:
+        UsageError: a suite is not there or broken, or cannot be asked during a training.
+    """
+    if not suites and stop_on:
+        raise UsageError("--gate_stop_on: say which suites look with --gate_callback SUITE")
+    files = [file for suite in suites for file in _files(suite, "--gate_callback")]
+    return GateCallback(files, stop_on=stop_on) if files else None
+
+
+def _files(suite: str, option: str) -> list[Path]:
+    """Return the suite files of a file, a folder, a folder of suites or a bundled name."""
+    place = suite.partition("::")[0]
+    path = Path(place) if Path(place).exists() else _HOME / "suites" / place
+    files = [path] if path.is_file() else sorted(path.rglob("suite.toml"))
+    if not files:
+        raise UsageError(f"{option} {place}: no such suite; name a folder with a suite.toml")
+    return files
+
+
+def arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
+    """Return the words after `tunegate` that gate a fine-tune."""
+    return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
+
+
+def command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
+    """Return the command line to be shown: the gate, or PPO after a reward model."""
+    if task != "CAUSAL_LM":
+        policy = ["--model_name_or_path", base, "--reward_model_path", str(tuned)]
+        return shlex.join(["tunegate", "train", "ppo", *policy, "--train_files", "PROMPTS"])
+    return shlex.join(["tunegate", *arguments(suites, base, tuned)])
+
+
+def run(suites: Sequence[str], base: str, tuned: Path) -> int:
+    """Gate a fine-tune and return the exit code, which is the verdict's."""
+    environment = {k: v for k, v in os.environ.items() if k not in _OF_MANY_PROCESSES}
+    paths = os.pathsep.join(filter(None, (str(_IMPORTED_FROM), os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-m", "tunegate.harness.cli", *arguments(suites, base, tuned)]
+    return subprocess.run(words, env={**environment, "PYTHONPATH": paths}, check=False).returncode

@@ -1,0 +1,243 @@
+"""PEFT adapters: what `--peft KIND` trains, each by PEFT's own configuration.
+
+| kind | trained | saved as |
+|---|---|---|
+| `lora` | two small matrices beside each linear layer (TRL's `--lora_…` options) | adapter |
+| `qlora` | the same, on a base in 4 bits: NF4 with double quantisation | adapter |
+| `dora` | LoRA with the length of each weight row apart | adapter |
+| `prompt` | embeddings of virtual tokens in front of the prompt | adapter |
+| `prefix` | keys and values of virtual tokens in every layer | adapter |
+| `ia3` | one factor for each key, value and feed-forward channel | adapter |
+| `bitfit` | the biases, and nothing else (`trainers/peft_adapters.py`) | whole model |
+| `none` | all weights | whole model |
+
+Without `--peft`, TRL's own `--use_peft`, `--load_in_4bit` and `--use_dora` say the same.
+`--adapter_name_or_path` goes on with an adapter that was trained before.
+
+BitFit: a model of which only the biases are trained (https://arxiv.org/abs/2106.10199). Many
+architectures have none (Llama, Qwen3, SmolLM). Where their configuration can switch biases on
+(`attention_bias`, `mlp_bias`), they are added as zeros: the model computes what it did, and what is
+saved is a plain model of the same architecture that Transformers loads.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.checks.weight_files import refuse_unsafe
+from tunegate.harness.errors import MissingExtra, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from tunegate.trainers import callbacks
+    from tunegate.trainers.arguments import TrainingConfig
+    from tunegate.trainers.base_model import BaseModel
+
+COMMON = ("lora", "qlora", "dora", "ia3", "none")
+"""Kinds that every way of writing texts can train."""
+VIRTUAL_TOKENS = ("prompt", "prefix")
+"""Kinds that put tokens in front of every prompt."""
+WHOLE = ("bitfit", "none")
+"""Kinds that are saved as a whole model."""
+_LORA = ("lora", "qlora", "dora")
+PAGED = "paged_adamw_32bit"
+"""Optimiser of QLoRA on a GPU: its state moves to the processor's memory when the GPU's is short
+(https://arxiv.org/abs/2305.14314, section 3)."""
+
+
+def settle(config: TrainingConfig, allowed: tuple[str, ...]) -> None:
+    """Write what `--peft` means into TRL's own options, and refuse what contradicts it.
+
+    Args:
+        config: The parsed options; changed in place.
+        allowed: Kinds that the method can train.
+
+    Raises:
+        UsageError: a contradiction, or a kind that this method cannot train.
+        MissingExtra: bitsandbytes is not installed.
+    """
+    options, kind = config.model, config.peft.peft
+    _refuse_contradictions(config)
+    if kind is not None:
+        options.use_peft = kind not in WHOLE
+        options.use_dora = options.use_dora or kind == "dora"
+    if kind == "qlora":
+        options.load_in_4bit, options.bnb_4bit_quant_type = True, "nf4"
+        options.use_bnb_nested_quant = True
+    if options.load_in_4bit or options.load_in_8bit:
+        _need_quantiser(config)
+    kind = kind_of(config)
+    if kind not in allowed:
+        raise UsageError(
+            f"--peft {kind}: this method cannot train it; allowed are {', '.join(allowed)}"
+        )
+
+
+def kind_of(config: TrainingConfig) -> str:
+    """Return the kind that is trained, by `--peft` or by TRL's own options."""
+    options = config.model
+    if config.peft.adapter_name_or_path:
+        return _kind_of_folder(Path(config.peft.adapter_name_or_path))
+    if config.peft.peft is not None:
+        return config.peft.peft
+    if not options.use_peft:
+        return "none"
+    return "qlora" if options.load_in_4bit else "dora" if options.use_dora else "lora"
+
+
+def peft_config(config: TrainingConfig, base: BaseModel) -> Any:
+    """Return PEFT's configuration of a fresh adapter; None where none is made."""
+    kind = kind_of(config)
+    if kind in WHOLE or config.peft.adapter_name_or_path:
+        return None
+    if kind in _LORA:
+        from trl import get_peft_config  # type: ignore[attr-defined]  # TRL re-exports lazily
+
+        return get_peft_config(config.model)
+    import peft
+
+    task = config.model.lora_task_type
+    if kind == "ia3":
+        targets = config.model.lora_target_modules
+        return peft.IA3Config(task_type=task, target_modules=targets)
+    tokens = config.peft.num_virtual_tokens
+    if kind == "prefix":
+        return peft.PrefixTuningConfig(task_type=task, num_virtual_tokens=tokens)
+    text: dict[str, Any] = {}
+    if config.peft.prompt_tuning_init == "TEXT":
+        given = config.peft.prompt_tuning_init_text
+        text = {"prompt_tuning_init_text": given, "tokenizer_name_or_path": base.name}
+    return peft.PromptTuningConfig(
+        task_type=task,
+        num_virtual_tokens=tokens,
+        prompt_tuning_init=config.peft.prompt_tuning_init,
+        **text,
+    )
+
+
+def attached(config: TrainingConfig, base: BaseModel) -> Any:
+    """Return the base with the adapter of `--adapter_name_or_path` on it, ready to train.
+
+    Raises:
+        ModelError: the folder is no adapter, or one of another base.
+    """
+    from peft import PeftModel
+    from trl import get_quantization_config  # type: ignore[attr-defined]  # TRL re-exports lazily
+    from trl.trainer.utils import create_model_from_path
+
+    folder = Path(str(config.peft.adapter_name_or_path))
+    refuse_unsafe(folder)
+    _check_base(folder, base)
+    keys = dict(config.training.model_init_kwargs)
+    if quantised := get_quantization_config(config.model):
+        keys["quantization_config"] = quantised
+    model = create_model_from_path(base.name, **keys)
+    return PeftModel.from_pretrained(model, folder, is_trainable=True)
+
+
+def train_in_training_kernels(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights on a CPU.
+
+    Its kernel for evaluation has no gradient, and once a model was evaluated, its training went on
+    through that kernel: nothing was learnt (bitsandbytes 0.50).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _refuse_contradictions(config: TrainingConfig) -> None:
+    given, kind = config.peft, config.peft.peft
+    if kind in WHOLE and (config.model.load_in_4bit or config.model.load_in_8bit):
+        raise UsageError(f"--peft {kind}: weights in 4 or 8 bits cannot be trained; leave it out")
+    if given.adapter_name_or_path and kind not in (None, "qlora"):
+        raise UsageError(
+            f"--peft {kind}: --adapter_name_or_path goes on with that adapter as it is; leave "
+            "one of the two out"
+        )
+    if given.prompt_tuning_init == "TEXT" and not given.prompt_tuning_init_text:
+        raise UsageError("--prompt_tuning_init TEXT: say which with --prompt_tuning_init_text")
+    if given.num_virtual_tokens < 1:
+        raise UsageError(f"--num_virtual_tokens={given.num_virtual_tokens}: must be at least 1")
+
+
+def _need_quantiser(config: TrainingConfig) -> None:
+    import torch
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtra("training on a base in 4 or 8 bits", "quantized")
+    if torch.cuda.is_available() and "optim" not in config.given:
+        config.training.optim = PAGED
+
+
+def _kind_of_folder(folder: Path) -> str:
+    try:
+        value = json.loads((folder / "adapter_config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"--adapter_name_or_path={folder}: not the folder of an adapter "
+            "(no adapter_config.json that can be read)"
+        ) from error
+    kinds = {"PROMPT_TUNING": "prompt", "PREFIX_TUNING": "prefix", "IA3": "ia3"}
+    return kinds.get(str(value.get("peft_type")), "lora")
+
+
+def _check_base(folder: Path, base: BaseModel) -> None:
+    """Refuse an adapter whose record says that it was trained on other weights."""
+    from tunegate.harness.records import training_card
+
+    path = folder / training_card.FILE
+    if not path.is_file():
+        return
+    known = json.loads(path.read_bytes())["base"]
+    if known["weights_sha256"] != base.weights_sha256:
+        raise ModelError(
+            f"{folder}: was trained on {known['path']}, whose weights are not those of "
+            f"{base.name}; give its own base"
+        )
+
+
+_SWITCHES = ("attention_bias", "mlp_bias")
+
+
+def model_of(base: BaseModel, kwargs: dict[str, Any], say: callbacks.Say) -> Any:
+    """Return the base with its biases alone to be trained.
+
+    Args:
+        base: The model to train on.
+        kwargs: What `from_pretrained` is given.
+        say: Is told when biases were added.
+
+    Raises:
+        UsageError: the architecture has no biases and cannot be given any.
+    """
+    import torch
+    from transformers import AutoConfig
+    from trl.trainer.utils import create_model_from_path
+
+    model = create_model_from_path(base.name, **kwargs)
+    if not _biases(model):
+        config = AutoConfig.from_pretrained(base.name, revision=kwargs.get("revision"))
+        switches = [name for name in _SWITCHES if hasattr(config, name)]
+        if not switches:
+            raise UsageError(
+                f"--peft bitfit: {config.model_type} has no biases, and its configuration cannot "
+                "add any; use --peft ia3, which trains about as few weights"
+            )
+        for name in switches:
+            setattr(config, name, True)
+        model = create_model_from_path(base.name, config=config, **kwargs)
+        with torch.no_grad():
+            for bias in _biases(model):
+                bias.zero_()
+        say(f"{config.model_type} has no biases: added as zeros ({', '.join(switches)}=true)")
+    model.requires_grad_(False)
+    for bias in _biases(model):
+        bias.requires_grad_(True)
+    return model
+
+
+def _biases(model: Any) -> list[Any]:
+    return [weight for name, weight in model.named_parameters() if name.endswith(".bias")]

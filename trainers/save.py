@@ -1,0 +1,243 @@
+"""Saving: weights are checked and saved with the records that explain them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.errors import TunegateError
+from tunegate.harness.models._chat_template import fingerprint_of
+from tunegate.harness.records import training_card
+from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.files import write_atomic
+from tunegate.trainers import (
+    callbacks,
+    peft_adapters,
+)
+from tunegate.trainers import (
+    training_card as hardware,
+)
+from tunegate.trainers import (
+    training_card as record,
+)
+from tunegate.trainers.arguments import TrainingConfig
+
+if TYPE_CHECKING:
+    from tunegate.trainers.datasets import TrainingRows
+    from tunegate.trainers.job import Job, Method
+
+_TRAINING = [
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_grad_norm",
+    "weight_decay",
+    "optim",
+    "max_length",
+    "train_sampling_strategy",
+    "bf16",
+    "fp16",
+]
+_MODEL = ("dtype", "attn_implementation", "load_in_4bit", "load_in_8bit", "use_peft")
+_LORA = [
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_target_modules",
+    "lora_modules_to_save",
+    "use_rslora",
+    "use_dora",
+]
+_SECRETS = ("token", "api_key", "password")
+"""Ends of the names of options whose values are nobody's business."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the output folder and remove an earlier training's record from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / training_card.FILE).unlink(missing_ok=True)
+
+
+def save(
+    trainer: Any, job: Job, method: Method, *, before: Mapping[str, float], seconds: float
+) -> Path:
+    """Save weights, tokenizer and record into the output folder and return it.
+
+    Args:
+        trainer: TRL's trainer, trained.
+        job: What was trained.
+        method: How.
+        before: `sums` of the weights before the first step.
+        seconds: How long the training took.
+
+    Raises:
+        TunegateError: the weights are not finite, or the training changed nothing.
+    """
+    config = job.config
+    check(trainer.model, before, rate=config.training.learning_rate)
+    folder = Path(config.training.output_dir).resolve()
+    drop_reference(trainer.model)
+    trainer.save_model(str(folder))
+    if not callbacks.is_first_process():
+        return folder
+    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+    _sort_target_modules(folder / "adapter_config.json")
+    record.write(_record(trainer, job, method, folder=folder, seconds=seconds), folder)
+    return folder
+
+
+def _record(
+    trainer: Any, job: Job, method: Method, *, folder: Path, seconds: float
+) -> record.TrainingRecord:
+    """Return the run card of weights that lie in `folder`."""
+    config = job.config
+    earlier = config.peft.adapter_name_or_path
+    written = trainer.processing_class.chat_template
+    template = sha256(written) if isinstance(written, str) else None
+    return record.TrainingRecord(
+        method=method.name,
+        base=_identity(job, template),
+        files=_files(job.rows),
+        went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
+        eval_files=_files(job.evaluation),
+        rows=len(trainer.train_dataset),
+        hyperparameters=hyperparameters(config, method.settings),
+        settings=_settings(config),
+        seed=config.training.seed,
+        versions=record.versions(),
+        steps=trainer.state.global_step,
+        final_loss=_final_loss(trainer.state.log_history),
+        seconds=round(seconds, 3),
+        peak_memory_bytes=hardware.peak_memory(),
+        peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
+        hardware=hardware.hardware(),
+        chat_template_sha256=template,
+        tokenizer_sha256=fingerprint_of(trainer.processing_class),
+        weights_sha256=fingerprint(folder),
+    )
+
+
+def _identity(job: Job, template: str | None) -> record.BaseIdentity:
+    """Return the base; of a hub id with the revision, and the commit that it was in the cache."""
+    base = job.base
+    local = Path(base.name).is_dir()
+    return record.BaseIdentity(
+        path=base.name,
+        revision=None if local else job.config.model.model_revision,
+        commit=None if local else base.folder.name,
+        weights_sha256=base.weights_sha256,
+        chat_template_sha256=template,
+    )
+
+
+def _files(rows: TrainingRows | None) -> tuple[record.DataFile, ...]:
+    return tuple(record.DataFile(**asdict(file)) for file in (rows.files if rows else ()))
+
+
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return every option but secrets; what JSON has no form for is written as text."""
+    own = {} if config.own is None else vars(config.own)
+    options = {
+        "training": config.training.to_dict(),
+        "model": vars(config.model),
+        "peft": vars(config.peft),
+        "data": vars(config.data) | own,
+    }
+    text = json.dumps(_without_secrets(options), default=str)
+    plain: dict[str, Any] = json.loads(text, parse_constant=str)
+    return plain
+
+
+def _without_secrets(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        str(key): "<hidden>" if inner and str(key).endswith(_SECRETS) else _without_secrets(inner)
+        for key, inner in value.items()
+    }
+
+
+def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the effective values that decide the training, under TRL's names.
+
+    Args:
+        config: The parsed options.
+        settings: Names of the options that decide this method.
+    """
+    import torch
+
+    names = {name: getattr(config.training, name, None) for name in (*_TRAINING, *settings)}
+    names |= {name: getattr(config.model, name) for name in _MODEL}
+    if config.own is not None:
+        names |= vars(config.own)
+    if config.model.use_peft:
+        names |= {name: getattr(config.model, name) for name in _LORA}
+    names["peft"] = peft_adapters.kind_of(config)
+    if names["peft"] in peft_adapters.VIRTUAL_TOKENS:
+        names |= asdict(config.peft)
+    if config.peft.adapter_name_or_path:
+        names["adapter_name_or_path"] = config.peft.adapter_name_or_path
+    names["float32_matmul_precision"] = config.data.float32_matmul_precision
+    names["threads"] = torch.get_num_threads()
+    plain: dict[str, Any] = json.loads(json.dumps(names, default=str))
+    return plain
+
+
+def _final_loss(history: list[dict[str, Any]]) -> float | None:
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return round(float(losses[-1]), 6) if losses else None
+
+
+def _sort_target_modules(path: Path) -> None:
+    """Put the set of module names into order: PEFT writes it as the process hashes strings."""
+    if path.is_file():
+        value = json.loads(path.read_bytes())
+        if isinstance(value.get("target_modules"), list):
+            value["target_modules"].sort()
+            write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def sums(model: Any) -> dict[str, float]:
+    """Return the sum of each tensor that is trained, to see later whether any has moved."""
+    import torch
+
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+    return {name: float(p.detach().sum(dtype=torch.float64)) for name, p in trained}
+
+
+def check(model: Any, before: Mapping[str, float], *, rate: float) -> None:
+    """Refuse weights that are not numbers, and weights that are what they were.
+
+    Args:
+        model: The trained model.
+        before: `sums` of it before the first step.
+        rate: The learning rate, for the message.
+
+    Raises:
+        TunegateError: with the option to change.
+    """
+    after = sums(model)
+    if not all(math.isfinite(total) for total in after.values()):
+        raise TunegateError(
+            f"the training diverged: weights are not finite; lower learning_rate={rate}"
+        )
+    if after == before:
+        raise TunegateError(
+            f"the training changed nothing: no weight has moved; check learning_rate={rate} and "
+            "the steps"
+        )
+
+
+def drop_reference(model: Any) -> None:
+    """Take TRL's frozen copy of the first adapter off: it would be saved as a second adapter."""
+    if "ref" in getattr(model, "peft_config", {}):
+        model.delete_adapter("ref")

@@ -1,0 +1,203 @@
+"""The trainer contract: what a method supplies, and everything around it that all methods share.
+
+A method is one file `trainers/<name>.py` with a `METHOD` and a `run`:
+
+```python
+METHOD = Method(
+    name="dpo",                          # what `tunegate train` calls it; also in the record
+    rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
+    configuration=_configuration,        # () -> TRL's class of options, such as DPOConfig
+    build=_build,                        # (Job) -> TRL's trainer, ready to train
+    settings=("beta", "loss_type"),      # its own options that belong into the record
+)
+
+def _configuration() -> type[Any]:
+    from trl import DPOConfig
+    return DPOConfig
+
+def _build(job: Job) -> Any:
+    from trl import DPOTrainer
+    return DPOTrainer(**job.model_arguments(), **job.arguments())
+
+def run(argv, *, say=callbacks.to_stderr) -> int:
+    return train.run(METHOD, argv, say=say)
+```
+The name is also entered in `TRAINERS` of `harness/cli/train.py`. Options of the method that TRL
+does not have are a dataclass, given as `Method.options` and found parsed in `job.config.own`.
+Shared, and done here: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
+progress, memory and disk messages, checked weights, the record, and the gate at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.errors import ModelError, TunegateError, UsageError
+from tunegate.trainers import (
+    base_model,
+    callbacks,
+    checkpoint_ranking,
+    gate_callback,
+    peft_adapters,
+    prompt_rows,
+    save,
+    training_card,
+    trl_environment,
+)
+from tunegate.trainers.arguments import (
+    TrainingConfig,
+    make_parser,
+    parse,
+    prepare_environment,
+    require_extra,
+)
+from tunegate.trainers.datasets import load
+from tunegate.trainers.job import Job
+
+if TYPE_CHECKING:
+    from tunegate.trainers.job import Method
+
+
+def run(method: Method, argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
+    """Train as `argv` asks and return the exit code; the body of `tunegate train METHOD`.
+
+    Args:
+        method: of the file that was called.
+        argv: flags after `train METHOD`, such as `["--config", "good.yaml", "--seed", "1"]`.
+        say: takes each line for the user: progress, where the weights are, or the error.
+    """
+    try:
+        prog = f"tunegate train {method.name}"
+        config = parse(parser_of(method, prog), argv, own=method.options)
+        gate_callback.check(config.data.eval_suite, wanted=config.data.gate)
+        folder = train(method, config, say=say)
+        if config.data.gate and callbacks.is_first_process():
+            return gate_callback.run(
+                config.data.eval_suite, training_card.read(folder).base.path, folder
+            )
+    except TunegateError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except SystemExit as leave:  # --help
+        return int(leave.code or 0)
+    return 0
+
+
+def parser_of(method: Method, prog: str | None = None) -> Any:
+    """Return TRL's parser for our data options, the method's, its configuration, `ModelConfig`."""
+    prepare_environment()
+    require_extra()
+    return make_parser(method.configuration(), prog, own=method.options)
+
+
+def train(
+    method: Method, config: TrainingConfig, *, say: callbacks.Say = callbacks.to_stderr
+) -> Path:
+    """Train, save the weights with their record, and return the folder.
+
+    Raises:
+        UsageError: options, rows or the model cannot be used.
+        BackendError: memory or disk ran out.
+        TunegateError: the training diverged or changed nothing.
+    """
+    args = config.training
+    checkpoint = checkpoint_ranking.wanted(args)
+    _settle(method, config, checkpoint)
+    watching = gate_callback.callback(config.data.gate_callback, config.data.gate_stop_on)
+    job = _job(method, config, say)
+    base = job.base
+    say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
+    with (
+        trl_environment.quiet(),
+        trl_environment.precision(config.data.float32_matmul_precision),
+        trl_environment.failures(config),
+    ):
+        trainer = _built(method, job)
+        method.check(trainer, job)
+        if watching is not None:
+            watching.attach(trainer)
+        save.prepare(Path(args.output_dir))
+        before = save.sums(trainer.model)
+        start = time.monotonic()
+        with callbacks.at_the_next_step(trainer, say) if method.can_resume else nullcontext():
+            method.train(trainer, checkpoint)
+        folder = save.save(trainer, job, method, before=before, seconds=time.monotonic() - start)
+    suites = config.data.eval_suite
+    command = gate_callback.command(suites, base.name, folder, task=method.task)
+    say(f"saved to {folder}; next: {command}")
+    return folder
+
+
+def _settle(method: Method, config: TrainingConfig, checkpoint: str | None) -> None:
+    """Refuse options that this method does not have, and settle what is trained.
+
+    Raises:
+        UsageError: with the option.
+    """
+    if checkpoint and not method.can_resume:
+        raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
+    if config.data.gate and method.task != "CAUSAL_LM":
+        raise UsageError(f"--gate: what {method.name} trains writes no answers; leave it out")
+    if config.peft.adapter_name_or_path and not method.goes_on:
+        raise UsageError(f"--adapter_name_or_path: {method.name} makes a new adapter; leave it out")
+    config.model.lora_task_type = method.task
+    peft_adapters.settle(config, method.kinds)
+
+
+def _job(method: Method, config: TrainingConfig, say: callbacks.Say) -> Job:
+    args, options, data = config.training, config.model, config.data
+    if not data.train_files:
+        raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
+    rows = load(data.train_files, method.rows, seed=args.seed)
+    unseen = load(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
+    base = base_model.find(
+        options.model_name_or_path,
+        revision=options.model_revision,
+        trusted=getattr(args, "trust_remote_code", False),
+    )
+    return Job(config, base, _tokenizer(config, base), rows, unseen, say)
+
+
+def _built(method: Method, job: Job) -> Any:
+    """Return the method's trainer; what TRL refuses is the user's mistake, in one line."""
+    from transformers import PrinterCallback, set_seed
+
+    args, options = job.config.training, job.config.model
+    set_seed(args.seed)  # LoRA draws its first weights before the trainer sets the seed itself
+    args.model_init_kwargs = {
+        **(getattr(args, "model_init_kwargs", None) or {}),
+        "revision": options.model_revision,
+        "attn_implementation": options.attn_implementation,
+        "dtype": options.dtype,
+    }
+    prompt_rows.fit_into_context(job)
+    try:
+        trainer = method.build(job)
+    except (ValueError, ImportError) as error:
+        first = str(error).splitlines()[0]
+        if prompt_rows.NO_ROWS in first:
+            raise prompt_rows.none_left(args) from error
+        raise UsageError(f"TRL cannot train so: {first}") from error
+    trainer.remove_callback(PrinterCallback)
+    for callback in (callbacks.evaluation_callback(job.say), callbacks.gradient_callback()):
+        trainer.add_callback(callback)
+    peft_adapters.train_in_training_kernels(trainer.model)
+    return trainer
+
+
+def _tokenizer(config: TrainingConfig, base: base_model.BaseModel) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            base.name,
+            revision=config.model.model_revision,
+            trust_remote_code=getattr(config.training, "trust_remote_code", False),
+        )
+    except (ValueError, OSError) as error:
+        first = str(error).splitlines()[0].rstrip(" :")
+        raise ModelError(f"{base.name}: no tokenizer can be loaded from it ({first})") from error

@@ -1,0 +1,208 @@
+"""Training card: `tunegate_training.json`, written when weights are saved.
+
+The gate reads it to know that an adapter belongs to a base by content, wherever the base lies, to
+compare the rows that were trained on with its suites' cases, and to tell where the prompts of the
+evaluation are made otherwise than those of the training. The report shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.packaging import installed
+from tunegate.harness.records.cases import Json, Record, Text
+from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.training_card import FILE
+
+_PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")
+
+
+class BaseIdentity(Record):
+    """The model that was trained on."""
+
+    path: str
+    """Folder or hub id, as it was at the time of training."""
+    revision: str | None = None
+    """Revision that was asked for, of a hub id."""
+    commit: str | None = None
+    """Commit of the hub that it was."""
+    weights_sha256: str
+    """`tunegate.harness.checks.weight_files.fingerprint` of the base: what decides whether it is
+    the same."""
+    chat_template_sha256: str | None
+    """Of the tokenizer's chat template; None if it has none."""
+
+
+class DataFile(Record):
+    """One file of rows, or a folder of them."""
+
+    path: str
+    sha256: str
+    """`tunegate.harness.checks.weight_files.content_sha256` at the time of training."""
+    rows: int
+
+
+class WentOnFrom(Record):
+    """The adapter that a training went on from."""
+
+    path: str
+    weights_sha256: str
+    files: tuple[DataFile, ...] | None
+    """What it was trained on, before that too; None where no card of it says so."""
+
+
+def went_on_from(folder: Path) -> WentOnFrom:
+    """Return what is known of the adapter in `folder` and of all that it was trained on."""
+    own = fingerprint(folder)
+    files: tuple[DataFile, ...] | None = None
+    try:
+        card = TrainingRecord.model_validate_json((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        card = None
+    if card is not None and card.weights_sha256 == own:
+        before = () if card.went_on_from is None else card.went_on_from.files
+        files = None if before is None else (*card.files, *before)
+    return WentOnFrom(path=str(folder.resolve()), weights_sha256=own, files=files)
+
+
+class Hardware(Record):
+    """What the training ran on."""
+
+    cpu: Text
+    """Name of the processor."""
+    cores: int
+    """Cores that this process may use."""
+    threads: int
+    """Threads of torch."""
+    memory_bytes: int | None
+    """Main memory of the machine; None where the system does not say."""
+    gpus: tuple[Text, ...] = ()
+    """Names of the GPUs."""
+    gpu_memory_bytes: tuple[int, ...] = ()
+    """Memory of each."""
+
+
+class TrainingRecord(Record):
+    """One finished training."""
+
+    schema_version: int = 1
+    method: str
+    """Name of the trainer, such as `sft`."""
+    base: BaseIdentity
+    files: tuple[DataFile, ...]
+    """What was trained on."""
+    went_on_from: WentOnFrom | None = None
+    """The adapter that was there before; None where the training began anew."""
+    eval_files: tuple[DataFile, ...] = ()
+    """What TRL's evaluation loss was computed on."""
+    rows: int
+    """Rows that were trained on, after rows that do not fit were dropped."""
+    hyperparameters: dict[str, Any]
+    """Effective values that decide the weights, under TRL's names."""
+    settings: Json = Field(default_factory=dict)
+    """Every option of the training, of the model and of the data, whatever its value."""
+    seed: int
+    """Of everything drawn at random; `data_seed`, where it is another, is among the settings."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    steps: int
+    """Optimizer steps that the weights have seen, those before a resume included."""
+    final_loss: float | None
+    """Last loss that was logged: the mean over the last `logging_steps` steps."""
+    seconds: float
+    """Wall time of the training proper, without loading; of the last part after a resume."""
+    peak_memory_bytes: int | None = None
+    """Most main memory that the process ever held."""
+    peak_cuda_memory_bytes: int | None = None
+    """Most memory that was allocated on one GPU; None without one."""
+    cost_usd: float | None = None
+    """Price of the training; None where nobody named one."""
+    hardware: Hardware | None = None
+    """The machine."""
+    chat_template_sha256: str | None = None
+    """Of the template that made the training's prompts; None where the tokenizer has none."""
+    tokenizer_sha256: str | None = None
+    """`tunegate.harness.models._chat_template.fingerprint_of`: how the tokenizer splits texts."""
+    weights_sha256: str
+    """Fingerprint of the weights that were saved."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what a training does."""
+    return installed(_PACKAGES)
+
+
+def write(record: TrainingRecord, folder: Path) -> Path:
+    """Write the record into `folder` and return its path."""
+    path = folder / FILE
+    write_atomic(path, record_json(record))
+    return path
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Return the record in a folder that `write` wrote."""
+    return TrainingRecord.model_validate_json((folder / FILE).read_bytes())
+
+
+def hardware() -> Hardware:
+    """Return the machine that this process runs on."""
+    import torch
+
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    found = [torch.cuda.get_device_properties(i) for i in gpus]
+    return Hardware(
+        cpu=_cpu(),
+        cores=_cores(),
+        threads=torch.get_num_threads(),
+        memory_bytes=_memory(),
+        gpus=tuple(gpu.name for gpu in found),
+        gpu_memory_bytes=tuple(int(gpu.total_memory) for gpu in found),
+    )
+
+
+def peak_memory() -> int:
+    """Return the most main memory that this process ever held, in bytes.
+
+    Loading and what the process did before are in it: the system keeps one mark a process.
+    """
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def peak_cuda_memory() -> int | None:
+    """Return the most memory that torch had allocated on any one GPU; None without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None

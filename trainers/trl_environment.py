@@ -1,0 +1,185 @@
+"""Environment for TRL: quiet libraries, failures in one line, padding for PPO.
+
+Padding for trainers that take every padding token for absent, as TRL's PPO does. Many chat models
+pad with the token that ends a turn. There the ends of turns would be hidden in the prompts, and
+never be learnt in the answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from logging import ERROR, getLogger
+from typing import Any
+
+from tunegate.harness.errors import (
+    BackendError,
+    Interrupted,
+    ModelError,
+    RewardFailed,
+    TunegateError,
+    UsageError,
+)
+from tunegate.trainers import callbacks
+from tunegate.trainers.arguments import TrainingConfig, quiet_warnings
+
+_NOISY = (
+    "torch.distributed.elastic.multiprocessing.redirects",
+    "trl.trainer.grpo_trainer",  # prints whole rows that no reward could score; we count them
+)
+_BARS = "TQDM_DISABLE"
+_OPTION = "Unknown loss type"
+"""How TRL begins when it notices at the first step only that an option is wrong."""
+_DISK = ("No space left", "(os error")
+"""What safetensors and Arrow say in errors of their own."""
+_CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide progress bars and chatter of the libraries; their errors are still shown."""
+    import datasets  # type: ignore[import-untyped]  # ships no types
+    from transformers.utils import logging
+
+    transformers_logging: Any = logging
+
+    with ExitStack() as undo:
+        undo.enter_context(quiet_warnings())
+        for name in _NOISY:
+            logger = getLogger(name)
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(ERROR)
+        undo.callback(transformers_logging.set_verbosity, transformers_logging.get_verbosity())
+        transformers_logging.set_verbosity_error()
+        if transformers_logging.is_progress_bar_enabled():
+            undo.callback(transformers_logging.enable_progress_bar)
+        transformers_logging.disable_progress_bar()
+        if not datasets.are_progress_bars_disabled():
+            undo.callback(datasets.enable_progress_bars)
+        datasets.disable_progress_bars()
+        undo.enter_context(_without_bars())
+        yield
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide the bars that TRL shows itself."""
+    before = os.environ.get(_BARS)
+    os.environ[_BARS] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_BARS)
+        if before is not None:
+            os.environ[_BARS] = before
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Set torch's precision of float32 products, and set it back: the gate needs it whole."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def failures(config: TrainingConfig) -> Iterator[None]:
+    """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy.
+
+    Raises:
+        BackendError: memory or disk ran out.
+        TunegateError: a reward function failed.
+        ModelError: the model's folder lacks a file.
+        Interrupted: the user stopped the training.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"training stopped; {callbacks.resume(config.training)}") from error
+    except TunegateError:
+        raise
+    except Exception as error:
+        if known := _known(error, config):
+            raise known from error
+        raise
+
+
+def _known(error: Exception, config: TrainingConfig) -> TunegateError | None:
+    """Return our error for a failure that is not a defect, None for one that is."""
+    if isinstance(error, RewardFailed):
+        return TunegateError(f"{error}; {callbacks.resume(config.training)}")
+    if _is_out_of_memory(error):
+        return BackendError(_too_big(config))
+    first = (str(error).splitlines() or [""])[0]
+    of_the_system = isinstance(error, OSError) and error.errno is not None
+    if of_the_system or any(part in first for part in _DISK):
+        return BackendError(
+            f"{config.training.output_dir}: {first}; {callbacks.resume(config.training)}"
+        )
+    if isinstance(error, ValueError) and first.startswith(_OPTION):
+        return UsageError(f"TRL cannot train so: {first}")
+    if isinstance(error, OSError):  # Transformers': a file of the model is missing or unreadable
+        return ModelError(f"{config.model.model_name_or_path}: {first}")
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(part in str(error) for part in _CPU_OUT_OF_MEMORY)
+
+
+def _too_big(config: TrainingConfig) -> str:
+    args = config.training
+    name = "max_length" if hasattr(args, "max_length") else "max_completion_length"
+    length = f"{name}={getattr(args, name, None)}"
+    return (
+        f"out of memory with per_device_train_batch_size={args.per_device_train_batch_size}, "
+        f"{length}; halve the batch size and double "
+        "gradient_accumulation_steps, or set --activation_checkpointing"
+    )
+
+
+def apart(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | None:
+    """Pad with a token that is not the end of a text, and return what padded before.
+
+    Args:
+        tokenizer: is changed.
+        used: token ids of the prompts; a token among them is not taken.
+
+    Raises:
+        UsageError: the vocabulary has no special token to spare.
+    """
+    before: str | None = tokenizer.pad_token
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
+        return before
+    taken = {tokenizer.eos_token_id, *(token for ids in used for token in ids)}
+    added = tokenizer.added_tokens_decoder.items()
+    free = [token for number, token in sorted(added) if token.special and number not in taken]
+    if not free:
+        raise UsageError(
+            "the tokenizer pads with its end marker and has no special token to spare; "
+            "give it a pad_token of its own"
+        )
+    tokenizer.pad_token = str(free[0])
+    return before
+
+
+def put_back(pad: str | None) -> Any:
+    """Return a callback that gives the tokenizer its padding back before it is saved."""
+    from transformers import TrainerCallback
+
+    class PutBack(TrainerCallback):
+        def on_train_end(self, *_: Any, processing_class: Any = None, **__: Any) -> None:
+            processing_class.pad_token = pad
+
+    return PutBack()

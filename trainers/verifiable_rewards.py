@@ -1,0 +1,276 @@
+"""Verifiable rewards: the metrics that gate, as reward functions for TRL.
+
+```yaml
+rewards:
+  - {use: json_schema, schema: ticket.schema.json, weight: 1.0}
+  - {use: numeric}
+  - {use: "my_package.rewards:polite"}
+```
+An entry is a `[[metrics]]` table of a suite with a `weight`: options, names and `pkg.mod:fn` mean
+what they mean there, and paths start at the configuration's folder. A function that takes
+`completions` is one of TRL's own kind and is called as TRL calls it.
+
+Verifies completions while a model is trained: TRL's columns → cases → metrics → rewards. TRL calls
+`functions()` with a batch. A completion that a metric leaves unscored is `None` there, which TRL
+leaves out of its group, and never 0. TRL sums what several rewards say of a completion, and a
+missing one would count as 0 in the sum: so a completion that one of them leaves unscored, though it
+scored another answer to the same prompt, is left out of all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness import lookup
+from tunegate.harness import metric as metric_contract
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.errors import RewardFailed, UnknownName, UsageError
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import CellKind, Completion, Score
+from tunegate.harness.source import SourcedCase
+from tunegate.harness.suite import consistency
+from tunegate.trainers import yaml_config
+from tunegate.trainers.prompt_rows import PromptRow
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """One reward: a metric of ours, or a function of TRL's kind."""
+
+    name: str
+    """What TRL's logs call it."""
+    use: str
+    weight: float
+    """Its share in the sum, positive: more of it is always better."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The metric's options as the configuration has them."""
+    metric: Metric | None = None
+    function: Callable[..., Any] | None = None
+    """A function of TRL's kind, where it is no metric."""
+
+    @property
+    def signed_weight(self) -> float:
+        """The weight as TRL takes it: negative where less of the metric is better."""
+        lower = self.metric is not None and not self.metric.higher_is_better
+        return -self.weight if lower else self.weight
+
+    def record(self) -> dict[str, Any]:
+        """Return what the training's record says of it, files by their content."""
+        options = self.metric.options if self.metric else {}
+        files = {k: file_sha256(v) for k, v in options.items() if isinstance(v, Path)}
+        plain = {"name": self.name, "use": self.use, "weight": self.signed_weight}
+        return {**plain, "options": dict(self.settings), "files": files}
+
+
+def load(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[Reward, ...]:
+    """Return the rewards that a configuration or flags name.
+
+    Args:
+        entries: names, `{use: …}` mappings, or such a mapping as YAML text.
+        folder: paths among the options start here.
+        where: place for messages, such as `grpo.yaml: rewards`.
+
+    Raises:
+        UsageError: an entry cannot be used; every problem, one a line.
+    """
+    if not entries:
+        raise UsageError(f"{where}: missing; give a metric such as `--reward json_schema`")
+    rewards: list[Reward] = []
+    problems: list[str] = []
+    for number, entry in enumerate(entries, start=1):
+        place = f"{where}: entry {number}"
+        try:
+            reward = _reward(_table(entry, place), folder, place)
+        except UnknownName as error:
+            problems.append(f"{place}: {error}")
+        except UsageError as error:
+            problems += str(error).splitlines()
+        else:
+            if any(reward.name == other.name for other in rewards):
+                problems.append(f"{place}: a second reward {reward.name!r}; give it a `name`")
+            rewards.append(reward)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return tuple(rewards)
+
+
+def check(rewards: Sequence[Reward], cases: Sequence[SourcedCase], *, where: str) -> None:
+    """Refuse rows that lack what a reward needs, by the metrics' own rules.
+
+    Raises:
+        UsageError: every problem, one a line.
+    """
+    metrics = [reward.metric for reward in rewards if reward.metric is not None]
+    problems = consistency.lacking_problems(where, cases, metrics)
+    if not problems:
+        for metric in metrics:
+            problems += consistency.metric_problems(where, metric, cases)
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def _table(entry: Any, place: str) -> dict[str, Any]:
+    """Return an entry as a mapping with `use`."""
+    value = entry
+    if isinstance(entry, str):
+        value = yaml_config.value(entry, where=place) if entry.lstrip().startswith("{") else entry
+    if isinstance(value, str):
+        return {"use": value}
+    if not isinstance(value, dict) or not isinstance(value.get("use"), str):
+        raise UsageError(f"{place}: {entry!r:.80} must be a name or {{use: NAME, …}}")
+    return dict(value)
+
+
+def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
+    use = settings.pop("use")
+    weight = settings.pop("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise UsageError(
+            f"{place}: weight={weight!r} must be a number above 0; a metric of which less is "
+            "better is turned round by itself"
+        )
+    name = settings.pop("name", use.rpartition(":")[2])
+    found = lookup.find("tunegate.harness.metrics", use, what="reward") if ":" in use else None
+    if found is not None and _is_of_trl(found):
+        if settings:
+            raise UsageError(f"{place}: {use!r} is called as TRL calls it and takes no options")
+        return Reward(name, use, float(weight), function=found)
+    metric = metric_contract.load(use, settings, name=name, folder=folder, where=place)
+    if metric.judge is not None or metric.needs is not CellKind.GENERATE:
+        asks = "a judge" if metric.judge is not None else f"{metric.needs.value} questions"
+        raise UsageError(
+            f"{place}: {use!r} needs {asks}; a reward is a metric that reads the completion alone"
+        )
+    return Reward(name, use, float(weight), settings, metric=metric)
+
+
+def _is_of_trl(found: Any) -> bool:
+    """Return whether a function takes a batch of completions, as TRL's reward functions do."""
+    if isinstance(found, Metric) or not callable(found):
+        return False
+    try:
+        return "completions" in inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+Column = list[float | None]
+
+
+class Verifier:
+    """Scores batches with all rewards at once, and counts what could not be scored."""
+
+    def __init__(
+        self, rewards: Sequence[Reward], rows: Sequence[PromptRow], tokenizer: Any
+    ) -> None:
+        """Keep what scoring needs; the dataset's column `row` is an index into `rows`."""
+        self.rewards = tuple(rewards)
+        self.unscored: Counter[str] = Counter()
+        """Why completions were left out, reason → count."""
+        self._rows = rows
+        self._tokenizer = tokenizer
+        self._batch: Any = None
+        self._columns: list[Column] = []
+
+    def functions(self) -> list[Callable[..., Column]]:
+        """Return one function a reward, as `GRPOTrainer(reward_funcs=…)` takes them."""
+        return [self._function(i, reward.name) for i, reward in enumerate(self.rewards)]
+
+    def _function(self, index: int, name: str) -> Callable[..., Column]:
+        def reward(**batch: Any) -> Column:
+            if self._batch is not batch["completions"]:  # the first function of a new batch
+                self._columns = self._score(batch)
+                self._batch = batch["completions"]
+            return self._columns[index]
+
+        reward.__name__ = name
+        return reward
+
+    def _score(self, batch: Mapping[str, Any]) -> list[Column]:
+        columns = [
+            self._of_trl(reward, batch)
+            if reward.metric is None
+            else self._of_metric(reward.metric, batch)
+            for reward in self.rewards
+        ]
+        left_out = _left_out(columns, batch["row"])
+        batch["log_metric"]("rewards/unscored", len(left_out) / len(batch["row"]))
+        return [[None if i in left_out else v for i, v in enumerate(c)] for c in columns]
+
+    def _of_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:
+        completions = [self._completion(ids) for ids in batch["completion_ids"]]
+        pairs = zip(batch["row"], completions, strict=True)
+        return [self._one(metric, self._rows[row], completion) for row, completion in pairs]
+
+    def _one(self, metric: Metric, row: PromptRow, completion: Completion) -> float | None:
+        failed = f"{row.sourced.where}: reward {metric.name!r}"
+        try:
+            result = metric.score(row.sourced.case, completion, **metric.options)
+            if result is not None and not isinstance(result, Score):
+                result = float(result)
+        except Exception as error:
+            raise RewardFailed(f"{failed} raised {_one_line(error)}") from error
+        if result is None or isinstance(result, float):
+            return _finite(result, failed)
+        if result.value is None:
+            self.unscored[f"{metric.name}: {result.reason}"] += 1
+        return result.value
+
+    def _completion(self, ids: Sequence[int]) -> Completion:
+        """Return what the gate would know of a completion with these tokens."""
+        ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
+        ended = bool(ids) and ids[-1] in ends
+        return Completion(
+            text=self._tokenizer.decode(ids, skip_special_tokens=True),
+            finish_reason="stop" if ended else "length",
+            output_tokens=len(ids) - ended,
+        )
+
+    def _of_trl(self, reward: Reward, batch: Mapping[str, Any]) -> Column:
+        """Call a function of TRL's kind with the rows' own columns."""
+        assert reward.function is not None
+        rows = [self._rows[i] for i in batch["row"]]
+        keys = dict.fromkeys(k for row in rows for k in row.values if k not in ("prompt", "row"))
+        columns = {key: [row.values.get(key) for row in rows] for key in keys}
+        named = f"reward {reward.name!r}"
+        try:
+            result = reward.function(**{**batch, **columns})
+            values = list(asyncio.run(result) if inspect.iscoroutine(result) else result)
+            values = [None if value is None else float(value) for value in values]
+        except Exception as error:
+            places = f"{rows[0].sourced.where} and what is in a batch with it"
+            raise RewardFailed(f"{places}: {named} raised {_one_line(error)}") from error
+        if len(values) != len(rows):
+            raise RewardFailed(f"{named} returned {len(values)} numbers for {len(rows)} rows")
+        where = [f"{row.sourced.where}: {named}" for row in rows]
+        return [_finite(value, place) for value, place in zip(values, where, strict=True)]
+
+
+def _left_out(columns: Sequence[Column], rows: Sequence[int]) -> set[int]:
+    """Return the positions that no reward says anything of, or only some of those that could."""
+    groups: dict[int, list[int]] = {}
+    for position, row in enumerate(rows):
+        groups.setdefault(row, []).append(position)
+    out: set[int] = set()
+    for group in groups.values():
+        able = [column for column in columns if any(column[i] is not None for i in group)]
+        out |= {i for i in group if not able or any(column[i] is None for column in able)}
+    return out
+
+
+def _finite(value: float | None, failed: str) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise RewardFailed(f"{failed} returned {value}, which is not a number to learn from")
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    line = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {line}"[:300]

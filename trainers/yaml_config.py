@@ -1,0 +1,128 @@
+"""Training configuration as a YAML file, read strictly.
+
+Plain YAML takes the last of two equal keys, expands aliases without limit and knows no misspelt
+key. Here each of these is an error with its line, and all of them are reported at once.
+
+Example:
+    read(Path("good.yaml"), allowed=("learning_rate", "max_steps"))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.lookup import unknown
+
+if TYPE_CHECKING:
+    import yaml  # type: ignore[import-untyped]  # ships no types
+
+_LIMIT = 1_000_000
+"""Largest configuration file in bytes."""
+
+
+def read(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
+    """Return the mapping in the YAML file `path`, whose top keys must be among `allowed`.
+
+    Raises:
+        UsageError: the file cannot be read, or something in it is doubtful; one line a problem.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("training", "train") from error
+    text = _text(path)
+    try:
+        problems = list(_aliases(text))
+        node = None if problems else yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UsageError(_syntax(path, error)) from error
+    if node is not None:
+        problems += _problems(node, tuple(sorted(allowed)))
+    if problems:
+        raise UsageError("\n".join(f"{path}:{problem}" for problem in problems))
+    value: dict[str, Any] = yaml.safe_load(text) or {}
+    return value
+
+
+def value(text: str, *, where: str) -> Any:
+    """Return the value of a YAML text on the command line, such as `{use: numeric}`.
+
+    Raises:
+        UsageError: it is not valid YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: {text!r:.80} is not valid YAML") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if len(data) > _LIMIT:
+            raise UsageError(f"{path}: {len(data)} bytes; a configuration has at most {_LIMIT}")
+        return data.decode()
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
+def _syntax(path: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{where}: not valid YAML: {what}"
+
+
+def _aliases(text: str) -> Iterator[str]:
+    import yaml
+
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            yield f"{event.start_mark.line + 1}: alias *{event.anchor}; write the value out"
+
+
+def _problems(node: yaml.Node, allowed: tuple[str, ...]) -> Iterator[str]:
+    """Yield `line: problem` for the whole document."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        yield f"{node.start_mark.line + 1}: must be a mapping such as `learning_rate: 2.0e-4`"
+        return
+    for key, _ in node.value:
+        if key.value not in allowed:
+            yield f"{key.start_mark.line + 1}: {unknown(str(key.value), allowed, what='key')}"
+    yield from _doubtful(node)
+
+
+def _doubtful(node: yaml.Node) -> Iterator[str]:
+    """Yield duplicate keys and numbers that are not finite, at any depth."""
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith(":float") and not _is_finite(node.value):
+            yield f"{node.start_mark.line + 1}: {node.value} is not a number to train with"
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _doubtful(child)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, child in node.value:
+            line = key.start_mark.line + 1
+            if (first := seen.setdefault(str(key.value), line)) != line:
+                yield f"{line}: key {key.value!r} is already in line {first}; keep one of them"
+            yield from _doubtful(child)
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text.replace("_", "")))
+    except ValueError:
+        return not text.lstrip("+-").lower().startswith((".inf", ".nan"))
