@@ -23,6 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -q
 PIP := $(BIN)/python -m pip
 DEVELOPMENT := --editable '.[all,proxy]' --group dev
+PINNED := $(DEVELOPMENT) --constraint dev-constraints.txt
 
 .PHONY: demo test test-all lint docs lock clean
 
@@ -50,11 +51,8 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml dev-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tunegate needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	if command -v uv >/dev/null; then \
-	  VIRTUAL_ENV=$(VENV) uv pip install --quiet $(DEVELOPMENT) --constraint dev-constraints.txt; \
-	else \
-	  $(PIP) install --quiet --upgrade 'pip>=25.1' && \
-	  $(PIP) install --quiet $(DEVELOPMENT) --constraint dev-constraints.txt; \
+	if command -v uv >/dev/null && uv pip install --python $(BIN)/python --quiet $(PINNED); then :; else \
+	  $(PIP) install --quiet --upgrade 'pip>=25.1' && $(PIP) install --quiet $(PINNED); \
 	fi
 	@touch $(STAMP)
 
@@ -63,7 +61,9 @@ lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv-lock/bin/python -m pip install --quiet $(DEVELOPMENT)
-	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > dev-constraints.txt
+	.venv-lock/bin/python -m pip freeze --exclude-editable > .venv-lock/frozen.txt
+	sed -E 's/\+(cpu|cu[0-9]+)$$//; s/^((mkdocs-material|pymdown-extensions)==.*)/\1; python_full_version >= "3.11.5"/' \
+	  .venv-lock/frozen.txt > dev-constraints.txt
 	rm -rf .venv-lock
 
 clean:

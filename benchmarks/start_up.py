@@ -19,7 +19,7 @@ from pathlib import Path
 
 PEER = "import pytest, numpy, scipy.stats, pydantic, jinja2"
 CASES = 60
-WANTED = {"gate": 1.8, "--help": 0.5}
+WANTED = {"gate": 1.8, "--help": 0.3}
 """Largest ratio that is wanted."""
 SUITE = """\
 name = "start"

@@ -42,6 +42,11 @@ PARTS = (
     ),
     Part("error rates of every default", ("-m", "benchmarks.error_rates"), {}),
     Part("error rates of watch", ("-m", "benchmarks.watch_error_rates"), {}),
+    Part(
+        "mutation sample: its tests without a mutant",
+        ("-m", "benchmarks.mutation_sample", "--check"),
+        _ONE_THREAD,
+    ),
     Part("mutation sample", ("-m", "benchmarks.mutation_sample"), _ONE_THREAD),
     Part("start-up", ("-m", "benchmarks.start_up"), {}),
 )

@@ -1,7 +1,6 @@
 """Validation against the JSON schemas of our own files, with problems in words.
 
-The jsonschema library, imported without the grammars that only its `iri` formats need.
-
+`library` returns the jsonschema library without the grammars that only its `iri` formats need:
 `import jsonschema` imports rfc3987_syntax where it is installed, and that package compiles 38
 grammars when it is imported: 1 to 2 seconds in every run, for two formats that few schemas use.
 Here they are compiled when an `iri` is first checked.
@@ -19,8 +18,10 @@ Example:
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -146,18 +147,28 @@ GRAMMARS = "rfc3987_syntax"
 """Package whose import compiles the grammars."""
 
 
+_importing = threading.Lock()
+
+
 @cache
 def library() -> Any:
     """Return the module `jsonschema`."""
-    if "jsonschema" in sys.modules or GRAMMARS in sys.modules:
-        return importlib.import_module("jsonschema")
-    stand_in = ModuleType(GRAMMARS)
-    vars(stand_in)["is_valid_syntax"] = _is_valid_syntax
-    sys.modules[GRAMMARS] = stand_in
-    try:
-        return importlib.import_module("jsonschema")
-    finally:
-        del sys.modules[GRAMMARS]
+    with _importing:
+        loaded = "jsonschema" in sys.modules or GRAMMARS in sys.modules
+        if loaded or importlib.util.find_spec(GRAMMARS) is None:
+            return importlib.import_module("jsonschema")
+        sys.modules[GRAMMARS] = _stand_in()
+        try:
+            return importlib.import_module("jsonschema")
+        finally:
+            sys.modules.pop(GRAMMARS, None)
+
+
+def _stand_in() -> ModuleType:
+    """Return a module with the one function that jsonschema takes from the real package."""
+    module = ModuleType(GRAMMARS)
+    vars(module)["is_valid_syntax"] = _is_valid_syntax
+    return module
 
 
 def _is_valid_syntax(term: str, text: str) -> bool:

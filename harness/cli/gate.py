@@ -15,11 +15,6 @@ from tunegate.harness.lookup import unknown
 _QUIETLY = (
     "-p",
     "no:cacheprovider",
-    # Plugins that other packages bring, with nothing to do in a gate and a second to import.
-    "-p",
-    "no:hypothesispytest",
-    "-p",
-    "no:anyio",
     "--no-header",
     "-q",
     "--rootdir=.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def _read(schema: Path) -> str:
 
 def _grammars(document: str) -> tuple[str, ...]:
     """Return the module that checks `iri`, slow to import, where a schema may ask for it."""
-    return (json_schema_library.GRAMMARS,) if '"iri' in document else ()
+    there = '"iri' in document and find_spec(json_schema_library.GRAMMARS) is not None
+    return (json_schema_library.GRAMMARS,) if there else ()
 
 
 def _validate(document: str, found: _json_parsing.Found) -> Score:

@@ -73,21 +73,28 @@ def beta_steps(edges: Floats, a: float, b: float) -> Floats:
     return np.diff(special.betainc(a, b, edges))
 
 
+_MOST_STEPS = 4000
+"""More than any bracket of floats takes by bisection alone, which is 2,100."""
+
+
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a function that changes sign between `low` and `high`, to within 1e-13.
 
     Raises:
-        ValueError: the function has the same sign at both ends.
+        ValueError: the function has the same sign at both ends, or is not a number somewhere.
 
     Source: Chandrupatla (1997), Advances in Engineering Software 28:145-149. Written here because
     importing scipy.optimize takes longer than a gate's whole arithmetic.
     """
     new, old = float(high), float(low)
     f_new, f_old = function(new), function(old)
-    if f_new * f_old > 0:
-        raise ValueError(f"function must change sign between {low} and {high}")
+    for end, value in ((old, f_old), (new, f_new)):
+        if value == 0:
+            return end
+    if math.isnan(f_new) or math.isnan(f_old) or (f_new > 0) == (f_old > 0):
+        raise ValueError(f"function must change sign between {low} and {high}: {f_old}, {f_new}")
     step = 0.5
-    while True:
+    for _ in range(_MOST_STEPS):
         last, f_last = new, f_new
         new = last + step * (old - last)
         f_new = function(new)
@@ -99,8 +106,11 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
         nearest = (4 * sys.float_info.epsilon * abs(best) + 1e-13) / (2 * abs(old - new) or 1.0)
         if nearest > 0.5 or f_best == 0:
             return best
+        if math.isnan(f_new):
+            raise ValueError(f"function must be a number at {new}")
         step = _next_step((new, f_new), (old, f_old), (before, f_before))
         step = min(1 - nearest, max(nearest, step))
+    raise ValueError(f"function has no zero that {_MOST_STEPS} steps find between {low} and {high}")
 
 
 def _next_step(

@@ -25,3 +25,22 @@ def test_grammars_are_compiled_when_an_iri_is_checked() -> None:
     )
 
     assert done.stdout.splitlines() == ["(False, False) True False", "True True", "True"]
+
+
+WITHOUT = """
+import sys
+sys.modules["rfc3987_syntax"] = None
+from tunegate.harness import json_schema
+found = json_schema.library()
+iri = found.Draft202012Validator({"format": "iri"}, format_checker=found.FormatChecker())
+print(iri.is_valid("no iri"))
+"""
+
+
+def test_without_the_package_the_format_is_not_checked() -> None:
+    """As jsonschema has it for every format whose package is not installed."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=120
+    )
+
+    assert done.stdout.split() == ["True"]

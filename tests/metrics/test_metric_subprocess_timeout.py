@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_a_module_that_is_not_there_fails_clearly() -> None:
     """An import error in the child is no silence."""
     with pytest.raises(CallFailed, match="no_such_module"):
         run("no_such_module", "f", limit_s=5.0)
+
+
+def test_what_a_call_needs_is_imported_outside_of_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that takes a second to import does not use up the half second of the call."""
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    _subprocess_timeout._end()  # a new child takes over the path
+
+    assert run("math", "sqrt", 16, limit_s=0.5, needs=("slow_to_import",)) == 4.0
+    _subprocess_timeout._end()
 
 
 def test_a_call_that_runs_away_is_ended() -> None:
