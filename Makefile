@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM := false
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two workers, each on one core; a worker that has nothing left takes tests from the other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -q
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -q --durations=20
 PIP := $(BIN)/python -m pip
 DEVELOPMENT := --editable '.[all,proxy]' --group dev
 PINNED := $(DEVELOPMENT) --constraint dev-constraints.txt
