@@ -48,6 +48,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each xdist worker a share of the slow tests first: the last to end are then short ones.
+
+    The files of slow tests are dealt out whole, so that a server is started once.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow.setdefault(item.path, []).append(item)
+    rest = [item for item in items if not item.get_closest_marker("slow")]
+    dealt = []
+    for worker in range(workers):
+        first, last = (len(rest) * share // workers for share in (worker, worker + 1))
+        dealt += [item for one in list(slow.values())[worker::workers] for item in one]
+        dealt += rest[first:last]
+    items[:] = dealt
+
+
 _MANY_MODULES = 150
 _kept = {"modules": 0}
 """How many modules were loaded when what is there was last kept out of garbage collection."""
