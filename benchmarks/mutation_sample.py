@@ -136,9 +136,9 @@ def copy_tree(tree: Path, target: Path) -> Path:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=tree, check=True, capture_output=True).stdout
     for name in sorted({os.fsdecode(name) for name in listed.split(b"\0") if name}):
-        if (tree / name).is_file():
+        if (tree / name).exists():  # a link to a folder too: src/tunegate has one to each package
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(tree / name, target / name)
+            shutil.copyfile(tree / name, target / name, follow_symlinks=False)
     # Byte code that is checked by time and size would outlive an edit within the same second.
     checked = py_compile.PycInvalidationMode.CHECKED_HASH
     for name in SOURCES:
@@ -168,7 +168,7 @@ def run_mutant(mutant: Mutant, copy: Path, limit: float) -> Result:
 def run_tests(copy: Path, tests: Sequence[str], limit: float) -> tuple[int | None, str]:
     """Return pytest's exit code and output in a copy of the tree; None past the time limit."""
     # PYTHONPATH precedes an editable install of this repository.
-    paths = [str(copy), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(copy / "src"), str(copy), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
         [sys.executable, *PYTEST, *tests],

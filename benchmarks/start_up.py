@@ -77,7 +77,7 @@ def _write(path: Path, rows: Sequence[object]) -> None:
 def least_seconds(command: Sequence[str], folder: Path, runs: int) -> float:
     """Return the least CPU time of several runs of a command that succeeds."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1] / "src")
     found = []
     for _ in range(runs + 1):  # the first one writes byte code
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
