@@ -78,10 +78,12 @@ def test_sft_raises_the_probability_of_unseen_answers(
     assert min(gains(embedded(), out, NEW, "chosen")) > 1.0
 
 
+@pytest.mark.long  # three seeds of both: two minutes
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
 @pytest.mark.parametrize("method", [dpo, kto])
-def test_preferences_move_unseen_pairs(method: Any, train: Callable[..., Path]) -> None:
+def test_preferences_move_unseen_pairs(method: Any, seed: str, train: Callable[..., Path]) -> None:
     """The log-odds of the chosen answers to new questions rise by more than a nat over base."""
-    assert min(margins(embedded(), train(method), NEW)) > 1.0
+    assert min(margins(embedded(), train(method, "--seed", seed), NEW)) > 1.0
 
 
 def test_a_reward_model_tells_unseen_pairs_apart(train: Callable[..., Path]) -> None:

@@ -18,6 +18,7 @@ HELD_OUT = ("country", "fish", "flower", "sport", "game", "language", "tool", "m
 SHOWN = (("tree", "OAK"), ("drink", "milk"))
 """Examples that leave open whether to answer in capitals, so that there is something to learn."""
 HERE = "tests.trainers.test_trainers_rl_real"
+SEEDS = pytest.mark.parametrize("seed", ["0", "1", "2"])
 
 
 @metric(range=(0.0, 1.0))
@@ -37,7 +38,9 @@ def turns(thing: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
+@pytest.mark.long  # three seeds: two minutes
+@SEEDS
+def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> None:
     """Five steps raise the metric on prompts never trained on, against the untrained base."""
     from tunegate.harness.models.demo_model import embedded
     from tunegate.harness.models.open_arms import open_arms
@@ -48,7 +51,7 @@ def test_grpo_teaches_what_the_metric_measures(tmp_path: Path) -> None:
     lines: list[str] = []
     argv = ["--model_name_or_path", str(embedded()), "--reward", f"{HERE}:capitals"]
     argv += ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tmp_path / "o")]
-    argv += ["--use_peft", "--lora_r", "8", "--lora_target_modules", "all-linear", "--seed", "0"]
+    argv += ["--use_peft", "--lora_r", "8", "--lora_target_modules", "all-linear", "--seed", seed]
     argv += ["--lora_dropout", "0", "--attn_implementation", "eager", "--logging_steps", "1"]
     argv += ["--max_steps", "5", "--learning_rate", "1e-3", "--max_completion_length", "6"]
     argv += ["--per_device_train_batch_size", "8", "--num_generations", "8"]
@@ -86,7 +89,9 @@ WORDS += ("waltz tango", "Mars Venus")
 
 
 @pytest.mark.slow
-def test_ppo_teaches_what_pairs_prefer(tmp_path: Path) -> None:
+@pytest.mark.long  # three seeds: four minutes
+@SEEDS
+def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
     """A reward model of pairs, four updates: more capitals than base has, on unseen prompts.
 
     The pairs differ in nothing but capitals, and neither they nor the prompts hold what is asked.
@@ -110,7 +115,7 @@ def test_ppo_teaches_what_pairs_prefer(tmp_path: Path) -> None:
     lines: list[str] = []
     argv = ["--model_name_or_path", "embedded", "--save_strategy", "no", "--peft", "lora"]
     argv += ["--lora_r", "8", "--lora_target_modules", "all-linear", "--logging_steps", "1"]
-    argv += ["--lora_dropout", "0", "--lr_scheduler_type", "constant", "--seed", "0"]
+    argv += ["--lora_dropout", "0", "--lr_scheduler_type", "constant", "--seed", seed]
     argv += ["--per_device_train_batch_size", "8", "--attn_implementation", "eager"]
     judge, tuned = tmp_path / "judge", tmp_path / "tuned"
     scoring = ["--train_files", str(tmp_path / "pairs.jsonl"), "--output_dir", str(judge)]
