@@ -17,8 +17,8 @@ from tunegate.reports import charts, pareto_chart
 from tunegate.reports.escaping import code, prose
 from tunegate.reports.formatting import FACES, REASONS, STATUSES, direction, number, signed
 from tunegate.reports.identity import short_of
+from tunegate.reports.page import scriptless
 from tunegate.reports.pareto_chart import share
-from tunegate.reports.scriptless_page import filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class GateTable:
 def render_page(comparison: Comparison) -> str:
     """Return the page of a comparison: the same comparison gives the same bytes."""
     chosen = comparison.candidate(comparison.chosen)
-    return filled(
+    return scriptless(
         "compare.html",
         tone=FACES[comparison.verdict].tone,
         style="compare.css",

@@ -12,7 +12,7 @@ from tunegate.harness.verdict.run_history import History, PastRun, Wear
 from tunegate.reports import trend_chart
 from tunegate.reports.formatting import FACES, STATUSES, direction
 from tunegate.reports.identity import short_of
-from tunegate.reports.scriptless_page import filled
+from tunegate.reports.page import scriptless
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class SuiteOverTime:
 def render(history: History) -> str:
     """Return the page of a history: the same runs give the same bytes."""
     newest = history.runs[-1] if history.runs else None
-    return filled(
+    return scriptless(
         "history.html",
         tone=FACES[newest.verdict].tone if newest else "calm",
         style="history.css",

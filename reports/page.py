@@ -137,6 +137,23 @@ def policy(style: str, script: str) -> str:
     )
 
 
+def scriptless(template: str, *, tone: str, style: str, **values: Any) -> str:
+    """Return a page without scripts, which extends `plain.html`.
+
+    Args:
+        template: Its file.
+        tone: The tone of what it says: `good`, `bad`, `warn` or `calm`.
+        style: File of its own rules, which follow the report's.
+        values: What it shows.
+    """
+    from markupsafe import Markup
+
+    rules = Markup("").join(Markup(_asset(name)) for name in ("style.css", style))
+    allowed = policy(rules, "").split("; ")
+    csp = "; ".join(part for part in allowed if not part.startswith("script-src"))
+    return fill(template, tone=tone, csp=csp, style=rules, **values)
+
+
 def _source(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -18,11 +18,12 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.errors import MissingExtra, SuiteError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.source import SourcedCase, make_case
 from tunegate.harness.sources._text import Row, json_value, some
@@ -90,6 +91,28 @@ class Table:
         keys = dict.fromkeys(k for _, row in rows if isinstance(row, Mapping) for k in row)
         names = tuple(keys) if columns is None else columns
         return cls(place, names, len(rows), lambda wanted: (rows[i] for i in wanted))
+
+
+def read_parquet(path: Path) -> Any:
+    """Return a parquet file's rows as a `pyarrow.Table`.
+
+    Raises:
+        SuiteError: the file is missing or broken.
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "sources") from error
+    if not path.is_file():
+        raise SuiteError([f"{path}: no such file; paths start at the suite's folder"])
+    try:
+        with ParquetFile(path) as file:
+            return file.read()
+    except (ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error
 
 
 def rewritten(

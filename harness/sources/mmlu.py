@@ -21,8 +21,8 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import SourcedCase, make_case
-from tunegate.harness.sources import _parquet_files, _text
-from tunegate.harness.sources._table import drawn
+from tunegate.harness.sources import _text
+from tunegate.harness.sources._table import drawn, read_parquet
 
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
@@ -283,7 +283,7 @@ def _csv(path: Path) -> Iterator[_text.Row]:
 
 
 def _parquet_rows(path: Path) -> Iterator[_text.Row]:
-    for number, row in enumerate(_parquet_files.read(path).to_pylist(), start=1):
+    for number, row in enumerate(read_parquet(path).to_pylist(), start=1):
         yield f"{path}: row {number}", row
 
 

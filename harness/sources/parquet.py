@@ -15,9 +15,16 @@ from pathlib import Path
 
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.source import SourcedCase
-from tunegate.harness.sources import _parquet_files
 from tunegate.harness.sources._conversations import conversations
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Part,
+    Repeated,
+    Table,
+    mapped,
+    read_parquet,
+)
 from tunegate.harness.sources._text import Row
 
 
@@ -53,7 +60,7 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
     paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not paths:
         raise SuiteError([f"{path}: no *.parquet in this folder; name a file or another folder"])
-    tables = [_parquet_files.read(one) for one in paths]
+    tables = [read_parquet(one) for one in paths]
     names = tables[0].column_names
     for one, table in zip(paths, tables, strict=True):
         if table.column_names != names:
