@@ -133,7 +133,8 @@ def test_small_figures() -> None:
 
 def test_guard_begins_where_the_page_says() -> None:
     """Below 50 cases of a bounded score the interval is guarded; few clusters are named."""
-    from tunegate.harness.comparison.pairs import _EXACT_LIMIT, FEW_CLUSTERS
+    from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+    from tunegate.harness.comparison.mean_level import _EXACT_LIMIT
     from tunegate.harness.stats.paired_mean import GUARDED_BELOW
     from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 

@@ -7,14 +7,18 @@ where cases belong together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tunegate.harness.comparison.estimator import Estimator, centre, shifted
+from tunegate.harness.comparison.sample_size import Spread, cases_for_mean, deviation
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import corpus_function
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.stats.types import Interval, Test
 
 if TYPE_CHECKING:
     from tunegate.harness.stats.corpus_jackknife import Replicates
@@ -97,6 +101,75 @@ class Corpus:
     def with_base(self, factor: float) -> Corpus:
         """Return the comparison of tuned with `factor` times base."""
         return replace(self, base=replace(self.base, factor=factor))
+
+
+@dataclass(frozen=True)
+class CorpusEstimator(Estimator):
+    """One value over all cases, by the jackknife over cases or clusters."""
+
+    counts: Corpus = field(kw_only=True, repr=False)
+
+    @property
+    def base_level(self) -> float:
+        """Base's corpus value; NaN if there are no pairs."""
+        return self.counts.base.replicates.value if self.n else math.nan
+
+    @property
+    def tuned_level(self) -> float:
+        """Tuned's corpus value; NaN if there are no pairs."""
+        return self.counts.tuned.replicates.value if self.n else math.nan
+
+    @property
+    def estimate(self) -> float:
+        """The oriented difference of the corpus values."""
+        return self.counts.difference.value
+
+    @property
+    def advisory(self) -> bool:
+        """Whether there are too few cases for a corpus value to be gated on."""
+        return self.n < LEAST
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the pseudo-values are so skewed that the interval may err on one side."""
+        from tunegate.harness.stats.paired_mean import skewness_warning
+
+        return skewness_warning(_pseudo_values(self.counts.difference))
+
+    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+        """Return σ for a case; pseudo-values of clusters leave no design effect of theirs."""
+        found = _pseudo_values(self.counts.difference)
+        sigma = deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
+        return Spread(sigma, binary=False) if sigma > 0 else None
+
+    def _interval(self, confidence: float) -> Interval:
+        return self.counts.difference.interval(confidence=confidence, bound=self.metric.bound)
+
+    def _test(self, margin: float) -> Test:
+        return self.counts.difference.test(margin=margin, bound=self.metric.bound)
+
+    def _level(self, confidence: float) -> Interval:
+        middle, bound = centre(self.metric)
+        moved = self.counts.tuned.replicates.scaled(1.0, shift=-middle)
+        return shifted(moved.interval(confidence=confidence, bound=bound), middle)
+
+    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+        independent = _pseudo_values(self.counts.difference)
+        return cases_for_mean(
+            independent, self.n, effect=effect, margin=margin, confidence=confidence
+        )
+
+    def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
+        independent = _pseudo_values(self.counts.tuned.replicates)
+        effect, margin = sign * self.tuned_level, sign * bound
+        return cases_for_mean(
+            independent, self.n, effect=effect, margin=margin, confidence=confidence
+        )
+
+
+def _pseudo_values(found: Replicates) -> list[float]:
+    """Return the values whose mean and its error are those of a corpus value."""
+    return list(map(float, found.pseudo_values))
 
 
 def level_of(metric: MetricRecord) -> Level:

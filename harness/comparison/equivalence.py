@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
 from tunegate.harness.comparison.delta import one_sided, proven
-from tunegate.harness.comparison.pairs import Pairs, mean
-from tunegate.harness.comparison.sample_size import difference_needs
+from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.cases import CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED, Gate, GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import SHIPPED, GateKind, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import Agreement, ParityStatus
 
 DEFAULT = 0.05
@@ -95,7 +95,11 @@ class Equivalence:
         if self.pairs.too_few:
             return None
         # The wider limit binds; planned as a guardrail, a better arm is planned as an equal one.
-        found = [difference_needs(self._gate(), side, -margin) for side, margin in self._sides()]
+        absolute = not isinstance(self.margin.value, str)
+        found = [
+            side.estimator.plan(-margin, self.confidence, without_gain=absolute)
+            for side, margin in self._sides()
+        ]
         return None if None in found else max(n for n in found if n is not None)
 
     def _sides(self) -> Iterator[tuple[Pairs, float]]:
@@ -105,14 +109,6 @@ class Equivalence:
                 yield side.relative(float(self.margin.value.rstrip("%")) / 100), 0.0
             else:
                 yield side, self.margin.value
-
-    def _gate(self) -> Gate:
-        return Gate(
-            metric=self.pairs.metric.name,
-            kind=GateKind.TOLERANCE,
-            margin=self.margin.value,
-            confidence=self.confidence,
-        )
 
 
 def proven_beyond(found: dict[tuple[str, str], Equivalence]) -> set[tuple[str, str]]:

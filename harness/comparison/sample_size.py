@@ -1,56 +1,128 @@
-"""Required sample size after a run: how many cases would decide a gate that is undecided.
+"""Required sample size: how many cases prove a difference or certify a level.
 
-Answers are for 80 % power and rounded up by nothing: they are approximations, good to say "a few
-more" or "not with this suite".
+Beside the number of cases, one number decides: the discordance ψ (the share of cases that only one
+arm gets right) for 0/1 scores, the standard deviation σ of the paired differences for others. Sizes
+are approximations, good to say "a few more" or "not with this suite".
+
+Example:
+    >>> comparison = Comparison(n=200, margin=0.0, confidence=0.90, spread=Spread(0.3, binary=True))
+    >>> round(comparison.detectable() or 0, 4)
+    0.0958
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-
-from tunegate.harness.comparison.pairs import Pairs, by_unit, is_binary, mean
-from tunegate.harness.records.manifest import Gate, GateKind
+from dataclasses import dataclass
 
 POWER = 0.80
+"""Probability of a pass that plans aim at."""
 LIMIT = 1_000_000
 """Cases beyond which the honest answer is that more cases are no way out."""
+GUARDED = 50
+"""Below this many independent cases the interval of a bounded continuous metric is widened."""
 
 
-def difference_needs(gate: Gate, pairs: Pairs, margin: float) -> int | None:
-    """Return the cases that would prove the gate at the observed difference.
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How differently the arms score the same cases."""
 
-    A guardrail is planned without the gain that this run happened to show. None where the observed
-    difference lies on the wrong side of the margin, or more than a million would be needed.
+    value: float
+    """Discordance ψ, or σ in the metric's unit."""
+    binary: bool
+    """Which of the two it is."""
+    deff: float = 1.0
+    """Design effect of cases that belong together, at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A planned comparison: n pairs against a margin; differences are improvements.
+
+    Effects are true differences in the metric's unit, powers probabilities of a pass. Each method
+    is the planning function of `tunegate.harness.stats.power` for the spread's kind.
     """
-    if pairs.n < 2:
-        return None
-    effect = pairs.estimate
-    if gate.kind is GateKind.TOLERANCE and not isinstance(gate.margin, str):
-        effect = min(effect, 0.0)
-    if effect <= margin:
-        return None
-    if pairs.binary and abs(margin) < 1:  # see `pairs.test`
-        cases: int | None = _binary(gate, pairs, effect, margin)
-    else:
-        cases = _mean(gate, pairs.independent, pairs.n, effect, margin)
-    return cases if cases is not None and cases <= LIMIT else None
+
+    n: int
+    """Paired cases, at least 2."""
+    margin: float
+    """What the difference must be proven to exceed: a gain, or minus a tolerance."""
+    confidence: float
+    """Two-sided level of the interval that decides."""
+    spread: Spread
+    limit: float | None = 1.0
+    """Largest difference there is; None if unbounded."""
+
+    def chance(self, effect: float) -> float:
+        """Return the probability of a pass if the true difference is `effect`."""
+        from tunegate.harness.stats import power
+
+        given = {"effect": effect, "margin": self.margin, "confidence": self.confidence}
+        spread, deff = self.spread.value, self.spread.deff
+        if self.spread.binary:
+            return power.binary_power(self.n, discordance=spread, deff=deff, **given).power
+        return power.mean_power(self.n, deviation=spread, deff=deff, **given).power
+
+    def cases(self, effect: float, wanted: float) -> int | None:
+        """Return the fewest cases for a power of `wanted`; None if a million are too few.
+
+        A bounded continuous metric takes 50 independent ones at least: with fewer its interval is
+        guarded against catastrophes that were not seen.
+        """
+        from tunegate.harness.stats import power
+
+        size, spread = effect - self.margin, self.spread
+        if not size > 0 or (not spread.binary and size / spread.value < 2 / LIMIT**0.5):
+            return None
+        given = {"effect": effect, "margin": self.margin, "confidence": self.confidence}
+        given |= {"power": wanted, "deff": spread.deff}
+        if spread.binary:
+            n = power.binary_sample_size(discordance=spread.value, **given).n
+            if self.margin < 0 and effect <= 0:
+                least = power.smallest_provable_n(-self.margin, confidence=self.confidence)
+                n = max(n, math.ceil(least * spread.deff))
+        else:
+            n = power.mean_sample_size(deviation=spread.value, **given).n
+            n = n if self.limit is None else max(n, math.ceil(GUARDED * spread.deff))
+        return n if n <= LIMIT else None
+
+    def detectable(self) -> float | None:
+        """Return the smallest true difference that passes with 80 % power; None if none does."""
+        from tunegate.harness.stats import power
+
+        given = {"margin": self.margin, "confidence": self.confidence, "power": POWER}
+        spread, deff = self.spread.value, self.spread.deff
+        if self.spread.binary:
+            plan = power.binary_detectable_effect(self.n, discordance=spread, deff=deff, **given)
+        else:
+            plan = power.mean_detectable_effect(self.n, deviation=spread, deff=deff, **given)
+        largest = math.inf if self.limit is None else self.limit
+        return plan.effect if plan.effect < math.inf and plan.effect <= largest else None
+
+    def tolerable(self) -> float | None:
+        """Return the smallest tolerance proven with 80 % power if nothing changed; None if none."""
+        from tunegate.harness.stats import distributions
+
+        if not self.spread.binary:
+            level = Comparison(self.n, 0.0, self.confidence, self.spread, self.limit)
+            return level.detectable()
+
+        def excess(tolerance: float) -> float:
+            wider = Comparison(self.n, -tolerance, self.confidence, self.spread)
+            return wider.chance(0.0) - POWER
+
+        # Without a discordant pair nothing below z²/(n + z²) is proven, whatever the power.
+        z2 = distributions.normal_critical(self.confidence) ** 2
+        least = z2 / (self.n / self.spread.deff + z2)
+        if excess(least) >= 0:
+            return least
+        return distributions.root(excess, least, 1 - 1e-9) if excess(1 - 1e-9) > 0 else None
 
 
-def level_needs(gate: Gate, pairs: Pairs) -> int | None:
-    """Return the cases that would certify a floor or ceiling at the observed level of tuned."""
-    assert not isinstance(gate.margin, str)
-    if pairs.n < 2:
-        return None
-    sign = 1.0 if gate.kind is GateKind.FLOOR else -1.0
-    level, margin = sign * pairs.tuned_level, sign * gate.margin
-    if level <= margin:
-        return None
-    if not is_binary(pairs.metric, pairs.tuned):
-        cases = _mean(gate, _level_units(pairs), pairs.n, level, margin)
-        return cases if cases is not None and cases <= LIMIT else None
-    rate = mean(pairs.tuned) if sign > 0 else 1 - mean(pairs.tuned)
-    floor = gate.margin if sign > 0 else 1 - gate.margin
-    return fewest(lambda n: often_certified(n, rate, floor, gate.confidence))
+def cases_to_certify(rate: float, floor: float, confidence: float) -> int | None:
+    """Return the cases whose successes certify a floor of the rate in 4 runs of 5."""
+    return fewest(lambda n: often_certified(n, rate, floor, confidence))
 
 
 def fewest(enough: Callable[[int], bool]) -> int | None:
@@ -77,44 +149,34 @@ def often_certified(n: int, rate: float, floor: float, confidence: float) -> boo
     return clopper_pearson(successes, n, confidence=confidence).low >= floor
 
 
-def _binary(gate: Gate, pairs: Pairs, effect: float, margin: float) -> int:
-    from tunegate.harness.stats import clusters, power
-
-    discordance = max((pairs.wins + pairs.losses) / pairs.n, abs(effect), 1 / pairs.n)
-    deff = 1.0
-    if pairs.clusters is not None:
-        deff = clusters.design_effect([round(d) for d in pairs.differences], pairs.clusters)
-    return power.binary_sample_size(
-        effect=effect,
-        discordance=discordance,
-        margin=margin,
-        confidence=gate.confidence,
-        power=POWER,
-        deff=deff,
-    ).n
-
-
-def _level_units(pairs: Pairs) -> list[float]:
-    """Return the independent values whose mean is tuned's level."""
-    if pairs.corpus is None:
-        return by_unit(pairs.tuned, pairs.clusters)
-    return list(map(float, pairs.corpus.tuned.replicates.pseudo_values))
-
-
-def _mean(
-    gate: Gate, independent: Sequence[float], n: int, effect: float, margin: float
+def cases_for_mean(
+    independent: Sequence[float], n: int, *, effect: float, margin: float, confidence: float
 ) -> int | None:
-    """Return the cases for a mean; with clusters the number of clusters times their mean size."""
+    """Return the cases for a mean; None if more cases are no way out.
+
+    Args:
+        independent: The values of the cases, or of the clusters: these are counted, at their mean
+            size.
+        n: Cases behind them.
+        effect: The true mean.
+        margin: What it must be proven to exceed.
+        confidence: Two-sided level of the interval that decides.
+    """
     from tunegate.harness.stats import power
 
-    spread = deviation(independent)
+    sigma = deviation(independent)
     # Without this, differences of a billionth would search through astronomic numbers.
-    if not spread > 0 or (effect - margin) / spread < 2 / LIMIT**0.5:
+    if not sigma > 0 or (effect - margin) / sigma < 2 / LIMIT**0.5:
         return None
     count = power.mean_sample_size(
-        effect=effect, deviation=spread, margin=margin, confidence=gate.confidence, power=POWER
+        effect=effect, deviation=sigma, margin=margin, confidence=confidence, power=POWER
     ).n
-    return -(-count * n // len(independent))
+    return within_limit(-(-count * n // len(independent)))
+
+
+def within_limit(cases: int) -> int | None:
+    """Return a required sample size; None where more cases are no way out."""
+    return cases if cases <= LIMIT else None
 
 
 def deviation(values: Sequence[float]) -> float:

@@ -14,8 +14,9 @@ from functools import cached_property
 from itertools import groupby, product
 
 from tunegate.harness.comparison.corpus_level import Corpus, Row
+from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.pairs import Pairs, mean, shared
+from tunegate.harness.comparison.pairs import Pairs, shared
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredCell

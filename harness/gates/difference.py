@@ -11,8 +11,7 @@ import math
 from dataclasses import replace
 
 from tunegate.harness.comparison.delta import Delta, proven
-from tunegate.harness.comparison.pairs import Pairs, is_binary, labelled_alone, tuned_level
-from tunegate.harness.comparison.sample_size import difference_needs, level_needs
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gates.rule import Outcome
 from tunegate.harness.gates.sentences import gate_sentence
 from tunegate.harness.gates.severe_drop import severe, severe_size
@@ -102,7 +101,12 @@ def _difference(gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool) -> O
     )
     open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
     plannable = open_ and not pairs.too_few and pairs.labels is None
-    needed = difference_needs(gate, judged, margin) if plannable else None
+    guardrail = gate.kind is GateKind.TOLERANCE and judged is pairs
+    needed = (
+        judged.estimator.plan(margin, gate.confidence, without_gain=guardrail)
+        if plannable
+        else None
+    )
     methods = dict.fromkeys((delta.oriented.method, test.method))
     return Outcome(status, reason, test.p_value, delta.low, delta.high, "; ".join(methods), needed)
 
@@ -141,7 +145,8 @@ def sensitive(gate: Gate, pairs: Pairs) -> bool:
 def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
     """Decide a floor or ceiling on tuned alone."""
     assert not isinstance(gate.margin, str)
-    low, high, method = _level_interval(pairs, gate.confidence)
+    level = pairs.estimator.level(gate.confidence)
+    low, high, method = level.low, level.high, level.method
     floor = gate.kind is GateKind.FLOOR
     reason = GateReason.BELOW_FLOOR if floor else GateReason.ABOVE_CEILING
     failing = [_beyond(value, gate.margin, floor=floor) for value in pairs.tuned]
@@ -163,7 +168,11 @@ def _level(gate: Gate, pairs: Pairs, remaining: int) -> Outcome:
     certain = low >= gate.margin if floor else high <= gate.margin
     if gate.floor_mode == "certified" and not certain:
         plannable = not pairs.too_few and pairs.labels is None
-        needed = level_needs(gate, pairs) if plannable else None
+        needed = (
+            pairs.estimator.plan_level(gate.margin, gate.confidence, is_lower=floor)
+            if plannable
+            else None
+        )
         return Outcome(
             GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, needed
         )
@@ -190,52 +199,3 @@ def _beyond(level: float, margin: float, *, floor: bool) -> bool:
     """Return whether a level breaks the bound by more than the rounding of a mean."""
     slack = 1e-12 * max(abs(level), abs(margin))
     return level < margin - slack if floor else level > margin + slack
-
-
-def _level_interval(pairs: Pairs, confidence: float) -> tuple[float, float, str]:
-    """Return the interval of tuned's level; the metric's range where the data say nothing."""
-    from tunegate.harness.stats import binary, clusters
-
-    least, most = pairs.metric.range or (-math.inf, math.inf)
-    if is_binary(pairs.metric, pairs.tuned):
-        least, most = 0.0, 1.0
-    if pairs.too_few:
-        return least, most, pairs.why_too_few
-    alone = labelled_alone(pairs) if pairs.labels is not None else None
-    if alone is not None:
-        return _level_interval(alone, confidence)
-    if pairs.labels is not None:
-        found = tuned_level(pairs, confidence)
-        return found.low, found.high, found.method
-    if not is_binary(pairs.metric, pairs.tuned):
-        return _mean_level(pairs, confidence, least, most)
-    if pairs.clusters is not None:
-        interval = clusters.clustered_binary_interval(
-            [round(v) for v in pairs.tuned], pairs.clusters, confidence=confidence
-        )
-    else:
-        successes = sum(round(v) for v in pairs.tuned)
-        interval = binary.clopper_pearson(successes, pairs.n, confidence=confidence)
-    return max(interval.low, 0.0), min(interval.high, 1.0), interval.method
-
-
-def _mean_level(
-    pairs: Pairs, confidence: float, least: float, most: float
-) -> tuple[float, float, str]:
-    """Return the interval of a mean score or corpus value, guarded by the ends of its range."""
-    from tunegate.harness.stats import paired_mean
-
-    bounded = math.isfinite(most - least)
-    middle = (least + most) / 2 if bounded else 0.0
-    bound = (most - least) / 2 if bounded else None
-    if pairs.corpus is not None:
-        moved = pairs.corpus.tuned.replicates.scaled(1.0, shift=-middle)
-        interval = moved.interval(confidence=confidence, bound=bound)
-    else:
-        interval = paired_mean.mean_interval(
-            [value - middle for value in pairs.tuned],
-            confidence=confidence,
-            bound=bound,
-            clusters=pairs.clusters,
-        )
-    return interval.low + middle, interval.high + middle, interval.method

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tunegate.harness.comparison.pairs import Pairs, n_labelled
+from tunegate.harness.comparison.labelled_level import n_labelled
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
 from tunegate.harness.records.manifest import Gate, GateKind
 
@@ -92,7 +93,7 @@ def _not_for_judges(gate: Gate) -> str:
 
 def _corrected(pairs: Pairs) -> Right | None:
     """Return the right that labels on this run give; None if they give none."""
-    n = n_labelled(pairs)
+    n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
         return None
     return Right(Standing.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)")
@@ -132,7 +133,7 @@ def _margin(gate: Gate, pairs: Pairs, known: Calibration) -> list[str]:
 
 def _have(pairs: Pairs) -> str:
     """Return what there is of labels and why it does not do; nothing without labels."""
-    n = n_labelled(pairs)
+    n = n_labelled(pairs.labels)
     if not n:
         return ""
     if pairs.clusters is not None:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 from tunegate.harness.comparison.corpus_level import LEAST
-from tunegate.harness.comparison.pairs import FEW_CLUSTERS, Pairs, n_labelled
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+from tunegate.harness.comparison.labelled_level import n_labelled
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.manifest import GateKind
 from tunegate.harness.records.verdict import (
     GateReason,
@@ -73,7 +75,7 @@ def _uncorrected(pairs: Pairs) -> str:
     if pairs.labels is None or not pairs.n:
         return ""
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
-    labelled = counted(n_labelled(pairs), "pair")
+    labelled = counted(n_labelled(pairs.labels), "pair")
     return f" (corrected by labels on {labelled}; the judge alone says {number(alone, sign=True)})"
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.corpus_level import LEAST
-from tunegate.harness.comparison.pairs import FEW_CLUSTERS, shared
-from tunegate.harness.comparison.sample_size import POWER
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+from tunegate.harness.comparison.pairs import shared
+from tunegate.harness.comparison.sample_size import GUARDED, POWER, Comparison, Spread
 from tunegate.harness.gates.difference import sensitive
 from tunegate.harness.power import feasibility
 from tunegate.harness.power.look_schedule import schedule
-from tunegate.harness.power.spread import GUARDED, Comparison, Observed, Spread, assumed, seen
+from tunegate.harness.power.spread import Observed, assumed, seen
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, GateKind
 from tunegate.harness.suite import Suite

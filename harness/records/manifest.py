@@ -16,6 +16,8 @@ from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Recor
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import Leakage, Training
 
+DEFAULT_CONFIDENCE = 0.90
+"""Two-sided confidence of gates and intervals unless another is given: 5 % error at each end."""
 BASE_AGAIN = "base_again"
 """The arm by which the noise floor is measured: base, asked a sample of its questions again."""
 INCUMBENT = "incumbent"
@@ -64,7 +66,7 @@ class Gate(Record):
     """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
     """What would be worth having; the only way to HOLD."""
-    confidence: float = 0.90
+    confidence: float = DEFAULT_CONFIDENCE
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
     """File and line, for messages and annotations."""

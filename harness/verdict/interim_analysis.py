@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.pairs import Pairs, mean
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import POWER, deviation
 from tunegate.harness.comparison.score_table import Table, tables_of
 from tunegate.harness.records.cases import Case, ScoreRow

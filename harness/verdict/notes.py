@@ -177,8 +177,6 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
 
 
 def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
-    from tunegate.harness.stats.paired_mean import skewness_warning
-
     clusters = pairs.n_clusters
     if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
         yield (
@@ -194,7 +192,7 @@ def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
             f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
             f"intervals are dependable from {FEW_UNBOUNDED}"
         )
-    if skewness_warning(pairs.differences if pairs.corpus is None else pairs.independent):
+    if pairs.estimator.skewed:
         yield (
             f"{name}: the differences are strongly skewed; "
             "the interval may be too optimistic on one side"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.pairs import mean
 from tunegate.harness.comparison.score_table import Table, same_answers
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.judges import Label

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.pairs import mean
+from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.errors import MissingExtra, SuiteError, UnknownName
 from tunegate.harness.metric import Metric, corpus_function, load, metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.sample_size import Comparison, Spread
 from tunegate.harness.errors import UsageError
 from tunegate.harness.power.forecast import SuiteForecast, forecast
-from tunegate.harness.power.spread import Comparison, Observed, Spread, observe, seen
+from tunegate.harness.power.spread import Observed, observe, seen
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.manifest import Gate, GateKind
 from tunegate.harness.records.run_folder import Run, RunCase

@@ -1,0 +1,239 @@
+"""Estimators: how a difference and a level are inferred from the paired scores of two arms.
+
+`Estimator` is the contract: interval and test of the oriented difference (positive means tuned is
+better), interval of tuned's level, required sample size, and the spread that plans the next run.
+There are four: `mean_level` has those of 0/1 and of other scores, `corpus_level` that of one value
+over all cases, `labelled_level` that of a judge corrected by people's labels. `pairs.estimator_of`
+chooses.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from tunegate.harness.comparison.sample_size import Spread
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.stats.types import Interval, Test
+
+FEW_CLUSTERS = 10
+"""Below this many clusters no interval is trustworthy and the gate stays undecided."""
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """The scores of two arms on the same cases of a suite, in the same order."""
+
+    suite: str
+    metric: MetricRecord
+    base: tuple[float, ...] = field(repr=False)
+    tuned: tuple[float, ...] = field(repr=False)
+    clusters: tuple[str, ...] | None = field(default=None, repr=False)
+    """Cluster of each pair; None where all cases are independent."""
+
+    @property
+    def n(self) -> int:
+        """Number of complete pairs."""
+        return len(self.base)
+
+    @cached_property
+    def n_clusters(self) -> int | None:
+        """Number of clusters; None where all cases are independent."""
+        return None if self.clusters is None else len(set(self.clusters))
+
+    @cached_property
+    def differences(self) -> tuple[float, ...]:
+        """Oriented differences of the scores: positive means tuned is better."""
+        return tuple(self.sign * (t - b) for b, t in zip(self.base, self.tuned, strict=True))
+
+    @property
+    def sign(self) -> float:
+        """1 where a higher score is better, else -1."""
+        return 1.0 if self.metric.higher_is_better else -1.0
+
+    @property
+    def wins(self) -> int:
+        """Cases on which tuned is better."""
+        return sum(d > 0 for d in self.differences)
+
+    @property
+    def losses(self) -> int:
+        """Cases on which tuned is worse."""
+        return sum(d < 0 for d in self.differences)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there is too little to compute an interval from."""
+        return self.n < 2 or (self.n_clusters is not None and self.n_clusters < FEW_CLUSTERS)
+
+    @property
+    def why_too_few(self) -> str:
+        """What there is too little of, for the report's column on methods."""
+        return "too few cases" if self.n < 2 else "too few clusters"
+
+
+class Estimator(PairedScores, ABC):
+    """A method for the difference of two arms and for tuned's level, with the scores it uses."""
+
+    @property
+    @abstractmethod
+    def base_level(self) -> float:
+        """Base's level; NaN if there are no pairs."""
+
+    @property
+    @abstractmethod
+    def tuned_level(self) -> float:
+        """Tuned's level; NaN if there are no pairs."""
+
+    @property
+    @abstractmethod
+    def estimate(self) -> float:
+        """The oriented difference of the levels, of at least one pair."""
+
+    @property
+    def advisory(self) -> bool:
+        """Whether there are too few cases for a gate to count."""
+        return False
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the values are so skewed that the interval may err on one side."""
+        return False
+
+    def interval(self, confidence: float) -> Interval:
+        """Return the oriented difference's interval; ±range where there is too little data."""
+        if not self.too_few:
+            return self._interval(confidence)
+        width = math.inf if self.metric.bound is None else self.metric.bound
+        estimate = self.estimate if self.n else 0.0
+        return Interval(estimate, -width, width, confidence, self.why_too_few)
+
+    def test(self, margin: float) -> Test:
+        """Return the one-sided test of "the oriented difference is at most `margin`"."""
+        return Test(0.0, 1.0, margin, self.why_too_few) if self.too_few else self._test(margin)
+
+    def exploratory_test(self) -> Test:
+        """Return the test of "tuned is no better than base" for looking around, not for gates."""
+        return self.test(0.0)
+
+    def level(self, confidence: float) -> Interval:
+        """Return the interval of tuned's level; the metric's range where there is too little data.
+
+        The range of 0/1 scores without a declared one is 0 to 1.
+        """
+        if not self.too_few:
+            return self._level(confidence)
+        least, most = self.metric.range or (-math.inf, math.inf)
+        if is_binary(self.metric, self.tuned):
+            least, most = 0.0, 1.0
+        return Interval(self.tuned_level, least, most, confidence, self.why_too_few)
+
+    def plan(self, margin: float, confidence: float, *, without_gain: bool = False) -> int | None:
+        """Return the cases that prove the observed difference with 80 % power.
+
+        Args:
+            margin: What the oriented difference must be proven to exceed.
+            confidence: Two-sided level of the interval that decides.
+            without_gain: Whether a gain that this run happened to show is planned as no difference,
+                as for guardrails.
+
+        Returns:
+            None where the difference is not above the margin, or more cases are no way out.
+        """
+        if self.n < 2:
+            return None
+        effect = min(self.estimate, 0.0) if without_gain else self.estimate
+        return None if effect <= margin else self._plan(effect, margin, confidence)
+
+    def plan_level(self, bound: float, confidence: float, *, is_lower: bool) -> int | None:
+        """Return the cases that certify a bound at the observed level of tuned with 80 % power.
+
+        Args:
+            bound: The level to certify.
+            confidence: Two-sided level of the interval that decides.
+            is_lower: Whether the bound is the least level instead of the largest.
+
+        Returns:
+            None where the level is on the wrong side of the bound, or more cases are no way out.
+        """
+        sign = 1.0 if is_lower else -1.0
+        if self.n < 2 or sign * self.tuned_level <= sign * bound:
+            return None
+        return self._plan_level(bound, confidence, sign)
+
+    @abstractmethod
+    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+        """Return how differently the arms score the same cases, to plan the next run by.
+
+        Args:
+            beyond_counts: Whether the plan is about differences that 0/1 scores cannot have.
+
+        Returns:
+            None if all differences of continuous scores are equal, which says nothing of the next
+            run. Of 0/1 scores without a discordant pair one is assumed.
+        """
+
+    @abstractmethod
+    def _interval(self, confidence: float) -> Interval: ...
+
+    @abstractmethod
+    def _test(self, margin: float) -> Test: ...
+
+    @abstractmethod
+    def _level(self, confidence: float) -> Interval: ...
+
+    @abstractmethod
+    def _plan(self, effect: float, margin: float, confidence: float) -> int | None: ...
+
+    @abstractmethod
+    def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None: ...
+
+
+def centre(metric: MetricRecord) -> tuple[float, float | None]:
+    """Return the middle of a metric's range and half its width; 0 and None without a range."""
+    if metric.range is None:
+        return 0.0, None
+    least, most = metric.range
+    return (least + most) / 2, (most - least) / 2
+
+
+def shifted(interval: Interval, by: float) -> Interval:
+    """Return an interval moved along the scale."""
+    return replace(
+        interval,
+        estimate=interval.estimate + by,
+        low=interval.low + by,
+        high=interval.high + by,
+    )
+
+
+def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
+    """Return whether the values are successes and failures.
+
+    Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
+    judge them otherwise, errs twice as often as promised. A wider declared range says that other
+    values were possible; behind a corpus value stand counts, not successes.
+    """
+    possible = metric.binary or metric.range in (None, (0.0, 1.0))
+    return metric.corpus is None and possible and set(values) <= {0.0, 1.0}
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean; 0.0 is never returned for no values: it raises ValueError."""
+    if not values:
+        raise ValueError("values must hold at least one value")
+    return math.fsum(values) / len(values)
+
+
+def by_unit(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
+    """Return the independent values: those of the cases, or each cluster's share of the mean."""
+    if clusters is None:
+        return list(values)
+    sums: dict[str, float] = {}
+    for value, name in zip(values, clusters, strict=True):
+        sums[name] = sums.get(name, 0.0) + value
+    size = len(values) / len(sums)
+    return [total / size for total in sums.values()]

@@ -1,0 +1,230 @@
+"""Mean level: metrics whose level is the mean of their scores, with two estimators.
+
+Tango's score interval for 0/1 scores, the t ∧ Hall envelope with its guard for all others, and
+cluster-robust forms of both where cases belong together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunegate.harness.comparison.estimator import (
+    Estimator,
+    by_unit,
+    centre,
+    is_binary,
+    mean,
+    shifted,
+)
+from tunegate.harness.comparison.sample_size import (
+    POWER,
+    Spread,
+    cases_for_mean,
+    cases_to_certify,
+    deviation,
+    within_limit,
+)
+from tunegate.harness.stats.types import Interval, Test
+
+
+class MeanEstimator(Estimator):
+    """Scores whose mean is the level."""
+
+    @property
+    def base_level(self) -> float:
+        """Base's mean score; NaN if there are no pairs."""
+        return mean(self.base) if self.n else math.nan
+
+    @property
+    def tuned_level(self) -> float:
+        """Tuned's mean score; NaN if there are no pairs."""
+        return mean(self.tuned) if self.n else math.nan
+
+    @property
+    def estimate(self) -> float:
+        """The mean of the oriented differences."""
+        return mean(self.differences)
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the differences are so skewed that the interval may err on one side."""
+        from tunegate.harness.stats.paired_mean import skewness_warning
+
+        return skewness_warning(self.differences)
+
+    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+        """Return σ of the differences, with the design effect of the clusters."""
+        sigma = deviation(self.differences)
+        if not sigma > 0:
+            return None
+        independent = by_unit(self.differences, self._several_clusters)
+        ratio = deviation(independent) / sigma
+        deff = max(1.0, ratio**2 * self.n / len(independent))
+        return Spread(sigma, binary=False, deff=deff)
+
+    @property
+    def _several_clusters(self) -> tuple[str, ...] | None:
+        """The clusters; None where there is only one, which shows no design effect."""
+        return self.clusters if (self.n_clusters or 0) > 1 else None
+
+    def _interval(self, confidence: float) -> Interval:
+        from tunegate.harness.stats.paired_mean import mean_interval
+
+        return mean_interval(
+            self.differences,
+            confidence=confidence,
+            bound=self.metric.bound,
+            clusters=self.clusters,
+        )
+
+    def _test(self, margin: float) -> Test:
+        from tunegate.harness.stats.paired_mean import mean_test
+
+        return mean_test(
+            self.differences, margin=margin, bound=self.metric.bound, clusters=self.clusters
+        )
+
+    def _level(self, confidence: float) -> Interval:
+        # Tuned's scores alone may be 0 or 1 where base's are not.
+        if is_binary(self.metric, self.tuned):
+            return rate_interval([round(v) for v in self.tuned], self.clusters, confidence)
+        from tunegate.harness.stats.paired_mean import mean_interval
+
+        middle, bound = centre(self.metric)
+        moved = mean_interval(
+            [value - middle for value in self.tuned],
+            confidence=confidence,
+            bound=bound,
+            clusters=self.clusters,
+        )
+        return shifted(moved, middle)
+
+    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+        independent = by_unit(self.differences, self.clusters)
+        return cases_for_mean(
+            independent, self.n, effect=effect, margin=margin, confidence=confidence
+        )
+
+    def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
+        if is_binary(self.metric, self.tuned):
+            rate, floor = self.tuned_level, bound
+            if sign < 0:  # a ceiling of successes is a floor of failures
+                rate, floor = 1 - rate, 1 - floor
+            return cases_to_certify(rate, floor, confidence)
+        independent = by_unit(self.tuned, self.clusters)
+        effect, margin = sign * self.tuned_level, sign * bound
+        return cases_for_mean(
+            independent, self.n, effect=effect, margin=margin, confidence=confidence
+        )
+
+
+_EXACT_LIMIT = 1000
+"""Cases up to which the exact unconditional test joins Tango's for margins above 0."""
+
+
+class BinaryEstimator(MeanEstimator):
+    """Successes and failures of both arms.
+
+    Differences of 1 and beyond, which 0/1 scores cannot have, are tested and planned as means: only
+    a metric without a declared range is asked for them.
+    """
+
+    @property
+    def skewed(self) -> bool:
+        """No: the score interval allows for it."""
+        return False
+
+    def exploratory_test(self) -> Test:
+        """Return McNemar's mid-p alone; with clusters, the test of the gates."""
+        from tunegate.harness.stats.binary import mcnemar_midp
+
+        return super().exploratory_test() if self.clusters else mcnemar_midp(self.wins, self.losses)
+
+    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+        """Return the discordance, of at least one pair, with the design effect of the clusters."""
+        if beyond_counts:
+            return super().spread()
+        from tunegate.harness.stats.clusters import design_effect
+
+        signs, grouped = [round(d) for d in self.differences], self._several_clusters
+        deff = design_effect(signs, grouped) if grouped else 1.0
+        return Spread(max(self.wins + self.losses, 1) / self.n, binary=True, deff=deff)
+
+    def _interval(self, confidence: float) -> Interval:
+        if self.clusters is not None:
+            from tunegate.harness.stats.clusters import clustered_binary_interval
+
+            signs = [round(d) for d in self.differences]
+            return clustered_binary_interval(signs, self.clusters, confidence=confidence)
+        from tunegate.harness.stats.binary import tango_interval
+
+        return tango_interval(self.wins, self.losses, self.n, confidence=confidence)
+
+    def _test(self, margin: float) -> Test:
+        if abs(margin) >= 1:
+            return super()._test(margin)
+        if self.clusters is not None:
+            from tunegate.harness.stats.clusters import clustered_binary_test
+
+            signs = [round(d) for d in self.differences]
+            return clustered_binary_test(signs, self.clusters, margin=margin)
+        from tunegate.harness.stats.binary import tango_test
+
+        wins, losses = self.wins, self.losses
+        return _strictest(
+            tango_test(wins, losses, self.n, margin=margin),
+            *_second_opinions(wins, losses, self.n, margin),
+        )
+
+    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+        if abs(margin) >= 1:
+            return super()._plan(effect, margin, confidence)
+        from tunegate.harness.stats import clusters, power
+
+        deff = 1.0
+        if self.clusters is not None:
+            deff = clusters.design_effect([round(d) for d in self.differences], self.clusters)
+        found = power.binary_sample_size(
+            effect=effect,
+            discordance=max((self.wins + self.losses) / self.n, abs(effect), 1 / self.n),
+            margin=margin,
+            confidence=confidence,
+            power=POWER,
+            deff=deff,
+        )
+        return within_limit(found.n)
+
+
+def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test]:
+    """Return the tests that must agree with Tango's, where its size alone is above nominal."""
+    from tunegate.harness.stats import binary
+
+    if margin == 0:
+        return [binary.mcnemar_midp(wins, losses)]
+    if margin > 0 and n <= _EXACT_LIMIT:
+        return [binary.exact_unconditional(wins, losses, n, margin=margin)]
+    return []
+
+
+def _strictest(*tests: Test) -> Test:
+    return max(tests, key=lambda test: test.p_value)
+
+
+def rate_interval(
+    successes: Sequence[int], clusters: Sequence[str] | None, confidence: float
+) -> Interval:
+    """Return the interval of a success rate.
+
+    Source: Clopper and Pearson (1934); with clusters, the score interval on counts divided by the
+    design effect.
+    """
+    from tunegate.harness.stats import binary
+    from tunegate.harness.stats import clusters as clustered
+
+    if clusters is None:
+        found = binary.clopper_pearson(sum(successes), len(successes), confidence=confidence)
+    else:
+        found = clustered.clustered_binary_interval(successes, clusters, confidence=confidence)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))

@@ -1,0 +1,164 @@
+"""The four estimators: which scores call for which, and what all of them answer."""
+
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tunegate.harness.comparison.corpus_level import Corpus, CorpusEstimator, Sums
+from tunegate.harness.comparison.estimator import Estimator
+from tunegate.harness.comparison.labelled_level import LabelledEstimator
+from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.stats.binary import clopper_pearson, tango_interval
+from tunegate.harness.stats.ppi import ppi_interval
+
+ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(4)
+SCORES = tuple(map(float, RNG.uniform(size=60))), tuple(map(float, RNG.uniform(size=60)))
+LABELS = tuple((b, t) if i < 30 else None for i, (b, t) in enumerate(zip(*SCORES, strict=True)))
+
+
+@pytest.fixture(name="binary")
+def _binary(made: Any) -> Pairs:
+    """Return 9 wins, 3 losses, 20 right and 8 wrong answers."""
+    base, tuned = made.pairs(9, 3, 20, 8)
+    return Pairs("s", made.metric(), tuple(base), tuple(tuned))
+
+
+@pytest.fixture(name="continuous")
+def _continuous(made: Any) -> Pairs:
+    """Return sixty scores between 0 and 1."""
+    return Pairs("s", made.metric(binary=False), *SCORES)
+
+
+@pytest.fixture(name="corpus")
+def _corpus(made: Any) -> Pairs:
+    """Return sixty counts of found things, of which micro-averaged accuracy is the level."""
+    metric = made.metric(use="classification", binary=False, corpus={"average": "micro"})
+    rows = [(float(found), 5.0) for found in RNG.integers(1, 6, 60)]
+    base = tuple(found / total for found, total in rows)
+
+    def share(sums: Any) -> float:
+        found, total = sums
+        return float(found / total)
+
+    counts = Corpus(Sums(tuple(rows), share), Sums(tuple(rows[::-1]), share))
+    return Pairs("s", metric, base, base[::-1], corpus=counts)
+
+
+def test_the_scores_call_for_an_estimator(binary: Pairs, continuous: Pairs, corpus: Pairs) -> None:
+    """0/1 scores, others, counts, and a judge's scores with labels on half of them."""
+    labelled = replace(continuous, labels=LABELS)
+
+    found = [type(pairs.estimator) for pairs in (binary, continuous, corpus, labelled)]
+
+    assert found == [BinaryEstimator, MeanEstimator, CorpusEstimator, LabelledEstimator]
+
+
+def test_nobody_else_makes_an_estimator() -> None:
+    """The choice is made in `estimator_of` alone."""
+    kinds = {"BinaryEstimator", "MeanEstimator", "CorpusEstimator", "LabelledEstimator"}
+    makers = {
+        str(path.relative_to(ROOT))
+        for folder in ("harness", "reports", "trainers")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.IfExp | ast.Name)
+        if kinds & {name.id for name in ast.walk(node.func) if isinstance(name, ast.Name)}
+    }
+
+    assert makers == {"harness/comparison/pairs.py"}
+
+
+def test_labels_on_all_pairs_are_scores(binary: Pairs, continuous: Pairs) -> None:
+    """The judge is not needed: what is inferred is inferred from the labels."""
+    said = tuple(zip(binary.base, binary.tuned, strict=True))
+    judged = replace(continuous, base=SCORES[0][:40], tuned=SCORES[1][:40], labels=said)
+    all_but_one = replace(judged, labels=(*said[:-1], None))
+
+    assert judged.interval(0.9) == binary.interval(0.9)
+    assert judged.test(0.0) == binary.test(0.0)
+    assert all_but_one.estimator.n == 39
+    assert isinstance(all_but_one.estimator, BinaryEstimator)
+
+
+def test_each_interval_is_that_of_its_method(binary: Pairs, continuous: Pairs) -> None:
+    """Tango's for counts, PPI++ for labels; the test of a limit has the error of its end."""
+    differences = np.asarray(continuous.differences)
+    labelled = replace(continuous, labels=LABELS)
+
+    assert binary.interval(0.9) == tango_interval(9, 3, 40, confidence=0.9)
+    assert labelled.interval(0.9) == ppi_interval(
+        differences[:30], differences[:30], differences[30:], confidence=0.9, bound=1.0
+    )
+    low = continuous.interval(0.9).low
+    assert continuous.test(low).p_value == pytest.approx(0.05, abs=1e-6)
+
+
+def test_each_level_is_tuned_alone(binary: Pairs, continuous: Pairs, corpus: Pairs) -> None:
+    """29 of 40 by Clopper and Pearson; sixty scores by at least Student's t; counts by theirs."""
+    tuned = np.asarray(SCORES[1])
+    by_t = stats.t.interval(0.9, 59, loc=tuned.mean(), scale=stats.sem(tuned))
+
+    share, average, value = (pairs.estimator.level(0.9) for pairs in (binary, continuous, corpus))
+
+    assert (share.low, share.high) == (
+        clopper_pearson(29, 40, confidence=0.9).low,
+        clopper_pearson(29, 40, confidence=0.9).high,
+    )
+    assert average.low <= by_t[0] + 1e-9
+    assert average.high >= by_t[1] - 1e-9
+    assert value.low < corpus.tuned_level < value.high
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_cases_leave_the_whole_range(made: Any, n: int) -> None:
+    """Difference and level are anywhere, no test rejects, and nothing is planned."""
+    scores = (0.5,) * n
+    estimator = Pairs("s", made.metric(binary=False), scores, scores).estimator
+
+    assert (estimator.interval(0.9).low, estimator.interval(0.9).high) == (-1.0, 1.0)
+    assert (estimator.level(0.9).low, estimator.level(0.9).high) == (0.0, 1.0)
+    assert estimator.test(-0.5).p_value == 1.0
+    assert estimator.plan(-0.5, 0.9) is None
+    assert estimator.plan_level(0.1, 0.9, is_lower=True) is None
+    assert math.isnan(estimator.tuned_level) is (n == 0)
+
+
+def test_a_plan_is_for_the_observed_difference(binary: Pairs, continuous: Pairs) -> None:
+    """None beyond the estimate; a guardrail takes more cases without the observed gain."""
+    estimator = binary.estimator
+
+    assert estimator.plan(0.2, 0.9) is None
+    with_gain, without = (estimator.plan(-0.1, 0.9, without_gain=w) for w in (False, True))
+    assert with_gain is not None
+    assert without is not None
+    assert with_gain < without
+    assert replace(continuous, labels=LABELS).estimator.plan(-1.0, 0.9) is None
+
+
+def test_a_ceiling_is_planned_like_the_floor_of_the_failures(binary: Pairs) -> None:
+    """29 of 40 above .5 takes as many cases as 11 of 40 below .5."""
+    opposite = replace(binary, base=(0.0,) * 40, tuned=tuple(1 - t for t in binary.tuned))
+
+    floor = binary.estimator.plan_level(0.5, 0.9, is_lower=True)
+    ceiling = opposite.estimator.plan_level(0.5, 0.9, is_lower=False)
+
+    assert floor == ceiling
+    assert floor is not None
+
+
+def test_an_estimator_answers_every_question() -> None:
+    """The contract: what a new estimator has to define."""
+    assert Estimator.__abstractmethods__ == {
+        "base_level", "tuned_level", "estimate", "spread",
+        "_interval", "_test", "_level", "_plan", "_plan_level",
+    }  # fmt: skip
