@@ -89,10 +89,10 @@ WORDS += ("waltz tango", "Mars Venus")
 
 
 @pytest.mark.slow
-@pytest.mark.long  # three seeds: four minutes
+@pytest.mark.long  # three seeds: six minutes
 @SEEDS
 def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
-    """A reward model of pairs, four updates: more capitals than base has, on unseen prompts.
+    """A reward model of pairs, twelve updates: more capitals than base has, on unseen prompts.
 
     The pairs differ in nothing but capitals, and neither they nor the prompts hold what is asked.
     """
@@ -119,16 +119,16 @@ def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
     argv += ["--per_device_train_batch_size", "8", "--attn_implementation", "eager"]
     judge, tuned = tmp_path / "judge", tmp_path / "tuned"
     scoring = ["--train_files", str(tmp_path / "pairs.jsonl"), "--output_dir", str(judge)]
-    scoring += ["--max_steps", "4", "--learning_rate", "1e-3"]
+    scoring += ["--max_steps", "8", "--learning_rate", "1e-3"]
     policy = ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tuned)]
-    policy += ["--reward_model_path", str(judge), "--total_episodes", "32", "--kl_coef", "0.02"]
-    policy += ["--response_length", "6", "--num_ppo_epochs", "2", "--learning_rate", "6e-4"]
+    policy += ["--reward_model_path", str(judge), "--total_episodes", "96", "--kl_coef", "0.02"]
+    policy += ["--response_length", "6", "--num_ppo_epochs", "2", "--learning_rate", "3e-4"]
     with muted():
         assert 0 == reward.run([*argv, *scoring], say=lines.append), lines
         assert 0 == ppo.run([*argv, *policy], say=lines.append), lines
         arms = open_arms({"base": str(embedded()), "tuned": str(tuned)})
 
     assert "proven" == liveness.check(arms)["tuned"]["status"]
-    assert 4 == sum("  score " in line and "  kl " in line for line in lines), lines
+    assert 12 == sum("  score " in line and "  kl " in line for line in lines), lines
     levels = {name: level(arm) for name, arm in arms.items()}
     assert levels["tuned"] > levels["base"] + 0.3, (levels, lines)
