@@ -88,3 +88,18 @@ def test_the_readme_has_the_exit_codes() -> None:
     assert {name.replace(" ", "_"): int(code) for name, code in rows} == {
         verdict.value: verdict.exit_code for verdict in Verdict
     }
+
+
+def test_the_readme_can_be_read_in_a_few_minutes() -> None:
+    """At most 900 words; everything else is in docs/."""
+    assert len(README.read_text(encoding="utf-8").split()) <= 900
+
+
+def test_the_quickstart_of_the_readme_is_that_of_the_page() -> None:
+    """Its commands and lines of output, which `tests/examples` runs, are those of the page."""
+    page = ROOT / "docs" / "getting-started" / "quickstart.md"
+    found = [block for language in ("sh", "text") for block in blocks(README, language)]
+    lines = [line for block in found for line in block.splitlines()]
+
+    assert len(lines) == 5
+    assert set(lines) - set(page.read_text(encoding="utf-8").splitlines()) == set()

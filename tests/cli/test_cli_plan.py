@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tunegate.harness.cli.app import app
 from tunegate.harness.errors import SuiteError, UsageError
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "getting-started" / "write-a-suite.md"
 
 
 def _plan(*args: str | Path) -> str:
@@ -147,11 +147,11 @@ def test_problems_of_all_suites_are_told_at_once(project: Any) -> None:
     assert str(second) in str(caught.value)
 
 
-def test_the_readme_shows_what_is_printed(project: Any) -> None:
+def test_the_documentation_shows_what_is_printed(project: Any) -> None:
     """The example is the command's own words."""
     [block] = re.findall(
         r"^```\n\$ tunegate plan support_json\n(.*?)^```$",
-        README.read_text(encoding="utf-8"),
+        PAGE.read_text(encoding="utf-8"),
         flags=re.MULTILINE | re.DOTALL,
     )
 
