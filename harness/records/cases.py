@@ -27,7 +27,14 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
@@ -64,6 +71,65 @@ Text = Annotated[str, BeforeValidator(readable)]
 """A text that UTF-8 can hold."""
 Json = Annotated[dict[str, Any], BeforeValidator(readable)]
 """A JSON object whose texts UTF-8 can hold."""
+
+# `case.schema.json`, the form of a case in a file, is generated from the fields of `Case`. The
+# constraints in `json_schema_extra` and `WithJsonSchema` apply to files alone: probes within the
+# package build cases with an empty prompt.
+FilledText = Annotated[Text, Field(json_schema_extra={"minLength": 1})]
+"""A text that may not be empty in a file."""
+_FILLED_LIST = Field(json_schema_extra={"minItems": 1})
+
+ChatMessage = Annotated[
+    Json,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["role"],
+            "properties": {
+                "role": {"enum": ["system", "user", "assistant", "tool"]},
+                "content": {},
+            },
+        }
+    ),
+]
+"""One turn of a conversation, as chat templates and chat APIs take it."""
+
+ExpectedCall = Annotated[
+    Json,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name", "arguments"],
+            "properties": {
+                "name": {"type": "string", "minLength": 1},
+                "arguments": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array", "minItems": 1},
+                },
+            },
+        }
+    ),
+]
+"""A tool call with the allowed values of each argument."""
+
+ChoiceIndex = Annotated[
+    int,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {
+                    "type": "string",
+                    "pattern": "^[A-Z]$",
+                    "maxLength": 1,
+                    "description": "a capital letter",
+                },
+            ]
+        }
+    ),
+]
+"""Index of a choice from 0; in a file also a letter, A for the first."""
 
 LARGEST = 1e100
 """Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
@@ -109,44 +175,47 @@ class Case(Record):
     """One prompt with what is needed to score its answer."""
 
     id: Text = Field(min_length=1, max_length=200)
-    """Stable name of the case; the hash of its content where the file gives none."""
-    prompt: Text | None = None
+    """Stable name of the case; the hash of its content if the file gives none."""
+    prompt: FilledText | None = None
     """The user's text; either this or `messages`."""
-    messages: tuple[Json, ...] | None = None
+    messages: Annotated[tuple[ChatMessage, ...], _FILLED_LIST] | None = None
     """A whole conversation in the chat format (`role`, `content`), ending with the user's turn."""
-    expected: Text | tuple[Text, ...] | None = None
+    expected: Text | Annotated[tuple[Text, ...], _FILLED_LIST] | None = None
     """The right answer, or several of which one is enough."""
     context: Text | None = None
     """Source text that a faithful answer rests on."""
     answer_schema: Json | None = Field(default=None, alias="schema")
-    """JSON schema that this case's answer must satisfy, where it differs from the suite's."""
+    """JSON schema of this case's answer, where it differs from the suite's."""
     tools: tuple[Json, ...] | None = None
     """Tool definitions offered to the model, in the chat template's format."""
-    expected_calls: tuple[Json, ...] | None = None
-    """The tool calls that a right answer makes."""
-    choices: tuple[Text, ...] | None = None
+    expected_calls: tuple[ExpectedCall, ...] | None = None
+    """The calls of a right answer, each argument with the list of its allowed values; "" in it
+    means that the argument may be left out. In an allowed object every key has such a list again.
+    An empty list: no tool may be called."""
+    choices: tuple[FilledText, ...] | None = Field(default=None, json_schema_extra={"minItems": 2})
     """Texts of the possible answers of a multiple-choice question."""
-    answer: int | None = None
-    """Index of the right choice, from 0; suite files may write a letter."""
+    answer: ChoiceIndex | None = None
+    """The right choice: its index from 0; a file may write its letter."""
     delimiter: Text | None = None
-    """What stands between a plain prompt and a choice or the expected answer; a space if absent."""
-    stop: tuple[Text, ...] | None = None
-    """Texts that end a completion of this case, beside those of the suite."""
+    """Text between a plain prompt and a choice or the expected answer; a space if absent."""
+    stop: tuple[FilledText, ...] | None = None
+    """Texts that end a completion of this case, in addition to those of the suite."""
     max_new_tokens: int | None = Field(default=None, ge=1, exclude_if=_is_none)
     """Longest completion of this case in tokens, where the suite allows more."""
     temperature: float | None = Field(default=None, ge=0, exclude_if=_is_none)
     """Temperature of this case in place of the suite's; 0 decodes greedily."""
     top_p: float | None = Field(default=None, gt=0, le=1, exclude_if=_is_none)
     """Nucleus of this case's sampling in place of the suite's."""
-    tool_choice: Text | Json | None = Field(default=None, exclude_if=_is_none)
+    tool_choice: FilledText | Json | None = Field(default=None, exclude_if=_is_none)
     """Which tool must be called, in OpenAI's form; it binds chat APIs only."""
     response_format: Json | None = Field(default=None, exclude_if=_is_none)
-    """The form of the answer, as OpenAI's API has it; it binds chat APIs only."""
-    rules: Json | None = None
-    """What the form of the answer must keep, rule → value (`{"max_words": 50}`); see `format`."""
-    tags: tuple[Text, ...] = ()
-    """Labels such as the subject: shown as slices, never used as clusters."""
-    cluster: Text | None = None
+    """The form of the answer, as in OpenAI's API; it binds chat APIs only."""
+    rules: Json | None = Field(default=None, json_schema_extra={"minProperties": 1})
+    """Constraints on the form of the answer, rule → value (`{"max_words": 50}`), for the metric
+    `format`."""
+    tags: tuple[FilledText, ...] = ()
+    """Labels such as the subject: slices of the report, never clusters."""
+    cluster: FilledText | None = None
     """Cases that belong together (one passage, one customer) share this name."""
 
     def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.json_schema import schema_problems
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.json_schema import library, schema_problems
+from tunegate.harness.records.cases import Case
+from tunegate.harness.source import SourcedCase, case_schema, make_case
 from tunegate.harness.sources.jsonl import jsonl
 
 
@@ -20,6 +24,39 @@ def test_a_row_becomes_a_case() -> None:
     )
 
     assert (case.answer, case.answer_schema, len(case.id)) == (1, {"type": "object"}, 12)
+
+
+def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
+    """By their names in a file; the schema adds what a row may leave out or write otherwise."""
+    fields = [field.alias or name for name, field in Case.model_fields.items()]
+
+    schema = case_schema()
+
+    assert list(schema["properties"]) == fields
+    assert [n for n, form in schema["properties"].items() if not form.get("description")] == []
+    assert "null" not in json.dumps(schema)
+    library().Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"prompt": ""}, 'prompt: "" must not be empty'),
+        ({"prompt": None}, "prompt: null must be a text"),
+        ({"messages": [{"role": "bot"}]}, "messages.0.role: "),
+        ({"prompt": "p", "choices": ["a"]}, "choices: "),
+        ({"prompt": "p", "expected": []}, "expected: [] must be a text or a list"),
+        ({"prompt": "p", "answer": 0}, "'answer' needs 'choices' beside it"),
+        ({"prompt": "p", "choices": ["a", "b"], "answer": "b"}, 'answer: "b" must be '),
+        ({"prompt": "p", "expected_calls": [{"name": "f"}]}, "expected_calls.0: the key "),
+        ({"prompt": "p", "rules": {}}, "rules: "),
+        ({"prompt": "p", "top_p": 0}, "top_p: 0 must be above 0"),
+    ],
+)
+def test_a_file_is_stricter_than_the_record(row: dict[str, Any], problem: str) -> None:
+    """Each constraint of the schema is written at its field, and is one sentence in a message."""
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        make_case(row)
 
 
 def test_the_row_is_not_changed() -> None:
