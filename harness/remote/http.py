@@ -76,13 +76,6 @@ class Http:
         """
         return self._json("POST", url, {"json": dict(body)}, deadline)
 
-    def post_file(
-        self, url: str, name: str, content: bytes, fields: Mapping[str, str], *, deadline: float
-    ) -> dict[str, Any]:
-        """Send a file as the form field `file`, beside `fields`; see `post_json`."""
-        body = {"files": {"file": (name, content)}, "data": dict(fields)}
-        return self._json("POST", url, body, deadline)
-
     def _json(
         self, method: str, url: str, body: Mapping[str, Any], deadline: float
     ) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def start(api: VendorApi, options: VendorOptions, *, say: Say, ask: Ask | None =
         hyperparameters=options.hyperparameters,
         seed=options.seed,
         tokens_per_epoch=tokens.count,
-        versions=installed(("litellm", "httpx")),
+        versions=installed(("litellm", "openai")),
     )
     return _submitted(api, record, chats, evaluation, options)
 

@@ -1,8 +1,10 @@
-"""The OpenAI fine-tuning API over HTTP: files, jobs, their events, and models' shutdown dates.
+"""OpenAI's fine-tuning API through its SDK: files, jobs, their events, models' shutdown dates.
 
-The place is `OPENAI_BASE_URL` (or `OPENAI_API_BASE`), by default api.openai.com. Each call is tried
-again after faults that pass. A job is never made twice: when the line broke while one was asked
-for, the vendor's jobs are looked through before it is asked again.
+The place is `OPENAI_BASE_URL` (or `OPENAI_API_BASE`), by default api.openai.com. The SDK's own
+retries are off: each call is tried again after faults that pass, within one deadline. A job is
+never made twice: if the connection broke while one was requested, the vendor's jobs are searched
+before it is requested again, which the SDK does not do. Redirects are refused, since they would
+carry the key and the rows to a place nobody named.
 
 References: https://developers.openai.com/api/reference/resources/fine_tuning/subresources/jobs and
 https://developers.openai.com/api/docs/deprecations (`shutdown_date` of a model).
@@ -11,19 +13,25 @@ https://developers.openai.com/api/docs/deprecations (`shutdown_date` of a model)
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from tunegate.harness.errors import BackendError
-from tunegate.harness.remote.http import Failure, Http, Later, Refused
+from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.remote.http import Failure, Later, Refused, refusal
 from tunegate.harness.remote.worker_pool import Limits, ask_all
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 R = TypeVar("R")
 
 _OPENAI = "https://api.openai.com/v1"
-_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+_HERE = ("localhost", "127.0.0.1", "::1")
+_LATEST = 50
+"""Jobs and events that are read, the latest ones."""
 UNKNOWN = "unknown"
 """Shutdown date of a model of which the vendor's API says nothing."""
 NONE_ANNOUNCED = "none announced"
@@ -38,22 +46,36 @@ class VendorApi:
     """The place where jobs run; `with` closes its connections."""
 
     base_url: str
-    http: Http = field(repr=False)
+    client: OpenAI = field(repr=False)
     limits: Limits = field(default_factory=lambda: Limits(concurrency=1, deadline_s=600.0))
 
     @classmethod
     def from_environment(cls) -> VendorApi:
-        """Return the place that OpenAI's own variables name, with the key they hold."""
+        """Return the place that OpenAI's own variables name, with the key they hold.
+
+        Raises:
+            MissingExtra: the SDK is not installed.
+            UsageError: there is no key, or the address is none.
+        """
+        try:
+            import openai
+        except ImportError as error:
+            raise MissingExtra("hosted fine-tuning", "litellm") from error
         names = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
         url = next((os.environ[name] for name in names if os.environ.get(name)), _OPENAI)
-        headers = {h: os.environ[name] for h, name in _HEADERS.items() if os.environ.get(name)}
-        return cls(url.rstrip("/"), Http(os.environ.get("OPENAI_API_KEY"), headers))
+        here = urlsplit(url).hostname in _HERE  # no proxy leads to this machine
+        try:
+            connections = openai.DefaultHttpxClient(follow_redirects=False, trust_env=not here)
+            client = openai.OpenAI(base_url=url, http_client=connections, max_retries=0)
+        except openai.OpenAIError as error:
+            raise UsageError("OPENAI_API_KEY: missing; set it to the vendor's key") from error
+        return cls(url.rstrip("/"), client)
 
     def __enter__(self) -> VendorApi:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.http.close()
+        self.client.close()
 
     @property
     def host(self) -> str:
@@ -63,10 +85,9 @@ class VendorApi:
     def upload(self, name: str, content: bytes) -> str:
         """Send a file of rows and return its id."""
 
-        def ask(deadline: float) -> str:
-            fields = {"purpose": "fine-tune"}
-            url = f"{self.base_url}/files"
-            return _id(self.http.post_file(url, name, content, fields, deadline=deadline))
+        def ask(client: OpenAI) -> str:
+            rows = (name, content)
+            return _id(self._fields(lambda: client.files.create(file=rows, purpose="fine-tune")))
 
         return self._patiently(f"sending {name}", ask)
 
@@ -74,23 +95,22 @@ class VendorApi:
         """Start a job and return it; the one that runs on the same file already, if one does."""
         asked = False
 
-        def ask(deadline: float) -> dict[str, Any]:
+        def ask(client: OpenAI) -> dict[str, Any]:
             nonlocal asked
-            if asked and (running := self._running(body["training_file"], deadline)):
+            if asked and (running := self._running(client, body["training_file"])):
                 return running
             asked = True
-            url = f"{self.base_url}/fine_tuning/jobs"
-            job = self.http.post_json(url, body, deadline=deadline)
+            job = self._fields(lambda: client.fine_tuning.jobs.create(**body))
             _id(job)
             return job
 
         return self._patiently("starting the job", ask)
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """Return a job as it stands."""
+        """Return a job as the vendor describes it now."""
 
-        def ask(deadline: float) -> dict[str, Any]:
-            job = self._get(f"fine_tuning/jobs/{quote(job_id)}", deadline)
+        def ask(client: OpenAI) -> dict[str, Any]:
+            job = self._fields(lambda: client.fine_tuning.jobs.retrieve(job_id))
             if not isinstance(job.get("status"), str):
                 raise Later("the reply has no `status`")
             return job
@@ -100,9 +120,10 @@ class VendorApi:
     def events(self, job_id: str) -> list[dict[str, Any]]:
         """Return the latest events of a job, the oldest first; none where there are none."""
 
-        def ask(deadline: float) -> list[dict[str, Any]]:
+        def ask(client: OpenAI) -> list[dict[str, Any]]:
+            jobs = client.fine_tuning.jobs
             try:
-                found = self._get(f"fine_tuning/jobs/{quote(job_id)}/events?limit=50", deadline)
+                found = self._fields(lambda: jobs.list_events(job_id, limit=_LATEST))
             except Refused:
                 return []
             return [e for e in reversed(found.get("data") or []) if isinstance(e, dict)]
@@ -112,9 +133,9 @@ class VendorApi:
     def shutdown(self, model: str) -> str:
         """Return the day on which the vendor's API says a model is shut down, or what it says."""
 
-        def ask(deadline: float) -> str:
+        def ask(client: OpenAI) -> str:
             try:
-                card = self._get(f"models/{quote(model, safe=':')}", deadline)
+                card = self._fields(lambda: client.models.retrieve(model))
             except Refused:
                 return UNKNOWN
             if "shutdown_date" not in card:
@@ -123,22 +144,46 @@ class VendorApi:
 
         return self._patiently(f"asking for the model {model}", ask)
 
-    def _running(self, training_file: str, deadline: float) -> dict[str, Any] | None:
-        found = self._get("fine_tuning/jobs?limit=50", deadline).get("data") or []
+    def _running(self, client: OpenAI, training_file: str) -> dict[str, Any] | None:
+        found = self._fields(lambda: client.fine_tuning.jobs.list(limit=_LATEST)).get("data") or []
         return next((job for job in found if job.get("training_file") == training_file), None)
 
-    def _get(self, path: str, deadline: float) -> dict[str, Any]:
-        return self.http.get_json(f"{self.base_url}/{path}", deadline=deadline)
+    def _fields(self, request: Callable[[], Any]) -> dict[str, Any]:
+        """Return the JSON object that a request of the SDK is answered with.
 
-    def _patiently(self, what: str, ask: Callable[[float], R]) -> R:
+        Raises:
+            Later: another attempt may help; so where the reply is no JSON object but the page of a
+                proxy, which the SDK hands out as text.
+            Refused: no attempt will.
+        """
+        import openai
+
+        try:
+            reply = request()
+        except openai.APIStatusError as error:
+            text = error.response.text.replace(self.client.api_key, "[key]")
+            raise refusal(error.status_code, error.response.headers, text) from error
+        except openai.APIConnectionError as error:
+            raise Later(f"{self.host}: {error.__cause__ or error}") from error
+        if not isinstance(reply, openai.BaseModel):
+            raise Later("the reply is no JSON object")
+        return reply.to_dict(mode="json", warnings=False)
+
+    def _patiently(self, what: str, ask: Callable[[OpenAI], R]) -> R:
         """Ask until there is an answer.
 
         Raises:
             NoAnswer: there is none.
             BackendError: the vendor refuses.
         """
-        asked = ask_all([what], lambda _, deadline: ask(deadline), self.limits, backend=self.host)
-        ((_, result),) = asked
+
+        def once(_: str, deadline: float) -> R:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Later("no time left to ask")
+            return ask(self.client.with_options(timeout=left))
+
+        ((_, result),) = ask_all([what], once, self.limits, backend=self.host)
         if not isinstance(result, Failure):
             return result
         kind = BackendError if result.refused else NoAnswer

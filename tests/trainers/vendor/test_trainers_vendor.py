@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from tunegate.harness.remote.worker_pool import Limits
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import run
-from tunegate.trainers.vendor.api import VendorApi
+from tunegate.trainers.vendor.api import NoAnswer, VendorApi
 from tunegate.trainers.vendor.job import FILE, VendorJob
 
 SERVER = Path(__file__).parents[3] / "examples" / "vendor" / "server.py"
@@ -308,6 +309,32 @@ def test_a_wrong_key_is_one_line_without_the_key(
     monkeypatch.delenv("OPENAI_API_KEY")
     assert job(*job.start, "--yes") == 2
     assert "OPENAI_API_KEY" in job.lines[-1]
+
+
+def test_a_redirect_is_not_followed(vendor: Any, job: Job) -> None:
+    """It would carry the key and the rows to a place that nobody named."""
+    vendor.fault = lambda method, path: "302" if path == "/v1/files" else None
+
+    assert job(*job.start, "--yes") == 13
+    assert "HTTP 302: it sends us to" in job.lines[-1]
+    assert vendor.files == {}
+
+
+@pytest.mark.parametrize("reply", ["<html>maintenance</html>", ["ftjob-000001"], {"id": 7}])
+def test_a_reply_that_is_no_job_is_one_line(
+    vendor: Any, job: Job, monkeypatch: pytest.MonkeyPatch, reply: Any
+) -> None:
+    """A text, a list, an object without what a job has: asked again, and then told."""
+    job(*job.start, "--yes")
+    monkeypatch.setattr(vendor, "get", lambda path: reply)
+
+    with VendorApi.from_environment() as api:
+        api.limits = replace(api.limits, attempts=1)
+        with pytest.raises(NoAnswer) as caught:
+            api.job("ftjob-000001")
+
+    assert "asking for ftjob-000001: the reply " in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
