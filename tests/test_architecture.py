@@ -75,6 +75,18 @@ COMPOSITION = (
 )
 """Places that may import reports and trainers, lazily."""
 
+COMPOSED = {
+    "make_plan": "tunegate.harness.engine.plan",
+    "Runner": "tunegate.harness.engine.runner",
+    "collect": "tunegate.harness.engine.runner",
+    "score_suite": "tunegate.harness.comparison.score_table",
+    "decide": "tunegate.harness.verdict.decide",
+}
+"""Step of a run → the module that defines it: harness/pipeline alone puts the steps together.
+
+The module's own room may use it: a worker process has a runner, and a stored run is decided again.
+"""
+
 TWICE = {
     "Answer", "Answered", "Arm", "Asked", "Call", "Comparison", "Content", "DataFile", "Finding",
     "Form", "Found", "Gate", "Judged", "Kind", "Look", "Outcome", "Pair", "Part", "Place",
@@ -269,6 +281,27 @@ def test_implementations_know_nothing_of_each_other() -> None:
     ]
 
     assert wrong == []
+
+
+def test_the_pipeline_alone_composes_a_run() -> None:
+    """Plan, answers, scores and verdict are put together in one place; all others call it."""
+    wrong = [
+        f"{name_of(path)}:{node.lineno} uses {alias.name}"
+        for path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if COMPOSED.get(alias.name) == node.module
+        and room_of(name_of(path)) not in ("pipeline", room_of(node.module))
+    ]
+    read = [
+        f"{name_of(path)}:{node.lineno} reads {node.attr}"
+        for path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("make_plan", "score_suite")
+    ]
+
+    assert wrong + read == []
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:

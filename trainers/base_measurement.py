@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +16,15 @@ from typing import Any
 
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.score_table import score_suite, tables_of
-from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.plan import make_plan
-from tunegate.harness.engine.progress import Progress
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.errors import BackendError
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.pipeline import STORE
+from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import decide
-from tunegate.trainers.quick_gate import STORE, goal
+from tunegate.trainers.quick_gate import goal
 
 
 @dataclass(frozen=True)
@@ -88,30 +85,20 @@ def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> Measured:
 
 
 def _measured(suite: Suite, arm: Arm) -> Measured:
-    plan = make_plan([suite], {"base": arm}, seed=0)
-    store = Store(STORE.absolute())
-    try:
-        Runner(plan, {"base": arm}, store, Progress(1.0)).run()
-        cells = list(collect(plan, store, set()))
-    finally:
-        store.close()
-    rows = list(score_suite(suite, cells, ("base",)))
+    with prepare([suite], {"base": arm}, STORE) as run:
+        run.answer(sys.stderr)
+        scores = tuple(run.score(run.cells()))
     # A level is asked of tuned; what is asked here is whether base could be shipped as it is.
-    both = [*rows, *(dataclasses.replace(row, arm="tuned") for row in rows)]
+    both = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
     record = suite.record()
     judged = {m.name for m in record.metrics if m.judge is not None}
     bounds = tuple(g for g in record.gates if g.kind.is_level and g.metric not in judged)
-    manifest = Manifest(
-        run_id="base", created="", command=(), arms={"base": dict(arm.identity)},
-        suites=(record.model_copy(update={"gates": bounds}),), plan=plan.cells, seed=0,
-        versions={}, comparability={}, liveness={}, attempts={},
-    )  # fmt: skip
-    cases = {suite.name: [s.case for s in suite.cases]}
-    (result,) = decide(manifest, cases, both).suites
+    manifest = run.manifest("base", [record.model_copy(update={"gates": bounds})])
+    (result,) = run.decide(manifest, both).suites
     if any(gate.status is GateStatus.ERROR for gate in result.gates):
         reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
         raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")
-    (table,) = tables_of(manifest, cases, both, {})
+    (table,) = tables_of(manifest, run.cases, both, {})
     return Measured(
         levels=tuple(_levels(table, result.gates)),
         goal=goal(suite),

@@ -6,18 +6,16 @@ lost more prompts than chance would take, or computes no numbers; 12 the adapter
 arms are not comparable; 2 a mistake in the call.
 
 What `tunegate check` finds out: answers to everyday prompts, and the distance from base. The
-answers come from the gate's own plan, runner and metrics, through a store that is thrown away.
+answers come from the gate's own pipeline and are not stored.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,9 +25,8 @@ from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.checks.sanity import Drift, Tally
-    from tunegate.harness.engine.plan import Plan
     from tunegate.harness.model import Prompt
-    from tunegate.harness.records.cases import Case, Completion, StoredCell
+    from tunegate.harness.records.cases import Case, Completion
     from tunegate.harness.suite import Suite
 
 SHOWN = 3
@@ -220,36 +217,21 @@ def ask(suite: Suite, arms: Mapping[str, Any]) -> list[Asked]:
         NotComparable: the arms get different prompts.
         BackendError: an answer cannot be had.
     """
-    from tunegate.harness.checks import comparability
-    from tunegate.harness.engine.plan import make_plan
     from tunegate.harness.errors import BackendError
+    from tunegate.harness.pipeline.steps import prepare
 
-    plan = make_plan([suite], arms, seed=0)
-    comparability.check(plan.prompts, arms)
     answers: dict[str, dict[str, Completion]] = {}
-    for stored in _run(plan, arms):
-        if stored.completion is None:
-            name = stored.cell.arm
-            raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")
-        answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
+    with prepare([suite], arms, None) as run:
+        run.answer(sys.stderr)
+        for stored in run.cells():
+            if stored.completion is None:
+                name = stored.cell.arm
+                raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")
+            answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
     return [
-        Asked(case, plan.prompts[suite.name, case.id, "base"], answers[case.id])
+        Asked(case, run.plan.prompts[suite.name, case.id, "base"], answers[case.id])
         for case in (sourced.case for sourced in suite.cases)
     ]
-
-
-def _run(plan: Plan, arms: Mapping[str, Any]) -> list[StoredCell]:
-    from tunegate.harness.engine.answer_cache import Store
-    from tunegate.harness.engine.progress import Progress
-    from tunegate.harness.engine.runner import Runner, collect
-
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "store.sqlite")
-        try:
-            Runner(plan, arms, store, Progress(1.0)).run()
-            return list(collect(plan, store, set()))
-        finally:
-            store.close()
 
 
 def tallies(asked: Sequence[Asked]) -> list[Tally]:

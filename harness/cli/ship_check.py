@@ -15,9 +15,9 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,18 +32,16 @@ from tunegate.harness.errors import (
     NotComparable,
     UsageError,
 )
+from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.engine.plan import Plan
-    from tunegate.harness.model import Arm
+    from tunegate.harness.pipeline.steps import PreparedRun
     from tunegate.harness.records.cases import StoredCell
-    from tunegate.harness.records.manifest import Manifest, SuiteRecord
+    from tunegate.harness.records.manifest import SuiteRecord
     from tunegate.harness.records.verdict import Parity, SuiteParity, Verdict
     from tunegate.harness.suite import Suite
     from tunegate.trainers.artifacts import Artifact
 
-STORE = Path(".tunegate/store.sqlite")
-"""Where the gate looks for answers, too."""
 AGAIN = "finished answers are stored: the same command goes on from there"
 LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
 
@@ -238,69 +236,33 @@ class ShipRun:
             Interrupted: the user stopped it; likewise.
         """
         from tunegate.harness.checks import comparability, liveness
-        from tunegate.harness.engine.answer_cache import Store
-        from tunegate.harness.engine.inference.sequence import ALL
-        from tunegate.harness.engine.plan import make_plan
-        from tunegate.harness.engine.progress import Progress
-        from tunegate.harness.engine.runner import Runner, collect
         from tunegate.harness.models.open_arms import open_arms
+        from tunegate.harness.pipeline.steps import PlanOptions, prepare
         from tunegate.harness.records.manifest import SHIPPED
         from tunegate.harness.verdict.deployment_parity import PAIR
 
-        specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
-        arms = open_arms(specs, dtype=self.dtype)
-        self._refuse_unanswerable(arms)
-        liveness.check(arms)
-        plan = _untimed(make_plan(self.suites, arms, seed=0))
-        comparability.check(plan.prompts, arms)
-        store = Store(self.store.absolute())
-        try:
-            cached = store.answered(c.key for c in plan.cells)
-            pair = {name: arms[name] for name in PAIR}
-            Runner(plan, pair, store, Progress(1.0, stream=sys.stderr), levers=ALL).run()
-            cells = tuple(collect(plan, store, cached))
-        finally:
-            store.close()
-        return self._judged(plan, arms, cells)
-
-    def _judged(self, plan: Plan, arms: Mapping[str, Arm], cells: Sequence[StoredCell]) -> Parity:
-        from tunegate.harness.comparison.equivalence import agreement
-        from tunegate.harness.comparison.score_table import score_suite
-        from tunegate.harness.pipeline import divergence
-        from tunegate.harness.verdict.deployment_parity import PAIR, Evidence, compare_shipped
-
-        scores = [row for suite in self.suites for row in score_suite(suite, cells, PAIR)]
-        apart = divergence.measure(plan, cells, arms, seed=0)
-        cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        evidence = Evidence(agreement(cells), apart)
-        return compare_shipped(self._manifest(plan, arms), cases, scores, evidence)
-
-    def _manifest(self, plan: Plan, arms: Mapping[str, Arm]) -> Manifest:
-        from tunegate.harness.records.manifest import Manifest
-
-        return Manifest(
-            run_id="ship-check",
-            created="",
-            command=(),
-            arms={name: dict(arm.identity) for name, arm in arms.items()},
-            suites=tuple(_unjudged(suite) for suite in self.suites),
-            plan=plan.cells,
-            seed=0,
-            versions={},
-            comparability={},
-            liveness={},
-            attempts={},
+        arms = open_arms(
+            {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}, dtype=self.dtype
         )
+        comparability.check_answerable(self.suites, {name: arms[name] for name in PAIR})
+        liveness.check(arms)
+        # Times are compared with base's, which is not asked; new ones would replace a gate's.
+        options = PlanOptions(asked=PAIR, timed=False)
+        with prepare(self.suites, arms, self.store, options) as run:
+            run.answer(sys.stderr)
+            cells = tuple(run.cells())
+        return self._judged(run, cells)
 
-    def _refuse_unanswerable(self, arms: Mapping[str, Arm]) -> None:
-        from tunegate.harness.verdict.deployment_parity import PAIR
+    def _judged(self, run: PreparedRun, cells: Sequence[StoredCell]) -> Parity:
+        from tunegate.harness.comparison.equivalence import agreement
+        from tunegate.harness.pipeline import divergence
+        from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
 
-        for suite in self.suites:
-            for metric in suite.metrics:
-                for name in PAIR:
-                    if metric.needs not in arms[name].kinds:
-                        reason = arms[name].cannot(metric.needs)
-                        raise UsageError(f"{suite.name}: metric {metric.name!r}: {reason}")
+        scores = list(run.score(cells))
+        apart = divergence.measure(run.plan, cells, run.opened, seed=0)
+        evidence = Evidence(agreement(cells), apart)
+        manifest = run.manifest("ship-check", map(_unjudged, self.suites))
+        return compare_shipped(manifest, run.cases, scores, evidence)
 
 
 def _unjudged(suite: Suite) -> SuiteRecord:
@@ -309,19 +271,3 @@ def _unjudged(suite: Suite) -> SuiteRecord:
     known = {metric.name for metric in record.metrics if metric.judge is None}
     kept = tuple(gate for gate in record.gates if gate.metric in known)
     return record.model_copy(update={"gates": kept})
-
-
-def _untimed(plan: Plan) -> Plan:
-    """Return the plan of what tuned and shipped are asked, without what is timed.
-
-    Times are compared with base's, which is not asked; and taken anew they would take the place of
-    those that a gate took with base's.
-    """
-    from tunegate.harness.records.cases import CellKind
-    from tunegate.harness.verdict.deployment_parity import PAIR
-
-    return replace(
-        plan,
-        cells=tuple(c for c in plan.cells if c.arm in PAIR and c.kind is not CellKind.LATENCY),
-        batches=tuple(b for b in plan.batches if b.kind is not CellKind.LATENCY),
-    )

@@ -14,8 +14,8 @@ scores lie from base's is what arithmetic alone does. In float32 there is nothin
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -57,6 +57,20 @@ class Plan:
         """Return what is to come, in words; `stored` cells have their answer already."""
         note = f" ({stored} are stored already)" if stored else ""
         return f"{len(self.cells)} answers planned{note}"
+
+    def narrow(self, arms: Collection[str], *, timed: bool = True) -> Plan:
+        """Return the plan of what some arms are asked; all requests stay, as drafts may need them.
+
+        Args:
+            arms: Names of the arms.
+            timed: Whether latency is measured.
+        """
+        left = (c for c in self.cells if timed or c.kind is not CellKind.LATENCY)
+        return replace(
+            self,
+            cells=tuple(cell for cell in left if cell.arm in arms),
+            batches=tuple(b for b in self.batches if timed or b.kind is not CellKind.LATENCY),
+        )
 
 
 def make_plan(

@@ -1,8 +1,8 @@
-"""The pipeline of one run: suites and model specs in, verdict out.
+"""Gate run: suites and model specs in, run folder and verdict out.
 
-Nothing here decides, computes or renders; every step is another room's. Each file of the run
-folder is written as soon as it is known, so that an interrupted run can be resumed and a finished
-one can be read without a model.
+It carries out the steps of `tunegate.harness.pipeline.steps` with all that a gate adds: judges,
+early stopping, training provenance and files. Each file of the run folder is written as soon as it
+is known, so that an interrupted run can be resumed and a finished one can be read without a model.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.equivalence import agreement
-from tunegate.harness.comparison.score_table import same_answers, score_suite
 from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.inference.fallbacks import notices
 from tunegate.harness.engine.inference.sequence import ALL, Levers
-from tunegate.harness.engine.plan import Plan, make_plan, with_base_again
-from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.ray_backend import HERE, Place
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.sharding import Crew, Opening, ShardedRunner
 from tunegate.harness.errors import (
     BackendError,
@@ -43,6 +39,7 @@ from tunegate.harness.packaging import versions
 from tunegate.harness.pipeline import divergence, run_writer, telemetry
 from tunegate.harness.pipeline.early_stopping import Watching, compared_whole
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
+from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
 from tunegate.harness.pipeline.training_provenance import DataOptions, Trained
 from tunegate.harness.power.feasibility import unreachable
 from tunegate.harness.records import judges
@@ -54,10 +51,9 @@ from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import Limits
 from tunegate.harness.source import brief
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import decide, failed, not_comparable
+from tunegate.harness.verdict.decide import failed, not_comparable
 from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
 from tunegate.harness.verdict.incumbent import compare_incumbent
-from tunegate.harness.verdict.redecide import standing_labels
 
 
 @dataclass
@@ -166,42 +162,38 @@ class Evaluation:
         watching = Watching()
         if self.early_stop:
             watching = Watching.of(self.suites, seed=self.seed, left_out=left_out)
-        arms, looks = with_base_again(self.arms), watching.schedules
-        before = store.judged_before(self.suites, self.arms["tuned"].fingerprint)
-        plan = make_plan(self.suites, arms, seed=self.seed, looks=looks, before=before)
-        comparability.check_prompts(plan.cells, plan.failures)
-        comparable = comparability.check(plan.prompts, self.arms)
-        hashes = [] if self.self_check else [s.hash for s in self.suites]
-        attempts = store.attempts(hashes, self.arms["tuned"].fingerprint)
-        found = {"comparability": comparable, "liveness": alive, "attempts": attempts}
-        manifest = self._begin(self._manifest(looks, plan=plan.cells, **found))
-        self._folder.write_lines("cases.jsonl", run_cases(self.suites, plan))
-        cached = store.answered(c.key for c in plan.cells)
-        self._say(*notices(self.arms), plan.sentence(len(cached)))
-        watch = watching.watch(manifest, plan, store, self.suites)
-        self._answer(plan, arms, store, crew, watch)
-        if (whole := compared_whole(arms)) and watching.ended:
-            self._answer(plan, whole, store, crew)
-        answers = collect(plan, store, cached, skipped=watching.skips(whole=whole))
-        self._folder.write_lines("cells.jsonl", answers)
-        return self._decided(manifest, plan, watching)
+        purpose = RunPurpose.AA_TEST if self.self_check else RunPurpose.GATE
+        options = PlanOptions(purpose=purpose, seed=self.seed, looks=watching.schedules)
+        run = prepare_with(store, self.suites, self.arms, options)
+        found = {"comparability": run.comparability, "liveness": alive, "attempts": run.attempts}
+        manifest = self._begin(self._manifest(options.looks, plan=run.plan.cells, **found))
+        self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan))
+        self._say(*notices(self.arms), run.plan.sentence(len(run.cached)))
+        self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
+        if (whole := compared_whole(run.arms)) and watching.ended:
+            self._answer(run, whole, crew)
+        self._folder.write_lines("cells.jsonl", run.cells(skipped=watching.skips(whole=whole)))
+        return self._decided(run, manifest, watching)
 
     def _answer(
         self,
-        plan: Plan,
+        run: PreparedRun,
         arms: Mapping[str, Arm],
-        store: Store,
         crew: Crew | None,
         decided: Callable[[int], Iterable[str]] = lambda stage: (),
     ) -> None:
         """Have the arms answer, here or by the crew."""
-        progress = Progress(1.0, stream=self.stream)
-        runner = Runner(plan, arms, store, progress, levers=self.levers, decided=decided)
-        if crew is not None:
+
+        def distribute(runner: Runner) -> Runner:
+            if crew is None:
+                return runner
             prints = {name: arm.fingerprint for name, arm in self.arms.items()}
             opening = Opening(dict(self.specs), self.dtype, str(Path.cwd()), prints)
-            runner = ShardedRunner.of(runner, crew, opening)
-        runner.run()
+            return ShardedRunner.of(runner, crew, opening)
+
+        run.answer(
+            self.stream, arms=arms, levers=self.levers, decided=decided, distribute=distribute
+        )
 
     def _look_back(self) -> Mapping[str, frozenset[str]]:
         """Return suite → cases that tuned was trained on, which its gates leave out.
@@ -225,42 +217,29 @@ class Evaluation:
             manifest = self.manifest or self._begin(self._manifest())
             self._folder.write("verdict.json", failed(manifest, str(error)))
 
-    def _decided(self, manifest: Manifest, plan: Plan, watching: Watching) -> VerdictRecord:
+    def _decided(self, run: PreparedRun, manifest: Manifest, watching: Watching) -> VerdictRecord:
         """Judge what cells.jsonl says, which is never in memory as a whole."""
         cells = Lines(self.folder / "cells.jsonl", StoredCell)
         asked = Chosen(cells, lambda c: c.status != "skipped")
-        arms = tuple(dict.fromkeys(c.arm for c in plan.cells))
-        suites, known = {suite.name: suite for suite in self.suites}, watching.scores
-        scores = [
-            row
-            for name, of_suite in groupby(asked, key=lambda c: c.cell.suite)
-            for row in score_suite(suites[name], of_suite, arms, known=known.get(name, ()))
-        ]
+        scores = list(run.score(asked, known=watching.scores))
         missing = sum(c.status == "missing" for c in cells)
         if missing:
             self._folder.write_lines("scores.jsonl", scores)
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         scores += self._judged(asked)
         self._folder.write_lines("scores.jsonl", scores)
-        cases = {s.name: [c.case for c in s.cases] for s in self.suites}
-        said = read_records(self.folder / judges.FILE_NAME, judges.Label)
-        verdict = decide(
-            manifest,
-            cases,
-            scores,
-            looks=watching.looks,
-            same_answers=same_answers(asked),
-            labels=standing_labels(said, asked, manifest.suites),
-        )
+        labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
+        looks = watching.looks
+        verdict = run.decide(manifest, scores, cells=asked, looks=looks, labels=labels)
         if SHIPPED in self.arms:
-            apart = divergence.measure(plan, asked, self.arms, seed=self.seed)
+            apart = divergence.measure(run.plan, asked, self.arms, seed=self.seed)
             evidence = Evidence(agreement(asked), apart)
-            parity = compare_shipped(manifest, cases, scores, evidence, looks=watching.looks)
+            parity = compare_shipped(manifest, run.cases, scores, evidence, looks=looks)
             verdict = verdict.after(parity=parity)
         if INCUMBENT in self.arms:
-            verdict = verdict.after(standing=compare_incumbent(manifest, cases, scores))
-        run = Recorded(manifest, asked, verdict, prompts=plan.prompts, scores=scores)
-        self._say(*telemetry.write(self._folder, run, self.suites, self.traced.content))
+            verdict = verdict.after(standing=compare_incumbent(manifest, run.cases, scores))
+        recorded = Recorded(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
+        self._say(*telemetry.write(self._folder, recorded, self.suites, self.traced.content))
         self._folder.write("verdict.json", verdict)
         self._say(*telemetry.sent(self._folder))
         return verdict

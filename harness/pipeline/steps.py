@@ -1,0 +1,252 @@
+"""The pipeline as steps: prepare → answer → score → decide.
+
+A caller may stop after any step, and passes its own options to each:
+
+    with prepare(suites, arms, Path(".tunegate/store.sqlite")) as run:
+        run.answer(sys.stderr)
+        cells = list(run.cells())
+    scores = list(run.score(cells))
+    verdict = run.decide(run.manifest("look"), scores)
+
+`tunegate.harness.pipeline.run` adds what a gate does around these steps: judges, early stopping and
+the run folder. Whether the arms are different models that can answer is checked before
+(`tunegate.harness.checks`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TextIO
+
+from tunegate.harness.checks import comparability
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.score_table import same_answers, score_suite
+from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.plan import Plan, make_plan, with_base_again
+from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.model import Arm
+from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredCell
+from tunegate.harness.records.judges import Label
+from tunegate.harness.records.manifest import Looks, Manifest, SuiteRecord
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.suite import Suite
+from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.redecide import standing_labels
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class RunPurpose(StrEnum):
+    """What the answers of a run are for."""
+
+    ANSWERS = "answers"
+    """They are looked at; nothing is decided about tuned."""
+    AA_TEST = "A/A test"
+    """Base is compared with itself: everything is done as for a gate, and no attempt is counted."""
+    GATE = "gate"
+    """Tuned is decided about: it counts as an attempt on the suites."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What of the suites is asked, and of which arms."""
+
+    purpose: RunPurpose = RunPurpose.ANSWERS
+    seed: int = 0
+    looks: Mapping[str, Looks] = field(default_factory=dict)
+    """Suite → its interim looks; suites that are asked whole are absent."""
+    asked: Collection[str] | None = None
+    """Arms that are asked; None is all that are open. Base may be open for comparison alone."""
+    timed: bool = True
+    """Whether latency is measured. Times are compared with base's, so base must be asked too."""
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose requests are planned and whose arms were found to get the same prompts."""
+
+    suites: Sequence[Suite]
+    opened: Mapping[str, Arm]
+    """The arms that were opened, base among them."""
+    arms: Mapping[str, Arm]
+    """The arms that are asked: opened ones, and further ones made from them."""
+    plan: Plan
+    store: Store
+    seed: int
+    comparability: Mapping[str, Any]
+    """What was proven about the prompts."""
+    attempts: Mapping[str, int]
+    """Suite hash → number of candidates judged on it so far; empty where none is counted."""
+
+    @cached_property
+    def cached(self) -> set[str]:
+        """Keys of the answers that were stored before the run asked anything."""
+        return self.store.answered(cell.key for cell in self.plan.cells)
+
+    @property
+    def cases(self) -> dict[str, list[Case]]:
+        """Suite → its cases."""
+        return {suite.name: [s.case for s in suite.cases] for suite in self.suites}
+
+    def answer(
+        self,
+        stream: TextIO,
+        *,
+        arms: Mapping[str, Arm] | None = None,
+        levers: Levers = ALL,
+        decided: Callable[[int], Iterable[str]] = lambda stage: (),
+        distribute: Callable[[Runner], Runner] = lambda runner: runner,
+    ) -> None:
+        """Have the arms answer every request that has no stored answer.
+
+        Args:
+            stream: Where the progress is shown.
+            arms: Those of the run's arms that are asked now; None is all.
+            levers: Which optimisations of local inference are on.
+            decided: Called after each interim look with its number; returns the suites that end.
+            distribute: Returns the runner that does the work, such as one with several processes.
+
+        Raises:
+            Interrupted: the user asked to stop; finished answers are stored.
+            BackendError: a backend or the store failed; finished answers are stored.
+        """
+        assert self.cached is not None  # found out before the first new answer
+        asked = self.arms if arms is None else arms
+        progress = Progress(1.0, stream=stream)
+        runner = Runner(self.plan, asked, self.store, progress, levers=levers, decided=decided)
+        distribute(runner).run()
+
+    def cells(
+        self, *, skipped: Callable[[Cell], bool] = lambda cell: False
+    ) -> Iterator[StoredCell]:
+        """Yield every planned cell with its stored answer.
+
+        Args:
+            skipped: Whether a cell was left out because its suite was decided without it.
+        """
+        return collect(self.plan, self.store, self.cached, skipped=skipped)
+
+    def score(
+        self, cells: Iterable[StoredCell], *, known: Mapping[str, Sequence[ScoreRow]] = NONE
+    ) -> Iterator[ScoreRow]:
+        """Yield the scores of all metrics that ask no judge.
+
+        Args:
+            cells: The answers, in the order of the plan.
+            known: Suite → rows that were scored before.
+        """
+        arms = tuple(dict.fromkeys(cell.arm for cell in self.plan.cells))
+        suites = {suite.name: suite for suite in self.suites}
+        for name, of_suite in groupby(cells, key=lambda stored: stored.cell.suite):
+            yield from score_suite(suites[name], of_suite, arms, known=known.get(name, ()))
+
+    def manifest(self, run_id: str, suites: Iterable[SuiteRecord] | None = None) -> Manifest:
+        """Return the manifest of a run that writes no folder, as far as a decision needs one.
+
+        Args:
+            run_id: A name for the run.
+            suites: The suites as they are judged; None is as they are.
+        """
+        records = [suite.record() for suite in self.suites] if suites is None else suites
+        return Manifest(
+            run_id=run_id,
+            created="",
+            command=(),
+            arms={name: dict(arm.identity) for name, arm in self.opened.items()},
+            suites=tuple(records),
+            plan=self.plan.cells,
+            seed=self.seed,
+            versions={},
+            comparability=dict(self.comparability),
+            liveness={},
+            attempts=dict(self.attempts),
+        )
+
+    def decide(
+        self,
+        manifest: Manifest,
+        scores: Iterable[ScoreRow],
+        *,
+        cells: Iterable[StoredCell] = (),
+        looks: Mapping[str, Look] = NONE,
+        labels: Iterable[Label] = (),
+    ) -> VerdictRecord:
+        """Return the verdict on base and tuned.
+
+        Args:
+            manifest: The run, with the suites' gates.
+            scores: Every score.
+            cells: The answers, gone through twice; for notes on equal answers, and for labels.
+            looks: Suite → the interim look at which it is decided.
+            labels: What people said of the answers.
+        """
+        return decide(
+            manifest,
+            self.cases,
+            scores,
+            looks=looks,
+            same_answers=same_answers(cells),
+            labels=standing_labels(labels, cells, manifest.suites),
+        )
+
+
+@contextmanager
+def prepare(
+    suites: Sequence[Suite],
+    arms: Mapping[str, Arm],
+    store: Path | None,
+    options: PlanOptions = PlanOptions(),  # frozen
+) -> Iterator[PreparedRun]:
+    """Plan what the arms are asked, and open the store while they are.
+
+    Args:
+        suites: The suites.
+        arms: The opened arms, base among them.
+        store: File of stored answers; None keeps the answers until the end of the block.
+        options: What is asked, of which arms.
+
+    Yields:
+        The prepared run; its store is closed after the block, when scores and verdict need none.
+
+    Raises:
+        NotComparable: the arms get different prompts.
+        UsageError: an arm that is decided about cannot be shown any case of a suite.
+        BackendError: the store cannot be used.
+    """
+    with ExitStack() as stack:
+        if store is None:
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "store.sqlite"
+        opened = Store(store.absolute())
+        stack.callback(opened.close)
+        yield prepare_with(opened, suites, arms, options)
+
+
+def prepare_with(
+    store: Store, suites: Sequence[Suite], arms: Mapping[str, Arm], options: PlanOptions
+) -> PreparedRun:
+    """Plan as `prepare` does, with a store that is open already and stays so."""
+    decides = options.purpose is not RunPurpose.ANSWERS
+    asked = with_base_again(arms) if decides else arms
+    before = store.judged_before(suites, arms["tuned"].fingerprint) if decides else {}
+    plan = make_plan(suites, asked, seed=options.seed, looks=options.looks, before=before)
+    if options.asked is not None:
+        asked = {name: arm for name, arm in asked.items() if name in options.asked}
+    if asked.keys() < arms.keys() or not options.timed:
+        plan = plan.narrow(asked, timed=options.timed)
+    if decides:
+        comparability.check_prompts(plan.cells, plan.failures)
+    proven = comparability.check(plan.prompts, arms)
+    attempts: Mapping[str, int] = {}
+    if options.purpose is RunPurpose.GATE:
+        attempts = store.attempts([s.hash for s in suites], arms["tuned"].fingerprint)
+    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts)
