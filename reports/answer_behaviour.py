@@ -9,8 +9,8 @@ from math import ceil
 from statistics import median
 from typing import TypeVar
 
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.records.cases import Case, CellKind, Completion, StoredCell
-from tunegate.harness.records.manifest import BASE_AGAIN
 from tunegate.reports.data import ReportData
 
 Number = TypeVar("Number", int, float)
@@ -75,7 +75,7 @@ def behaviours(data: ReportData) -> tuple[Behaviour, ...]:
     found: dict[tuple[str, str], Behaviour] = {}
     for stored in data.run.cells:
         cell = stored.cell
-        if stored.status != "skipped" and cell.arm != BASE_AGAIN:
+        if stored.status != "skipped" and further_arm(cell.arm).reported:
             own = found.setdefault((cell.suite, cell.arm), Behaviour(cell.suite, cell.arm))
             _count(own, stored)
             _read(own, stored)

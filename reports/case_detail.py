@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.records.cases import Case, CellKind, StoredCell, canonical_json
-from tunegate.harness.records.manifest import BASE_AGAIN
 from tunegate.reports.data import BASE, TUNED, CasePair
 from tunegate.reports.escaping import one_line
 
@@ -154,7 +154,7 @@ def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
 def _others(pair: CasePair) -> Iterator[Text]:
     for arm, kind in sorted(pair.cells, key=_place):
         text = pair.text(arm) if kind is CellKind.GENERATE else None
-        if text is not None and arm not in (*ARMS, BASE_AGAIN):
+        if text is not None and arm not in ARMS and further_arm(arm).reported:
             yield _text(arm, text)
 
 

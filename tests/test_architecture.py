@@ -81,6 +81,8 @@ COMPOSED = {
     "collect": "tunegate.harness.engine.runner",
     "score_suite": "tunegate.harness.comparison.score_table",
     "decide": "tunegate.harness.verdict.decide",
+    "compare_shipped": "tunegate.harness.verdict.deployment_parity",
+    "compare_incumbent": "tunegate.harness.verdict.incumbent",
 }
 """Step of a run → the module that defines it: harness/pipeline alone puts the steps together.
 

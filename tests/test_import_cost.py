@@ -39,12 +39,13 @@ def test_importing_us_loads_no_library(statement: str) -> None:
 
 
 def test_the_plugin_loads_little_of_ours() -> None:
-    """Hooks and options; suites, records and sessions come when they are asked for."""
+    """Hooks, options and the arms that have one; suites and sessions come when asked for."""
     loaded = loaded_by("import tunegate.harness.plugin")
 
     assert {name for name in loaded if name.partition(".")[0] == "tunegate"} == {
         "tunegate",
         "tunegate.harness",
+        "tunegate.harness.further_arms",
         "tunegate.harness.plugin",
         "tunegate.harness.plugin.hooks",
         "tunegate.harness.plugin.options",

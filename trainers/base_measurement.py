@@ -94,7 +94,7 @@ def _measured(suite: Suite, arm: Arm) -> Measured:
     judged = {m.name for m in record.metrics if m.judge is not None}
     bounds = tuple(g for g in record.gates if g.kind.is_level and g.metric not in judged)
     manifest = run.manifest("base", [record.model_copy(update={"gates": bounds})])
-    (result,) = run.decide(manifest, both).suites
+    (result,) = run.decide(run.with_scores(manifest, both)).suites
     if any(gate.status is GateStatus.ERROR for gate in result.gates):
         reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
         raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")

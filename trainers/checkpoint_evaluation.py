@@ -18,6 +18,7 @@ from typing import Any
 
 from tunegate.harness.engine.inference.local_engine import OutOfMemory
 from tunegate.harness.errors import Interrupted, ModelError, TunegateError, UsageError
+from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.gates.error_control import refuse_sealed
 from tunegate.harness.model import Arm
 from tunegate.harness.models._model_folder import resolve
@@ -30,7 +31,6 @@ from tunegate.harness.models.live import (
     live_whole,
 )
 from tunegate.harness.records.cases import sha256
-from tunegate.harness.records.manifest import BASE_AGAIN
 from tunegate.harness.suite import Suite, load
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint

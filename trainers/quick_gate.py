@@ -47,11 +47,11 @@ def look(
         run.answer(io.StringIO(), arms=left)
         scores = tuple(run.score(run.cells()))
     manifest = run.manifest("look")
-    verdict = run.decide(manifest, scores)
+    verdict = run.decide(run.with_scores(manifest, scores))
     forgotten = {r.name: found for r in verdict.suites if (found := _forgotten(r))}
     if forgotten and number > 1:
         # A training that is looked at often would otherwise be stopped by chance.
-        strict = run.decide(_at_look(manifest, number), scores)
+        strict = run.decide(run.with_scores(_at_look(manifest, number), scores))
         forgotten = {r.name: found for r in strict.suites if (found := _forgotten(r))}
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Cell
-from tunegate.harness.records.manifest import RECORDED
 from tunegate.harness.suite import Suite
 
 
@@ -113,7 +113,7 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
     for suite in suites:
         for metric in suite.metrics:
             for name, arm in arms.items():
-                if name != RECORDED and metric.needs not in arm.kinds:
+                if further_arm(name).complete and metric.needs not in arm.kinds:
                     raise UsageError(
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.errors import NotComparable
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Arm, LocalArm, ProbedArm
-from tunegate.harness.records.manifest import SHIPPED
 
 
 def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
@@ -45,9 +45,8 @@ def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
 
 def _follows(name: str, *, logits: bool = False) -> str:
     """Return what an arm's being base means."""
-    if name == SHIPPED:
-        return "the fine-tune was lost on the way to what ships"
-    return "its weights change nothing" if logits else "there is nothing to compare"
+    general = "its weights change nothing" if logits else "there is nothing to compare"
+    return further_arm(name).same_as_base or general
 
 
 def _what(arm: Arm) -> str:

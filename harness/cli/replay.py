@@ -17,6 +17,7 @@ import typer
 
 from tunegate.harness.cli import gate, production_suite
 from tunegate.harness.errors import UsageError
+from tunegate.harness.further_arms import RECORDED
 from tunegate.harness.lookup import unknown
 from tunegate.harness.pipeline import STORE
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
 
 FOLDER = Path(".tunegate/replay")
-ARMS = ("recorded", "base", "tuned")
+ARMS = (RECORDED, "base", "tuned")
 """The arms whose answers to one case are shown, in this order."""
 WIDTH = 78
 """Characters of a line of the shown case."""
@@ -113,7 +114,7 @@ def run(args: Sequence[str]) -> int:
     file = folder / production_suite.RECORDED_FILE
     recorded = f"replay:{file}" if found.recorded else None
     if case:
-        specs = {"base": asked.gate.get("--base"), "tuned": tuned, "recorded": recorded}
+        specs = {"base": asked.gate.get("--base"), "tuned": tuned, RECORDED: recorded}
         dtype = asked.gate.get("--dtype", "auto")
         show_asked(folder, case, specs, dtype=dtype)
         return 0

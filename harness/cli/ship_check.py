@@ -35,8 +35,6 @@ from tunegate.harness.errors import (
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.pipeline.steps import PreparedRun
-    from tunegate.harness.records.cases import StoredCell
     from tunegate.harness.records.manifest import SuiteRecord
     from tunegate.harness.records.verdict import Parity, SuiteParity, Verdict
     from tunegate.harness.suite import Suite
@@ -236,9 +234,9 @@ class ShipRun:
             Interrupted: the user stopped it; likewise.
         """
         from tunegate.harness.checks import comparability, liveness
+        from tunegate.harness.further_arms import SHIPPED, comparisons
         from tunegate.harness.models.open_arms import open_arms
         from tunegate.harness.pipeline.steps import PlanOptions, prepare
-        from tunegate.harness.records.manifest import SHIPPED
         from tunegate.harness.verdict.deployment_parity import PAIR
 
         arms = open_arms(
@@ -251,18 +249,10 @@ class ShipRun:
         with prepare(self.suites, arms, self.store, options) as run:
             run.answer(sys.stderr)
             cells = tuple(run.cells())
-        return self._judged(run, cells)
-
-    def _judged(self, run: PreparedRun, cells: Sequence[StoredCell]) -> Parity:
-        from tunegate.harness.comparison.equivalence import agreement
-        from tunegate.harness.pipeline import divergence
-        from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
-
-        scores = list(run.score(cells))
-        apart = divergence.measure(run.plan, cells, run.opened, seed=0)
-        evidence = Evidence(agreement(cells), apart)
         manifest = run.manifest("ship-check", map(_unjudged, self.suites))
-        return compare_shipped(manifest, run.cases, scores, evidence)
+        scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
+        found: Parity = comparisons(run.opened)[SHIPPED].compare(scored)
+        return found
 
 
 def _unjudged(suite: Suite) -> SuiteRecord:

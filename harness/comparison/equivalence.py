@@ -18,8 +18,9 @@ from itertools import groupby, zip_longest
 from tunegate.harness.comparison.delta import one_sided, proven
 from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.records.cases import CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED, GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import Agreement, ParityStatus
 
 DEFAULT = 0.05

@@ -18,9 +18,10 @@ from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.pairs import Pairs, shared
 from tunegate.harness.errors import UsageError
+from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredCell
-from tunegate.harness.records.manifest import BASE_AGAIN, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.suite import Suite
 
 

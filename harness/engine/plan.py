@@ -4,11 +4,12 @@ All suites of a session are planned together. A question is a case asked in one 
 has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
 greedy answer and would be noise between the arms.
 
-The noise floor of inexact arithmetic: base asked again on the way the tuned arm is asked. In
-bfloat16, float16 or quantised weights a batch's shape and a draft's verification move logits in the
-last digits, and now and then a greedy answer with them. A further arm, `base_again`, repeats a
-sample of base's questions as the tuned arm is asked them (drafted, in its own batches); how far its
-scores lie from base's is what arithmetic alone does. In float32 there is nothing to measure.
+What is planned for a further arm is part of its declaration (`tunegate.harness.further_arms`). One
+of them, `base_again`, measures the noise floor of inexact arithmetic: in bfloat16, float16 or
+quantised weights a batch's shape and a draft's verification move logits in the last digits, and now
+and then a greedy answer with them. It repeats a sample of base's questions as the tuned arm is
+asked them (drafted, in its own batches); how far its scores are from base's is what arithmetic
+alone does. In float32 there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.engine.scheduling import Batch, make_batches
-from tunegate.harness.model import Arm, LocalArm, Prompt, Request
+from tunegate.harness.further_arms import further_arm
+from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import Case, Cell, CellKind, sha256
-from tunegate.harness.records.manifest import BASE_AGAIN, RECORDED, Looks
+from tunegate.harness.records.manifest import Looks
 from tunegate.harness.suite import Suite
 
 
@@ -99,13 +101,16 @@ def make_plan(
     for suite in suites:
         again = sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
-            asked = {n: a for n, a in arms.items() if n != BASE_AGAIN or case.id in again}
+            asked = {
+                n: a for n, a in arms.items() if case.id in again or not further_arm(n).sampled
+            }
             rendered = _render(suite, case, asked)
             ready = {n: prompt for n, prompt in rendered.items() if isinstance(prompt, Prompt)}
             prompts |= {(suite.name, case.id, n): prompt for n, prompt in ready.items()}
             for question in _questions(suite, case):
                 for name in asked:
-                    if not _is_asked(question, name, arms[name]):
+                    rules = further_arm(name)
+                    if not rules.is_asked(question.kind, question.sample, arms[name].kinds):
                         continue
                     fingerprint, prompt = fingerprints[name], rendered[name]
                     request = _request(question, suite, case, fingerprint, prompt, seed)
@@ -124,13 +129,6 @@ def make_plan(
         failures,
         _earlier(suites, requests, before, seed),
     )
-
-
-def _is_asked(question: Question, name: str, arm: Arm) -> bool:
-    """Return whether an arm is asked; of what production recorded, only what was recorded is."""
-    if name == RECORDED:
-        return question.kind in arm.kinds and question.sample == 0
-    return name != BASE_AGAIN or question.kind is not CellKind.LATENCY
 
 
 def _earlier(
@@ -274,20 +272,10 @@ def _length(request: Request) -> int:
 
 
 SAMPLE = 50
-"""Cases of a suite that base answers again."""
-_EXACT = ("float32", "float64")
-
-
-def with_base_again(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the arms, and `base_again` where base computes here in an inexact number format."""
-    base = arms["base"]
-    local = isinstance(base, LocalArm) and isinstance(arms.get("tuned"), LocalArm)
-    if not local or base.identity.get("dtype") in _EXACT:
-        return dict(arms)
-    return {**arms, BASE_AGAIN: base}
+"""Cases of a suite that a sampled arm is asked."""
 
 
 def sampled(cases: Iterable[str], *, suite: str, seed: int) -> frozenset[str]:
-    """Return the cases that base answers again: at most 50, by the hash of seed and id."""
+    """Return the cases that sampled arms are asked: at most 50, by the hash of seed and id."""
     ordered = sorted(cases, key=lambda case: sha256(["noise", seed, suite, case]))
     return frozenset(ordered[:SAMPLE])

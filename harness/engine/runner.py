@@ -25,9 +25,9 @@ from tunegate.harness.engine.interrupts import Stop, stoppable
 from tunegate.harness.engine.plan import Plan, Question
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.scheduling import Batch, effort
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -231,14 +231,15 @@ class Runner:
     def _offers(self, question: Question, arm: str) -> dict[str, str]:
         """Return who else was asked the same → the key of the answer; none where it is sampled.
 
-        What ships is made of tuned. The candidate before has probably learned the same as tuned.
+        The candidate before has probably learned the same as tuned.
         """
         asked = self.plan.requests[question, arm]
         if asked.generation.temperature:
             return {}
         offers = {}
-        if arm == SHIPPED and (question, "tuned") in self.plan.requests:
-            offers["tuned"] = self.plan.requests[question, "tuned"].key
+        source = further_arm(arm).made_of
+        if (question, source) in self.plan.requests:
+            offers[source] = self.plan.requests[question, source].key
         if asked.key in self.plan.earlier:
             offers["candidate before"] = self.plan.earlier[asked.key]
         if (question, "base") in self.plan.requests:

@@ -24,11 +24,12 @@ from typing import Protocol
 from tunegate.harness.engine.answer_cache import StoredAnswer
 from tunegate.harness.engine.inference.sequence import Levers
 from tunegate.harness.engine.inference.speculative import Watch
-from tunegate.harness.engine.plan import Plan, Question, with_base_again
+from tunegate.harness.engine.plan import Plan, Question
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import Batch
 from tunegate.harness.errors import BackendError, TunegateError
+from tunegate.harness.further_arms import add_derived_arms
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind
@@ -84,7 +85,7 @@ class Opening:
                     f"{name} is another model in a worker than where the run was planned: give "
                     "the machines the same files, and name the number format with --gate-dtype"
                 )
-        return with_base_again(arms)
+        return add_derived_arms(arms)
 
 
 @dataclass

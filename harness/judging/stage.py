@@ -15,11 +15,11 @@ from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.interrupts import stoppable
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.judging.contract import Juror, Outcome, Place, Task, Told, combined
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
-from tunegate.harness.records.manifest import BASE_AGAIN
 from tunegate.harness.suite import Suite
 
 NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
@@ -167,7 +167,7 @@ def _as_seen(case: Case, system: str | None) -> Case:
 def _pairs(cells: Sequence[StoredCell]) -> list[tuple[StoredCell, StoredCell]]:
     """Return base's and tuned's completions of the same sample."""
     arms = {(c.cell.arm, c.cell.sample): c for c in cells}
-    samples = sorted({c.cell.sample for c in cells if c.cell.arm != BASE_AGAIN})
+    samples = sorted({c.cell.sample for c in cells if further_arm(c.cell.arm).reported})
     return [
         (arms["base", sample], arms["tuned", sample])
         for sample in samples

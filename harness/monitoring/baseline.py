@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.monitoring.indicators import QUANTILE, Answered, Figure, Kind
 from tunegate.harness.records.cases import Case, CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED, SuiteRecord
+from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
 

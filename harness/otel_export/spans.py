@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tunegate.harness.further_arms import further_arm
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json, resources
 from tunegate.harness.otel_export.completion_spans import CompletionSpans, Content, seen
@@ -29,7 +30,6 @@ from tunegate.harness.otel_export.judge_spans import Evaluators, JudgeSpans, kin
 from tunegate.harness.otel_export.run_metrics import Totals
 from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, Recorded, plan_sha256
 from tunegate.harness.records.cases import Case, CellKind, sha256
-from tunegate.harness.records.manifest import BASE_AGAIN
 from tunegate.harness.records.verdict import Verdict
 
 SKIPPED = "skipped"
@@ -250,7 +250,7 @@ def outcome(record: CaseRecord) -> Outcome:
         if metric.name in gated and metric.needs is not CellKind.LATENCY
     }
     values = {(row.metric, row.arm): row.value for row in record.scores if row.metric in ranked}
-    failed = any(c.status != "ok" and c.cell.arm != BASE_AGAIN for c in record.cells)
+    failed = any(c.status != "ok" and further_arm(c.cell.arm).reported for c in record.cells)
     if failed or None in values.values():
         return Outcome.UNSCORED
     changes = [

@@ -12,26 +12,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.checks.sanity import Passage, changed, distributions, divergence
+from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import OutOfMemory, memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
-from tunegate.harness.engine.plan import Plan
-from tunegate.harness.model import Arm, LocalArm
+from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.model import Arm, LocalArm, Prompt
 from tunegate.harness.records.cases import CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED
-from tunegate.harness.records.verdict import Divergence
+from tunegate.harness.records.verdict import Divergence, Parity
+from tunegate.harness.verdict.decide import ScoredRun
+from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
 
+Prompts = Mapping[tuple[str, str, str], Prompt]
+"""(suite, case, arm) → rendered prompt."""
 IMPOSSIBLE = -50.0
 """Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
 
 
+def compare(run: ScoredRun) -> Parity:
+    """Compare the shipped arm of a run with tuned: by scores, answers and predictions."""
+    apart = measure(run.prompts, run.cells, run.arms, seed=run.manifest.seed)
+    evidence = Evidence(agreement(run.cells), apart)
+    return compare_shipped(run.manifest, run.cases, run.scores, evidence, looks=run.looks)
+
+
 def measure(
-    plan: Plan, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
+    prompts: Prompts, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
 ) -> dict[str, Divergence]:
     """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
 
     Args:
-        plan: The plan, with the prompts' token ids.
+        prompts: (suite, case, arm) → rendered prompt, with its token ids.
         cells: What was answered; gone through twice.
         arms: The opened arms.
         seed: Seed of the sample.
@@ -49,7 +60,7 @@ def measure(
             rows[stored.cell.suite].append(stored)
     measured = {}
     for suite, sample in rows.items():
-        passages = _passages(plan, tuned, sample)
+        passages = _passages(prompts, tuned, sample)
         readings = [one for passage in passages if (one := _read(passage, tuned, shipped))]
         if readings:
             measured[suite] = _pooled(readings)
@@ -76,10 +87,10 @@ class _Reading:
     until: float
 
 
-def _passages(plan: Plan, arm: LocalArm, rows: Sequence[StoredCell]) -> Iterator[Passage]:
+def _passages(prompts: Prompts, arm: LocalArm, rows: Sequence[StoredCell]) -> Iterator[Passage]:
     """Yield each prompt with the answer to it; empty answers have no token to predict."""
     for stored in rows:
-        prompt = plan.prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
+        prompt = prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
         assert stored.completion is not None
         answer = draft_ids(arm, stored.completion)
         if prompt is not None and prompt.token_ids and answer:

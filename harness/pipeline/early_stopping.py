@@ -16,21 +16,23 @@ from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect
+from tunegate.harness.further_arms import comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.power.look_schedule import schedule
 from tunegate.harness.records.cases import Cell, ScoreRow
-from tunegate.harness.records.manifest import BASE_AGAIN, INCUMBENT, SHIPPED, Looks, Manifest
+from tunegate.harness.records.manifest import Looks, Manifest
 from tunegate.harness.suite import Suite
+from tunegate.harness.verdict.decide import ARMS
 from tunegate.harness.verdict.interim_analysis import stops
 
 
 def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the arms that answer all cases: a comparison beside that of base is no part of looks.
+    """Return the arms that answer all cases: further ones that are compared, and with them tuned.
 
-    Tuned is one of them where it is compared with what ships, or with what is shipped today.
+    Their comparisons are no part of the looks, which are about base and tuned.
     """
-    beside = {name: arms[name] for name in (SHIPPED, INCUMBENT) if name in arms}
-    return {"tuned": arms["tuned"], **beside} if beside else {}
+    compared = {name: arms[name] for name in comparisons(arms)}
+    return {"tuned": arms["tuned"], **compared} if compared else {}
 
 
 @dataclass
@@ -113,11 +115,11 @@ class Watching:
             plan,
             store,
             set(),
-            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm == BASE_AGAIN,
+            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm not in ARMS,
         )
         asked = [c for c in cells if c.status != "skipped"]
         rows = self.scores.setdefault(suite.name, [])
-        rows += score_suite(suite, asked, ("base", "tuned"))
+        rows += score_suite(suite, asked, ARMS)
         record = next(s for s in manifest.suites if s.name == suite.name)
         return stops(manifest, record, [s.case for s in suite.cases], rows, stage)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
-from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.inference.fallbacks import notices
 from tunegate.harness.engine.inference.sequence import ALL, Levers
@@ -36,7 +35,7 @@ from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.packaging import versions
-from tunegate.harness.pipeline import divergence, run_writer, telemetry
+from tunegate.harness.pipeline import run_writer, telemetry
 from tunegate.harness.pipeline.early_stopping import Watching, compared_whole
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
 from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
@@ -46,14 +45,12 @@ from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredCell
 from tunegate.harness.records.files import Chosen, Lines, read_records
 from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.manifest import INCUMBENT, SHIPPED, Looks, Manifest
+from tunegate.harness.records.manifest import Looks, Manifest
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import Limits
 from tunegate.harness.source import brief
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed, not_comparable
-from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
-from tunegate.harness.verdict.incumbent import compare_incumbent
 
 
 @dataclass
@@ -228,16 +225,9 @@ class Evaluation:
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         scores += self._judged(asked)
         self._folder.write_lines("scores.jsonl", scores)
+        scored = run.with_scores(manifest, scores, cells=asked, looks=watching.looks)
         labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
-        looks = watching.looks
-        verdict = run.decide(manifest, scores, cells=asked, looks=looks, labels=labels)
-        if SHIPPED in self.arms:
-            apart = divergence.measure(run.plan, asked, self.arms, seed=self.seed)
-            evidence = Evidence(agreement(asked), apart)
-            parity = compare_shipped(manifest, run.cases, scores, evidence, looks=looks)
-            verdict = verdict.after(parity=parity)
-        if INCUMBENT in self.arms:
-            verdict = verdict.after(standing=compare_incumbent(manifest, run.cases, scores))
+        verdict = run.decide(scored, labels)
         recorded = Recorded(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
         self._say(*telemetry.write(self._folder, recorded, self.suites, self.traced.content))
         self._folder.write("verdict.json", verdict)

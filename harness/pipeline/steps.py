@@ -6,7 +6,7 @@ A caller may stop after any step, and passes its own options to each:
         run.answer(sys.stderr)
         cells = list(run.cells())
     scores = list(run.score(cells))
-    verdict = run.decide(run.manifest("look"), scores)
+    verdict = run.decide(run.with_scores(run.manifest("look"), scores))
 
 `tunegate.harness.pipeline.run` adds what a gate does around these steps: judges, early stopping and
 the run folder. Whether the arms are different models that can answer is checked before
@@ -31,16 +31,17 @@ from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import same_answers, score_suite
 from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.inference.sequence import ALL, Levers
-from tunegate.harness.engine.plan import Plan, make_plan, with_base_again
+from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.further_arms import add_derived_arms, comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredCell
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import Looks, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import ScoredRun, decide
 from tunegate.harness.verdict.redecide import standing_labels
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -172,32 +173,50 @@ class PreparedRun:
             attempts=dict(self.attempts),
         )
 
-    def decide(
+    def with_scores(
         self,
         manifest: Manifest,
-        scores: Iterable[ScoreRow],
+        scores: Sequence[ScoreRow],
         *,
         cells: Iterable[StoredCell] = (),
         looks: Mapping[str, Look] = NONE,
-        labels: Iterable[Label] = (),
-    ) -> VerdictRecord:
-        """Return the verdict on base and tuned.
+    ) -> ScoredRun:
+        """Return the run with its scores, ready to be decided.
 
         Args:
             manifest: The run, with the suites' gates.
             scores: Every score.
-            cells: The answers, gone through twice; for notes on equal answers, and for labels.
+            cells: The answers, gone through more than once; for what is said about them.
             looks: Suite → the interim look at which it is decided.
+        """
+        return ScoredRun(
+            manifest=manifest,
+            cases=self.cases,
+            scores=scores,
+            cells=cells,
+            looks=looks,
+            arms=self.opened,
+            prompts=self.plan.prompts,
+        )
+
+    def decide(self, scored: ScoredRun, labels: Iterable[Label] = ()) -> VerdictRecord:
+        """Return the verdict on base and tuned, after the comparisons of further arms.
+
+        Args:
+            scored: The run with its scores.
             labels: What people said of the answers.
         """
-        return decide(
-            manifest,
-            self.cases,
-            scores,
-            looks=looks,
-            same_answers=same_answers(cells),
-            labels=standing_labels(labels, cells, manifest.suites),
+        verdict = decide(
+            scored.manifest,
+            scored.cases,
+            scored.scores,
+            looks=scored.looks,
+            same_answers=same_answers(scored.cells),
+            labels=standing_labels(labels, scored.cells, scored.manifest.suites),
         )
+        for comparison in comparisons(self.opened).values():
+            verdict = verdict.after(**{comparison.field: comparison.compare(scored)})
+        return verdict
 
 
 @contextmanager
@@ -236,7 +255,7 @@ def prepare_with(
 ) -> PreparedRun:
     """Plan as `prepare` does, with a store that is open already and stays so."""
     decides = options.purpose is not RunPurpose.ANSWERS
-    asked = with_base_again(arms) if decides else arms
+    asked = add_derived_arms(arms) if decides else arms
     before = store.judged_before(suites, arms["tuned"].fingerprint) if decides else {}
     plan = make_plan(suites, asked, seed=options.seed, looks=options.looks, before=before)
     if options.asked is not None:

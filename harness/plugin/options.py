@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tunegate.harness.further_arms import FURTHER_ARMS, FurtherArm
+
 if TYPE_CHECKING:
     from tunegate.harness.remote.worker_pool import Limits
 
@@ -73,11 +75,17 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _recorded(text: str) -> str:
-    """Read the file of recorded answers."""
-    if not text.startswith("replay:"):
-        raise pytest.UsageError(f"{PREFIX}recorded={text!r} must be replay: and a file or run")
-    return text
+def _spec(arm: FurtherArm) -> Callable[[str], str]:
+    """Return the reader of a further arm's model spec."""
+
+    def read(text: str) -> str:
+        if not text.startswith(f"{arm.backend}:" if arm.backend else ""):
+            raise pytest.UsageError(
+                f"{PREFIX}{arm.name}={text!r} must be {arm.backend}: and a file or run"
+            )
+        return text
+
+    return read
 
 
 def _levers(text: str) -> str:
@@ -108,21 +116,7 @@ OPTIONS = (
         "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
         "or scripted: and what it names.",
     ),
-    Option(
-        "incumbent",
-        "Model spec of the fine-tune that is shipped today (promoted: the last that `tunegate "
-        "promote` recorded): SHIP then takes proof that tuned is no worse than it.",
-    ),
-    Option(
-        "shipped",
-        "Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then takes "
-        "proof that it is equivalent to tuned.",
-    ),
-    Option(
-        "recorded",
-        "What production answered, replay:FILE.jsonl: shown beside base and tuned, gates nothing.",
-        type=_recorded,
-    ),
+    *(Option(a.name, a.help, type=_spec(a)) for a in FURTHER_ARMS.values() if a.help),
     Option(
         "judge",
         "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "

@@ -22,6 +22,7 @@ from tunegate.harness.engine.inference.sequence import Levers
 from tunegate.harness.engine.interrupts import last_signal, sigterm_interrupts
 from tunegate.harness.engine.ray_backend import Place
 from tunegate.harness.errors import BackendError, Interrupted, TunegateError, UsageError
+from tunegate.harness.further_arms import ARM_OPTIONS
 from tunegate.harness.pipeline import run_writer
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
 from tunegate.harness.pipeline.run_writer import folder_of, repository
@@ -36,9 +37,6 @@ from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.items import GateItem
-
-ARMS = ("base", "tuned", "incumbent", "shipped", "recorded")
-"""The options that name a model."""
 
 
 @dataclass
@@ -177,7 +175,7 @@ class GateSession:
 
         evaluation = Evaluation(
             suites=chosen,
-            specs={name: resolved(self.options[name]) for name in ARMS},
+            specs={name: resolved(self.options[name]) for name in ARM_OPTIONS},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,

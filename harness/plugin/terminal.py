@@ -61,9 +61,9 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
     yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
     if verdict.leakage is not None:
         yield f"note: {verdict.leakage.sentence}"
-    for beside in (verdict.parity, verdict.standing):
-        if beside is not None and beside.sentence not in verdict.sentence:
-            yield f"note: {beside.sentence}"
+    for compared in verdict.comparisons:
+        if compared.sentence not in verdict.sentence:
+            yield f"note: {compared.sentence}"
 
 
 def _remedy(state: GateSession) -> Iterator[str]:

@@ -18,14 +18,6 @@ from tunegate.harness.records.training_card import Leakage, Training
 
 DEFAULT_CONFIDENCE = 0.90
 """Two-sided confidence of gates and intervals unless another is given: 5 % error at each end."""
-BASE_AGAIN = "base_again"
-"""The arm by which the noise floor is measured: base, asked a sample of its questions again."""
-INCUMBENT = "incumbent"
-"""The arm that is the fine-tune in use today, which tuned is to replace."""
-SHIPPED = "shipped"
-"""The arm that is the artifact as it will run, beside the fine-tune that it was made of."""
-RECORDED = "recorded"
-"""The arm that is what production answered: shown beside base and tuned, and part of no gate."""
 
 
 class GateKind(StrEnum):
@@ -193,5 +185,5 @@ class Manifest(Record):
     """Which cases stand in the training rows; None of runs that never looked for them."""
 
     def identity(self, arm: str) -> dict[str, Any]:
-        """Return what an arm is; `base_again` is base."""
-        return self.arms["base" if arm == BASE_AGAIN else arm]
+        """Return what an arm is; one that was made from base, such as `base_again`, is base."""
+        return self.arms.get(arm) or self.arms["base"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.contamination_strata import strata, touched_note
@@ -16,7 +16,8 @@ from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import Table, tables_of
 from tunegate.harness.gates.decide_all import decide_gates
 from tunegate.harness.gates.sentences import not_without_them, run_sentence, too_many_unscored
-from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.model import Arm, Prompt
+from tunegate.harness.records.cases import Case, ScoreRow, StoredCell
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import GateKind, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
@@ -31,6 +32,24 @@ from tunegate.harness.verdict.notes import kinship_notes, notes
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A run with all its scores, as the comparison of a further arm takes it."""
+
+    manifest: Manifest
+    cases: Mapping[str, Sequence[Case]]
+    """Suite name → its cases."""
+    scores: Sequence[ScoreRow]
+    cells: Iterable[StoredCell] = ()
+    """The answers, those of a case together; gone through more than once."""
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    """Suite → the interim look at which base and tuned are judged."""
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    """The opened arms; none of a stored run."""
+    prompts: Mapping[tuple[str, str, str], Prompt] = field(default_factory=dict)
+    """(suite, case, arm) → rendered prompt; none of a stored run."""
 
 
 def decide(

@@ -21,10 +21,11 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.equivalence import Equivalence, margin_of, proven_beyond
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
 from tunegate.harness.gates.error_control import at_attempt
 from tunegate.harness.gates.sentences import counted, number
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.manifest import BASE_AGAIN, SHIPPED, GateKind, Manifest, MetricRecord
+from tunegate.harness.records.manifest import GateKind, Manifest, MetricRecord
 from tunegate.harness.records.verdict import (
     Agreement,
     Divergence,

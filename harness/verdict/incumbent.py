@@ -16,16 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.further_arms import BASE_AGAIN, INCUMBENT
 from tunegate.harness.gates.sentences import counted
 from tunegate.harness.records.cases import Case, ScoreRow
-from tunegate.harness.records.manifest import (
-    BASE_AGAIN,
-    INCUMBENT,
-    Gate,
-    GateKind,
-    Manifest,
-    SuiteRecord,
-)
+from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateStatus,
     Standing,
@@ -33,7 +27,7 @@ from tunegate.harness.records.verdict import (
     SuiteStanding,
     Verdict,
 )
-from tunegate.harness.verdict.decide import results
+from tunegate.harness.verdict.decide import ScoredRun, results
 
 _GUARDS = (GateKind.TOLERANCE, GateKind.SEVERE_DROP)
 _DECISIVE = {
@@ -41,6 +35,11 @@ _DECISIVE = {
     Verdict.ERROR: GateStatus.ERROR,
     Verdict.UNDECIDED: GateStatus.UNDECIDED,
 }
+
+
+def compare(run: ScoredRun) -> Standing:
+    """Compare the incumbent of a run with its tuned arm."""
+    return compare_incumbent(run.manifest, run.cases, run.scores)
 
 
 def compare_incumbent(

@@ -14,6 +14,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import Table, same_answers
+from tunegate.harness.further_arms import comparisons
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
@@ -26,8 +27,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.decide import decide, suite_verdict
-from tunegate.harness.verdict.incumbent import compare_incumbent
+from tunegate.harness.verdict.decide import ScoredRun, decide, suite_verdict
 
 
 def decide_again(run: Run) -> VerdictRecord:
@@ -49,13 +49,14 @@ def decide_again(run: Run) -> VerdictRecord:
         same_answers=same_answers(s for s in run.cells if s.status != "skipped"),
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
-    # What was proven of the model that ships is about its answers, which are what they were.
-    parity = run.verdict.parity
-    verdict = verdict if parity is None else verdict.after(parity=parity)
-    if run.verdict.standing is None:
-        return verdict
-    standing = compare_incumbent(run.manifest, run.cases_of, run.scores)
-    return verdict.after(standing=standing)
+    scored = ScoredRun(manifest=run.manifest, cases=run.cases_of, scores=run.scores)
+    for compared in comparisons(run.manifest.arms).values():
+        # What took the models to find out is about their answers, which are what they were.
+        found = getattr(run.verdict, compared.field)
+        if found is not None:
+            found = compared.compare(scored) if compared.from_scores else found
+            verdict = verdict.after(**{compared.field: found})
+    return verdict
 
 
 def standing_labels(

@@ -16,8 +16,9 @@ from tests.compared_runs import GOAL, column, metric, run_of
 from tunegate.harness.candidates.pairwise import _adjusted, _better, _Bout, duels
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.manifest import BASE_AGAIN, JudgeRecord
+from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.training_card import (
     Checked,
     Found,

@@ -11,11 +11,11 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.plan import SAMPLE, make_plan, sampled, with_base_again
+from tunegate.harness.engine.plan import SAMPLE, make_plan, sampled
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.further_arms import BASE_AGAIN, add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.manifest import BASE_AGAIN
 
 TOML = """
 name = "s"
@@ -44,7 +44,7 @@ def test_base_is_asked_again_where_arithmetic_is_inexact(
     """In float32 nothing is measured; in bfloat16 base becomes a third arm."""
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
 
-    arms = with_base_again(open_arms(specs, dtype=dtype))
+    arms = add_derived_arms(open_arms(specs, dtype=dtype))
 
     assert (BASE_AGAIN in arms) is asked
 
@@ -53,7 +53,7 @@ def test_recorded_arms_have_no_arithmetic(scripted: Callable[..., str]) -> None:
     """Nothing is asked again of arms that do not compute here."""
     spec = scripted("m", completions={"c0": "yes"})
 
-    assert set(with_base_again(open_arms({"base": spec, "tuned": spec}))) == {"base", "tuned"}
+    assert set(add_derived_arms(open_arms({"base": spec, "tuned": spec}))) == {"base", "tuned"}
 
 
 def test_the_sample_is_seeded_and_small() -> None:
@@ -77,7 +77,7 @@ def test_base_again_goes_the_tuned_arms_way(
     cases = [{"id": f"c{i}", "prompt": f"the {w} is", "expected": w} for i, w in enumerate(WORDS)]
     suite = suites.load(suite_folder(TOML, cases))
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
-    arms = with_base_again(open_arms(specs, dtype="bfloat16"))
+    arms = add_derived_arms(open_arms(specs, dtype="bfloat16"))
     plan = make_plan([suite], arms, seed=0)
     runner = Runner(plan, arms, Store(tmp_path / "s.sqlite"), Progress(1.0, stream=io.StringIO()))
 

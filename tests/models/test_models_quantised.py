@@ -14,8 +14,8 @@ from tests.tiny_models import muted
 from tests.whole_forwards import greedy
 from tunegate.harness.checks import liveness
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.plan import with_base_again
 from tunegate.harness.errors import MissingExtra
+from tunegate.harness.further_arms import add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case
 
@@ -69,7 +69,7 @@ def test_switching_off_restores_base(arms: dict[str, Any]) -> None:
 def test_the_format_is_recorded_and_its_noise_measured(arms: dict[str, Any]) -> None:
     """4 bits are no exact arithmetic, whatever they are unpacked to: base is asked again."""
     assert arms["base"].identity["dtype"] == "float32, 4-bit bitsandbytes"
-    assert list(with_base_again(arms)) == ["base", "tuned", "base_again"]
+    assert list(add_derived_arms(arms)) == ["base", "tuned", "base_again"]
 
 
 def test_answers_are_those_of_whole_forwards(

@@ -10,10 +10,10 @@ from tests.tiny_models import ask, muted, tiny
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.engine.plan import Plan
+from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.models.scripted import Script, ScriptedArm
 from tunegate.harness.pipeline.divergence import measure
 from tunegate.harness.records.cases import Case, Cell, CellKind, StoredCell
-from tunegate.harness.records.manifest import SHIPPED
 
 __all__ = ["ask", "tiny"]
 
@@ -45,7 +45,7 @@ def test_it_is_that_of_whole_forwards(answered: Any) -> None:
 
     plan, cells, arms = answered
     with muted():
-        found = measure(plan, cells, arms, seed=0)["s"]
+        found = measure(plan.prompts, cells, arms, seed=0)["s"]
 
     kl = logprob = 0.0
     tokens = same = 0
@@ -77,7 +77,7 @@ def test_the_same_model_has_none(answered: Any) -> None:
     """Tuned against itself: nothing moves at any token."""
     plan, cells, arms = answered
     with muted():
-        found = measure(plan, cells, {**arms, SHIPPED: arms["tuned"]}, seed=0)["s"]
+        found = measure(plan.prompts, cells, {**arms, SHIPPED: arms["tuned"]}, seed=0)["s"]
 
     assert (found.kl, found.logprob, found.same_choice, found.until) == (0.0, 0.0, 1.0, 1.0)
 
@@ -86,6 +86,6 @@ def test_without_logits_there_is_nothing_to_measure(answered: Any) -> None:
     """A scripted or served artifact has none; nor has a run without one."""
     plan, cells, arms = answered
 
-    assert measure(plan, cells, {**arms, SHIPPED: ScriptedArm("s", Script())}, seed=0) == {}
-    assert measure(plan, cells, {"tuned": arms["tuned"]}, seed=0) == {}
-    assert measure(plan, [], arms, seed=0) == {}
+    assert measure(plan.prompts, cells, {**arms, SHIPPED: ScriptedArm("s", Script())}, seed=0) == {}
+    assert measure(plan.prompts, cells, {"tuned": arms["tuned"]}, seed=0) == {}
+    assert measure(plan.prompts, [], arms, seed=0) == {}

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.score_table import same_answers
+from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredCell
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import BASE_AGAIN, Gate, GateKind
+from tunegate.harness.records.manifest import Gate, GateKind
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
 from tunegate.harness.verdict.decide import decide, failed, not_comparable
 
