@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
+    from tunegate.harness.records.verdict import Parity, Standing, VerdictRecord
 
 BASE_AGAIN = "base_again"
 """Name of the arm that measures the noise floor: base, asked a sample of its requests again."""
@@ -162,3 +163,10 @@ def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
     """Return those of the arms that are compared → how, in the order of their sentences."""
     found = {name: compared for name in arms if (compared := further_arm(name).comparison)}
     return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+def comparison_results(verdict: VerdictRecord) -> dict[str, Parity | Standing]:
+    """Return arm → the result of its comparison in a verdict, in the order of their sentences."""
+    fields = {name: compared.field for name, compared in comparisons(FURTHER_ARMS).items()}
+    found = {name: getattr(verdict, field) for name, field in fields.items()}
+    return {name: result for name, result in found.items() if result is not None}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from xml.etree import ElementTree as ET
 
+from tunegate.harness.further_arms import comparison_results
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
     GateResult,
@@ -65,25 +66,20 @@ def _verdict(root: ET.Element, run: Run) -> None:
     facts = {"verdict": verdict.verdict, "run_id": verdict.run_id, "seed": verdict.seed}
     _properties(case, facts)
     _outcome(case, _TAGS.get(verdict.verdict), verdict.verdict, verdict.sentence)
-    if verdict.parity is not None:
-        _parity(parent, verdict.parity)
-    if verdict.standing is not None:
-        _standing(parent, verdict.standing)
+    for name, compared in comparison_results(verdict).items():
+        _further_arm(parent, name, compared)
     _count(parent)
 
 
-def _parity(parent: ET.Element, parity: Parity) -> None:
-    """Add what ships: it can stop a release that every gate lets through."""
-    case = ET.SubElement(parent, "testcase", classname="tunegate", name="shipped", time="0")
-    _properties(case, {"status": parity.status, "step": parity.step})
-    _outcome(case, _TAGS.get(parity.verdict), parity.status, parity.sentence)
-
-
-def _standing(parent: ET.Element, standing: Standing) -> None:
-    """Add the incumbent: a fine-tune that is worse than today's stops a release, too."""
-    case = ET.SubElement(parent, "testcase", classname="tunegate", name="incumbent", time="0")
-    _properties(case, {"verdict": standing.verdict})
-    _outcome(case, _TAGS.get(standing.verdict), standing.verdict, standing.sentence)
+def _further_arm(parent: ET.Element, name: str, found: Parity | Standing) -> None:
+    """Add the comparison of a further arm: it can stop a release that every gate lets through."""
+    case = ET.SubElement(parent, "testcase", classname="tunegate", name=name, time="0")
+    if isinstance(found, Parity):
+        _properties(case, {"status": found.status, "step": found.step})
+        _outcome(case, _TAGS.get(found.verdict), found.status, found.sentence)
+    else:
+        _properties(case, {"verdict": found.verdict})
+        _outcome(case, _TAGS.get(found.verdict), found.verdict, found.sentence)
 
 
 def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:

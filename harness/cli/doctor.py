@@ -288,17 +288,12 @@ def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
 
 
 def _run(evaluation: Any) -> VerdictRecord:
-    from tunegate.harness.engine.interrupts import last_signal, sigterm_interrupts
+    from tunegate.harness.engine.interrupts import last_signal
     from tunegate.harness.errors import BackendError, Interrupted
-    from tunegate.harness.pipeline.run_lock import RunLock
 
     try:
-        with (
-            RunLock(evaluation.folder, session=uuid.uuid4().hex, shared=False),
-            sigterm_interrupts(),
-        ):
-            verdict: VerdictRecord = evaluation.run()
-            return verdict
+        verdict: VerdictRecord = evaluation.run_alone(uuid.uuid4().hex)
+        return verdict
     except KeyboardInterrupt:
         raise Interrupted(_again(f"stopped by signal {last_signal()}"), last_signal()) from None
     except Interrupted as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import Store
 from tunegate.harness.engine.inference.fallbacks import notices
 from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.ray_backend import HERE, Place
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.sharding import Crew, Opening, ShardedRunner
@@ -37,13 +39,14 @@ from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.packaging import versions
 from tunegate.harness.pipeline import run_writer, telemetry
 from tunegate.harness.pipeline.early_stopping import Watching, compared_whole
+from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
 from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
 from tunegate.harness.pipeline.training_provenance import DataOptions, Trained
 from tunegate.harness.power.feasibility import unreachable
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredCell
-from tunegate.harness.records.files import Chosen, Lines, read_records
+from tunegate.harness.records.files import Chosen, Lines, read_record, read_records
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.manifest import Looks, Manifest
 from tunegate.harness.records.verdict import VerdictRecord
@@ -119,6 +122,33 @@ class Evaluation:
         names = [s.name for s in self.suites]
         if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
             raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+
+    def run_alone(
+        self,
+        session: str,
+        *,
+        shared: bool = False,
+        around: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> VerdictRecord:
+        """Carry the run out with its folder locked; read it where the session has made it already.
+
+        Args:
+            session: Name of the session, the same in all its processes.
+            shared: Whether other processes of the session may ask for the same run.
+            around: Makes a context for the work alone, which reading does not need.
+
+        Raises:
+            UsageError: as `run` does, or another run holds the folder.
+            Interrupted: as `run` does.
+            BackendError: as `run` does; also in the processes that waited for it.
+        """
+        with RunLock(self.folder, session=session, shared=shared) as lock, sigterm_interrupts():
+            if lock.error is not None:
+                raise lock.error
+            if lock.done:
+                return read_record(self.folder / "verdict.json", VerdictRecord)
+            with around():
+                return self.run()
 
     def run(self) -> VerdictRecord:
         """Carry the run out and write its folder.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.inference.sequence import Levers
-from tunegate.harness.engine.interrupts import last_signal, sigterm_interrupts
+from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.ray_backend import Place
 from tunegate.harness.errors import BackendError, Interrupted, TunegateError, UsageError
 from tunegate.harness.further_arms import ARM_OPTIONS
@@ -196,15 +196,15 @@ class GateSession:
         )
         evaluation.refuse_impossible()
         run_writer.refuse_unwritable(self.options)
-        with RunLock(folder, session=self.name, shared=self.worker) as lock, sigterm_interrupts():
-            if lock.error is not None:
-                raise lock.error
-            if lock.done:
-                return read_record(folder / "verdict.json", VerdictRecord)
+
+        @contextmanager
+        def shown() -> Iterator[None]:
             with self.uncaptured():
                 # The stream is looked up again: capturing had replaced it.
                 evaluation.stream = sys.stderr
-                return evaluation.run()
+                yield
+
+        return evaluation.run_alone(self.name, shared=self.worker, around=shown)
 
     def note_interrupt(self) -> None:
         """Note that the user stopped pytest while no completion was being made."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.further_arms import comparison_results
 from tunegate.harness.plugin.escape_text import inert
 from tunegate.harness.plugin.items import relative
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
@@ -61,7 +62,7 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
     yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
     if verdict.leakage is not None:
         yield f"note: {verdict.leakage.sentence}"
-    for compared in verdict.comparisons:
+    for compared in comparison_results(verdict).values():
         if compared.sentence not in verdict.sentence:
             yield f"note: {compared.sentence}"
 

@@ -407,11 +407,6 @@ class VerdictRecord(Record):
     standing: Standing | None = Field(default=None, exclude_if=lambda standing: standing is None)
     """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
 
-    @property
-    def comparisons(self) -> tuple[Parity | Standing, ...]:
-        """What further arms were found to be, in the order of their sentences."""
-        return tuple(found for found in (self.parity, self.standing) if found is not None)
-
     def after(self, **said: Parity | Standing) -> VerdictRecord:
         """Return the run's verdict once a further arm has its say: it can only be worse.
 
