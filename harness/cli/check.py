@@ -169,7 +169,7 @@ def _answers(asked: Sequence[Asked]) -> Iterator[str]:
 
 def _shown(text: str) -> str:
     """Return an answer on one line, harmless to a terminal."""
-    from tunegate.harness.plugin.escape_text import inert
+    from tunegate.harness.plugin.exit_status import inert
 
     line = " ".join(text.split())
     return inert(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…") or "(nothing)"

@@ -2,10 +2,15 @@
 
 A failing gate is no failure of its own: the run's verdict speaks for it. A user's test that fails
 on an error of ours stands for that error's code; any other failing test is 1.
+
+The texts of failed gates are printed on pytest's terminal, which is a log of CI as well: `inert`
+takes from them what would be obeyed there. A lone surrogate ends an xdist session with lost
+results, and GitHub Actions obeys a line that begins with `::`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,6 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import TunegateError, Undecided, UsageError
-from tunegate.harness.plugin.escape_text import inert
 from tunegate.harness.records.verdict import Verdict
 
 PRECEDENCE = (
@@ -35,6 +39,18 @@ _OWN = frozenset(
     }
 )
 """Exit codes of pytest that a verdict replaces."""
+LIMIT = 2_000
+"""Characters of a text at most; the report shows the whole text."""
+
+_HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMMANDS = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
+
+
+def inert(text: str) -> str:
+    r"""Return `text` with what a terminal or CI would obey written as `\uXXXX` or split."""
+    shown = text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+    shown = _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)
+    return _COMMANDS.sub(lambda m: "## [" if m[0] == "##[" else f"{m[1]}: :", shown)
 
 
 def mark(

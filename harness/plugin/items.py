@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import Interrupted, TunegateError, UsageError
-from tunegate.harness.plugin.escape_text import inert
-from tunegate.harness.plugin.exit_status import GateFailed, Reason, Unjudged
+from tunegate.harness.plugin.exit_status import GateFailed, Reason, Unjudged, inert
 from tunegate.harness.records.manifest import Gate, GateKind
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict

@@ -22,7 +22,7 @@ import pytest
 
 from tunegate.harness.errors import Interrupted, UsageError
 from tunegate.harness.further_arms import comparison_results
-from tunegate.harness.plugin.escape_text import inert
+from tunegate.harness.plugin.exit_status import inert
 from tunegate.harness.plugin.items import relative
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 

@@ -16,7 +16,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
 from tunegate.harness.plugin import exit_status
-from tunegate.harness.plugin.escape_text import LIMIT, inert
+from tunegate.harness.plugin.exit_status import LIMIT, inert
 
 
 @pytest.mark.parametrize(
