@@ -61,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
 }  # fmt: skip
 """Room of harness → rooms it may import, beside itself and the contracts at the top.
 
-Records are at the bottom: of the contracts they know the errors, and no room.
+Records are at the bottom: of the contracts they know errors and defaults, and no room.
 """
 
 EXCEPTIONS = {
@@ -224,8 +224,8 @@ def test_rooms_are_in_an_order() -> None:
     assert order.index("records") < order.index("contracts")
 
 
-def test_records_know_of_the_contracts_only_the_errors() -> None:
-    """What reaches the disk is at the bottom of everything."""
+def test_records_know_of_the_contracts_only_the_errors_and_defaults() -> None:
+    """What reaches the disk is at the bottom of everything; the defaults import nothing."""
     others = {
         found.imported
         for found in ALL
@@ -234,7 +234,12 @@ def test_records_know_of_the_contracts_only_the_errors() -> None:
         and not within(found.imported, "tunegate.harness.records")
     }
 
-    assert others == {"tunegate.harness.errors"}
+    assert others == {"tunegate.harness.errors", "tunegate.harness.defaults"}
+    assert not [
+        found
+        for found in ALL
+        if found.importer == "tunegate.harness.defaults" and found.imported != "__future__"
+    ]
 
 
 def _circle(lazily: bool) -> list[str]:

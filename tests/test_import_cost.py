@@ -45,6 +45,7 @@ def test_the_plugin_loads_little_of_ours() -> None:
     assert {name for name in loaded if name.partition(".")[0] == "tunegate"} == {
         "tunegate",
         "tunegate.harness",
+        "tunegate.harness.defaults",
         "tunegate.harness.further_arms",
         "tunegate.harness.plugin",
         "tunegate.harness.plugin.hooks",

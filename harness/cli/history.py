@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def register(app: typer.Typer) -> None:
 def history(
     suite: Annotated[str | None, typer.Argument(help="Name of a suite. Default: all.")] = None,
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder of run folders. Default: .tunegate/runs.")
+        Path | None,
+        typer.Option("--runs", help=f"Folder of run folders. Default: {defaults.RUNS}."),
     ] = None,
     since: Annotated[
         str | None,

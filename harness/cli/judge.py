@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(
         typer.Option("--output", "-o", help="New folder for the judged run. Default: the run's."),
     ] = None,
     store: Annotated[Path, typer.Option(help="Cell cache, which keeps the replies.")] = Path(
-        ".tunegate/store.sqlite"
+        defaults.STORE
     ),
 ) -> None:
     """Judge the completions of a finished run and decide it anew."""
@@ -239,7 +240,7 @@ def decided_again(folder: Path) -> Run:
     return run
 
 
-STORE = Path(".tunegate/store.sqlite")
+STORE = Path(defaults.STORE)
 """Where replies are kept, so that a second calibration asks nothing again."""
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import Manifest
 
-RUNS = Path(".tunegate/runs")
+RUNS = Path(defaults.RUNS)
 
 
 def register(app: typer.Typer) -> None:

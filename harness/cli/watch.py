@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def watch(  # noqa: PLR0913  # one an option
     figures: _Figures = "",
     judge: _Judge = "",
     judge_sample: _Sample = 50,
-    store: _Store = Path(".tunegate/store.sqlite"),
+    store: _Store = Path(defaults.STORE),
 ) -> None:
     """Compare production's traces with the gate's own figures; exit 1 at an alarm.
 

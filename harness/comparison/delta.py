@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tunegate.harness.comparison.pairs import Pairs, shared
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import Undecided
 from tunegate.harness.records.cases import LARGEST
 from tunegate.harness.records.manifest import MetricRecord
@@ -22,7 +23,7 @@ class Delta:
     """The paired difference tuned − base of one metric on one suite, with its interval."""
 
     pairs: Pairs
-    confidence: float = 0.90
+    confidence: float = CONFIDENCE
 
     @property
     def base(self) -> float:
@@ -120,7 +121,7 @@ def compare(
     *,
     metric: MetricRecord,
     clusters: Sequence[str] | None = None,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
 ) -> Delta:
     """Compare two columns of scores of the same cases in the same order.
 

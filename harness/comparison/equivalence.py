@@ -18,6 +18,7 @@ from itertools import groupby, zip_longest
 from tunegate.harness.comparison.delta import one_sided, proven
 from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
@@ -61,7 +62,7 @@ class Equivalence:
 
     pairs: Pairs
     margin: Margin
-    confidence: float = 0.90
+    confidence: float = CONFIDENCE
 
     @property
     def within(self) -> bool:

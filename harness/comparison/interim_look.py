@@ -15,9 +15,6 @@ from functools import cache
 
 from tunegate.harness.records.manifest import Gate, Looks
 
-LEAST = 100
-"""Cases from which on looking early is worth its price."""
-
 
 @dataclass(frozen=True, slots=True)
 class Look:

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from tunegate.harness.comparison.estimator import Estimator, centre, shifted
 from tunegate.harness.comparison.sample_size import Spread
-from tunegate.harness.records.manifest import DEFAULT_CONFIDENCE
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats.types import Interval, Test
 
 Labels = tuple[tuple[float, float] | None, ...]
@@ -51,7 +51,7 @@ class LabelledEstimator(Estimator):
     @property
     def estimate(self) -> float:
         """The oriented difference that people would see."""
-        return self._interval(DEFAULT_CONFIDENCE).estimate
+        return self._interval(CONFIDENCE).estimate
 
     def spread(self, *, beyond_counts: bool = False) -> Spread | None:
         """Return None: what a judge's scores spread by says nothing of the corrected ones."""

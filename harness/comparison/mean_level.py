@@ -19,13 +19,13 @@ from tunegate.harness.comparison.estimator import (
     shifted,
 )
 from tunegate.harness.comparison.sample_size import (
-    POWER,
     Spread,
     cases_for_mean,
     cases_to_certify,
     deviation,
     within_limit,
 )
+from tunegate.harness.defaults import POWER
 from tunegate.harness.stats.types import Interval, Test
 
 

@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-POWER = 0.80
-"""Probability of a pass that plans aim at."""
+from tunegate.harness.defaults import POWER
+
 LIMIT = 1_000_000
 """Cases beyond which the honest answer is that more cases are no way out."""
 GUARDED = 50

@@ -2,5 +2,7 @@
 
 from pathlib import Path
 
-STORE = Path(".tunegate/store.sqlite")
+from tunegate.harness import defaults
+
+STORE = Path(defaults.STORE)
 """The project's stored answers, shared by every command that asks models."""

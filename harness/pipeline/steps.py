@@ -2,7 +2,7 @@
 
 A caller may stop after any step, and passes its own options to each:
 
-    with prepare(suites, arms, Path(".tunegate/store.sqlite")) as run:
+    with prepare(suites, arms, STORE) as run:
         run.answer(sys.stderr)
         cells = list(run.cells())
     scores = list(run.score(cells))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import BackendError, NotComparable
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.manifest import SuiteRecord
@@ -37,7 +38,7 @@ class Gate:
     session: GateSession
     root: Path
 
-    def compare(self, suite: str | Path, metric: str, *, confidence: float = 0.90) -> Delta:
+    def compare(self, suite: str | Path, metric: str, *, confidence: float = CONFIDENCE) -> Delta:
         """Return the delta of one metric on one suite; the first call makes the completions.
 
         Raises:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tunegate.harness import defaults
 from tunegate.harness.further_arms import FURTHER_ARMS, FurtherArm
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ OPTIONS = (
         "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",
     ),
     Option("calibration", "What is known of the judge: calibration.json, or several with commas."),
-    Option("run-dir", "Folder of this run. Default: .tunegate/runs/<time>."),
-    Option("store", "Cell cache shared by all runs of the project.", ".tunegate/store.sqlite"),
+    Option("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>."),
+    Option("store", "Cell cache shared by all runs of the project.", defaults.STORE),
     Option("report", "Also write the HTML report to this file."),
     Option("junit", "Also write JUnit XML with one testcase a gate to this file."),
     Option("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
@@ -141,7 +142,8 @@ OPTIONS = (
     ),
     Option(
         "early-stop",
-        "End a suite of 100 cases or more as soon as everything is decided.",
+        f"End a suite of {defaults.EARLY_STOP_CASES} cases or more as soon as everything is "
+        "decided.",
         "on",
         choices=("on", "off"),
     ),
@@ -158,7 +160,7 @@ OPTIONS = (
         "Parquet, several with commas.",
     ),
     Option("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
-    Option("seed", "Seed of sampling and of the order of cases.", 0, type=_seed),
+    Option("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
     Option(
         "dtype",
         "Number format of local models, the same for all arms; auto is float32 without a GPU.",
@@ -185,13 +187,13 @@ OPTIONS = (
     Option(
         "concurrency",
         "Questions that are under way at a server at the same time.",
-        8,
+        defaults.CONCURRENCY,
         type=_count("concurrency"),
     ),
     Option(
         "deadline",
         "Seconds a question to a server may take, all attempts together.",
-        120.0,
+        defaults.DEADLINE_S,
         type=_positive("deadline", "a number of seconds"),
     ),
     Option(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunegate.harness.comparison import interim_look
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.sample_size import fewest
+from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gates.sentences import few_for_corpus, judged_once
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import CellKind
@@ -69,7 +69,7 @@ def corpus_notes(suite: Suite) -> Iterator[str]:
     for metric in gated:
         if asked(suite, metric) < LEAST:
             yield few_for_corpus(metric.name, asked(suite, metric))
-    if gated and len(suite.cases) >= interim_look.LEAST:
+    if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 
 
@@ -103,7 +103,7 @@ def provable_tolerance(count: int) -> float:
     """
     from tunegate.harness.stats.power import smallest_provable_n
 
-    proven = (t for t in TOLERANCES if smallest_provable_n(t, confidence=0.90) <= count)
+    proven = (t for t in TOLERANCES if smallest_provable_n(t, confidence=CONFIDENCE) <= count)
     return next(proven, TOLERANCES[-1])
 
 

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.pairs import shared
-from tunegate.harness.comparison.sample_size import GUARDED, POWER, Comparison, Spread
+from tunegate.harness.comparison.sample_size import GUARDED, Comparison, Spread
+from tunegate.harness.defaults import POWER
 from tunegate.harness.gates.difference import sensitive
 from tunegate.harness.power import feasibility
 from tunegate.harness.power.look_schedule import schedule

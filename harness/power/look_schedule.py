@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunegate.harness.comparison.interim_look import LEAST, Look
+from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.defaults import EARLY_STOP_CASES
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.manifest import Looks
 from tunegate.harness.suite import Suite
@@ -28,7 +29,7 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
 
     generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
     whole = not generated or any(m.corpus for m in suite.gated_metrics)
-    if len(suite.cases) < LEAST or not suite.gates or whole:
+    if len(suite.cases) < EARLY_STOP_CASES or not suite.gates or whole:
         return None
     compared = [suite.metric(g.metric) for g in suite.gates if not g.kind.is_level]
     first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN

@@ -37,6 +37,8 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from tunegate.harness.defaults import LATENCY_CASES, MAX_NEW_TOKENS, TEMPERATURE
+
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
 
@@ -360,15 +362,15 @@ class Generation(Record):
     system: str | None = None
     template: str = "chat"
     """`chat` applies the model's chat template, `none` sends the prompt as it is."""
-    max_new_tokens: int = 256
-    temperature: float = 0.0
+    max_new_tokens: int = MAX_NEW_TOKENS
+    temperature: float = TEMPERATURE
     """0 decodes greedily."""
     top_p: float = 1.0
     samples: int = 1
     """Completions per case and arm; more than one needs a temperature."""
     stop: tuple[str, ...] = ()
     """Texts that end a completion; they are cut off."""
-    latency_cases: int = 30
+    latency_cases: int = LATENCY_CASES
     """Cases of the latency pass, where a metric asks for it."""
 
     def of(self, case: Case) -> Generation:

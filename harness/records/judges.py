@@ -25,6 +25,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.records.cases import (
     SCHEMA_VERSION,
@@ -100,7 +101,7 @@ class Calibration(Record):
     """Where the labels came from, in words."""
     labels_sha256: str
     """Hash of the labels."""
-    confidence: float = 0.90
+    confidence: float = CONFIDENCE
     """Two-sided level of all intervals."""
     good_from: float
     """Score from which an answer counts as good, for people and judge alike."""

@@ -12,12 +12,10 @@ from typing import Any
 
 from pydantic import Field
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import Leakage, Training
-
-DEFAULT_CONFIDENCE = 0.90
-"""Two-sided confidence of gates and intervals unless another is given: 5 % error at each end."""
 
 
 class GateKind(StrEnum):
@@ -58,7 +56,7 @@ class Gate(Record):
     """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
     """What would be worth having; the only way to HOLD."""
-    confidence: float = DEFAULT_CONFIDENCE
+    confidence: float = CONFIDENCE
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
     """File and line, for messages and annotations."""

@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from tunegate.harness.defaults import CONCURRENCY, DEADLINE_S
 from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.remote.http import Failure, Later, Refused
 
@@ -178,9 +179,9 @@ class Asked(Generic[Q]):
 class Limits:
     """Bounds of a pool of askers; checked when it is made."""
 
-    concurrency: int = 8
+    concurrency: int = CONCURRENCY
     """Questions that are under way at the same time."""
-    deadline_s: float = 120.0
+    deadline_s: float = DEADLINE_S
     """Seconds a question may take, all its attempts together; waiting for its turn not counted."""
     attempts: int = 5
     """Times a question is asked at most."""

@@ -21,12 +21,13 @@ Example:
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.types import Interval, Test
 from tunegate.harness.stats.validation import Floats, Ints
 
 
-def tango_interval(wins: int, losses: int, n: int, *, confidence: float = 0.90) -> Interval:
+def tango_interval(wins: int, losses: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Score interval for the difference of two paired success rates, in [-1, 1].
 
     Args:
@@ -103,7 +104,7 @@ def mcnemar_midp(wins: int, losses: int) -> Test:
     return Test(float(wins), float(tails.mean()), 0.0, method)
 
 
-def clopper_pearson(k: int, n: int, *, confidence: float = 0.90) -> Interval:
+def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for one success rate; each limit errs with at most (1 - confidence)/2.
 
     Args:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import tango_lower, tango_z
 from tunegate.harness.stats.types import Interval, Test
@@ -67,7 +68,7 @@ def design_effect(differences: ArrayLike, clusters: Labels) -> float:
 
 
 def clustered_binary_interval(
-    differences: ArrayLike, clusters: Labels, *, confidence: float = 0.90
+    differences: ArrayLike, clusters: Labels, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """Score interval for the difference of two success rates over clustered cases.
 

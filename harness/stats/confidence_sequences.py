@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import validation
 from tunegate.harness.stats.types import Interval, Test
 from tunegate.harness.stats.validation import Floats
@@ -87,7 +88,7 @@ def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float)
 
 
 def e_process_interval(
-    differences: ArrayLike, *, bound: float, confidence: float = 0.90
+    differences: ArrayLike, *, bound: float, confidence: float = CONFIDENCE
 ) -> Interval:
     """Interval for the mean that holds at every look at once.
 

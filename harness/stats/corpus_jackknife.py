@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.types import Interval, Test
 from tunegate.harness.stats.validation import Floats
@@ -79,7 +80,7 @@ class Replicates:
         squares = n * (self.value - shrunk) ** 2 + (bound - shrunk) ** 2 + (bound + shrunk) ** 2
         return math.sqrt(squares / ((n + 1) * (n + 2)))
 
-    def interval(self, *, confidence: float = 0.90, bound: float | None = None) -> Interval:
+    def interval(self, *, confidence: float = CONFIDENCE, bound: float | None = None) -> Interval:
         """Interval for the metric, or the difference; see `jackknife_interval`.
 
         Raises:
@@ -133,7 +134,7 @@ def jackknife_interval(
     tuned_stats: ArrayLike,
     statistic: Statistic,
     *,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     bound: float | None = None,
 ) -> Interval:
     """Interval for the difference of a corpus metric between two paired systems.

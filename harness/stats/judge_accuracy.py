@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.paired_mean import mean_interval
@@ -55,7 +56,7 @@ def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> floa
 
 
 def rogan_gladen_interval(
-    positives: int, n: int, table: Table, *, confidence: float = 0.90
+    positives: int, n: int, table: Table, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """Interval for the true rate behind a judged rate, calibration error included.
 
@@ -105,7 +106,7 @@ def rogan_gladen_interval(
     return Interval(estimate, min(low, estimate), max(high, estimate), confidence, "Rogan-Gladen")
 
 
-def cohens_kappa(table: Table, *, confidence: float = 0.90) -> Interval:
+def cohens_kappa(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Chance-corrected agreement of judge and people, with its interval in [-1, 1].
 
     Args:
@@ -166,7 +167,7 @@ def counts_of(table: Table, *, square: int | None = None) -> Ints:
     return counts.astype(np.int64)
 
 
-def sensitivity(table: Table, *, confidence: float = 0.90) -> Interval:
+def sensitivity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of people's "yes" that the judge says "yes" to.
 
     Args:
@@ -186,7 +187,7 @@ def sensitivity(table: Table, *, confidence: float = 0.90) -> Interval:
     return clopper_pearson(hits, hits + misses, confidence=confidence)
 
 
-def specificity(table: Table, *, confidence: float = 0.90) -> Interval:
+def specificity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of people's "no" that the judge says "no" to.
 
     Args:
@@ -206,7 +207,7 @@ def specificity(table: Table, *, confidence: float = 0.90) -> Interval:
     return clopper_pearson(passes, alarms + passes, confidence=confidence)
 
 
-def accuracy(table: Table, *, confidence: float = 0.90) -> Interval:
+def accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of cases on which judge and people say the same.
 
     Args:
@@ -226,7 +227,7 @@ def accuracy(table: Table, *, confidence: float = 0.90) -> Interval:
     return clopper_pearson(agreed, total, confidence=confidence)
 
 
-def balanced_accuracy(table: Table, *, confidence: float = 0.90) -> Interval:
+def balanced_accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Interval for the mean of sensitivity and specificity: 0.5 is guessing.
 
     Args:
@@ -267,7 +268,11 @@ def constant_baseline(table: Table) -> float:
 
 
 def differential_error(
-    human: ArrayLike, judge: ArrayLike, *, confidence: float = 0.90, bound: float | None = None
+    human: ArrayLike,
+    judge: ArrayLike,
+    *,
+    confidence: float = CONFIDENCE,
+    bound: float | None = None,
 ) -> Interval:
     """Interval for how far the judge's mean difference lies from that of people.
 

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.types import Interval, Test
 
 
 def order_flips(
-    first_order: ArrayLike, second_order: ArrayLike, *, confidence: float = 0.90
+    first_order: ArrayLike, second_order: ArrayLike, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """Exact interval for the share of pairs whose verdict changes when the order is swapped.
 
@@ -53,7 +54,7 @@ def order_flips(
     return clopper_pearson(flipped, one.size, confidence=confidence)
 
 
-def first_position_share(first: int, second: int, *, confidence: float = 0.90) -> Interval:
+def first_position_share(first: int, second: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of decided verdicts that go to the answer shown first.
 
     Args:
@@ -96,7 +97,9 @@ def first_position_test(first: int, second: int) -> Test:
     return Test(first / total, p_value, 0.5, "binomial, two-sided")
 
 
-def repeat_flips(verdicts: Sequence[Sequence[Hashable]], *, confidence: float = 0.90) -> Interval:
+def repeat_flips(
+    verdicts: Sequence[Sequence[Hashable]], *, confidence: float = CONFIDENCE
+) -> Interval:
     """Exact interval for the share of cases on which a judge asked again says something else.
 
     Args:
@@ -165,7 +168,7 @@ class LengthFit:
 
 
 def length_fit(
-    differences: ArrayLike, log_ratios: ArrayLike, *, confidence: float = 0.90
+    differences: ArrayLike, log_ratios: ArrayLike, *, confidence: float = CONFIDENCE
 ) -> LengthFit:
     """Fit judged differences to the logarithm of the length ratio tuned/base.
 

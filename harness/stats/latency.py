@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.clusters import Labels
 from tunegate.harness.stats.paired_mean import mean_interval
@@ -23,7 +24,7 @@ def geometric_mean_ratio(
     base: ArrayLike,
     tuned: ArrayLike,
     *,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     clusters: Labels | None = None,
 ) -> Interval:
     """Interval for the geometric mean of tuned/base, paired by case.
@@ -90,7 +91,7 @@ def quantile_ratio(
     *,
     quantile: float,
     seed: int,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     resamples: int = 2000,
 ) -> Interval:
     """Interval for the ratio of a latency quantile, tuned over base.

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.clusters import (
@@ -35,7 +36,7 @@ from tunegate.harness.stats.validation import Floats
 def mean_interval(
     differences: ArrayLike,
     *,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     bound: float | None = None,
     clusters: Labels | None = None,
 ) -> Interval:
@@ -109,7 +110,7 @@ def mean_test(
 
 
 def severe_drops(
-    differences: ArrayLike, *, drop: float = 0.5, confidence: float = 0.90
+    differences: ArrayLike, *, drop: float = 0.5, confidence: float = CONFIDENCE
 ) -> Interval:
     """Exact interval for the share of cases that lose at least `drop`.
 
@@ -138,7 +139,7 @@ def retention_interval(
     *,
     retention: float,
     chance: float,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     clusters: Labels | None = None,
 ) -> Interval:
     """Interval for the mean of (tuned - chance) - retention * (base - chance).

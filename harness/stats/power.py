@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunegate.harness.defaults import CONFIDENCE, POWER
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import null_losses
 from tunegate.harness.stats.types import Design
@@ -34,7 +35,7 @@ def cluster_design_effect(size: float, correlation: float) -> float:
     return 1 + (size - 1) * correlation
 
 
-def smallest_provable_n(margin: float, *, confidence: float = 0.90) -> int:
+def smallest_provable_n(margin: float, *, confidence: float = CONFIDENCE) -> int:
     """Fewest 0/1 cases that can prove non-inferiority at all, even without any discordant pair.
 
     Args:
@@ -64,7 +65,7 @@ def binary_power(
     effect: float,
     discordance: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     deff: float = 1.0,
 ) -> Design:
     """Power of the score test with `n` paired 0/1 cases.
@@ -98,8 +99,8 @@ def binary_sample_size(
     effect: float,
     discordance: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
-    power: float = 0.80,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
     deff: float = 1.0,
 ) -> Design:
     """Fewest paired 0/1 cases that reach the wanted power, with the power they reach.
@@ -137,8 +138,8 @@ def binary_detectable_effect(
     *,
     discordance: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
-    power: float = 0.80,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
     deff: float = 1.0,
 ) -> Design:
     """Smallest true difference that `n` paired 0/1 cases find with the wanted power.
@@ -218,7 +219,7 @@ def mean_power(
     effect: float,
     deviation: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     deff: float = 1.0,
 ) -> Design:
     """Power of the t test with `n` paired differences.
@@ -255,8 +256,8 @@ def mean_sample_size(
     effect: float,
     deviation: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
-    power: float = 0.80,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
     deff: float = 1.0,
 ) -> Design:
     """Fewest paired differences that reach the wanted power, with the power they reach.
@@ -294,8 +295,8 @@ def mean_detectable_effect(
     *,
     deviation: float,
     margin: float = 0.0,
-    confidence: float = 0.90,
-    power: float = 0.80,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
     deff: float = 1.0,
 ) -> Design:
     """Smallest true mean difference that `n` paired differences find with the wanted power.

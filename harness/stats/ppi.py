@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.paired_mean import mean_interval, mean_test
 from tunegate.harness.stats.types import Interval, Test
@@ -58,7 +59,7 @@ def ppi_interval(
     judge: ArrayLike,
     unlabelled: ArrayLike,
     *,
-    confidence: float = 0.90,
+    confidence: float = CONFIDENCE,
     bound: float | None = None,
     weight: float | None = None,
 ) -> Interval:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from tunegate.harness import lookup, options
 from tunegate.harness import metric as metric_contract
+from tunegate.harness.defaults import CONFIDENCE, MAX_UNSCORED
 from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
@@ -137,7 +138,7 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
         metrics=tuple(parts.metrics.values()),
         gates=parts.gates,
         goal_rule=source.data.get("goal_rule", "primary"),
-        max_unscored=source.data.get("max_unscored", 0.05),
+        max_unscored=source.data.get("max_unscored", MAX_UNSCORED),
         alpha_per_attempt=source.data.get("alpha_per_attempt", False),
         sealed=source.data.get("sealed", False),
         definition=source.data,
@@ -260,7 +261,7 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
                 floor_mode=table.get("floor_mode", "observed"),
                 drop=table.get("drop") if kind is GateKind.SEVERE_DROP else None,
                 expected_gain=table.get("expected_gain") if kind is GateKind.GAIN else None,
-                confidence=table.get("confidence", 0.90),
+                confidence=table.get("confidence", CONFIDENCE),
                 where=source.where("gates", index, kind.value),
             )
 

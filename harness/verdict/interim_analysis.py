@@ -14,8 +14,9 @@ from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import POWER, deviation
+from tunegate.harness.comparison.sample_size import deviation
 from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.defaults import POWER
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (

@@ -18,9 +18,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.comparison.interim_look import LEAST
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gates.error_control import attempt_note
 from tunegate.harness.gates.sentences import counted, few_for_corpus, judged_once
 from tunegate.harness.records.cases import CellKind
@@ -155,7 +155,7 @@ def _named(cases: Sequence[str]) -> str:
 def _whole(table: Table) -> Iterator[str]:
     gated = {gate.metric for gate in table.suite.gates}
     names = [m.name for m in table.suite.metrics if m.name in gated and m.corpus is not None]
-    if names and table.suite.n_cases >= LEAST:
+    if names and table.suite.n_cases >= EARLY_STOP_CASES:
         yield judged_once(names)
 
 
@@ -272,7 +272,6 @@ def _length(
     )
 
 
-CONFIDENCE = 0.90
 _SEED = 0
 """Of the bootstrap: the same times give the same sentence."""
 _QUANTILES = {"p50": 0.50, "p95": 0.95}

@@ -27,7 +27,9 @@ TESTS = f"""
 
     def test_only_our_hooks_are_loaded():
         ours = {{n for n in sys.modules if n.partition(".")[0] == "tunegate"}}
-        assert ours == {{"tunegate", "tunegate.harness", "tunegate.harness.plugin",
+        assert ours == {{"tunegate", "tunegate.harness", "tunegate.harness.defaults",
+                         "tunegate.harness.further_arms",
+                         "tunegate.harness.plugin",
                          "tunegate.harness.plugin.hooks", "tunegate.harness.plugin.options"}}
 
     def test_the_signal_handlers_are_pythons():

@@ -33,6 +33,8 @@ def test_our_modules_are_imported_as_they_are(project: Any) -> None:
     early = [
         "tunegate",
         "tunegate.harness",
+        "tunegate.harness.defaults",
+        "tunegate.harness.further_arms",
         "tunegate.harness.plugin",
         "tunegate.harness.plugin.hooks",
         "tunegate.harness.plugin.options",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import Question
 from tunegate.harness.lookup import unknown
@@ -94,7 +95,7 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-USUAL = Limits(concurrency=16, deadline_s=120.0)
+USUAL = Limits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
 _NAMES = {
     "concurrency": ("concurrency", int),
     "attempts": ("attempts", int),

@@ -31,6 +31,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from tunegate.harness.defaults import JUDGE_CONCURRENCY
 from tunegate.harness.engine.answer_cache import Store, StoredAnswer
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.contract import Outcome, Task
@@ -46,7 +47,7 @@ from tunegate.harness.records.cases import (
 
 DEADLINE_S = 120.0
 """Seconds without a line from the program after which it is ended."""
-AT_ONCE = 16
+AT_ONCE = JUDGE_CONCURRENCY
 """Questions that the program is given before it has answered."""
 
 

@@ -1,0 +1,40 @@
+"""Defaults: each value that is taken where nobody says otherwise, written once.
+
+Records, options of the command line and of pytest, and the statistics refer to these; the JSON
+schemas and help texts that name one are tested against it. Only what several modules share is here:
+a default that one record alone knows is written at its field. The module imports nothing, for
+pytest loads it in every project.
+"""
+
+from __future__ import annotations
+
+CONFIDENCE = 0.90
+"""Two-sided confidence of gates and intervals: 5 % error at each end."""
+POWER = 0.80
+"""Probability of a pass that plans aim at."""
+MAX_UNSCORED = 0.05
+"""Largest share of unscored cases of an arm; above it the verdict is ERROR."""
+EARLY_STOP_CASES = 100
+"""Cases of a suite from which on looking early is worth its price."""
+
+MAX_NEW_TOKENS = 256
+"""Largest number of tokens of a completion."""
+TEMPERATURE = 0.0
+"""Temperature of completions; 0 decodes greedily."""
+LATENCY_CASES = 30
+"""Cases of the latency pass."""
+
+SEED = 0
+"""Seed of sampling and of the order of cases."""
+
+CONCURRENCY = 8
+"""Maximum concurrent requests per model server."""
+JUDGE_CONCURRENCY = 16
+"""Maximum concurrent requests to a judge."""
+DEADLINE_S = 120.0
+"""Seconds that one request may take, all attempts together."""
+
+RUNS = ".tunegate/runs"
+"""Folder of a project's run folders."""
+STORE = ".tunegate/store.sqlite"
+"""Answer cache that all runs of a project share."""
