@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.errors import UnknownName
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import MetricRecord
@@ -98,7 +98,7 @@ def _sliced(data: ReportData, names_of: Names) -> tuple[Slice, ...]:
     return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 
-def _slices(data: ReportData, table: Table, names_of: Names) -> Iterator[Slice]:
+def _slices(data: ReportData, table: ScoreTable, names_of: Names) -> Iterator[Slice]:
     tagged: dict[str, dict[str, Case]] = defaultdict(dict)
     for name, case in table.cases.items():
         for tag in names_of(case):
@@ -111,7 +111,7 @@ def _slices(data: ReportData, table: Table, names_of: Names) -> Iterator[Slice]:
                 yield Slice(facts, tag, Delta(pairs))
 
 
-def _pairs(table: Table, metric: MetricRecord) -> Pairs | None:
+def _pairs(table: ScoreTable, metric: MetricRecord) -> Pairs | None:
     """Return the pairs; None where the user's own corpus function is not at hand any more."""
     try:
         return table.pairs(metric)

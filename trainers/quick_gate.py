@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.model import Arm
 from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
@@ -87,7 +87,7 @@ def _at_look(manifest: Manifest, number: int) -> Manifest:
     return manifest.model_copy(update={"suites": suites, "attempts": attempts})
 
 
-def _metrics(table: Table) -> list[MetricLook]:
+def _metrics(table: ScoreTable) -> list[MetricLook]:
     measured = [m for m in table.suite.metrics if m.judge is None]
     return [_metric(metric, Delta(table.pairs(metric))) for metric in measured]
 

@@ -16,7 +16,7 @@ from itertools import combinations
 
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.comparison import Duel
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run
@@ -66,7 +66,7 @@ def _bouts(runs: Mapping[str, Run]) -> Iterator[_Bout]:
                 )
 
 
-def _tables(run: Run, runs: Mapping[str, Run]) -> list[Table]:
+def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
     """Return a run's scores, suites in the order of the first run, without leaked cases.
 
     A case that any candidate was trained on is nobody's proof.
@@ -80,7 +80,7 @@ def _tables(run: Run, runs: Mapping[str, Run]) -> list[Table]:
     return sorted(tables, key=lambda table: order.index(table.suite.name))
 
 
-def _compared(table: Table) -> list[MetricRecord]:
+def _compared(table: ScoreTable) -> list[MetricRecord]:
     """Return the gated metrics of which each candidate has scores of its own."""
     gated = {gate.metric for gate in table.suite.gates}
     return [
@@ -88,7 +88,7 @@ def _compared(table: Table) -> list[MetricRecord]:
     ]
 
 
-def _beside(mine: Table, theirs: Table) -> Table:
+def _beside(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
     """Return a table in which one candidate stands in base's place and the other in tuned's."""
     places = ((mine, "base"), (theirs, "tuned"))
     values = {

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.training_card import SuiteLeakage
@@ -55,7 +55,7 @@ def strata(
 
 
 def _suite(
-    suite: SuiteLeakage, clean: Mapping[str, Table], seen: Mapping[str, Table]
+    suite: SuiteLeakage, clean: Mapping[str, ScoreTable], seen: Mapping[str, ScoreTable]
 ) -> SuiteStrata:
     table = clean.get(suite.name)
     return SuiteStrata(
@@ -67,7 +67,7 @@ def _suite(
     )
 
 
-def _metrics(clean: Table, seen: Table) -> Iterator[MetricStrata]:
+def _metrics(clean: ScoreTable, seen: ScoreTable) -> Iterator[MetricStrata]:
     gated = {gate.metric for gate in clean.suite.gates}
     for metric in clean.suite.metrics:
         if metric.name in gated:
@@ -78,7 +78,7 @@ def _metrics(clean: Table, seen: Table) -> Iterator[MetricStrata]:
             )
 
 
-def _stratum(table: Table, metric: MetricRecord) -> Stratum:
+def _stratum(table: ScoreTable, metric: MetricRecord) -> Stratum:
     pairs = table.pairs(metric)
     delta = Delta(pairs)
     bounded = not pairs.too_few and abs(delta.low) != float("inf")

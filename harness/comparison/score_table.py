@@ -124,7 +124,7 @@ def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """The scores of one suite, ready to be paired."""
 
     suite: SuiteRecord
@@ -281,7 +281,7 @@ def tables_of(
     looks: Mapping[str, Look],
     *,
     without: Mapping[str, frozenset[str]] | None = None,
-) -> list[Table]:
+) -> list[ScoreTable]:
     """Return the scores of each suite of `cases`, of those cases that its look has seen.
 
     Args:
@@ -300,7 +300,7 @@ def tables_of(
     if without is None:
         without = {} if manifest.leakage is None else manifest.leakage.left_out
     return [
-        Table(
+        ScoreTable(
             suite,
             {
                 c.id: c

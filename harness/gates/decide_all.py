@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.gates.difference import decide_gate
 from tunegate.harness.gates.error_control import Alarms, at_attempt
 from tunegate.harness.gates.judge_eligibility import RULE, Right, Standing, right
@@ -20,7 +20,7 @@ from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 class _Asked:
     """A gate with what it is decided on."""
 
-    table: Table
+    table: ScoreTable
     gate: Gate
     pairs: Pairs
     right: Right
@@ -31,7 +31,7 @@ class _Asked:
 
 
 def decide_gates(
-    manifest: Manifest, tables: Sequence[Table], *, imputed: bool
+    manifest: Manifest, tables: Sequence[ScoreTable], *, imputed: bool
 ) -> dict[str, tuple[GateResult, ...]]:
     """Decide the gates of suites, on complete pairs or with unscored cases imputed.
 
@@ -52,7 +52,7 @@ def decide_gates(
     return {suite: tuple(gates) for suite, gates in found.items()}
 
 
-def _asked(tables: Sequence[Table], *, imputed: bool) -> list[_Asked]:
+def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_Asked]:
     made: dict[tuple[str, str, bool], Pairs] = {}
     found = []
     for table in tables:
@@ -63,7 +63,7 @@ def _asked(tables: Sequence[Table], *, imputed: bool) -> list[_Asked]:
     return found
 
 
-def _with_right(table: Table, gate: Gate, pairs: Pairs) -> _Asked:
+def _with_right(table: ScoreTable, gate: Gate, pairs: Pairs) -> _Asked:
     if pairs.metric.judge is None:
         return _Asked(table, gate, pairs, RULE)
     # Whoever may decide is settled by what was seen, not by what might have been.
@@ -72,7 +72,7 @@ def _with_right(table: Table, gate: Gate, pairs: Pairs) -> _Asked:
     return _Asked(table, gate, labelled, found)
 
 
-def _alarms(manifest: Manifest, tables: Sequence[Table], asked: Sequence[_Asked]) -> Alarms:
+def _alarms(manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_Asked]) -> Alarms:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
     family = {a.metric: a.pairs for a in asked if a.gate.kind.compares}
     whole = any(a.right.counts for a in asked)
@@ -118,7 +118,7 @@ def _decided(manifest: Manifest, one: _Asked, alarms: Alarms) -> GateResult:
     return result.model_copy(update=changes)
 
 
-def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
+def _leveled(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:
     """Return the gate at the level that its suite's attempts and look allow."""
     gate = at_attempt(gate, table.suite, attempts)
     look: Look | None = table.look
@@ -129,7 +129,7 @@ def _leveled(gate: Gate, table: Table, attempts: Mapping[str, int]) -> Gate:
     return look.judged(gate, goals=goals if shared else 1)
 
 
-def _pairs(table: Table, gate: Gate, *, imputed: bool) -> Pairs:
+def _pairs(table: ScoreTable, gate: Gate, *, imputed: bool) -> Pairs:
     metric = next(m for m in table.suite.metrics if m.name == gate.metric)
     if imputed:
         return table.imputed(metric, level=gate.kind.is_level)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import BackendError, NotComparable
 from tunegate.harness.records.cases import Case, Completion
@@ -54,7 +54,7 @@ class Gate:
         record = next(m for m in suite_record.metrics if m.name == metric)
         scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
         seen = {s.case.id: s.case for s in loaded.cases if look is None or s.case.id in look.seen}
-        table = Table(suite_record, seen, scores, look=look)
+        table = ScoreTable(suite_record, seen, scores, look=look)
         for arm in ("base", "tuned"):
             missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
             if missing > suite_record.max_unscored * asked:

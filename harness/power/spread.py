@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import Spread
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.metric import Metric
@@ -80,17 +80,17 @@ def observe(run: Run, suite: str, metrics: Sequence[str]) -> Observed:
     return Observed(pairs, _seconds(run, suite))
 
 
-def _table(run: Run, suite: SuiteRecord) -> Table:
+def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
     cases = {name: row.case for (where, name), row in run.cases.items() if where == suite.name}
     values = {
         (metric, case, arm): row
         for (where, metric, case, arm), row in run.score_table.items()
         if where == suite.name
     }
-    return Table(suite, cases, values)
+    return ScoreTable(suite, cases, values)
 
 
-def _pairs(run: Run, table: Table, name: str) -> Pairs:
+def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:
     records = {record.name: record for record in table.suite.metrics}
     place = f"{run.folder}: suite {table.suite.name!r}"
     if name not in records:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from tunegate.harness.comparison.contamination_strata import strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.gates.decide_all import decide_gates
 from tunegate.harness.gates.sentences import not_without_them, run_sentence, too_many_unscored
 from tunegate.harness.model import Arm, Prompt
@@ -91,7 +91,7 @@ def decide(
     return record.model_copy(update={"leakage": apart})
 
 
-def results(manifest: Manifest, tables: Sequence[Table]) -> tuple[SuiteResult, ...]:
+def results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
     """Return how suites end: all those of the run, or one of them while it runs."""
     observed = decide_gates(manifest, tables, imputed=False)
     complete = not any(
@@ -138,7 +138,7 @@ def _record(
 
 def _suite_result(
     manifest: Manifest,
-    table: Table,
+    table: ScoreTable,
     gates: tuple[GateResult, ...],
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
@@ -190,7 +190,7 @@ def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
     return found.get(suite, frozenset())
 
 
-def _over_budget(gate: GateResult, table: Table) -> GateResult | None:
+def _over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
     asked = len(table.asked(gate.metric))
     counts = {arm: len(table.unscored(gate.metric, arm)) for arm in ARMS}

@@ -20,7 +20,7 @@ from typing import Any
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.equivalence import Equivalence, margin_of, proven_beyond
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
 from tunegate.harness.gates.error_control import at_attempt
 from tunegate.harness.gates.sentences import counted, number
@@ -102,7 +102,7 @@ def compare_shipped(
     )
 
 
-def _with(table: Table, *, base: str = "base", tuned: str = "tuned") -> Table:
+def _with(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:
     """Return a table in which the arms named stand in the places of base and tuned."""
     places = {base: "base", tuned: "tuned"}
     if base == "base":
@@ -134,7 +134,7 @@ def _of_one_arm(metric: MetricRecord) -> bool:
 
 
 def _guards(
-    manifest: Manifest, tables: Sequence[Table], scores: Iterable[ScoreRow]
+    manifest: Manifest, tables: Sequence[ScoreTable], scores: Iterable[ScoreRow]
 ) -> dict[str, tuple[tuple[GateResult, ...], Verdict | None]]:
     """Return suite → how shipped's guards end, and what they alone decide; None without any."""
     measured = {row.suite for row in scores if row.arm == "base"}
@@ -150,7 +150,9 @@ def _guards(
     }
 
 
-def _compared(manifest: Manifest, whole: Sequence[Table]) -> dict[str, tuple[MetricParity, ...]]:
+def _compared(
+    manifest: Manifest, whole: Sequence[ScoreTable]
+) -> dict[str, tuple[MetricParity, ...]]:
     """Return suite → its metrics, tuned's against shipped's."""
     tables = {table.suite.name: _with(table, base="tuned", tuned=SHIPPED) for table in whole}
     found = {
@@ -180,13 +182,13 @@ def _within(noise: float | None, found: Equivalence) -> bool:
     return noise is not None and abs(found.pairs.estimate) <= noise
 
 
-def _equivalence(manifest: Manifest, table: Table, metric: MetricRecord) -> Equivalence:
+def _equivalence(manifest: Manifest, table: ScoreTable, metric: MetricRecord) -> Equivalence:
     gate = next(g for g in table.suite.gates if g.metric == metric.name)
     level = at_attempt(gate, table.suite, manifest.attempts).confidence
     return Equivalence(table.pairs(metric), margin_of(table.suite, metric), level)
 
 
-def _metric(table: Table, found: Equivalence, *, beyond: bool) -> MetricParity:
+def _metric(table: ScoreTable, found: Equivalence, *, beyond: bool) -> MetricParity:
     """Put one metric on record."""
     pairs, metric = found.pairs, found.pairs.metric
     missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
@@ -215,7 +217,7 @@ def _metric(table: Table, found: Equivalence, *, beyond: bool) -> MetricParity:
 
 
 def _status(
-    table: Table, found: Equivalence, missing: Mapping[str, int], *, beyond: bool
+    table: ScoreTable, found: Equivalence, missing: Mapping[str, int], *, beyond: bool
 ) -> ParityStatus:
     """Return how a metric ends: an error if too much is unscored, undecided if it hangs on it."""
     asked = len(table.asked(found.pairs.metric.name))
@@ -229,7 +231,7 @@ def _status(
 
 
 def _suite(
-    table: Table,
+    table: ScoreTable,
     metrics: tuple[MetricParity, ...],
     guards: tuple[tuple[GateResult, ...], Verdict | None],
     evidence: Evidence,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, INCUMBENT
 from tunegate.harness.gates.sentences import counted
 from tunegate.harness.records.cases import Case, ScoreRow
@@ -90,7 +90,7 @@ def _width(gate: Gate) -> float:
     return gate.margin if isinstance(gate.margin, int | float) else 0.0
 
 
-def _beside(table: Table) -> Table:
+def _beside(table: ScoreTable) -> ScoreTable:
     """Return a table in which the incumbent stands in base's place."""
     places = {INCUMBENT: "base", "tuned": "tuned"}
     values = {
@@ -101,7 +101,7 @@ def _beside(table: Table) -> Table:
     return replace(table, values=values | dict(_noise(table)))
 
 
-def _noise(table: Table) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]:
+def _noise(table: ScoreTable) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]:
     """Yield rows by which the incumbent lies from itself as far as base was found to."""
     for (metric, case, arm), row in table.values.items():
         first, stands = (table.value(metric, case, name) for name in ("base", INCUMBENT))

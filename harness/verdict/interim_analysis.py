@@ -15,7 +15,7 @@ from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import deviation
-from tunegate.harness.comparison.score_table import Table, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.defaults import POWER
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
@@ -59,7 +59,7 @@ def stops(
     return result.verdict is Verdict.UNDECIDED and _futile(table, result, look)
 
 
-def _futile(table: Table, result: SuiteResult, look: Look) -> bool:
+def _futile(table: ScoreTable, result: SuiteResult, look: Look) -> bool:
     """Return whether SHIP is out of reach and no regression is in sight.
 
     Source: conditional power below 10 % at the gain hoped for (Lan, Simon and Halperin 1982),

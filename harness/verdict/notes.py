@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gates.error_control import attempt_note
 from tunegate.harness.gates.sentences import counted, few_for_corpus, judged_once
@@ -44,7 +44,7 @@ NAMED_FLIPS = 5
 
 
 def notes(
-    table: Table,
+    table: ScoreTable,
     unscored: Mapping[str, int],
     attempts: Mapping[str, int],
     gates: Sequence[GateResult] = (),
@@ -77,7 +77,7 @@ def notes(
     )
 
 
-def _advisory(table: Table) -> Iterator[str]:
+def _advisory(table: ScoreTable) -> Iterator[str]:
     gated = {gate.metric for gate in table.suite.gates if gate.kind is not GateKind.SEVERE_DROP}
     for metric in table.suite.metrics:
         pairs = table.pairs(metric) if metric.name in gated and metric.corpus is not None else None
@@ -107,7 +107,7 @@ def _no_goal(suite: SuiteRecord) -> Iterator[str]:
         yield "does not compare tuned with base: SHIP means good enough"
 
 
-def _identical(table: Table) -> Iterator[str]:
+def _identical(table: ScoreTable) -> Iterator[str]:
     same, compared = table.same_answers
     if compared >= FEW_CASES and same >= SAME_SCORES * compared:
         yield (
@@ -116,7 +116,7 @@ def _identical(table: Table) -> Iterator[str]:
         )
 
 
-def _early(table: Table) -> Iterator[str]:
+def _early(table: ScoreTable) -> Iterator[str]:
     if table.look is not None and table.remaining:
         seen = len(table.look.seen)
         yield (
@@ -126,7 +126,7 @@ def _early(table: Table) -> Iterator[str]:
         )
 
 
-def _flips(table: Table) -> Iterator[str]:
+def _flips(table: ScoreTable) -> Iterator[str]:
     """Say how many multiple-choice answers changed sides, whether a gate asks about them or not.
 
     A mean that stays can hide as many questions lost as won.
@@ -152,14 +152,14 @@ def _named(cases: Sequence[str]) -> str:
     return f"{len(cases)} ({', '.join([*cases[:NAMED_FLIPS], *more])})"
 
 
-def _whole(table: Table) -> Iterator[str]:
+def _whole(table: ScoreTable) -> Iterator[str]:
     gated = {gate.metric for gate in table.suite.gates}
     names = [m.name for m in table.suite.metrics if m.name in gated and m.corpus is not None]
     if names and table.suite.n_cases >= EARLY_STOP_CASES:
         yield judged_once(names)
 
 
-def _metrics(table: Table) -> Iterator[str]:
+def _metrics(table: ScoreTable) -> Iterator[str]:
     compared = {gate.metric for gate in table.suite.gates if not gate.kind.is_level}
     for metric in table.suite.metrics:
         if metric.name in compared:
@@ -209,7 +209,7 @@ _FEW = 10
 """Pairs below which nothing is said of length."""
 
 
-def comparison_notes(table: Table) -> Iterator[str]:
+def comparison_notes(table: ScoreTable) -> Iterator[str]:
     """Yield what is known of every judge of pairs of a suite."""
     for metric in table.suite.metrics:
         if metric.judge is not None and metric.judge.pairs:
@@ -219,7 +219,7 @@ def comparison_notes(table: Table) -> Iterator[str]:
                 yield from _length(table, metric, found)
 
 
-def _comparison_parts(table: Table, metric: MetricRecord) -> dict[str, Mapping[str, float]]:
+def _comparison_parts(table: ScoreTable, metric: MetricRecord) -> dict[str, Mapping[str, float]]:
     """Return case → what its comparison found, of the cases that have a score."""
     rows = {case: table.values.get((metric.name, case, "tuned")) for case in table.cases}
     return {
@@ -249,7 +249,7 @@ def _order(name: str, found: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _length(
-    table: Table, metric: MetricRecord, found: Mapping[str, Mapping[str, float]]
+    table: ScoreTable, metric: MetricRecord, found: Mapping[str, Mapping[str, float]]
 ) -> Iterator[str]:
     from tunegate.harness.stats.judge_bias import length_fit
 
@@ -277,7 +277,7 @@ _SEED = 0
 _QUANTILES = {"p50": 0.50, "p95": 0.95}
 
 
-def timing_notes(table: Table) -> Iterator[str]:
+def timing_notes(table: ScoreTable) -> Iterator[str]:
     """Yield a sentence for each timed metric that has pairs of times to compare."""
     for metric in table.suite.metrics:
         if metric.needs is not CellKind.LATENCY:
@@ -318,7 +318,7 @@ def _quantiles(pairs: Pairs) -> Iterator[str]:
             yield f"{change}, {ratio.estimate:.3g} times [{ratio.low:.3g}, {ratio.high:.3g}]"
 
 
-def _what_was_timed(table: Table, metric: MetricRecord) -> Iterator[str]:
+def _what_was_timed(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
     speeds = [speed for arm in ("base", "tuned") if (speed := _speed(table, metric.name, arm))]
     if len(speeds) == 2:
         yield f"{speeds[0]:.3g} → {speeds[1]:.3g} tokens a second"
@@ -333,7 +333,7 @@ def _what_was_timed(table: Table, metric: MetricRecord) -> Iterator[str]:
         yield f"timed in batches of up to {max(size for size in sizes if size):g}"
 
 
-def _speed(table: Table, metric: str, arm: str) -> float | None:
+def _speed(table: ScoreTable, metric: str, arm: str) -> float | None:
     """Return the tokens written a second; None where a count is missing."""
     _, tokens, seconds = _timing_parts(table, metric, arm)
     known = [count for count in tokens if count is not None]
@@ -341,7 +341,7 @@ def _speed(table: Table, metric: str, arm: str) -> float | None:
 
 
 def _timing_parts(
-    table: Table, metric: str, arm: str
+    table: ScoreTable, metric: str, arm: str
 ) -> tuple[list[float | None], list[float | None], list[float]]:
     """Return batch sizes, token counts and seconds of an arm's timed cases."""
     rows = [table.values.get((metric, case, arm)) for case in table.asked(metric)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.comparison.score_table import Table, same_answers
+from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.judges import Label
@@ -118,7 +118,7 @@ class NoiseFloor:
         return mean([abs(d) for d in differences]) if differences else None
 
 
-def noise_floors(table: Table) -> tuple[NoiseFloor, ...]:
+def noise_floors(table: ScoreTable) -> tuple[NoiseFloor, ...]:
     """Return the noise floor of every metric of a suite, gated or not."""
     return tuple(NoiseFloor(m, Delta(table.pairs(m))) for m in table.suite.metrics)
 

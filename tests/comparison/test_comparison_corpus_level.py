@@ -16,7 +16,7 @@ from scipy import stats
 from tunegate.harness.comparison.corpus_level import Corpus
 from tunegate.harness.comparison.delta import Delta, compare, proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UnknownName, UsageError
 from tunegate.harness.metric import metric
 from tunegate.harness.power.spread import seen
@@ -353,7 +353,7 @@ def test_missing_counts_are_imputed_by_the_worst_seen(suite: Any) -> None:
     record = made.record()
     cases = {case.id: case for case in made.cases()}
     values = {(row.metric, row.case, row.arm): row for row in made.rows()}
-    table = Table(record, cases, values)
+    table = ScoreTable(record, cases, values)
     (used,) = record.metrics
 
     # complete: cases 0 and 2: base 5/9, tuned 2/11

@@ -292,14 +292,14 @@ def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
 
     Imputing tuned's worst level instead (-3) would turn the missing case into a gain of 6.
     """
-    from tunegate.harness.comparison.score_table import Table
+    from tunegate.harness.comparison.score_table import ScoreTable
 
     metric = made.metric(binary=False, range=None)
     suite = columns(
         [tolerance(margin=0.1)], {"m": ([-2.0, -1.0, -9.0], [-3.0, -1.5, None])}, [metric]
     )
     rows = {(r.metric, r.case, r.arm): r for r in suite.rows()}
-    table = Table(suite.record(), {c.id: c for c in suite.cases()}, rows)
+    table = ScoreTable(suite.record(), {c.id: c for c in suite.cases()}, rows)
 
     assert table.pairs(metric).differences == (-1.0, -0.5)
     assert table.imputed(metric).differences == (-1.0, -0.5, -1.0)

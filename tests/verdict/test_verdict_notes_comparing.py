@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import JudgeRecord, MetricRecord, SuiteRecord
 from tunegate.harness.verdict.notes import comparison_notes
@@ -23,7 +23,7 @@ PAIRWISE = MetricRecord(
 )
 
 
-def table(found: Sequence[dict[str, float] | None]) -> Table:
+def table(found: Sequence[dict[str, float] | None]) -> ScoreTable:
     """Return the scores of comparisons: advantage in both orders, and the length ratio."""
     rows = {}
     for number, parts in enumerate(found):
@@ -40,7 +40,9 @@ def table(found: Sequence[dict[str, float] | None]) -> Table:
         name="s", path="p", hash="h", n_cases=len(found), goal_rule="primary", max_unscored=0.05,
         metrics=(PAIRWISE,), gates=(), generation={},
     )  # fmt: skip
-    return Table(suite, {f"c{i}": Case(id=f"c{i}", prompt="q") for i in range(len(found))}, rows)
+    return ScoreTable(
+        suite, {f"c{i}": Case(id=f"c{i}", prompt="q") for i in range(len(found))}, rows
+    )
 
 
 def pair(base_first: float, tuned_first: float, ratio: float = 0.0) -> dict[str, float]:

@@ -12,7 +12,7 @@ from scipy.stats import mstats
 
 from tunegate.harness.comparison.delta import proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.score_table import Table
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, GateKind
 from tunegate.harness.records.verdict import GateStatus
@@ -33,7 +33,9 @@ def times(n: int, *, slower: float, seed: int = 1) -> tuple[list[float], list[fl
 def _table(columns: Any, made: Any) -> Any:
     """Return a function that makes a table of two columns of times, with the given parts."""
 
-    def make(base: list[float], tuned: list[float], clusters: Any = None, **parts: float) -> Table:
+    def make(
+        base: list[float], tuned: list[float], clusters: Any = None, **parts: float
+    ) -> ScoreTable:
         suite = columns(
             gates=(),
             columns={"latency": (base, tuned)},
@@ -41,7 +43,7 @@ def _table(columns: Any, made: Any) -> Any:
             clusters=clusters,
         )
         rows = (replace(row, parts=parts or None) for row in suite.rows())
-        return Table(
+        return ScoreTable(
             suite=suite.record(),
             cases={case.id: case for case in suite.cases()},
             values={(row.metric, row.case, row.arm): row for row in rows},
@@ -121,7 +123,7 @@ def test_other_metrics_are_not_timed(columns: Any) -> None:
     suite = columns(gates=(), columns={"m": ([1.0] * 30, [0.0] * 30)})
     rows = {(row.metric, row.case, row.arm): row for row in suite.rows()}
 
-    table = Table(suite.record(), {case.id: case for case in suite.cases()}, rows)
+    table = ScoreTable(suite.record(), {case.id: case for case in suite.cases()}, rows)
 
     assert list(timing_notes(table)) == []
 
