@@ -4,7 +4,7 @@
 TunegateError               13  anything of ours that stops a run
 ├── UsageError               2  the user's mistake: says where, what, what is allowed, what to do
 │   ├── SuiteError           2  problems in suite files, all of them at once
-│   ├── UnknownName          2  a name that matches nothing, with "did you mean"
+│   ├── UnknownName          2  a name that matches nothing, with "did you mean", or several
 │   ├── ModelError           2  a model spec that cannot be opened
 │   ├── UnsafeWeights        2  a file that could run code when loaded
 │   └── MissingExtra         2  an optional dependency that this job needs
@@ -49,7 +49,7 @@ class SuiteError(UsageError):
 
 
 class UnknownName(UsageError):
-    """A name that matches no metric, source, backend or command."""
+    """A name that matches no metric, source, backend or command, or more than one."""
 
 
 class ModelError(UsageError):

@@ -1,7 +1,14 @@
-"""Names to objects: `exact_match` is ours, `pkg.mod:fn` is the user's own.
+"""Registries: a folder of modules, and the packages that add to it, by name.
 
-One rule serves metrics, sources, backends and judges: a bare name is the module of that name in
-the room's folder, and the object in it has the module's name.
+A bare name is the module of that name in a room's folder, and the object in it that has the
+module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the
+user's own. There is no list of names beside the folders. Where an order matters (commands, report
+sections, training methods, trace conventions), each module has an `ORDER`.
+
+An installed package adds names by entry points. The group is `tunegate.` and the folder's name:
+`tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.sections`.
+Its code is imported when the name is used or a whole room is listed, never before. A name that
+two packages give, tunegate among them, is refused; `pkg.mod:fn` still tells them apart.
 """
 
 from __future__ import annotations
@@ -9,33 +16,90 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UnknownName
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
-def available(room: str) -> tuple[str, ...]:
-    """Return the names that the package `room` (such as `tunegate.harness.metrics`) offers,
-    sorted.
-    """
+
+def module_names(room: str) -> tuple[str, ...]:
+    """Return the names of the modules of the package `room`, sorted, without private ones."""
     package = importlib.import_module(room)
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def available(room: str) -> tuple[str, ...]:
+    """Return the names that the package `room` (such as `tunegate.harness.metrics`) and installed
+    packages offer, sorted.
+    """
+    return tuple(sorted({*module_names(room), *(plugin.name for plugin in plugins(room))}))
 
 
 def find(room: str, name: str, *, what: str) -> Any:
     """Return the object called `name` in `room`, or the user's own `pkg.mod:attribute`.
 
     Raises:
-        UnknownName: nothing has that name; the message offers the nearest ones.
+        UnknownName: nothing has that name (the message offers the nearest ones), two packages
+            have it, or the package that has it cannot be imported.
     """
     if ":" in name:
         return _find_own(name, what=what)
-    if name not in available(room):
+    plugin = _plugin(room, name, what=what)
+    if plugin is not None:
+        return _load(plugin, what=what)
+    if name not in module_names(room):
         raise UnknownName(unknown(name, available(room), what=what))
     return getattr(importlib.import_module(f"{room}.{name}"), name)
+
+
+def has(room: str, name: str) -> bool:
+    """Return whether `find` has an object for a bare name; folders that also hold other modules."""
+    if any(plugin.name == name for plugin in plugins(room)):
+        return True
+    known = name in module_names(room)
+    return known and hasattr(importlib.import_module(f"{room}.{name}"), name)
+
+
+def ordered_module(room: str, name: str) -> ModuleType | None:
+    """Return the module called `name` in `room` if it has an `ORDER`; nothing else is imported."""
+    if name not in module_names(room):
+        return None
+    module = importlib.import_module(f"{room}.{name}")
+    return module if hasattr(module, "ORDER") else None
+
+
+def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
+    """Return name → module of those modules of `room` that have an `ORDER`, sorted by it.
+
+    Args:
+        room: The package.
+        extensible: Whether those of installed packages are among them. A package that cannot be
+            imported is left out, with a line on stderr.
+
+    Raises:
+        UnknownName: two packages give one name.
+    """
+    found: dict[str, Any] = {}
+    for name in module_names(room):
+        module = importlib.import_module(f"{room}.{name}")
+        if hasattr(module, "ORDER"):
+            found[name] = module
+    what = _kind(room)
+    for plugin in plugins(room) if extensible else ():
+        _plugin(room, plugin.name, what=what)
+        try:
+            found[plugin.name] = _load(plugin, what=what)
+        except UnknownName as error:
+            _warn(str(error))
+    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
 
 
 def unknown(name: str, allowed: tuple[str, ...], *, what: str) -> str:
@@ -43,6 +107,98 @@ def unknown(name: str, allowed: tuple[str, ...], *, what: str) -> str:
     near = get_close_matches(name, allowed, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(allowed)
     return f"unknown {what} {name!r}; {hint}"
+
+
+def plugins(room: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points by which installed packages add to `room`; none is imported."""
+    group = f"tunegate.{room.rpartition('.')[2]}"
+    return tuple(entry for entry in _entry_points(tuple(sys.path)) if entry.group == group)
+
+
+def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
+    """Import every plugin of every room; yield its entry point, and why it cannot be used."""
+    for entry in _entry_points(tuple(sys.path)):
+        try:
+            _load(entry, what=_kind(entry.group))
+        except UnknownName as error:
+            yield entry, str(error)
+        else:
+            yield entry, None
+
+
+def warn_of_plugin(room: str, name: str, error: Exception) -> bool:
+    """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
+    found = [plugin for plugin in plugins(room) if plugin.name == name]
+    for plugin in found:
+        _warn(
+            f"{_kind(room)} {name!r} of the package {provider(plugin)} failed "
+            f"({type(error).__name__}: {_first_line(error)}) and is left out"
+        )
+    return bool(found)
+
+
+def provider(plugin: EntryPoint) -> str:
+    """Return the name and version of the package that gives an entry point."""
+    return f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unnamed package"
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Read the entry points of our groups; 10 ms with 200 packages, hence once for a path."""
+    from importlib.metadata import entry_points
+
+    known = entry_points()
+    groups = (group for group in known.groups if group.startswith("tunegate."))
+    ours = (entry for group in groups for entry in known.select(group=group))
+    return tuple(sorted(ours, key=lambda entry: (entry.group, entry.name, provider(entry))))
+
+
+def _plugin(room: str, name: str, *, what: str) -> EntryPoint | None:
+    """Return the one entry point of that name.
+
+    Raises:
+        UnknownName: two packages have the name, or a package and tunegate.
+    """
+    found = [plugin for plugin in plugins(room) if plugin.name == name]
+    if not found:
+        return None
+    givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, found)]
+    if len(givers) > 1:
+        raise UnknownName(
+            f"{what} {name!r} comes from {' and '.join(givers)}; uninstall one of them, or "
+            f"write {found[-1].value!r} instead of the name"
+        )
+    return found[0]
+
+
+def _load(plugin: EntryPoint, *, what: str) -> Any:
+    """Import what an entry point names; a module without `ORDER` stands for its object."""
+    try:
+        loaded = plugin.load()
+        if isinstance(loaded, ModuleType) and not hasattr(loaded, "ORDER"):
+            return getattr(loaded, plugin.name)
+        return loaded
+    except Exception as error:
+        # The package's own code ran: any error may come of it.
+        raise UnknownName(
+            f"{what} {plugin.name!r} of the package {provider(plugin)} cannot be imported "
+            f"({type(error).__name__}: {_first_line(error)}); upgrade or uninstall the package"
+        ) from error
+
+
+def _kind(room: str) -> str:
+    """Return what one thing of a room is called: `metric` for `tunegate.harness.metrics`."""
+    return room.rpartition(".")[2].removesuffix("s")
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Print a warning once."""
+    sys.stderr.write(f"tunegate: warning: {sentence}\n")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _find_own(name: str, *, what: str) -> Any:
@@ -61,10 +217,9 @@ def _find_own(name: str, *, what: str) -> Any:
         ) from error
     except Exception as error:
         # The user's own code ran: any error may come of it, and all of them are theirs to mend.
-        reason = next(iter(str(error).splitlines()), "")
         raise UnknownName(
             f"{what} {name!r}: {module_name!r} fails when imported "
-            f"({type(error).__name__}: {reason}); mend it, or name another module"
+            f"({type(error).__name__}: {_first_line(error)}); mend it, or name another module"
         ) from error
     try:
         return getattr(module, attribute)

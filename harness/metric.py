@@ -195,6 +195,10 @@ def _find(use: str) -> Any:
         lookup.available("tunegate.harness.judges"),
         lookup.available("tunegate.harness.metrics"),
     )
+    if use in judges and use in metrics:
+        raise UnknownName(
+            f"{use!r} is a metric and a judge; write one of them as 'package.module:function'"
+        )
     if ":" in use or use in metrics:
         return lookup.find("tunegate.harness.metrics", use, what="metric")
     if use in judges:

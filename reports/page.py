@@ -3,23 +3,22 @@
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
 ten thousand cases it stays a small document. The sections are the modules of
 `tunegate.reports.sections`; each has `TITLE` (empty if it brings its own heading), `ORDER` and
-`render(data) -> Markup`. A new one is a file there and a template.
+`render(data) -> Markup`. A new one is a file there and a template, or an entry point of a package.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import pkgutil
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tunegate.harness import lookup
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports import escaping, junit, markdown, openmetrics, sections
+from tunegate.reports import escaping, junit, markdown, openmetrics
 from tunegate.reports.annotations import code_quality, remarks
 from tunegate.reports.case_list import listing
 from tunegate.reports.data import ReportData, prepare
@@ -29,6 +28,7 @@ from tunegate.reports.templating import FOLDER, fill
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+SECTIONS = "tunegate.reports.sections"
 LIMIT = 25_000_000
 """Bytes of a page at most, as long as the scores alone are less."""
 
@@ -63,7 +63,6 @@ class Section(Protocol):
 
     TITLE: str
     ORDER: int
-    __name__: str
 
     def render(self, data: ReportData) -> Markup:
         """Return the section's HTML."""
@@ -84,7 +83,7 @@ def pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
     """
     from markupsafe import Markup
 
-    data = data or prepare(run)
+    data, found = data or prepare(run), discover()
     style, script = Markup(_asset("style.css")), Markup(_script())
     shell = fill(
         "page.html",
@@ -94,7 +93,7 @@ def pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
         style=style,
         script=script,
         keys=KEYS,
-        sections=[part for section in discover() if (part := _part(section, data))["html"]],
+        sections=[part for name in found if (part := _part(name, found[name], data))["html"]],
         data=Markup(_HERE),
     )
     before, _, after = shell.rpartition(_HERE)
@@ -122,11 +121,9 @@ def write(run: Run, path: Path) -> None:
     write_atomic(path, pieces(run))
 
 
-def discover() -> list[Section]:
-    """Return the sections in the order of the page."""
-    names = (module.name for module in pkgutil.iter_modules(sections.__path__))
-    found = (import_module(f"{sections.__name__}.{name}") for name in sorted(names))
-    return sorted(cast("list[Section]", list(found)), key=lambda section: section.ORDER)
+def discover() -> dict[str, Section]:
+    """Return name → section, in the order of the page."""
+    return lookup.ordered_modules(SECTIONS, extensible=True)
 
 
 def policy(style: str, script: str) -> str:
@@ -167,9 +164,14 @@ def _script() -> str:
     return "\n".join(_asset(f"script/{name}.js") for name in _SCRIPTS)
 
 
-def _part(section: Section, data: ReportData) -> dict[str, Any]:
-    name = section.__name__.rpartition(".")[2].replace("_", "-")
-    return {"id": name, "title": section.TITLE, "html": section.render(data)}
+def _part(name: str, section: Section, data: ReportData) -> dict[str, Any]:
+    try:
+        html: str = section.render(data)
+    except Exception as error:
+        if not lookup.warn_of_plugin(SECTIONS, name, error):
+            raise
+        html = ""
+    return {"id": name.replace("_", "-"), "title": section.TITLE, "html": html}
 
 
 def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:

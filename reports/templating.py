@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "templates"
 
 
-def fill(template: str, /, **values: Any) -> Markup:
-    """Return a template of `reports/templates` filled with `values`, safe to put into a page."""
+def fill(template: str | Path, /, **values: Any) -> Markup:
+    """Return a template filled with `values`, safe to put into a page.
+
+    Args:
+        template: Name of one in `reports/templates`, or the path of a package's own.
+        values: What it shows; everything is escaped.
+    """
     from markupsafe import Markup
 
-    return Markup(environment().get_template(template).render(values))
+    if isinstance(template, str):
+        return Markup(environment().get_template(template).render(values))
+    own = environment().from_string(template.read_text(encoding="utf-8"))
+    return Markup(own.render(values))
 
 
 @cache

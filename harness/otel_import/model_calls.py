@@ -15,19 +15,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
 
-from tunegate.harness.otel_import.conventions import (
-    genai,
-    genai_events,
-    openinference,
-    openllmetry,
-    traceai,
-)
+from tunegate.harness import lookup
 from tunegate.harness.otel_import.conventions._common import CONTINUED, is_continued
 from tunegate.harness.otel_import.types import Call, Span
 
-CONVENTIONS = (openinference, traceai, openllmetry, genai_events, genai)
-"""In the order in which they are asked: those that say more of a span before those that any has."""
 WINDOW = 2000
 """Spans that are kept in mind; two spans of one request are told apart if more lie between them."""
 NEAR = 64
@@ -62,11 +56,17 @@ def calls(
 
 def call_of(span: Span) -> Call | None:
     """Return the model call that a span is, read by the first convention that knows it."""
-    for convention in CONVENTIONS:
+    for convention in _conventions():
         if convention.matches(span):
             found: Call = convention.call(span)
             return found
     return None
+
+
+@cache
+def _conventions() -> tuple[Any, ...]:
+    """Return the modules of `tunegate.harness.otel_import.conventions`, by their `ORDER`."""
+    return tuple(lookup.ordered_modules("tunegate.harness.otel_import.conventions").values())
 
 
 @dataclass(slots=True)

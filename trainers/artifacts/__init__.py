@@ -56,7 +56,7 @@ class Made:
 
 def available() -> dict[str, Artifact]:
     """Return name → artifact, sorted by name."""
-    modules = (import_module(f"{ROOM}.{name}") for name in lookup.available(ROOM))
+    modules = (import_module(f"{ROOM}.{name}") for name in lookup.module_names(ROOM))
     found = (cast("Artifact", module) for module in modules)
     return {artifact.NAME: artifact for artifact in sorted(found, key=lambda a: a.NAME)}
 

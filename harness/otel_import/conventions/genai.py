@@ -18,6 +18,7 @@ from tunegate.harness.otel_import.conventions._messages import Answer, Transcrip
 from tunegate.harness.otel_import.types import Call, Span
 
 NAME = "genai"
+ORDER = 50
 DETAILS = "gen_ai.client.inference.operation.details"
 SYSTEM = "gen_ai.system_instructions"
 TOOLS = "gen_ai.tool.definitions"

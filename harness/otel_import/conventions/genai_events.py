@@ -18,6 +18,7 @@ from tunegate.harness.otel_import.conventions._messages import Answer, Transcrip
 from tunegate.harness.otel_import.types import Call, Span, SpanEvent
 
 NAME = "genai-events"
+ORDER = 40
 _ROLES = {
     "gen_ai.system.message": "system", "gen_ai.developer.message": "system",
     "gen_ai.user.message": "user", "gen_ai.assistant.message": "assistant",

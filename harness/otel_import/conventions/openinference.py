@@ -15,6 +15,7 @@ from tunegate.harness.otel_import.conventions._messages import Answer, Transcrip
 from tunegate.harness.otel_import.types import Call, Span
 
 NAME = "openinference"
+ORDER = 10
 _KIND = "openinference.span.kind"
 _REASON = "llm.finish_reason"
 _PARAMETERS = "llm.invocation_parameters"

@@ -24,6 +24,7 @@ from tunegate.harness.otel_import.conventions._messages import Answer, Transcrip
 from tunegate.harness.otel_import.types import Call, Span
 
 NAME = "openllmetry"
+ORDER = 30
 _KIND = "llm.request.type"
 _CALLS = ("chat", "completion")
 _PROMPT = "gen_ai.prompt"

@@ -31,6 +31,7 @@ from tunegate.harness.otel_import.conventions._messages import (
 from tunegate.harness.otel_import.types import Call, Span
 
 NAME = "traceai"
+ORDER = 20
 _KINDS = ("gen_ai.span.kind", "fi.span.kind")
 _INPUT = (a.INPUT_MESSAGES, "llm.input_messages")
 _OUTPUT = (a.OUTPUT_MESSAGES, "llm.output_messages")
