@@ -22,6 +22,8 @@ from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, peft_adapters, prompt_rows, train
 from tunegate.trainers.job import Job, Method
 
+ORDER = 20
+
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train dpo`."""

@@ -37,6 +37,7 @@ from tunegate.trainers.verifiable_rewards import Verifier
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+ORDER = 50
 GENERATION = (
     *("num_generations", "num_generations_eval", "max_completion_length", "temperature"),
     *("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "chat_template_kwargs"),

@@ -18,6 +18,8 @@ from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
 from tunegate.trainers.job import Job, Method
 
+ORDER = 30
+
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train kto`."""

@@ -26,6 +26,8 @@ from tunegate.harness.errors import Interrupted, ModelError, UsageError
 from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train, trl_environment
 from tunegate.trainers.job import Job, Method
 
+ORDER = 60
+
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train ppo`."""

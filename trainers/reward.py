@@ -19,6 +19,8 @@ from typing import Any
 from tunegate.trainers import callbacks, datasets, prompt_rows, train
 from tunegate.trainers.job import Job, Method
 
+ORDER = 40
+
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train reward`."""

@@ -17,6 +17,8 @@ from typing import Any
 from tunegate.trainers import arguments, callbacks, datasets, prompt_rows, train
 from tunegate.trainers.job import Job, Method
 
+ORDER = 10
+
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train sft`."""

@@ -1,8 +1,9 @@
 """The trainer contract: what a method supplies, and everything around it that all methods share.
 
-A method is one file `trainers/<name>.py` with a `METHOD` and a `run`:
+A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
 
 ```python
+ORDER = 25                               # its place in `tunegate train --help`
 METHOD = Method(
     name="dpo",                          # what `tunegate train` calls it; also in the record
     rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
@@ -22,8 +23,8 @@ def _build(job: Job) -> Any:
 def run(argv, *, say=callbacks.to_stderr) -> int:
     return train.run(METHOD, argv, say=say)
 ```
-The name is also entered in `TRAINERS` of `harness/cli/train.py`. Options of the method that TRL
-does not have are a dataclass, given as `Method.options` and found parsed in `job.config.own`.
+Options of the method that TRL does not have are a dataclass, given as `Method.options` and found
+parsed in `job.config.own`.
 Shared, and done here: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
 progress, memory and disk messages, checked weights, the record, and the gate at the end.
 """

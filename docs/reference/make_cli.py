@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
 _WIDTH = 96

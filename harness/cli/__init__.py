@@ -1,13 +1,97 @@
-"""The `tunegate` command: one command a file, heavy imports inside the commands.
+"""The `tunegate` command: one command a file, each imported when it is called.
 
-`main` is the console script. A user's mistake is printed as one line and exits 2; a defect of ours
-keeps its traceback.
+A command is a module of this folder with an `ORDER` (its place in `tunegate --help`) and
+`register(app)`, which adds the command named like the module, `_` written `-`. Heavy imports are
+inside the commands. A user's mistake is printed as one line and exits 2; a defect of ours keeps its
+traceback.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tunegate.harness import lookup
+from tunegate.harness.errors import TunegateError
+
+_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
+
+
+class CommandFolder(Mapping[str, Any]):
+    """Name → command. Looking one up imports its module alone, iterating imports all of them."""
+
+    def __init__(self) -> None:
+        """Begin with no command imported."""
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        if name not in self._known:
+            module = lookup.ordered_module(__name__, name.replace("-", "_"))
+            if module is None or "_" in name:
+                raise KeyError(name)
+            alone = typer.Typer(**_SETTINGS)
+            module.register(alone)
+            self._known[name] = typer.main.get_group(alone).commands[name]
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names in the order of `tunegate --help`."""
+        return (name.replace("_", "-") for name in lookup.ordered_modules(__name__))
+
+    def __len__(self) -> int:
+        """Return how many commands there are."""
+        return len(lookup.ordered_modules(__name__))
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take typer's settings, and the commands from the folder."""
+        super().__init__(**settings)
+        self.commands: Any = CommandFolder()
+
+
+app = typer.Typer(name="tunegate", cls=CommandGroup, **_SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tunegate.harness import packaging
+
+        found = packaging.installed(("tunegate",))
+        print(f"tunegate {found.get('tunegate', '(not installed)')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version of tunegate and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Ship a fine-tune only when it is proven better and nothing that worked has broken."""
 
 
 def main() -> None:
@@ -16,9 +100,6 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from tunegate.harness.cli.app import app
-    from tunegate.harness.errors import TunegateError
-
     try:
         app(prog_name="tunegate")
     except KeyboardInterrupt:

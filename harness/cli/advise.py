@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.advise import Machine, Question, Rule, Situation
     from tunegate.trainers.base_measurement import Measured
 
+ORDER = 130
 ROOM = 0.7
 """Share of a GPU's memory that 16-bit weights may fill before LoRA has no room beside them: a rule
 of thumb, for `tunegate estimate` to measure."""
@@ -136,7 +137,7 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> Measure
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
-    from tunegate.harness.cli.suite_lookup import suite_files
+    from tunegate.harness.cli._suite_lookup import suite_files
     from tunegate.harness.suite import load
     from tunegate.trainers.base_measurement import measure
 

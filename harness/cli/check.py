@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case, Completion
     from tunegate.harness.suite import Suite
 
+ORDER = 40
 SHOWN = 3
 """Prompts whose answers are shown, from the first one on."""
 LONGEST = 160

@@ -13,6 +13,7 @@ from tunegate.harness.errors import UsageError
 if TYPE_CHECKING:
     from tunegate.harness.records.comparison import Candidate, Comparison, Duel
 
+ORDER = 90
 FOLDER = Path(".tunegate/compare")
 _CANDIDATES = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
 _DUELS = ("", "metric", "difference", "interval", "p (Holm)", "proven")

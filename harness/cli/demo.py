@@ -22,6 +22,7 @@ from tunegate.harness.errors import BackendError
 if TYPE_CHECKING:
     from tunegate.harness.records.verdict import VerdictRecord
 
+ORDER = 150
 CANDIDATES = ("good", "overcooked", "lazy")
 SUITES = ("support_json", "general_knowledge", "production")
 JUDGED = "good"

@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from tunegate.harness.model import Arm
     from tunegate.harness.records.verdict import GateResult, VerdictRecord
     from tunegate.harness.suite import Suite
+
+ORDER = 170
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def doctor(
 
 def _python() -> Iterator[Finding]:
     yield Finding(True, True, "python", f"{platform.python_version()} on {platform.machine()}")
-    yield Finding(True, True, "tunegate", metadata.version("tunegate"))
+    yield Finding(True, True, "tunegate", installed(("tunegate",))["tunegate"])
 
 
 _EXTRAS = {
@@ -212,7 +213,7 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
 
 
 def _suite(word: str, max_cases: int | None) -> Suite:
-    from tunegate.harness.cli.suite_lookup import suite_files
+    from tunegate.harness.cli._suite_lookup import suite_files
     from tunegate.harness.suite import load
 
     paths = suite_files(word)

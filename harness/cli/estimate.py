@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tunegate.trainers.estimate.profile import Profile
     from tunegate.trainers.estimate.step_memory import Setting
 
+ORDER = 160
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

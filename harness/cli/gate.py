@@ -8,10 +8,11 @@ from typing import Any
 
 import typer
 
-from tunegate.harness.cli.suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown
 
+ORDER = 20
 _QUIETLY = (
     "-p",
     "no:cacheprovider",

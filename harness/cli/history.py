@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.verdict import GateResult
     from tunegate.harness.verdict.run_history import History, PastRun
 
+ORDER = 100
 PAGE = Path(".tunegate/history.html")
 LIMIT = 50
 """Runs shown unless the user asks for more."""

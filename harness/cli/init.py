@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunegate.harness.cli import suite_lookup
+from tunegate.harness.cli import _suite_lookup
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
 
+ORDER = 10
 SUITES = Path("suites")
 FIRST = "support_json"
 """The suite that a new project starts from."""
@@ -62,7 +63,7 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    suite_lookup.folder(suite)  # a name that does not exist is told before a folder that does
+    _suite_lookup.folder(suite)  # a name that does not exist is told before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -71,7 +72,7 @@ def _place(suite: str, folder: Path | None) -> Path:
 
 def _written(suite: str, place: Path) -> list[str]:
     try:
-        return suite_lookup.copy(suite, place)
+        return _suite_lookup.copy(suite, place)
     except OSError as error:
         raise UsageError(
             f"{place}: cannot be written ({error.strerror or error}); choose another folder"
@@ -113,10 +114,10 @@ def _next_in_ci(service: Service, configuration: Path, *, runs: bool) -> None:
 
 
 def _list() -> None:
-    names = suite_lookup.names()
+    names = _suite_lookup.names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {suite_lookup.purpose(name)}")
+        print(f"{name:<{width}}  {_suite_lookup.purpose(name)}")
     print("next: `tunegate init SUITE [DIR]` copies one of them")
 
 

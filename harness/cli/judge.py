@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
 
+ORDER = 200
 commands = typer.Typer(
     help="Judge stored runs, calibrate judges, and label answers for them.", no_args_is_help=True
 )

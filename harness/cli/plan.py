@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.cli.suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.power.forecast import GateForecast, Outlook, SuiteForecast
     from tunegate.harness.suite import Suite
 
+ORDER = 30
 _HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
 """Columns: what changes is an improvement, in the metric's unit; cases are the gate's for SHIP."""
 

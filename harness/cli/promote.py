@@ -10,6 +10,8 @@ import typer
 
 from tunegate.harness.errors import UsageError
 
+ORDER = 110
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tunegate.harness.cli import gate, production_suite
+from tunegate.harness.cli import _production_suite, gate
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import RECORDED
 from tunegate.harness.lookup import unknown
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tunegate.harness.sources.traces import Production
     from tunegate.harness.suite import Suite
 
+ORDER = 70
 FOLDER = Path(".tunegate/replay")
 ARMS = (RECORDED, "base", "tuned")
 """The arms whose answers to one case are shown, in this order."""
@@ -111,7 +112,7 @@ def run(args: Sequence[str]) -> int:
     folder = _written(found, asked.own.get("suite"))
     if not tuned:
         return 0
-    file = folder / production_suite.RECORDED_FILE
+    file = folder / _production_suite.RECORDED_FILE
     recorded = f"replay:{file}" if found.recorded else None
     if case:
         specs = {"base": asked.gate.get("--base"), "tuned": tuned, RECORDED: recorded}
@@ -133,11 +134,11 @@ def _written(found: Production, given: str | None) -> Path:
     if given and folder.exists():
         raise UsageError(
             f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
-            f"gate {folder} --recorded replay:{folder}/{production_suite.RECORDED_FILE}"
+            f"gate {folder} --recorded replay:{folder}/{_production_suite.RECORDED_FILE}"
         )
-    production_suite.write(folder, found, name=suite_name(folder) if given else "production")
-    print(f"wrote {folder}/suite.toml, cases.jsonl and {production_suite.RECORDED_FILE}")
-    print(production_suite.CONSENT)
+    _production_suite.write(folder, found, name=suite_name(folder) if given else "production")
+    print(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
+    print(_production_suite.CONSENT)
     return folder
 
 

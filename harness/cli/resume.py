@@ -14,6 +14,7 @@ from tunegate.harness.errors import UsageError
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import Manifest
 
+ORDER = 60
 RUNS = Path(defaults.RUNS)
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
     from tunegate.trainers.artifacts import Artifact
 
+ORDER = 50
 AGAIN = "finished answers are stored: the same command goes on from there"
 LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
 
@@ -69,7 +70,7 @@ def ship_check(
 
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
-    from tunegate.harness.cli.suite_lookup import suite_files
+    from tunegate.harness.cli._suite_lookup import suite_files
     from tunegate.harness.models._model_folder import is_adapter, resolve
     from tunegate.harness.suite import load
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.cli import production_suite, suite_lookup
-from tunegate.harness.cli.guess_format import cases_table
+from tunegate.harness.cli import _production_suite, _suite_lookup
+from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.lookup import unknown
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
 
+ORDER = 190
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
 _TEMPLATE = """\
@@ -68,14 +69,14 @@ def new(
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
-        if of is not None and production_suite.is_traces(of):
-            print(*production_suite.start(of, folder, name=suite_name(folder)), sep="\n")
+        if of is not None and _production_suite.is_traces(of):
+            print(*_production_suite.start(of, folder, name=suite_name(folder)), sep="\n")
             return
         table = None if of is None else cases_table(of, folder)
         if like is None:
             _write(folder, table)
         else:
-            suite_lookup.copy(like, folder)
+            _suite_lookup.copy(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"

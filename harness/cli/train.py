@@ -1,22 +1,17 @@
-"""`tunegate train METHOD --config x.yaml [TRL flags]`: TRL's names and YAML, passed through."""
+"""`tunegate train METHOD --config x.yaml [TRL flags]`: TRL's names and YAML, passed through.
+
+A method is a module of `tunegate.trainers` with an `ORDER` and `run(argv)`.
+"""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import typer
 
+from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
 
-_PLACE = Path(__file__).parents[2] / "trainers"
-TRAINERS = tuple(
-    name
-    for name in ("sft", "dpo", "kto", "reward", "grpo", "ppo", "vendor")
-    if (_PLACE / f"{name}.py").is_file() or (_PLACE / name / "__init__.py").is_file()
-)
-"""Methods of training: those of the files in `trainers/` that are one."""
+ORDER = 140
+METHODS = "tunegate.trainers"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,11 +24,13 @@ def train(context: typer.Context) -> None:
     """Train a fine-tune: `tunegate train METHOD --config x.yaml [TRL flags]`."""
     args = list(context.args)
     if not args or args[0] in ("-h", "--help"):
+        methods = ", ".join(lookup.ordered_modules(METHODS))
         print("Usage: tunegate train METHOD --config x.yaml [TRL flags]\n")
-        print(f"Methods: {', '.join(TRAINERS)}; `tunegate train METHOD --help` lists the flags")
+        print(f"Methods: {methods}; `tunegate train METHOD --help` lists the flags")
         raise typer.Exit(0 if args else 2)
     method, *rest = args
-    if method not in TRAINERS:
-        raise UsageError(unknown(method, TRAINERS, what="trainer"))
-    trainer = importlib.import_module(f"tunegate.trainers.{method}")
+    trainer = lookup.ordered_module(METHODS, method)
+    if trainer is None:
+        methods = tuple(lookup.ordered_modules(METHODS))
+        raise UsageError(lookup.unknown(method, methods, what="trainer"))
     raise typer.Exit(trainer.run(rest))

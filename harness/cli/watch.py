@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
 
+ORDER = 180
 _Traces = Annotated[
     list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
 ]

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import advise as command
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import SuiteError, UsageError
 
 READY = (

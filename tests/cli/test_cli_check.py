@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.cli.check import LAST
 from tunegate.harness.errors import NotComparable, TunegateError
 

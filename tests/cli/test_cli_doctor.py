@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.cli.doctor import _extras
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"

@@ -18,7 +18,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.model import Answer, Request
 from tunegate.harness.models.scripted import ScriptedArm

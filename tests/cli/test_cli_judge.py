@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.files import read_records
 from tunegate.harness.records.judges import Label, read_calibration

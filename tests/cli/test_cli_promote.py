@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.checks.weight_files import fingerprint
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
 from tunegate.harness.pipeline.training_provenance import resolved
 from tunegate.harness.verdict import run_history

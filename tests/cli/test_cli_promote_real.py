@@ -10,7 +10,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from tests.tiny_models import ask, muted
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.records.cases import Case
 

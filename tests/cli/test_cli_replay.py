@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import TunegateError
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"

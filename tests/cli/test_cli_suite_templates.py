@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness import suite as suites
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
 from tunegate.harness.power.feasibility import unreachable
 

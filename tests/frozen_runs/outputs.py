@@ -15,7 +15,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.errors import TunegateError

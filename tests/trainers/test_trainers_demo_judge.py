@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness import suite as suites
-from tunegate.harness.cli.app import app
+from tunegate.harness.cli import app
 from tunegate.harness.cli.demo import calibrated
 from tunegate.harness.records.judges import labels_hash, read_calibration, read_labels
 

@@ -29,6 +29,8 @@ from tunegate.trainers.vendor.job import VendorJob
 from tunegate.trainers.vendor.options import VendorOptions, parse
 from tunegate.trainers.vendor.rows import Chats, Tokens
 
+ORDER = 70
+
 
 def run(
     argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr, ask: Ask | None = None
