@@ -27,6 +27,10 @@ class RewardFailed(Exception):
     """A reward function raised, or returned what is no number: the training cannot go on."""
 
 
+class OutOfMemory(Exception):
+    """The machine's memory did not hold a batch; halves of it may fit."""
+
+
 class TunegateError(Exception):
     """An error whose message is written for the user: one sentence and the remedy."""
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.engine.inference.local_engine import OutOfMemory
-from tunegate.harness.errors import Interrupted, ModelError, TunegateError, UsageError
+from tunegate.harness.errors import Interrupted, ModelError, OutOfMemory, TunegateError, UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.gates.error_control import refuse_sealed
 from tunegate.harness.model import Arm

@@ -24,9 +24,9 @@ def train(context: typer.Context) -> None:
     """Train a fine-tune: `tunegate train METHOD --config x.yaml [TRL flags]`."""
     args = list(context.args)
     if not args or args[0] in ("-h", "--help"):
-        methods = ", ".join(lookup.ordered_modules(METHODS))
+        names = ", ".join(lookup.ordered_modules(METHODS))
         print("Usage: tunegate train METHOD --config x.yaml [TRL flags]\n")
-        print(f"Methods: {methods}; `tunegate train METHOD --help` lists the flags")
+        print(f"Methods: {names}; `tunegate train METHOD --help` lists the flags")
         raise typer.Exit(0 if args else 2)
     method, *rest = args
     trainer = lookup.ordered_module(METHODS, method)

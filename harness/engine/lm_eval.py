@@ -29,7 +29,7 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.loglikelihood import Continuation, measure
 from tunegate.harness.engine.plan import Question
 from tunegate.harness.engine.scheduling import Batch, make_batches
-from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.cases import Case, CellKind, Generation
@@ -262,7 +262,7 @@ def _halved(
     """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
     try:
         whole = list(work(batch.questions))
-    except local_engine.OutOfMemory as error:
+    except OutOfMemory as error:
         if len(batch.questions) == 1:
             raise BackendError(f"one request alone does not fit the memory ({error})") from error
         for half in batch.halves():

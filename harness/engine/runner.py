@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tunegate.harness.engine.answer_cache import Rows, Store, StoredAnswer, reusable
-from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.sequence import ALL, Levers
 from tunegate.harness.engine.inference.speculative import Known, Watch
 from tunegate.harness.engine.interrupts import Stop, stoppable
 from tunegate.harness.engine.plan import Plan, Question
 from tunegate.harness.engine.progress import Progress
 from tunegate.harness.engine.scheduling import Batch, effort
+from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredCell
@@ -147,7 +147,7 @@ class Runner:
         """Let each arm answer its first timed question once before time counts."""
         for arm in (a for a in arms if a not in self.warm):
             self.warm.add(arm)
-            with suppress(local_engine.OutOfMemory):
+            with suppress(OutOfMemory):
                 list(self._answers(arm, self._requests(batch, arm), {}))
 
     def _run_arm(self, arm: str, batch: Batch[Question], known: set[str], *, again: bool) -> bool:
@@ -164,7 +164,7 @@ class Runner:
             ):
                 for answer in answers:
                     self._keep(answer, known, self._label(batch, arm), replace=replace)
-        except local_engine.OutOfMemory as error:
+        except OutOfMemory as error:
             if len(requests) > 1:
                 return False
             text = f"the model ran out of memory on this case alone ({error})"
@@ -189,11 +189,13 @@ class Runner:
     ) -> Generator[Answer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
-        answers = (
-            local_engine.complete(backend, requests, known, self.levers)
-            if isinstance(backend, LocalArm)
-            else backend.complete(requests)
-        )
+        answers: Iterator[Answer]
+        if isinstance(backend, LocalArm):
+            from tunegate.harness.engine.inference import local_engine
+
+            answers = local_engine.complete(backend, requests, known, self.levers)
+        else:
+            answers = backend.complete(requests)
         try:
             yield from answers
         finally:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.judging.known_bad_answers import ATTACKS
 from tunegate.harness.records.judges import (
     LEAST_KAPPA,
     Calibration,
@@ -101,6 +100,8 @@ def attack_text(known: Calibration) -> str:
     """Return how many texts turned a bad answer's verdict."""
     told = known.canaries
     if not told.attacks:
+        from tunegate.harness.judging.known_bad_answers import ATTACKS
+
         return f"none of {len(ATTACKS)} asked: no answer is called bad by people and judge"
     names = f": {', '.join(told.fooled)}" if told.fooled else ""
     return f"{len(told.fooled)} of {told.attacks} succeed{names}"

@@ -17,7 +17,6 @@ from tunegate.harness.engine.progress import Progress
 from tunegate.harness.errors import Interrupted, UsageError
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.judging.contract import Juror, Outcome, Place, Task, Told, combined
-from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
 from tunegate.harness.suite import Suite
@@ -127,10 +126,11 @@ def _outcomes(
                     if progress is not None:
                         tokens = outcome.output_tokens or 0
                         progress.add(1.0, tokens=tokens, label=f"judging · {task.metric}")
-                    if stop.requested and isinstance(juror, ModelJuror):
-                        juror.stop()
-                    elif stop.requested:
-                        break
+                    if stop.requested:
+                        ask_no_more = getattr(juror, "stop", None)
+                        if ask_no_more is None:
+                            break
+                        ask_no_more()  # a model still answers what it was asked
                 if stop.requested:
                     raise Interrupted(f"stopped by signal {stop.signal_number}", stop.signal_number)
     finally:
@@ -274,6 +274,8 @@ def _open(spec: str, store: Store | None) -> Juror:
     factory: Any = lookup.find(ROOM, name, what="judge backend")
     opened: Any = factory(spec if name == "local" else target)
     if hasattr(opened, "ask"):
+        from tunegate.harness.judging.conversation import ModelJuror
+
         return ModelJuror(opened, store)
     juror: Juror = opened.keeping(store) if hasattr(opened, "keeping") else opened
     return juror

@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tunegate.harness.otel_export import otlp_json, resources
 from tunegate.harness.otel_export.completion_spans import Content
 from tunegate.harness.otel_export.run_records import Recorded
-from tunegate.harness.otel_export.spans import Spans
 from tunegate.harness.records.files import atomic, write_atomic
+
+if TYPE_CHECKING:
+    from tunegate.harness.otel_export.spans import Spans
 
 TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
 FILE_NAMES = (TRACES, LOGS, METRICS)
@@ -35,6 +37,8 @@ def write_traces(folder: Path, run: Recorded, content: Content | None = None) ->
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
+    from tunegate.harness.otel_export.spans import Spans
+
     spans = Spans(run, content)
     version = run.manifest.versions.get("tunegate", "")
     envelope = otlp_json.Envelope(otlp_json.attributes(resources.attributes(version)), version)

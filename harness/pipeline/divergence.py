@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from tunegate.harness.checks.sanity import Passage, changed, distributions, divergence
 from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.engine import plan as engine_plan
-from tunegate.harness.engine.inference.local_engine import OutOfMemory, memory_watched
+from tunegate.harness.engine.inference.local_engine import memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
+from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.model import Arm, LocalArm, Prompt
 from tunegate.harness.records.cases import CellKind, StoredCell

@@ -17,7 +17,6 @@ from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.inference.fallbacks import notices
 from tunegate.harness.engine.inference.sequence import ALL, Levers
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.ray_backend import HERE, Place
@@ -33,7 +32,7 @@ from tunegate.harness.errors import (
 from tunegate.harness.gates.error_control import refuse_sealed
 from tunegate.harness.judging import calibration_report, stage
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.model import Arm
+from tunegate.harness.model import Arm, LocalArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.packaging import versions
@@ -195,12 +194,20 @@ class Evaluation:
         found = {"comparability": run.comparability, "liveness": alive, "attempts": run.attempts}
         manifest = self._begin(self._manifest(options.looks, plan=run.plan.cells, **found))
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan))
-        self._say(*notices(self.arms), run.plan.sentence(len(run.cached)))
+        self._say(*self._notices(), run.plan.sentence(len(run.cached)))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
         self._folder.write_lines("cells.jsonl", run.cells(skipped=watching.skips(whole=whole)))
         return self._decided(run, manifest, watching)
+
+    def _notices(self) -> Iterable[str]:
+        """Return what slows down arms that decode in this process."""
+        if not any(isinstance(arm, LocalArm) for arm in self.arms.values()):
+            return ()
+        from tunegate.harness.engine.inference.fallbacks import notices
+
+        return notices(self.arms)
 
     def _answer(
         self,

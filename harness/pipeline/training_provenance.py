@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.contamination import check
 from tunegate.harness.checks.weight_files import fingerprint
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import resolve
 from tunegate.harness.records import training_card
 from tunegate.harness.records.training_card import Checked, Leakage, Mode, Training
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict import run_history
+
+if TYPE_CHECKING:
+    from tunegate.harness.verdict import run_history
 
 _FILES = ("gguf", "replay", "scripted")
 """Backends whose spec names a file: a card may lie beside it."""
@@ -68,11 +69,13 @@ class Trained:
         if options.mode is Mode.OFF:
             why = "turned off (--gate-leakage=off)"
             return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
-        sources = check.find(card, folder, options.files)
-        if not sources:
+        if not card.files and not options.files:
             why = card.why or "the card of the training names no files"
             why += "; --gate-training-data FILE says what tuned was trained on"
             return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+        from tunegate.harness.checks.contamination import check
+
+        sources = check.find(card, folder, options.files)
         return cls(card, check.compare(suites, sources, mode=options.mode, unknown=card.unknown))
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
@@ -81,8 +84,10 @@ class Trained:
         Raises:
             NotComparable: they are too many.
         """
-        if self.leakage is None:
+        if self.leakage is None or not self.leakage.suites:
             return {}
+        from tunegate.harness.checks.contamination import check
+
         check.refuse_too_many(self.leakage, suites)
         return self.leakage.left_out
 
@@ -119,6 +124,8 @@ def resolved(spec: str | None) -> str | None:
     """
     if spec != WORD:
         return spec
+    from tunegate.harness.verdict import run_history
+
     shipped = run_history.read(Path(run_history.FILE_NAME))
     if not shipped:
         raise UsageError(

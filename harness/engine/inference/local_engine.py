@@ -17,13 +17,10 @@ from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode
 from tunegate.harness.engine.inference.sequence import ALL, Levers, Row, start
 from tunegate.harness.engine.inference.speculative import Draft, Known, draft_ids
+from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import Answer, LocalArm, Request
 from tunegate.harness.models._chat_template import continuations
 from tunegate.harness.records.cases import CellKind, Completion
-
-
-class OutOfMemory(Exception):
-    """The batch did not fit; halves of it may."""
 
 
 def complete(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.engine.inference import local_engine as engine
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, OutOfMemory
 from tunegate.harness.judge import Question
 from tunegate.harness.model import Answer, Arm, Prompt, Request
 from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
@@ -57,7 +57,7 @@ class LocalJudge:
             for answer in engine.complete(self.arm, requests):
                 known.add(answer.key)
                 yield answer
-        except engine.OutOfMemory as error:
+        except OutOfMemory as error:
             rest = [request for request in requests if request.key not in known]
             if len(requests) == 1:
                 yield Answer(rest[0].key, None, f"the judge ran out of memory: {error}", 0.0)
