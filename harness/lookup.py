@@ -60,12 +60,15 @@ def find(room: str, name: str, *, what: str) -> Any:
     return getattr(importlib.import_module(f"{room}.{name}"), name)
 
 
-def has(room: str, name: str) -> bool:
-    """Return whether `find` has an object for a bare name; folders that also hold other modules."""
+def has(room: str, name: str, *, marked: str) -> bool:
+    """Return whether a package has `name`, or a module of `room` that defines `marked`.
+
+    For folders that hold other modules, too.
+    """
     if any(plugin.name == name for plugin in plugins(room)):
         return True
     known = name in module_names(room)
-    return known and hasattr(importlib.import_module(f"{room}.{name}"), name)
+    return known and hasattr(importlib.import_module(f"{room}.{name}"), marked)
 
 
 def ordered_module(room: str, name: str) -> ModuleType | None:
@@ -92,7 +95,7 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
         module = importlib.import_module(f"{room}.{name}")
         if hasattr(module, "ORDER"):
             found[name] = module
-    what = _kind(room)
+    what = kind_of(room)
     for plugin in plugins(room) if extensible else ():
         _plugin(room, plugin.name, what=what)
         try:
@@ -117,9 +120,14 @@ def plugins(room: str) -> tuple[EntryPoint, ...]:
 
 def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
     """Import every plugin of every room; yield its entry point, and why it cannot be used."""
-    for entry in _entry_points(tuple(sys.path)):
+    known = _entry_points(tuple(sys.path))
+    for entry in known:
+        same = [e for e in known if (e.group, e.name) == (entry.group, entry.name)]
+        if len(same) > 1:
+            yield entry, f"comes from {' and '.join(map(provider, same))}; uninstall one of them"
+            continue
         try:
-            _load(entry, what=_kind(entry.group))
+            _load(entry, what=kind_of(entry.group))
         except UnknownName as error:
             yield entry, str(error)
         else:
@@ -131,7 +139,7 @@ def warn_of_plugin(room: str, name: str, error: Exception) -> bool:
     found = [plugin for plugin in plugins(room) if plugin.name == name]
     for plugin in found:
         _warn(
-            f"{_kind(room)} {name!r} of the package {provider(plugin)} failed "
+            f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
             f"({type(error).__name__}: {_first_line(error)}) and is left out"
         )
     return bool(found)
@@ -186,7 +194,7 @@ def _load(plugin: EntryPoint, *, what: str) -> Any:
         ) from error
 
 
-def _kind(room: str) -> str:
+def kind_of(room: str) -> str:
     """Return what one thing of a room is called: `metric` for `tunegate.harness.metrics`."""
     return room.rpartition(".")[2].removesuffix("s")
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 from tunegate.harness.packaging import installed
 
@@ -72,7 +73,7 @@ def doctor(
         raise typer.Exit(check(aa, base=base, dtype=dtype, max_cases=max_cases))
     if base or max_cases or dtype != "auto":
         raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
-    findings = [*_python(), *_extras(), *_machine(), *_store(), *_browser(), *_model()]
+    findings = [*_python(), *_extras(), *_plugins(), *_machine(), *_store(), *_browser(), *_model()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
         print(f"{mark} {finding.what:<22} {finding.detail}")
@@ -111,6 +112,14 @@ def _extras() -> Iterator[Finding]:
         present = ", ".join(f"{n} {version}" for n, version in found.items())
         remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
         yield Finding(not missing, False, f"extra {extra}", remedy if missing else present)
+
+
+def _plugins() -> Iterator[Finding]:
+    """Import what installed packages add: metrics, judges, backends, sources, report sections."""
+    for plugin, problem in lookup.installed_plugins():
+        name = f"{lookup.kind_of(plugin.group)} {plugin.name}"
+        given = f"{plugin.value} of the package {lookup.provider(plugin)}"
+        yield Finding(problem is None, False, name, problem or given)
 
 
 def _machine() -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from tunegate.harness.models._model_folder import need
 from tunegate.harness.models.transformers import HfArm, quiet
 from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, sha256
 
+SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")
 
 
@@ -61,6 +62,11 @@ class GgufArm(HfArm):
         told = {**HfArm.identity.func(self), "backend": "gguf"}  # type: ignore[attr-defined]
         assert self.file is not None
         return {**told, "architecture": self.file.architecture, "stored": self.file.stored}
+
+
+def computes_here(target: str) -> bool:
+    """Return whether Transformers computes the file in this process, logits included."""
+    return "engine=llama.cpp" not in target
 
 
 def gguf(target: str) -> Arm:

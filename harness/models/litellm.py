@@ -41,6 +41,7 @@ from tunegate.harness.remote.litellm import (
 )
 from tunegate.harness.remote.worker_pool import Limits, ask_all
 
+SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."
 _GREETING = 512
 """Tokens of the first answer at most: a model that reasons must get to its end."""

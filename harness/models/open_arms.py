@@ -7,7 +7,8 @@ the base its configuration names; a moved path is no mismatch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,9 @@ from tunegate.harness.models._model_folder import (
 )
 from tunegate.harness.remote.worker_pool import Limits
 
-_BESIDE = ("gguf", "replay", "scripted")
-"""Backends that need nothing but what stands behind their prefix."""
-_REMOTE = ("litellm", "server")
-"""Backends that ask over a network, within limits."""
-_PREFIXES = (*_BESIDE, *_REMOTE)
-"""Backends that a spec names by its prefix; anything else is a Transformers model."""
+ROOM = "tunegate.harness.models"
+Backend = Callable[..., Arm]
+"""Opens an arm from what follows its prefix in a spec; one for a network takes `limits`, too."""
 
 
 def open_arms(
@@ -57,21 +55,40 @@ def open_arms(
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
     for name, spec in _with_base(specs, base_by).items():
-        prefix, _, target = spec.partition(":")
-        if prefix in _PREFIXES:
-            options = {"limits": limits or Limits()} if prefix in _REMOTE else {}
-            arms[name] = lookup.find("tunegate.harness.models", prefix, what="backend")(
-                target, **options
-            )
-        else:
+        backend = backend_of(spec)
+        if backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype)
+        else:
+            options = {"limits": limits or Limits()} if is_remote(backend) else {}
+            arms[name] = backend(spec.partition(":")[2], **options)
     return arms
+
+
+def backend_of(spec: str) -> Backend | None:
+    """Return the backend that a spec names by its prefix; None for a Transformers model.
+
+    Raises:
+        UnknownName: a package's backend cannot be imported, or two packages have it.
+    """
+    prefix, colon, _ = spec.partition(":")
+    if not colon or not lookup.has(ROOM, prefix, marked="SPEC"):
+        return None
+    found: Backend = lookup.find(ROOM, prefix, what="backend")
+    return found
+
+
+def is_remote(backend: Backend) -> bool:
+    """Return whether a backend asks over a network, within limits."""
+    return "limits" in inspect.signature(backend).parameters
 
 
 def computes_here(spec: str) -> bool:
     """Return whether a spec names a Transformers model of this process: its logits can be had."""
-    prefix, _, target = spec.partition(":")
-    return prefix not in _PREFIXES or (prefix == "gguf" and "engine=llama.cpp" not in target)
+    backend = backend_of(spec)
+    if backend is None:
+        return True
+    decides = getattr(inspect.getmodule(backend), "computes_here", None)
+    return decides is not None and bool(decides(spec.partition(":")[2]))
 
 
 def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
@@ -85,8 +102,7 @@ def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
 
 
 def _base_of(tuned: str, base_by: str) -> str:
-    elsewhere = tuned.partition(":")[0] in _PREFIXES
-    folder = None if elsewhere else resolve(tuned)
+    folder = resolve(tuned) if backend_of(tuned) is None else None
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
     named = adapter.get("base_model_name_or_path")
     if not named:

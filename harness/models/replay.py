@@ -29,6 +29,8 @@ from tunegate.harness.records.cases import (
 )
 from tunegate.harness.records.files import Lines
 
+SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
+
 
 class ReplayLine(Record):
     """One recorded completion."""

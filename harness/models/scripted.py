@@ -23,6 +23,8 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Answer, Prompt, Request
 from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, Record, sha256
 
+SPEC = "scripted:FILE"
+
 
 class Script(Record):
     """The content of a script file."""

@@ -50,6 +50,7 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.remote.http import Failure, Http, Later, Refused
 from tunegate.harness.remote.worker_pool import Limits, ask_all
 
+SPEC = "server:http://host:port/v1[?tokenizer=FOLDER]#MODEL"
 _PROBES = PROBES[:6]
 _PROBE_TOKENS = 12
 _WRITTEN = frozenset({CellKind.GENERATE, CellKind.LATENCY})

@@ -61,7 +61,9 @@ class Model:
             url, _, named = spec.partition(":")[2].partition("#")
             name = named or spec
             address, port = _place(url)
-        kind = otlp_json.Kind.CLIENT if backend in _REMOTE else otlp_json.Kind.INTERNAL
+        # An arm behind a network says what it sends; a judge's identity has its backend alone.
+        remote = "prompts" in identity or backend in _REMOTE
+        kind = otlp_json.Kind.CLIENT if remote else otlp_json.Kind.INTERNAL
         return cls(name, _PROVIDERS.get(provider, provider), kind, address, port)
 
     def attributes(self) -> dict[str, Any]:

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.checks.weight_files import fingerprint
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import resolve
+from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
 from tunegate.harness.records.training_card import Checked, Leakage, Mode, Training
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.verdict import run_history
-
-_FILES = ("gguf", "replay", "scripted")
-"""Backends whose spec names a file: a card may lie beside it."""
-_ELSEWHERE = ("litellm", "server")
-"""Backends of which nothing lies here."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,14 @@ class Trained:
 
 
 def _folder(spec: str) -> Path | None:
-    """Return the folder in which a spec's files lie; None if they lie elsewhere."""
+    """Return the folder that holds a spec's files; None if they are not on this machine."""
     if not spec:
         return None
-    prefix, _, target = spec.partition(":")
-    if prefix in _ELSEWHERE:
-        return None
-    if prefix in _FILES:
-        path = Path(target.partition("?")[0]).expanduser()
+    backend = backend_of(spec)
+    if backend is not None:
+        if is_remote(backend):
+            return None
+        path = Path(spec.partition(":")[2].partition("?")[0]).expanduser()
         return path if path.is_dir() else path.parent
     try:
         return resolve(spec)

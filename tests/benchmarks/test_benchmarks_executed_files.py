@@ -1,0 +1,19 @@
+"""The number of files that a gate executes stays within its bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.executed_files import MOST, executed_files, room_of
+
+
+def test_a_gate_on_recorded_answers_executes_few_files(tmp_path: Path) -> None:
+    """Other commands, engines, judges and trainers are not among them."""
+    files = executed_files(tmp_path)
+
+    assert len(files) <= MOST
+    assert {"harness/gates", "harness/pipeline", "reports/sections"} <= set(map(room_of, files))
+    names = {file.as_posix() for file in files}
+    assert "harness/cli/gate.py" in names
+    unneeded = ("harness/cli/train.py", "harness/engine/inference/local_engine.py", "trainers/")
+    assert [name for name in names if name.startswith(unneeded)] == []
