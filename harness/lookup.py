@@ -40,7 +40,7 @@ def available(room: str) -> tuple[str, ...]:
     """Return the names that the package `room` (such as `tunegate.harness.metrics`) and installed
     packages offer, sorted.
     """
-    return tuple(sorted({*module_names(room), *(plugin.name for plugin in plugins(room))}))
+    return tuple(sorted({*module_names(room), *(plugin.name for plugin in entry_points_of(room))}))
 
 
 def find(room: str, name: str, *, what: str) -> Any:
@@ -52,7 +52,7 @@ def find(room: str, name: str, *, what: str) -> Any:
     """
     if ":" in name:
         return _find_own(name, what=what)
-    plugin = _plugin(room, name, what=what)
+    plugin = _entry_point(room, name, what=what)
     if plugin is not None:
         return _load(plugin, what=what)
     if name not in module_names(room):
@@ -65,7 +65,7 @@ def has(room: str, name: str, *, marked: str) -> bool:
 
     For folders that hold other modules, too.
     """
-    if any(plugin.name == name for plugin in plugins(room)):
+    if any(plugin.name == name for plugin in entry_points_of(room)):
         return True
     known = name in module_names(room)
     return known and hasattr(importlib.import_module(f"{room}.{name}"), marked)
@@ -96,8 +96,8 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
         if hasattr(module, "ORDER"):
             found[name] = module
     what = kind_of(room)
-    for plugin in plugins(room) if extensible else ():
-        _plugin(room, plugin.name, what=what)
+    for plugin in entry_points_of(room) if extensible else ():
+        _entry_point(room, plugin.name, what=what)
         try:
             found[plugin.name] = _load(plugin, what=what)
         except UnknownName as error:
@@ -112,15 +112,15 @@ def unknown(name: str, allowed: tuple[str, ...], *, what: str) -> str:
     return f"unknown {what} {name!r}; {hint}"
 
 
-def plugins(room: str) -> tuple[EntryPoint, ...]:
+def entry_points_of(room: str) -> tuple[EntryPoint, ...]:
     """Return the entry points by which installed packages add to `room`; none is imported."""
     group = f"tunegate.{room.rpartition('.')[2]}"
-    return tuple(entry for entry in _entry_points(tuple(sys.path)) if entry.group == group)
+    return tuple(entry for entry in _read_entry_points(tuple(sys.path)) if entry.group == group)
 
 
 def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
     """Import every plugin of every room; yield its entry point, and why it cannot be used."""
-    known = _entry_points(tuple(sys.path))
+    known = _read_entry_points(tuple(sys.path))
     for entry in known:
         same = [e for e in known if (e.group, e.name) == (entry.group, entry.name)]
         if len(same) > 1:
@@ -136,7 +136,7 @@ def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
 
 def warn_of_plugin(room: str, name: str, error: Exception) -> bool:
     """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
-    found = [plugin for plugin in plugins(room) if plugin.name == name]
+    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
     for plugin in found:
         _warn(
             f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
@@ -151,7 +151,7 @@ def provider(plugin: EntryPoint) -> str:
 
 
 @cache
-def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+def _read_entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Read the entry points of our groups; 10 ms with 200 packages, hence once for a path."""
     from importlib.metadata import entry_points
 
@@ -161,13 +161,13 @@ def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(sorted(ours, key=lambda entry: (entry.group, entry.name, provider(entry))))
 
 
-def _plugin(room: str, name: str, *, what: str) -> EntryPoint | None:
+def _entry_point(room: str, name: str, *, what: str) -> EntryPoint | None:
     """Return the one entry point of that name.
 
     Raises:
         UnknownName: two packages have the name, or a package and tunegate.
     """
-    found = [plugin for plugin in plugins(room) if plugin.name == name]
+    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
     if not found:
         return None
     givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, found)]

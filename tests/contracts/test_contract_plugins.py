@@ -149,14 +149,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         monkeypatch.syspath_prepend(site)
-        lookup._entry_points.cache_clear()
+        lookup._read_entry_points.cache_clear()
         return site
 
     yield put
     for module in set(sys.modules) - before:
         if module.partition(".")[0] in ("acme", "broken"):
             del sys.modules[module]
-    lookup._entry_points.cache_clear()
+    lookup._read_entry_points.cache_clear()
 
 
 @pytest.fixture
