@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tunegate.harness.otel_export import otlp_json, resources
-from tunegate.harness.otel_export.completion_spans import Content
-from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.records.files import atomic, write_atomic
 
 if TYPE_CHECKING:
+    from tunegate.harness.otel_export.completion_spans import Content
+    from tunegate.harness.otel_export.otlp_json import Envelope
+    from tunegate.harness.otel_export.run_records import Recorded
     from tunegate.harness.otel_export.spans import Spans
 
 TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
@@ -37,6 +37,7 @@ def write_traces(folder: Path, run: Recorded, content: Content | None = None) ->
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
+    from tunegate.harness.otel_export import otlp_json, resources
     from tunegate.harness.otel_export.spans import Spans
 
     spans = Spans(run, content)
@@ -49,7 +50,7 @@ def write_traces(folder: Path, run: Recorded, content: Content | None = None) ->
     return folder / TRACES
 
 
-def _lines(spans: Spans, envelope: otlp_json.Envelope, logs: TextIO) -> Iterator[str]:
+def _lines(spans: Spans, envelope: Envelope, logs: TextIO) -> Iterator[str]:
     """Yield the lines of spans, and write those of log records beside them."""
     for signals in spans.cases():
         yield envelope.line("spans", signals.spans)

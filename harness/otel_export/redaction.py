@@ -17,11 +17,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_export.completion_spans import Content, Redact
+
+if TYPE_CHECKING:
+    from tunegate.harness.otel_export.completion_spans import Content, Redact
 
 
 class _Rule(NamedTuple):
@@ -139,7 +141,11 @@ def content_of(shown: bool, redact: str) -> Content | None:
         UsageError: there is no such redaction.
     """
     found = named(redact)
-    return Content(found) if shown else None
+    if not shown:
+        return None
+    from tunegate.harness.otel_export.completion_spans import Content
+
+    return Content(found)
 
 
 def named(redact: str) -> Redact | None:

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -22,8 +22,6 @@ from tunegate.harness.engine.plan import Plan
 from tunegate.harness.errors import BackendError, TunegateError, UsageError
 from tunegate.harness.otel_export import FILE_NAMES, collector, resources
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
-from tunegate.harness.otel_export.completion_spans import Content
-from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.records.files import (
     read_jsonl,
     read_record,
@@ -34,6 +32,10 @@ from tunegate.harness.records.files import (
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.suite import Suite
+
+if TYPE_CHECKING:
+    from tunegate.harness.otel_export.completion_spans import Content
+    from tunegate.harness.otel_export.run_records import Recorded
 
 _OUTCOME = (
     "verdict.json",

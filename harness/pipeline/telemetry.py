@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.otel_export import redaction
 from tunegate.harness.otel_export.collector import send
-from tunegate.harness.otel_export.completion_spans import REDACTED, Content
-from tunegate.harness.otel_export.run_records import Recorded
 from tunegate.harness.pipeline.run_writer import RunFolder
 from tunegate.harness.records import cases
 from tunegate.harness.records.files import Lines
 from tunegate.harness.suite import Suite
+
+if TYPE_CHECKING:
+    from tunegate.harness.otel_export.completion_spans import Content
+    from tunegate.harness.otel_export.run_records import Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ def write(
     )
     folder.write_traces(whole, content)
     if content is not None and content.failed:
+        from tunegate.harness.otel_export.completion_spans import REDACTED
+
         yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
 
 

@@ -16,24 +16,7 @@ from functools import cache
 import numpy as np
 
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.confidence_sequences import (
-    e_process_interval,
-    e_process_test,
-    log_e_values,
-)
 from tunegate.harness.stats.validation import Floats
-
-__all__ = [
-    "conditional_power",
-    "e_process_interval",
-    "e_process_test",
-    "efficacy_bounds",
-    "kim_demets",
-    "log_e_values",
-    "look_sizes",
-    "obrien_fleming",
-    "repeated_confidence",
-]
 
 Spending = Callable[[float, float], float]
 """Maps the share of cases seen and alpha to the error that may be spent until then."""

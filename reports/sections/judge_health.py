@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.harness.judging.calibration_report import figures, standing
 from tunegate.harness.records.cases import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.verdict import GateResult
@@ -65,6 +64,8 @@ def healths(data: ReportData) -> list[Health]:
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
 ) -> Health:
+    from tunegate.harness.judging.calibration_report import figures, standing
+
     own = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(
         f"{'Advisory' if gate.advisory else 'Counts'}: {gate.right}" for gate in own if gate.right

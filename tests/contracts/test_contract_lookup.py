@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UnknownName
+from tunegate.harness.plugin.options import OPTIONS
 
 
 def message(name: str, room: str = "tunegate.harness.metrics") -> str:
@@ -38,6 +41,41 @@ def test_everything_in_the_rooms_can_be_loaded() -> None:
     for room in ("tunegate.harness.metrics", "tunegate.harness.sources"):
         for name in lookup.available(room):
             assert callable(lookup.find(room, name, what="thing"))
+
+
+@pytest.mark.parametrize(
+    ("room", "mark"),
+    [
+        ("tunegate.harness.cli", "register"),
+        ("tunegate.harness.otel_import.conventions", "matches"),
+        ("tunegate.reports.sections", "render"),
+        ("tunegate.trainers", "METHOD"),
+    ],
+)
+def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
+    """Each instance of a folder has an `ORDER` of its own; what has none is no instance."""
+    modules = {n: importlib.import_module(f"{room}.{n}") for n in lookup.module_names(room)}
+    marked = {name for name, module in modules.items() if hasattr(module, mark)}
+    ordered = lookup.ordered_modules(room)
+
+    assert len({module.ORDER for module in ordered.values()}) == len(ordered)
+    assert marked <= set(ordered)
+    assert set(ordered) - marked <= {"vendor"}  # a method that trains elsewhere
+
+
+def test_help_names_every_backend_and_trainer() -> None:
+    """What the options' texts list is what there is; a text cannot import a folder to find out."""
+    from tunegate.harness.cli.estimate import estimate
+    from tunegate.trainers.estimate.losses import LOSSES
+
+    tuned = next(option.help for option in OPTIONS if option.name == "tuned")
+    backends = lookup.module_names("tunegate.harness.models")
+    prefixes = [n for n in backends if lookup.has("tunegate.harness.models", n, marked="SPEC")]
+    trainer = str(inspect.signature(estimate).parameters["trainer"].annotation)
+
+    assert len(prefixes) >= 5
+    assert [name for name in prefixes if f"{name}:" not in tuned] == []
+    assert f"One of {', '.join(LOSSES)}, for memory." in trainer
 
 
 def test_a_name_that_is_like_nothing_gets_the_list() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -297,6 +298,37 @@ def test_a_name_that_is_there_twice_is_refused(
 
     assert named in str(caught.value)
     assert "uninstall one of them" in str(caught.value)
+
+
+def test_the_source_of_the_documentation_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of docs/contributing/source.md, as a user's own function."""
+    guide = (ROOT / "docs" / "contributing" / "source.md").read_text(encoding="utf-8")
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "own_tsv.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    suite = write_suite(tmp_path) / "suite.toml"
+    table = '{ from = "own_tsv:tsv", file = "t.tsv" }'
+    text = SUITE.replace('{ from = "counted", n = 60 }', table).replace("names_city", "exact_match")
+    suite.write_text(text.replace("politeness", "tone"), encoding="utf-8")
+    (suite.parent / "t.tsv").write_text("a\tWhere?\tParis\nb\tno answer\n", encoding="utf-8")
+
+    with pytest.raises(SuiteError, match=r"t\.tsv:2: .*; write id, prompt and answer"):
+        suites.load(suite)
+
+    (suite.parent / "t.tsv").write_text("a\tWhere?\tParis\n", encoding="utf-8")
+    assert [s.case.expected for s in suites.load(suite).cases] == ["Paris"]
+
+
+def test_documented_groups_are_those_of_folders() -> None:
+    """The table of docs/contributing/publish-a-plugin.md names a folder for each group."""
+    guide = (ROOT / "docs" / "contributing" / "publish-a-plugin.md").read_text(encoding="utf-8")
+    example = tomllib.loads(guide.partition("```toml\n")[2].partition("```")[0])
+    groups = {*example["project"]["entry-points"]}
+
+    assert groups == {f"tunegate.{room.rpartition('.')[2]}" for room in list(PLAIN)[:5]}
+    assert [group for group in groups if f"| `{group}` |" not in guide] == []
 
 
 COMMAND = '''
