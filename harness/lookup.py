@@ -2,13 +2,13 @@
 
 A bare name is the module of that name in a room's folder, and the object in it that has the
 module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the
-user's own. There is no list of names beside the folders. Where an order matters (commands, report
+user's own. The folders are the only list of names. Where an order matters (commands, report
 sections, training methods, trace conventions), each module has an `ORDER`.
 
 An installed package adds names by entry points. The group is `tunegate.` and the folder's name:
 `tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.sections`.
 Its code is imported when the name is used or a whole room is listed, never before. A name that
-two packages give, tunegate among them, is refused; `pkg.mod:fn` still tells them apart.
+two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _entry_point(room: str, name: str, *, what: str) -> EntryPoint | None:
 
 
 def _load(plugin: EntryPoint, *, what: str) -> Any:
-    """Import what an entry point names; a module without `ORDER` stands for its object."""
+    """Import what an entry point names; of a module without `ORDER`, the object of that name."""
     try:
         loaded = plugin.load()
         if isinstance(loaded, ModuleType) and not hasattr(loaded, "ORDER"):
