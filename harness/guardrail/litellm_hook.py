@@ -16,8 +16,7 @@ from typing import Any
 
 from tunegate.harness.errors import MissingExtra
 from tunegate.harness.guardrail.api_formats import choices_of
-from tunegate.harness.guardrail.request_checks import request_violations
-from tunegate.harness.guardrail.response_checks import Answers
+from tunegate.harness.guardrail.content_checks import Answers, request_violations
 from tunegate.harness.guardrail.settings import OURS, Action, Violation, in_words, settings
 
 LOGGER = logging.getLogger("tunegate.guardrail")

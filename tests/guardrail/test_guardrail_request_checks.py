@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.request_checks import injection_in, request_violations
+from tunegate.harness.guardrail.content_checks import injection_in, request_violations
 from tunegate.harness.guardrail.settings import personal_data, settings
 
 

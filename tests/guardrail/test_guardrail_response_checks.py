@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.response_checks import Answers
+from tunegate.harness.guardrail.content_checks import Answers
 from tunegate.harness.guardrail.settings import settings
 
 SUITE = """

@@ -8,9 +8,11 @@ architecture, a bias, positions scaled in a way that is not written here.
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,7 @@ import numpy as np
 from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import need
-from tunegate.trainers.artifacts import _gguf_export
-from tunegate.trainers.artifacts._gguf_export import Source, head_width, plan
+from tunegate.harness.models.transformers import load_tokenizer
 from tunegate.trainers.artifacts._merge import save_merged
 
 
@@ -66,7 +67,7 @@ def write(folder: Path, path: Path, quantisation: str) -> None:
 
     writer = GGUFWriter(None, "llama")
     _describe(writer, config, folder, quantisation)
-    _gguf_export.describe(writer, folder, int(config["vocab_size"]))
+    describe(writer, folder, int(config["vocab_size"]))
     for source in sources:
         _announce(writer, source, _stored(source.shape, quantisation))
     try:
@@ -147,3 +148,199 @@ def _announce(writer: Any, source: Source, kind: Any) -> None:
     block, size = GGML_QUANT_SIZES[kind]
     nbytes = math.prod(source.shape) // block * size
     writer.add_tensor_info(source.name, source.shape, np.dtype(np.float32), nbytes, raw_dtype=kind)
+
+
+FREQUENCIES = "rope_freqs.weight"
+"""By what each rotary frequency is divided, where positions are scaled as in Llama 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a tensor of the file comes from."""
+
+    name: str
+    """llama.cpp's name."""
+    shape: tuple[int, ...]
+    path: Path
+    """The safetensors file, or the model's folder where the tensor is computed."""
+    key: str | None = None
+
+    def values(self, config: Mapping[str, Any]) -> Any:
+        """Return the tensor as float32."""
+        if self.key is None:
+            return _frequencies(config, self.path)
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="pt") as file:
+            return _ordered(self.name, file.get_tensor(self.key).float().numpy(), config)
+
+
+def head_width(config: Mapping[str, Any]) -> int:
+    """Return the width of an attention head."""
+    given = config.get("head_dim")
+    return int(given or config["hidden_size"] // config["num_attention_heads"])
+
+
+def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[Source]:
+    """Yield where every tensor of the file comes from.
+
+    Raises:
+        ModelError: a tensor has no place in the file, or positions are scaled in another way.
+    """
+    from gguf import MODEL_ARCH, get_tensor_name_map
+    from safetensors import safe_open
+
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    if _frequencies(config, folder) is not None:
+        yield Source(FREQUENCIES, (head_width(config) // 2,), folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in sorted(file.keys()):
+                tied = key == "lm_head.weight" and config["tie_word_embeddings"]
+                if tied or key.endswith("rotary_emb.inv_freq"):
+                    continue
+                name = names.get_name(key, try_suffixes=(".weight",))
+                if name is None:
+                    raise ModelError(
+                        f"{path}: tensor {key} has no place in a GGUF file of a Llama model; merge "
+                        "the adapter first, or use llama.cpp's convert_hf_to_gguf.py"
+                    )
+                yield Source(name, tuple(file.get_slice(key).get_shape()), path, key)
+
+
+def _ordered(name: str, values: Any, config: Mapping[str, Any]) -> Any:
+    """Return q and k with their rows in llama.cpp's order: rotary pairs beside each other."""
+    part = name.rpartition(".attn_")[2]
+    heads = {"q.weight": "num_attention_heads", "k.weight": "num_key_value_heads"}.get(part)
+    if heads is None:
+        return values
+    # Transformers keeps the first halves of all pairs in front of the second ones.
+    pairs = values.reshape(config[heads], 2, -1, values.shape[-1])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
+
+
+def _frequencies(config: Mapping[str, Any], folder: Path) -> Any:
+    """Return by what each rotary frequency is divided; None where positions are not scaled."""
+    rope = config["rope_parameters"]
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise ModelError(
+            f"{folder}: rope_type={kind!r} cannot be written as GGUF here; use llama.cpp's "
+            "convert_hf_to_gguf.py and give the file as gguf:FILE"
+        )
+    head = head_width(config)
+    exponents = np.arange(0, head, 2, dtype=np.float64) / head
+    lengths = 2 * math.pi * rope["rope_theta"] ** exponents
+    original = rope["original_max_position_embeddings"]
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    smooth = np.clip((original / lengths - low) / (high - low), 0, 1)
+    return (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
+
+
+_BY_NAME = ("llama-bpe", "qwen2", "tekken", "gpt-4o")
+"""Names whose rule is one regular expression, as Transformers knows it."""
+_ELSEWHERE = "use llama.cpp's convert_hf_to_gguf.py and give the file as gguf:FILE"
+
+
+def describe(writer: Any, folder: Path, size: int) -> None:
+    """Add the tokenizer of `folder` to a GGUF file of a model with `size` embeddings.
+
+    Raises:
+        ModelError: llama.cpp could not split texts as this tokenizer does.
+    """
+    tokenizer = load_tokenizer(folder)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = json.loads(backend.to_str()) if backend is not None else {}
+    if parts.get("model", {}).get("type") != "BPE" or parts.get("normalizer"):
+        raise ModelError(
+            f"{folder}: only plain byte-level BPE tokenizers are written; {_ELSEWHERE}"
+        )
+    tokens, types = _tokens(parts, size, folder)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(_pre(parts, folder))
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in parts["model"]["merges"]]
+    writer.add_token_merges(merges)
+    _add_special(writer, tokenizer, folder)
+    if tokenizer.chat_template:
+        if not isinstance(tokenizer.chat_template, str):
+            raise ModelError(f"{folder}: several chat templates; keep the one that is used")
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _tokens(parts: Any, size: int, folder: Path) -> tuple[list[str], list[int]]:
+    """Return every id's token and type; ids without a token fill the file up."""
+    from gguf import TokenType
+
+    added = {entry["id"]: entry for entry in parts["added_tokens"]}
+    by_id = {number: token for token, number in parts["model"]["vocab"].items()}
+    by_id.update({number: entry["content"] for number, entry in added.items()})
+    if max(by_id) >= size:
+        raise ModelError(
+            f"{folder}: the tokenizer has id {max(by_id)}, and the model {size} embeddings; "
+            "resize the embeddings to the tokenizer and save the model again"
+        )
+    tokens, types = [], []
+    for number in range(size):
+        kind = TokenType.UNUSED
+        if number in added:
+            kind = TokenType.CONTROL if added[number]["special"] else TokenType.USER_DEFINED
+        elif number in by_id:
+            kind = TokenType.NORMAL
+        tokens.append(by_id.get(number, f"[PAD{number}]"))
+        types.append(int(kind))
+    return tokens, types
+
+
+def _pre(parts: Any, folder: Path) -> str:
+    """Return llama.cpp's name for how the tokenizer cuts texts before the merges."""
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    steps = parts["pre_tokenizer"] or {}
+    steps = steps.get("pretokenizers", [steps])
+    last = steps[-1]
+    if last.get("type") == "ByteLevel" and not last["add_prefix_space"]:
+        before = steps[:-1]
+        if last["use_regex"]:
+            if not before:
+                return "gpt-2"
+            if before == [{"type": "Digits", "individual_digits": True}]:
+                return "smollm"
+        elif len(before) == 1 and before[0]["type"] == "Split" and not before[0]["invert"]:
+            rule = before[0]["pattern"].get("Regex")
+            for name in _BY_NAME:
+                whole = parts["model"]["ignore_merges"] == (name in ("llama-bpe", "tekken"))
+                if rule == GGUF_PRE_TOKENIZER_SPLITS[name] and whole:
+                    return name
+    raise ModelError(f"{folder}: its way of cutting texts has no name in llama.cpp; {_ELSEWHERE}")
+
+
+def _add_special(writer: Any, tokenizer: Any, folder: Path) -> None:
+    bos = tokenizer.bos_token_id
+    if bos is not None:
+        writer.add_bos_token_id(bos)
+    writer.add_add_bos_token(bos is not None and tokenizer("a")["input_ids"][0] == bos)
+    writer.add_add_space_prefix(False)
+    if tokenizer.pad_token_id is not None:
+        writer.add_pad_token_id(tokenizer.pad_token_id)
+    stops = _stop_ids(tokenizer, folder)
+    adders = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
+    if not 1 <= len(stops) <= len(adders):
+        raise ModelError(
+            f"{folder}: eos_token_id={stops}: a GGUF file names one to {len(adders)} ids that end "
+            "a text; shorten the list in generation_config.json"
+        )
+    for add, number in zip(adders, stops, strict=False):
+        add(number)
+
+
+def _stop_ids(tokenizer: Any, folder: Path) -> Sequence[int]:
+    """Return the ids that end a text, the tokenizer's own first."""
+    path = folder / "generation_config.json"
+    configured = read_json(path).get("eos_token_id") if path.is_file() else None
+    listed = configured if isinstance(configured, list) else [configured]
+    found = [i for i in (tokenizer.eos_token_id, *listed) if i is not None]
+    return list(dict.fromkeys(found))
