@@ -239,6 +239,7 @@ ROOMS = (
     "tunegate.harness.candidates",
     "tunegate.harness.comparison",
     "tunegate.harness.gates",
+    "tunegate.harness.gating",
     "tunegate.harness.judges",
     "tunegate.harness.judging",
     "tunegate.harness.judging.backends",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.verdict.decide import decide
 
 GATES = 20
@@ -38,7 +38,7 @@ def _timed(n: int, *, continuous: int, gains: int) -> float:
     gates = [
         Gate(
             metric=metric.name,
-            kind=GateKind.GAIN if i < gains else GateKind.TOLERANCE,
+            kind="gain" if i < gains else "tolerance",
             margin=0.05,
         )
         for i, metric in enumerate(metrics)

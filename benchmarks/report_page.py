@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import (
     GateResult,
@@ -156,7 +156,7 @@ def _manifest(n: int) -> Manifest:
         )
         for name in ("exact_match", "token_f1")
     )  # fmt: skip
-    gates = tuple(Gate(metric=m.name, kind=GateKind.TOLERANCE, margin=0.02) for m in metrics)
+    gates = tuple(Gate(metric=m.name, kind="tolerance", margin=0.02) for m in metrics)
     suite = SuiteRecord(
         name=SUITE, path="suite.toml", hash="0" * 64, n_cases=n, goal_rule="primary",
         max_unscored=0.05, metrics=metrics, gates=gates, generation={},
@@ -167,7 +167,7 @@ def _manifest(n: int) -> Manifest:
 def _verdict(n: int) -> VerdictRecord:
     gates = tuple(
         GateResult(
-            metric=name, kind=GateKind.TOLERANCE, status=GateStatus.PASS, sentence="made up",
+            metric=name, kind="tolerance", status=GateStatus.PASS, sentence="made up",
             base=0.7, tuned=0.7, delta=0.0, low=-0.01, high=0.01, confidence=0.9, method="made up",
             margin=0.02, n=n,
         )

@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.lookup import unknown
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -45,10 +46,31 @@ def located_problems(value: Any, schema: str) -> list[tuple[tuple[str | int, ...
     return [(_place(error), _in_words(error)) for error in errors]
 
 
+def load_schema(name: str) -> dict[str, Any]:
+    """Return one of our JSON schemas; in that of a suite, the gates' part is made by their kinds.
+
+    The file `suite.schema.json` holds the built-in kinds; here those of installed packages join.
+    """
+    schema: dict[str, Any] = json.loads(
+        (SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")
+    )
+    if name == "suite":
+        _complete_gates(schema["properties"]["gates"]["items"])
+    return schema
+
+
+def _complete_gates(table: dict[str, Any]) -> None:
+    """Give the schema of a `[[gates]]` table the keys of all kinds of gates."""
+    kinds = gate_kinds()
+    keys = {key: form for kind in kinds for key, form in kind.schema.items()}
+    common = {key: table["properties"][key] for key in ("metric", "confidence")}
+    table["properties"] = {"metric": common["metric"], **keys, "confidence": common["confidence"]}
+    table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
+
+
 @cache
 def _validator(schema: str) -> Any:
-    text = (SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8")
-    return library().Draft202012Validator(json.loads(text))
+    return library().Draft202012Validator(load_schema(schema))
 
 
 def _rank(step: str | int) -> tuple[str, int]:
@@ -95,8 +117,9 @@ def _said(error: Any) -> str:
 def _no_alternative(error: Any) -> str:
     if error.schema.get("title") == "tunegate case":
         return "a case needs either 'prompt' or 'messages', and only one of them"
-    if "floor" in error.schema.get("properties", {}):
-        return "a gate needs at least one of floor, ceiling, gain, tolerance"
+    if error.schema.get("title") == "tunegate gate":
+        keys = [key for option in error.validator_value for key in option["required"]]
+        return f"a gate needs at least one of {', '.join(keys)}"
     incomplete = [one for one in error.context if one.validator == "required"]
     if incomplete:
         return _said(incomplete[0])

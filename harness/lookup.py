@@ -6,7 +6,8 @@ user's own. The folders are the only list of names. Where an order matters (comm
 sections, training methods, trace conventions), each module has an `ORDER`.
 
 An installed package adds names by entry points. The group is `tunegate.` and the folder's name:
-`tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.sections`.
+`tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.gates`,
+`tunegate.sections`.
 Its code is imported when the name is used or a whole room is listed, never before. A name that
 two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
 """

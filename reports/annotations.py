@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import sha256
-from tunegate.harness.records.manifest import GateKind
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
 from tunegate.reports.escaping import one_line
@@ -98,7 +98,7 @@ def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
         for gate in suite.gates
     }
     # A goal stands for a tolerance beside the incumbent, and so for its place.
-    goals = {key[:2]: where for key, where in places.items() if key[2] is GateKind.GAIN}
+    goals = {key[:2]: where for key, where in places.items() if gate_kind(key[2]).is_goal}
     judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
     if run.verdict.standing is not None:
         judged += [(s.name, gate) for s in run.verdict.standing.suites for gate in s.gates]

@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import GateResult
-from tunegate.reports.formatting import absolute_margin, number, signed
+from tunegate.reports.formatting import number, written
 
 WIDTH, HEIGHT, EDGE = 240, 46, 12
 """The drawing's size, and the space left and right of the outermost mark."""
@@ -53,37 +53,31 @@ class Drawing:
 
 def draw(gate: GateResult) -> Drawing | None:
     """Return the drawing of a gate's interval, None if nothing was estimated."""
-    level = gate.kind.is_level
-    point, reference = (gate.tuned, gate.base) if level else (gate.delta, 0.0)
-    if gate.kind is GateKind.SEVERE_DROP:
-        point = gate.share
-    if point is None:
+    kind = gate_kind(gate.kind)
+    estimate, limit, compared_with = kind.value(gate), kind.boundary(gate), kind.reference(gate)
+    if estimate is None:
         return None
-    limit = boundary(gate)
-    noise = gate.noise if gate.kind.compares else None
-    seen = [v for v in (point, gate.low, gate.high, limit, reference, noise) if v is not None]
-    at = _around_zero(seen) if gate.kind.compares else _scale(seen)
+    noise = gate.noise if kind.tests_difference else None
+    marks = (estimate, gate.low, gate.high, limit, compared_with, noise)
+    seen = [value for value in marks if value is not None]
+    at = _around_zero(seen) if kind.tests_difference else _scale(seen)
     known = gate.low is not None or gate.high is not None
-    write = signed if gate.kind.compares else number
+    zero = None if compared_with is None else _mark(at(compared_with), kind.reference_label)
     return Drawing(
-        point=at(point),
-        low=at(gate.low) if gate.low is not None else (0.0 if known else at(point)),
-        high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(point)),
+        point=at(estimate),
+        low=at(gate.low) if gate.low is not None else (0.0 if known else at(estimate)),
+        high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(estimate)),
         zone=_zone(gate, None if limit is None else at(limit)),
-        margin=None if limit is None else _mark(at(limit), write(limit)),
-        reference=None if reference is None else _mark(at(reference), "base" if level else "0"),
+        margin=None if limit is None else _mark(at(limit), written(gate, limit)),
+        reference=zero,
         noise=None if noise is None else (at(-noise), round(at(noise) - at(-noise), 1)),
-        label=_words(gate, point, limit, write),
+        label=_words(gate, estimate, limit),
     )
 
 
 def boundary(gate: GateResult) -> float | None:
     """Return the value that the interval must clear, on the axis that is drawn."""
-    margin = absolute_margin(gate)
-    if margin is None or not gate.kind.compares:
-        return margin
-    sign = 1 if (gate.kind is GateKind.GAIN) == gate.higher_is_better else -1
-    return sign * margin
+    return gate_kind(gate.kind).boundary(gate)
 
 
 def _scale(values: list[float]) -> Callable[[float], float]:
@@ -103,7 +97,7 @@ def _around_zero(values: list[float]) -> Callable[[float], float]:
 def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
     if x is None:
         return 0.0, 0.0
-    upwards = gate.kind is GateKind.FLOOR or (gate.kind.compares and gate.higher_is_better)
+    upwards = gate_kind(gate.kind).passes_above(gate)
     return (x, round(WIDTH - x, 1)) if upwards else (0.0, x)
 
 
@@ -112,15 +106,12 @@ def _mark(x: float, label: str) -> Mark:
     return Mark(x, label, anchor)
 
 
-def _words(
-    gate: GateResult, point: float, limit: float | None, write: Callable[[float | None], str]
-) -> str:
-    what = "tuned" if gate.kind.is_level else "difference" if gate.kind.compares else "share"
-    text = f"{gate.metric}, {what} {write(point)}"
+def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
+    text = f"{gate.metric}, {gate_kind(gate.kind).quantity} {written(gate, estimate)}"
     if gate.low is not None or gate.high is not None:
-        text += f", interval from {write(gate.low)} to {write(gate.high)}"
+        text += f", interval from {written(gate, gate.low)} to {written(gate, gate.high)}"
     if limit is not None:
-        text += f", {gate.kind} line at {write(limit)}"
+        text += f", {gate.kind} line at {written(gate, limit)}"
     return text if gate.noise is None else f"{text}, noise floor {number(gate.noise)}"
 
 
@@ -155,15 +146,13 @@ def rows(gates: Sequence[GateResult]) -> list[Row]:
 
 
 def point(gate: GateResult) -> float | None:
-    """Return what a gate is about: the difference, tuned's level, or the share of severe drops."""
-    if gate.kind is GateKind.SEVERE_DROP:
-        return gate.share
-    return gate.tuned if gate.kind.is_level else gate.delta
+    """Return what a gate is about: the difference, tuned's level, or what its kind measures."""
+    return gate_kind(gate.kind).value(gate)
 
 
 def reference(gate: GateResult) -> float | None:
     """Return what the drawing compares with: zero, or base for a level."""
-    return gate.base if gate.kind.is_level else 0.0
+    return gate_kind(gate.kind).reference(gate)
 
 
 def _values(gate: GateResult) -> tuple[float | None, ...]:
@@ -187,7 +176,7 @@ def _row(gate: GateResult, scale: Scale) -> Row:
 
 
 def _forest_zone(gate: GateResult, x: float) -> tuple[float, float]:
-    upwards = gate.kind is GateKind.FLOOR or (gate.kind.compares and gate.higher_is_better)
+    upwards = gate_kind(gate.kind).passes_above(gate)
     return (x, round(FOREST_WIDTH - x, 1)) if upwards else (0.0, x)
 
 
@@ -195,8 +184,7 @@ def interval_text(gate: GateResult) -> str:
     """Return a gate's interval in words; a dash without one."""
     if gate.low is None and gate.high is None:
         return number(None)
-    write = signed if gate.kind.compares else number
-    return f"{write(gate.low)} to {write(gate.high)}"
+    return f"{written(gate, gate.low)} to {written(gate, gate.high)}"
 
 
 @dataclass(frozen=True, slots=True)

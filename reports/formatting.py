@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -60,33 +59,14 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def absolute_margin(gate: GateResult) -> float | None:
-    """Return the gate's margin in the metric's unit; a relative one is taken of base."""
-    if not isinstance(gate.margin, str):
-        return gate.margin
-    try:
-        share = float(gate.margin.strip().removesuffix("%")) / 100
-    except ValueError:
-        return None
-    if gate.base is None or not math.isfinite(share):
-        return None
-    return share * abs(gate.base)
-
-
 def rule(gate: GateResult) -> str:
     """Return what the gate asks for, in words."""
-    margin = _margin(gate.margin)
-    return {
-        GateKind.FLOOR: f"tuned at least {margin}",
-        GateKind.CEILING: f"tuned at most {margin}",
-        GateKind.GAIN: f"better by more than {margin}",
-        GateKind.TOLERANCE: f"worse by less than {margin}",
-        GateKind.SEVERE_DROP: f"at most {margin} of the cases lose {number(gate.drop)} or more",
-    }[gate.kind]
+    return gate_kind(gate.kind).label(gate, number)
 
 
-def _margin(margin: float | str) -> str:
-    return f"{margin} of base" if isinstance(margin, str) else f"{margin:.6g}".replace("-", "−")
+def written(gate: GateResult, value: float | None) -> str:
+    """Return a value on a gate's axis: a difference with its sign, a level without."""
+    return signed(value) if gate_kind(gate.kind).tests_difference else number(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +135,7 @@ REASONS = {
     GateReason.ABOVE_CEILING: "above the ceiling",
     GateReason.REGRESSED: "a regression is proven",
     GateReason.SEVERE_DROPS: "too many severe drops",
+    GateReason.BOUND_BROKEN: "the bound is broken",
     GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
     GateReason.UNDERPOWERED: "too few cases",
     GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",

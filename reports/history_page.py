@@ -68,7 +68,7 @@ def suites_over_time(history: History) -> Iterator[SuiteOverTime]:
 
 
 def _id(gate: GateResult) -> str:
-    return f"{gate.metric}::{gate.kind.value}"
+    return f"{gate.metric}::{gate.kind}"
 
 
 def _seen(rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str) -> list[trend_chart.Seen]:

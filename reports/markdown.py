@@ -25,7 +25,16 @@ from tunegate.harness.records.verdict import (
 from tunegate.reports.case_detail import line_diff
 from tunegate.reports.data import BASE, TUNED, CasePair, Outcome, ReportData, prepare
 from tunegate.reports.escaping import code, fenced_block, html_code, prose
-from tunegate.reports.formatting import FACES, PARITIES, STATUSES, counted, number, rule, signed
+from tunegate.reports.formatting import (
+    FACES,
+    PARITIES,
+    STATUSES,
+    counted,
+    number,
+    rule,
+    signed,
+    written,
+)
 from tunegate.reports.identity import command
 from tunegate.reports.sections import judge_health
 from tunegate.reports.slices import Slice, by_tag
@@ -201,7 +210,7 @@ def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
 
 
 def _gate(suite: SuiteResult | SuiteStanding, gate: GateResult) -> list[str]:
-    status, write = STATUSES[gate.status], signed if gate.kind.compares else number
+    status = STATUSES[gate.status]
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"
     return [
@@ -212,7 +221,7 @@ def _gate(suite: SuiteResult | SuiteStanding, gate: GateResult) -> list[str]:
         number(gate.base),
         number(gate.tuned),
         signed(gate.delta),
-        f"{write(gate.low)} to {write(gate.high)}" if known else "–",
+        f"{written(gate, gate.low)} to {written(gate, gate.high)}" if known else "–",
         str(gate.n),
     ]
 

@@ -48,8 +48,8 @@ def _numbers(suite: SuiteResult) -> Iterator[tuple[str, Labels, float | None]]:
         yield "tunegate_base", metric, gate.base
         yield "tunegate_tuned", metric, gate.tuned
         yield "tunegate_delta", metric, gate.delta
-        yield "tunegate_low", (*metric, ("gate", gate.kind.value)), gate.low
-        yield "tunegate_high", (*metric, ("gate", gate.kind.value)), gate.high
+        yield "tunegate_low", (*metric, ("gate", gate.kind)), gate.low
+        yield "tunegate_high", (*metric, ("gate", gate.kind)), gate.high
 
 
 def _family(name: str, rows: Mapping[Labels, float]) -> Iterator[str]:

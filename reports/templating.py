@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.reports import escaping, formatting
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def environment() -> Environment:
         "counted": formatting.counted,
         "rule": formatting.rule,
     }
+    made.globals |= {"gate_kind": gate_kind, "written": formatting.written}
     return made
 
 

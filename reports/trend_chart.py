@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.verdict.run_history import PastRun
 from tunegate.reports.charts import Scale, boundary, point, reference, tick_text
-from tunegate.reports.formatting import number, signed
+from tunegate.reports.formatting import written
 
 WIDTH, HEIGHT = 340, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
@@ -76,7 +77,7 @@ def draw(seen: Sequence[Seen]) -> Trend | None:
     if not known:
         return None
     newest = known[-1].gate
-    limit, zero = boundary(newest), 0.0 if newest.kind.compares else reference(newest)
+    limit, zero = boundary(newest), reference(newest)
     y = _scale(known, [v for v in (limit, zero) if v is not None])
     places = _places(len(known))
     dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
@@ -131,21 +132,20 @@ def _lines(dots: Sequence[Dot], versions: Sequence[str]) -> list[str]:
 
 
 def _zone(gate: GateResult, y: float) -> tuple[float, float]:
-    upwards = gate.kind.value == "floor" or (gate.kind.compares and gate.higher_is_better)
+    upwards = gate_kind(gate.kind).passes_above(gate)
     top, bottom = _TOP, HEIGHT - _BOTTOM
     return (top, round(y - top, 1)) if upwards else (y, round(bottom - y, 1))
 
 
 def _value(gate: GateResult) -> str:
-    write = signed if gate.kind.compares else number
     known = gate.low is not None or gate.high is not None
-    interval = f" ({write(gate.low)} to {write(gate.high)})" if known else ""
-    return f"{write(point(gate))}{interval}"
+    interval = f" ({written(gate, gate.low)} to {written(gate, gate.high)})" if known else ""
+    return f"{written(gate, point(gate))}{interval}"
 
 
 def _words(gate: GateResult, known: Sequence[Seen]) -> str:
     passed = sum(one.gate.status is GateStatus.PASS for one in known)
     return (
-        f"{gate.metric} {gate.kind.value} over {len(known)} runs, oldest first: {passed} passed; "
+        f"{gate.metric} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "
         f"the newest is {_value(gate)}. Every number is in the table."
     )

@@ -10,11 +10,11 @@ from typing import Any
 from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.comparison import Comparison
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.decide import decide
 
-GAIN, TOLERANCE = GateKind.GAIN, GateKind.TOLERANCE
+GAIN, TOLERANCE = "gain", "tolerance"
 GOAL = Gate(metric="solved", kind=GAIN, margin=0.1)
 GUARD = Gate(metric="kept", kind=TOLERANCE, margin=0.1)
 

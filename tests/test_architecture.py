@@ -39,22 +39,23 @@ ROOMS: dict[str, set[str]] = {
     "models": {"checks", "records", "remote"},
     "engine": {"models", "records", "suite"},
     "comparison": {"records", "stats", "suite"},
-    "gates": {"comparison", "records", "stats", "suite"},
-    "power": {"comparison", "gates", "records", "stats", "suite"},
-    "verdict": {"comparison", "gates", "records", "stats"},
-    "candidates": {"comparison", "gates", "records", "stats", "verdict"},
+    "gates": {"comparison", "records", "stats"},
+    "gating": {"comparison", "records", "stats", "suite"},
+    "power": {"comparison", "gating", "records", "stats", "suite"},
+    "verdict": {"comparison", "gating", "records", "stats"},
+    "candidates": {"comparison", "gating", "records", "stats", "verdict"},
     "judging": {"engine", "models", "records", "remote", "stats", "suite", "verdict"},
     "guardrail": {"otel_export", "records", "remote", "suite"},
     "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
     "pipeline": {
-        "checks", "comparison", "engine", "gates", "judging", "models", "otel_export", "power",
+        "checks", "comparison", "engine", "gating", "judging", "models", "otel_export", "power",
         "records", "remote", "suite", "verdict",
     },
     "plugin": {
         "comparison", "engine", "otel_export", "pipeline", "records", "remote", "suite",
     },
     "cli": {
-        "candidates", "checks", "comparison", "engine", "gates", "judging", "models", "monitoring",
+        "candidates", "checks", "comparison", "engine", "gating", "judging", "models", "monitoring",
         "otel_export", "otel_import", "pipeline", "plugin", "power", "records", "sources", "suite",
         "verdict",
     },
@@ -65,8 +66,10 @@ Records are at the bottom: of the contracts they know errors and defaults, and n
 """
 
 EXCEPTIONS = {
-    # how many of what, in words
-    ("tunegate.harness.otel_import.types", "tunegate.harness.gates.sentences"),
+    # the types of what a gate is decided on
+    ("tunegate.harness.gate_kind", "tunegate.harness.comparison.estimator"),
+    ("tunegate.harness.gate_kind", "tunegate.harness.comparison.labelled_level"),
+    ("tunegate.harness.gate_kind", "tunegate.harness.comparison.pairs"),
 }
 COMPOSITION = (
     "tunegate.harness.plugin.session",

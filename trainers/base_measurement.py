@@ -18,6 +18,7 @@ from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.errors import BackendError
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.pipeline import STORE
@@ -40,7 +41,7 @@ class Level:
         """The level and its bounds in words."""
         shown = "no scores" if self.value is None else f"{self.value:.3g}"
         bounds = [
-            f"{g.kind.value} {g.margin} {'held' if g.status is GateStatus.PASS else 'broken'}"
+            f"{g.kind} {g.margin} {'held' if g.status is GateStatus.PASS else 'broken'}"
             for g in self.gates
         ]
         return f"{self.metric} {shown}" + (f" ({', '.join(bounds)})" if bounds else "")
@@ -92,7 +93,8 @@ def _measured(suite: Suite, arm: Arm) -> Measured:
     both = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
     record = suite.record()
     judged = {m.name for m in record.metrics if m.judge is not None}
-    bounds = tuple(g for g in record.gates if g.kind.is_level and g.metric not in judged)
+    levels = [gate for gate in record.gates if gate_kind(gate.kind).reads_level]
+    bounds = tuple(gate for gate in levels if gate.metric not in judged)
     manifest = run.manifest("base", [record.model_copy(update={"gates": bounds})])
     (result,) = run.decide(run.with_scores(manifest, both)).suites
     if any(gate.status is GateStatus.ERROR for gate in result.gates):
@@ -102,7 +104,7 @@ def _measured(suite: Suite, arm: Arm) -> Measured:
     return Measured(
         levels=tuple(_levels(table, result.gates)),
         goal=goal(suite),
-        complete=not any(g.kind.is_level and g.metric in judged for g in record.gates),
+        complete=len(bounds) == len(levels),
     )
 
 

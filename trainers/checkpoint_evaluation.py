@@ -18,7 +18,7 @@ from typing import Any
 
 from tunegate.harness.errors import Interrupted, ModelError, OutOfMemory, TunegateError, UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
-from tunegate.harness.gates.error_control import refuse_sealed
+from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.model import Arm
 from tunegate.harness.models._model_folder import resolve
 from tunegate.harness.models.live import (

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.model import Arm
 from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
-from tunegate.harness.records.manifest import GateKind, Manifest, MetricRecord
+from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, SuiteResult
 from tunegate.harness.suite import Suite
 from tunegate.trainers.checkpoint_ranking import MetricLook, SuiteLook
@@ -64,7 +65,7 @@ def look(
             metrics=tuple(_metrics(table)),
             forgotten=forgotten.get(suite.name, ()),
             broken=tuple(
-                f"{gate.metric}::{gate.kind.value}"
+                f"{gate.metric}::{gate.kind}"
                 for gate in result.gates
                 if gate.status is GateStatus.FAIL and not gate.advisory
             ),
@@ -75,7 +76,7 @@ def look(
 
 def goal(suite: Suite) -> str:
     """Return the metric by which checkpoints are ranked: what the suite wants to gain."""
-    gains = [gate.metric for gate in suite.gates if gate.kind is GateKind.GAIN]
+    gains = [gate.metric for gate in suite.gates if gate_kind(gate.kind).is_goal]
     gated = [gate.metric for gate in suite.gates]
     return (*gains, *gated, *(m.name for m in suite.metrics if m.judge is None))[0]
 

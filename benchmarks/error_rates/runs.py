@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gates.difference import decide_gate
-from tunegate.harness.gates.error_control import Alarms
+from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.gating.error_control import Alarms
 from tunegate.harness.records.cases import Case, ScoreRow
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateReason, Verdict
 from tunegate.harness.verdict.decide import decide
 
@@ -104,7 +104,7 @@ def _rows(part: Gated) -> list[ScoreRow]:
     ]
 
 
-def _gated(name: str, kind: GateKind, margin: float, scores: Column, of: MetricRecord) -> Gated:
+def _gated(name: str, kind: str, margin: float, scores: Column, of: MetricRecord) -> Gated:
     metric = of.model_copy(update={"name": name, "use": name})
     return Gated(metric, Gate(metric=name, kind=kind, margin=margin), scores)
 
@@ -112,13 +112,13 @@ def _gated(name: str, kind: GateKind, margin: float, scores: Column, of: MetricR
 def _goal(rng: np.random.Generator) -> Gated:
     """Return a goal that is far exceeded."""
     scores = flips(rng, CASES, 0.5, 0.05)
-    return _gated("goal", GateKind.GAIN, 0.0, scores, rules.ZERO_ONE)
+    return _gated("goal", "gain", 0.0, scores, rules.ZERO_ONE)
 
 
 def _guardrail(rng: np.random.Generator, name: str) -> Gated:
     """Return a guardrail that holds with room to spare."""
     scores = flips(rng, CASES, 0.15, 0.01)
-    return _gated(name, GateKind.TOLERANCE, TOLERANCE, scores, rules.ZERO_ONE)
+    return _gated(name, "tolerance", TOLERANCE, scores, rules.ZERO_ONE)
 
 
 def _broken(rng: np.random.Generator, kind: str) -> Gated:
@@ -129,7 +129,7 @@ def _broken(rng: np.random.Generator, kind: str) -> Gated:
         base = rng.uniform(0.4, 0.8, CASES)
         scores = base, base + rng.uniform(-0.3, 0.2, CASES) * 0.8 - (TOLERANCE - 0.04)
         of = rules.SCORE
-    return _gated("broken", GateKind.TOLERANCE, TOLERANCE, scores, of)
+    return _gated("broken", "tolerance", TOLERANCE, scores, of)
 
 
 def _guardrails(settings: Settings) -> list[Row]:
@@ -182,7 +182,7 @@ def _alarm(rng: np.random.Generator, count: int) -> bool:
 
 
 def _no_gain(name: str) -> Gate:
-    return Gate(metric=name, kind=GateKind.GAIN, margin=0.0)
+    return Gate(metric=name, kind="gain", margin=0.0)
 
 
 def _goals(settings: Settings) -> list[Row]:
@@ -194,7 +194,7 @@ def _goals(settings: Settings) -> list[Row]:
         for _ in range(reps):
             means = [1.0] * true + [0.0] * (3 - true)
             goals = [
-                _gated(f"goal{i}", GateKind.GAIN, 0.0, noise(rng, CASES, mean), rules.UNBOUNDED)
+                _gated(f"goal{i}", "gain", 0.0, noise(rng, CASES, mean), rules.UNBOUNDED)
                 for i, mean in enumerate(means)
             ]
             run = [*goals, _guardrail(rng, "guard")]

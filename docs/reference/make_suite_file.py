@@ -9,11 +9,12 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness import lookup
+from tunegate.harness.gate_kind import GateKind, gate_kinds
+from tunegate.harness.json_schema import load_schema
 
 PAGE = Path(__file__).with_name("suite-file.md")
 _INTRODUCTION = """\
@@ -31,6 +32,16 @@ _TABLES = (
     ("[[gates]]", "suite", ("gates",)),
     ("A line of cases.jsonl", "case", ()),
 )
+_KINDS = """\
+## Kinds of gates
+
+A table of `[[gates]]` makes a gate of each kind that it names. A further kind is
+[one file](../contributing/gate.md), or an object that an installed package registers in the
+entry-point group `tunegate.gates`.
+
+| kind | keys | role | passes if |
+|---|---|---|---|
+"""
 _SOURCES = """\
 ## Sources of cases
 
@@ -49,12 +60,18 @@ def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
     sources = lookup.available("tunegate.harness.sources")
+    tables.insert(4, _KINDS + "".join(map(_kind, gate_kinds())))
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
 
+def _kind(kind: GateKind) -> str:
+    keys = ", ".join(f"`{key}`" for key in kind.schema)
+    role = "goal" if kind.is_goal else "guardrail"
+    return f"| `{kind.name}` | {keys} | {role} | {_cell(kind.summary)} |\n"
+
+
 def _object(name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
-    text = files("tunegate.harness").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
-    found: Mapping[str, Any] = json.loads(text)
+    found: Mapping[str, Any] = load_schema(name)
     for key in keys:
         found = found["properties"][key]
         found = found.get("items", found)

@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.candidates.matching import refuse_unmatched
 from tunegate.harness.candidates.pairwise import duels
-from tunegate.harness.gates.error_control import attempt
-from tunegate.harness.gates.sentences import counted
+from tunegate.harness.gate_kind import counted, gate_kind
+from tunegate.harness.gating.error_control import attempt
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.comparison import Candidate, ComparedSuite, Comparison, Duel, Effect
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict
 from tunegate.harness.verdict.redecide import decide_again
@@ -81,7 +81,7 @@ def _goal(run: Run) -> tuple[str, str] | None:
     results = {suite.name: suite for suite in run.verdict.suites}
     for suite in run.manifest.suites:
         for gate, result in zip(suite.gates, results[suite.name].gates, strict=True):
-            if gate.kind is GateKind.GAIN and not result.advisory:
+            if gate_kind(gate.kind).is_goal and not result.advisory:
                 return suite.name, gate.id
     return None
 
@@ -107,7 +107,7 @@ def _candidate(letter: str, run: Run, judged: Judged, goal: tuple[str, str] | No
 def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Effect | None:
     for suite in suites:
         for gate in suite.gates:
-            if (suite.name, f"{gate.metric}::{gate.kind.value}") == goal and gate.delta is not None:
+            if (suite.name, f"{gate.metric}::{gate.kind}") == goal and gate.delta is not None:
                 low, high = _oriented(gate)
                 sign = 1 if gate.higher_is_better else -1
                 return Effect(
@@ -116,7 +116,7 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Effect
                     estimate=sign * gate.delta,
                     low=low,
                     high=high,
-                    bound=_width(gate),
+                    bound=None if isinstance(gate.margin, str) else gate.margin,
                 )
     return None
 
@@ -127,14 +127,13 @@ def _forgetting(suites: Sequence[SuiteResult]) -> Effect | None:
         effect
         for suite in suites
         for gate in suite.gates
-        if gate.kind is GateKind.TOLERANCE and not gate.advisory
-        if (effect := _used(suite.name, gate)) is not None
+        if not gate.advisory and (effect := _used(suite.name, gate)) is not None
     ]
     return max(used, key=lambda effect: effect.estimate or 0.0, default=None)
 
 
 def _used(suite: str, gate: GateResult) -> Effect | None:
-    width = _width(gate)
+    width = gate_kind(gate.kind).allowance(gate)
     if gate.delta is None or not width:
         return None
     low, high = _oriented(gate)
@@ -157,13 +156,6 @@ def _oriented(gate: GateResult) -> tuple[float | None, float | None]:
         None if gate.high is None else -gate.high,
         None if gate.low is None else -gate.low,
     )
-
-
-def _width(gate: GateResult) -> float | None:
-    """Return a gate's margin in the metric's unit; a relative one is taken of base's level."""
-    if not isinstance(gate.margin, str):
-        return gate.margin
-    return None if gate.base is None else float(gate.margin.rstrip("%")) / 100 * abs(gate.base)
 
 
 def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -113,7 +113,7 @@ def _lines(found: History) -> Iterator[str]:
 
 
 def _wear(found: History, name: str) -> Iterator[str]:
-    from tunegate.harness.gates.sentences import counted
+    from tunegate.harness.gate_kind import counted
 
     for wear in found.wear:
         if wear.name == name:
@@ -129,12 +129,13 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 
 def _gate(gate: GateResult) -> str:
+    from tunegate.harness.gate_kind import gate_kind
     from tunegate.reports.charts import point
 
     value = point(gate)
     if value is None:
         return f"{gate.metric} –"
-    if not gate.kind.compares:
+    if not gate_kind(gate.kind).tests_difference:
         return f"{gate.metric} {gate.kind} {value:.3g}"
     if gate.low is None or gate.high is None:
         return f"{gate.metric} {value:+.3g}"

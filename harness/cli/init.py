@@ -256,13 +256,13 @@ def write(suite: Suite, folder: Path) -> tuple[Path, Path]:
     Raises:
         OSError: as the file system says.
     """
+    from tunegate.harness.gate_kind import gate_kind
     from tunegate.harness.records.files import read_jsonl, write_atomic
-    from tunegate.harness.records.manifest import GateKind
 
     ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}
     cases = [sourced.case for sourced in suite.cases]
     tuned = [_line(suite, case, ideal) for case in cases]
-    wanting = any(gate.kind is GateKind.GAIN for gate in suite.gates)
+    wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
     # Without a goal base is as good but for one case in fifty: enough to differ, too few to tell.
     base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(tuned)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"

@@ -149,7 +149,9 @@ def _spread(outlook: Outlook) -> str:
 
 
 def _whole_rule(one: SuiteForecast) -> str:
-    levels = any(gate.gate.kind.is_level for gate in one.gates)
+    from tunegate.harness.gate_kind import gate_kind
+
+    levels = any(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
     if one.refusals:
         return "SHIP cannot be reached with these cases"
     if not one.chances:

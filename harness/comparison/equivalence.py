@@ -20,8 +20,9 @@ from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.gate_kind import Margin, gate_kind
 from tunegate.harness.records.cases import CellKind, StoredCell
-from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import Agreement, ParityStatus
 
 DEFAULT = 0.05
@@ -29,30 +30,18 @@ DEFAULT = 0.05
 where the suite says nothing narrower."""
 
 
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """How large a difference still counts as none."""
-
-    value: float | str
-    """A number in the metric's unit, or `5%` of tuned's level."""
-    source: str
-    """Where it comes from, in words."""
-
-
 def margin_of(suite: SuiteRecord, metric: MetricRecord) -> Margin:
-    """Return a metric's margin: the suite's own tolerance, else half its gain, else the default.
+    """Return a metric's margin: what its guardrails imply, else its goals, else the default.
 
-    Half a gain never allows more than the default: a large gain is no reason to lose much of it.
+    A tolerance is its own margin. Half a gain never allows more than the default: a large gain is
+    no reason to lose much of it.
     """
-    gates = [gate for gate in suite.gates if gate.metric == metric.name]
-    tolerance = next((g.margin for g in gates if g.kind is GateKind.TOLERANCE), None)
-    if tolerance is not None:
-        return Margin(tolerance, "the suite's tolerance")
-    gain = next((g.margin for g in gates if g.kind is GateKind.GAIN), 0.0)
-    half = 0.0 if isinstance(gain, str) else gain / 2
     default = None if metric.bound is None else DEFAULT * metric.bound
-    if half > 0 and (default is None or half <= default):
-        return Margin(half, "half the suite's gain")
+    gates = [gate for gate in suite.gates if gate.metric == metric.name]
+    for gate in sorted(gates, key=lambda gate: gate_kind(gate.kind).is_goal):
+        margin = gate_kind(gate.kind).equivalence_margin(gate, default)
+        if margin is not None:
+            return margin
     return Margin(f"{100 * DEFAULT:g}%" if default is None else default, "the default")
 
 

@@ -1,1 +1,1 @@
-"""Gates: rules on a delta, each decided on its own, with error control over the run."""
+"""Kinds of gates, one a file: a module holds an instance of `GateKind` under its own name."""

@@ -1,4 +1,4 @@
-"""Severe-drop gate: counts cases that collapse while the mean holds.
+"""Severe drop: at most a share of the cases may lose a lot, even while the mean holds.
 
 With twenty cases or less no interval of the mean sees a catastrophe that strikes one case in
 twelve; the count of severe drops has an exact interval.
@@ -9,49 +9,161 @@ design effect.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import fewest, often_certified
-from tunegate.harness.gates.rule import Outcome
+from tunegate.harness.gate_kind import (
+    DecisionContext,
+    GateKind,
+    GateOutcome,
+    KeySchemas,
+    PlannedTest,
+    counted,
+    interval_words,
+    margin_label,
+    margin_words,
+    number,
+)
+from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateStatus
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
-def severe_size(gate: Gate, pairs: Pairs) -> float:
-    """Return the loss from which a drop is severe: half the metric's range unless told."""
+class SevereDropGate(GateKind):
+    """A limit on the share of cases that lose at least `drop`."""
+
+    name = "severe_drop"
+    order = 50
+    summary = "the share of cases that lose `drop` or more is proven to be within the limit"
+    schema: ClassVar[KeySchemas] = {
+        "severe_drop": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "description": "Largest share of cases that may lose `drop` or more.",
+        },
+        "drop": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Loss from which a drop is severe; half the metric's range by default.",
+        },
+    }
+    counts_cases = True
+    quantity = "share"
+    described = "the share of severe drops"
+
+    @property
+    def compares(self) -> bool:
+        """Return False: it counts single cases."""
+        return False
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield a metric that is not between two bounds, or whose values are all or nothing."""
+        if metric.binary or metric.range is None:
+            kind = "0 or 1, so every loss is a whole one" if metric.binary else "unbounded"
+            yield f"severe_drop on {gate.metric!r}, whose scores are {kind}; use a tolerance"
+            return
+        low, high = metric.range
+        if gate.drop is not None and gate.drop > high - low:
+            yield (
+                f"drop={gate.drop:g}: scores of {gate.metric!r} lie between {low:g} and {high:g}, "
+                "so no drop is that large"
+            )
+
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide a gate on the share of cases that lose at least `drop`.
+
+        It passes when the upper end of the share's interval is within the limit, fails when the
+        lower end is above it, and is undecided between.
+        """
+        limit, drop = _limit(gate), _severe_loss(gate, pairs)
+        open_ = GateOutcome(
+            GateStatus.UNDECIDED,
+            GateReason.UNDERPOWERED,
+            None,
+            0.0,
+            1.0,
+            pairs.why_too_few,
+            drop=drop,
+        )
+        if pairs.too_few:
+            return open_
+        # Rounding must not spare a drop of exactly that size.
+        dropped = [int(d <= -drop * (1 - 1e-12)) for d in pairs.differences]
+        share = sum(dropped) / pairs.n
+        low, high, method = _interval(gate, pairs, dropped)
+        open_ = replace(open_, low=low, high=high, method=method, share=share)
+        if high <= limit:
+            return replace(open_, status=GateStatus.PASS, reason=None)
+        if low > limit:
+            return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
+        if share >= limit:
+            return open_
+        needed = fewest(lambda n: often_certified(n, 1 - share, 1 - limit, gate.confidence))
+        return replace(open_, needed_n=needed)
+
+    def judge_refusal(self, gate: Gate) -> str:
+        """Return why no judge can decide it."""
+        return "no label corrects a count of single answers, each of which a judge may get wrong"
+
+    def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
+        """Yield a limit that n cases cannot prove even if none of them drops."""
+        from tunegate.harness.stats.binary import clopper_pearson
+
+        limit, confidence = _limit(gate), gate.confidence
+        needed = fewest(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
+        if needed is not None and n < needed:
+            yield (
+                f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {n} cases even if "
+                f"none drops: it takes {needed}; add cases, or allow a larger share"
+            )
+
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return that it is not planned."""
+        note = "not planned: depends on how many cases collapse"
+        return PlannedTest(None, note, counts=False)
+
+    def measured(self, result: GateResult) -> str:
+        """Return the number and share of the cases that lost `drop` or more."""
+        cases = counted(result.n, "case")
+        interval = interval_words(result.low, result.high, sign=False)
+        count = round((result.share or 0.0) * result.n)
+        return (
+            f"{result.metric} lost {number(result.drop)} or more on {count} of {cases}, a share of "
+            f"{number(result.share)}{interval}"
+        )
+
+    def rule(self, result: GateResult) -> str:
+        """Return `the limit of 0.1 on severe drops`."""
+        return f"the limit of {margin_words(result.margin)} on severe drops"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `at most 0.1 of the cases lose 0.500 or more`."""
+        margin = margin_label(result.margin)
+        return f"at most {margin} of the cases lose {write(result.drop)} or more"
+
+    def value(self, result: GateResult) -> float | None:
+        """Return the share of cases with a severe drop."""
+        return result.share
+
+    def passes_above(self, result: GateResult) -> bool:
+        """Return False: the share must be below the limit."""
+        return False
+
+
+def _limit(gate: Gate) -> float:
+    """Return the limit, which the suite's schema has seen to be a number."""
+    assert not isinstance(gate.margin, str)
+    return gate.margin
+
+
+def _severe_loss(gate: Gate, pairs: Pairs) -> float:
+    """Return the loss from which a drop is severe: half the metric's range by default."""
     bound = pairs.metric.bound
     return gate.drop if gate.drop is not None else (1.0 if bound is None else bound) / 2
-
-
-def severe(gate: Gate, pairs: Pairs) -> Outcome:
-    """Decide a gate on the share of cases that lose at least `drop`.
-
-    It passes when the upper end of the share's interval is within the limit, fails when the lower
-    end is above it, and is undecided between.
-    """
-    assert not isinstance(gate.margin, str)
-    if pairs.too_few:
-        return Outcome(
-            GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, 0.0, 1.0, pairs.why_too_few
-        )
-    size = severe_size(gate, pairs)
-    # Rounding must not spare a drop of exactly that size.
-    dropped = [int(d <= -size * (1 - 1e-12)) for d in pairs.differences]
-    share = sum(dropped) / pairs.n
-    low, high, method = _interval(gate, pairs, dropped)
-    open_ = Outcome(
-        GateStatus.UNDECIDED, GateReason.UNDERPOWERED, None, low, high, method, share=share
-    )
-    if high <= gate.margin:
-        return replace(open_, status=GateStatus.PASS, reason=None)
-    if low > gate.margin:
-        return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
-    if share >= gate.margin:
-        return open_
-    limit = gate.margin
-    needed = fewest(lambda n: often_certified(n, 1 - share, 1 - limit, gate.confidence))
-    return replace(open_, needed_n=needed)
 
 
 def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, float, str]:
@@ -64,3 +176,6 @@ def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, floa
             dropped, pairs.clusters, confidence=gate.confidence
         )
     return max(found.low, 0.0), min(found.high, 1.0), found.method
+
+
+severe_drop = SevereDropGate()

@@ -60,7 +60,7 @@ class Reading:
 
     def found(self, cases: int) -> str:
         """Return in a line what was read, and how many cases it gave."""
-        from tunegate.harness.gates.sentences import counted
+        from tunegate.harness.gate_kind import counted
 
         counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
         return f"{', '.join(map(counted, *zip(*counts, strict=True)))} → {counted(cases, 'case')}"

@@ -29,7 +29,7 @@ from tunegate.harness.errors import (
     TunegateError,
     UsageError,
 )
-from tunegate.harness.gates.error_control import refuse_sealed
+from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import calibration_report, stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import Interrupted, TunegateError, UsageError
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.plugin.exit_status import GateFailed, Reason, Unjudged, inert
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
 
@@ -55,7 +56,7 @@ class MetricNode(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a gate."""
         for gate in self.gates:
-            yield GateItem.from_parent(self, name=gate.kind.value, gate=gate, suite=self.suite)
+            yield GateItem.from_parent(self, name=gate.kind, gate=gate, suite=self.suite)
 
 
 class GateItem(pytest.Item):
@@ -129,7 +130,7 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     leakage, table = run.manifest.leakage, run.score_table
     left_out = leakage.left_out.get(suite, ()) if leakage else ()
     sign = 1 if result.higher_is_better else -1
-    level = result.kind in (GateKind.FLOOR, GateKind.CEILING)
+    level = gate_kind(result.kind).reads_level
     found = []
     for (of_suite, metric, case, arm), row in table.items():
         wanted = (of_suite, metric, arm) == (suite, result.metric, "tuned")

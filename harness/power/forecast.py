@@ -16,12 +16,12 @@ from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.pairs import shared
 from tunegate.harness.comparison.sample_size import GUARDED, Comparison, Spread
 from tunegate.harness.defaults import POWER
-from tunegate.harness.gates.difference import sensitive
+from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.power import feasibility
 from tunegate.harness.power.look_schedule import schedule
 from tunegate.harness.power.spread import Observed, assumed, seen
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import Suite
 
 ROUGH = 30
@@ -116,10 +116,10 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
     """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
     few = n_clusters is not None and n_clusters < FEW_CLUSTERS
     for gate in suite.gates:
-        place = f"{gate.where}: {gate.kind.value}={gate.margin} on {gate.metric!r} stays undecided"
+        place = f"{gate.where}: {gate.kind}={gate.margin} on {gate.metric!r} stays undecided"
         if feasibility.asked(suite, suite.metric(gate.metric)) < 2:
             yield f"{place} with 1 case: it takes 2; add cases"
-        elif few and (not gate.kind.is_level or gate.floor_mode == "certified"):
+        elif few and gate_kind(gate.kind).rests_on_interval(gate):
             yield (
                 f"{place} with {n_clusters} clusters: it takes {FEW_CLUSTERS}; add cases of other "
                 "clusters"
@@ -131,19 +131,20 @@ class _Plan:
 
     def __init__(self, suite: Suite, observed: Observed | None, least: int) -> None:
         self.suite, self.observed, self.least = suite, observed, least
-        gains = [g for g in suite.gates if g.kind is GateKind.GAIN]
+        gains = [g for g in suite.gates if gate_kind(g.kind).is_goal]
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
         # Holm's first step: of m goals of which one is enough, the best is tested at alpha/m.
         self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
-        needed = sum(g.kind is GateKind.TOLERANCE for g in suite.gates) + len(self.goals)
+        self.guards = {g.id: self._planned(g) for g in suite.gates if g not in gains}
+        needed = sum(test.counts for test in self.guards.values()) + len(self.goals)
         self.share = (1 - POWER) / max(1, needed - (self.alternatives - 1))
         """Error that each gate may make for all of them together to make 20 %."""
 
     def gates(self) -> tuple[GateForecast, ...]:
         """Return the forecasts in the order of the suite."""
-        gains = {g.id: self._gain(g) for g in self.suite.gates if g.kind is GateKind.GAIN}
+        gains = {g.id: self._gain(g) for g in self.suite.gates if gate_kind(g.kind).is_goal}
         reached = {g.metric: gains[g.id].outlooks for g in self.goals}
-        found = (gains.get(gate.id) or self._other(gate, reached) for gate in self.suite.gates)
+        found = (gains.get(gate.id) or self._guard(gate, reached) for gate in self.suite.gates)
         return tuple(
             replace(g, counts=g.counts and not feasibility.advisory(self.suite, g.gate))
             for g in found
@@ -169,45 +170,38 @@ class _Plan:
             notes.append("not needed: goal_rule = primary asks for the first gain")
         return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, notes)), counts)
 
-    def _other(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
-        if gate.kind is GateKind.SEVERE_DROP:
-            told = "not planned: depends on how many cases collapse"
-            return GateForecast(gate, (), told, counts=False)
-        return self._level(gate) if gate.kind.is_level else self._guard(gate, reached)
+    def _planned(self, gate: Gate) -> PlannedTest:
+        metric = self.suite.metric(gate.metric)
+        pairs = None if self.observed is None else self.observed.pairs[gate.metric]
+        return gate_kind(gate.kind).plan_test(gate, metric, pairs)
 
     def _guard(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
-        margin, told = self._tolerance(gate)
-        spreads, why = self._spreads(gate) if margin < 0 else ((), "")
-        blind = self.observed is not None and not sensitive(gate, self.observed.pairs[gate.metric])
-        if blind and margin < 0:
-            told = "base is not proven above chance in the run: whatever it keeps proves nothing"
-        refused = blind or any(feasibility.refusals(self.suite, gate))
+        test = self.guards[gate.id]
+        if test.margin is None:
+            return GateForecast(gate, (), test.note, counts=test.counts)
+        spreads, why = self._spreads(gate)
+        refused = test.refused or any(feasibility.refusals(self.suite, gate))
+        # A goal on the same metric is planned to be reached: its gain is the true difference.
+        gained = reached.get(gate.metric) if gate_kind(gate.kind).tests_difference else None
         outlooks = []
         for index, spread in enumerate(spreads):
-            # A goal on the same metric is planned to be reached: its gain is the true difference.
-            gained = reached.get(gate.metric)
             effect = gained[index].effect if gained else 0.0
-            plan = self._comparison(gate, margin, gate.confidence, spread)
+            plan = self._comparison(
+                gate, test.margin, gate.confidence, spread, bounded=test.bounded
+            )
             chance = 0.0 if refused else plan.chance(effect)
             cases = self._cases(gate, plan, effect)
             outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
-        return GateForecast(gate, tuple(outlooks), "; ".join(filter(None, [told, why])))
-
-    def _level(self, gate: Gate) -> GateForecast:
-        note = "not planned: depends on tuned's level"
-        if gate.floor_mode == "certified" and self.suite.metric(gate.metric).binary:
-            least = feasibility.certifying_cases(gate)
-            if least is not None:
-                right = "right" if gate.kind is GateKind.FLOOR else "0"
-                note += f"; certifying it takes {least} cases, all {right}"
-        return GateForecast(gate, note=note, counts=False)
+        note = "; ".join(filter(None, [test.note, why]))
+        return GateForecast(gate, tuple(outlooks), note, test.counts)
 
     def _comparison(
-        self, gate: Gate, margin: float, confidence: float, spread: Spread
+        self, gate: Gate, margin: float, confidence: float, spread: Spread, *, bounded: bool = True
     ) -> Comparison:
         metric = self.suite.metric(gate.metric)
         n = feasibility.asked(self.suite, metric)
-        return Comparison(n, margin, confidence, spread, 1.0 if spread.binary else metric.bound)
+        limit = 1.0 if spread.binary else metric.bound if bounded else None
+        return Comparison(n, margin, confidence, spread, limit)
 
     def _cases(
         self, gate: Gate, plan: Comparison, effect: float, *, counts: bool = True
@@ -215,18 +209,6 @@ class _Plan:
         found = plan.cases(effect, 1 - self.share if counts else POWER)
         least = LEAST if self.suite.metric(gate.metric).corpus else 1
         return None if found is None else max(found, self.least, least)
-
-    def _tolerance(self, gate: Gate) -> tuple[float, str]:
-        """Return a guardrail's margin, below 0, and what a share of base is; 0 if unknown."""
-        if not isinstance(gate.margin, str):
-            return -gate.margin, ""
-        if self.observed is None:
-            return 0.0, f"{gate.margin} of base: base's level is unknown; plan with --from RUN"
-        base = self.observed.pairs[gate.metric].base_level
-        margin = float(gate.margin.rstrip("%")) / 100 * abs(base)
-        if not margin > 0:
-            return 0.0, f"{gate.margin} of base's level of 0 in the run is nothing; give a number"
-        return -margin, f"{gate.margin} of base's {base:.3g} is {margin:.2g}"
 
     def _spreads(self, gate: Gate) -> tuple[tuple[Spread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
@@ -251,7 +233,7 @@ def _whole_rule(
     """Return the chance of SHIP and the cases for 80 % of it, for each assumption."""
     if not gates or not all(g.outlooks for g in gates):
         return (), ()
-    goals = [g for g in gates if g.gate.kind is GateKind.GAIN and rule == "any"]
+    goals = [g for g in gates if gate_kind(g.gate.kind).is_goal and rule == "any"]
     others = [g for g in gates if g not in goals]
     chances, cases = [], []
     for index in range(len(gates[0].outlooks)):
@@ -297,5 +279,5 @@ def _notes(
     yield from feasibility.corpus_notes(suite)
     if planned and schedule(suite, seed=0) is not None:
         yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
-    if suite.goal_rule == "any" and sum(g.gate.kind is GateKind.GAIN for g in gates) > 1:
+    if suite.goal_rule == "any" and sum(gate_kind(g.gate.kind).is_goal for g in gates) > 1:
         yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.defaults import EARLY_STOP_CASES
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.manifest import Looks
 from tunegate.harness.suite import Suite
@@ -31,7 +32,7 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
     whole = not generated or any(m.corpus for m in suite.gated_metrics)
     if len(suite.cases) < EARLY_STOP_CASES or not suite.gates or whole:
         return None
-    compared = [suite.metric(g.metric) for g in suite.gates if not g.kind.is_level]
+    compared = [suite.metric(g.metric) for g in suite.gates if not gate_kind(g.kind).reads_level]
     first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
     units = _units([s.case for s in suite.cases], suite=suite.name, seed=seed)
     wanted = look_sizes(len(suite.cases), first=first)

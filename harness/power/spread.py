@@ -15,6 +15,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import Spread
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UsageError
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.lookup import unknown
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import StoredCell
@@ -37,18 +38,16 @@ def seen(pairs: Pairs, gate: Gate) -> tuple[Spread, ...]:
 
     Args:
         pairs: The run's complete pairs of the gate's metric, at least two.
-        gate: A gain or a tolerance.
+        gate: A gate that compares tuned with base.
 
     Returns:
         One spread; nothing if all differences of continuous scores are equal, which says nothing
         of the next run.
     """
-    if isinstance(gate.margin, str):
-        found = pairs.relative(float(gate.margin.rstrip("%")) / 100).estimator.spread()
-    else:
-        # Beyond 1 there is no difference of 0/1 scores; only an undeclared range gets here.
-        beyond = gate.margin >= 1 or (gate.expected_gain or 0) > 1
-        found = pairs.estimator.spread(beyond_counts=beyond)
+    judged = gate_kind(gate.kind).judged(gate, pairs)
+    # Beyond 1 there is no difference of 0/1 scores; only an undeclared range gets here.
+    beyond = abs(judged.margin) >= 1 or (gate.expected_gain or 0) > 1
+    found = judged.pairs.estimator.spread(beyond_counts=beyond)
     return () if found is None else (found,)
 
 

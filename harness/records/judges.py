@@ -2,7 +2,7 @@ r"""Records of judges: calibration.json, and labels.jsonl with what people said 
 
 The record is bound to one judge: its model, its prompt, its options. Another model, another word
 of the prompt, and it no longer speaks of the judge at hand. Whether a gate may rest on the judge
-is decided from it by `tunegate.harness.gates.judge_eligibility`, gate by gate: a narrow margin
+is decided from it by `tunegate.harness.gating.judge_eligibility`, gate by gate: a narrow margin
 asks for a better judge than a wide one.
 
 What people say about answers: labels.jsonl, one line an answer. A line of labels names the case and

@@ -7,8 +7,7 @@ about the arms before anything was scored.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -17,37 +16,17 @@ from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Recor
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import Leakage, Training
 
-
-class GateKind(StrEnum):
-    """The rules a gate can make."""
-
-    FLOOR = "floor"
-    """Tuned's level must be at least this."""
-    CEILING = "ceiling"
-    """Tuned's level must be at most this."""
-    GAIN = "gain"
-    """Tuned must beat base by more than this (superiority): a goal."""
-    TOLERANCE = "tolerance"
-    """Tuned must not be worse than base by this much (non-inferiority): a guardrail."""
-    SEVERE_DROP = "severe_drop"
-    """At most this share of the cases may lose a lot: a guardrail against rare catastrophes."""
-
-    @property
-    def compares(self) -> bool:
-        """Whether the gate is about the mean difference of tuned and base."""
-        return self in (GateKind.GAIN, GateKind.TOLERANCE)
-
-    @property
-    def is_level(self) -> bool:
-        """Whether the gate looks at tuned alone."""
-        return self in (GateKind.FLOOR, GateKind.CEILING)
+KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
+"""Name of a kind of gate, as Python spells the name of a module."""
 
 
 class Gate(Record):
     """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
 
     metric: str
-    kind: GateKind
+    kind: KindName
+    """Name of its kind: a module of harness/gates, or one of the entry-point group
+    tunegate.gates."""
     margin: float | str
     """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
     floor_mode: str = "observed"
@@ -60,11 +39,13 @@ class Gate(Record):
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
     """File and line, for messages and annotations."""
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    """Keys of the table that only its kind knows; absent without any."""
 
     @property
     def id(self) -> str:
         """Name of the gate within its suite: `json_schema::floor`."""
-        return f"{self.metric}::{self.kind.value}"
+        return f"{self.metric}::{self.kind}"
 
 
 class JudgeRecord(Record):

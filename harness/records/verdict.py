@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
-from tunegate.harness.records.manifest import GateKind
+from tunegate.harness.records.manifest import KindName
 from tunegate.harness.records.training_card import Checked, DataFile, Mode
 
 
@@ -70,6 +70,7 @@ class GateReason(StrEnum):
     ABOVE_CEILING = "above_ceiling"
     REGRESSED = "regressed"
     SEVERE_DROPS = "severe_drops"
+    BOUND_BROKEN = "bound_broken"
     NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
     UNDERPOWERED = "underpowered"
     INSENSITIVE = "insensitive"
@@ -106,8 +107,8 @@ class GateResult(Record):
 
     metric: str
     """Name of the metric within the suite."""
-    kind: GateKind
-    """Which rule of the `[[gates]]` table it is."""
+    kind: KindName
+    """Which rule of the `[[gates]]` table it is: floor, gain or another kind of gate."""
     status: GateStatus
     """How it ended."""
     reason: GateReason | None = None
@@ -122,9 +123,12 @@ class GateResult(Record):
     """Tuned's level over the complete pairs."""
     delta: Number = None
     """tuned − base."""
+    estimate: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """What the gate measured, such as a ratio, if it is none of the levels, the delta and the
+    share; absent otherwise."""
     low: Number = None
-    """Lower end of the delta's interval; of tuned's level for floors and ceilings, of the share
-    for severe drops."""
+    """Lower end of the interval of the estimate, if there is one; else of the delta, of tuned's
+    level for floors and ceilings, of the share for severe drops."""
     high: Number = None
     """Upper end, likewise."""
     confidence: float
@@ -133,6 +137,8 @@ class GateResult(Record):
     """The interval and test used."""
     margin: float | str
     """The bound as the suite writes it: 0.02, or "2%" of base."""
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    """Keys of the gate's table that only its kind knows; absent without any."""
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int

@@ -6,7 +6,7 @@ once, each as `file:line: what; remedy`.
 Example:
     >>> from pathlib import Path
     >>> suite = load(Path("suites/support_json"))
-    >>> suite.name, suite.gates[0].kind.value
+    >>> suite.name, suite.gates[0].kind
     ('support_json', 'floor')
 """
 
@@ -22,12 +22,13 @@ from typing import Any, TypeVar
 
 from tunegate.harness import lookup, options
 from tunegate.harness import metric as metric_contract
-from tunegate.harness.defaults import CONFIDENCE, MAX_UNSCORED
+from tunegate.harness.defaults import MAX_UNSCORED
 from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Generation, sha256
-from tunegate.harness.records.manifest import Gate, GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import Accounted, SourcedCase
 from tunegate.harness.suite import consistency, toml_file
 
@@ -252,18 +253,12 @@ def _metric(source: toml_file.TomlFile, index: int) -> Metric:
 
 def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
     table = source.data["gates"][index]
-    for kind in GateKind:
-        if kind.value in table:
-            yield Gate(
-                metric=table["metric"],
-                kind=kind,
-                margin=table[kind.value],
-                floor_mode=table.get("floor_mode", "observed"),
-                drop=table.get("drop") if kind is GateKind.SEVERE_DROP else None,
-                expected_gain=table.get("expected_gain") if kind is GateKind.GAIN else None,
-                confidence=table.get("confidence", CONFIDENCE),
-                where=source.where("gates", index, kind.value),
-            )
+    common = {key: table[key] for key in ("metric", "confidence") if key in table}
+    for kind in gate_kinds():
+        key = kind.key_in(table)
+        if key is not None:
+            where = source.where("gates", index, key)
+            yield Gate(kind=kind.name, where=where, **common, **kind.fields(table))
 
 
 def _hash(

@@ -11,17 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
+from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 20
 """So many cases are told that lack one thing; a whole file that lacks it has one cause."""
-_OF_LEVELS = ("floor", "ceiling")
-_COMPANIONS = {"floor_mode": _OF_LEVELS, "expected_gain": ("gain",), "drop": ("severe_drop",)}
-"""Key of a gate → the kinds of which it needs one."""
 _MAY_BE_EMPTY = {"expected_calls"}
 """Fields of a case in which nothing is something: the right answer calls no tool."""
 
@@ -110,15 +108,10 @@ def gate_problems(
                 yield f"{gate.where}: {lookup.unknown(gate.metric, names, what='metric')}"
             continue
         if gate.id in seen:
-            yield f"{gate.where}: a second {gate.kind.value} on {gate.metric!r}; remove one"
+            yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}; remove one"
         seen.add(gate.id)
-        if gate.floor_mode == "zero_tolerance" and by_name[gate.metric].corpus is not None:
-            yield (
-                f"{gate.where}: floor_mode = zero_tolerance asks every case, and {gate.metric!r} "
-                'is one value over all of them; set aggregate = "mean" on the metric'
-            )
-        severe = gate.kind is GateKind.SEVERE_DROP
-        yield from (_drop_problems if severe else _bound_problems)(gate, by_name[gate.metric])
+        problems = gate_kind(gate.kind).problems(gate, by_name[gate.metric])
+        yield from (f"{gate.where}: {problem}" for problem in problems)
 
 
 def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:
@@ -134,57 +127,13 @@ def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[st
 def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
     """Yield keys of a gate that would be ignored because what they refine is missing."""
     table = source.data["gates"][index]
-    for key, kinds in _COMPANIONS.items():
-        if key in table and not any(kind in table for kind in kinds):
+    refined: dict[str, list[str]] = {}
+    for kind in gate_kinds():
+        for key in kind.companions:
+            refined.setdefault(key, []).extend(kind.keys_of_margin)
+    for key, margins in refined.items():
+        if key in table and not any(margin in table for margin in margins):
             yield (
-                f"{source.where('gates', index, key)}: {key} without {' or '.join(kinds)} does "
+                f"{source.where('gates', index, key)}: {key} without {' or '.join(margins)} does "
                 f"nothing; add one, or remove {key}"
             )
-
-
-def _bound_problems(gate: Gate, used: Metric) -> Iterator[str]:
-    """Catch `floor = 90` on a metric that ends at 1, and margins that nothing can reach."""
-    kind, margin = gate.kind.value, gate.margin
-    if isinstance(margin, str):
-        if used.higher_is_better and float(margin.rstrip("%")) >= 100:
-            yield f"{gate.where}: {kind}={margin!r} lets tuned lose all it has; allow less"
-        return
-    if gate.expected_gain is not None and gate.expected_gain < margin:
-        yield (
-            f"{gate.where}: expected_gain={gate.expected_gain:g} is below gain={margin:g}; "
-            "what would be worth having is at least what must be proven"
-        )
-    if used.range is None:
-        return
-    low, high = used.range
-    hint = (
-        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
-    )
-    if gate.kind.is_level and not low <= margin <= high:
-        yield (
-            f"{gate.where}: {kind}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
-            f"{high:g}{hint}"
-        )
-    for key, size in ((kind, margin), ("expected_gain", gate.expected_gain or 0)):
-        if not gate.kind.is_level and size >= high - low and (key == kind or size > high - low):
-            yield (
-                f"{gate.where}: {key}={size:g}: scores of {gate.metric!r} lie between {low:g} and "
-                f"{high:g}, so no difference is that large{hint if key == kind else ''}"
-            )
-
-
-def _drop_problems(gate: Gate, used: Metric) -> Iterator[str]:
-    """Severe drops need a metric between two bounds whose values are not all or nothing."""
-    if used.binary or used.range is None:
-        kind = "0 or 1, so every loss is a whole one" if used.binary else "unbounded"
-        yield (
-            f"{gate.where}: severe_drop on {gate.metric!r}, whose scores are {kind}; use a "
-            "tolerance"
-        )
-        return
-    size = used.range[1] - used.range[0]
-    if gate.drop is not None and gate.drop > size:
-        yield (
-            f"{gate.where}: drop={gate.drop:g}: scores of {gate.metric!r} lie between "
-            f"{used.range[0]:g} and {used.range[1]:g}, so no drop is that large"
-        )

@@ -14,12 +14,13 @@ from tunegate.harness.comparison.contamination_strata import strata, touched_not
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.gates.decide_all import decide_gates
-from tunegate.harness.gates.sentences import not_without_them, run_sentence, too_many_unscored
+from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gating.decide_all import decide_gates
+from tunegate.harness.gating.sentences import not_without_them, run_sentence, too_many_unscored
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredCell
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -164,7 +165,7 @@ def _suite_result(
         hash=suite.hash,
         verdict=Verdict.UNDECIDED if caps else verdict,
         goal_rule=suite.goal_rule,
-        has_goal=any(g.kind is GateKind.GAIN for g in suite.gates),
+        has_goal=any(gate_kind(g.kind).is_goal for g in suite.gates),
         n_planned=suite.n_cases,
         n_scored=len(asked) - len(incomplete),
         n_unscored=counts,
@@ -215,17 +216,12 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     counted = [g for g in gates if not g.advisory]
     if any(g.status is GateStatus.ERROR for g in counted):
         return Verdict.ERROR
-    blocking = (
-        GateReason.BELOW_FLOOR,
-        GateReason.ABOVE_CEILING,
-        GateReason.REGRESSED,
-        GateReason.SEVERE_DROPS,
-    )
-    if any(g.status is GateStatus.FAIL and g.reason in blocking for g in counted):
+    failed_gates = [g for g in counted if g.status is GateStatus.FAIL]
+    if any(g.reason is not GateReason.NO_WORTHWHILE_GAIN for g in failed_gates):
         return Verdict.BLOCK
     needed = _needed_goals(suite, gates)
     goals = [g for g in needed if not g.advisory]
-    guards = [g for g in counted if g.kind is not GateKind.GAIN]
+    guards = [g for g in counted if not gate_kind(g.kind).is_goal]
     guards_hold = all(g.status is GateStatus.PASS for g in guards)
     # Where every goal that is needed is advisory, nothing can say that one was reached.
     if not counted or not guards_hold or (needed and not goals):
@@ -240,7 +236,7 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
 
 
 def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[GateResult]:
-    goals = [g for g in gates if g.kind is GateKind.GAIN]
+    goals = [g for g in gates if gate_kind(g.kind).is_goal]
     return goals[:1] if suite.goal_rule == "primary" else goals
 
 

@@ -22,10 +22,10 @@ from tunegate.harness.comparison.equivalence import Equivalence, margin_of, prov
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
-from tunegate.harness.gates.error_control import at_attempt
-from tunegate.harness.gates.sentences import counted, number
+from tunegate.harness.gate_kind import counted, gate_kind, number
+from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.manifest import GateKind, Manifest, MetricRecord
+from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import (
     Agreement,
     Divergence,
@@ -123,8 +123,10 @@ def _guards_only(manifest: Manifest) -> Manifest:
     suites = []
     for suite in manifest.suites:
         known = {m.name for m in suite.metrics if _of_one_arm(m)}
-        kept = (g for g in suite.gates if g.kind is not GateKind.GAIN and g.metric in known)
-        suites.append(suite.model_copy(update={"gates": tuple(kept)}))
+        gates = (g for g in suite.gates if g.metric in known)
+        kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
+        guards = tuple(gate for gate in kept if gate is not None)
+        suites.append(suite.model_copy(update={"gates": guards}))
     return manifest.model_copy(update={"suites": tuple(suites), "filtered": ()})
 
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, INCUMBENT
-from tunegate.harness.gates.sentences import counted
+from tunegate.harness.gate_kind import counted, gate_kind
 from tunegate.harness.records.cases import Case, ScoreRow
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateStatus,
     Standing,
@@ -29,7 +29,6 @@ from tunegate.harness.records.verdict import (
 )
 from tunegate.harness.verdict.decide import ScoredRun, results
 
-_GUARDS = (GateKind.TOLERANCE, GateKind.SEVERE_DROP)
 _DECISIVE = {
     Verdict.BLOCK: GateStatus.FAIL,
     Verdict.ERROR: GateStatus.ERROR,
@@ -75,19 +74,12 @@ def _guards_only(manifest: Manifest) -> Manifest:
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:
     """Yield the guards of metrics of which each arm has scores of its own."""
     known = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
-    held = {gate.metric for gate in suite.gates if gate.kind is GateKind.TOLERANCE}
     for gate in suite.gates:
         if gate.metric not in known:
             continue
-        if gate.kind in _GUARDS:
-            yield gate
-        elif gate.kind is GateKind.GAIN and gate.metric not in held and _width(gate) > 0:
-            changes = {"kind": GateKind.TOLERANCE, "expected_gain": None}
-            yield gate.model_copy(update=changes)
-
-
-def _width(gate: Gate) -> float:
-    return gate.margin if isinstance(gate.margin, int | float) else 0.0
+        guard = gate_kind(gate.kind).against_incumbent(gate, suite.gates)
+        if guard is not None:
+            yield guard
 
 
 def _beside(table: ScoreTable) -> ScoreTable:

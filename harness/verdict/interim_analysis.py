@@ -17,8 +17,9 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import deviation
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.defaults import POWER
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case, ScoreRow
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -70,11 +71,13 @@ def _futile(table: ScoreTable, result: SuiteResult, look: Look) -> bool:
     gates = list(zip(table.suite.gates, result.gates, strict=True))
     records = {m.name: m for m in table.suite.metrics}
     pairs = {gate.metric: table.pairs(records[gate.metric]) for gate, _ in gates}
-    if any(_may_regress(gate, pairs[gate.metric], look) for gate, _ in gates if gate.kind.compares):
+    differences = [gate for gate, _ in gates if gate_kind(gate.kind).tests_difference]
+    if any(_may_regress(gate, pairs[gate.metric], look) for gate in differences):
         return False
     hopeless = [_hopeless(gate, found, pairs[gate.metric], look) for gate, found in gates]
-    goals = [h for (g, _), h in zip(gates, hopeless, strict=True) if g.kind is GateKind.GAIN]
-    guards = [h for (g, _), h in zip(gates, hopeless, strict=True) if g.kind is not GateKind.GAIN]
+    is_goal = [gate_kind(gate.kind).is_goal for gate, _ in gates]
+    goals = [h for goal, h in zip(is_goal, hopeless, strict=True) if goal]
+    guards = [h for goal, h in zip(is_goal, hopeless, strict=True) if not goal]
     if table.suite.goal_rule == "primary":
         goals = goals[:1]
     no_goal = bool(goals) and (all(goals) if table.suite.goal_rule == "any" else any(goals))
@@ -83,25 +86,24 @@ def _futile(table: ScoreTable, result: SuiteResult, look: Look) -> bool:
 
 def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
     """Return whether a gate will hardly pass even if what is hoped for is true."""
-    if found.status is GateStatus.PASS or not gate.kind.compares or isinstance(gate.margin, str):
+    if found.status is GateStatus.PASS:
         return False
     if found.reason is GateReason.NO_WORTHWHILE_GAIN:
         return False  # that is proven: going on lets the other gates speak, and HOLD be said
     from tunegate.harness.stats.distributions import normal_upper
 
-    spread = _spread(pairs)
+    judged = gate_kind(gate.kind).judged(gate, pairs)
+    spread = _spread(judged.pairs)
     if spread == 0:
         return False
     final = spread / math.sqrt(len(look.looks.order))
-    gains = gate.kind is GateKind.GAIN
-    margin = gate.margin if gains else -gate.margin
     alpha = one_sided(gate.confidence)
-    hoped = gate.expected_gain if gains and gate.expected_gain is not None else None
+    found_by_most = look.last_bound(alpha) + normal_upper(1 - POWER)
+    hoped = gate_kind(gate.kind).hoped(gate, judged.margin + found_by_most * final)
     if hoped is None:
-        # The smallest gain that all cases find in 4 of 5 runs; no change for a guardrail.
-        found_by_most = look.last_bound(alpha) + normal_upper(1 - POWER)
-        hoped = margin + found_by_most * final if gains else 0.0
-    return _power(pairs, look, margin=margin, effect=hoped, alpha=alpha) < FUTILE
+        return False
+    power = _power(judged.pairs, look, margin=judged.margin, effect=hoped, alpha=alpha)
+    return power < FUTILE
 
 
 def _may_regress(gate: Gate, pairs: Pairs, look: Look) -> bool:

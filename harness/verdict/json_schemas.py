@@ -1,6 +1,7 @@
-"""JSON schemas of the published records, generated from the models.
+"""JSON schemas of the published records, generated from the models, and that of a suite.
 
-A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets.
+A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets. The
+gates' part of suite.schema.json is generated from the gate kinds.
 `python -m tunegate.harness.verdict.json_schemas` writes the files anew; a test compares them.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.json_schema import SCHEMAS
+from tunegate.harness.json_schema import SCHEMAS, load_schema
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.comparison import Comparison
 from tunegate.harness.records.files import write_atomic
@@ -57,10 +58,10 @@ def _without_titles(schema: Any) -> Any:
 
 def files() -> dict[Path, str]:
     """Return path → content of every file."""
+    schemas = {"suite": load_schema("suite")} | {name: schema_of(name) for name in KINDS}
     return {
-        SCHEMAS / f"{name}.schema.json": json.dumps(schema_of(name), indent=2, ensure_ascii=False)
-        + "\n"
-        for name in KINDS
+        SCHEMAS / f"{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        for name, schema in schemas.items()
     }
 
 

@@ -21,10 +21,11 @@ from typing import Any
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
-from tunegate.harness.gates.error_control import attempt_note
-from tunegate.harness.gates.sentences import counted, few_for_corpus, judged_once
+from tunegate.harness.gate_kind import counted, gate_kind
+from tunegate.harness.gating.error_control import attempt_note
+from tunegate.harness.gating.sentences import few_for_corpus, judged_once
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
@@ -78,7 +79,7 @@ def notes(
 
 
 def _advisory(table: ScoreTable) -> Iterator[str]:
-    gated = {gate.metric for gate in table.suite.gates if gate.kind is not GateKind.SEVERE_DROP}
+    gated = {g.metric for g in table.suite.gates if not gate_kind(g.kind).counts_cases}
     for metric in table.suite.metrics:
         pairs = table.pairs(metric) if metric.name in gated and metric.corpus is not None else None
         if pairs is not None and pairs.advisory:
@@ -100,10 +101,9 @@ def _missing(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
 
 
 def _no_goal(suite: SuiteRecord) -> Iterator[str]:
-    kinds = {gate.kind for gate in suite.gates}
-    if not kinds:
+    if not suite.gates:
         yield "no gates, so it has no say in the verdict"
-    elif GateKind.GAIN not in kinds and GateKind.TOLERANCE not in kinds:
+    elif not any(gate_kind(gate.kind).compares for gate in suite.gates):
         yield "does not compare tuned with base: SHIP means good enough"
 
 
@@ -160,7 +160,7 @@ def _whole(table: ScoreTable) -> Iterator[str]:
 
 
 def _metrics(table: ScoreTable) -> Iterator[str]:
-    compared = {gate.metric for gate in table.suite.gates if not gate.kind.is_level}
+    compared = {g.metric for g in table.suite.gates if not gate_kind(g.kind).reads_level}
     for metric in table.suite.metrics:
         if metric.name in compared:
             yield from _of_pairs(metric.name, table.pairs(metric))

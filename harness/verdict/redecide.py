@@ -15,12 +15,12 @@ from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arms import comparisons
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import GateKind, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
-    GateReason,
     GateResult,
     GateStatus,
     SuiteResult,
@@ -143,14 +143,16 @@ def false_claims(
 
 
 def _claims(suite: SuiteRecord, result: SuiteResult, left_out: set[str]) -> Iterator[GateResult]:
-    differences = [g for g in result.gates if not g.kind.is_level and g.metric not in left_out]
-    losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
-    yield from (g for g in differences if g.reason in losses and not g.advisory)
+    differences = [
+        g for g in result.gates if not gate_kind(g.kind).reads_level and g.metric not in left_out
+    ]
+    yield from (g for g in differences if gate_kind(g.kind).claims_loss(g) and not g.advisory)
     if result.has_goal and suite_verdict(suite, differences) is Verdict.SHIP:
-        goals = (g for g in differences if g.kind is GateKind.GAIN)
+        goals = (g for g in differences if gate_kind(g.kind).is_goal)
         yield from (g for g in goals if g.status is GateStatus.PASS)
 
 
 def broken_levels(result: SuiteResult) -> tuple[GateResult, ...]:
     """Return the floors and ceilings that were not held: about the level, not the difference."""
-    return tuple(g for g in result.gates if g.kind.is_level and g.status is GateStatus.FAIL)
+    levels = (g for g in result.gates if gate_kind(g.kind).reads_level)
+    return tuple(g for g in levels if g.status is GateStatus.FAIL)

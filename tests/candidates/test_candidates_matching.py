@@ -10,10 +10,10 @@ import pytest
 from tests.compared_runs import GOAL, GUARD, candidate, column, metric, run_of
 from tunegate.harness.candidates.matching import refuse_unmatched
 from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.verdict.decide import not_comparable
 
-OTHER_GOAL = Gate(metric="solved", kind=GateKind.GAIN, margin=0.2)
+OTHER_GOAL = Gate(metric="solved", kind="gain", margin=0.2)
 
 
 def test_runs_that_differ_in_the_fine_tune_alone_pass() -> None:

@@ -14,7 +14,7 @@ from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.comparison import Comparison
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict
 
 
@@ -62,7 +62,7 @@ def test_the_user_may_choose() -> None:
 
 def test_more_candidates_than_are_shown_share_the_error() -> None:
     """5 wins without a loss ship as one of 2 (0.0156 < 0.025), not as one of 10 (0.005)."""
-    goal = Gate(metric="solved", kind=GateKind.GAIN, margin=0.0)
+    goal = Gate(metric="solved", kind="gain", margin=0.0)
     runs = [run_of(n, {"solved": (column(50), column(55))}, gates=[goal]) for n in "xy"]
 
     assert _compare(*runs).verdict is Verdict.SHIP
@@ -79,7 +79,7 @@ def test_the_axes_are_gain_and_share_of_the_tolerance() -> None:
     assert one.forgetting is not None
     assert (one.gain.metric, one.gain.estimate, one.gain.bound) == ("solved", 0.4, 0.1)
     assert one.forgetting.estimate == pytest.approx(0.3)
-    gate = next(g for g in one.suites[0].gates if g.kind is GateKind.TOLERANCE)
+    gate = next(g for g in one.suites[0].gates if g.kind == "tolerance")
     assert gate.low is not None
     assert gate.high is not None
     assert one.forgetting.low == pytest.approx(-gate.high / 0.1, rel=1e-4)

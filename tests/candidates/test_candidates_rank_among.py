@@ -11,11 +11,11 @@ import pytest
 from tests.compared_runs import candidate, column, metric, run_of
 from tunegate.harness.candidates.rank import judge_among, shared_error
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gates.difference import decide_gate
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateStatus, Verdict
 
-PLAIN = Gate(metric="solved", kind=GateKind.GAIN, margin=0.0)
+PLAIN = Gate(metric="solved", kind="gain", margin=0.0)
 
 
 def _wins(count: int, **changes: Any) -> Any:
@@ -51,7 +51,7 @@ def test_the_interval_is_that_of_the_share() -> None:
 
 def test_a_broken_candidate_stays_broken() -> None:
     """6 losses alone: mid-p 0.0078 is below 0.05 and proves it; 0.05 / 8 it would be above."""
-    guard = Gate(metric="solved", kind=GateKind.TOLERANCE, margin=0.02)
+    guard = Gate(metric="solved", kind="tolerance", margin=0.02)
     run = run_of("one", {"solved": (column(56), column(50))}, gates=[guard])
 
     judged = judge_among(run, 8)

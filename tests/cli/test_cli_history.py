@@ -93,13 +93,12 @@ def test_an_opened_sealed_suite_is_counted(project: Any) -> None:
 def test_a_gate_is_told_by_what_it_is_about() -> None:
     """A share of severe drops of 0 is 0, not tuned's level beside it."""
     from tunegate.harness.cli.history import _gate
-    from tunegate.harness.records.manifest import GateKind
     from tunegate.harness.records.verdict import GateResult, GateStatus
 
     facts = {"metric": "m", "status": GateStatus.PASS, "sentence": "", "method": "", "n": 9}
     numbers = {"tuned": 0.7, "share": 0.0, "margin": 0.1, "confidence": 0.9}
 
-    drops = GateResult(kind=GateKind.SEVERE_DROP, **facts, **numbers)
-    floor = GateResult(kind=GateKind.FLOOR, **facts, **numbers | {"share": None})
+    drops = GateResult(kind="severe_drop", **facts, **numbers)
+    floor = GateResult(kind="floor", **facts, **numbers | {"share": None})
 
     assert (_gate(drops), _gate(floor)) == ("m severe_drop 0", "m floor 0.7")

@@ -21,7 +21,7 @@ from tunegate.harness.errors import UnknownName, UsageError
 from tunegate.harness.metric import metric
 from tunegate.harness.power.spread import seen
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval
 
@@ -111,8 +111,8 @@ def _suite(columns: Any, record: Any) -> Any:
     return suite
 
 
-GAIN = Gate(metric="m", kind=GateKind.GAIN, margin=0.0)
-TOLERANCE = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
+GAIN = Gate(metric="m", kind="gain", margin=0.0)
+TOLERANCE = Gate(metric="m", kind="tolerance", margin=0.05)
 
 
 def test_levels_are_of_the_sums(pairs: Any) -> None:
@@ -245,7 +245,7 @@ def test_options_reach_the_corpus_function(pairs: Any) -> None:
 def test_the_gates_of_a_suite(judge: Any, suite: Any) -> None:
     """Gain, tolerance and floor hold on the corpus value; the sentence tells it."""
     base, tuned = rows_of(1, 80, 0.4), rows_of(2, 80, 0.7)
-    floor = Gate(metric="m", kind=GateKind.FLOOR, margin=0.6)
+    floor = Gate(metric="m", kind="floor", margin=0.6)
     verdict = judge(suite(base, tuned, GAIN, TOLERANCE, floor))
     (result,) = verdict.suites
 
@@ -266,7 +266,7 @@ def test_a_regression_blocks(judge: Any, suite: Any) -> None:
 
 def test_a_floor_is_held_against_the_corpus_value(judge: Any, suite: Any) -> None:
     """Mean of scores 0.5, corpus value 0.1: the floor of 0.3 is broken."""
-    floor = Gate(metric="m", kind=GateKind.FLOOR, margin=0.3)
+    floor = Gate(metric="m", kind="floor", margin=0.3)
     rows = [(1, 1), (0, 9)] * 30
     (gate,) = judge(suite(rows, rows, floor)).suites[0].gates
 
@@ -278,7 +278,7 @@ def test_a_certified_floor_needs_the_interval(judge: Any, suite: Any) -> None:
     rows = rows_of(1, 60, 0.7)
     level = share(np.sum(rows, 0))
     gates = [
-        Gate(metric="m", kind=GateKind.FLOOR, margin=margin, floor_mode="certified")
+        Gate(metric="m", kind="floor", margin=margin, floor_mode="certified")
         for margin in (level - 0.2, level - 0.01)
     ]
     low, high = (judge(suite(rows, rows, gate)).suites[0].gates[0] for gate in gates)
@@ -293,7 +293,7 @@ def test_a_certified_floor_needs_the_interval(judge: Any, suite: Any) -> None:
 
 def test_a_perfect_level_is_no_certainty(judge: Any, suite: Any) -> None:
     """Nothing lost in 60 cases: the ends of the range stand in for the missing spread."""
-    gate = Gate(metric="m", kind=GateKind.FLOOR, margin=0.99, floor_mode="certified")
+    gate = Gate(metric="m", kind="floor", margin=0.99, floor_mode="certified")
     (found,) = judge(suite([(2, 2)] * 60, [(2, 2)] * 60, gate)).suites[0].gates
 
     assert found.status is GateStatus.UNDECIDED
@@ -326,8 +326,8 @@ def test_a_goal_without_a_say_ships_nothing(
     """Where the goal that is needed is advisory, other gates that hold are no gain."""
     made = suite(rows_of(1, 40, 0.2), rows_of(2, 40, 0.9), GAIN, goal_rule=rule)
     made.columns = {**made.columns, "e": ([0.0] * 30 + [1.0] * 10, [1.0] * 40)}
-    other = Gate(metric="e", kind=GateKind.GAIN, margin=0.0)
-    guard = Gate(metric="e", kind=GateKind.FLOOR, margin=0.5)
+    other = Gate(metric="e", kind="gain", margin=0.0)
+    guard = Gate(metric="e", kind="floor", margin=0.5)
     made.gates = (GAIN, other)
     alone = suite(rows_of(1, 40, 0.2), rows_of(2, 40, 0.9), GAIN, goal_rule=rule)
     alone.columns, alone.gates = made.columns, (GAIN, guard)
@@ -338,7 +338,7 @@ def test_a_goal_without_a_say_ships_nothing(
 
 def test_severe_drops_are_of_cases_and_count(judge: Any, suite: Any) -> None:
     """They ask the cases' own scores, whatever the metric's level is made of."""
-    gate = Gate(metric="m", kind=GateKind.SEVERE_DROP, margin=0.2)
+    gate = Gate(metric="m", kind="severe_drop", margin=0.2)
     rows = [(9, 9)] * 40
     (found,) = judge(suite(rows, rows, gate)).suites[0].gates
 

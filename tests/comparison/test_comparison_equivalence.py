@@ -14,7 +14,7 @@ from tunegate.harness.comparison.equivalence import (
     proven_beyond,
 )
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.records.manifest import Gate, GateKind, SuiteRecord
+from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.verdict import ParityStatus
 
 
@@ -138,7 +138,7 @@ def test_the_margin_is_the_suites_own(
         goal_rule="primary",
         max_unscored=0.05,
         metrics=(metric,),
-        gates=tuple(Gate(metric="m", kind=GateKind(kind), margin=m) for kind, m in gates),
+        gates=tuple(Gate(metric="m", kind=kind, margin=m) for kind, m in gates),
         generation={},
     )
 

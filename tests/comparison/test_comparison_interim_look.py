@@ -12,16 +12,16 @@ from scipy.stats import norm
 
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.gates.error_control import Alarms
+from tunegate.harness.gating.error_control import Alarms
 from tunegate.harness.power.feasibility import unreachable
 from tunegate.harness.power.look_schedule import schedule
-from tunegate.harness.records.manifest import Gate, GateKind, Looks
+from tunegate.harness.records.manifest import Gate, Looks
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds
 from tunegate.harness.verdict.decide import decide
 from tunegate.harness.verdict.interim_analysis import stops
 
-FLOOR, CEILING, GAIN, TOLERANCE, *_ = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 TOML = """
 name = "s"
 cases = "cases.jsonl"

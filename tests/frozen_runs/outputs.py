@@ -20,7 +20,6 @@ from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import GateKind
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
 from tunegate.harness.verdict.decide import failed, not_comparable
@@ -30,7 +29,7 @@ from tunegate.reports import model_card
 from tunegate.reports.annotations import remarks
 from tunegate.reports.page import write_all
 
-__all__ = ["GateKind", "GateReason", "GateStatus", "Verdict"]
+__all__ = ["GateReason", "GateStatus", "Verdict"]
 
 STORED = Path(__file__).parent / "runs"
 """Run → its inputs in one archive, and what was made of them."""

@@ -11,11 +11,12 @@ from scipy.stats import beta, multinomial
 
 from tunegate.harness.comparison.delta import compare, proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gates.difference import decide_gate
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
-FLOOR, CEILING, GAIN, TOLERANCE, SEVERE_DROP = GateKind
+FLOOR, CEILING, GAIN = "floor", "ceiling", "gain"
+TOLERANCE, SEVERE_DROP = "tolerance", "severe_drop"
 PASS, FAIL, UNDECIDED, _ = GateStatus
 
 Decide = Callable[..., GateResult]
@@ -26,7 +27,7 @@ def _gate(judge: Any, columns: Any, made: Any) -> Decide:
     """Return a function that decides one gate on one metric `m` and returns its result."""
 
     def decide(
-        kind: GateKind,
+        kind: str,
         margin: float | str,
         pairs: tuple[list[float], list[float]],
         *,
@@ -160,7 +161,7 @@ def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, made: Any) -
 @pytest.mark.parametrize("kind", [FLOOR, CEILING, GAIN, TOLERANCE])
 @pytest.mark.parametrize("n", [0, 1])
 def test_no_case_and_one_case_leave_every_gate_open(
-    gate: Decide, made: Any, kind: GateKind, n: int
+    gate: Decide, made: Any, kind: str, n: int
 ) -> None:
     """A flawless single case is no evidence; an empty column is none either."""
     result = gate(kind, 0.5, ([1.0] * n, [1.0] * n))

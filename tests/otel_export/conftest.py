@@ -29,7 +29,6 @@ from tunegate.harness.records.cases import (
 )
 from tunegate.harness.records.manifest import (
     Gate,
-    GateKind,
     JudgeRecord,
     Manifest,
     MetricRecord,
@@ -151,7 +150,7 @@ def manifest(cells: tuple[StoredCell, ...] = CELLS, **more: Any) -> Manifest:
         goal_rule="primary",
         max_unscored=0.05,
         metrics=metrics(),
-        gates=(Gate(metric="exact_match", kind=GateKind.FLOOR, margin=0.5),),
+        gates=(Gate(metric="exact_match", kind="floor", margin=0.5),),
         generation=generation.model_dump(mode="json"),
     )
     return Manifest(

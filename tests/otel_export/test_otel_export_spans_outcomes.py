@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.otel_export.spans import Outcome, outcome
 from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 
 
 def _record(recorded: Any, values: dict[tuple[str, str], float | None], gates: Any = ()) -> Any:
@@ -49,7 +49,7 @@ def test_what_no_gate_rests_on_says_nothing(recorded: Any) -> None:
 def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
     """A case that is better in one gated metric and worse in another has regressed."""
     gates = tuple(
-        Gate(metric=m, kind=GateKind.TOLERANCE, margin=0.1) for m in ("exact_match", "preferred")
+        Gate(metric=m, kind="tolerance", margin=0.1) for m in ("exact_match", "preferred")
     )
     rows = {
         ("exact_match", "base"): 0.0, ("exact_match", "tuned"): 1.0,

@@ -17,7 +17,7 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.power.forecast import SuiteForecast, forecast
 from tunegate.harness.power.spread import Observed, observe, seen
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.suite import Suite, load
 
@@ -162,7 +162,7 @@ def pairs_of(
     return Pairs("s", record, tuple(base), tuple(tuned), clusters and tuple(clusters))
 
 
-TOLERANCE = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
+TOLERANCE = Gate(metric="m", kind="tolerance", margin=0.05)
 
 
 def test_discordance_is_read_off_a_run(made: Any) -> None:
@@ -413,7 +413,7 @@ def test_both_reasons_are_told(suite: Any, made: Any) -> None:
 def test_a_metric_of_unknown_range_may_turn_out_to_be_0_or_1(suite: Any, made: Any) -> None:
     """By a run's scores it is planned as 0/1, unless a gain of 2 says that others are possible."""
     pairs = pairs_of(made, *made.pairs(18, 7, 40, 35), binary=False, range=None)
-    gate = Gate(metric="m", kind=GateKind.GAIN, margin=2.0)
+    gate = Gate(metric="m", kind="gain", margin=2.0)
 
     assert [s.binary for s in seen(pairs, TOLERANCE)] == [True]
     assert [s.binary for s in seen(pairs, gate)] == [False]

@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import (
     GateReason,
@@ -75,7 +75,7 @@ def gate(
     facts = {"confidence": 0.9, "method": "Tango score interval", "n": 59} | numbers
     return GateResult(
         metric=metric,
-        kind=GateKind(kind),
+        kind=kind,
         status=GateStatus(status),
         sentence=sentence,
         margin=margin,
@@ -462,8 +462,9 @@ def poison(value: Any, seen: dict[str, str], only: str | None = None) -> Any:
 
     Without `only`, the payloads take turns, and a text of several words has them all.
 
-    Enumerations, the names of the two arms and the status of a cell keep their values: they are
-    ours, and what the report looks things up by.
+    Enumerations, the names of the two arms, of the kinds of gates, and the status of a cell keep
+    their values: they are ours, and what the report looks things up by. The record of a gate
+    accepts no kind that is not the name of a module.
     """
     if isinstance(value, BaseModel):
         fields = {
@@ -484,4 +485,4 @@ def poison(value: Any, seen: dict[str, str], only: str | None = None) -> Any:
     return seen.setdefault(value, f"{bad} {value}")
 
 
-KEPT = ("base", "tuned", "ok", "error")
+KEPT = ("base", "tuned", "ok", "error", "floor", "ceiling", "gain", "tolerance", "severe_drop")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pytest
 
+from tunegate.harness.gates._difference import absolute_margin
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.charts import boundary, draw
-from tunegate.reports.formatting import absolute_margin, number, rule, signed
+from tunegate.reports.formatting import number, rule, signed
 
 
 def make(kind: str, margin: float | str, **numbers: float | bool | None) -> GateResult:

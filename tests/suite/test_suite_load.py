@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.records.files import record_json, record_lines
-from tunegate.harness.records.manifest import GateKind
 from tunegate.harness.suite import load
+
+MARGINS = ", ".join(key for kind in gate_kinds() for key in kind.keys_of_margin)
+"""Keys of which a gate needs one."""
 
 Refused = Callable[..., list[str]]
 Written = Callable[..., Path]
@@ -169,7 +172,7 @@ BAD_KEYS = [
         '[[metrics]]\nuse = "choice_accuracy"\n', None,
         "case 'a' has no 'answer', which the metric 'choice_accuracy' needs",
     ),
-    (GATE, 5, "gates.0: a gate needs at least one of floor, ceiling, gain, tolerance"),
+    (GATE, 5, f"gates.0: a gate needs at least one of {MARGINS}"),
     (GATE + "flor = 1\nfloor = 1\n", 7, "gates.0: unknown key 'flor'; did you mean 'floor'?"),
     (GATE + 'floor = "high"\n', 7, 'gates.0.floor: "high" must be a number'),
     (
@@ -269,7 +272,7 @@ def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
 
     assert [re.sub("case '.*?'", "case", p) for p in refused(toml, cases)] == [
         "suite.toml:8: generation.top_p: 7 must be at most 1",
-        "suite.toml:12: gates.1: a gate needs at least one of floor, ceiling, gain, tolerance",
+        f"suite.toml:12: gates.1: a gate needs at least one of {MARGINS}",
         "suite.toml:14: gates.1: unknown key 'flor'; did you mean 'floor'?",
         "cases.jsonl:2: prompt: 1 must be a text",
         "suite.toml:6: unknown metric 'exact_mach'; did you mean 'exact_match'?",
@@ -485,7 +488,8 @@ def test_the_bundled_suites_are_in_order() -> None:
     for file in files:
         suite = load(file)
         assert suite.name == file.parent.name
-        assert any(gate.kind in GateKind for gate in suite.gates)
+        assert {gate.kind for gate in suite.gates} <= {kind.name for kind in gate_kinds()}
+        assert suite.gates
         assert unreachable(suite) == []
 
 

@@ -78,7 +78,7 @@ def test_right_behaviour_scores_one_and_wrong_behaviour_zero(suite: Suite) -> No
 def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> None:
     """Refusing everything, or nothing, is half right."""
     refusal = suite.metric("refusal")
-    [floor] = [gate.margin for gate in suite.gates if gate.kind.value == "floor"]
+    [floor] = [gate.margin for gate in suite.gates if gate.kind == "floor"]
     for text in (REFUSAL, ANSWER):
         scores = [refusal(one.case, Completion(text=text)).value or 0.0 for one in suite.cases]
         assert sum(scores) / len(scores) == 0.5 < float(floor)

@@ -13,11 +13,11 @@ from tunegate.harness.comparison.score_table import same_answers
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredCell
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
 from tunegate.harness.verdict.decide import decide, failed, not_comparable
 
-FLOOR, CEILING, GAIN, TOLERANCE, _ = GateKind
+FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict
 
 # (wins, losses, both right, neither) of a 0/1 metric, and what a gain of 0.02 makes of it

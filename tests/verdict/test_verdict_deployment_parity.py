@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Agreement, Divergence, Parity, Verdict, VerdictRecord
 from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
 
@@ -20,8 +20,8 @@ ARMS = {
     "shipped": {"spec": "s", "stored": "bfloat16"},
 }
 YES, NO = 1.0, 0.0
-GAIN = Gate(metric="m", kind=GateKind.GAIN, margin=0.08)
-HELD = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
+GAIN = Gate(metric="m", kind="gain", margin=0.08)
+HELD = Gate(metric="m", kind="tolerance", margin=0.05)
 
 
 @pytest.fixture(name="ship")
@@ -113,12 +113,12 @@ def test_too_little_evidence_is_undecided(ship: Any) -> None:
 
 def test_the_floor_is_put_to_shipped(ship: Any) -> None:
     """Three of 200 lost are no proven difference, but they break the floor that tuned held."""
-    floor = Gate(metric="m", kind=GateKind.FLOOR, margin=0.94)
+    floor = Gate(metric="m", kind="floor", margin=0.94)
     verdict, parity = ship([YES] * 187 + [NO] * 13, GAIN, floor)
     [guard] = parity.suites[0].guards
 
     assert (verdict.verdict, parity.verdict, parity.status) == ("BLOCK", "BLOCK", "equivalent")
-    assert (guard.kind, guard.status) == (GateKind.FLOOR, "fail")
+    assert (guard.kind, guard.status) == ("floor", "fail")
     assert verdict.sentence.startswith(
         "s: shipped: m of shipped is 0.935 [0.8986, 0.9611] on 200 cases: the floor of 0.94 is "
         "broken; between tuned and shipped: "
@@ -130,7 +130,7 @@ def test_the_tolerance_is_put_to_shipped(ship: Any) -> None:
     _, parity = ship([YES] * 190 + [NO] * 10, HELD)
     [guard] = parity.suites[0].guards
 
-    assert (guard.kind, guard.status) == (GateKind.TOLERANCE, "pass")
+    assert (guard.kind, guard.status) == ("tolerance", "pass")
     assert (guard.base, guard.tuned) == (0.35, 0.95)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
 
 Judge = Callable[..., VerdictRecord]
 CHOICES = {"choices": ("a", "b", "c", "d"), "answer": 0}
 STEADY = ([0.5] * 100, [0.5, 0.52] * 50)
-TOLERANCE = Gate(metric="share", kind=GateKind.TOLERANCE, margin=0.1)
+TOLERANCE = Gate(metric="share", kind="tolerance", margin=0.1)
 
 
 def _suite(columns: Any, made: Any, flips: tuple[list[float], ...], *gates: Gate) -> Any:
@@ -51,7 +51,7 @@ def test_other_pass_or_fail_metrics_are_listed_elsewhere(
 ) -> None:
     """A written answer that fails is a regression of the report, not a flipped question."""
     flips = made.pairs(3, 3, 60, 34)
-    suite = columns((Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.2),), {"m": flips})
+    suite = columns((Gate(metric="m", kind="tolerance", margin=0.2),), {"m": flips})
 
     assert not any("→" in note for note in judge(suite).suites[0].notes)
 
@@ -70,7 +70,7 @@ def test_accuracy_gates_only_above_chance(
 ) -> None:
     """A base that guesses has nothing to lose: its accuracy proves nothing, and says so."""
     same = [1.0] * right + [0.0] * (100 - right)
-    gate = Gate(metric="right", kind=GateKind.TOLERANCE, margin=0.1)
+    gate = Gate(metric="right", kind="tolerance", margin=0.1)
     (result,) = judge(_suite(columns, made, (same, same), gate)).suites
 
     assert (result.gates[0].status, result.gates[0].reason) == (status, reason)

@@ -10,16 +10,16 @@ from jsonschema import Draft202012Validator
 
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Standing, Verdict, VerdictRecord
 from tunegate.harness.verdict.incumbent import compare_incumbent
 
 ARMS = {"base": {"spec": "b"}, "tuned": {"spec": "t"}, "incumbent": {"spec": "i"}}
 YES, NO = 1.0, 0.0
-GAIN = Gate(metric="m", kind=GateKind.GAIN, margin=0.08)
-ANY_GAIN = Gate(metric="m", kind=GateKind.GAIN, margin=0.0)
-HELD = Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.05)
-FLOOR = Gate(metric="m", kind=GateKind.FLOOR, margin=0.5)
+GAIN = Gate(metric="m", kind="gain", margin=0.08)
+ANY_GAIN = Gate(metric="m", kind="gain", margin=0.0)
+HELD = Gate(metric="m", kind="tolerance", margin=0.05)
+FLOOR = Gate(metric="m", kind="floor", margin=0.5)
 BASE = [YES] * 70 + [NO] * 130
 TUNED = [YES] * 190 + [NO] * 10
 
@@ -57,7 +57,7 @@ def test_a_better_one_ships(stand: Any) -> None:
     assert (verdict.verdict, standing.verdict) == (Verdict.SHIP, Verdict.SHIP)
     assert verdict.sentence.endswith("; no worse than the incumbent by 1 gate")
     (gate,) = standing.suites[0].gates
-    assert (gate.kind, gate.margin) == (GateKind.TOLERANCE, 0.08)
+    assert (gate.kind, gate.margin) == ("tolerance", 0.08)
     assert (gate.base, gate.tuned, gate.delta) == (0.8, 0.95, 0.15)
 
 
@@ -130,7 +130,7 @@ def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
     """Base moved by 0.1 when asked twice: a loss of 0.05 beside the incumbent may be just that."""
     graded = made.metric(binary=False)
     suite = columns(
-        [Gate(metric="m", kind=GateKind.TOLERANCE, margin=0.01)],
+        [Gate(metric="m", kind="tolerance", margin=0.01)],
         {"m": ([0.5] * 100, [0.75, 0.85] * 50)},
         metrics=[graded],
     )

@@ -12,7 +12,7 @@ from tests.compared_runs import candidate
 from tests.past_runs import FOUR, history_of
 from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.verdict import json_schemas
 
 
@@ -58,9 +58,7 @@ def test_comparison_and_history_satisfy_their_schemas() -> None:
 
 def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:
     """An unknown key, an unknown verdict and a missing sentence are all refused."""
-    suite = columns(
-        [Gate(metric="m", kind=GateKind.GAIN, margin=0.1)], {"m": made.pairs(5, 0, 0, 0)}
-    )
+    suite = columns([Gate(metric="m", kind="gain", margin=0.1)], {"m": made.pairs(5, 0, 0, 0)})
     good = json.loads(record_json(judge(suite)))
     validator = Draft202012Validator(json_schemas.verdict_schema())
 

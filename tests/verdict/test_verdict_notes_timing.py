@@ -14,7 +14,7 @@ from tunegate.harness.comparison.delta import proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateStatus
 from tunegate.harness.stats.latency import geometric_mean_ratio
 from tunegate.harness.verdict.notes import timing_notes
@@ -155,7 +155,7 @@ def test_a_time_of_zero_falls_back_on_the_means(made: Any) -> None:
 def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -> None:
     """One slow case of many does not decide a gate on the ratio, and the note stands beside it."""
     base, tuned = [0.1] * 39 + [10.0], [0.1 + 0.0001 * i for i in range(39)] + [12.0]
-    gate = Gate(metric="latency", kind=GateKind.TOLERANCE, margin="10%", where="suite.toml:9")
+    gate = Gate(metric="latency", kind="tolerance", margin="10%", where="suite.toml:9")
     suite = columns(
         gates=(gate,),
         columns={"latency": (base, tuned)},

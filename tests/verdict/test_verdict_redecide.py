@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
-from tunegate.harness.records.manifest import Gate, GateKind, Looks
+from tunegate.harness.records.manifest import Gate, Looks
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.decide import decide
 from tunegate.harness.verdict.redecide import answer_texts, decide_again, standing_labels
@@ -31,7 +31,7 @@ def run_of(suite: Any, manifest: Any, cells: list[StoredCell], verdict: Any) -> 
 
 def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
     """From manifest, cases, cells and scores alone."""
-    suite = columns([Gate(metric="m", kind=GateKind.GAIN, margin=0.0)],
+    suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(30, 5, 20, 5)})  # fmt: skip
     manifest = made.manifest([suite])
     verdict = decide(manifest, {"s": suite.cases()}, suite.rows())
@@ -41,7 +41,7 @@ def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
 
 def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -> None:
     """The skipped cells tell at which look it ended."""
-    suite = columns([Gate(metric="m", kind=GateKind.GAIN, margin=0.0)],
+    suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(45, 5, 30, 20)})  # fmt: skip
     order = tuple(case.id for case in suite.cases())
     looks = Looks(order=order, sizes=(60, 100), shares=(0.6, 1.0))

@@ -16,8 +16,9 @@ from enum import StrEnum
 
 from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 
 
 class Standing(StrEnum):
@@ -68,7 +69,7 @@ def right(gate: Gate, pairs: Pairs) -> Right:
     if known.near_guessing:
         arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
         return _advisory(f"on {' and '.join(arms)} the judge is close to guessing")
-    cannot = _not_for_judges(gate)
+    cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
     earned = _corrected(pairs) or _earned(gate, pairs, known)
@@ -82,15 +83,6 @@ def _advisory(why: str) -> Right:
     return Right(Standing.ADVISORY, why)
 
 
-def _not_for_judges(gate: Gate) -> str:
-    """Return why no judge can decide a gate of this kind; nothing if one can."""
-    if gate.kind is GateKind.SEVERE_DROP:
-        return "no label corrects a count of single answers, each of which a judge may get wrong"
-    if gate.kind.is_level and gate.floor_mode == "zero_tolerance":
-        return "one slip of the judge would decide a gate that tolerates none"
-    return ""
-
-
 def _corrected(pairs: Pairs) -> Right | None:
     """Return the right that labels on this run give; None if they give none."""
     n = n_labelled(pairs.labels)
@@ -101,32 +93,29 @@ def _corrected(pairs: Pairs) -> Right | None:
 
 def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> Right:
     """Return the right that the calibration gives, and if none, what is missing."""
-    if gate.kind.is_level:
+    margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
+    if margin is None:
         return _advisory(
-            f"a {gate.kind.value} has no margin for a judge's errors: it takes labels on "
+            f"a {gate.kind} has no margin for a judge's errors: it takes labels on "
             f"{LEAST_PAIRS} pairs of the run{_have(pairs)}"
         )
-    reasons = [*known.why_not(), *_margin(gate, pairs, known)]
+    reasons = [*known.why_not(), *_too_narrow(gate, margin, known)]
     if reasons:
         return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
     kappa = f"kappa {known.kappa.estimate:.2f}, differential error within half the margin"
     return Right(Standing.EARNED, f"the judge agrees with people: {kappa}")
 
 
-def _margin(gate: Gate, pairs: Pairs, known: Calibration) -> list[str]:
+def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:
     """Return why the gate's margin is too narrow for the judge's differential error."""
     if known.least_margin is None or known.differential is None:
         return []
-    margin = gate.margin
-    if isinstance(margin, str):
-        share = float(margin.rstrip("%")) / 100
-        margin = share * abs(pairs.base_level) if pairs.n else 0.0
     if known.least_margin <= abs(margin):
         return []
     error = known.differential
     return [
         f"the judge's differential error, {error.estimate:+.3f} [{error.low:+.3f}, "
-        f"{error.high:+.3f}], is not proven to lie within half the {gate.kind.value} of "
+        f"{error.high:+.3f}], is not proven to lie within half the {gate.kind} of "
         f"{abs(margin):.3g}"
     ]
 

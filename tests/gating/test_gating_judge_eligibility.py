@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.judges import ArmErrors, Calibration, Canaries, Label, Rate
-from tunegate.harness.records.manifest import Gate, GateKind, JudgeRecord
+from tunegate.harness.records.manifest import Gate, JudgeRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.verdict.decide import decide
 
@@ -51,7 +51,7 @@ def _tone(columns: Any, made: Any) -> Any:
     ) -> Any:
         judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=known)
         return columns(
-            gates or [Gate(metric="tone", kind=GateKind.GAIN, margin=0.1)],
+            gates or [Gate(metric="tone", kind="gain", margin=0.1)],
             {"tone": made.pairs(*scores)},
             metrics=[made.metric("tone", judge=judge, binary=False)],
         )
@@ -87,7 +87,7 @@ def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:
 
 def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, tone: Any) -> None:
     """It is shown as failed, without influence."""
-    gates = [Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.05)]
+    gates = [Gate(metric="tone", kind="tolerance", margin=0.05)]
     verdict = judge(tone(None, *gates, scores=(10, 70, 60, 60)))
 
     assert verdict.suites[0].gates[0].reason is GateReason.REGRESSED
@@ -125,7 +125,7 @@ def test_what_keeps_a_judge_from_gating(
     judge: Any, tone: Any, changes: dict[str, Any], margin: float, why: str
 ) -> None:
     """Too little agreement, too much favour, too few labels, guessing: each said in words."""
-    gate = Gate(metric="tone", kind=GateKind.GAIN, margin=margin)
+    gate = Gate(metric="tone", kind="gain", margin=margin)
     verdict = judge(tone(calibration(**changes), gate))
 
     assert verdict.verdict is Verdict.UNDECIDED
@@ -135,7 +135,7 @@ def test_what_keeps_a_judge_from_gating(
 def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None:
     """20 % of base's .35 are .07, too narrow for ±.04; 25 % are .0875, wide enough."""
     for margin, advisory in (("20%", True), ("25%", False)):
-        gate = Gate(metric="tone", kind=GateKind.TOLERANCE, margin=margin)
+        gate = Gate(metric="tone", kind="tolerance", margin=margin)
         found = judge(tone(calibration(), gate)).suites[0].gates[0]
         assert found.advisory is advisory
 
@@ -156,9 +156,9 @@ def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) ->
 @pytest.mark.parametrize(
     "gate",
     [
-        Gate(metric="tone", kind=GateKind.FLOOR, margin=0.5),
-        Gate(metric="tone", kind=GateKind.FLOOR, margin=0.5, floor_mode="zero_tolerance"),
-        Gate(metric="tone", kind=GateKind.SEVERE_DROP, margin=0.2, drop=0.5),
+        Gate(metric="tone", kind="floor", margin=0.5),
+        Gate(metric="tone", kind="floor", margin=0.5, floor_mode="zero_tolerance"),
+        Gate(metric="tone", kind="severe_drop", margin=0.2, drop=0.5),
     ],
 )
 def test_levels_and_drops_are_not_for_a_judge_alone(judge: Any, tone: Any, gate: Gate) -> None:
@@ -170,9 +170,9 @@ def test_a_judge_that_does_not_count_leaves_the_others_alone(
     judge: Any, tone: Any, made: Any
 ) -> None:
     """Beside a rule's metric it changes neither verdict nor p-value nor regression."""
-    rule = Gate(metric="right", kind=GateKind.TOLERANCE, margin=0.05)
+    rule = Gate(metric="right", kind="tolerance", margin=0.05)
     columns = {"right": made.pairs(10, 24, 60, 106)}  # p of "worse" is .013: claimed alone only
-    both = tone(None, rule, Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.1))
+    both = tone(None, rule, Gate(metric="tone", kind="tolerance", margin=0.1))
     both.columns = {**both.columns, **columns}
     alone = tone(None, rule)
     alone.columns = columns
@@ -187,8 +187,8 @@ def test_unscored_answers_of_an_advisory_judge_stop_nothing(
     judge: Any, tone: Any, made: Any
 ) -> None:
     """A judge that failed on half the cases is no error of the run it has no say in."""
-    rule = Gate(metric="right", kind=GateKind.GAIN, margin=0.0)
-    suite = tone(None, rule, Gate(metric="tone", kind=GateKind.TOLERANCE, margin=0.1))
+    rule = Gate(metric="right", kind="gain", margin=0.0)
+    suite = tone(None, rule, Gate(metric="tone", kind="tolerance", margin=0.1))
     base, tuned = suite.columns["tone"]
     suite.columns = {
         "right": made.pairs(70, 10, 60, 60),
@@ -244,7 +244,7 @@ class TestLabels:
 
     def test_a_floor_is_corrected_too(self, tone: Any, made: Any) -> None:
         """The judge says tuned is at .65; people say every answer is good."""
-        floor = Gate(metric="tone", kind=GateKind.FLOOR, margin=0.9)
+        floor = Gate(metric="tone", kind="floor", margin=0.9)
         suite = tone(self.KNOWN, floor)
         truth = dict.fromkeys(range(0, 200, 2), (1.0, 1.0))
         (gate,) = decided(suite, made, labels(truth)).suites[0].gates

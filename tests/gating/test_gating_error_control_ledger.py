@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.manifest import Gate, GateKind
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.verdict.decide import decide
 
 # 5 wins, no loss: mid-p 0.5^5 / 2 = 0.0156, below 0.05 and 0.05/3 = 0.0167, above 0.05/4 = 0.0125
@@ -26,7 +26,7 @@ def test_the_kth_candidate_has_a_kth_of_the_error(
     columns: Any, made: Any, adjusted: bool, attempt: int, status: str
 ) -> None:
     """Only where the suite asks for it, and the reader is told."""
-    gate = Gate(metric="m", kind=GateKind.GAIN, margin=0.0)
+    gate = Gate(metric="m", kind="gain", margin=0.0)
     suite = columns([gate], {"m": made.pairs(*FIVE_WINS)})
     record = suite.record().model_copy(update={"alpha_per_attempt": adjusted})
     manifest = made.manifest([suite], attempts={record.hash: attempt})

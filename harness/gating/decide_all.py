@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
-from tunegate.harness.gates.difference import decide_gate
-from tunegate.harness.gates.error_control import Alarms, at_attempt
-from tunegate.harness.gates.judge_eligibility import RULE, Right, Standing, right
-from tunegate.harness.records.manifest import Gate, GateKind, Manifest
+from tunegate.harness.gate_kind import DecisionContext, gate_kind
+from tunegate.harness.gating.error_control import Alarms, at_attempt
+from tunegate.harness.gating.judge_eligibility import RULE, Right, Standing, right
+from tunegate.harness.records.manifest import Gate, Manifest
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
@@ -52,12 +53,67 @@ def decide_gates(
     return {suite: tuple(gates) for suite, gates in found.items()}
 
 
+def decide_gate(
+    gate: Gate,
+    pairs: Pairs,
+    *,
+    regressed: bool,
+    noise: float | None = None,
+    remaining: int = 0,
+) -> GateResult:
+    """Decide one gate.
+
+    Args:
+        gate: The rule.
+        pairs: The complete pairs of its metric.
+        regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
+        noise: Mean |difference| of base to itself asked again; None where arithmetic is exact. A
+            claimed gain or regression that is no larger is undecided.
+        remaining: Cases not asked: an observed bound is decided where they cannot change it.
+
+    Raises:
+        UsageError: its kind is not installed.
+    """
+    kind, delta = gate_kind(gate.kind), Delta(pairs, gate.confidence)
+    outcome = kind.decide(gate, pairs, DecisionContext(regressed, noise, remaining))
+    result = GateResult(
+        metric=gate.metric,
+        kind=gate.kind,
+        status=outcome.status,
+        reason=outcome.reason,
+        sentence="",
+        higher_is_better=pairs.metric.higher_is_better,
+        base=delta.base if pairs.n else None,
+        tuned=delta.tuned if pairs.n else None,
+        delta=delta.estimate if pairs.n else None,
+        estimate=outcome.estimate,
+        low=_finite(outcome.low),
+        high=_finite(outcome.high),
+        confidence=gate.confidence,
+        method=outcome.method,
+        margin=gate.margin,
+        options=gate.options,
+        p_value=outcome.p_value,
+        n=pairs.n,
+        noise=noise if kind.tests_difference else None,
+        drop=outcome.drop,
+        share=outcome.share,
+        needed_n=outcome.needed_n,
+        advisory=pairs.advisory and not kind.counts_cases,
+    )
+    return result.model_copy(update={"sentence": kind.sentence(result, pairs, remaining)})
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_Asked]:
     made: dict[tuple[str, str, bool], Pairs] = {}
     found = []
     for table in tables:
         for gate in table.suite.gates:
-            key = (table.suite.name, gate.metric, gate.kind.is_level)
+            key = (table.suite.name, gate.metric, gate_kind(gate.kind).reads_level)
             pairs = made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
             found.append(_with_right(table, gate, pairs))
     return found
@@ -74,7 +130,7 @@ def _with_right(table: ScoreTable, gate: Gate, pairs: Pairs) -> _Asked:
 
 def _alarms(manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_Asked]) -> Alarms:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
-    family = {a.metric: a.pairs for a in asked if a.gate.kind.compares}
+    family = {a.metric: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
     whole = any(a.right.counts for a in asked)
     return Alarms(family, looks=looks, compared=_compared(manifest) if whole else None)
 
@@ -87,7 +143,9 @@ def _compared(manifest: Manifest) -> int:
             for suite in manifest.suites
             for metric in suite.metrics
             for gate in suite.gates
-            if gate.metric == metric.name and gate.kind.compares and not metric.advisory
+            if gate.metric == metric.name
+            and gate_kind(gate.kind).tests_difference
+            and not metric.advisory
         }
     )
 
@@ -124,13 +182,13 @@ def _leveled(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate
     look: Look | None = table.look
     if look is None:
         return gate
-    goals = sum(g.kind is GateKind.GAIN for g in table.suite.gates)
-    shared = gate.kind is GateKind.GAIN and table.suite.goal_rule == "any"
+    goals = sum(gate_kind(g.kind).is_goal for g in table.suite.gates)
+    shared = gate_kind(gate.kind).is_goal and table.suite.goal_rule == "any"
     return look.judged(gate, goals=goals if shared else 1)
 
 
 def _pairs(table: ScoreTable, gate: Gate, *, imputed: bool) -> Pairs:
     metric = next(m for m in table.suite.metrics if m.name == gate.metric)
     if imputed:
-        return table.imputed(metric, level=gate.kind.is_level)
+        return table.imputed(metric, level=gate_kind(gate.kind).reads_level)
     return table.pairs(metric)

@@ -1,0 +1,486 @@
+"""The gate-kind contract: everything that tunegate must know of one kind of gate.
+
+A kind is a module of `harness/gates` that holds an instance under the module's name, or an object
+that another package registers in the entry-point group `tunegate.gates`. `gate_kind("floor")`
+returns the kind of a stored gate; records hold the name alone.
+
+Every property has a default that is right for a guardrail which compares tuned with base, so that a
+new kind writes its keys, `decide`, and how it is worded.
+
+Example:
+    >>> gate_kind("gain").is_goal, gate_kind("floor").reads_level
+    (True, True)
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from tunegate.harness import lookup
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+from tunegate.harness.comparison.labelled_level import n_labelled
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.errors import UsageError
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+ROOM = "tunegate.harness.gates"
+"""Package of the built-in kinds."""
+GROUP = "tunegate.gates"
+"""Entry-point group of the kinds of other packages."""
+
+KeySchemas = Mapping[str, Mapping[str, Any]]
+"""Key of a `[[gates]]` table → its JSON schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOutcome:
+    """Status, reason and the numbers that led to them, before they are put into words."""
+
+    status: GateStatus
+    reason: GateReason | None
+    p_value: float | None
+    low: float
+    """Lower end of the interval of what the gate measures; infinite where nothing bounds it."""
+    high: float
+    method: str
+    needed_n: int | None = None
+    """Cases that would decide an undecided gate with 80 % power."""
+    estimate: float | None = None
+    """What the gate measured, if it is neither the difference, tuned's level nor a share."""
+    share: float | None = None
+    """Share of cases with a severe drop, where the gate is about it."""
+    drop: float | None = None
+    """Loss from which a drop counted as severe, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionContext:
+    """What a gate is decided on besides its own pairs."""
+
+    regressed: bool = False
+    """Whether "the metric is worse than base" is proven, over all metrics of the run."""
+    noise: float | None = None
+    """Mean |difference| of base to itself asked again; None where arithmetic is exact."""
+    remaining: int = 0
+    """Cases not asked, because the suite ended early."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPairs:
+    """Pairs on the scale on which a gate judges them: their difference must exceed `margin`."""
+
+    pairs: Pairs
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTest:
+    """How a guardrail is planned before a run, or why it is not."""
+
+    margin: float | None
+    """What the improvement must be proven to exceed, at no true difference; None: not planned."""
+    note: str = ""
+    """Why nothing is planned, or what a reader must know of the plan."""
+    counts: bool = True
+    """Whether the probability of SHIP rests on it."""
+    refused: bool = False
+    """Whether it cannot pass, whatever tuned answers."""
+    bounded: bool = True
+    """Whether a difference on the gate's scale is limited by the metric's range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How large a difference between tuned and a deployment artifact still counts as none."""
+
+    value: float | str
+    """A number in the metric's unit, or `5%` of tuned's level."""
+    source: str
+    """Where it comes from, in words."""
+
+
+class GateKind(ABC):
+    """One kind of gate. Instances have no state."""
+
+    name: str
+    """The kind's name in records, and its key in a `[[gates]]` table."""
+    summary: ClassVar[str]
+    """When it passes, for the table of gate kinds in the reference."""
+    order: ClassVar[int] = 100
+    """Place among the kinds: the gates of one table are decided and listed in this order."""
+    schema: ClassVar[KeySchemas]
+    """Its keys in a `[[gates]]` table → their JSON schema, each with a description."""
+    margin_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of which one holds the margin; `name` alone unless set. Other keys refine them."""
+
+    is_goal: ClassVar[bool] = False
+    """Whether passing is a goal, subject to the suite's goal_rule, instead of a guardrail."""
+    reads_level: ClassVar[bool] = False
+    """Whether it is about tuned alone: base's scores do not matter."""
+    tests_difference: ClassVar[bool] = False
+    """Whether it is about the mean difference of tuned and base. If so, its metric belongs to the
+    family of Holm's adjustment, a proven loss fails it, and the noise floor applies."""
+    counts_cases: ClassVar[bool] = False
+    """Whether it rests on the scores of single cases even where the level is a corpus value."""
+
+    quantity: ClassVar[str] = "difference"
+    """The measured quantity in one word."""
+    described: ClassVar[str] = "the difference"
+    """The same as it is written next to an interval."""
+    pass_words: ClassVar[str] = "holds"
+    """What is said of the rule when the gate passes."""
+    reference_label: ClassVar[str] = "0"
+    """Label of the reference line in the picture."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares an aggregate of tuned with one of base."""
+        return not self.reads_level
+
+    # --- the suite file
+
+    @property
+    def keys_of_margin(self) -> tuple[str, ...]:
+        """The keys of a `[[gates]]` table that ask for a gate of this kind."""
+        return self.margin_keys or (self.name,)
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The keys that only refine a gate, such as `expected_gain`."""
+        return tuple(key for key in self.schema if key not in self.keys_of_margin)
+
+    def key_in(self, table: Mapping[str, Any]) -> str | None:
+        """Return the key by which a `[[gates]]` table asks for this kind; None if it does not."""
+        return next((key for key in self.keys_of_margin if key in table), None)
+
+    def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of the gate that a table asks for: its margin and what refines it."""
+        refined = {key: table[key] for key in self.companions if key in table}
+        known = {key: refined.pop(key) for key in _REFINING_FIELDS if key in refined}
+        found = {"margin": table[self.key_in(table) or self.name], **known}
+        return {**found, "options": refined} if refined else found
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield what is wrong with a gate on a metric, each with the remedy."""
+        yield from ()
+
+    # --- the decision
+
+    @abstractmethod
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide a gate on the complete pairs of its metric."""
+
+    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+        """Return the pairs on the gate's own scale, and what their difference must exceed."""
+        return JudgedPairs(pairs, 0.0)
+
+    def judge_refusal(self, gate: Gate) -> str:
+        """Return why no judge can decide such a gate, even corrected by labels; "" if one can."""
+        return "" if self.tests_difference else f"labels do not correct a {self.name} gate"
+
+    def judge_margin(self, gate: Gate, base_level: float) -> float | None:
+        """Return the margin, in the metric's unit, that must leave room for a judge's errors.
+
+        Args:
+            gate: The gate.
+            base_level: Base's level; 0 where no pair is complete.
+
+        Returns:
+            The margin; None if the gate has none, so that it takes people's labels.
+        """
+        return None
+
+    def claims_loss(self, result: GateResult) -> bool:
+        """Return whether a result says that tuned is worse than base."""
+        losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN)
+        return not self.reads_level and result.reason in losses
+
+    # --- before and during a run
+
+    def rests_on_interval(self, gate: Gate) -> bool:
+        """Return whether an interval decides the gate, which takes enough cases or clusters."""
+        return True
+
+    def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
+        """Yield why a flawless result could not pass the gate.
+
+        Args:
+            gate: The gate.
+            metric: Its metric.
+            n: Cases that the metric is asked of.
+            gates: All gates of the suite.
+        """
+        yield from ()
+
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return how a guardrail is planned.
+
+        Args:
+            gate: The gate.
+            metric: Its metric.
+            pairs: The pairs of an earlier run; None without one.
+        """
+        return PlannedTest(None, f"not planned: {self.name}", counts=False)
+
+    def hoped(self, gate: Gate, provable: float) -> float | None:
+        """Return the true improvement at which a gate is given up during a run.
+
+        Args:
+            gate: The gate.
+            provable: The smallest improvement that all cases prove in 4 of 5 runs.
+
+        Returns:
+            The improvement on the scale of `judged`; None for a gate that is never given up.
+        """
+        return None
+
+    # --- other comparisons
+
+    def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
+        """Return the gate to apply with the incumbent in base's place; None for no such gate.
+
+        Args:
+            gate: A gate of the suite.
+            gates: All gates of the suite.
+        """
+        return None if self.is_goal or self.reads_level else gate
+
+    def on_deployment(self, gate: Gate) -> Gate | None:
+        """Return the gate to apply with the deployment artifact in tuned's place, if any."""
+        return None if self.is_goal else gate
+
+    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+        """Return the margin within which a deployment artifact is equivalent to tuned.
+
+        Args:
+            gate: A gate of the suite.
+            default: The default margin in the metric's unit; None if its range is unknown.
+
+        Returns:
+            The margin that the gate implies; None if it implies none.
+        """
+        return None
+
+    def allowance(self, result: GateResult) -> float | None:
+        """Return the loss that a guardrail allows, in the metric's unit; None for other gates."""
+        return None
+
+    # --- words
+
+    def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
+        """Return what was measured, against what, and what follows.
+
+        Args:
+            result: The gate's outcome.
+            pairs: What it rests on.
+            remaining: Cases that were not asked.
+        """
+        if result.n == 0:
+            return f"{result.metric}: no case has a score in both arms"
+        return f"{self.measured(result)}{_uncorrected(pairs)}: {self.conclusion(result, pairs)}"
+
+    def measured(self, result: GateResult) -> str:
+        """Return what was measured, with its interval and the number of cases."""
+        interval = interval_words(result.low, result.high, sign=False)
+        cases = counted(result.n, "case")
+        value = number(self.value(result))
+        return f"{result.metric}: {self.described} is {value}{interval} on {cases}"
+
+    def rule(self, result: GateResult) -> str:
+        """Return the rule as the subject of a sentence: `the floor of 0.9`."""
+        return f"the {self.name} of {margin_words(result.margin)}"
+
+    def conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what follows for the rule."""
+        rule = self.rule(result)
+        if result.status is GateStatus.PASS and result.reason is None:
+            return f"{rule} {self.pass_words}"
+        if result.reason in _CONCLUSIONS:
+            return _CONCLUSIONS[result.reason].format(rule)
+        return self.open_conclusion(result, pairs)
+
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what follows where the evidence is too thin."""
+        more = what_would_decide(result, pairs)
+        return f"{self.rule(result)} is neither proven nor refuted; {more}"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return what the gate asks for, for a table; `write` formats a level."""
+        return f"{self.name} {margin_label(result.margin)}"
+
+    # --- the picture
+
+    def value(self, result: GateResult) -> float | None:
+        """Return the measured value; None if nothing was estimated."""
+        return result.delta if result.estimate is None else result.estimate
+
+    def reference(self, result: GateResult) -> float | None:
+        """Return the value that the picture compares with."""
+        return 0.0
+
+    def boundary(self, result: GateResult) -> float | None:
+        """Return the value that the interval must clear, on the axis that is drawn."""
+        return None if isinstance(result.margin, str) else result.margin
+
+    def passes_above(self, result: GateResult) -> bool:
+        """Return whether the gate passes above its boundary."""
+        return result.higher_is_better
+
+
+_REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
+"""Keys that have a field of their own in `Gate`; those of other kinds are its `options`."""
+
+_CONCLUSIONS: dict[GateReason | None, str] = {
+    GateReason.PASS_WITH_LOSS: "{} holds, though a small loss is proven",
+    GateReason.BELOW_FLOOR: "{} is broken",
+    GateReason.ABOVE_CEILING: "{} is broken",
+    GateReason.SEVERE_DROPS: "{} is broken",
+    GateReason.BOUND_BROKEN: "{} is broken",
+    GateReason.REGRESSED: "a regression is proven, and {} is not",
+    GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
+    GateReason.WITHIN_NOISE: "the difference is no larger than what base shows against itself, so "
+    "inexact arithmetic alone may explain it, and {} is undecided",
+    GateReason.INSENSITIVE: "{} means nothing here: base is not proven better than guessing by "
+    "that much, so it may have nothing to lose",
+}
+"""Reason → what follows for the rule."""
+
+
+class UnknownGateKind(GateKind):
+    """A kind that a stored run names and that is not installed: shown as stored, never decided."""
+
+    summary = "unknown"
+    schema: ClassVar[KeySchemas] = {}
+    quantity = "value"
+    described = "the measured value"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Refuse to decide.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"{gate.where or gate.id}: the gate kind {self.name!r} is not installed; install the "
+            f"package that provides it in the entry-point group {GROUP!r}"
+        )
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return the margin as stored."""
+        return margin_label(result.margin)
+
+    def value(self, result: GateResult) -> float | None:
+        """Return whatever the kind stored."""
+        found = (result.estimate, result.share, result.delta)
+        return next((value for value in found if value is not None), None)
+
+    def boundary(self, result: GateResult) -> float | None:
+        """Return None: on which axis the margin is, only the kind knows."""
+        return None
+
+
+@cache
+def gate_kind(name: str) -> GateKind:
+    """Return the kind of that name; one that cannot be loaded is an `UnknownGateKind`."""
+    try:
+        return _load(name)
+    except UsageError:
+        return UnknownGateKind(name)
+
+
+@cache
+def gate_kinds() -> tuple[GateKind, ...]:
+    """Return all kinds in their order: those of this package and those of installed ones.
+
+    Raises:
+        UsageError: the kind of another package cannot be imported, or has the name of another one.
+    """
+    found = map(_load, lookup.available(ROOM))
+    return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
+
+
+def _load(name: str) -> GateKind:
+    kind = lookup.find(ROOM, name, what="gate kind")
+    if not isinstance(kind, GateKind) or kind.name != name:
+        raise UsageError(
+            f"gate kind {name!r}: the entry point of {GROUP!r} must name a GateKind whose name is "
+            f"{name!r}; upgrade or uninstall the package"
+        )
+    return kind
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Return a number with four significant digits; `–` for none."""
+    if value is None:
+        return "–"
+    return f"{value:+.4g}" if sign else f"{value:.4g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 case` or `2 cases`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def margin_words(margin: float | str) -> str:
+    """Return a margin as sentences write it."""
+    return margin if isinstance(margin, str) else number(margin)
+
+
+def margin_label(margin: float | str) -> str:
+    """Return a margin as tables write it: six digits, or `2% of base`."""
+    return f"{margin} of base" if isinstance(margin, str) else f"{margin:.6g}".replace("-", "−")
+
+
+def interval_words(low: float | None, high: float | None, *, sign: bool) -> str:
+    """Return the interval in brackets; nothing where the data bound neither end."""
+    if low is None and high is None:
+        return ""
+    return f" [{number(low, sign=sign)}, {number(high, sign=sign)}]"
+
+
+def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
+    """Return the question whether a margin beyond the metric's range was meant in per cent."""
+    low, high = range_
+    return (
+        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
+    )
+
+
+def what_would_decide(result: GateResult, pairs: Pairs) -> str:
+    """Return what would decide an undecided gate."""
+    clusters = pairs.n_clusters
+    if result.n < 2:
+        return "one case is too little to judge by"
+    if pairs.labels is not None:
+        return "more labels would narrow it"
+    if clusters is not None and clusters < FEW_CLUSTERS:
+        there = counted(clusters, "cluster")
+        return f"the cases come in {there}, and it takes {FEW_CLUSTERS} at least"
+    if result.low is None and result.high is None:
+        return "all differences are equal, which says nothing about the next one"
+    if result.needed_n is None:
+        return "at the difference seen here, more cases of the kind would not decide it"
+    more = result.needed_n - result.n
+    if more <= 0:
+        needed = counted(result.needed_n, "case")
+        return f"{needed} would decide it in 4 of 5 runs, and this was the fifth"
+    return f"about {more} more ({result.needed_n} in all) would decide it in 4 of 5 runs"
+
+
+def _uncorrected(pairs: Pairs) -> str:
+    """Return what the judge alone would have made of it, where labels correct it."""
+    if pairs.labels is None or not pairs.n:
+        return ""
+    alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
+    labelled = counted(n_labelled(pairs.labels), "pair")
+    return f" (corrected by labels on {labelled}; the judge alone says {number(alone, sign=True)})"

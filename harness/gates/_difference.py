@@ -1,0 +1,172 @@
+"""What gains and tolerances share: the mean difference of tuned and base against a margin.
+
+A goal passes when its interval lies above the gain, a guardrail when it lies above minus the
+tolerance; a regression is claimed only where the difference is proven below zero after Holm's
+adjustment over the whole run.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tunegate.harness.comparison.delta import Delta, proven
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import (
+    DecisionContext,
+    GateKind,
+    GateOutcome,
+    JudgedPairs,
+    counted,
+    interval_words,
+    number,
+    percentage_hint,
+    what_would_decide,
+)
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+
+class DifferenceGate(GateKind):
+    """A bound on the mean difference of tuned and base."""
+
+    tests_difference = True
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield a margin that no difference of the metric's scores can reach."""
+        if isinstance(gate.margin, str) or metric.range is None:
+            return
+        low, high = metric.range
+        margin, hint = gate.margin, percentage_hint(gate.margin, metric.range)
+        between = f"scores of {gate.metric!r} lie between {low:g} and {high:g}"
+        if margin >= high - low:
+            yield f"{self.name}={margin:g}: {between}, so no difference is that large{hint}"
+        if gate.expected_gain is not None and gate.expected_gain > high - low:
+            yield (
+                f"expected_gain={gate.expected_gain:g}: {between}, so no difference is that large"
+            )
+
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide a gate on the mean difference."""
+        delta = Delta(pairs, gate.confidence)
+        outcome = self._beyond_margin(gate, pairs, delta, regressed=context.regressed)
+        claimed = outcome.reason is GateReason.REGRESSED or (
+            self.is_goal and outcome.status is GateStatus.PASS
+        )
+        # A difference that arithmetic alone could have made proves nothing.
+        if context.noise is None or not claimed or abs(delta.estimate) > context.noise:
+            return outcome
+        return replace(outcome, status=GateStatus.UNDECIDED, reason=GateReason.WITHIN_NOISE)
+
+    def _beyond_margin(
+        self, gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool
+    ) -> GateOutcome:
+        judged = self.judged(gate, pairs)
+        test = judged.pairs.test(judged.margin)
+        passed = proven(judged.pairs, judged.margin, gate.confidence)
+        status, reason = self._verdict_on(
+            gate, pairs, passed=passed, regressed=regressed, high=delta.oriented.high
+        )
+        open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
+        plannable = open_ and not pairs.too_few and pairs.labels is None
+        needed = self.needed(gate, judged) if plannable else None
+        methods = dict.fromkeys((delta.oriented.method, test.method))
+        return GateOutcome(
+            status, reason, test.p_value, delta.low, delta.high, "; ".join(methods), needed
+        )
+
+    def _verdict_on(
+        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
+    ) -> tuple[GateStatus, GateReason | None]:
+        if pairs.too_few:
+            return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
+        if passed:
+            return self.verdict_on_proof(gate, pairs, high)
+        if regressed:
+            return GateStatus.FAIL, GateReason.REGRESSED
+        if gate.expected_gain is not None and high < gate.expected_gain:
+            return GateStatus.FAIL, GateReason.NO_WORTHWHILE_GAIN
+        return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
+
+    @abstractmethod
+    def verdict_on_proof(
+        self, gate: Gate, pairs: Pairs, high: float
+    ) -> tuple[GateStatus, GateReason | None]:
+        """Return how a gate ends whose difference is proven to exceed the margin.
+
+        Args:
+            gate: The gate.
+            pairs: Its pairs.
+            high: Upper end of the improvement's interval.
+        """
+
+    def needed(self, gate: Gate, judged: JudgedPairs) -> int | None:
+        """Return the cases that would prove the gate at the observed difference."""
+        return judged.pairs.estimator.plan(judged.margin, gate.confidence)
+
+    def judge_margin(self, gate: Gate, base_level: float) -> float | None:
+        """Return the margin in the metric's unit."""
+        if isinstance(gate.margin, str):
+            return share_of_base(gate.margin) * abs(base_level)
+        return gate.margin
+
+    def measured(self, result: GateResult) -> str:
+        """Return both levels and their difference with its interval."""
+        cases = counted(result.n, "case")
+        interval = interval_words(result.low, result.high, sign=True)
+        if result.delta == 0:
+            return (
+                f"{result.metric} stayed at {number(result.tuned)}, a change of 0{interval} on "
+                f"{cases}"
+            )
+        return (
+            f"{result.metric} went from {number(result.base)} to {number(result.tuned)}, "
+            f"a change of {number(result.delta, sign=True)}{interval} on {cases}"
+        )
+
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would decide the gate, or why its interval alone does not."""
+        if self._ruled_out(result):
+            return self.ruled_out_conclusion(result)
+        more = what_would_decide(result, pairs)
+        return f"{self.rule(result)} is neither proven nor refuted; {more}"
+
+    @abstractmethod
+    def ruled_out_conclusion(self, result: GateResult) -> str:
+        """Return what follows where the interval is on the wrong side of the margin."""
+
+    def _ruled_out(self, result: GateResult) -> bool:
+        """Return whether the interval is on the wrong side of the margin."""
+        best = result.high if result.higher_is_better else result.low
+        if best is None or isinstance(result.margin, str):
+            return False
+        margin = result.margin if self.is_goal else -result.margin
+        return (best if result.higher_is_better else -best) < margin
+
+    def boundary(self, result: GateResult) -> float | None:
+        """Return the margin as a difference tuned − base."""
+        margin = absolute_margin(result)
+        if margin is None:
+            return None
+        return margin if self.is_goal is result.higher_is_better else -margin
+
+
+def share_of_base(margin: str) -> float:
+    """Return the share that a margin such as `2%` is."""
+    return float(margin.rstrip("%")) / 100
+
+
+def absolute_margin(result: GateResult) -> float | None:
+    """Return the margin in the metric's unit, a relative one of base's level; None if unknown."""
+    if not isinstance(result.margin, str):
+        return result.margin
+    try:
+        share = share_of_base(result.margin.strip())
+    except ValueError:
+        return None
+    if result.base is None or not math.isfinite(share):
+        return None
+    return share * abs(result.base)

@@ -1,0 +1,203 @@
+"""What floors and ceilings share: the level of tuned alone, its interval and its bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.sample_size import fewest
+from tunegate.harness.gate_kind import (
+    DecisionContext,
+    GateKind,
+    GateOutcome,
+    PlannedTest,
+    counted,
+    interval_words,
+    margin_words,
+    number,
+    percentage_hint,
+    what_would_decide,
+)
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+FLOOR_MODE: Mapping[str, Any] = {
+    "enum": ["observed", "certified", "zero_tolerance"],
+    "description": "The mean must reach it (the default), its lower bound must, or every single "
+    "case must.",
+}
+
+
+class LevelGate(GateKind):
+    """A bound on the level of tuned, from below or from above."""
+
+    reads_level = True
+    quantity = "tuned"
+    described = "tuned"
+    reference_label = "base"
+
+    is_lower: ClassVar[bool]
+    """Whether the bound is the least level instead of the largest."""
+    broken: ClassVar[GateReason]
+    """Why it fails."""
+    flawless: ClassVar[str]
+    """The 0/1 score that certifies the bound with the fewest cases, in a word."""
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield a bound outside of the metric's range, and a mode that its level has not."""
+        if gate.floor_mode == "zero_tolerance" and metric.corpus is not None:
+            yield (
+                f"floor_mode = zero_tolerance asks every case, and {gate.metric!r} is one value "
+                'over all of them; set aggregate = "mean" on the metric'
+            )
+        margin = _bound(gate)
+        if metric.range is None or metric.range[0] <= margin <= metric.range[1]:
+            return
+        low, high = metric.range
+        yield (
+            f"{self.name}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
+            f"{high:g}{percentage_hint(margin, metric.range)}"
+        )
+
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide a floor or ceiling on tuned alone."""
+        margin, remaining = _bound(gate), context.remaining
+        level = pairs.estimator.level(gate.confidence)
+        low, high, method = level.low, level.high, level.method
+
+        def outcome(
+            status: GateStatus, reason: GateReason | None, needed: int | None = None
+        ) -> GateOutcome:
+            return GateOutcome(status, reason, None, low, high, method, needed)
+
+        floor = self.is_lower
+        failing = [_beyond(value, margin, floor=floor) for value in pairs.tuned]
+        if gate.floor_mode == "zero_tolerance" and any(failing):
+            return outcome(GateStatus.FAIL, self.broken)
+        if pairs.n < 2:  # the method of the interval then says what there is too little of
+            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
+        least, most = _curtailed(pairs, remaining)
+        if _beyond(most if floor else least, margin, floor=floor):
+            return outcome(GateStatus.FAIL, self.broken)
+        if gate.floor_mode != "certified" and _beyond(
+            least if floor else most, margin, floor=floor
+        ):
+            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
+        if gate.floor_mode == "zero_tolerance" and remaining:
+            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
+        certain = low >= margin if floor else high <= margin
+        if gate.floor_mode == "certified" and not certain:
+            plannable = not pairs.too_few and pairs.labels is None
+            plan = pairs.estimator.plan_level
+            needed = plan(margin, gate.confidence, is_lower=floor) if plannable else None
+            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, needed)
+        return outcome(GateStatus.PASS, None)
+
+    def judge_refusal(self, gate: Gate) -> str:
+        """Return why a judge cannot decide a bound that tolerates no failure."""
+        if gate.floor_mode == "zero_tolerance":
+            return "one slip of the judge would decide a gate that tolerates none"
+        return ""
+
+    def rests_on_interval(self, gate: Gate) -> bool:
+        """Return whether the bound is certified; an observed one takes no interval."""
+        return gate.floor_mode == "certified"
+
+    def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
+        """Yield why n flawless 0/1 scores could not certify the bound."""
+        if not metric.binary or gate.floor_mode != "certified":
+            return
+        rule = f"{self.name}={_bound(gate):g} on {gate.metric!r}"
+        needed = self._certifying_cases(gate)
+        if needed is None:
+            yield f"{rule} cannot be certified with any number of cases; leave room for an error"
+        elif n < needed:
+            yield (
+                f"{rule} cannot be certified with {n} cases even if all are right: it takes "
+                f'{needed}; add cases, or use floor_mode = "observed"'
+            )
+
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return that the probability of SHIP does not rest on it, and what certifying takes."""
+        note = "not planned: depends on tuned's level"
+        if gate.floor_mode == "certified" and metric.binary:
+            least = self._certifying_cases(gate)
+            if least is not None:
+                note += f"; certifying it takes {least} cases, all {self.flawless}"
+        return PlannedTest(None, note, counts=False)
+
+    def _certifying_cases(self, gate: Gate) -> int | None:
+        """Return the fewest cases, all of them flawless, that certify a bound of 0/1 scores."""
+        return fewest(lambda n: self._certifies(gate, n))
+
+    def _certifies(self, gate: Gate, n: int) -> bool:
+        """Return whether n flawless cases certify the bound (Clopper and Pearson 1934)."""
+        from tunegate.harness.stats.binary import clopper_pearson
+
+        if self.is_lower:
+            return clopper_pearson(n, n, confidence=gate.confidence).low >= _bound(gate)
+        return clopper_pearson(0, n, confidence=gate.confidence).high <= _bound(gate)
+
+    def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
+        """Return what was measured and what follows; with cases not asked, that it is open."""
+        if result.n and remaining and result.status is GateStatus.UNDECIDED:
+            cases = counted(remaining, "case")
+            return f"{self.measured(result)}: {self.rule(result)} is open with {cases} not asked"
+        return super().sentence(result, pairs, remaining)
+
+    def measured(self, result: GateResult) -> str:
+        """Return tuned's level with its interval."""
+        cases = counted(result.n, "case")
+        interval = interval_words(result.low, result.high, sign=False)
+        return f"{result.metric} of tuned is {number(result.tuned)}{interval} on {cases}"
+
+    def rule(self, result: GateResult) -> str:
+        """Return `the floor of 0.9`."""
+        return f"the {self.name} of {margin_words(result.margin)}"
+
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would certify the bound."""
+        return f"{self.rule(result)} is met but not certified; {what_would_decide(result, pairs)}"
+
+    def value(self, result: GateResult) -> float | None:
+        """Return tuned's level."""
+        return result.tuned
+
+    def reference(self, result: GateResult) -> float | None:
+        """Return base's level."""
+        return result.base
+
+    def passes_above(self, result: GateResult) -> bool:
+        """Return whether the level must be above the bound."""
+        return self.is_lower
+
+
+def _bound(gate: Gate) -> float:
+    """Return the bound, which the suite's schema has seen to be a number."""
+    assert not isinstance(gate.margin, str)
+    return gate.margin
+
+
+def _curtailed(pairs: Pairs, remaining: int) -> tuple[float, float]:
+    """Return the least and the largest level of tuned, whatever the remaining cases bring.
+
+    Source: deterministic curtailment: exact, and free of charge.
+    """
+    level = pairs.tuned_level
+    if not remaining:
+        return level, level
+    least, most = pairs.metric.range or (-math.inf, math.inf)
+    total = pairs.n + remaining
+    return (
+        (level * pairs.n + least * remaining) / total,
+        (level * pairs.n + most * remaining) / total,
+    )
+
+
+def _beyond(level: float, margin: float, *, floor: bool) -> bool:
+    """Return whether a level breaks the bound by more than the rounding of a mean."""
+    slack = 1e-12 * max(abs(level), abs(margin))
+    return level < margin - slack if floor else level > margin + slack

@@ -1,0 +1,32 @@
+"""Ceiling: the level of tuned must be at most a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from tunegate.harness.gate_kind import KeySchemas, margin_label
+from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
+from tunegate.harness.records.verdict import GateReason, GateResult
+
+
+class CeilingGate(LevelGate):
+    """The largest level of tuned that is acceptable, whatever base reaches."""
+
+    name = "ceiling"
+    order = 20
+    summary = "the level of tuned is at most the ceiling"
+    schema: ClassVar[KeySchemas] = {
+        "ceiling": {"type": "number", "description": "The largest acceptable level of tuned."},
+        "floor_mode": FLOOR_MODE,
+    }
+    is_lower = False
+    broken = GateReason.ABOVE_CEILING
+    flawless = "0"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `tuned at most 0.1`."""
+        return f"tuned at most {margin_label(result.margin)}"
+
+
+ceiling = CeilingGate()

@@ -1,0 +1,32 @@
+"""Floor: the level of tuned must be at least a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from tunegate.harness.gate_kind import KeySchemas, margin_label
+from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
+from tunegate.harness.records.verdict import GateReason, GateResult
+
+
+class FloorGate(LevelGate):
+    """The least level of tuned that is acceptable, whatever base reaches."""
+
+    name = "floor"
+    order = 10
+    summary = "the level of tuned is at least the floor"
+    schema: ClassVar[KeySchemas] = {
+        "floor": {"type": "number", "description": "The least acceptable level of tuned."},
+        "floor_mode": FLOOR_MODE,
+    }
+    is_lower = True
+    broken = GateReason.BELOW_FLOOR
+    flawless = "right"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `tuned at least 0.9`."""
+        return f"tuned at least {margin_label(result.margin)}"
+
+
+floor = FloorGate()

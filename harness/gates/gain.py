@@ -1,0 +1,99 @@
+"""Gain: tuned must be better than base by more than a margin (superiority); a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import JudgedPairs, KeySchemas, Margin, margin_label, margin_words
+from tunegate.harness.gates._difference import DifferenceGate
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+
+class GainGate(DifferenceGate):
+    """The improvement over base that a fine-tune is made for."""
+
+    name = "gain"
+    order = 30
+    summary = "tuned is proven better than base by more than the gain"
+    schema: ClassVar[KeySchemas] = {
+        "gain": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Tuned must be better than base by more than this, proven.",
+        },
+        "expected_gain": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "What would be worth having: for planning, for ending early, and the "
+            "only way to HOLD.",
+        },
+    }
+    is_goal = True
+    pass_words = "is proven"
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield an expected gain below the gain, and sizes that no difference can reach."""
+        margin, expected = _margin(gate), gate.expected_gain
+        if expected is not None and expected < margin:
+            yield (
+                f"expected_gain={expected:g} is below gain={margin:g}; "
+                "what would be worth having is at least what must be proven"
+            )
+        yield from super().problems(gate, metric)
+
+    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+        """Return the pairs, whose difference must exceed the gain."""
+        return JudgedPairs(pairs, _margin(gate))
+
+    def verdict_on_proof(
+        self, gate: Gate, pairs: Pairs, high: float
+    ) -> tuple[GateStatus, GateReason | None]:
+        """Return a pass."""
+        return GateStatus.PASS, None
+
+    def hoped(self, gate: Gate, provable: float) -> float | None:
+        """Return the expected gain, or the smallest gain that can be proven."""
+        return provable if gate.expected_gain is None else gate.expected_gain
+
+    def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
+        """Return a tolerance as wide as the gain, where the metric has none of its own.
+
+        A difference that is too small to matter as a gain is too small to matter as a loss.
+        """
+        held = any(g.metric == gate.metric and g.kind == "tolerance" for g in gates)
+        if held or not _margin(gate) > 0:
+            return None
+        return gate.model_copy(update={"kind": "tolerance", "expected_gain": None})
+
+    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+        """Return half the gain, which never allows more than the default."""
+        half = _margin(gate) / 2
+        if half > 0 and (default is None or half <= default):
+            return Margin(half, "half the suite's gain")
+        return None
+
+    def rule(self, result: GateResult) -> str:
+        """Return `a gain of more than 0.1`."""
+        return f"a gain of more than {margin_words(result.margin)}"
+
+    def ruled_out_conclusion(self, result: GateResult) -> str:
+        """Return why the verdict is not HOLD."""
+        rule = self.rule(result)
+        return f"{rule} is ruled out, but the suite names no expected_gain to hold it against"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `better by more than 0.1`."""
+        return f"better by more than {margin_label(result.margin)}"
+
+
+def _margin(gate: Gate) -> float:
+    """Return the gain, which the suite's schema has seen to be a number."""
+    assert not isinstance(gate.margin, str)
+    return gate.margin
+
+
+gain = GainGate()

@@ -1,0 +1,146 @@
+"""Tolerance: tuned must not be worse than base by a margin or more (non-inferiority)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import (
+    JudgedPairs,
+    KeySchemas,
+    Margin,
+    PlannedTest,
+    gate_kind,
+    margin_label,
+)
+from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+
+class ToleranceGate(DifferenceGate):
+    """The loss against base that is still acceptable, a number or a share of base's level."""
+
+    name = "tolerance"
+    order = 40
+    summary = "tuned is proven not to be worse than base by the tolerance or more"
+    schema: ClassVar[KeySchemas] = {
+        "tolerance": {
+            "description": "Tuned may not be worse than base by more than this, proven; "
+            '"2%" is of base\'s value.',
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {
+                    "type": "string",
+                    "pattern": r"^(?=.*[1-9])[0-9]{1,4}(\.[0-9]{1,9})?%$(?!\n)",
+                    "description": 'a share of base above zero such as "2%"',
+                },
+            ],
+        },
+    }
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield a tolerance that no loss can exceed."""
+        if not isinstance(gate.margin, str):
+            yield from super().problems(gate, metric)
+        elif metric.higher_is_better and share_of_base(gate.margin) >= 1:
+            yield f"tolerance={gate.margin!r} lets tuned lose all it has; allow less"
+
+    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+        """Return the pairs and minus the tolerance; a relative one shifts the pairs instead."""
+        if isinstance(gate.margin, str):
+            return JudgedPairs(pairs.relative(share_of_base(gate.margin)), 0.0)
+        return JudgedPairs(pairs, -gate.margin)
+
+    def verdict_on_proof(
+        self, gate: Gate, pairs: Pairs, high: float
+    ) -> tuple[GateStatus, GateReason | None]:
+        """Return a pass, unless base has nothing to lose."""
+        if not _is_sensitive(gate, pairs):
+            return GateStatus.UNDECIDED, GateReason.INSENSITIVE
+        return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
+
+    def needed(self, gate: Gate, judged: JudgedPairs) -> int | None:
+        """Return the cases needed, planned without the gain that this run happened to show."""
+        without_gain = not isinstance(gate.margin, str)
+        plan = judged.pairs.estimator.plan
+        return plan(judged.margin, gate.confidence, without_gain=without_gain)
+
+    def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
+        """Yield that n cases of 0/1 scores prove nothing even if no answer changes."""
+        from tunegate.harness.stats.power import smallest_provable_n
+
+        if not metric.binary or isinstance(gate.margin, str):
+            return
+        # Where a gain is asked of the metric too, its wins prove a tolerance with fewer cases.
+        if any(g.metric == gate.metric and gate_kind(g.kind).is_goal for g in gates):
+            return
+        least = smallest_provable_n(gate.margin, confidence=gate.confidence)
+        if n < least:
+            yield (
+                f"tolerance={gate.margin:g} on {gate.metric!r} cannot be proven with {n} cases "
+                f"even if no answer changes: it takes {least}; add cases, or widen the tolerance"
+            )
+
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return the test at no true difference; a share of base takes base's level of a run."""
+        margin, note = _planned_margin(gate, pairs)
+        if margin is None:
+            return PlannedTest(None, note)
+        blind = pairs is not None and not _is_sensitive(gate, pairs)
+        if blind:
+            note = "base is not proven above chance in the run: whatever it keeps proves nothing"
+        return PlannedTest(margin, note, refused=blind)
+
+    def hoped(self, gate: Gate, provable: float) -> float | None:
+        """Return no difference; a relative tolerance is never given up."""
+        return None if isinstance(gate.margin, str) else 0.0
+
+    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+        """Return the tolerance itself."""
+        return Margin(gate.margin, "the suite's tolerance")
+
+    def allowance(self, result: GateResult) -> float | None:
+        """Return the tolerance in the metric's unit."""
+        return absolute_margin(result)
+
+    def ruled_out_conclusion(self, result: GateResult) -> str:
+        """Return why the gate does not fail."""
+        rule = self.rule(result)
+        return f"{rule} looks broken, but not beyond chance among all metrics of the run"
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `worse by less than 0.02`."""
+        return f"worse by less than {margin_label(result.margin)}"
+
+
+def _is_sensitive(gate: Gate, pairs: Pairs) -> bool:
+    """Return whether base has something to lose: accuracy proven above chance plus the margin.
+
+    Source: assay sensitivity (ICH E10): non-inferiority to a base at chance proves nothing.
+    """
+    if pairs.chance is None or isinstance(gate.margin, str):
+        return True
+    from tunegate.harness.stats.binary import clopper_pearson
+
+    right = sum(round(value) for value in pairs.base)
+    low = clopper_pearson(right, pairs.n, confidence=gate.confidence).low
+    return low > pairs.chance + gate.margin
+
+
+def _planned_margin(gate: Gate, pairs: Pairs | None) -> tuple[float | None, str]:
+    """Return the margin, below 0, and what a share of base is; None if unknown."""
+    if not isinstance(gate.margin, str):
+        return -gate.margin, ""
+    if pairs is None:
+        return None, f"{gate.margin} of base: base's level is unknown; plan with --from RUN"
+    base = pairs.base_level
+    margin = share_of_base(gate.margin) * abs(base)
+    if not margin > 0:
+        return None, f"{gate.margin} of base's level of 0 in the run is nothing; give a number"
+    return -margin, f"{gate.margin} of base's {base:.3g} is {margin:.2g}"
+
+
+tolerance = ToleranceGate()
