@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -279,8 +280,13 @@ def test_every_room_has_its_place() -> None:
 
 
 def test_implementations_know_nothing_of_each_other() -> None:
-    """A metric or source imports no other one; what they share starts with an underscore."""
-    rooms = ("tunegate.harness.judges", "tunegate.harness.metrics", "tunegate.harness.sources")
+    """A metric or kind of gate imports no other one; what they share starts with an underscore."""
+    rooms = (
+        "tunegate.harness.gates",
+        "tunegate.harness.judges",
+        "tunegate.harness.metrics",
+        "tunegate.harness.sources",
+    )
     wrong = [
         str(found)
         for found in ALL
@@ -312,6 +318,30 @@ def test_the_pipeline_alone_composes_a_run() -> None:
     ]
 
     assert wrong + read == []
+
+
+def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
+    """Outside of harness/gates no file imports a kind, and none compares `.kind` with a name."""
+    room = "tunegate.harness.gates"
+    kinds = {p.stem for p in (ROOT / "harness" / "gates").glob("*.py") if p.stem[0] != "_"}
+    others = [path for path in modules() if not within(name_of(path), room)]
+    wrong = [str(i) for i in ALL if within(i.imported, room) and not within(i.importer, room)]
+    wrong += [
+        f"{name_of(path)}:{node.lineno} compares a kind with its name"
+        for path in others
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Compare)
+        if any(isinstance(n, ast.Attribute) and n.attr == "kind" for n in ast.walk(node))
+        and any(isinstance(n, ast.Constant) and n.value in kinds for n in ast.walk(node))
+    ]
+    wrong += [
+        f"{path.relative_to(ROOT)} compares a kind with its name"
+        for path in sorted((ROOT / "reports" / "templates").rglob("*.html"))
+        if re.search(r"\.kind *(==|!=|in) *[\"'(\[]", path.read_text(encoding="utf-8"))
+    ]
+
+    assert {"floor", "gain"} < kinds
+    assert wrong == []
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:

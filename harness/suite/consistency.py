@@ -125,15 +125,24 @@ def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[st
 
 
 def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
-    """Yield keys of a gate that would be ignored because what they refine is missing."""
+    """Yield keys of a gate that would be ignored: what they refine is missing, or another margin.
+
+    A table makes one gate of each kind, so it names one of the keys that hold a kind's margin.
+    """
     table = source.data["gates"][index]
     refined: dict[str, list[str]] = {}
     for kind in gate_kinds():
+        margins = [key for key in kind.keys_of_margin if key in table]
+        for key in margins[1:]:
+            yield (
+                f"{source.where('gates', index, key)}: {key} and {margins[0]} in one table; for "
+                "both limits, list the metric twice under different names"
+            )
         for key in kind.companions:
             refined.setdefault(key, []).extend(kind.keys_of_margin)
-    for key, margins in refined.items():
-        if key in table and not any(margin in table for margin in margins):
+    for key, needed in refined.items():
+        if key in table and not any(margin in table for margin in needed):
             yield (
-                f"{source.where('gates', index, key)}: {key} without {' or '.join(margins)} does "
+                f"{source.where('gates', index, key)}: {key} without {' or '.join(needed)} does "
                 f"nothing; add one, or remove {key}"
             )

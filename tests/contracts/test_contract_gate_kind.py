@@ -1,0 +1,257 @@
+"""The contract of gate kinds: defaults, lookup, and a kind that another package brings."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness import gate_kind as contract
+from tunegate.harness import gates, json_schema
+from tunegate.harness.comparison.delta import compare
+from tunegate.harness.errors import UsageError
+from tunegate.harness.gate_kind import GateKind, UnknownGateKind, gate_kind, gate_kinds
+from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateResult, GateStatus
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "contributing" / "gate.md"
+BUILT_IN = ("floor", "ceiling", "gain", "tolerance", "severe_drop")
+
+
+@pytest.fixture(name="forgotten")
+def _forgotten() -> Iterator[Callable[[], None]]:
+    """Return a function that forgets the kinds that were found; they are forgotten at the end."""
+
+    def forget() -> None:
+        gate_kind.cache_clear()
+        gate_kinds.cache_clear()
+        json_schema._validator.cache_clear()
+        importlib.invalidate_caches()
+
+    forget()
+    yield forget
+    forget()
+
+
+def example() -> str:
+    """Return the kind `worst_case` as the page for contributors has it."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    return str(code)
+
+
+def installed(folder: Path, code: str, *, name: str = "worst_case", value: str = "") -> Path:
+    """Write a package that registers a kind, and return the folder for Python's path."""
+    (folder / "house_gates.py").write_text(code, encoding="utf-8")
+    info = folder / "house_gates-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: house-gates\nVersion: 1.0\n")
+    value = value or f"house_gates:{name}"
+    (info / "entry_points.txt").write_text(f"[tunegate.gates]\n{name} = {value}\n")
+    return folder
+
+
+def test_the_roles_of_the_built_in_kinds() -> None:
+    """One goal, two bounds on a level, two tests of the difference, one count of cases."""
+    kinds = [gate_kind(name) for name in BUILT_IN]
+
+    assert [kind.is_goal for kind in kinds] == [False, False, True, False, False]
+    assert [kind.reads_level for kind in kinds] == [True, True, False, False, False]
+    assert [kind.tests_difference for kind in kinds] == [False, False, True, True, False]
+    assert [kind.counts_cases for kind in kinds] == [False, False, False, False, True]
+    assert [kind.compares for kind in kinds] == [False, False, True, True, False]
+    assert [kind.name for kind in gate_kinds()][: len(BUILT_IN)] == list(BUILT_IN)
+
+
+@pytest.mark.parametrize("kind", gate_kinds(), ids=lambda kind: kind.name)
+def test_a_kind_describes_itself(kind: GateKind) -> None:
+    """Each key has a description, a key holds the margin, and the summary is one line."""
+    assert set(kind.keys_of_margin) <= set(kind.schema)
+    assert [key for key, form in kind.schema.items() if not form["description"]] == []
+    assert kind.summary
+    assert "\n" not in kind.summary
+
+
+def test_the_schema_of_a_suite_has_the_keys_of_each_kind() -> None:
+    """One of the keys that hold a margin is required, and those that refine it are known."""
+    table = json_schema.load_schema("suite")["properties"]["gates"]["items"]
+    keys = [key for kind in gate_kinds() for key in kind.keys_of_margin]
+
+    assert table["anyOf"] == [{"required": [key]} for key in keys]
+    assert {"metric", "confidence", *keys, "drop", "floor_mode"} <= set(table["properties"])
+
+
+def test_a_file_in_the_folder_is_a_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: Callable[[], None]
+) -> None:
+    """A module that is dropped into harness/gates is found by its name and decides gates."""
+    (tmp_path / "worst_case.py").write_text(example(), encoding="utf-8")
+    monkeypatch.setattr(gates, "__path__", [*gates.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tunegate.harness.gates.worst_case", raising=False)
+    forgotten()
+
+    gate = Gate(metric="m", kind="worst_case", margin=0.3)
+    metric = _metric()
+    ends = [
+        decide_gate(gate, compare(base, tuned, metric=metric).pairs, regressed=False)
+        for base, tuned in (([1.0, 1.0], [0.8, 1.0]), ([1.0, 1.0], [0.5, 1.0]))
+    ]
+
+    assert gate_kinds()[-1].name == "worst_case"
+    assert [result.status for result in ends] == [GateStatus.PASS, GateStatus.FAIL]
+    assert ends[1].sentence == (
+        "m: the largest loss is 0.5 [0.5, 0.5] on 2 cases: the worst_case of 0.3 is broken"
+    )
+    monkeypatch.delitem(sys.modules, "tunegate.harness.gates.worst_case")
+
+
+def _metric() -> Any:
+    from tests.decided_suites import metric_record
+
+    return metric_record(binary=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "value", "what"),
+    [
+        ("raise ValueError('no licence')", "worst_case", "", "ValueError: no licence"),
+        ("worst_case = 3", "worst_case", "", "must name a GateKind whose name is 'worst_case'"),
+        (
+            "",
+            "floor",
+            "tunegate.harness.gates.floor:floor",
+            "'floor' comes from tunegate and house-gates 1.0",
+        ),
+    ],
+)
+def test_a_registered_object_that_is_no_kind_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: Callable[[], None],
+    code: str,
+    name: str,
+    value: str,
+    what: str,
+) -> None:
+    """The entry point is named, with what to do; a stored gate of that name can be shown."""
+    monkeypatch.syspath_prepend(installed(tmp_path, code, name=name, value=value))
+    monkeypatch.delitem(sys.modules, "house_gates", raising=False)
+    forgotten()
+
+    with pytest.raises(UsageError, match=re.escape(what)) as caught:
+        gate_kinds()
+    assert "\n" not in str(caught.value)
+    assert gate_kind(name).name == name
+    sys.modules.pop("house_gates", None)
+
+
+def test_a_kind_that_is_not_installed_is_shown_and_not_decided() -> None:
+    """Number, margin and sentence as stored; deciding names the package group."""
+    kind = gate_kind("house_rule")
+    facts = {"metric": "m", "status": "pass", "sentence": "as stored", "method": "", "n": 9}
+    stored = GateResult(kind="house_rule", margin=0.3, confidence=0.9, estimate=0.1, **facts)
+
+    assert isinstance(kind, UnknownGateKind)
+    assert (kind.value(stored), kind.boundary(stored)) == (0.1, None)
+    assert kind.label(stored, str) == "0.3"
+    gate = Gate(metric="m", kind="house_rule", margin=0.3, where="suite.toml:9")
+    pairs = compare([1.0], [1.0], metric=_metric()).pairs
+    with pytest.raises(UsageError, match="'house_rule' is not installed; install the package"):
+        decide_gate(gate, pairs, regressed=False)
+
+
+SUITE = """
+name = "demo"
+cases = "cases.jsonl"
+
+[[metrics]]
+use = "edit_similarity"
+
+[[gates]]
+metric = "edit_similarity"
+worst_case = 0.3
+"""
+
+
+class Project:
+    """A project with a suite and recorded answers, in which commands run as a user runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = ""
+        suite = folder / "demo"
+        suite.mkdir()
+        (suite / "suite.toml").write_text(SUITE, encoding="utf-8")
+        cases = [{"id": f"c{i}", "prompt": f"p{i}", "expected": "abcdefghij"} for i in range(30)]
+        answers = {"base": "abcdefghij", "tuned": "abcdefghix"}
+        self._write("demo/cases.jsonl", cases)
+        for arm, text in answers.items():
+            self._write(f"{arm}.jsonl", [{"id": c["id"], "completion": text} for c in cases])
+
+    def _write(self, name: str, lines: list[dict[str, str]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the project, with the kind installed or not."""
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": self.path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def tunegate(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return self.run("-m", "tunegate.harness.cli", *words)
+
+
+def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
+    """Schema, plan, verdict, page and reference know it; without it the stored run is shown."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "work").mkdir()
+    project = Project(tmp_path / "work")
+    project.path = str(installed(tmp_path / "site", example()))
+
+    check = project.tunegate("suite", "check", "demo")
+    assert check.returncode == 0, check.stderr
+    plan = project.tunegate("plan", "demo")
+    assert "edit_similarity::worst_case 0.3" in plan.stdout, plan.stderr
+    gate = project.tunegate(
+        "gate", "demo", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl",
+        "--run-dir", "run",
+    )  # fmt: skip
+    assert gate.returncode == 0, gate.stdout + gate.stderr
+    verdict = json.loads((project.folder / "run" / "verdict.json").read_text("utf-8"))
+    (stored,) = verdict["suites"][0]["gates"]
+    assert (stored["kind"], stored["status"]) == ("worst_case", "pass")
+    assert stored["estimate"] == pytest.approx(0.1)
+    page = (project.folder / "run" / "report.html").read_text("utf-8")
+    assert "<b>worst_case</b>: worst_case 0.3" in page
+    assert stored["sentence"] in page
+    reference = project.run(
+        "-c",
+        "import runpy, sys; print(runpy.run_path(sys.argv[1])['render']())",
+        str(ROOT / "docs" / "reference" / "make_suite_file.py"),
+    )
+    assert "| `worst_case` | `worst_case` | guardrail | no case loses" in reference.stdout
+
+    project.path = ""
+    report = project.tunegate("report", "run")
+    assert report.returncode == 0, report.stderr
+    assert stored["sentence"] in (project.folder / "run" / "report.html").read_text("utf-8")
+    again = project.tunegate("suite", "check", "demo")
+    assert "unknown key 'worst_case'" in again.stdout + again.stderr
+    assert contract.GROUP == "tunegate.gates"
