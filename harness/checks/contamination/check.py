@@ -10,7 +10,7 @@ What counts, and where it comes from:
   there are not eight in a row, within a text of a row that holds the right answer too.
 
 Words are compared in lower case and without punctuation. What several cases of a suite share is a
-template and no case's own (`tunegate.harness.checks.contamination.ngrams`). A paraphrase is found
+template and no case's own (`tunegate.harness.checks.contamination.index`). A paraphrase is found
 by none of this.
 
 The rows that a model was trained on: found again by the card of the training, or given. A file

@@ -8,8 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.contamination.index import CaseIndex
-from tunegate.harness.checks.contamination.ngrams import GAP, N, Vocabulary, hashed, laid
+from tunegate.harness.checks.contamination.index import GAP, CaseIndex, N, Vocabulary, hashed, laid
 from tunegate.harness.checks.contamination.text import words
 
 if TYPE_CHECKING:

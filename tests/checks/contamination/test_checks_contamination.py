@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.property_settings import examples
 from tunegate.harness.checks.contamination import scan as scanning
 from tunegate.harness.checks.contamination.check import judged
-from tunegate.harness.checks.contamination.index import CaseIndex, Overlap
-from tunegate.harness.checks.contamination.ngrams import SHARED_BY, N
+from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, N, Overlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan
 from tunegate.harness.checks.contamination.text import case_text, row_texts, words
 from tunegate.harness.records.cases import Case
