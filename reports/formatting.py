@@ -140,6 +140,7 @@ REASONS = {
     GateReason.UNDERPOWERED: "too few cases",
     GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
+    GateReason.NOT_COMPUTABLE: "not computable from these scores",
     GateReason.UNSCORED: "too much unscored",
     GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",

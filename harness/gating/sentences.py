@@ -57,6 +57,7 @@ _SEVERITY: dict[GateReason | None, int] = {
     GateReason.NO_WORTHWHILE_GAIN: 2,
     GateReason.INSENSITIVE: 3,
     GateReason.WITHIN_NOISE: 3,
+    GateReason.NOT_COMPUTABLE: 3,
     GateReason.UNDERPOWERED: 4,
     GateReason.FILTERED: 5,
 }

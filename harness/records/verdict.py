@@ -75,6 +75,7 @@ class GateReason(StrEnum):
     UNDERPOWERED = "underpowered"
     INSENSITIVE = "insensitive"
     WITHIN_NOISE = "within_noise"
+    NOT_COMPUTABLE = "not_computable"
     UNSCORED = "unscored"
     CANARY = "canary"
     FILTERED = "filtered"
