@@ -223,3 +223,18 @@ def _by_cluster(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[Ro
     for row, name in zip(rows, clusters, strict=True):
         grouped.setdefault(name, []).append(row)
     return tuple(tuple(map(sum, zip(*members, strict=True))) for members in grouped.values())
+
+
+def few_for_corpus(metric: str, cases: int) -> str:
+    """Return why gates on a corpus value have no say."""
+    found = "1 case" if cases == 1 else f"{cases} cases"
+    return (
+        f"{metric}: one value over all cases gates from {LEAST} of them on; with "
+        f'{found} its gates are advisory: add cases, or set aggregate = "mean"'
+    )
+
+
+def judged_once(metrics: Sequence[str]) -> str:
+    """Return why a suite with such metrics is not looked at while it runs."""
+    names = " and ".join(metrics)
+    return f"{names}: one value over all cases is judged once, so that the suite cannot end early"

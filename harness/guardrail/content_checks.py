@@ -3,7 +3,7 @@
 Phrases that try to take over a model: the common ones, in English, as people copy them. A list of
 phrases stops the lazy and nobody else: whoever rewords gets through. It is a count to be watched
 and a first fence, no defence. A response is checked by the suite's metrics, its tool calls, refusal
-and length.
+and length; the answers of three interfaces are read as OpenAI's chat completions have them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.api_formats import offered, said
 from tunegate.harness.guardrail.settings import KINDS, Settings, Violation, personal_data
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -210,3 +209,64 @@ def _messages(request: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
 def _prompt(request: Mapping[str, Any]) -> str | None:
     prompt = request.get("prompt")
     return prompt if isinstance(prompt, str) else None
+
+
+def choices_of(response: Any) -> list[Mapping[str, Any]] | None:
+    """Return the choices of an answer; None of what is no answer in words (embeddings, images).
+
+    Args:
+        response: A chat or text completion, a response of OpenAI's responses API or a message of
+            Anthropic's, as a model of litellm's or as a dictionary.
+    """
+    plain = response.model_dump() if hasattr(response, "model_dump") else response
+    if not isinstance(plain, Mapping):
+        return None
+    if isinstance(plain.get("choices"), list):
+        return list(plain["choices"])
+    if isinstance(plain.get("output"), list):
+        return [_choice(plain["output"])]
+    if plain.get("role") == "assistant" and isinstance(plain.get("content"), list):
+        return [_choice(plain["content"])]
+    return None
+
+
+def said(content: Any) -> str:
+    """Return the text of a message's content: itself, or that of its parts."""
+    if isinstance(content, list):
+        return "".join(_part_texts([part for part in content if isinstance(part, Mapping)]))
+    return content if isinstance(content, str) else ""
+
+
+def offered(request: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the tools of a request: name → JSON schema of the arguments."""
+    found = {}
+    for tool in request.get("tools") or ():
+        if isinstance(tool, Mapping):
+            told = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+            schema = told.get("parameters") or told.get("input_schema") or {"type": "object"}
+            found[str(told.get("name"))] = schema
+    return found
+
+
+def _choice(parts: Sequence[Any]) -> Mapping[str, Any]:
+    """Return one choice of the parts of an answer."""
+    known = [part for part in parts if isinstance(part, Mapping)]
+    text = "".join(_part_texts(known))
+    calls = [_call(part) for part in known if part.get("type") in ("function_call", "tool_use")]
+    message = {"role": "assistant", "content": text, "tool_calls": calls or None}
+    return {"message": message, "finish_reason": None}
+
+
+def _part_texts(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for part in parts:
+        if part.get("type") in ("text", "output_text"):
+            yield str(part.get("text") or "")
+        elif part.get("type") == "message":
+            inner = part.get("content") or ()
+            yield from _part_texts([one for one in inner if isinstance(one, Mapping)])
+
+
+def _call(part: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = part.get("arguments", part.get("input"))
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"type": "function", "function": {"name": part.get("name"), "arguments": text}}

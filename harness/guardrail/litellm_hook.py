@@ -15,8 +15,7 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.guardrail.api_formats import choices_of
-from tunegate.harness.guardrail.content_checks import Answers, request_violations
+from tunegate.harness.guardrail.content_checks import Answers, choices_of, request_violations
 from tunegate.harness.guardrail.settings import OURS, Action, Violation, in_words, settings
 
 LOGGER = logging.getLogger("tunegate.guardrail")

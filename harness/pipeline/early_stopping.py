@@ -18,7 +18,7 @@ from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.model import Arm
-from tunegate.harness.power.look_schedule import schedule
+from tunegate.harness.power.feasibility import schedule
 from tunegate.harness.records.cases import Cell, ScoreRow
 from tunegate.harness.records.manifest import Looks, Manifest
 from tunegate.harness.suite import Suite

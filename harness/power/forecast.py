@@ -18,7 +18,7 @@ from tunegate.harness.comparison.sample_size import GUARDED, Comparison, Spread
 from tunegate.harness.defaults import POWER
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.power import feasibility
-from tunegate.harness.power.look_schedule import schedule
+from tunegate.harness.power.feasibility import schedule
 from tunegate.harness.power.spread import Observed, assumed, seen
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate

@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.comparison.corpus_level import few_for_corpus, judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import counted, gate_kind
 from tunegate.harness.gating.error_control import attempt_note
-from tunegate.harness.gating.sentences import few_for_corpus, judged_once
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateResult

@@ -13,8 +13,7 @@ from scipy.stats import norm
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import Look
 from tunegate.harness.gating.error_control import Alarms
-from tunegate.harness.power.feasibility import unreachable
-from tunegate.harness.power.look_schedule import schedule
+from tunegate.harness.power.feasibility import schedule, unreachable
 from tunegate.harness.records.manifest import Gate, Looks
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds

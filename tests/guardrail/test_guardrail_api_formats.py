@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.guardrail.api_formats import choices_of, offered
+from tunegate.harness.guardrail.content_checks import choices_of, offered
 
 CALL = {"type": "function", "function": {"name": "order", "arguments": '{"id": 1}'}}
 
