@@ -1,0 +1,244 @@
+"""Ratio: tuned must be at most, or at least, a multiple of base, for lengths, times and costs.
+
+The ratio is the geometric mean of tuned/base over the cases, so that twice as long on one case and
+half as long on another cancel, and one slow case does not decide alone.
+
+Source: `tunegate.harness.stats.latency.geometric_mean_ratio`: the interval of the mean log-ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from tunegate.harness.comparison.delta import proven
+from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import (
+    DecisionContext,
+    GateKind,
+    GateOutcome,
+    JudgedPairs,
+    KeySchemas,
+    PlannedTest,
+    counted,
+    interval_words,
+    margin_label,
+    margin_words,
+    number,
+)
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+
+_OFFSET = 2.0
+"""Level at which log-ratios are compared: zeros and ones would be taken for 0/1 scores."""
+
+
+class RatioGate(GateKind):
+    """A bound on the geometric mean of tuned/base."""
+
+    name = "ratio"
+    order = 60
+    summary = "the geometric mean of tuned/base is proven to be within the bound"
+    schema: ClassVar[KeySchemas] = {
+        "ratio_at_most": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Largest ratio of tuned to base, proven; 1.2 allows a fifth more.",
+        },
+        "ratio_at_least": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Smallest ratio of tuned to base, proven; 0.8 allows a fifth less.",
+        },
+    }
+    margin_keys = ("ratio_at_most", "ratio_at_least")
+    quantity = "ratio"
+    described = "the ratio tuned/base"
+    pass_words = "is proven"
+    reference_label = "1"
+
+    def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the bound, and whether it is the largest or the smallest ratio."""
+        key = "ratio_at_most" if "ratio_at_most" in table else "ratio_at_least"
+        return {"margin": table[key], "options": {"bound": key.removeprefix("ratio_")}}
+
+    def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
+        """Yield a metric whose scores of single cases have no ratio."""
+        key = f"ratio_{_bound(gate)}={float(gate.margin):g}"
+        if metric.corpus is not None:
+            yield (
+                f"{key}: {gate.metric!r} is one value over all cases, and a ratio is of each case; "
+                'set aggregate = "mean" on the metric'
+            )
+        elif metric.binary or (metric.range is not None and metric.range[0] < 0):
+            kind = "0 or 1" if metric.binary else "negative for some answers"
+            yield f"{key}: scores of {gate.metric!r} are {kind} and have no ratio; use a tolerance"
+
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide on the interval of the mean log-ratio: within the bound, beyond it, or neither.
+
+        A pair with a value of 0 or less has no ratio. Leaving it out would be in favour of whoever
+        answers nothing, so the gate is undecided then.
+        """
+        without = sum(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True))
+        estimate = math.exp(mean(_logs(pairs))) if pairs.n and not without else None
+        reason, method = GateReason.UNDERPOWERED, pairs.why_too_few
+        if without:
+            reason = GateReason.NOT_COMPUTABLE
+            method = f"no ratio: {without} of {counted(pairs.n, 'pair')} not above 0"
+        open_ = GateOutcome(
+            GateStatus.UNDECIDED,
+            reason,
+            None,
+            -math.inf,
+            math.inf,
+            method,
+            estimate=estimate,
+        )
+        return open_ if without or pairs.too_few else self._on_ratios(gate, pairs, open_)
+
+    def _on_ratios(self, gate: Gate, pairs: Pairs, open_: GateOutcome) -> GateOutcome:
+        """Decide a gate of which each pair has a ratio."""
+        from tunegate.harness.stats.latency import geometric_mean_ratio
+
+        judged, confidence = self.judged(gate, pairs), gate.confidence
+        found = geometric_mean_ratio(
+            pairs.base, pairs.tuned, confidence=confidence, clusters=pairs.clusters
+        )
+        # Without any spread the interval reaches from 0 to infinity and says nothing.
+        known = math.isfinite(found.high)
+        open_ = replace(
+            open_,
+            p_value=judged.pairs.test(judged.margin).p_value if known else None,
+            low=found.low if known else -math.inf,
+            high=found.high,
+            method=found.method,
+        )
+        if proven(judged.pairs, judged.margin, confidence):
+            return replace(open_, status=GateStatus.PASS, reason=None)
+        if proven(judged.pairs.exchanged(), -judged.margin, confidence):
+            return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
+        # Where no change is within the bound, it is planned without the change seen here.
+        allows_equality = judged.margin < 0
+        plan = judged.pairs.estimator.plan
+        return replace(
+            open_, needed_n=plan(judged.margin, confidence, without_gain=allows_equality)
+        )
+
+    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+        """Return the log-ratios, whose mean must be on the right side of the bound's logarithm.
+
+        If a pair has no ratio there is no scale, and all differences are 0.
+        """
+        at_least = _bound(gate) == "at_least"
+        metric = pairs.metric.model_copy(
+            update={"binary": False, "range": None, "higher_is_better": at_least}
+        )
+        scaled = replace(
+            pairs,
+            metric=metric,
+            base=(_OFFSET,) * pairs.n,
+            tuned=tuple(_OFFSET + value for value in _logs(pairs)),
+            corpus=None,
+            labels=None,
+        )
+        return JudgedPairs(scaled, _log_margin(gate))
+
+    def claims_loss(self, result: GateResult) -> bool:
+        """Return whether the result says that tuned differs from base.
+
+        A bound that base itself would break says nothing of a difference when it is broken.
+        """
+        margin = float(result.margin)
+        allows_equality = margin < 1 if _bound(result) == "at_least" else margin > 1
+        return result.reason is GateReason.BOUND_BROKEN and allows_equality
+
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return the test of equal arms on log-ratios, whose spread only an earlier run shows."""
+        margin = _log_margin(gate)
+        if margin >= 0:
+            note = "not planned: it asks for a change, and depends on how large that is"
+            return PlannedTest(None, note, counts=False)
+        if pairs is None:
+            return PlannedTest(None, "the ratios' spread is unknown; plan with --from RUN")
+        if any(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True)):
+            return PlannedTest(None, "the run has values that are not above 0 and have no ratio")
+        note = f"in logarithms: the bound is {abs(margin):.2g}"
+        return PlannedTest(margin, note, bounded=False)
+
+    def hoped(self, gate: Gate, provable: float) -> float | None:
+        """Return equality, or the smallest provable change where equality breaks the bound."""
+        return 0.0 if _log_margin(gate) < 0 else provable
+
+    def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
+        """Return the gate if equal arms satisfy it: a change asked of base is not asked twice."""
+        return gate if _log_margin(gate) < 0 else None
+
+    def measured(self, result: GateResult) -> str:
+        """Return `length of tuned is 1.05 times base [0.98, 1.13] on 40 cases`."""
+        cases = counted(result.n, "case")
+        if result.estimate is None:
+            return f"{result.metric} has no ratio of tuned to base on {cases}"
+        interval = interval_words(result.low, result.high, sign=False)
+        return (
+            f"{result.metric} of tuned is {number(result.estimate)} times base{interval} on {cases}"
+        )
+
+    def rule(self, result: GateResult) -> str:
+        """Return `the ratio of at most 1.2`."""
+        return f"the ratio of {_words(result)} {margin_words(result.margin)}"
+
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would decide the gate, or why it has nothing to be decided on."""
+        if result.estimate is None:
+            return (
+                f"{self.rule(result)} is undecided ({result.method}); a tolerance in per cent "
+                "takes values of 0 too"
+            )
+        return super().open_conclusion(result, pairs)
+
+    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+        """Return `tuned/base at most 1.2`."""
+        return f"tuned/base {_words(result)} {margin_label(result.margin)}"
+
+    def value(self, result: GateResult) -> float | None:
+        """Return the ratio."""
+        return result.estimate
+
+    def reference(self, result: GateResult) -> float | None:
+        """Return the ratio of equal arms."""
+        return 1.0
+
+    def passes_above(self, result: GateResult) -> bool:
+        """Return whether the bound is the smallest ratio."""
+        return _bound(result) == "at_least"
+
+
+def _bound(gate: Gate | GateResult) -> str:
+    """Return `at_most` or `at_least`."""
+    return str(gate.options.get("bound", "at_most"))
+
+
+def _words(result: GateResult) -> str:
+    return _bound(result).replace("_", " ")
+
+
+def _log_margin(gate: Gate) -> float:
+    """Return what the oriented mean log-ratio must exceed; below 0 if equal arms satisfy it."""
+    margin = math.log(float(gate.margin))
+    return margin if _bound(gate) == "at_least" else -margin
+
+
+def _logs(pairs: Pairs) -> list[float]:
+    """Return the log-ratio of each pair; zeros if one of them has none."""
+    both = list(zip(pairs.base, pairs.tuned, strict=True))
+    if any(not (base > 0 and tuned > 0) for base, tuned in both):
+        return [0.0] * pairs.n
+    return [math.log(tuned) - math.log(base) for base, tuned in both]
+
+
+ratio = RatioGate()

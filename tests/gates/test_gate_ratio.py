@@ -1,0 +1,304 @@
+"""The kind ratio: bounds on the geometric mean of tuned/base, for lengths, times and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.suite_files import _refused, _written
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import Gate, MetricRecord
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.verdict.redecide import false_claims
+from tunegate.reports.charts import draw
+from tunegate.reports.formatting import rule
+
+__all__ = ["_refused", "_written"]
+
+PASS, FAIL, UNDECIDED, _ = GateStatus
+SECONDS = MetricRecord(
+    name="latency", use="latency", needs=CellKind.LATENCY, higher_is_better=False, range=None,
+    binary=False,
+)  # fmt: skip
+KIND = gate_kind("ratio")
+SYMMETRIC = [-0.1, -0.05, 0.0, 0.05, 0.1] * 4
+"""Log-ratios without skew: for them the envelope of mean_interval is Student's t interval."""
+
+
+def ratio(margin: float, bound: str = "at_most", **more: Any) -> Gate:
+    """Return a gate on the metric `latency`."""
+    options = {"bound": bound}
+    return Gate(metric="latency", kind="ratio", margin=margin, options=options, **more)
+
+
+def pairs(base: list[float], tuned: list[float], clusters: list[str] | None = None) -> Pairs:
+    """Return pairs of times."""
+    labels = None if clusters is None else tuple(clusters)
+    return Pairs("s", SECONDS, tuple(base), tuple(tuned), labels)
+
+
+def times(logs: list[float], factor: float = 1.0) -> Pairs:
+    """Return pairs whose tuned/base is `factor` times e to the power of each number."""
+    base = [0.5 + 0.1 * i for i in range(len(logs))]
+    return pairs(base, [b * factor * math.exp(x) for b, x in zip(base, logs, strict=True)])
+
+
+def decided(gate: Gate, found: Pairs) -> GateResult:
+    """Return how a gate ends."""
+    return decide_gate(gate, found, regressed=False)
+
+
+@pytest.mark.parametrize(
+    ("factor", "gate", "expected"),
+    [
+        (1.1, ratio(1.2), (PASS, None)),
+        (1.3, ratio(1.2), (FAIL, GateReason.BOUND_BROKEN)),
+        (1.2, ratio(1.2), (UNDECIDED, GateReason.UNDERPOWERED)),
+        (0.9, ratio(0.8, "at_least"), (PASS, None)),
+        (0.7, ratio(0.8, "at_least"), (FAIL, GateReason.BOUND_BROKEN)),
+        (0.8, ratio(0.8, "at_least"), (UNDECIDED, GateReason.UNDERPOWERED)),
+        (0.7, ratio(0.8), (PASS, None)),
+        (1.0, ratio(0.8), (FAIL, GateReason.BOUND_BROKEN)),
+    ],
+)
+def test_the_interval_is_within_the_bound_beyond_it_or_neither(
+    factor: float, gate: Gate, expected: tuple[GateStatus, GateReason | None]
+) -> None:
+    """The interval is about ±2.8 % wide: sd .0725, n = 20, t(.95, 19) = 1.729."""
+    result = decided(gate, times(SYMMETRIC, factor))
+
+    assert (result.status, result.reason) == expected
+    assert result.estimate == pytest.approx(factor)
+
+
+def test_the_interval_is_that_of_the_mean_log_ratio() -> None:
+    """By scipy's t interval of the logarithms, and its one-sided p-value of the bound."""
+    result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
+    logs = np.array(SYMMETRIC) + math.log(1.1)
+    low, high = stats.t.interval(0.90, 19, loc=logs.mean(), scale=stats.sem(logs))
+    test = stats.ttest_1samp(logs, math.log(1.2), alternative="less")
+
+    assert result.low == pytest.approx(math.exp(low), rel=1e-5)
+    assert result.high == pytest.approx(math.exp(high), rel=1e-5)
+    assert result.p_value == pytest.approx(test.pvalue, rel=1e-4)
+
+
+def test_twice_and_half_cancel() -> None:
+    """The geometric mean of 2, 1/2, 2 and 1/2 is 1, whatever the cases' sizes."""
+    result = decided(ratio(1.2), pairs([1.0, 2.0, 3.0, 40.0], [2.0, 1.0, 6.0, 20.0]))
+
+    assert result.estimate == pytest.approx(1.0)
+    assert result.status is UNDECIDED
+
+
+def test_the_sentence() -> None:
+    """What was measured, with its interval, and what follows."""
+    result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
+
+    assert result.sentence == (
+        "latency of tuned is 1.1 times base [1.07, 1.131] on 20 cases: "
+        "the ratio of at most 1.2 is proven"
+    )
+    assert rule(result) == "tuned/base at most 1.2"
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "count"),
+    [
+        ([1.0, 2.0, 0.0], [1.0, 2.0, 1.0], "1 of 3 pairs"),
+        ([1.0, 2.0, 3.0], [1.0, 0.0, -1.0], "2 of 3 pairs"),
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], "3 of 3 pairs"),
+    ],
+)
+def test_values_without_a_ratio_leave_it_open(
+    base: list[float], tuned: list[float], count: str
+) -> None:
+    """Zeros and negative values are neither an error nor a pass, and the sentence says why."""
+    result = decided(ratio(1.2), pairs(base, tuned))
+
+    assert (result.status, result.reason) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
+    assert (result.estimate, result.low, result.high) == (None, None, None)
+    assert f"no ratio: {count} not above 0" in result.sentence
+    assert draw(result) is None
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_case_and_one_case_leave_it_open(n: int) -> None:
+    """Nothing is known of the spread; an estimate is shown where there is one."""
+    result = decided(ratio(1.2), pairs([1.0] * n, [1.1] * n))
+
+    assert (result.status, result.reason) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert result.estimate == (pytest.approx(1.1) if n else None)
+
+
+def test_equal_ratios_say_nothing_of_the_next_one() -> None:
+    """Without any spread there is no interval; equal values are not taken for 0/1 scores."""
+    result = decided(ratio(1.2), pairs([1.0] * 50, [1.0] * 50))
+
+    assert (result.status, result.low, result.high) == (UNDECIDED, None, None)
+    assert result.estimate == 1.0
+
+
+def test_cases_that_belong_together_count_as_one_cluster() -> None:
+    """Ten clusters of equal cases are as wide as ten cases, and nine are too few."""
+    logs = [0.02 * i for i in range(10)]
+    base = [1.0] * 40
+    tuned = [math.exp(x) for x in logs for _ in range(4)]
+    names = [str(i) for i in range(10) for _ in range(4)]
+
+    alone = decided(ratio(1.2), pairs([1.0] * 10, [math.exp(x) for x in logs]))
+    together = decided(ratio(1.2), pairs(base, tuned, names))
+    few = decided(ratio(1.2), pairs(base[:36], tuned[:36], names[:36]))
+
+    assert together.low == pytest.approx(alone.low)
+    assert together.high == pytest.approx(alone.high)
+    assert few.method == "too few clusters"
+
+
+def test_the_cases_needed_are_those_of_the_t_test() -> None:
+    """At a ratio of 1.15 the bound of 1.2 is .0426 away: n = ((1.645 + .842) · sd / .0426)²."""
+    wide = [4 * x for x in SYMMETRIC]
+    result = decided(ratio(1.2), times(wide, 1.15))
+    sd = float(np.std(wide, ddof=1))
+    n = ((1.645 + 0.842) * sd / math.log(1.2 / 1.15)) ** 2
+
+    assert result.needed_n == pytest.approx(n, rel=0.02)
+
+
+@pytest.mark.parametrize(("bound", "margin"), [("at_most", 1.2), ("at_least", 0.8)])
+def test_the_error_rate_at_the_bound(bound: str, margin: float) -> None:
+    """Of runs whose true ratio is the bound 5 % pass and 5 % fail: 2,000 runs, ±3 errors of .005.
+
+    The interval of mean_interval is at least Student's, so that the rates may be lower.
+    """
+    rng, ends = np.random.default_rng(7), []
+    for _ in range(2000):
+        base = rng.lognormal(0.0, 0.5, 30)
+        tuned = base * margin * rng.lognormal(0.0, 0.2, 30)
+        ends.append(decided(ratio(margin, bound), pairs(base.tolist(), tuned.tolist())).status)
+
+    for status in (PASS, FAIL):
+        assert 0.02 < ends.count(status) / 2000 < 0.065
+
+
+def test_a_run_with_a_broken_ratio_is_blocked(judge: Any, columns: Any) -> None:
+    """The record of the run keeps the kind, the bound and the ratio; the verdict is BLOCK."""
+    found = times(SYMMETRIC, 1.3)
+    suite = columns(
+        [ratio(1.2)], {"latency": (found.base, found.tuned)}, metrics=[SECONDS], name="s"
+    )
+    verdict = judge(suite)
+    (result,) = verdict.suites[0].gates
+
+    assert verdict.verdict == "BLOCK"
+    assert (result.kind, result.options) == ("ratio", {"bound": "at_most"})
+    assert result.estimate == pytest.approx(1.3)
+    assert false_claims(suite.record, verdict.suites[0]) == (result,)
+
+
+def test_a_bound_that_base_itself_breaks_is_no_false_claim(judge: Any, columns: Any) -> None:
+    """In an A/A run `at most 0.8` is broken in truth; a suite of ratios alone ships what holds."""
+    found = times(SYMMETRIC, 1.0)
+    scores = {"latency": (found.base, found.tuned)}
+    broken = columns([ratio(0.8)], scores, metrics=[SECONDS])
+    held = columns([ratio(1.2)], scores, metrics=[SECONDS])
+
+    assert false_claims(broken.record, judge(broken).suites[0]) == ()
+    assert judge(held).verdict == "SHIP"
+
+
+@pytest.mark.parametrize(
+    ("bound", "zone"), [("at_most", "left"), ("at_least", "right")], ids=["at_most", "at_least"]
+)
+def test_the_picture_is_around_one(bound: str, zone: str) -> None:
+    """The reference is 1, the bound a line, and the zone is on the side that passes."""
+    drawing = draw(decided(ratio(1.2, bound), times(SYMMETRIC, 1.1)))
+
+    assert drawing is not None
+    assert drawing.reference is not None
+    assert drawing.margin is not None
+    assert drawing.reference.label == "1"
+    assert drawing.margin.label == "1.200"
+    assert (drawing.zone[0] == 0.0) == (zone == "left")
+    assert drawing.label.startswith("latency, ratio 1.100, interval from 1.070 to 1.131")
+
+
+def test_the_plan_is_on_logarithms() -> None:
+    """Equal arms satisfy at most 1.2 and are planned; a change is not, nor an unknown spread."""
+    metric: Any = None
+    found = times(SYMMETRIC)
+    plan = KIND.plan_test(ratio(1.25), metric, found)
+
+    assert plan.margin == pytest.approx(-math.log(1.25))
+    assert (plan.bounded, plan.counts) == (False, True)
+    assert KIND.plan_test(ratio(1.25), metric, None).note.endswith("plan with --from RUN")
+    assert KIND.plan_test(ratio(0.8), metric, found).counts is False
+    assert KIND.plan_test(ratio(1.25), metric, pairs([0.0, 1.0], [1.0, 1.0])).margin is None
+    assert (KIND.hoped(ratio(1.25), 0.1), KIND.hoped(ratio(0.8), 0.3)) == (0.0, 0.3)
+
+
+def test_the_incumbent_is_held_to_what_equal_arms_satisfy() -> None:
+    """A fifth less than base is not asked of the incumbent again; an artifact is held to both."""
+    change, guard = ratio(0.8), ratio(1.2)
+
+    assert KIND.against_incumbent(change, ()) is None
+    assert KIND.against_incumbent(guard, ()) == guard
+    assert (KIND.on_deployment(change), KIND.on_deployment(guard)) == (change, guard)
+
+
+LENGTH = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "gate", "what"),
+    [
+        (LENGTH, "ratio_at_most = 0\n", "gates.0.ratio_at_most: 0 must be above 0"),
+        (
+            LENGTH,
+            "ratio_at_most = 1.2\nratio_at_least = 0.8\n",
+            "ratio_at_least and ratio_at_most in one table; for both limits, list the metric "
+            "twice under different names",
+        ),
+        (
+            LENGTH.replace("length", "exact_match"),
+            "ratio_at_most = 1.2\n",
+            "ratio_at_most=1.2: scores of 'exact_match' are 0 or 1 and have no ratio; "
+            "use a tolerance",
+        ),
+        (
+            LENGTH.replace("length", "bleu"),
+            "ratio_at_least = 0.9\n",
+            "ratio_at_least=0.9: 'bleu' is one value over all cases, and a ratio is of each case; "
+            'set aggregate = "mean" on the metric',
+        ),
+    ],
+)
+def test_a_suite_with_a_ratio_that_makes_no_sense(
+    refused: Callable[..., list[str]], head: str, gate: str, what: str
+) -> None:
+    """The line and the remedy are named when the suite is loaded."""
+    name = head.rpartition('use = "')[2].partition('"')[0]
+    found = refused(head + f'[[gates]]\nmetric = "{name}"\n{gate}')
+
+    assert any(problem.endswith(what) for problem in found), found
+
+
+@pytest.mark.parametrize("bound", ["at_most", "at_least"])
+def test_a_suite_with_a_ratio(written: Callable[..., Any], bound: str) -> None:
+    """The key is the bound, and its line is that of the gate."""
+    from tunegate.harness.suite import load
+
+    gate = f'[[gates]]\nmetric = "length"\nratio_{bound} = 1.2\n'
+    (found,) = load(written(LENGTH + gate)).gates
+
+    assert (found.id, found.margin) == ("length::ratio", 1.2)
+    assert found.options == {"bound": bound}
+    assert found.where.endswith(":7")
