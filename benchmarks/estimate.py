@@ -35,8 +35,8 @@ def main() -> int:
     """Print every setting; return 1 if one is off by more than allowed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("settings", nargs="*", default=SETTINGS.split(), help="default: all")
-    from tunegate.trainers.estimate import Estimate, configuration, process_bytes
-    from tunegate.trainers.estimate.step_memory import Setting, simulate
+    from tunegate.trainers.estimate import MemoryEstimate, configuration, process_bytes
+    from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
 
     process, worst = process_bytes(), 0.0
     print(f"process beside its tensors: {process / 1e6:.0f} MB")
@@ -44,8 +44,8 @@ def main() -> int:
     for name in parser.parse_args().settings:
         trainer, method, *numbers = name.split("-")
         rank, length, batch = map(int, numbers)
-        setting = Setting(method, rank, length, batch, trainer=trainer, written=length // 2)
-        found = Estimate(setting, simulate(configuration("embedded"), setting), process).total
+        setting = TrainingSetting(method, rank, length, batch, trainer=trainer, written=length // 2)
+        found = MemoryEstimate(setting, simulate(configuration("embedded"), setting), process).total
         peak = apart(trained, setting).peak
         off = found / peak - 1
         worst = max(worst, abs(off))
@@ -58,10 +58,10 @@ def main() -> int:
 def trained(setting: object) -> None:
     """Train two steps on rows that are as long as the setting says."""
     from tunegate.trainers.arguments import prepare_environment
-    from tunegate.trainers.estimate.step_memory import Setting
+    from tunegate.trainers.estimate.step_memory import TrainingSetting
 
     prepare_environment()
-    assert isinstance(setting, Setting)
+    assert isinstance(setting, TrainingSetting)
     run: Callable[..., int] = import_module(f"tunegate.trainers.{setting.trainer}").run
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
@@ -124,7 +124,7 @@ def _ours(
 ) -> tuple[dict[str, Answers], float]:
     """Return the answers of tunegate's runner with an empty store, and its seconds."""
     start = time.perf_counter()
-    found = _run(arms, suite, Store(store))
+    found = _run(arms, suite, AnswerCache(store))
     return found, time.perf_counter() - start
 
 
@@ -132,23 +132,23 @@ def _second(
     arms: Mapping[str, Arm], suite: suites.Suite, store: Path
 ) -> tuple[dict[str, Answers], float]:
     """Return the same where base's answers are known from an earlier candidate."""
-    known = Store(store)
+    known = AnswerCache(store)
     _run({"base": arms["base"]}, suite, known)
     start = time.perf_counter()
     found = _run(arms, suite, known)
     return found, time.perf_counter() - start
 
 
-def _run(arms: Mapping[str, Arm], suite: suites.Suite, store: Store) -> dict[str, Answers]:
+def _run(arms: Mapping[str, Arm], suite: suites.Suite, store: AnswerCache) -> dict[str, Answers]:
     plan = make_plan([suite], arms, seed=0)
-    Runner(plan, arms, store, Progress(1.0, stream=io.StringIO())).run()
+    Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
     found: dict[str, Answers] = {name: {} for name in arms}
     for stored in _answered(plan, store):
         found[stored.cell.arm][stored.cell.case] = stored.completion.text or ""
     return found
 
 
-def _answered(plan: Any, store: Store) -> Sequence[Any]:
+def _answered(plan: Any, store: AnswerCache) -> Sequence[Any]:
     return [c for c in collect(plan, store, set()) if c.completion is not None]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks._prompts import prompts_suite
 from tunegate.harness.model import Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
 
 
 def _asked(
-    arm: Any, kind: CellKind, cases: Sequence[Case], settings: Generation
+    arm: Any, kind: CellKind, cases: Sequence[Case], settings: GenerationSettings
 ) -> list[Completion]:
     """Return an arm's completions in the order of the cases."""
     from tunegate.harness.engine.inference import local_engine

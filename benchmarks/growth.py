@@ -121,7 +121,7 @@ def _on_disk(folder: Path, cases: int) -> str:
 
 def judged(folder: Path, cases: int) -> None:
     """Judge scripted models on so many cases, from the suite's files to the report."""
-    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.pipeline.run import EvaluationRun
     from tunegate.harness.records.run_folder import Run
     from tunegate.reports import page
 
@@ -131,7 +131,7 @@ def judged(folder: Path, cases: int) -> None:
         answers = {case: "no " * (1 + i % every) for i, case in enumerate(ids)}
         script = json.dumps({"completions": answers})
         (folder / f"{arm}.json").write_text(script, encoding="utf-8")
-    Evaluation(
+    EvaluationRun(
         suites=[suite],
         specs={arm: f"scripted:{folder / arm}.json" for arm in ("base", "tuned")},
         folder=folder / "out",
@@ -144,19 +144,19 @@ def judged(folder: Path, cases: int) -> None:
 
 def real(base: str | None, tuned: str, cases: int, tokens: int, prefix: int) -> float:
     """Return the seconds in which the engine answers for both arms, the models loaded before."""
-    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.engine.plan import make_plan
-    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.progress import ProgressReporter
     from tunegate.harness.engine.runner import Runner
     from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": base, "tuned": tuned}, dtype="float32")
     with tempfile.TemporaryDirectory() as place:
         suite = prompts_suite(Path(place) / "suite", cases, tokens, prefix=prefix)
-        store = Store(Path(place) / "store.sqlite")
+        store = AnswerCache(Path(place) / "store.sqlite")
         start = time.perf_counter()
         plan = make_plan([suite], arms, seed=0)
-        Runner(plan, arms, store, Progress(1.0, stream=io.StringIO())).run()
+        Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
         return time.perf_counter() - start
 
 

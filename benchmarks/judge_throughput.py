@@ -20,13 +20,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tunegate.harness import lookup
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge
-from tunegate.harness.judging.contract import Task
+from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 MOST = 1.3
 """Allowed time, in multiples of the ideal."""
@@ -58,11 +58,13 @@ def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]
     assert isinstance(rubric, Judge)
     judge = replace(rubric, options={"criteria": "Is polite."})
     tasks = [
-        Task("polite", judge, Case(id=f"c{i}", prompt="Hello"), (Completion(text=f"Answer {i}"),))
+        JudgementTask(
+            "polite", judge, Case(id=f"c{i}", prompt="Hello"), (Completion(text=f"Answer {i}"),)
+        )
         for i in range(n)
     ]
-    store = Store(folder / "store.sqlite")
-    model = ServerJudge(url, "judge", limits=Limits(concurrency=concurrency))
+    store = AnswerCache(folder / "store.sqlite")
+    model = ServerJudge(url, "judge", limits=PoolLimits(concurrency=concurrency))
     started = time.perf_counter()
     outcomes = [outcome for _, outcome in ModelJuror(model, store).judge(tasks)]
     seconds = time.perf_counter() - started

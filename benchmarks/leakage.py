@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from tunegate.harness.checks.contamination.check import compare, find
 from tunegate.harness.records.cases import Case, canonical_json
-from tunegate.harness.records.training_card import Mode, Training
+from tunegate.harness.records.training_card import ContaminationMode, TrainingSummary
 from tunegate.harness.suite import Suite
 
 WORDS = 30_000
@@ -46,7 +46,11 @@ def main() -> int:
         _write(path, rng, rows, list(planted.values()))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start, busy = time.perf_counter(), time.process_time()
-        found = compare([cast("Suite", suite)], find(Training(), None, [path]), mode=Mode.GATE)
+        found = compare(
+            [cast("Suite", suite)],
+            find(TrainingSummary(), None, [path]),
+            mode=ContaminationMode.GATE,
+        )
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     touched = {int(case[1:]) for case in found.suites[0].touched}

@@ -239,9 +239,9 @@ class _Endless:
 def _requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
     from tunegate.harness.model import Prompt, Request
-    from tunegate.harness.records.cases import Case, CellKind, Generation
+    from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
-    settings = Generation(template="none", max_new_tokens=tokens)
+    settings = GenerationSettings(template="none", max_new_tokens=tokens)
     vocabulary = len(arm.tokenizer)
     return [
         Request(

@@ -52,9 +52,9 @@ def _options() -> argparse.Namespace:
 
 def answered(base: str, tuned: str | None, prompts: int, tokens: int) -> None:
     """Answer the prompts with base, and with the adapter where one is named."""
-    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.engine.plan import make_plan
-    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.progress import ProgressReporter
     from tunegate.harness.engine.runner import Runner
     from tunegate.harness.models.open_arms import open_arms
 
@@ -63,8 +63,8 @@ def answered(base: str, tuned: str | None, prompts: int, tokens: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         suite = prompts_suite(Path(place) / "suite", prompts, tokens)
         plan = make_plan([suite], arms, seed=0)
-        store = Store(Path(place) / "store.sqlite")
-        Runner(plan, arms, store, Progress(1.0, stream=io.StringIO())).run()
+        store = AnswerCache(Path(place) / "store.sqlite")
+        Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
 
 
 if __name__ == "__main__":

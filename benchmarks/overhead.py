@@ -99,14 +99,14 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:
     """Judge the arms as `tunegate gate` does, with an empty store; return where the time went."""
-    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.pipeline.run import EvaluationRun
     from tunegate.harness.records.run_folder import Run
     from tunegate.reports import page
 
     model = arms["base"].loaded.torch_model
     with watched(model) as watch:
         start = time.perf_counter()
-        Evaluation(
+        EvaluationRun(
             suites=chosen,
             specs={name: arm.spec for name, arm in arms.items()},
             folder=folder,

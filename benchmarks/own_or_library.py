@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks._apart import apart
 from benchmarks.read_traces import write
 from tunegate.harness.models import _gguf_file
-from tunegate.harness.otel_import.json_reader import Pieces
+from tunegate.harness.otel_import.json_reader import JsonCursor
 from tunegate.harness.sources import _yaml
 
 NESTED = "(?:" * 20 + "a" + "{1,9})" * 20
@@ -118,7 +118,7 @@ def json_stream(folder: Path) -> None:
 def pieces(path: Path) -> int:
     """Take every resource of a document and return how many there are."""
     with path.open("rb") as file:
-        reader = Pieces(file.read)
+        reader = JsonCursor(file.read)
         return sum(1 for _ in reader.members() for _ in reader.elements() if reader.value())
 
 

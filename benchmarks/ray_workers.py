@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks._prompts import prompts_suite
-from tunegate.harness.engine.ray_backend import HERE, Place
+from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend
 from tunegate.harness.suite import Suite
 
 
@@ -31,7 +31,7 @@ def main() -> int:
             script = json.dumps({"completions": answers, "delay_s": options.delay})
             (Path(place) / f"{arm}.json").write_text(script, encoding="utf-8")
         one, alone = _judged(Path(place), "one", suite, HERE)
-        two, together = _judged(Path(place), "ray", suite, Place("ray", options.workers))
+        two, together = _judged(Path(place), "ray", suite, ExecutionBackend("ray", options.workers))
     waiting = 2 * options.cases * options.delay
     print(f"{options.cases} cases, both arms, {options.delay:g} s an answer: {waiting:.1f} s")
     print(f"one process {alone:18.1f} s")
@@ -49,12 +49,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _judged(place: Path, name: str, suite: Suite, engine: Place) -> tuple[bytes, float]:
+def _judged(place: Path, name: str, suite: Suite, engine: ExecutionBackend) -> tuple[bytes, float]:
     """Judge with an empty store; return verdict.json and the seconds that it took."""
-    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.pipeline.run import EvaluationRun
 
     start = time.perf_counter()
-    Evaluation(
+    EvaluationRun(
         suites=[suite],
         specs={arm: f"scripted:{place / arm}.json" for arm in ("base", "tuned")},
         folder=place / name / "run",

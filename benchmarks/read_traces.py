@@ -66,16 +66,16 @@ def write(path: Path, count: int) -> None:
 def spans(path: Path) -> int:
     """Read every span."""
     from tunegate.harness.otel_import import read
-    from tunegate.harness.otel_import.types import Reading
+    from tunegate.harness.otel_import.types import ImportReport
 
-    return sum(1 for _ in read([path], Reading()))
+    return sum(1 for _ in read([path], ImportReport()))
 
 
 def cases(path: Path) -> int:
     """Find the calls, draw 200 by strata, scrub them and make cases of them."""
-    from tunegate.harness.sources.traces import Wanted, collect
+    from tunegate.harness.sources.traces import TraceSelection, collect
 
-    found = collect([path], Wanted(sample=200, stratify=("model", "route")))
+    found = collect([path], TraceSelection(sample=200, stratify=("model", "route")))
     return found.reading.calls
 
 

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store, reusable
+from tunegate.harness.engine.answer_cache import AnswerCache, reusable
 from tunegate.harness.engine.plan import make_plan
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 PROMISE = 1.3
 LATENCY_S = 0.2
@@ -115,11 +115,11 @@ def seconds(specs: Mapping[str, str], cases: int, concurrency: int, folder: Path
     lines = (json.dumps({"prompt": f"question {i}", "expected": "tuned"}) for i in range(cases))
     (folder / "cases.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
-    arms = open_arms(specs, limits=Limits(concurrency=concurrency))
+    arms = open_arms(specs, limits=PoolLimits(concurrency=concurrency))
     plan = make_plan([suites.load(folder / "suite.toml")], arms, seed=0)
-    store = Store(folder / "store.sqlite")
+    store = AnswerCache(folder / "store.sqlite")
     began = time.perf_counter()
-    Runner(plan, arms, store, Progress(1.0, stream=io.StringIO())).run()
+    Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
     took = time.perf_counter() - began
     answered = len(reusable(store.get(cell.key for cell in plan.cells)))
     store.close()

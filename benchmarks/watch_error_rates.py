@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tunegate.harness.stats.confidence_sequences import (
     BLOCK,
     STREAM_BETS,
-    Capital,
+    BettingCapital,
     advance,
     units_needed,
 )
@@ -64,7 +64,7 @@ class Streams:
             rates: Calls, and the share of them that goes wrong, one stretch after another.
         """
         count = len(self.bound)
-        capital = Capital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
+        capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
         when = np.full(count, np.inf)
         seen = 0
         needed = math.log(2 / self.alpha)
@@ -99,7 +99,7 @@ def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float
     bound = np.array([worst_excess(limit, alpha=ALPHA / 2) for limit in limits])
     # Above the threshold lies this share of all seconds there can be.
     above = np.array([0.5 * math.erfc(math.log(x.value) / math.sqrt(2)) for x in limits])
-    capital = Capital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
+    capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     for seen in range(0, WEEKS * calls, BLOCK):
         values = (rng.random((count, BLOCK)) < above[:, np.newaxis]).astype(np.float64)
         capital = advance(capital, values, bound=bound, seen=seen)

@@ -86,7 +86,7 @@ class BackendError(TunegateError):
     exit_code = 13
 
 
-class Interrupted(TunegateError):
+class RunInterrupted(TunegateError):
     """The user stopped the run; finished completions are stored."""
 
     def __init__(self, text: str, signal_number: int = signal.SIGINT) -> None:

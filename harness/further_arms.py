@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
-    from tunegate.harness.records.verdict import Parity, Standing, VerdictRecord
+    from tunegate.harness.records.verdict import DeploymentParity, IncumbentResult, VerdictRecord
 
 BASE_AGAIN = "base_again"
 """Name of the arm that measures the noise floor: base, asked a sample of its requests again."""
@@ -165,7 +165,7 @@ def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 
-def comparison_results(verdict: VerdictRecord) -> dict[str, Parity | Standing]:
+def comparison_results(verdict: VerdictRecord) -> dict[str, DeploymentParity | IncumbentResult]:
     """Return arm → the result of its comparison in a verdict, in the order of their sentences."""
     fields = {name: compared.field for name, compared in comparisons(FURTHER_ARMS).items()}
     found = {name: getattr(verdict, field) for name, field in fields.items()}

@@ -97,7 +97,7 @@ class PlannedTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Margin:
+class EquivalenceMargin:
     """How large a difference between tuned and a deployment artifact still counts as none."""
 
     value: float | str
@@ -256,7 +256,7 @@ class GateKind(ABC):
         """Return the gate to apply with the deployment artifact in tuned's place, if any."""
         return None if self.is_goal else gate
 
-    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+    def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
         """Return the margin within which a deployment artifact is equivalent to tuned.
 
         Args:

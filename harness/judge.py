@@ -55,7 +55,7 @@ TEXT: Mapping[str, Any] = {"type": "string", "maxLength": 4000}
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class JudgeQuestion:
     """One thing a judge model is asked."""
 
     step: str
@@ -99,7 +99,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ParsedReply:
     """A reply that could be read."""
 
     fields: Mapping[str, Any]
@@ -125,7 +125,7 @@ class Reply:
         return str(value) if value else None
 
 
-Steps = Generator[Sequence[Question], Sequence[Reply], Score]
+Steps = Generator[Sequence[JudgeQuestion], Sequence[ParsedReply], Score]
 """What a judge does with a case: it yields questions that may be asked at once, and ends in a
 score. The score of a judge of pairs is tuned's advantage, from -1 to 1."""
 JudgeFunction = Callable[..., Steps]
@@ -204,7 +204,7 @@ def question(
     fields: Mapping[str, Mapping[str, Any]],
     told: Mapping[str, str] | None = None,
     choice: str | None = None,
-) -> Question:
+) -> JudgeQuestion:
     """Make a question from a section of a prompt file.
 
     Args:
@@ -220,7 +220,7 @@ def question(
     form = FORM.replace("{mark}", mark).replace("{fields}", _in_words(fields))
     body = fill(sections(prompt)[step], values)
     system = SYSTEM.replace("{mark}", mark)
-    return Question(step, system, body, form, mark, fields, choice)
+    return JudgeQuestion(step, system, body, form, mark, fields, choice)
 
 
 def conversation(case: Case) -> str:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Request:
     sample: int
     """Index of the repetition, from 0."""
     prompt: Prompt
-    generation: Generation
+    generation: GenerationSettings
     seed: int
     """Seed of this cell's sampling; unused by greedy decoding."""
 
@@ -78,7 +78,7 @@ class Arm(Protocol):
     def cannot(self, kind: CellKind) -> str:
         """Return why it cannot answer questions of `kind`, and what would help."""
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case; raises ValueError if the case cannot be rendered."""
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:

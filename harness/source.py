@@ -3,7 +3,7 @@
 A source is a function `<x>(folder, *, options…) -> Iterator[SourcedCase]` in
 `harness/sources/<x>.py`, its options annotated as those of a metric are. It collects the problems
 of all lines and raises one `SuiteError`, so that one edit mends them all. One that leaves something
-out returns `Accounted`, which says what.
+out returns `AccountedCases`, which says what.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SourcedCase:
 
 
 @dataclass(frozen=True, slots=True)
-class Accounted:
+class AccountedCases:
     """Cases with an account of how they came about, which is shown with the suite."""
 
     cases: tuple[SourcedCase, ...]

@@ -19,7 +19,7 @@ READ = 1_000
 
 
 @dataclass(slots=True)
-class Behaviour:
+class ArmBehaviour:
     """What one arm did on one suite."""
 
     suite: str
@@ -70,13 +70,13 @@ class Behaviour:
         return sum(self.read), sum(self.wrote)
 
 
-def behaviours(data: ReportData) -> tuple[Behaviour, ...]:
+def behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
     """Return what each arm did on each suite, in the order of suites and arms."""
-    found: dict[tuple[str, str], Behaviour] = {}
+    found: dict[tuple[str, str], ArmBehaviour] = {}
     for stored in data.run.cells:
         cell = stored.cell
         if stored.status != "skipped" and further_arm(cell.arm).reported:
-            own = found.setdefault((cell.suite, cell.arm), Behaviour(cell.suite, cell.arm))
+            own = found.setdefault((cell.suite, cell.arm), ArmBehaviour(cell.suite, cell.arm))
             _count(own, stored)
             _read(own, stored)
     suites = [suite.name for suite in data.run.manifest.suites]
@@ -98,7 +98,7 @@ def _at(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _count(own: Behaviour, stored: StoredCell) -> None:
+def _count(own: ArmBehaviour, stored: StoredCell) -> None:
     own.asked += 1
     own.failed += stored.status != "ok"
     own.stored += stored.cache_hit
@@ -125,7 +125,7 @@ def _known(value: Number | None) -> Sequence[Number]:
     return () if value is None else (value,)
 
 
-def _read(own: Behaviour, stored: StoredCell) -> None:
+def _read(own: ArmBehaviour, stored: StoredCell) -> None:
     """Look at the first answers for loops and refusals, whatever the suite measures."""
     done = stored.completion
     if stored.cell.kind is not CellKind.GENERATE or done is None or done.text is None:

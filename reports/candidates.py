@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.comparison import Candidate, Comparison, Duel
+from tunegate.harness.records.comparison import Candidate, CandidateComparison, PairwiseComparison
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports import charts, pareto_chart
@@ -28,11 +28,11 @@ class GateTable:
     suite: str
     gate: GateResult
     """The first candidate's, for what is the same of all."""
-    rows: tuple[tuple[str, GateResult, charts.Row], ...]
+    rows: tuple[tuple[str, GateResult, charts.CandidateMarks], ...]
     """Letter, outcome and drawing of each candidate."""
 
 
-def render_page(comparison: Comparison) -> str:
+def render_page(comparison: CandidateComparison) -> str:
     """Return the page of a comparison: the same comparison gives the same bytes."""
     chosen = comparison.candidate(comparison.chosen)
     return scriptless(
@@ -55,12 +55,12 @@ def render_page(comparison: Comparison) -> str:
     )
 
 
-def write(comparison: Comparison, path: Path) -> None:
+def write(comparison: CandidateComparison, path: Path) -> None:
     """Write the page; a reader sees the old file or the new one, never a part."""
     write_atomic(path, render_page(comparison))
 
 
-def gate_tables(comparison: Comparison) -> Iterator[GateTable]:
+def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
     """Yield every gate of the suites, with what it says of each candidate."""
     first: Candidate = comparison.candidates[0]
     for at, suite in enumerate(first.suites):
@@ -77,7 +77,7 @@ ROWS = 100
 """Rows of the table of pairs at most; the page has all of them."""
 
 
-def render_markdown(found: Comparison) -> str:
+def render_markdown(found: CandidateComparison) -> str:
     """Return the text of a comparison; the same comparison gives the same text."""
     face = FACES[found.verdict]
     return "\n".join(
@@ -107,7 +107,7 @@ def render_markdown(found: Comparison) -> str:
     )
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _notes(found: CandidateComparison) -> Iterator[str]:
     yield from found.notes
     yield from (f"{one.letter}: {note}" for one in found.candidates for note in one.notes)
 
@@ -131,7 +131,7 @@ def _face(verdict: object) -> str:
     return f"{face.sign} {face.word}"
 
 
-def _duel(duel: Duel) -> list[str]:
+def _duel(duel: PairwiseComparison) -> list[str]:
     proven = f"{duel.better} is better" if duel.better else "nothing"
     return [
         f"{duel.first} → {duel.second}",

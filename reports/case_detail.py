@@ -25,7 +25,7 @@ ARMS = (BASE, TUNED)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextExcerpt:
     """A labelled text, cut at what a page can hold."""
 
     label: str
@@ -35,7 +35,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceComparison:
     """One answer of a multiple-choice question as both arms saw it."""
 
     text: str
@@ -49,7 +49,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class DiffSegment:
     """A stretch of both texts: what base has there, and what tuned has."""
 
     base: str
@@ -62,7 +62,7 @@ class Segment:
 class WordDiff:
     """Both texts, stretch by stretch: joined, the stretches of a side are its text."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[DiffSegment, ...]
     note: str | None = None
     """What a reader must know: a side was cut, or only white space differs."""
 
@@ -72,16 +72,16 @@ class CaseView:
     """Everything that an opened row shows."""
 
     pair: CasePair
-    question: tuple[Text, ...]
+    question: tuple[TextExcerpt, ...]
     """The conversation, then what a right answer rests on."""
-    rendered: Text | None
+    rendered: TextExcerpt | None
     """The prompt after the chat template, where it was recorded."""
-    expected: tuple[Text, ...]
+    expected: tuple[TextExcerpt, ...]
     diff: WordDiff | None
     """The completions of base and tuned, None where neither wrote any."""
-    others: tuple[Text, ...]
+    others: tuple[TextExcerpt, ...]
     """The completions of further arms (recorded, incumbent, shipped), under the arms' names."""
-    choices: tuple[Choice, ...]
+    choices: tuple[ChoiceComparison, ...]
     cells: tuple[StoredCell, ...]
     """What is known about how each answer came to be, base and tuned first."""
 
@@ -120,17 +120,17 @@ def content(turn: dict[str, Any]) -> str:
     return canonical_json({k: v for k, v in turn.items() if k != "role" and v is not None})
 
 
-def _text(label: str, text: str) -> Text:
-    return Text(label, *cut(text))
+def _text(label: str, text: str) -> TextExcerpt:
+    return TextExcerpt(label, *cut(text))
 
 
-def _optional(label: str, value: Any) -> tuple[Text, ...]:
+def _optional(label: str, value: Any) -> tuple[TextExcerpt, ...]:
     if not value:
         return ()
     return (_text(label, value if isinstance(value, str) else canonical_json(value)),)
 
 
-def _expected(case: Case) -> tuple[Text, ...]:
+def _expected(case: Case) -> tuple[TextExcerpt, ...]:
     texts = tuple(_text("expected", text) for text in case.expected_texts())
     calls = _optional("expected calls", case.expected_calls)
     return (*texts, *calls, *_optional("schema", case.answer_schema))
@@ -141,7 +141,7 @@ def _diff(pair: CasePair) -> WordDiff | None:
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
-        return WordDiff((Segment(cut(base or "")[0], cut(tuned or "")[0], changed=False),))
+        return WordDiff((DiffSegment(cut(base or "")[0], cut(tuned or "")[0], changed=False),))
     return compare(base, tuned)
 
 
@@ -151,21 +151,21 @@ def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
     return (ARMS.index(arm) if arm in ARMS else len(ARMS)), arm, kind
 
 
-def _others(pair: CasePair) -> Iterator[Text]:
+def _others(pair: CasePair) -> Iterator[TextExcerpt]:
     for arm, kind in sorted(pair.cells, key=_place):
         text = pair.text(arm) if kind is CellKind.GENERATE else None
         if text is not None and arm not in ARMS and further_arm(arm).reported:
             yield _text(arm, text)
 
 
-def _choices(pair: CasePair) -> tuple[Choice, ...]:
+def _choices(pair: CasePair) -> tuple[ChoiceComparison, ...]:
     case = pair.case.case
     if not case.choices:
         return ()
     known = [pair.completion(arm, CellKind.CHOICES) for arm in ARMS]
     base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
     return tuple(
-        Choice(
+        ChoiceComparison(
             text=cut(text)[0],
             right=at == case.answer,
             logprobs=(_at(base, at), _at(tuned, at)),
@@ -230,7 +230,7 @@ def _words(text: str) -> tuple[list[str], bool]:
     return ([*words[:-1], "".join(words[-1:]) + rest] if rest else words), missing > 0
 
 
-def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[Segment]:
+def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[DiffSegment]:
     """Yield the stretches, neighbours of one kind joined."""
     from rapidfuzz.distance import Indel
 
@@ -256,16 +256,16 @@ def _marked(
         yield op.tag != "equal" or lonely, ("".join(words[0]), "".join(words[1]))
 
 
-def _segment(base: str, tuned: str, *, changed: bool) -> Iterator[Segment]:
+def _segment(base: str, tuned: str, *, changed: bool) -> Iterator[DiffSegment]:
     """Yield a stretch; the white space in front of a change stands apart, unmarked."""
     before, after = (
         text[: len(text) - len(text.lstrip())] if changed else "" for text in (base, tuned)
     )
     if before or after:
-        yield Segment(before, after, changed=False)
+        yield DiffSegment(before, after, changed=False)
     rest = base[len(before) :], tuned[len(after) :]
     if any(rest):
-        yield Segment(rest[0], rest[1], changed=changed)
+        yield DiffSegment(rest[0], rest[1], changed=changed)
 
 
 LINE_LIMIT = 60

@@ -12,33 +12,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.otel_export import TRACES, collector
-from tunegate.harness.otel_export.run_records import Identifiers, plan_sha256
+from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha256
 from tunegate.harness.records.cases import Judgement, StoredCell
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping
-from tunegate.reports.case_detail import CaseView, Text, snippet, view
-from tunegate.reports.data import CasePair, Outcome, ReportData
+from tunegate.reports.case_detail import CaseView, TextExcerpt, snippet, view
+from tunegate.reports.data import CaseChange, CasePair, ReportData
 from tunegate.reports.judge_disagreement import by_case, doubts
 
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""
 
 _KEYS = {
-    Outcome.BROKE: "broke",
-    Outcome.WORSE: "worse",
-    Outcome.FIXED: "fixed",
-    Outcome.BETTER: "better",
-    Outcome.CHANGED: "changed",
-    Outcome.EQUAL: "equal",
+    CaseChange.BROKE: "broke",
+    CaseChange.WORSE: "worse",
+    CaseChange.FIXED: "fixed",
+    CaseChange.BETTER: "better",
+    CaseChange.CHANGED: "changed",
+    CaseChange.EQUAL: "equal",
 }
 """The names of outcomes in the page's addresses and downloads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class TraceViewer:
     """A run as a viewer of traces sees it."""
 
-    ids: Identifiers
+    ids: TraceIdentifiers
     link: str | None
     """Address of a span in the viewer, with places for the ids; None where no viewer is known."""
 
@@ -48,7 +48,7 @@ class Traces:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class CaseListing:
     """All cases of a run in the order of the page."""
 
     data: ReportData = field(repr=False)
@@ -56,7 +56,7 @@ class Listing:
     judged: Mapping[tuple[str, str], tuple[Judgement, ...]] = field(repr=False)
     doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Anchor → what its judges disagree on; only cases on which they do."""
-    traces: Traces | None
+    traces: TraceViewer | None
     """None where the run left none."""
 
     def index(self) -> Iterator[str]:
@@ -124,7 +124,7 @@ class Listing:
         return {key: value for key, value in body.items() if value}
 
 
-def listing(data: ReportData) -> Listing:
+def listing(data: ReportData) -> CaseListing:
     """Return the cases of a run in the order of the page."""
     judged = by_case(data.run.judgements)
     asks = {suite.name: [m.name for m in suite.metrics if m.judge] for suite in _suites(data)}
@@ -133,10 +133,12 @@ def listing(data: ReportData) -> Listing:
         for pair in data.pairs
         if (said := doubts(pair, judged.get((pair.suite, pair.name), ()), asks[pair.suite]))
     }
-    rest = [p for p in data.pairs if p.outcome in (Outcome.EQUAL, Outcome.CHANGED)]
-    rest.sort(key=lambda p: (p.anchor not in found, not _unscored(p), p.outcome is Outcome.EQUAL))
+    rest = [p for p in data.pairs if p.outcome in (CaseChange.EQUAL, CaseChange.CHANGED)]
+    rest.sort(
+        key=lambda p: (p.anchor not in found, not _unscored(p), p.outcome is CaseChange.EQUAL)
+    )
     pairs = (*data.regressions, *data.improvements, *rest)
-    return Listing(data=data, pairs=pairs, judged=judged, doubts=found, traces=traces(data.run))
+    return CaseListing(data=data, pairs=pairs, judged=judged, doubts=found, traces=traces(data.run))
 
 
 def _suites(data: ReportData) -> Sequence[Any]:
@@ -183,7 +185,7 @@ def _texts(shown: CaseView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(item: Text) -> list[Any]:
+def _text(item: TextExcerpt) -> list[Any]:
     return [item.label, item.text, item.missing] if item.missing else [item.label, item.text]
 
 
@@ -247,7 +249,7 @@ def _short(text: str) -> str:
     return text if len(text) <= REASON else text[:REASON] + "…"
 
 
-def traces(run: Run) -> Traces | None:
+def traces(run: Run) -> TraceViewer | None:
     """Return what is known of a run's traces; None where it left none.
 
     Whatever the run's folder says, a link leads to a web page: it was read from a file.
@@ -256,4 +258,4 @@ def traces(run: Run) -> Traces | None:
     if link is None and not (run.folder / TRACES).is_file():
         return None
     known = link if link is not None and collector.problem(link) is None else None
-    return Traces(Identifiers.of(run.manifest, plan_sha256(run.manifest)), known)
+    return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), known)

@@ -22,7 +22,7 @@ WIDTH, HEIGHT, EDGE = 240, 46, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChartMark:
     """A labelled vertical line."""
 
     x: float
@@ -32,7 +32,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class IntervalDrawing:
     """Positions of everything in one interval's drawing."""
 
     point: float
@@ -42,8 +42,8 @@ class Drawing:
     """Ends of the interval; the drawing's border where an end is open."""
     zone: tuple[float, float]
     """Left end and width of the zone in which the gate passes."""
-    margin: Mark | None
-    reference: Mark | None
+    margin: ChartMark | None
+    reference: ChartMark | None
     """Zero for differences, base for levels."""
     noise: tuple[float, float] | None
     """Left end and width of the band of the noise floor around zero."""
@@ -51,7 +51,7 @@ class Drawing:
     """The drawing in words, for those who cannot see it."""
 
 
-def draw(gate: GateResult) -> Drawing | None:
+def draw(gate: GateResult) -> IntervalDrawing | None:
     """Return the drawing of a gate's interval, None if nothing was estimated."""
     kind = gate_kind(gate.kind)
     estimate, limit, compared_with = kind.value(gate), kind.boundary(gate), kind.reference(gate)
@@ -63,7 +63,7 @@ def draw(gate: GateResult) -> Drawing | None:
     at = _around_zero(seen) if kind.tests_difference else _scale(seen)
     known = gate.low is not None or gate.high is not None
     zero = None if compared_with is None else _mark(at(compared_with), kind.reference_label)
-    return Drawing(
+    return IntervalDrawing(
         point=at(estimate),
         low=at(gate.low) if gate.low is not None else (0.0 if known else at(estimate)),
         high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(estimate)),
@@ -101,9 +101,9 @@ def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
     return (x, round(WIDTH - x, 1)) if upwards else (0.0, x)
 
 
-def _mark(x: float, label: str) -> Mark:
+def _mark(x: float, label: str) -> ChartMark:
     anchor = "start" if x < WIDTH * 0.15 else "end" if x > WIDTH * 0.85 else "middle"
-    return Mark(x, label, anchor)
+    return ChartMark(x, label, anchor)
 
 
 def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
@@ -120,7 +120,7 @@ FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CandidateMarks:
     """Positions of one candidate's marks; None for a mark that there is not."""
 
     point: float | None
@@ -138,10 +138,10 @@ class Row:
     """The interval in words."""
 
 
-def rows(gates: Sequence[GateResult]) -> list[Row]:
+def rows(gates: Sequence[GateResult]) -> list[CandidateMarks]:
     """Return a row for each candidate's outcome of one gate."""
     values = [v for gate in gates for v in _values(gate) if v is not None]
-    scale = Scale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
+    scale = AxisScale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
     return [_row(gate, scale) for gate in gates]
 
 
@@ -159,11 +159,11 @@ def _values(gate: GateResult) -> tuple[float | None, ...]:
     return point(gate), gate.low, gate.high, boundary(gate), reference(gate)
 
 
-def _row(gate: GateResult, scale: Scale) -> Row:
+def _row(gate: GateResult, scale: AxisScale) -> CandidateMarks:
     where, limit, zero = point(gate), boundary(gate), reference(gate)
     low = scale.low if gate.low is None else gate.low
     high = scale.high if gate.high is None else gate.high
-    return Row(
+    return CandidateMarks(
         point=None if where is None else scale.at(where),
         low=scale.at(low),
         high=scale.at(high),
@@ -188,7 +188,7 @@ def interval_text(gate: GateResult) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class AxisScale:
     """From values to places: `low` stands at `start`, `high` at `end`."""
 
     low: float
@@ -197,7 +197,9 @@ class Scale:
     end: float
 
     @classmethod
-    def over(cls, values: Iterable[float], start: float, end: float, *, pad: float = 0.06) -> Scale:
+    def over(
+        cls, values: Iterable[float], start: float, end: float, *, pad: float = 0.06
+    ) -> AxisScale:
         """Return the scale that holds all values, with a share of its length free at both ends."""
         found = list(values) or [0.0]
         low, high = min(found), max(found)

@@ -14,18 +14,18 @@ from enum import StrEnum
 from hashlib import sha256
 
 from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredCell
-from tunegate.harness.records.files import Indexed
+from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.records.training_card import Match
+from tunegate.harness.records.training_card import ContaminationMatch
 from tunegate.harness.records.verdict import GateResult
-from tunegate.reports.identity import Arm, arms
+from tunegate.reports.identity import ArmIdentity, arms
 
 BASE, TUNED = "base", "tuned"
 """The two arms that a report compares; further ones appear under provenance."""
 
 
-class Outcome(StrEnum):
+class CaseChange(StrEnum):
     """How a case changed from base to tuned, the worst first."""
 
     BROKE = "newly failing"
@@ -105,7 +105,7 @@ class CasePair:
     scores: tuple[PairScore, ...]
     cells: Mapping[tuple[str, CellKind], StoredCell] = field(repr=False)
     """(arm, kind) → the first sample's cell."""
-    touched: Match | None = None
+    touched: ContaminationMatch | None = None
     """What training rows have in common with it; None where tuned was not trained on it."""
     left_out: bool = False
     """Whether the gates leave it out for that."""
@@ -128,17 +128,17 @@ class CasePair:
         return tuple(sorted(changed, key=lambda s: (s.change or 0) - (2 if s.flips else 0)))
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CaseChange:
         """How the case changed; a loss outweighs a gain."""
         losses = [s for s in self.ranked if (s.change or 0) < 0]
         gains = [s for s in self.ranked if (s.change or 0) > 0]
         if losses:
-            return Outcome.BROKE if any(s.flips for s in losses) else Outcome.WORSE
+            return CaseChange.BROKE if any(s.flips for s in losses) else CaseChange.WORSE
         if gains:
-            return Outcome.FIXED if any(s.flips for s in gains) else Outcome.BETTER
+            return CaseChange.FIXED if any(s.flips for s in gains) else CaseChange.BETTER
         base, tuned = self.text("base"), self.text("tuned")
         differs = base is not None and tuned is not None and base != tuned
-        return Outcome.CHANGED if differs else Outcome.EQUAL
+        return CaseChange.CHANGED if differs else CaseChange.EQUAL
 
     @property
     def deciding(self) -> PairScore | None:
@@ -165,7 +165,7 @@ class ReportData:
     """A run as its report sees it; each section gets this and nothing else."""
 
     run: Run = field(repr=False)
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, ArmIdentity]
     """Name → identity, base and tuned first."""
     metrics: Mapping[tuple[str, str], MetricFacts]
     """(suite, metric) → what is known of it; gated metrics first, in the gates' order."""
@@ -178,10 +178,10 @@ class ReportData:
     changed: tuple[CasePair, ...] = field(repr=False)
     """Equal scores, other completions, in plan order."""
 
-    outcomes: Mapping[Outcome, int]
+    outcomes: Mapping[CaseChange, int]
     """Outcome → how many cases changed in this way."""
 
-    def with_outcome(self, outcome: Outcome) -> int:
+    def with_outcome(self, outcome: CaseChange) -> int:
         """Return how many cases changed in this way."""
         return self.outcomes.get(outcome, 0)
 
@@ -190,7 +190,7 @@ def prepare(run: Run) -> ReportData:
     """Return everything that the sections of `run`'s report share."""
     metrics = {(m.suite, m.name): m for m in _metrics(run)}
     pairs = tuple(_pairs(run, metrics))
-    lists: dict[Outcome, list[CasePair]] = defaultdict(list)
+    lists: dict[CaseChange, list[CasePair]] = defaultdict(list)
     for pair in pairs:
         lists[pair.outcome].append(pair)
     return ReportData(
@@ -198,9 +198,9 @@ def prepare(run: Run) -> ReportData:
         arms=arms(run),
         metrics=metrics,
         pairs=pairs,
-        regressions=_sorted(lists[Outcome.BROKE]) + _sorted(lists[Outcome.WORSE]),
-        improvements=_sorted(lists[Outcome.FIXED]) + _sorted(lists[Outcome.BETTER]),
-        changed=tuple(lists[Outcome.CHANGED]),
+        regressions=_sorted(lists[CaseChange.BROKE]) + _sorted(lists[CaseChange.WORSE]),
+        improvements=_sorted(lists[CaseChange.FIXED]) + _sorted(lists[CaseChange.BETTER]),
+        changed=tuple(lists[CaseChange.CHANGED]),
         outcomes={outcome: len(found) for outcome, found in lists.items()},
     )
 
@@ -268,7 +268,7 @@ def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable
             name=case,
             cases=run.cases,
             scores=tuple(s for s in scores if s.base or s.tuned),
-            cells=Indexed(run.cells, places[suite, case]),
+            cells=IndexedRecords(run.cells, places[suite, case]),
             touched=touched.get((suite, case)),
             left_out=case in left_out.get(suite, ()),
         )

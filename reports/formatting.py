@@ -70,7 +70,7 @@ def written(gate: GateResult, value: float | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class OutcomeStyle:
     """How an outcome is shown: never by colour alone."""
 
     word: str
@@ -82,52 +82,56 @@ class Face:
 
 
 FACES = {
-    Verdict.NOT_COMPARABLE: Face(
+    Verdict.NOT_COMPARABLE: OutcomeStyle(
         "NOT COMPARABLE",
         "≠",
         "bad",
         "The arms differ in more than the weights (prompts, template, tokenizer or data), or the "
         "adapter is not active.",
     ),
-    Verdict.ERROR: Face(
+    Verdict.ERROR: OutcomeStyle(
         "ERROR", "!", "bad", "Too much is unscored, or a backend, judge or disk failed."
     ),
-    Verdict.BLOCK: Face("BLOCK", "✕", "bad", "A floor is broken, or a regression is proven."),
-    Verdict.SHIP: Face(
+    Verdict.BLOCK: OutcomeStyle(
+        "BLOCK", "✕", "bad", "A floor is broken, or a regression is proven."
+    ),
+    Verdict.SHIP: OutcomeStyle(
         "SHIP",
         "✓",
         "good",
         "All floors hold, every guardrail is proven no worse than its tolerance, and the goal "
         "rule holds.",
     ),
-    Verdict.HOLD: Face(
+    Verdict.HOLD: OutcomeStyle(
         "HOLD",
         "=",
         "calm",
         "Nothing broke, but the gain is proven smaller than the expected gain that the suite "
         "names.",
     ),
-    Verdict.UNDECIDED: Face(
+    Verdict.UNDECIDED: OutcomeStyle(
         "UNDECIDED", "?", "warn", "Everything else: too little evidence either way."
     ),
 }
 """The verdicts in the order in which one suite is decided: the first that applies."""
 
-NO_SAY = Face("ADVISORY", "○", "calm", "None of the suite's gates has a say: shown, not counted.")
+NO_SAY = OutcomeStyle(
+    "ADVISORY", "○", "calm", "None of the suite's gates has a say: shown, not counted."
+)
 """In place of the verdict of a suite that decides nothing."""
 
 STATUSES = {
-    GateStatus.PASS: Face("pass", "✓", "good"),
-    GateStatus.FAIL: Face("fail", "✕", "bad"),
-    GateStatus.UNDECIDED: Face("undecided", "?", "warn"),
-    GateStatus.ERROR: Face("error", "!", "bad"),
+    GateStatus.PASS: OutcomeStyle("pass", "✓", "good"),
+    GateStatus.FAIL: OutcomeStyle("fail", "✕", "bad"),
+    GateStatus.UNDECIDED: OutcomeStyle("undecided", "?", "warn"),
+    GateStatus.ERROR: OutcomeStyle("error", "!", "bad"),
 }
 
 PARITIES = {
-    ParityStatus.EQUIVALENT: Face("equivalent", "✓", "good"),
-    ParityStatus.NOT_EQUIVALENT: Face("not equivalent", "✕", "bad"),
-    ParityStatus.UNDECIDED: Face("undecided", "?", "warn"),
-    ParityStatus.ERROR: Face("error", "!", "bad"),
+    ParityStatus.EQUIVALENT: OutcomeStyle("equivalent", "✓", "good"),
+    ParityStatus.NOT_EQUIVALENT: OutcomeStyle("not equivalent", "✕", "bad"),
+    ParityStatus.UNDECIDED: OutcomeStyle("undecided", "?", "warn"),
+    ParityStatus.ERROR: OutcomeStyle("error", "!", "bad"),
 }
 
 REASONS = {
@@ -154,7 +158,7 @@ GOAL_RULES = {
 }
 
 
-def face_of(suite: SuiteResult) -> Face:
+def face_of(suite: SuiteResult) -> OutcomeStyle:
     """Return how a suite's verdict is shown, which is no verdict where no gate of it counts."""
     return NO_SAY if suite.gates and not suite.counts else FACES[suite.verdict]
 

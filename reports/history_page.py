@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult, SuiteResult
-from tunegate.harness.verdict.run_history import History, PastRun, Wear
+from tunegate.harness.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.reports import trend_chart
 from tunegate.reports.formatting import FACES, STATUSES, direction
 from tunegate.reports.identity import short_of
@@ -16,18 +16,18 @@ from tunegate.reports.page import scriptless
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteOverTime:
+class SuiteTimeline:
     """One suite's runs, newest first, with the drawings of its gates."""
 
     name: str
     rows: tuple[tuple[PastRun, SuiteResult], ...]
-    trends: tuple[trend_chart.Trend, ...]
-    wear: tuple[Wear, ...]
+    trends: tuple[trend_chart.TrendDrawing, ...]
+    wear: tuple[SuiteUsage, ...]
     gates: tuple[str, ...]
     """Ids of its gates, those of the newest run first: the table's columns."""
 
 
-def render(history: History) -> str:
+def render(history: RunHistory) -> str:
     """Return the page of a history: the same runs give the same bytes."""
     newest = history.runs[-1] if history.runs else None
     return scriptless(
@@ -47,18 +47,18 @@ def render(history: History) -> str:
     )
 
 
-def write(history: History, path: Path) -> None:
+def write(history: RunHistory, path: Path) -> None:
     """Write the page; a reader sees the old file or the new one, never a part."""
     write_atomic(path, render(history))
 
 
-def suites_over_time(history: History) -> Iterator[SuiteOverTime]:
+def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
     """Yield every suite, in the order of its first run."""
     for name in history.names:
         rows = tuple(history.of_suite(name))
         ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
         drawn = (trend_chart.draw(_seen(rows, gate)) for gate in ids)
-        yield SuiteOverTime(
+        yield SuiteTimeline(
             name=name,
             rows=tuple(reversed(rows)),
             trends=tuple(found for found in drawn if found is not None),
@@ -71,9 +71,11 @@ def _id(gate: GateResult) -> str:
     return f"{gate.metric}::{gate.kind}"
 
 
-def _seen(rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str) -> list[trend_chart.Seen]:
+def _seen(
+    rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str
+) -> list[trend_chart.HistoricalOutcome]:
     return [
-        trend_chart.Seen(run, suite.hash, gate)
+        trend_chart.HistoricalOutcome(run, suite.hash, gate)
         for run, suite in rows
         for gate in suite.gates
         if _id(gate) == gate_id

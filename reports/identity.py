@@ -18,7 +18,7 @@ _HEX = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmIdentity:
     """One arm's identity as recorded in the verdict."""
 
     name: str
@@ -30,7 +30,7 @@ class Arm:
     """Every recorded fact; nested ones under dotted names."""
 
 
-def arms(run: Run) -> dict[str, Arm]:
+def arms(run: Run) -> dict[str, ArmIdentity]:
     """Return the arms of a run, base and tuned first."""
     recorded = run.verdict.arms
     first = [name for name in ("base", "tuned") if name in recorded]
@@ -62,9 +62,9 @@ def short_of(recorded: Mapping[str, Any]) -> str:
     return _short(flatten(recorded))
 
 
-def _arm(name: str, recorded: Mapping[str, Any]) -> Arm:
+def _arm(name: str, recorded: Mapping[str, Any]) -> ArmIdentity:
     facts = flatten(recorded)
-    return Arm(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)
+    return ArmIdentity(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)
 
 
 def _short(facts: Mapping[str, str]) -> str:

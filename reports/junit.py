@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 from tunegate.harness.further_arms import comparison_results
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
+    DeploymentParity,
     GateResult,
     GateStatus,
-    Parity,
-    Standing,
+    IncumbentResult,
     SuiteResult,
     Verdict,
 )
@@ -71,10 +71,10 @@ def _verdict(root: ET.Element, run: Run) -> None:
     _count(parent)
 
 
-def _further_arm(parent: ET.Element, name: str, found: Parity | Standing) -> None:
+def _further_arm(parent: ET.Element, name: str, found: DeploymentParity | IncumbentResult) -> None:
     """Add the comparison of a further arm: it can stop a release that every gate lets through."""
     case = ET.SubElement(parent, "testcase", classname="tunegate", name=name, time="0")
-    if isinstance(found, Parity):
+    if isinstance(found, DeploymentParity):
         _properties(case, {"status": found.status, "step": found.step})
         _outcome(case, _TAGS.get(found.verdict), found.status, found.sentence)
     else:

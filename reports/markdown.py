@@ -12,18 +12,18 @@ from functools import partial
 
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
+    ContaminationResult,
+    DeploymentParity,
     GateResult,
     GateStatus,
-    LeakageResult,
+    IncumbentResult,
     MetricParity,
-    Parity,
-    Standing,
+    SuiteIncumbentResult,
     SuiteParity,
     SuiteResult,
-    SuiteStanding,
 )
 from tunegate.reports.case_detail import line_diff
-from tunegate.reports.data import BASE, TUNED, CasePair, Outcome, ReportData, prepare
+from tunegate.reports.data import BASE, TUNED, CaseChange, CasePair, ReportData, prepare
 from tunegate.reports.escaping import code, fenced_block, html_code, prose
 from tunegate.reports.formatting import (
     FACES,
@@ -37,7 +37,7 @@ from tunegate.reports.formatting import (
 )
 from tunegate.reports.identity import command
 from tunegate.reports.sections import judge_health
-from tunegate.reports.slices import Slice, by_tag
+from tunegate.reports.slices import TagSlice, by_tag
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -154,7 +154,7 @@ def gates_table(run: Run) -> str:
     return "\n".join([table, *_more(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])])
 
 
-def _shipped(parity: Parity) -> str:
+def _shipped(parity: DeploymentParity) -> str:
     head = ("result", "suite", "metric", "tuned", "shipped", "difference", "interval", "margin")
     metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
     table = _table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
@@ -167,7 +167,7 @@ def _shipped(parity: Parity) -> str:
     return "\n".join([prose(parity.sentence), "", table, *more, *(["", *answers])])
 
 
-def _leakage(found: LeakageResult) -> str:
+def _leakage(found: ContaminationResult) -> str:
     head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
     rows = [
         [
@@ -187,7 +187,7 @@ def _leakage(found: LeakageResult) -> str:
     return f"{told}\n\n{_table(head, rows[:GATES])}" if rows else told
 
 
-def _incumbent(standing: Standing) -> str:
+def _incumbent(standing: IncumbentResult) -> str:
     numbers = ("incumbent", "tuned", "difference", "interval", "n")
     gates = [(suite, gate) for suite in standing.suites for gate in suite.gates]
     rows = (_gate(suite, gate) for suite, gate in gates[:GATES])
@@ -209,7 +209,7 @@ def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
     ]
 
 
-def _gate(suite: SuiteResult | SuiteStanding, gate: GateResult) -> list[str]:
+def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[str]:
     status = STATUSES[gate.status]
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"
@@ -229,7 +229,7 @@ def _gate(suite: SuiteResult | SuiteStanding, gate: GateResult) -> list[str]:
 def _regressions(data: ReportData, cases: int) -> str:
     if not data.regressions:
         return "No case got worse on a gated metric."
-    broke, worse = data.with_outcome(Outcome.BROKE), data.with_outcome(Outcome.WORSE)
+    broke, worse = data.with_outcome(CaseChange.BROKE), data.with_outcome(CaseChange.WORSE)
     touched = sum(pair.touched is not None for pair in data.regressions)
     apart = f"; {touched} of them in training rows" if touched else ""
     head = f"{counted(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
@@ -261,7 +261,7 @@ def _subjects(data: ReportData) -> str:
     return _table(head, map(_subject, worst)) + "\n\nWorst first. Subjects never gate."
 
 
-def _subject(s: Slice) -> list[str]:
+def _subject(s: TagSlice) -> list[str]:
     names = [code(s.tag), code(s.metric.suite), code(s.metric.name)]
     return [*names, number(s.base), number(s.tuned), signed(s.delta), str(s.n)]
 
@@ -272,7 +272,7 @@ def _judges(data: ReportData) -> dict[str, str]:
     return {"Judge health": "\n".join(lines)} if lines else {}
 
 
-def _judge(health: judge_health.Health) -> str:
+def _judge(health: judge_health.JudgeHealth) -> str:
     facts, known = dict(health.facts), dict(health.known)
     parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
     parts += [f"kappa {known['kappa']}"] if known else []

@@ -58,7 +58,7 @@ _HERE = "<!-- cases -->"
 """Where the list of cases stands in the template."""
 
 
-class Section(Protocol):
+class ReportSection(Protocol):
     """What a module of `tunegate.reports.sections` offers."""
 
     TITLE: str
@@ -121,7 +121,7 @@ def write(run: Run, path: Path) -> None:
     write_atomic(path, pieces(run))
 
 
-def discover() -> dict[str, Section]:
+def discover() -> dict[str, ReportSection]:
     """Return name → section, in the order of the page."""
     return lookup.ordered_modules(SECTIONS, extensible=True)
 
@@ -164,7 +164,7 @@ def _script() -> str:
     return "\n".join(_asset(f"script/{name}.js") for name in _SCRIPTS)
 
 
-def _part(name: str, section: Section, data: ReportData) -> dict[str, Any]:
+def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]:
     try:
         html: str = section.render(data)
     except Exception as error:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tunegate.harness.records.comparison import Candidate, Comparison, Effect
-from tunegate.reports.charts import Scale, tick_text
+from tunegate.harness.records.comparison import Candidate, CandidateComparison, CandidateEffect
+from tunegate.reports.charts import AxisScale, tick_text
 from tunegate.reports.formatting import number, signed
 
 WIDTH, HEIGHT = 420, 320
@@ -24,7 +24,7 @@ _AROUND = ((11, -9), (-11, -9), (11, 13), (-11, 13))
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class AxisTick:
     """A labelled place on an axis."""
 
     at: float
@@ -32,7 +32,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Cross:
+class CandidateCross:
     """One candidate: the estimates' place, and both intervals."""
 
     letter: str
@@ -49,14 +49,14 @@ class Cross:
 
 
 @dataclass(frozen=True, slots=True)
-class Pareto:
+class ParetoDrawing:
     """Positions of everything in the drawing."""
 
-    crosses: tuple[Cross, ...]
+    crosses: tuple[CandidateCross, ...]
     front: str
     """Points of the line through the candidates that none beats, as SVG writes them."""
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    x_ticks: tuple[AxisTick, ...]
+    y_ticks: tuple[AxisTick, ...]
     zone: tuple[float, float, float, float]
     """Left, top, width and height of the corner where candidates belong."""
     frame: tuple[float, float, float, float]
@@ -69,7 +69,7 @@ class Pareto:
     """The drawing in words."""
 
 
-def draw(comparison: Comparison) -> Pareto | None:
+def draw(comparison: CandidateComparison) -> ParetoDrawing | None:
     """Return the drawing; None unless two candidates have both a gain and a guardrail."""
     known = [c for c in comparison.candidates if c.gain and c.forgetting]
     if len(known) < 2:
@@ -78,8 +78,8 @@ def draw(comparison: Comparison) -> Pareto | None:
     losses = [c.forgetting for c in known if c.forgetting]
     asked = gains[0].bound or 0.0
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
-    x = Scale.over([0.0, 1.0, *_ends(losses)], left, right)
-    y = Scale.over([0.0, asked, *_ends(gains)], bottom, top)
+    x = AxisScale.over([0.0, 1.0, *_ends(losses)], left, right)
+    y = AxisScale.over([0.0, asked, *_ends(gains)], bottom, top)
     points = [
         (x.at(e.estimate or 0.0), y.at(g.estimate or 0.0))
         for e, g in zip(losses, gains, strict=True)
@@ -90,11 +90,11 @@ def draw(comparison: Comparison) -> Pareto | None:
         for c, label in zip(known, labels, strict=True)
     )
     front = sorted((c.x, c.y) for c in crosses if not c.beaten)
-    return Pareto(
+    return ParetoDrawing(
         crosses=crosses,
         front=" ".join(f"{px},{py}" for px, py in front),
-        x_ticks=tuple(Tick(x.at(v), tick_text(100 * v)) for v in x.ticks()),
-        y_ticks=tuple(Tick(y.at(v), tick_text(v)) for v in y.ticks()),
+        x_ticks=tuple(AxisTick(x.at(v), tick_text(100 * v)) for v in x.ticks()),
+        y_ticks=tuple(AxisTick(y.at(v), tick_text(v)) for v in y.ticks()),
         zone=(left, top, round(x.at(1.0) - left, 1), round(y.at(asked) - top, 1)),
         frame=(left, top, right, bottom),
         zero=(x.at(0.0), y.at(0.0)),
@@ -103,7 +103,7 @@ def draw(comparison: Comparison) -> Pareto | None:
     )
 
 
-def _ends(effects: list[Effect]) -> list[float]:
+def _ends(effects: list[CandidateEffect]) -> list[float]:
     numbers = (n for e in effects for n in (e.estimate, e.low, e.high))
     return [n for n in numbers if n is not None]
 
@@ -119,16 +119,16 @@ def _labels(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _cross(
-    one: Candidate, scales: tuple[Scale, Scale], label: tuple[float, float], *, chosen: bool
-) -> Cross:
+    one: Candidate, scales: tuple[AxisScale, AxisScale], label: tuple[float, float], *, chosen: bool
+) -> CandidateCross:
     (x, y), loss, gain = scales, one.forgetting, one.gain
     assert loss is not None
     assert gain is not None
 
-    def end(value: float | None, scale: Scale, border: float) -> float:
+    def end(value: float | None, scale: AxisScale, border: float) -> float:
         return scale.at(border if value is None else value)
 
-    return Cross(
+    return CandidateCross(
         letter=one.letter,
         x=x.at(loss.estimate or 0.0),
         y=y.at(gain.estimate or 0.0),
@@ -152,7 +152,7 @@ def _words(known: list[Candidate], metric: str) -> str:
     return f"Gain against forgetting. {'; '.join(parts)}."
 
 
-def share(effect: Effect | None) -> str:
+def share(effect: CandidateEffect | None) -> str:
     """Return a share of a tolerance in per cent; a guardrail that improved is below zero."""
     if effect is None or effect.estimate is None:
         return number(None)

@@ -33,7 +33,7 @@ FALSE_SHARE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class TagSlice:
     """One metric on the cases with one tag."""
 
     metric: MetricFacts
@@ -81,24 +81,24 @@ Names = Callable[[Case], Iterable[str]]
 """Case → the names of the slices it is in."""
 
 
-def by_tag(data: ReportData) -> tuple[Slice, ...]:
+def by_tag(data: ReportData) -> tuple[TagSlice, ...]:
     """Return every gated metric on every tag, worst first, those with too few cases last."""
     return _sliced(data, lambda case: case.tags)
 
 
-def by_group(data: ReportData) -> tuple[Slice, ...]:
+def by_group(data: ReportData) -> tuple[TagSlice, ...]:
     """Return the same by group of subjects; nothing where no tag is in a known group."""
     return _sliced(data, lambda case: filter(None, map(group_of, case.tags)))
 
 
-def _sliced(data: ReportData, names_of: Names) -> tuple[Slice, ...]:
+def _sliced(data: ReportData, names_of: Names) -> tuple[TagSlice, ...]:
     run = data.run
     tables = tables_of(run.manifest, run.cases_of, run.scores, {})
     found = [s for table in tables for s in _slices(data, table, names_of)]
     return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 
-def _slices(data: ReportData, table: ScoreTable, names_of: Names) -> Iterator[Slice]:
+def _slices(data: ReportData, table: ScoreTable, names_of: Names) -> Iterator[TagSlice]:
     tagged: dict[str, dict[str, Case]] = defaultdict(dict)
     for name, case in table.cases.items():
         for tag in names_of(case):
@@ -108,7 +108,7 @@ def _slices(data: ReportData, table: ScoreTable, names_of: Names) -> Iterator[Sl
         for tag, cases in tagged.items() if facts.gated else ():
             pairs = _pairs(replace(table, cases=cases), metric)
             if pairs is not None and pairs.n:
-                yield Slice(facts, tag, Delta(pairs))
+                yield TagSlice(facts, tag, Delta(pairs))
 
 
 def _pairs(table: ScoreTable, metric: MetricRecord) -> Pairs | None:
@@ -119,7 +119,7 @@ def _pairs(table: ScoreTable, metric: MetricRecord) -> Pairs | None:
         return None
 
 
-def q_values(slices: Sequence[Slice]) -> tuple[float | None, ...]:
+def q_values(slices: Sequence[TagSlice]) -> tuple[float | None, ...]:
     """Return each slice's p-value of "no difference", adjusted over all that could be tested.
 
     Under `FALSE_SHARE` a slice stands out. None for a slice with too few cases or clusters.

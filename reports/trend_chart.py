@@ -15,7 +15,7 @@ from itertools import groupby
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.verdict.run_history import PastRun
-from tunegate.reports.charts import Scale, boundary, point, reference, tick_text
+from tunegate.reports.charts import AxisScale, boundary, point, reference, tick_text
 from tunegate.reports.formatting import written
 
 WIDTH, HEIGHT = 340, 150
@@ -23,7 +23,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HistoricalOutcome:
     """A gate's outcome in one run."""
 
     run: PastRun
@@ -33,7 +33,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class TrendDot:
     """One run's marks."""
 
     x: float
@@ -50,12 +50,12 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class TrendDrawing:
     """Positions of everything in one gate's drawing."""
 
     gate: GateResult
     """The newest outcome, for names and rule."""
-    dots: tuple[Dot, ...]
+    dots: tuple[TrendDot, ...]
     lines: tuple[str, ...]
     """Points of the line through the estimates, one a version of the suite."""
     breaks: tuple[float, ...]
@@ -71,7 +71,7 @@ class Trend:
     """The drawing in words."""
 
 
-def draw(seen: Sequence[Seen]) -> Trend | None:
+def draw(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
     known = [one for one in seen if point(one.gate) is not None]
     if not known:
@@ -83,7 +83,7 @@ def draw(seen: Sequence[Seen]) -> Trend | None:
     dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
     versions = [one.version for one in known]
     changed = [i for i in range(1, len(known)) if versions[i] != versions[i - 1]]
-    return Trend(
+    return TrendDrawing(
         gate=newest,
         dots=dots,
         lines=tuple(_lines(dots, versions)),
@@ -97,9 +97,9 @@ def draw(seen: Sequence[Seen]) -> Trend | None:
     )
 
 
-def _scale(known: Sequence[Seen], more: Sequence[float]) -> Scale:
+def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisScale:
     values = [v for s in known for v in (point(s.gate), s.gate.low, s.gate.high) if v is not None]
-    return Scale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
+    return AxisScale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
 
 
 def _places(n: int) -> list[float]:
@@ -110,9 +110,9 @@ def _places(n: int) -> list[float]:
     return [round(left + i * (right - left) / (n - 1), 1) for i in range(n)]
 
 
-def _dot(one: Seen, x: float, y: Scale) -> Dot:
+def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
     gate = one.gate
-    return Dot(
+    return TrendDot(
         x=x,
         y=y.at(point(gate) or 0.0),
         low=y.at(y.low if gate.low is None else gate.low),
@@ -124,7 +124,7 @@ def _dot(one: Seen, x: float, y: Scale) -> Dot:
     )
 
 
-def _lines(dots: Sequence[Dot], versions: Sequence[str]) -> list[str]:
+def _lines(dots: Sequence[TrendDot], versions: Sequence[str]) -> list[str]:
     """Return the points of each stretch of one version."""
     pairs = zip(versions, dots, strict=True)
     stretches = [[dot for _, dot in group] for _, group in groupby(pairs, key=lambda pair: pair[0])]
@@ -143,7 +143,7 @@ def _value(gate: GateResult) -> str:
     return f"{written(gate, point(gate))}{interval}"
 
 
-def _words(gate: GateResult, known: Sequence[Seen]) -> str:
+def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
     passed = sum(one.gate.status is GateStatus.PASS for one in known)
     return (
         f"{gate.metric} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.decide import decide
@@ -130,11 +130,11 @@ def candidate(name: str, solved: int, kept: int = 90, **changes: Any) -> Run:
 
 
 @cache
-def _plain() -> Comparison:
+def _plain() -> CandidateComparison:
     return compare_runs([candidate("a", 60), candidate("b", 70)])
 
 
-def poisoned(text: str) -> Comparison:
+def poisoned(text: str) -> CandidateComparison:
     """Return a comparison with a text in the place of every name and sentence."""
     found = _plain()
     name = text[:60]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion
 
-Answering = Callable[[Question], str | Exception]
+Answering = Callable[[JudgeQuestion], str | Exception]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class FakeModel:
 
     answering: Answering
     name: str = "fake"
-    asked: list[Question] = field(default_factory=list)
+    asked: list[JudgeQuestion] = field(default_factory=list)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ class FakeModel:
     def fingerprint(self) -> str:
         return self.name
 
-    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
         for key, question in questions.items():
             self.asked.append(question)
             reply = self.answering(question)
@@ -47,11 +47,11 @@ class FakeModel:
                 yield Answer(key, completion, None, time.time())
 
 
-def reply_to(question: Question, **fields: Any) -> str:
+def reply_to(question: JudgeQuestion, **fields: Any) -> str:
     """Return a reply in the form asked for."""
     return json.dumps({"nonce": question.nonce, **fields})
 
 
-def graded(question: Question) -> str:
+def graded(question: JudgeQuestion) -> str:
     """Answer a rubric: 5 where the completion says sorry, else 1."""
     return reply_to(question, reason="r", score=5 if "sorry" in question.text else 1)

@@ -8,15 +8,15 @@ from typing import Any
 from tunegate.harness.comparison.contamination_strata import strata
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.training_card import (
-    Checked,
-    DataFile,
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMatch,
+    ContaminationMode,
     FileState,
-    Found,
-    Leakage,
-    Match,
-    Mode,
-    SuiteLeakage,
-    Training,
+    OverlapKind,
+    SuiteContamination,
+    TrainingDataFile,
+    TrainingSummary,
 )
 
 CARD = {
@@ -28,12 +28,16 @@ CARD = {
     "settings": {"training": {"learning_rate": 0.0006}},
 }
 MATCHES = (
-    Match(case="billing-001", found=Found.SUSPECT, share=0.25, longest=9, where="t.jsonl:4"),
-    Match(case="returns-003", found=Found.RUN, share=0.9, longest=31, where="t.jsonl:17"),
+    ContaminationMatch(
+        case="billing-001", found=OverlapKind.SUSPECT, share=0.25, longest=9, where="t.jsonl:4"
+    ),
+    ContaminationMatch(
+        case="returns-003", found=OverlapKind.RUN, share=0.9, longest=31, where="t.jsonl:17"
+    ),
 )
 FILES = (
-    DataFile(path="data/t.jsonl", sha256="ab" * 32, rows=750, state=FileState.SAME),
-    DataFile(path="data/gone.jsonl", sha256="cd" * 32, rows=None, state=FileState.MISSING),
+    TrainingDataFile(path="data/t.jsonl", sha256="ab" * 32, rows=750, state=FileState.SAME),
+    TrainingDataFile(path="data/gone.jsonl", sha256="cd" * 32, rows=None, state=FileState.MISSING),
 )
 
 
@@ -43,17 +47,17 @@ def with_leakage(run: Run, **changes: Any) -> Run:
     matches = tuple(
         match.model_copy(update={"case": cases[at].id}) for at, match in enumerate(MATCHES)
     )
-    suite = SuiteLeakage(name="support_json", n_cases=60, n_templates=2, matches=matches)
+    suite = SuiteContamination(name="support_json", n_cases=60, n_templates=2, matches=matches)
     facts: dict[str, Any] = {
-        "mode": Mode.GATE,
-        "checked": Checked.PART,
+        "mode": ContaminationMode.GATE,
+        "checked": ContaminationCoverage.PART,
         "why": "data/gone.jsonl: not found",
         "files": FILES,
         "rows": 750,
         "suites": (suite,),
     }
-    known = Leakage(**(facts | changes))
-    training = Training(card=CARD, notes=("tuned was trained with another tokenizer",))
+    known = ContaminationCheck(**(facts | changes))
+    training = TrainingSummary(card=CARD, notes=("tuned was trained with another tokenizer",))
     manifest = run.manifest.model_copy(update={"leakage": known, "training": training})
     verdict = run.verdict.model_copy(
         update={

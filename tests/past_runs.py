@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.compared_runs import candidate
-from tunegate.harness.verdict.run_history import History, PastRun, Skipped, Wear
+from tunegate.harness.verdict.run_history import PastRun, RunHistory, SkippedFolder, SuiteUsage
 
 
 def past(name: str, day: int, solved: int, *, shipped: bool = False, **changes: Any) -> PastRun:
@@ -26,10 +26,10 @@ def past(name: str, day: int, solved: int, *, shipped: bool = False, **changes: 
     )
 
 
-def history_of(*runs: PastRun, **changes: Any) -> History:
+def history_of(*runs: PastRun, **changes: Any) -> RunHistory:
     """Return a history of runs, oldest first."""
-    wear = Wear(name="s", hash="hash of s", candidates=len(runs), runs=len(runs), opened=0)
-    return History(**({"runs": runs, "wear": (wear,), "skipped": ()} | changes))
+    wear = SuiteUsage(name="s", hash="hash of s", candidates=len(runs), runs=len(runs), opened=0)
+    return RunHistory(**({"runs": runs, "wear": (wear,), "skipped": ()} | changes))
 
 
 FOUR = (
@@ -40,7 +40,7 @@ FOUR = (
 )
 
 
-def poisoned(text: str) -> History:
+def poisoned(text: str) -> RunHistory:
     """Return a history with a text in the place of every name and sentence."""
     run = FOUR[0]
     suite = run.suites[0]
@@ -54,6 +54,6 @@ def poisoned(text: str) -> History:
         "identity": {text: text},
         "suites": (suite.model_copy(update={"name": text[:60], "gates": gates}),),
     }
-    wear = Wear(name=text[:60], hash=text, candidates=1, runs=1, opened=1)
-    skipped = Skipped(folder=text, why=text)
-    return History(runs=(run.model_copy(update=changes),), wear=(wear,), skipped=(skipped,))
+    wear = SuiteUsage(name=text[:60], hash=text, candidates=1, runs=1, opened=1)
+    skipped = SkippedFolder(folder=text, why=text)
+    return RunHistory(runs=(run.model_copy(update=changes),), wear=(wear,), skipped=(skipped,))

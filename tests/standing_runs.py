@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import Standing, SuiteStanding, Verdict
+from tunegate.harness.records.verdict import IncumbentResult, SuiteIncumbentResult, Verdict
 
 SENTENCE = "worse than the incumbent: general_knowledge: choice_probability went from 0.5 to 0.3"
 
@@ -14,13 +14,13 @@ def beside(run: Run, text: str = SENTENCE) -> Run:
     """Return a run whose guards were also judged beside an incumbent; one of them failed."""
     suite = run.verdict.suites[1]
     gates = tuple(g.model_copy(update={"sentence": text, "base": 0.5}) for g in suite.gates)
-    own = SuiteStanding(
+    own = SuiteIncumbentResult(
         name=suite.name,
         verdict=Verdict.BLOCK,
         n_unscored={"incumbent": 0, "tuned": 0},
         gates=gates,
     )
-    standing = Standing(verdict=Verdict.BLOCK, sentence=text, suites=(own,))
+    standing = IncumbentResult(verdict=Verdict.BLOCK, sentence=text, suites=(own,))
     arms = {**run.verdict.arms, "incumbent": {"spec": f"replay:{text}"}}
     update = {"standing": standing, "arms": arms, "verdict": Verdict.BLOCK}
     return replace(run, verdict=run.verdict.model_copy(update=update))

@@ -14,7 +14,7 @@ import pytest
 
 from tunegate.harness import defaults
 from tunegate.harness.json_schema import SCHEMAS
-from tunegate.harness.records.cases import Generation
+from tunegate.harness.records.cases import GenerationSettings
 
 ROOT = Path(__file__).parents[1]
 OWNED = {"confidence", "power", "max_unscored", "concurrency", "deadline_s", "max_new_tokens"}
@@ -33,7 +33,7 @@ from tunegate.harness import suite
 from tunegate.harness.comparison.delta import Delta, compare
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.power import binary_sample_size
 
@@ -50,7 +50,7 @@ print({
     "power": inspect.signature(binary_sample_size).parameters["power"].default,
     "unscored": record.max_unscored,
     "generation": (record.generation["max_new_tokens"], record.generation["latency_cases"]),
-    "limits": (Limits().concurrency, Limits().deadline_s),
+    "limits": (PoolLimits().concurrency, PoolLimits().deadline_s),
     "options": [options[name].default for name in ("concurrency", "deadline", "seed", "store")],
     "help": "1000 cases" in options["early-stop"].help and "elsewhere/" in options["run-dir"].help,
 })
@@ -138,9 +138,13 @@ def test_the_schemas_name_the_defaults() -> None:
 
     assert f"{defaults.CONFIDENCE:.2f} tests at {error:.0f} % one-sided" in confidence
     assert (
-        f"{Generation().max_new_tokens} by default" in generation["max_new_tokens"]["description"]
+        f"{GenerationSettings().max_new_tokens} by default"
+        in generation["max_new_tokens"]["description"]
     )
-    assert f"{Generation().latency_cases} by default" in generation["latency_cases"]["description"]
+    assert (
+        f"{GenerationSettings().latency_cases} by default"
+        in generation["latency_cases"]["description"]
+    )
     assert generation["temperature"]["description"].startswith(f"{defaults.TEMPERATURE:g}, the def")
 
 

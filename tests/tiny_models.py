@@ -215,12 +215,12 @@ def tiny_tokenizer() -> Callable[..., Any]:
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
     from tunegate.harness.model import Prompt, Request
-    from tunegate.harness.records.cases import CellKind, Generation
+    from tunegate.harness.records.cases import CellKind, GenerationSettings
 
     def make(
         arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any
     ) -> list[Request]:
-        settings = Generation(**{"template": "none", **generation})
+        settings = GenerationSettings(**{"template": "none", **generation})
         return [
             Request(
                 key=case.id,

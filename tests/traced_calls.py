@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.types import ModelCall, Span
 from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredCell
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -95,7 +95,7 @@ def _cell(number: int, text: str, settings: Mapping[str, Any]) -> StoredCell:
     return StoredCell(cell=cell, status="ok", completion=Completion(text=text, **values))
 
 
-def call(number: int, *, answer: str | None = GOOD, **more: Any) -> Call:
+def call(number: int, *, answer: str | None = GOOD, **more: Any) -> ModelCall:
     """Return a call of production; each number has a trace of its own, a minute after the last."""
     name = hashlib.sha256(str(number).encode()).hexdigest()
     start = more.pop("start", START + 60.0 * number)
@@ -117,24 +117,26 @@ def call(number: int, *, answer: str | None = GOOD, **more: Any) -> Call:
         "output_tokens": 4,
     }
     messages = more.pop("messages", ({"role": "user", "content": f"ticket {number}"},))
-    return Call(span, "genai", messages, answer=answer, **{**settings, **more})
+    return ModelCall(span, "genai", messages, answer=answer, **{**settings, **more})
 
 
-def stream(first: int, count: int, *, bad_every: int | None = None, **more: Any) -> Iterator[Call]:
+def stream(
+    first: int, count: int, *, bad_every: int | None = None, **more: Any
+) -> Iterator[ModelCall]:
     """Yield calls, one in `bad_every` of which breaks the schema."""
     for number in range(first, first + count):
         bad = bad_every is not None and number % bad_every == 0
         yield call(number, answer=BAD if bad else GOOD, **more)
 
 
-def write_traces(path: Path, calls: Iterable[Call]) -> Path:
+def write_traces(path: Path, calls: Iterable[ModelCall]) -> Path:
     """Write calls as a collector's file exporter does: OTLP/JSON, a span a line, GenAI names."""
     lines = [json.dumps({"resourceSpans": [_resource(one)]}) for one in calls]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return path
 
 
-def _resource(one: Call) -> dict[str, Any]:
+def _resource(one: ModelCall) -> dict[str, Any]:
     said = [{"role": m["role"], "parts": [_part(m["content"])]} for m in one.messages]
     answer = {"role": "assistant", "parts": [_part(one.answer)], "finish_reason": "stop"}
     values = {

@@ -1,7 +1,7 @@
 """Training advice: which method fits the data, and whether it fits this machine's memory.
 
-The rules are in `advice.toml`. Nothing is asked, opened or measured here: `Situation` holds what is
-known, and a field that is None is not known yet.
+The rules are in `advice.toml`. Nothing is asked, opened or measured here: `TrainingSituation` holds
+what is known, and a field that is None is not known yet.
 
 Whether an advised training fits into a machine's memory, and the cheapest variant that does.
 
@@ -23,7 +23,7 @@ from typing import Any
 from tunegate.harness.errors import TunegateError
 from tunegate.trainers import datasets, estimate
 from tunegate.trainers.estimate.losses import LOSSES
-from tunegate.trainers.estimate.step_memory import Setting, simulate
+from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
 
 TREE = Path(__file__).with_name("advice.toml")
 _NOT_GATED = ("vendor", "reward")
@@ -33,7 +33,7 @@ COUNTS = ("completions", "preferences", "labelled", "prompts", "questions")
 
 
 @dataclass(frozen=True)
-class Situation:
+class TrainingSituation:
     """What is known of a need, a model, its data and its machine."""
 
     base: str = "unknown"
@@ -62,7 +62,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Question:
+class AdviceQuestion:
     """One question to the user."""
 
     about: str
@@ -75,14 +75,14 @@ class Question:
     when: Mapping[str, Any] = field(default_factory=dict)
     """What must hold for the answer to matter."""
 
-    def matters(self, situation: Situation) -> bool:
+    def matters(self, situation: TrainingSituation) -> bool:
         """Return whether it is not answered yet, and the advice may depend on it."""
         asked = all(_holds(situation.get(name), wanted) for name, wanted in self.when.items())
         return asked and situation.get(self.about) is None
 
 
 @dataclass(frozen=True)
-class Rule:
+class AdviceRule:
     """One branch of the tree, and a step of the advice where it applies."""
 
     name: str
@@ -109,11 +109,11 @@ class Rule:
             return None
         return "qlora" if "--load_in_4bit" in self.options else "lora"
 
-    def holds(self, situation: Situation) -> bool:
+    def holds(self, situation: TrainingSituation) -> bool:
         """Return whether every condition holds."""
         return all(_holds(situation.get(name), wanted) for name, wanted in self.when.items())
 
-    def lacking(self, situation: Situation) -> Iterator[str]:
+    def lacking(self, situation: TrainingSituation) -> Iterator[str]:
         """Yield which rows are too few, where everything else speaks for the rule."""
         rest = {name: wanted for name, wanted in self.when.items() if name not in COUNTS}
         if all(_holds(situation.get(name), wanted) for name, wanted in rest.items()):
@@ -121,7 +121,7 @@ class Rule:
                 if name in COUNTS and situation.get(name) < wanted:
                     yield f"{self.name}: {situation.get(name)} of {wanted} rows {_what(name)}"
 
-    def begun(self, situation: Situation) -> bool:
+    def begun(self, situation: TrainingSituation) -> bool:
         """Return whether there is any row that it could be trained on."""
         return any(situation.get(name) for name in self.when if name in COUNTS)
 
@@ -139,12 +139,12 @@ def _what(name: str) -> str:
 
 
 @cache
-def tree() -> tuple[tuple[Question, ...], tuple[Rule, ...], Mapping[str, Any]]:
+def tree() -> tuple[tuple[AdviceQuestion, ...], tuple[AdviceRule, ...], Mapping[str, Any]]:
     """Return the questions, the rules and the note on synthetic data."""
     data = tomllib.loads(TREE.read_text(encoding="utf-8"))
     return (
-        tuple(Question(**_tuples(table)) for table in data["questions"]),
-        tuple(Rule(**_tuples(table)) for table in data["rules"]),
+        tuple(AdviceQuestion(**_tuples(table)) for table in data["questions"]),
+        tuple(AdviceRule(**_tuples(table)) for table in data["rules"]),
         data["synthetic"],
     )
 
@@ -153,9 +153,9 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def steps(situation: Situation) -> tuple[Rule, ...]:
+def steps(situation: TrainingSituation) -> tuple[AdviceRule, ...]:
     """Return what to do, in order."""
-    found: list[Rule] = []
+    found: list[AdviceRule] = []
     for rule in tree()[1]:
         trained = any(step.method for step in found)
         if rule.holds(situation) and not (rule.fallback and trained):
@@ -165,12 +165,12 @@ def steps(situation: Situation) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def ended(situation: Situation) -> bool:
+def ended(situation: TrainingSituation) -> bool:
     """Return whether more answers could not change the advice."""
     return any(rule.last for rule in steps(situation))
 
 
-def missing(situation: Situation) -> tuple[str, ...]:
+def missing(situation: TrainingSituation) -> tuple[str, ...]:
     """Return what is too little for methods that everything else speaks for.
 
     Where there is enough for some method, only rows that were begun on are counted.
@@ -183,7 +183,7 @@ def missing(situation: Situation) -> tuple[str, ...]:
 
 
 def commands(
-    rule: Rule, situation: Situation, *, base: str, suite: str, reward: str
+    rule: AdviceRule, situation: TrainingSituation, *, base: str, suite: str, reward: str
 ) -> Iterator[str]:
     """Yield the commands of a step, ready to be run; no training by a method that is not here."""
     hosted = base.removeprefix("litellm:") if rule.method == "vendor" else base
@@ -216,7 +216,7 @@ _TWO_BYTES = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class TrainingMachine:
     """Memory that a training may take."""
 
     memory: int
@@ -225,7 +225,9 @@ class Machine:
     gpu: bool
 
 
-def sentences(base: str, trainer: str | None, *, method: str, machine: Machine) -> Iterator[str]:
+def sentences(
+    base: str, trainer: str | None, *, method: str, machine: TrainingMachine
+) -> Iterator[str]:
     """Yield whether a training fits, and if not, with which flags it would.
 
     Args:
@@ -242,7 +244,7 @@ def sentences(base: str, trainer: str | None, *, method: str, machine: Machine) 
         yield f"memory: unknown ({error})"
 
 
-def _sentences(base: str, trainer: str, method: str, machine: Machine) -> Iterator[str]:
+def _sentences(base: str, trainer: str, method: str, machine: TrainingMachine) -> Iterator[str]:
     config = estimate.configuration(base)
     process = 0 if machine.gpu else estimate.process_bytes()
     wanted = _wanted(config, trainer, method)
@@ -262,15 +264,15 @@ def _sentences(base: str, trainer: str, method: str, machine: Machine) -> Iterat
     yield f"no variant fits: {flags} still takes {_gb(needed)}"
 
 
-def _wanted(config: Any, trainer: str, method: str) -> Setting:
+def _wanted(config: Any, trainer: str, method: str) -> TrainingSetting:
     context = getattr(config.get_text_config(), "max_position_embeddings", None) or TOKENS
     if trainer == "grpo":
         written = min(WRITTEN, context // 2)
-        return Setting(method, RANK, 2 * written, ROWS, trainer=trainer, written=written)
-    return Setting(method, RANK, min(TOKENS, context), ROWS, trainer=trainer)
+        return TrainingSetting(method, RANK, 2 * written, ROWS, trainer=trainer, written=written)
+    return TrainingSetting(method, RANK, min(TOKENS, context), ROWS, trainer=trainer)
 
 
-def variants(wanted: Setting) -> Iterator[tuple[str, Setting]]:
+def variants(wanted: TrainingSetting) -> Iterator[tuple[str, TrainingSetting]]:
     """Yield flags of `tunegate train` and what they make of a setting, the cheapest first."""
     flags = f"--per_device_train_batch_size 1 --gradient_accumulation_steps {wanted.batch}"
     small = replace(wanted, batch=1)
@@ -290,7 +292,7 @@ def variants(wanted: Setting) -> Iterator[tuple[str, Setting]]:
     yield f"{flags} --{name} {shown}", replace(small, length=short, written=written)
 
 
-def _said(setting: Setting) -> str:
+def _said(setting: TrainingSetting) -> str:
     rows = {"dpo": "pairs", "grpo": "answers"}.get(setting.trainer, "rows")
     return (
         f"{setting.batch} {rows} a step of {setting.length:,} tokens at most, {setting.dtype} "

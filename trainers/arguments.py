@@ -143,7 +143,7 @@ class TrainingConfig:
     given: frozenset[str] = frozenset()
     """Names of the options that a flag or the file sets."""
     own: Any = None
-    """Options of the method that TRL does not have: an instance of its `Method.options`."""
+    """Options of the method that TRL does not have: an instance of its `TrainingMethod.options`."""
 
 
 def prepare_environment() -> None:
@@ -172,13 +172,13 @@ def make_parser(
         TrlParser,
     )
 
-    class Parser(TrlParser):
+    class ArgumentParser(TrlParser):
         def error(self, message: str) -> NoReturn:
             raise UsageError(message)
 
     kinds: Any = (DataArguments, trainer_config, ModelConfig, AdapterArguments)
     kinds += (own,) if own else ()
-    parser = Parser(kinds, prog=prog, allow_abbrev=False)
+    parser = ArgumentParser(kinds, prog=prog, allow_abbrev=False)
     parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
     parser.set_defaults(**_ALWAYS)
     if not torch.cuda.is_available():

@@ -29,7 +29,7 @@ from tunegate.trainers.quick_gate import goal
 
 
 @dataclass(frozen=True)
-class Level:
+class MetricLevel:
     """Base's level on one metric, with the floors and ceilings that the suite sets on it."""
 
     metric: str
@@ -48,10 +48,10 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BaseMeasurement:
     """A suite, asked of base alone."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[MetricLevel, ...]
     goal: str
     """The metric that the suite wants to gain on."""
     complete: bool
@@ -73,7 +73,7 @@ class Measured:
         return found is None or found != 0
 
 
-def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> Measured:
+def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
     """Ask base every case and compare its levels with the suite's floors and ceilings.
 
     Raises:
@@ -85,7 +85,7 @@ def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> Measured:
     return _measured(suite, arm)
 
 
-def _measured(suite: Suite, arm: Arm) -> Measured:
+def _measured(suite: Suite, arm: Arm) -> BaseMeasurement:
     with prepare([suite], {"base": arm}, STORE) as run:
         run.answer(sys.stderr)
         scores = tuple(run.score(run.cells()))
@@ -101,19 +101,21 @@ def _measured(suite: Suite, arm: Arm) -> Measured:
         reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
         raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")
     (table,) = tables_of(manifest, run.cases, both, {})
-    return Measured(
+    return BaseMeasurement(
         levels=tuple(_levels(table, result.gates)),
         goal=goal(suite),
         complete=len(bounds) == len(levels),
     )
 
 
-def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[Level]:
+def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[MetricLevel]:
     for metric in table.suite.metrics:
         if metric.judge is None:
             value = Delta(table.pairs(metric)).base
             known = value if math.isfinite(value) else None
-            yield Level(metric.name, known, tuple(g for g in gates if g.metric == metric.name))
+            yield MetricLevel(
+                metric.name, known, tuple(g for g in gates if g.metric == metric.name)
+            )
 
 
 def parameters(folder: Path) -> int | None:

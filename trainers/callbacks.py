@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import Interrupted, TunegateError
+from tunegate.harness.errors import RunInterrupted, TunegateError
 from tunegate.trainers import checkpoint_ranking
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def progress_callback(
     """
     from transformers import TrainerCallback
 
-    class Progress(TrainerCallback):
+    class ProgressCallback(TrainerCallback):
         def __init__(self) -> None:
             self.at = 0.0
             self.step = 0
@@ -87,7 +87,7 @@ def progress_callback(
             say(progress_line(state.global_step, state.max_steps, logs[loss], pace, words))
             self.at, self.step = now, state.global_step
 
-    return Progress()
+    return ProgressCallback()
 
 
 _SHOWN = (
@@ -113,14 +113,14 @@ def evaluation_callback(say: Say) -> Any:
     """Return a callback that says one line after each evaluation."""
     from transformers import TrainerCallback
 
-    class Evaluation(TrainerCallback):
+    class EvaluationCallback(TrainerCallback):
         def on_evaluate(
             self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
         ) -> None:
             if metrics and state.is_world_process_zero:
                 say(evaluation_line(state.global_step, metrics))
 
-    return Evaluation()
+    return EvaluationCallback()
 
 
 def gradient_callback() -> Any:
@@ -131,7 +131,7 @@ def gradient_callback() -> Any:
     """
     from transformers import TrainerCallback
 
-    class Gradients(TrainerCallback):
+    class GradientCallback(TrainerCallback):
         def __init__(self) -> None:
             self.seen = False
 
@@ -150,13 +150,13 @@ def gradient_callback() -> Any:
                     "arrives; a quantised base may compute with kernels that have none"
                 )
 
-    return Gradients()
+    return GradientCallback()
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Asked:
+class _StopSignal:
     """Which signal asked the training to stop, if one did."""
 
     def __init__(self) -> None:
@@ -170,13 +170,13 @@ def at_the_next_step(trainer: Any, say: Say) -> Iterator[None]:
     Raises:
         Interrupted: a signal did; with the way to go on.
     """
-    asked = _Asked()
+    asked = _StopSignal()
     trainer.add_callback(_callback(asked))
     main = threading.current_thread() is threading.main_thread()
     with _handling(asked, say, alone=main and trainer.args.world_size == 1):
         yield
     if asked.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise Interrupted(f"training stopped; {resume(trainer.args)}", asked.signal)
+        raise RunInterrupted(f"training stopped; {resume(trainer.args)}", asked.signal)
 
 
 def resume(args: Any) -> str:
@@ -192,7 +192,7 @@ def resume(args: Any) -> str:
 
 
 @contextmanager
-def _handling(asked: _Asked, say: Say, *, alone: bool) -> Iterator[None]:
+def _handling(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
     """Handle the signals, and put back what handled them before.
 
     Args:
@@ -221,14 +221,14 @@ def _handling(asked: _Asked, say: Say, *, alone: bool) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _callback(asked: _Asked) -> Any:
+def _callback(asked: _StopSignal) -> Any:
     from transformers import TrainerCallback
 
-    class Stop(TrainerCallback):
+    class StopCallback(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if asked.signal is not None:
                 control.should_training_stop = True
                 # After the last step the training is whole, and is saved as such.
                 control.should_save = state.global_step < state.max_steps
 
-    return Stop()
+    return StopCallback()

@@ -16,13 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import Interrupted, ModelError, OutOfMemory, TunegateError, UsageError
+from tunegate.harness.errors import (
+    ModelError,
+    OutOfMemory,
+    RunInterrupted,
+    TunegateError,
+    UsageError,
+)
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.model import Arm
 from tunegate.harness.models._model_folder import resolve
 from tunegate.harness.models.live import (
-    ApartArm,
+    SeparateBaseArm,
     adapter_of,
     base_apart,
     live_arm,
@@ -83,7 +89,7 @@ def _prompts(suite: Suite) -> set[str]:
 
 
 @dataclass
-class Watched:
+class MonitoredTraining:
     """A model in training and the suites that look at it."""
 
     model: Any
@@ -100,7 +106,7 @@ class Watched:
     @classmethod
     def of(
         cls, args: Any, model: Any, processor: Any, suites: tuple[Suite, ...], base: str | None
-    ) -> Watched:
+    ) -> MonitoredTraining:
         """Open both arms, before the first step.
 
         Raises:
@@ -145,11 +151,11 @@ class Watched:
         try:
             with undisturbed(self.model):
                 suites = look(self.suites, self._arms(), number=number, asked=self.asked)
-        except Interrupted:
+        except RunInterrupted:
             raise
         except Exception as error:
             return Checkpoint(step=step, folder=folder, problem=_problem(error))
-        if isinstance(self.base, ApartArm) and not self.asked:
+        if isinstance(self.base, SeparateBaseArm) and not self.asked:
             self.base.release()
             self.asked = ("base", BASE_AGAIN)
         return Checkpoint(step=step, folder=folder, suites=suites)

@@ -23,7 +23,7 @@ _RANK = {Verdict.SHIP: 2, Verdict.HOLD: 1, Verdict.UNDECIDED: 1, Verdict.BLOCK: 
 """Verdicts from which a checkpoint may be chosen; what could not be judged is never kept."""
 
 
-class MetricLook(Record):
+class CheckpointMetric(Record):
     """A metric at one checkpoint; differences are tuned − base."""
 
     name: str
@@ -45,7 +45,7 @@ class MetricLook(Record):
         return self.delta if self.higher_is_better else -self.delta
 
 
-class SuiteLook(Record):
+class CheckpointSuite(Record):
     """A suite at one checkpoint."""
 
     name: str
@@ -55,14 +55,14 @@ class SuiteLook(Record):
     """Number of candidates judged on the suite so far, in all trainings, this one included."""
     goal: str
     """The metric that ranks checkpoints: of the first gain, else of the first gate or metric."""
-    metrics: tuple[MetricLook, ...]
+    metrics: tuple[CheckpointMetric, ...]
     forgotten: tuple[str, ...] = ()
     """Regressions that are proven at 1/k of the error, at the k-th look of this training."""
     broken: tuple[str, ...] = ()
     """Gates that failed, as `metric::kind`."""
 
     @property
-    def ranked_by(self) -> MetricLook | None:
+    def ranked_by(self) -> CheckpointMetric | None:
         """The metric that ranks checkpoints; None if it has no scores."""
         found = (m for m in self.metrics if m.name == self.goal and m.delta is not None)
         return next(found, None)
@@ -74,16 +74,16 @@ class Checkpoint(Record):
     step: int
     folder: str
     """Its name, beside this file."""
-    suites: tuple[SuiteLook, ...] = ()
+    suites: tuple[CheckpointSuite, ...] = ()
     problem: str | None = None
     """Why it could not be judged."""
 
-    def suite(self, name: str) -> SuiteLook | None:
+    def suite(self, name: str) -> CheckpointSuite | None:
         """Return what a suite said of it; None if it was not judged."""
         return next((s for s in self.suites if s.name == name), None)
 
 
-class Checkpoints(Record):
+class CheckpointRanking(Record):
     """The looks of one training, and what is kept."""
 
     schema_version: int = 1
@@ -94,7 +94,7 @@ class Checkpoints(Record):
     why: str = "no checkpoint was judged yet"
     looks: tuple[Checkpoint, ...] = Field(default=(), repr=False)
 
-    def with_look(self, look: Checkpoint) -> Checkpoints:
+    def with_look(self, look: Checkpoint) -> CheckpointRanking:
         """Return the record with one more look, and with what is best now."""
         looks = (*(c for c in self.looks if c.step != look.step), look)
         ranked = [(rank, c) for c in looks if (rank := self._rank(c)) is not None]
@@ -104,13 +104,13 @@ class Checkpoints(Record):
         update = {"looks": looks, "best": best.folder, "why": self._why(best, len(ranked))}
         return self.model_copy(update=update)
 
-    def until(self, step: int, folder: Path) -> Checkpoints:
+    def until(self, step: int, folder: Path) -> CheckpointRanking:
         """Return the record of a training that is resumed at `step`.
 
         Looks from later on are of a future that will not be; a checkpoint that is gone is not kept.
         """
         kept = [c for c in self.looks if c.step <= step and (folder / c.folder).is_dir()]
-        found = Checkpoints(selected_by=self.selected_by)
+        found = CheckpointRanking(selected_by=self.selected_by)
         for look in kept:
             found = found.with_look(look)
         return found
@@ -141,15 +141,15 @@ class Checkpoints(Record):
         )
 
 
-def read(folder: Path) -> Checkpoints | None:
+def read(folder: Path) -> CheckpointRanking | None:
     """Return what lies in the output folder; None if there is nothing that can be read."""
     try:
-        return read_record(folder / FILE, Checkpoints)
+        return read_record(folder / FILE, CheckpointRanking)
     except (UsageError, OSError):
         return None
 
 
-def write(record: Checkpoints, folder: Path) -> None:
+def write(record: CheckpointRanking, folder: Path) -> None:
     """Write the file into the output folder."""
     write_atomic(folder / FILE, record_json(record))
 

@@ -75,7 +75,7 @@ def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
         for where, value in _read(path):
             try:
                 row = form.row(value)
-            except Bad as error:
+            except InvalidRow as error:
                 problems.append(f"{where}: {error}")
             else:
                 first_of.setdefault(is_text(row), where)
@@ -115,7 +115,7 @@ def raise_all(problems: list[str]) -> None:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (place, value) of each row; an unreadable line is a `Bad` as its value."""
+    """Yield (place, value) of each row; an unreadable line is a `InvalidRow` as its value."""
     if path.is_dir():
         yield from _read_folder(path)
         return
@@ -132,9 +132,9 @@ def _parse(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return Bad("not UTF-8; save the file as UTF-8")
+        return InvalidRow("not UTF-8; save the file as UTF-8")
     except ValueError as error:
-        return Bad(f"not one JSON object a line ({error})")
+        return InvalidRow(f"not one JSON object a line ({error})")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -176,7 +176,7 @@ def _numbered(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
 _ROLES = ("system", "user", "assistant", "tool")
 
 
-class Bad(Exception):
+class InvalidRow(Exception):
     """What is wrong with one row."""
 
 
@@ -188,7 +188,7 @@ class RowFormat:
     columns: str
     """What a row must hold, in words for the user."""
     read: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Returns the row as TRL takes it, always with the same columns; raises `Bad`."""
+    """Returns the row as TRL takes it, always with the same columns; raises `InvalidRow`."""
     example: str
     """The shortest good row, as JSON."""
 
@@ -198,10 +198,10 @@ class RowFormat:
         Raises:
             Bad: it does not follow the format.
         """
-        if isinstance(value, Bad):
+        if isinstance(value, InvalidRow):
             raise value
         if not isinstance(value, dict):
-            raise Bad(f"must be an object with {self.columns}, such as {self.example}")
+            raise InvalidRow(f"must be an object with {self.columns}, such as {self.example}")
         return self.read(value)
 
 
@@ -214,7 +214,7 @@ def _completions(value: Mapping[str, Any]) -> dict[str, Any]:
     if "messages" in value:
         turns = _turns("messages", value["messages"])
         if len(turns) < 2 or turns[-1]["role"] != "assistant":
-            raise Bad("`messages` must be two or more turns, the last the assistant's")
+            raise InvalidRow("`messages` must be two or more turns, the last the assistant's")
         prompt: Any = turns[:-1]
         completion: Any = turns[-1:]
     else:
@@ -236,7 +236,7 @@ def _preferences(value: Mapping[str, Any]) -> dict[str, Any]:
     for key, answer in (("chosen", chosen), ("rejected", rejected)):
         _check_answer(key, prompt, answer)
     if chosen == rejected:
-        raise Bad("`chosen` and `rejected` are the same; there is nothing to prefer")
+        raise InvalidRow("`chosen` and `rejected` are the same; there is nothing to prefer")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
@@ -245,7 +245,7 @@ def _labelled(value: Mapping[str, Any]) -> dict[str, Any]:
     prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
     _check_answer("completion", prompt, completion)
     if not isinstance(value["label"], bool):
-        raise Bad(f"`label` must be true or false, not {value['label']!r:.60}")
+        raise InvalidRow(f"`label` must be true or false, not {value['label']!r:.60}")
     return {"prompt": prompt, "completion": completion, "label": value["label"]}
 
 
@@ -253,28 +253,30 @@ def _prompts(value: Mapping[str, Any]) -> dict[str, Any]:
     _require(value, PROMPTS, "prompt")
     prompt = _side("prompt", value["prompt"])
     if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
-        raise Bad("`prompt` ends with the assistant's turn; that is what the model is to write")
+        raise InvalidRow(
+            "`prompt` ends with the assistant's turn; that is what the model is to write"
+        )
     if isinstance(prompt, str) and not prompt.strip():
-        raise Bad("`prompt` is empty; there is nothing to answer")
+        raise InvalidRow("`prompt` is empty; there is nothing to answer")
     return {**value, "prompt": prompt}
 
 
 def _require(value: Mapping[str, Any], form: RowFormat, *keys: str) -> None:
     if missing := [key for key in keys if key not in value]:
         there = ", ".join(map(str, value)) or "none"
-        raise Bad(
+        raise InvalidRow(
             f"no `{missing[0]}` (keys there: {there}); a row has {form.columns}: {form.example}"
         )
 
 
 def _check_answer(key: str, prompt: Any, answer: Any) -> None:
     if isinstance(prompt, str) != isinstance(answer, str):
-        raise Bad(f"`prompt` and `{key}` must both be text, or both be messages")
+        raise InvalidRow(f"`prompt` and `{key}` must both be text, or both be messages")
     if isinstance(answer, list) and any(turn["role"] == "user" for turn in answer):
-        raise Bad(f"`{key}` holds a user's turn; the model must not learn to write it")
+        raise InvalidRow(f"`{key}` holds a user's turn; the model must not learn to write it")
     texts = [answer] if isinstance(answer, str) else [turn["content"] for turn in answer]
     if not any(text.strip() for text in texts):
-        raise Bad(f"`{key}` is empty; there is nothing to learn")
+        raise InvalidRow(f"`{key}` is empty; there is nothing to learn")
 
 
 def _side(key: str, value: Any) -> Any:
@@ -283,17 +285,17 @@ def _side(key: str, value: Any) -> Any:
 
 def _turns(key: str, value: Any) -> list[dict[str, str]]:
     if not isinstance(value, list) or not value:
-        raise Bad(f"`{key}` must be text or a list of messages, not {value!r:.60}")
+        raise InvalidRow(f"`{key}` must be text or a list of messages, not {value!r:.60}")
     return [_turn(f"{key}[{i}]", turn) for i, turn in enumerate(value)]
 
 
 def _turn(name: str, turn: Any) -> dict[str, str]:
     if not isinstance(turn, dict) or set(turn) - {"role", "content"}:
-        raise Bad(f"`{name}` must have `role` and `content` and nothing else")
+        raise InvalidRow(f"`{name}` must have `role` and `content` and nothing else")
     if turn.get("role") not in _ROLES:
-        raise Bad(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
+        raise InvalidRow(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
     if not isinstance(turn.get("content"), str):
-        raise Bad(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
+        raise InvalidRow(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
     return {"role": turn["role"], "content": turn["content"]}
 
 
@@ -313,7 +315,7 @@ def _split(chosen: list[Any], rejected: list[Any]) -> tuple[Any, Any, Any]:
             break
         same += 1
     if not same:
-        raise Bad("no `prompt`, and `chosen` and `rejected` start with no common turn")
+        raise InvalidRow("no `prompt`, and `chosen` and `rejected` start with no common turn")
     return chosen[:same], chosen[same:], rejected[same:]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, peft_adapters, prompt_rows, train
-from tunegate.trainers.job import Job, Method
+from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 20
 
@@ -36,7 +36,7 @@ def _configuration() -> type[Any]:
     return DPOConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import DPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     _refuse_smoothing_without_effect(job.config.training)
@@ -60,7 +60,7 @@ KINDS = (*peft_adapters.COMMON, "bitfit")
 """Kinds of `--peft` for methods with a reference; TRL compares no virtual tokens there."""
 
 
-def compute_beforehand(job: Job) -> None:
+def compute_beforehand(job: TrainingJob) -> None:
     """Turn TRL's `precompute_ref_log_probs` on where a second model would be loaded instead."""
     args = job.config.training
     whole = peft_adapters.kind_of(job.config) in peft_adapters.WHOLE
@@ -68,7 +68,7 @@ def compute_beforehand(job: Job) -> None:
         args.precompute_ref_log_probs = True
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="dpo",
     rows=datasets.PREFERENCES,
     configuration=_configuration,

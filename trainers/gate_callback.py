@@ -26,27 +26,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import Interrupted, MissingExtra, UsageError
+from tunegate.harness.errors import MissingExtra, RunInterrupted, UsageError
 from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
 from tunegate.trainers.callbacks import to_stderr
-from tunegate.trainers.checkpoint_evaluation import Watched, overlap, suites_of
-from tunegate.trainers.checkpoint_ranking import Checkpoint, Checkpoints
+from tunegate.trainers.checkpoint_evaluation import MonitoredTraining, overlap, suites_of
+from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointRanking
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
     from transformers.trainer_callback import ExportableState
 
-    class _Events(TrainerCallback, ExportableState):
+    class _EventCallback(TrainerCallback, ExportableState):
         pass
 else:
-    _Events = object
+    _EventCallback = object
 
 STOPS = ("regression",)
 """What `stop_on` may be."""
 
 
-class GateCallback(_Events):
+class GateCallback(_EventCallback):
     """Looks at the model at every save, logs paired deltas, keeps the best checkpoint.
 
     Each look is one line on stderr, an entry in `state.log_history` with keys such as
@@ -112,8 +112,8 @@ class GateCallback(_Events):
             raise UsageError(f"select={select!r}: no suite of that name; there are {names}")
         if ship is not None:
             overlap(self.suites[names.index(chosen)], Path(ship))
-        self.record = Checkpoints(selected_by=chosen)
-        self._watched: Watched | None = None
+        self.record = CheckpointRanking(selected_by=chosen)
+        self._watched: MonitoredTraining | None = None
         self._trainer: Any = None
         self._state: Any = None
 
@@ -129,7 +129,7 @@ class GateCallback(_Events):
         state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         if not state.is_world_process_zero:
             return
-        self._watched = Watched.of(
+        self._watched = MonitoredTraining.of(
             args, more["model"], more["processing_class"], self.suites, self._base
         )
         before = checkpoint_ranking.read(Path(args.output_dir)) if state.global_step else None
@@ -137,7 +137,7 @@ class GateCallback(_Events):
             self.record = before.until(state.global_step, Path(args.output_dir))
             self._set_best(state, self.record.best_step, self._best_folder())
         else:
-            self.record = Checkpoints(selected_by=self.record.selected_by)
+            self.record = CheckpointRanking(selected_by=self.record.selected_by)
         to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
         if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
             to_stderr("gate: save_strategy is 'no', so there will be no look at all")
@@ -178,7 +178,7 @@ class GateCallback(_Events):
         number = 1 + len(self.record.looks)
         try:
             look = self._watched.look(state.global_step, number)
-        except Interrupted as error:
+        except RunInterrupted as error:
             # The handler of before is back: Ctrl-C does what it would have done between two steps.
             signal.raise_signal(error.exit_code - 128)
             return False

@@ -31,8 +31,8 @@ from tunegate.trainers import (
     train,
     verifiable_rewards,
 )
-from tunegate.trainers.job import Job, Method
-from tunegate.trainers.verifiable_rewards import Verifier
+from tunegate.trainers.job import TrainingJob, TrainingMethod
+from tunegate.trainers.verifiable_rewards import RewardVerifier
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -77,7 +77,7 @@ def _configuration() -> type[Any]:
     return GRPOConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import GRPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     args, tokenizer = job.config.training, job.tokenizer
@@ -88,7 +88,7 @@ def _build(job: Job) -> Any:
     verifiable_rewards.check(used, [row.sourced for row in (*rows, *held)], where="rewards")
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
-    verifier = Verifier(used, (*rows, *held), tokenizer)
+    verifier = RewardVerifier(used, (*rows, *held), tokenizer)
     return GRPOTrainer(
         **job.model_arguments(),
         args=args,
@@ -104,7 +104,7 @@ def _build(job: Job) -> Any:
     )
 
 
-def _rewards(job: Job) -> tuple[verifiable_rewards.Reward, ...]:
+def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
     """Return the rewards of the configuration; TRL's own weights are refused beside them."""
     file, entries = job.config.config_file, job.config.own.rewards
     if job.config.training.reward_weights is not None:
@@ -116,7 +116,7 @@ def _rewards(job: Job) -> tuple[verifiable_rewards.Reward, ...]:
     )
 
 
-def callbacks(verifier: Verifier, say: training_callbacks.Say) -> list[TrainerCallback]:
+def callbacks(verifier: RewardVerifier, say: training_callbacks.Say) -> list[TrainerCallback]:
     """Return the callbacks of a training by groups: its progress, and its one warning."""
     return [training_callbacks.progress_callback(say, more=words), signal(verifier, say)]
 
@@ -130,11 +130,11 @@ def words(logs: Mapping[str, Any]) -> str:
     return f"reward {mean:.3f} ± {spread:.3f}  groups without signal {silent:.0%}"
 
 
-def signal(verifier: Verifier, say: training_callbacks.Say) -> TrainerCallback:
+def signal(verifier: RewardVerifier, say: training_callbacks.Say) -> TrainerCallback:
     """Return a callback that warns once where the first groups had nothing to learn from."""
     from transformers import TrainerCallback
 
-    class Signal(TrainerCallback):
+    class SignalCallback(TrainerCallback):
         def __init__(self) -> None:
             self.looked = False
 
@@ -146,10 +146,10 @@ def signal(verifier: Verifier, say: training_callbacks.Say) -> TrainerCallback:
             if state.is_world_process_zero and silent:
                 say(_nothing_to_learn(state.global_step, logs, verifier))
 
-    return Signal()
+    return SignalCallback()
 
 
-def _nothing_to_learn(steps: int, logs: Mapping[str, Any], verifier: Verifier) -> str:
+def _nothing_to_learn(steps: int, logs: Mapping[str, Any], verifier: RewardVerifier) -> str:
     head = f"warning: nothing to learn in the first {steps} steps: "
     if logs.get("reward") is None and verifier.unscored:
         return f"{head}no completion could be scored ({verifier.unscored.most_common(1)[0][0]})"
@@ -159,7 +159,7 @@ def _nothing_to_learn(steps: int, logs: Mapping[str, Any], verifier: Verifier) -
     )
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="grpo",
     rows=datasets.PROMPTS,
     configuration=_configuration,

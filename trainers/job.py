@@ -1,4 +1,5 @@
-"""The trainer contract: what a method supplies (`Method`) and what it is given (`Job`).
+"""The trainer contract: what a method supplies (`TrainingMethod`) and what it is given
+(`TrainingJob`).
 
 A method is one file `trainers/<name>.py`; `trainers/train.py` shows one and does what all share.
 """
@@ -15,7 +16,7 @@ from tunegate.trainers.datasets import RowFormat, TrainingRows
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """One training with everything that a method needs to build its trainer."""
 
     config: TrainingConfig
@@ -73,7 +74,7 @@ class Job:
         return peft_adapters.peft_config(self.config, self.base)
 
 
-def _no_check(trainer: Any, job: Job) -> None:
+def _no_check(trainer: Any, job: TrainingJob) -> None:
     """Find nothing."""
 
 
@@ -82,26 +83,29 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class TrainingMethod:
     """What one way of training supplies."""
 
     name: str
     rows: RowFormat
     configuration: Callable[[], type[Any]]
-    build: Callable[[Job], Any]
+    build: Callable[[TrainingJob], Any]
     settings: tuple[str, ...] = ()
     """Names of the configuration's options that decide this method, for the record."""
     options: type[Any] | None = None
     """A dataclass of options that TRL does not have, parsed with the rest."""
-    check: Callable[[Any, Job], None] = _no_check
+    check: Callable[[Any, TrainingJob], None] = _no_check
     """Looks at the built trainer before the first step: says or refuses what TRL would do in
     silence, such as rows that do not fit."""
     train: Callable[[Any, str | None], None] = _train
     """Trains, from a checkpoint if one is given."""
     can_resume: bool = True
     kinds: tuple[str, ...] = peft_adapters.COMMON
-    """Kinds of `--peft` that it can train; `bitfit` only if it builds on `Job.model_arguments`."""
+    """Kinds of `--peft` that it can train; `bitfit` only if it builds on
+    `TrainingJob.model_arguments`.
+    """
     goes_on: bool = False
-    """Whether it trains an adapter that is there already; needs `Job.model_arguments` too."""
+    """Whether it trains an adapter that is there already; needs `TrainingJob.model_arguments` too.
+    """
     task: str = "CAUSAL_LM"
     """PEFT's word for what the model computes; one that does not write texts has no gate."""

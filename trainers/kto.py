@@ -16,7 +16,7 @@ from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
-from tunegate.trainers.job import Job, Method
+from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 30
 
@@ -32,7 +32,7 @@ def _configuration() -> type[Any]:
     return KTOConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import KTOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     labels = {row["label"] for row in job.rows.rows}
@@ -45,7 +45,7 @@ def _build(job: Job) -> Any:
     return KTOTrainer(**job.model_arguments(), **job.arguments())
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="kto",
     rows=datasets.LABELLED,
     configuration=_configuration,

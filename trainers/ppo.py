@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
-from tunegate.harness.errors import Interrupted, ModelError, UsageError
+from tunegate.harness.errors import ModelError, RunInterrupted, UsageError
 from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train, trl_environment
-from tunegate.trainers.job import Job, Method
+from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 60
 
@@ -40,7 +40,7 @@ def _configuration() -> type[Any]:
     return PPOConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from transformers import AutoModelForCausalLM
     from trl.experimental.ppo import PPOTrainer
 
@@ -68,11 +68,11 @@ def _build(job: Job) -> Any:
     )
 
 
-def _init(job: Job) -> dict[str, Any]:
+def _init(job: TrainingJob) -> dict[str, Any]:
     return {k: v for k, v in job.config.training.model_init_kwargs.items() if v is not None}
 
 
-def _settle(job: Job) -> None:
+def _settle(job: TrainingJob) -> None:
     """Refuse what TRL's trainer would ignore or never end with, and end answers at their end.
 
     Raises:
@@ -101,7 +101,7 @@ def _settle(job: Job) -> None:
         args.stop_token = "eos"
 
 
-def _tokens(job: Job) -> Any:
+def _tokens(job: TrainingJob) -> Any:
     """Return TRL's dataset: the token ids of each prompt that fits."""
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
@@ -122,7 +122,9 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
         with redirect_stdout(io.StringIO()):  # TRL prints a heading
             trainer.train()
     except KeyboardInterrupt as error:
-        raise Interrupted("training stopped; TRL's PPO cannot resume, so it starts anew") from error
+        raise RunInterrupted(
+            "training stopped; TRL's PPO cannot resume, so it starts anew"
+        ) from error
 
 
 _HEAD = "ForSequenceClassification"
@@ -195,7 +197,7 @@ def _is_reward_model(folder: Path) -> bool:
     return labels == 1 and any(str(head).endswith(_HEAD) for head in heads)
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="ppo",
     rows=datasets.PROMPTS,
     configuration=_configuration,

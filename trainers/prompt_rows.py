@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.models._chat_template import render
-from tunegate.harness.records.cases import Generation
+from tunegate.harness.records.cases import GenerationSettings
 from tunegate.harness.source import SourcedCase, make_case
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.datasets import TrainingRows, raise_all
@@ -28,7 +28,7 @@ from tunegate.trainers.datasets import TrainingRows, raise_all
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-    from tunegate.trainers.job import Job
+    from tunegate.trainers.job import TrainingJob
 
 _FIELDS = ("id", "expected", "context", "tags", "cluster")
 _STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices")
@@ -78,7 +78,7 @@ def dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0) -> Dat
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
 
-def room(job: Job, answer: int | None) -> int | None:
+def room(job: TrainingJob, answer: int | None) -> int | None:
     """Return how many tokens a prompt may have beside an answer of `answer` tokens; None: any.
 
     Raises:
@@ -148,7 +148,7 @@ def _with_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
         if isinstance(row.prompt, str):
             raise UsageError(f"{where}: `tools` need a chat template; write the prompt as messages")
         try:
-            prompt = render(tokenizer, row.sourced.case, Generation(), spec=where)
+            prompt = render(tokenizer, row.sourced.case, GenerationSettings(), spec=where)
         except ValueError as error:
             raise UsageError(f"{where}: {error}") from error
         if tuple(tokenizer(prompt.text)["input_ids"]) != prompt.token_ids:
@@ -181,7 +181,7 @@ def none_left(args: Any) -> UsageError:
     )
 
 
-def fit_into_context(job: Job) -> None:
+def fit_into_context(job: TrainingJob) -> None:
     """Keep `max_length` within the model's context, where the user has not said otherwise.
 
     TRL's default does not know the model; positions that it was never trained on would be learnt.
@@ -201,7 +201,7 @@ def fit_into_context(job: Job) -> None:
         args.max_length = context
 
 
-def say_dropped(trainer: Any, job: Job, *, why: str) -> None:
+def say_dropped(trainer: Any, job: TrainingJob, *, why: str) -> None:
     """Say how many rows TRL has dropped, and refuse to train on none.
 
     Args:
@@ -221,7 +221,7 @@ def say_dropped(trainer: Any, job: Job, *, why: str) -> None:
         job.say(f"warning: {dropped} rows dropped, {why} max_length={limit}")
 
 
-def say_prompts_that_fill(trainer: Any, job: Job) -> None:
+def say_prompts_that_fill(trainer: Any, job: TrainingJob) -> None:
     """Say which rows of preferences or labels were dropped, and which answers are cut."""
     say_dropped(trainer, job, why="their prompts alone fill")
     rows, limit = trainer.train_dataset, trainer.args.max_length

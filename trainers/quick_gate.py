@@ -20,14 +20,14 @@ from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, SuiteResult
 from tunegate.harness.suite import Suite
-from tunegate.trainers.checkpoint_ranking import MetricLook, SuiteLook
+from tunegate.trainers.checkpoint_ranking import CheckpointMetric, CheckpointSuite
 
 _FORGOTTEN = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
 
 
 def look(
     suites: Sequence[Suite], arms: Mapping[str, Arm], *, number: int, asked: Sequence[str] = ()
-) -> tuple[SuiteLook, ...]:
+) -> tuple[CheckpointSuite, ...]:
     """Ask both arms and compare them.
 
     Args:
@@ -56,7 +56,7 @@ def look(
         forgotten = {r.name: found for r in strict.suites if (found := _forgotten(r))}
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(
-        SuiteLook(
+        CheckpointSuite(
             name=table.suite.name,
             hash=table.suite.hash,
             verdict=result.verdict,
@@ -88,14 +88,14 @@ def _at_look(manifest: Manifest, number: int) -> Manifest:
     return manifest.model_copy(update={"suites": suites, "attempts": attempts})
 
 
-def _metrics(table: ScoreTable) -> list[MetricLook]:
+def _metrics(table: ScoreTable) -> list[CheckpointMetric]:
     measured = [m for m in table.suite.metrics if m.judge is None]
     return [_metric(metric, Delta(table.pairs(metric))) for metric in measured]
 
 
-def _metric(metric: MetricRecord, delta: Delta) -> MetricLook:
+def _metric(metric: MetricRecord, delta: Delta) -> CheckpointMetric:
     low, high = (delta.low, delta.high) if not delta.pairs.too_few else (math.nan, math.nan)
-    return MetricLook(
+    return CheckpointMetric(
         name=metric.name,
         higher_is_better=metric.higher_is_better,
         base=_finite(delta.base),

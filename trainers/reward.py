@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from tunegate.trainers import callbacks, datasets, prompt_rows, train
-from tunegate.trainers.job import Job, Method
+from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 40
 
@@ -33,13 +33,13 @@ def _configuration() -> type[Any]:
     return RewardConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import RewardTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     return RewardTrainer(**job.model_arguments(), **job.arguments())
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="reward",
     rows=datasets.PREFERENCES,
     configuration=_configuration,

@@ -29,7 +29,7 @@ from tunegate.trainers.arguments import TrainingConfig
 
 if TYPE_CHECKING:
     from tunegate.trainers.datasets import TrainingRows
-    from tunegate.trainers.job import Job, Method
+    from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 _TRAINING = [
     "learning_rate",
@@ -68,7 +68,12 @@ def prepare(folder: Path) -> None:
 
 
 def save(
-    trainer: Any, job: Job, method: Method, *, before: Mapping[str, float], seconds: float
+    trainer: Any,
+    job: TrainingJob,
+    method: TrainingMethod,
+    *,
+    before: Mapping[str, float],
+    seconds: float,
 ) -> Path:
     """Save weights, tokenizer and record into the output folder and return it.
 
@@ -96,7 +101,7 @@ def save(
 
 
 def _record(
-    trainer: Any, job: Job, method: Method, *, folder: Path, seconds: float
+    trainer: Any, job: TrainingJob, method: TrainingMethod, *, folder: Path, seconds: float
 ) -> record.TrainingRecord:
     """Return the run card of weights that lie in `folder`."""
     config = job.config
@@ -126,7 +131,7 @@ def _record(
     )
 
 
-def _identity(job: Job, template: str | None) -> record.BaseIdentity:
+def _identity(job: TrainingJob, template: str | None) -> record.BaseIdentity:
     """Return the base; of a hub id with the revision, and the commit that it was in the cache."""
     base = job.base
     local = Path(base.name).is_dir()
@@ -139,8 +144,8 @@ def _identity(job: Job, template: str | None) -> record.BaseIdentity:
     )
 
 
-def _files(rows: TrainingRows | None) -> tuple[record.DataFile, ...]:
-    return tuple(record.DataFile(**asdict(file)) for file in (rows.files if rows else ()))
+def _files(rows: TrainingRows | None) -> tuple[record.DatasetFile, ...]:
+    return tuple(record.DatasetFile(**asdict(file)) for file in (rows.files if rows else ()))
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunegate.trainers import arguments, callbacks, datasets, prompt_rows, train
-from tunegate.trainers.job import Job, Method
+from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 10
 
@@ -31,7 +31,7 @@ def _configuration() -> type[Any]:
     return SFTConfig
 
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import SFTTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     args = job.config.training
@@ -39,7 +39,7 @@ def _build(job: Job) -> Any:
     return SFTTrainer(**job.model_arguments(), **job.arguments())
 
 
-def _say_cut(trainer: Any, job: Job) -> None:
+def _say_cut(trainer: Any, job: TrainingJob) -> None:
     """Say which rows `max_length` has cut, and which TRL has dropped."""
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
@@ -50,7 +50,7 @@ def _say_cut(trainer: Any, job: Job) -> None:
         job.say(f"warning: {cut} rows reach max_length={limit}, the ends of longer ones are cut")
 
 
-METHOD = Method(
+METHOD = TrainingMethod(
     name="sft",
     rows=datasets.COMPLETIONS,
     configuration=_configuration,

@@ -23,10 +23,10 @@ def _build(job: Job) -> Any:
 def run(argv, *, say=callbacks.to_stderr) -> int:
     return train.run(METHOD, argv, say=say)
 ```
-Options of the method that TRL does not have are a dataclass, given as `Method.options` and found
-parsed in `job.config.own`.
-Shared, and done here: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
-progress, memory and disk messages, checked weights, the record, and the gate at the end.
+Options of the method that TRL does not have are a dataclass, given as `TrainingMethod.options` and
+found parsed in `job.config.own`. Shared, and done here: TRL's parser and YAML, rows, seed,
+tokenizer, `--peft`, resuming, Ctrl-C, progress, memory and disk messages, checked weights, the
+record, and the gate at the end.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ from tunegate.trainers.arguments import (
     require_extra,
 )
 from tunegate.trainers.datasets import load
-from tunegate.trainers.job import Job
+from tunegate.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
-    from tunegate.trainers.job import Method
+    from tunegate.trainers.job import TrainingMethod
 
 
-def run(method: Method, argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
+def run(
+    method: TrainingMethod, argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr
+) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train METHOD`.
 
     Args:
@@ -88,7 +90,7 @@ def run(method: Method, argv: Sequence[str], *, say: callbacks.Say = callbacks.t
     return 0
 
 
-def parser_of(method: Method, prog: str | None = None) -> Any:
+def parser_of(method: TrainingMethod, prog: str | None = None) -> Any:
     """Return TRL's parser for our data options, the method's, its configuration, `ModelConfig`."""
     prepare_environment()
     require_extra()
@@ -96,7 +98,7 @@ def parser_of(method: Method, prog: str | None = None) -> Any:
 
 
 def train(
-    method: Method, config: TrainingConfig, *, say: callbacks.Say = callbacks.to_stderr
+    method: TrainingMethod, config: TrainingConfig, *, say: callbacks.Say = callbacks.to_stderr
 ) -> Path:
     """Train, save the weights with their record, and return the folder.
 
@@ -133,7 +135,7 @@ def train(
     return folder
 
 
-def _settle(method: Method, config: TrainingConfig, checkpoint: str | None) -> None:
+def _settle(method: TrainingMethod, config: TrainingConfig, checkpoint: str | None) -> None:
     """Refuse options that this method does not have, and settle what is trained.
 
     Raises:
@@ -149,7 +151,7 @@ def _settle(method: Method, config: TrainingConfig, checkpoint: str | None) -> N
     peft_adapters.settle(config, method.kinds)
 
 
-def _job(method: Method, config: TrainingConfig, say: callbacks.Say) -> Job:
+def _job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> TrainingJob:
     args, options, data = config.training, config.model, config.data
     if not data.train_files:
         raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
@@ -160,10 +162,10 @@ def _job(method: Method, config: TrainingConfig, say: callbacks.Say) -> Job:
         revision=options.model_revision,
         trusted=getattr(args, "trust_remote_code", False),
     )
-    return Job(config, base, _tokenizer(config, base), rows, unseen, say)
+    return TrainingJob(config, base, _tokenizer(config, base), rows, unseen, say)
 
 
-def _built(method: Method, job: Job) -> Any:
+def _built(method: TrainingMethod, job: TrainingJob) -> Any:
     """Return the method's trainer; what TRL refuses is the user's mistake, in one line."""
     from transformers import PrinterCallback, set_seed
 

@@ -40,7 +40,7 @@ class BaseIdentity(Record):
     """Of the tokenizer's chat template; None if it has none."""
 
 
-class DataFile(Record):
+class DatasetFile(Record):
     """One file of rows, or a folder of them."""
 
     path: str
@@ -49,19 +49,19 @@ class DataFile(Record):
     rows: int
 
 
-class WentOnFrom(Record):
+class ParentAdapter(Record):
     """The adapter that a training went on from."""
 
     path: str
     weights_sha256: str
-    files: tuple[DataFile, ...] | None
+    files: tuple[DatasetFile, ...] | None
     """What it was trained on, before that too; None where no card of it says so."""
 
 
-def went_on_from(folder: Path) -> WentOnFrom:
+def went_on_from(folder: Path) -> ParentAdapter:
     """Return what is known of the adapter in `folder` and of all that it was trained on."""
     own = fingerprint(folder)
-    files: tuple[DataFile, ...] | None = None
+    files: tuple[DatasetFile, ...] | None = None
     try:
         card = TrainingRecord.model_validate_json((folder / FILE).read_bytes())
     except (OSError, ValueError):
@@ -69,10 +69,10 @@ def went_on_from(folder: Path) -> WentOnFrom:
     if card is not None and card.weights_sha256 == own:
         before = () if card.went_on_from is None else card.went_on_from.files
         files = None if before is None else (*card.files, *before)
-    return WentOnFrom(path=str(folder.resolve()), weights_sha256=own, files=files)
+    return ParentAdapter(path=str(folder.resolve()), weights_sha256=own, files=files)
 
 
-class Hardware(Record):
+class HardwareInfo(Record):
     """What the training ran on."""
 
     cpu: Text
@@ -96,11 +96,11 @@ class TrainingRecord(Record):
     method: str
     """Name of the trainer, such as `sft`."""
     base: BaseIdentity
-    files: tuple[DataFile, ...]
+    files: tuple[DatasetFile, ...]
     """What was trained on."""
-    went_on_from: WentOnFrom | None = None
+    went_on_from: ParentAdapter | None = None
     """The adapter that was there before; None where the training began anew."""
-    eval_files: tuple[DataFile, ...] = ()
+    eval_files: tuple[DatasetFile, ...] = ()
     """What TRL's evaluation loss was computed on."""
     rows: int
     """Rows that were trained on, after rows that do not fit were dropped."""
@@ -123,7 +123,7 @@ class TrainingRecord(Record):
     """Most memory that was allocated on one GPU; None without one."""
     cost_usd: float | None = None
     """Price of the training; None where nobody named one."""
-    hardware: Hardware | None = None
+    hardware: HardwareInfo | None = None
     """The machine."""
     chat_template_sha256: str | None = None
     """Of the template that made the training's prompts; None where the tokenizer has none."""
@@ -150,13 +150,13 @@ def read(folder: Path) -> TrainingRecord:
     return TrainingRecord.model_validate_json((folder / FILE).read_bytes())
 
 
-def hardware() -> Hardware:
+def hardware() -> HardwareInfo:
     """Return the machine that this process runs on."""
     import torch
 
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     found = [torch.cuda.get_device_properties(i) for i in gpus]
-    return Hardware(
+    return HardwareInfo(
         cpu=_cpu(),
         cores=_cores(),
         threads=torch.get_num_threads(),

@@ -15,9 +15,9 @@ from typing import Any
 
 from tunegate.harness.errors import (
     BackendError,
-    Interrupted,
     ModelError,
     RewardFailed,
+    RunInterrupted,
     TunegateError,
     UsageError,
 )
@@ -101,7 +101,7 @@ def failures(config: TrainingConfig) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"training stopped; {callbacks.resume(config.training)}") from error
+        raise RunInterrupted(f"training stopped; {callbacks.resume(config.training)}") from error
     except TunegateError:
         raise
     except Exception as error:
@@ -178,8 +178,8 @@ def put_back(pad: str | None) -> Any:
     """Return a callback that gives the tokenizer its padding back before it is saved."""
     from transformers import TrainerCallback
 
-    class PutBack(TrainerCallback):
+    class RestorePadToken(TrainerCallback):
         def on_train_end(self, *_: Any, processing_class: Any = None, **__: Any) -> None:
             processing_class.pad_token = pad
 
-    return PutBack()
+    return RestorePadToken()

@@ -164,7 +164,7 @@ def _is_of_trl(found: Any) -> bool:
 Column = list[float | None]
 
 
-class Verifier:
+class RewardVerifier:
     """Scores batches with all rewards at once, and counts what could not be scored."""
 
     def __init__(

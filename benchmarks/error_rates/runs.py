@@ -18,7 +18,7 @@ from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gating.decide_all import decide_gate
-from tunegate.harness.gating.error_control import Alarms
+from tunegate.harness.gating.error_control import ProvenRegressions
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateReason, Verdict
@@ -173,7 +173,7 @@ def _alarm(rng: np.random.Generator, count: int) -> bool:
         )
         base, tuned = (column.tolist() for column in scores)
         family[SUITE, str(i)] = rules.pairs_of(base, tuned, of)
-    alarms = Alarms(family, looks={})
+    alarms = ProvenRegressions(family, looks={})
     return any(
         decide_gate(_no_gain(name), pairs, regressed=alarms.proven(suite, name, ALPHA)).reason
         is GateReason.REGRESSED

@@ -31,7 +31,7 @@ def render() -> str:
     """Return the page: the pytest fixture, then every public name."""
     names = [(name, getattr(tunegate, name)) for name in tunegate.__all__]
     index = "\n".join(f"- [`{name}`](#{name.lower()}): {_first(value)}" for name, value in names)
-    gate = _section("The gate fixture", fixture.Gate, "def test_refunds(gate): ...")
+    gate = _section("The gate fixture", fixture.GateFixture, "def test_refunds(gate): ...")
     return "\n".join([_INTRODUCTION, index, "", gate, *(_section(n, v) for n, v in names)])
 
 

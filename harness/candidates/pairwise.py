@@ -17,13 +17,13 @@ from itertools import combinations
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.records.comparison import Duel
+from tunegate.harness.records.comparison import PairwiseComparison
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run
 
 
 @dataclass(frozen=True)
-class _Bout:
+class _UnadjustedComparison:
     """Two candidates on one metric, before the number of all comparisons is known."""
 
     first: str
@@ -34,14 +34,14 @@ class _Bout:
     noise: float | None
 
 
-def duels(runs: Mapping[str, Run]) -> tuple[Duel, ...]:
+def duels(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
     """Compare every two candidates on every gated metric.
 
     Args:
         runs: Letter → run; proven to be comparable.
     """
     bouts = list(_bouts(runs))
-    found: dict[int, Duel] = {}
+    found: dict[int, PairwiseComparison] = {}
     # What is only shown must not make it harder to claim what counts.
     for advisory in (False, True):
         family = {i: b for i, b in enumerate(bouts) if _advisory(b) is advisory}
@@ -50,14 +50,14 @@ def duels(runs: Mapping[str, Run]) -> tuple[Duel, ...]:
     return tuple(found[i] for i in range(len(bouts)))
 
 
-def _bouts(runs: Mapping[str, Run]) -> Iterator[_Bout]:
+def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
     tables = {letter: _tables(run, runs) for letter, run in runs.items()}
     for first, second in combinations(runs, 2):
         for mine, theirs in zip(tables[first], tables[second], strict=True):
             for metric in _compared(mine):
                 levels = [g.confidence for g in mine.suite.gates if g.metric == metric.name]
                 noises = [n for t in (mine, theirs) if (n := t.noise(metric.name)) is not None]
-                yield _Bout(
+                yield _UnadjustedComparison(
                     first,
                     second,
                     _beside(mine, theirs).pairs(metric),
@@ -100,11 +100,11 @@ def _beside(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
     return replace(mine, values=values, labels={})
 
 
-def _advisory(bout: _Bout) -> bool:
+def _advisory(bout: _UnadjustedComparison) -> bool:
     return bout.pairs.metric.advisory or bout.pairs.advisory
 
 
-def _adjusted(bouts: Sequence[_Bout]) -> list[tuple[float, float] | None]:
+def _adjusted(bouts: Sequence[_UnadjustedComparison]) -> list[tuple[float, float] | None]:
     """Return each bout's adjusted p-values: "the second is better", "the first is better"."""
     from tunegate.harness.stats.multiplicity import holm
 
@@ -116,10 +116,10 @@ def _adjusted(bouts: Sequence[_Bout]) -> list[tuple[float, float] | None]:
     return [None if bout.pairs.too_few else (next(found), next(found)) for bout in bouts]
 
 
-def _duel(bout: _Bout, adjusted: tuple[float, float] | None) -> Duel:
+def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> PairwiseComparison:
     pairs, known = bout.pairs, bout.pairs.n > 0
     delta = Delta(pairs, bout.confidence)
-    return Duel(
+    return PairwiseComparison(
         suite=pairs.suite,
         metric=pairs.metric.name,
         first=bout.first,
@@ -140,7 +140,9 @@ def _duel(bout: _Bout, adjusted: tuple[float, float] | None) -> Duel:
     )
 
 
-def _better(bout: _Bout, delta: Delta, adjusted: tuple[float, float] | None) -> str | None:
+def _better(
+    bout: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
+) -> str | None:
     """Return who is proven better; a lead that arithmetic alone could have made proves nothing."""
     if adjusted is None or (bout.noise is not None and abs(delta.estimate) <= bout.noise):
         return None

@@ -25,14 +25,22 @@ from tunegate.harness.candidates.pairwise import duels
 from tunegate.harness.gate_kind import counted, gate_kind
 from tunegate.harness.gating.error_control import attempt
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.comparison import Candidate, ComparedSuite, Comparison, Duel, Effect
+from tunegate.harness.records.comparison import (
+    Candidate,
+    CandidateComparison,
+    CandidateEffect,
+    ComparedSuite,
+    PairwiseComparison,
+)
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict
 from tunegate.harness.verdict.redecide import decide_again
 
 
-def compare_runs(runs: Sequence[Run], *, of: int = 0, choose: int | None = None) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run], *, of: int = 0, choose: int | None = None
+) -> CandidateComparison:
     """Compare the fine-tunes of several finished runs.
 
     Args:
@@ -56,7 +64,7 @@ def compare_runs(runs: Sequence[Run], *, of: int = 0, choose: int | None = None)
     )
     chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
     fought = duels(named)
-    return Comparison(
+    return CandidateComparison(
         verdict=chosen.verdict,
         chosen=chosen.letter,
         by_user=choose is not None,
@@ -86,7 +94,9 @@ def _goal(run: Run) -> tuple[str, str] | None:
     return None
 
 
-def _candidate(letter: str, run: Run, judged: Judged, goal: tuple[str, str] | None) -> Candidate:
+def _candidate(
+    letter: str, run: Run, judged: CandidateVerdict, goal: tuple[str, str] | None
+) -> Candidate:
     identity = run.manifest.arms["tuned"]
     return Candidate(
         letter=letter,
@@ -104,13 +114,13 @@ def _candidate(letter: str, run: Run, judged: Judged, goal: tuple[str, str] | No
     )
 
 
-def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Effect | None:
+def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> CandidateEffect | None:
     for suite in suites:
         for gate in suite.gates:
             if (suite.name, f"{gate.metric}::{gate.kind}") == goal and gate.delta is not None:
                 low, high = _oriented(gate)
                 sign = 1 if gate.higher_is_better else -1
-                return Effect(
+                return CandidateEffect(
                     suite=suite.name,
                     metric=gate.metric,
                     estimate=sign * gate.delta,
@@ -121,7 +131,7 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Effect
     return None
 
 
-def _forgetting(suites: Sequence[SuiteResult]) -> Effect | None:
+def _forgetting(suites: Sequence[SuiteResult]) -> CandidateEffect | None:
     """Return how much of its tolerance the guardrail has used up that has used up most."""
     used = [
         effect
@@ -132,13 +142,13 @@ def _forgetting(suites: Sequence[SuiteResult]) -> Effect | None:
     return max(used, key=lambda effect: effect.estimate or 0.0, default=None)
 
 
-def _used(suite: str, gate: GateResult) -> Effect | None:
+def _used(suite: str, gate: GateResult) -> CandidateEffect | None:
     width = gate_kind(gate.kind).allowance(gate)
     if gate.delta is None or not width:
         return None
     low, high = _oriented(gate)
     sign = -1 if gate.higher_is_better else 1
-    return Effect(
+    return CandidateEffect(
         suite=suite,
         metric=gate.metric,
         estimate=sign * gate.delta / width,
@@ -208,20 +218,20 @@ def _sentence(chosen: Candidate, candidates: Sequence[Candidate], *, by_user: bo
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CandidateVerdict:
     """How a run ends as one of several candidates."""
 
     verdict: Verdict
     sentence: str
     suites: tuple[SuiteResult, ...]
 
-    def in_order(self, names: Sequence[str]) -> Judged:
+    def in_order(self, names: Sequence[str]) -> CandidateVerdict:
         """Return the same with its suites in the order of their names given."""
         suites = sorted(self.suites, key=lambda suite: names.index(suite.name))
         return replace(self, suites=tuple(suites))
 
 
-def judge_among(run: Run, of: int) -> Judged:
+def judge_among(run: Run, of: int) -> CandidateVerdict:
     """Decide a stored run again as one of `of` candidates.
 
     What was broken alone stays broken: wider intervals take nothing back from a BLOCK.
@@ -229,7 +239,7 @@ def judge_among(run: Run, of: int) -> Judged:
     again = decide_again(replace(run, manifest=shared_error(run.manifest, of)))
     verdict = Verdict.worst([run.verdict.verdict, again.verdict])
     sentence = again.sentence if again.verdict is verdict else run.verdict.sentence
-    return Judged(verdict, sentence, again.suites)
+    return CandidateVerdict(verdict, sentence, again.suites)
 
 
 def shared_error(manifest: Manifest, of: int) -> Manifest:
@@ -252,7 +262,7 @@ def _at(gate: Gate, share: int) -> Gate:
     return gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / share})
 
 
-def candidate_notes(run: Run, judged: Judged) -> Iterator[str]:
+def candidate_notes(run: Run, judged: CandidateVerdict) -> Iterator[str]:
     """Yield what must be known of one candidate."""
     skipped = sum(suite.n_skipped_decided for suite in judged.suites)
     if skipped:
@@ -271,7 +281,7 @@ def comparison_notes(
     runs: Sequence[Run],
     candidates: Sequence[Candidate],
     chosen: Candidate,
-    fought: Sequence[Duel],
+    fought: Sequence[PairwiseComparison],
     share: int,
 ) -> Iterator[str]:
     """Yield what must be known of the comparison as a whole.
@@ -302,7 +312,7 @@ def comparison_notes(
 
 
 def _lead(
-    candidates: Sequence[Candidate], chosen: Candidate, fought: Sequence[Duel]
+    candidates: Sequence[Candidate], chosen: Candidate, fought: Sequence[PairwiseComparison]
 ) -> Iterator[str]:
     """Yield of whom the chosen one is proven better or worse by the first goal."""
     if chosen.gain is None:

@@ -31,7 +31,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class BehaviourCount:
     """On which prompts base and tuned did one thing, in the same order."""
 
     what: str
@@ -73,7 +73,7 @@ OPENING = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class ProbePassage:
     """A prompt and the beginning of base's answer to it."""
 
     token_ids: tuple[int, ...]
@@ -82,7 +82,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class ModelDrift:
     """How far tuned is from base, beside null adapters."""
 
     divergence: float
@@ -113,14 +113,14 @@ class Drift:
         return (self.divergence - self.mean) / self.sd
 
 
-def passage(prompt: Sequence[int], answer: Sequence[int]) -> Passage:
+def passage(prompt: Sequence[int], answer: Sequence[int]) -> ProbePassage:
     """Return the prompt with the opening of an answer; an empty answer leaves its first place."""
     # The last token is predicted and never read.
     read = tuple(answer[:OPENING])[:-1]
-    return Passage((*prompt, *read), len(read) + 1)
+    return ProbePassage((*prompt, *read), len(read) + 1)
 
 
-def distributions(arm: LocalArm, passages: Sequence[Passage]) -> list[Any]:
+def distributions(arm: LocalArm, passages: Sequence[ProbePassage]) -> list[Any]:
     """Return each passage's log-probabilities [places, vocabulary], computed alone.
 
     They are float64: of a weak adapter, whose divergence is near 1e-8, float32 leaves only noise.

@@ -18,7 +18,7 @@ from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
-    from tunegate.harness.sources.traces import Production
+    from tunegate.harness.sources.traces import ProductionCases
 
 RECORDED_FILE = "recorded.jsonl"
 CONSENT = (
@@ -65,7 +65,7 @@ tolerance = {tolerance}
 {guards}"""
 
 
-def suite_text(name: str, cases_table: str, production: Production) -> str:
+def suite_text(name: str, cases_table: str, production: ProductionCases) -> str:
     """Return the text of suite.toml for the cases of traces."""
     from tunegate.harness.power.feasibility import provable_tolerance
 
@@ -107,7 +107,7 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def write(folder: Path, production: Production, *, name: str) -> None:
+def write(folder: Path, production: ProductionCases, *, name: str) -> None:
     """Write a suite with its cases and what was recorded: it no longer needs the traces.
 
     Raises:
@@ -128,7 +128,7 @@ def write(folder: Path, production: Production, *, name: str) -> None:
         ) from error
 
 
-def write_recorded(folder: Path, production: Production) -> None:
+def write_recorded(folder: Path, production: ProductionCases) -> None:
     """Write what production answered, in the form that `replay:` reads."""
     lines = (json.dumps(line, ensure_ascii=False) for line in production.recorded)
     text = "".join(f"{line}\n" for line in lines)
@@ -141,9 +141,9 @@ def start(path: Path, folder: Path, *, name: str) -> list[str]:
     Raises:
         UsageError: nothing in the traces can be replayed, or the folder cannot be written.
     """
-    from tunegate.harness.sources.traces import Wanted, collect
+    from tunegate.harness.sources.traces import TraceSelection, collect
 
-    production = collect([path], Wanted())
+    production = collect([path], TraceSelection())
     where = os.path.relpath(path.resolve(), folder.resolve())
     table = f'\n[cases]\nfrom = "traces"\nfile = {json.dumps(where, ensure_ascii=False)}'
     folder.mkdir(parents=True)

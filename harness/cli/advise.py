@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.lookup import unknown
 
 if TYPE_CHECKING:
-    from tunegate.trainers.advise import Machine, Question, Rule, Situation
-    from tunegate.trainers.base_measurement import Measured
+    from tunegate.trainers.advise import (
+        AdviceQuestion,
+        AdviceRule,
+        TrainingMachine,
+        TrainingSituation,
+    )
+    from tunegate.trainers.base_measurement import BaseMeasurement
 
 ORDER = 130
 ROOM = 0.7
@@ -77,13 +82,13 @@ def advise(  # noqa: PLR0913  # a question each
     dtype: _Dtype = "auto",
 ) -> None:
     """Measure base, count your rows, and say what to do next: train how, or not at all."""
-    from tunegate.trainers.advise import Situation, steps
+    from tunegate.trainers.advise import TrainingSituation, steps
 
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
     files, rows = _rows(data or ())
     measured = _measure(suite, base, dtype, max_cases)
-    situation = Situation(
+    situation = TrainingSituation(
         base=measured.base if measured else "unknown",
         succeeds=measured.succeeds if measured else True,
         prompted=prompted,
@@ -132,7 +137,7 @@ def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, i
     return found, counts
 
 
-def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> Measured | None:
+def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMeasurement | None:
     if not word:
         return None
     if not base:
@@ -148,9 +153,9 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> Measure
     print(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
     try:
         return measure(suite, base, dtype=dtype)
-    except Interrupted as error:
+    except RunInterrupted as error:
         text = f"{error}; finished answers are stored: the same command goes on from there"
-        raise Interrupted(text, error.exit_code - 128) from error
+        raise RunInterrupted(text, error.exit_code - 128) from error
 
 
 def _fits(base: str, memory_gb: float | None) -> bool:
@@ -173,7 +178,9 @@ def _gpu_gb() -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
 
 
-def _told(measured: Measured | None, situation: Situation, suite: str) -> Iterator[str]:
+def _told(
+    measured: BaseMeasurement | None, situation: TrainingSituation, suite: str
+) -> Iterator[str]:
     """Yield what was found out."""
     if measured is None:
         yield "base: not measured; name a suite, and advice rests on what base can do"
@@ -188,7 +195,7 @@ def _told(measured: Measured | None, situation: Situation, suite: str) -> Iterat
         yield "data: none; give files of rows with --data FILE"
 
 
-def _asked(situation: Situation) -> Situation:
+def _asked(situation: TrainingSituation) -> TrainingSituation:
     """Ask what the advice still depends on.
 
     Raises:
@@ -210,7 +217,7 @@ def _on_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _answer(question: Question) -> Any:
+def _answer(question: AdviceQuestion) -> Any:
     if not question.choices:
         return typer.confirm(question.text)
     answer = ""
@@ -219,7 +226,9 @@ def _answer(question: Question) -> Any:
     return answer
 
 
-def _step(number: int, rule: Rule, situation: Situation, names: dict[str, str]) -> Iterator[str]:
+def _step(
+    number: int, rule: AdviceRule, situation: TrainingSituation, names: dict[str, str]
+) -> Iterator[str]:
     from tunegate.trainers.advise import commands
 
     yield f"{number}. {rule.advice}"
@@ -230,7 +239,7 @@ def _step(number: int, rule: Rule, situation: Situation, names: dict[str, str]) 
         yield f"   next: {command}"
 
 
-def _memory(rule: Rule, base: str, memory_gb: float | None) -> Iterator[str]:
+def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[str]:
     """Yield whether a training fits; nothing of a base whose configuration is not at hand."""
     if rule.adapter is None or not ((Path(base) / "config.json").is_file() or base == "embedded"):
         return
@@ -245,21 +254,21 @@ def _memory(rule: Rule, base: str, memory_gb: float | None) -> Iterator[str]:
             yield from list(found)
 
 
-def _machine(memory_gb: float | None) -> Machine | None:
+def _machine(memory_gb: float | None) -> TrainingMachine | None:
     """Return the machine that trains; None where its memory is not known."""
-    from tunegate.trainers.advise import Machine
+    from tunegate.trainers.advise import TrainingMachine
     from tunegate.trainers.training_card import hardware
 
     if memory_gb is not None:
-        return Machine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
+        return TrainingMachine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
     found = hardware()
     if found.gpus:
-        return Machine(found.gpu_memory_bytes[0], found.gpus[0], gpu=True)
+        return TrainingMachine(found.gpu_memory_bytes[0], found.gpus[0], gpu=True)
     memory = found.memory_bytes
-    return None if memory is None else Machine(memory, "this machine", gpu=False)
+    return None if memory is None else TrainingMachine(memory, "this machine", gpu=False)
 
 
-def _afterwards(situation: Situation) -> Iterator[str]:
+def _afterwards(situation: TrainingSituation) -> Iterator[str]:
     from tunegate.trainers.advise import missing, steps, tree
 
     lacking = missing(situation)

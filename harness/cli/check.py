@@ -24,7 +24,7 @@ from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.checks.sanity import Drift, Tally
+    from tunegate.harness.checks.sanity import BehaviourCount, ModelDrift
     from tunegate.harness.model import Prompt
     from tunegate.harness.records.cases import Case, Completion
     from tunegate.harness.suite import Suite
@@ -125,7 +125,7 @@ def _alive(proof: Mapping[str, Any]) -> str:
     return f"proven: logits change by up to {change:g} on {proof['probes']} probe prompts{off}"
 
 
-def _moved(drift: Drift | None, why_no_null: str | None) -> Iterator[str]:
+def _moved(drift: ModelDrift | None, why_no_null: str | None) -> Iterator[str]:
     if drift is None:
         yield "not measured: the vocabularies differ in size"
         return
@@ -152,7 +152,7 @@ def _z(value: float | None) -> str:
     return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.2g}"
 
 
-def _table(tallies: Sequence[Tally]) -> Iterator[str]:
+def _table(tallies: Sequence[BehaviourCount]) -> Iterator[str]:
     width = max(len(tally.what) for tally in tallies)
     yield f"\n{'':<{width}}  base   tuned"
     for tally in tallies:
@@ -161,7 +161,7 @@ def _table(tallies: Sequence[Tally]) -> Iterator[str]:
         yield f"{tally.what:<{width}}  {base:<5}  {tuned}"
 
 
-def _answers(asked: Sequence[Asked]) -> Iterator[str]:
+def _answers(asked: Sequence[CaseAnswers]) -> Iterator[str]:
     for one in asked:
         yield f"\n{one.case.prompt}"
         for name, answer in one.answers.items():
@@ -176,7 +176,7 @@ def _shown(text: str) -> str:
     return inert(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…") or "(nothing)"
 
 
-def _alarms(drift: Drift | None, tallies: Sequence[Tally]) -> Iterator[str]:
+def _alarms(drift: ModelDrift | None, tallies: Sequence[BehaviourCount]) -> Iterator[str]:
     if drift is not None and not math.isfinite(drift.divergence):
         yield "tuned's probabilities are not finite; try --dtype float32"
     for tally in tallies:
@@ -191,7 +191,7 @@ EVERY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CaseAnswers:
     """A case and what the arms answered."""
 
     case: Case
@@ -211,7 +211,7 @@ def prompts(*, template: bool) -> Suite:
     return replace(suite, generation=suite.generation.model_copy(update=settings))
 
 
-def ask(suite: Suite, arms: Mapping[str, Any]) -> list[Asked]:
+def ask(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
     """Ask both arms as a gate would, and keep nothing.
 
     Raises:
@@ -230,29 +230,33 @@ def ask(suite: Suite, arms: Mapping[str, Any]) -> list[Asked]:
                 raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")
             answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
     return [
-        Asked(case, run.plan.prompts[suite.name, case.id, "base"], answers[case.id])
+        CaseAnswers(case, run.plan.prompts[suite.name, case.id, "base"], answers[case.id])
         for case in (sourced.case for sourced in suite.cases)
     ]
 
 
-def tallies(asked: Sequence[Asked]) -> list[Tally]:
+def tallies(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
     """Count what both arms do: stop, answer, keep out of loops, write JSON where asked for."""
-    from tunegate.harness.checks.sanity import Tally
+    from tunegate.harness.checks.sanity import BehaviourCount
 
     plain = [one for one in asked if one.case.answer_schema is None]
     formal = [one for one in asked if one.case.answer_schema is not None]
     return [
         _tally("ended by itself", plain, "truncated", 0),
-        Tally("answered", *([bool((a.text or "").strip()) for a in arm] for arm in _by_arm(plain))),
+        BehaviourCount(
+            "answered", *([bool((a.text or "").strip()) for a in arm] for arm in _by_arm(plain))
+        ),
         _tally("kept out of loops", plain, "loops", 0),
         _tally("wrote the JSON", formal, "json_schema", 1, extract="prose"),
     ]
 
 
-def _tally(what: str, asked: Sequence[Asked], metric: str, good: int, **options: Any) -> Tally:
+def _tally(
+    what: str, asked: Sequence[CaseAnswers], metric: str, good: int, **options: Any
+) -> BehaviourCount:
     """Count on which prompts a metric's score is the good one."""
     from tunegate.harness import lookup
-    from tunegate.harness.checks.sanity import Tally
+    from tunegate.harness.checks.sanity import BehaviourCount
 
     score = lookup.find("tunegate.harness.metrics", metric, what="metric")
     cases = [one.case for one in asked]
@@ -263,21 +267,27 @@ def _tally(what: str, asked: Sequence[Asked], metric: str, good: int, **options:
         ]
         for arm in _by_arm(asked)
     )
-    return Tally(what, *done)
+    return BehaviourCount(what, *done)
 
 
-def _by_arm(asked: Sequence[Asked]) -> tuple[list[Completion], list[Completion]]:
+def _by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[Completion]]:
     return [one.answers["base"] for one in asked], [one.answers["tuned"] for one in asked]
 
 
-def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
+def distance(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
     """Return how far tuned is from base, beside null adapters where tuned can have them.
 
     None where the vocabularies differ in size.
     """
-    from tunegate.harness.checks.sanity import Drift, changed, distributions, divergence, passage
+    from tunegate.harness.checks.sanity import (
+        ModelDrift,
+        changed,
+        distributions,
+        divergence,
+        passage,
+    )
     from tunegate.harness.engine.inference.speculative import draft_ids
-    from tunegate.harness.engine.progress import Progress
+    from tunegate.harness.engine.progress import ProgressReporter
     from tunegate.harness.models.null_adapter import randomised, why_no_null
 
     base, tuned = arms["base"], arms["tuned"]
@@ -286,7 +296,7 @@ def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
         for one in asked[::EVERY]
     ]
     seeds = range(0 if why_no_null(tuned) else DRAWS)
-    progress = Progress(2.0 + len(seeds))
+    progress = ProgressReporter(2.0 + len(seeds))
     try:
         start = distributions(base, passages)
         progress.add(1, tokens=0, label="distance from base")
@@ -301,7 +311,7 @@ def distance(arms: Mapping[str, Any], asked: Sequence[Asked]) -> Drift | None:
         progress.close()
     if found is None:
         return None
-    return Drift(
+    return ModelDrift(
         found,
         tuple(d for d in null if d is not None),
         changed(start, theirs),

@@ -11,7 +11,11 @@ import typer
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.comparison import Candidate, Comparison, Duel
+    from tunegate.harness.records.comparison import (
+        Candidate,
+        CandidateComparison,
+        PairwiseComparison,
+    )
 
 ORDER = 90
 FOLDER = Path(".tunegate/compare")
@@ -81,7 +85,7 @@ def _chosen(runs: Sequence[Path], choose: Path | None) -> int | None:
     return places.index(choose.resolve())
 
 
-def _write(found: Comparison, folder: Path) -> Path:
+def _write(found: CandidateComparison, folder: Path) -> Path:
     """Write page, Markdown and JSON; return the page's path.
 
     Raises:
@@ -101,7 +105,7 @@ def _write(found: Comparison, folder: Path) -> Path:
     return folder / "compare.html"
 
 
-def _lines(found: Comparison) -> Iterator[str]:
+def _lines(found: CandidateComparison) -> Iterator[str]:
     names = ", ".join(suite.name for suite in found.suites)
     yield f"{len(found.candidates)} candidates on {names}; each gate at 1/{found.of} of its error"
     yield ""
@@ -130,7 +134,7 @@ def _candidate(one: Candidate) -> tuple[str, ...]:
     )
 
 
-def _duel(duel: Duel) -> tuple[str, ...]:
+def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     return (
         f"{duel.first} → {duel.second}",
         f"{duel.suite} {duel.metric}",

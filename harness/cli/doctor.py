@@ -38,7 +38,7 @@ ORDER = 170
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One line of the doctor's report."""
 
     good: bool
@@ -81,9 +81,11 @@ def doctor(
         raise typer.Exit(2)
 
 
-def _python() -> Iterator[Finding]:
-    yield Finding(True, True, "python", f"{platform.python_version()} on {platform.machine()}")
-    yield Finding(True, True, "tunegate", installed(("tunegate",))["tunegate"])
+def _python() -> Iterator[DoctorFinding]:
+    yield DoctorFinding(
+        True, True, "python", f"{platform.python_version()} on {platform.machine()}"
+    )
+    yield DoctorFinding(True, True, "tunegate", installed(("tunegate",))["tunegate"])
 
 
 _EXTRAS = {
@@ -104,34 +106,34 @@ _EXTRAS = {
 }
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
     for extra, names in _EXTRAS.items():
         found = installed(names)
         missing = [n for n in names if n not in found]
         present = ", ".join(f"{n} {version}" for n, version in found.items())
         remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
-        yield Finding(not missing, False, f"extra {extra}", remedy if missing else present)
+        yield DoctorFinding(not missing, False, f"extra {extra}", remedy if missing else present)
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[DoctorFinding]:
     """Import what installed packages add: metrics, judges, backends, sources, report sections."""
     for plugin, problem in lookup.installed_plugins():
         name = f"{lookup.kind_of(plugin.group)} {plugin.name}"
         given = f"{plugin.value} of the package {lookup.provider(plugin)}"
-        yield Finding(problem is None, False, name, problem or given)
+        yield DoctorFinding(problem is None, False, name, problem or given)
 
 
-def _machine() -> Iterator[Finding]:
-    yield Finding(True, False, "processors", f"{os.cpu_count()}")
+def _machine() -> Iterator[DoctorFinding]:
+    yield DoctorFinding(True, False, "processors", f"{os.cpu_count()}")
     if importlib.util.find_spec("torch") is not None:
         import torch
 
         gpu = torch.cuda.is_available()
         name = torch.cuda.get_device_name(0) if gpu else "none: models run in float32 on the CPU"
-        yield Finding(gpu, False, "GPU", name)
+        yield DoctorFinding(gpu, False, "GPU", name)
         policy = os.environ.get("OMP_WAIT_POLICY", "unset")
-        yield Finding(
+        yield DoctorFinding(
             policy.upper() == "PASSIVE",
             False,
             "OMP_WAIT_POLICY",
@@ -142,7 +144,7 @@ def _machine() -> Iterator[Finding]:
         )
 
 
-def _store() -> Iterator[Finding]:
+def _store() -> Iterator[DoctorFinding]:
     """Measure what one durable row costs in this folder."""
     try:
         with tempfile.TemporaryDirectory(dir=".") as folder:
@@ -156,32 +158,34 @@ def _store() -> Iterator[Finding]:
             cost = (time.perf_counter() - start) * 100
             db.close()
     except (OSError, sqlite3.Error) as error:
-        yield Finding(False, True, "store", f"this folder cannot be written: {error}")
+        yield DoctorFinding(False, True, "store", f"this folder cannot be written: {error}")
         return
-    yield Finding(mode == "wal", False, "store", f"journal {mode}, {cost:.1f} ms a stored answer")
+    yield DoctorFinding(
+        mode == "wal", False, "store", f"journal {mode}, {cost:.1f} ms a stored answer"
+    )
 
 
-def _browser() -> Iterator[Finding]:
+def _browser() -> Iterator[DoctorFinding]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    yield Finding(
+    yield DoctorFinding(
         chromium is not None, False, "browser", chromium or "none: only its own tests need one"
     )
 
 
-def _model() -> Iterator[Finding]:
+def _model() -> Iterator[DoctorFinding]:
     from tunegate.harness.models.demo_model import FOLDER, cache_folder, fetched
 
     place = cache_folder() / "models" / FOLDER
     there = fetched() is not None
     detail = str(place) if there else f"not fetched yet: `tunegate demo` does, into {place}"
-    yield Finding(there, False, "embedded model", detail)
+    yield DoctorFinding(there, False, "embedded model", detail)
 
 
 RUNS = Path(".tunegate/aa")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AaTestResult:
     """One of the two comparisons, as it ended."""
 
     title: str
@@ -271,7 +275,7 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
         yield {"base": arms["base"], "null": replace(arms["tuned"], spec="null adapter")}
 
 
-def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
+def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult:
     """Make one comparison in its run folder.
 
     The suite's gates are judged as they stand, few cases or not: a cap at UNDECIDED, as a shortened
@@ -279,12 +283,12 @@ def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
     decide early, for the noise floor's sake.
     """
     from tunegate.harness.models.null_adapter import WORDS
-    from tunegate.harness.pipeline.run import Evaluation
+    from tunegate.harness.pipeline.run import EvaluationRun
 
     label = "itself" if name == "base" else name
     title = "base against itself" if name == "base" else f"base against a null adapter ({WORDS})"
     print(f"tunegate: {title}", file=sys.stderr, flush=True)
-    evaluation = Evaluation(
+    evaluation = EvaluationRun(
         suites=(suite,),
         specs={"base": None, "tuned": None},
         folder=(RUNS / suite.name / label).absolute(),
@@ -294,20 +298,20 @@ def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> Comparison:
         self_check=True,
         early_stop=False,
     )
-    return Comparison(title, RUNS / suite.name / label, name != "base", _run(evaluation))
+    return AaTestResult(title, RUNS / suite.name / label, name != "base", _run(evaluation))
 
 
 def _run(evaluation: Any) -> VerdictRecord:
     from tunegate.harness.engine.interrupts import last_signal
-    from tunegate.harness.errors import BackendError, Interrupted
+    from tunegate.harness.errors import BackendError, RunInterrupted
 
     try:
         verdict: VerdictRecord = evaluation.run_alone(uuid.uuid4().hex)
         return verdict
     except KeyboardInterrupt:
-        raise Interrupted(_again(f"stopped by signal {last_signal()}"), last_signal()) from None
-    except Interrupted as error:
-        raise Interrupted(_again(str(error)), error.exit_code - 128) from error
+        raise RunInterrupted(_again(f"stopped by signal {last_signal()}"), last_signal()) from None
+    except RunInterrupted as error:
+        raise RunInterrupted(_again(str(error)), error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(_again(str(error))) from error
 
@@ -316,7 +320,7 @@ def _again(text: str) -> str:
     return f"{text}\nfinished answers are stored: the same command goes on from there"
 
 
-def _print(comparison: Comparison) -> list[GateResult]:
+def _print(comparison: AaTestResult) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
     from tunegate.harness.comparison.score_table import tables_of
     from tunegate.harness.records.cases import CellKind
@@ -360,7 +364,7 @@ def _noise(floor: Any) -> str:
     )
 
 
-def _conclude(comparisons: list[Comparison], claims: list[GateResult]) -> int:
+def _conclude(comparisons: list[AaTestResult], claims: list[GateResult]) -> int:
     """Print the sentence at the end and return the exit code."""
     from tunegate.harness.records.verdict import Verdict
 
@@ -381,7 +385,7 @@ def _conclude(comparisons: list[Comparison], claims: list[GateResult]) -> int:
     return 0
 
 
-def _fine(comparisons: list[Comparison]) -> str:
+def _fine(comparisons: list[AaTestResult]) -> str:
     from tunegate.harness.records.verdict import SuiteResult
 
     results: list[SuiteResult] = [s for c in comparisons for s in c.verdict.suites]

@@ -11,9 +11,9 @@ import typer
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.trainers.estimate import Estimate
-    from tunegate.trainers.estimate.profile import Profile
-    from tunegate.trainers.estimate.step_memory import Setting
+    from tunegate.trainers.estimate import MemoryEstimate
+    from tunegate.trainers.estimate.profile import StepProfile
+    from tunegate.trainers.estimate.step_memory import TrainingSetting
 
 ORDER = 160
 
@@ -70,7 +70,7 @@ def _numbers(text: str, name: str) -> list[int]:
 
 def _settings(
     trainer: str, methods: str, grid: Sequence[Sequence[int]], dtype: str, written: int | None
-) -> list[Setting]:
+) -> list[TrainingSetting]:
     from dataclasses import replace
 
     from tunegate.trainers.estimate import settings
@@ -87,7 +87,7 @@ def _settings(
     return [replace(s, written=written or s.length // 2) for s in wanted]
 
 
-def _memory(model: str, wanted: Sequence[Setting], fits: float | None) -> None:
+def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -122,7 +122,7 @@ def _memory(model: str, wanted: Sequence[Setting], fits: float | None) -> None:
     print(f"keys and values while it generates: {cache:,} bytes a token and row")
 
 
-def _cells(found: Estimate, fits: float | None) -> list[str]:
+def _cells(found: MemoryEstimate, fits: float | None) -> list[str]:
     way, step = found.setting, found.step
     sizes = (step.weights, step.trained, step.activations, step.peak, found.total)
     cells = [way.method, str(way.rank or "–"), str(way.length), str(way.batch)]
@@ -133,7 +133,7 @@ def _cells(found: Estimate, fits: float | None) -> list[str]:
 def _time(argv: list[str], steps: int, price: float | None) -> None:
     from tunegate.trainers.estimate.profile import profile
 
-    found: Profile = profile(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
+    found: StepProfile = profile(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
     middle, low, high = found.total_s
     print(
         f"{found.steps} steps, {len(found.seconds)} timed on this machine: {_span(*found.total_s)}"

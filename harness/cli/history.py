@@ -14,7 +14,7 @@ from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.verdict import GateResult
-    from tunegate.harness.verdict.run_history import History, PastRun
+    from tunegate.harness.verdict.run_history import PastRun, RunHistory
 
 ORDER = 100
 PAGE = Path(".tunegate/history.html")
@@ -70,7 +70,7 @@ def history(
         print(plain(line))
 
 
-def _read(runs: Path | None) -> History:
+def _read(runs: Path | None) -> RunHistory:
     from tunegate.harness.cli.resume import RUNS
     from tunegate.harness.engine.answer_cache import candidates_judged
     from tunegate.harness.verdict import run_history
@@ -97,7 +97,7 @@ def _day(text: str | None) -> datetime.date | None:
         raise UsageError(f"--since {text}: not a day; write it as 2026-01-31") from error
 
 
-def _lines(found: History) -> Iterator[str]:
+def _lines(found: RunHistory) -> Iterator[str]:
     for name in found.names:
         yield f"{name}: {'; '.join(_wear(found, name))}"
         rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in found.of_suite(name)]
@@ -112,7 +112,7 @@ def _lines(found: History) -> Iterator[str]:
         yield "no finished runs"
 
 
-def _wear(found: History, name: str) -> Iterator[str]:
+def _wear(found: RunHistory, name: str) -> Iterator[str]:
     from tunegate.harness.gate_kind import counted
 
     for wear in found.wear:

@@ -42,7 +42,7 @@ def init(
         Path | None, typer.Argument(metavar="[DIR]", help="Folder to make; suites/SUITE if absent.")
     ] = None,
     service: Annotated[
-        Service | None,
+        CiService | None,
         typer.Option("--ci", help="Also write the job that gates pull or merge requests."),
     ] = None,
 ) -> None:
@@ -79,7 +79,7 @@ def _written(suite: str, place: Path) -> list[str]:
         ) from error
 
 
-def _gate_in_ci(service: Service, suite: str | None, folder: Path | None) -> None:
+def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
     """Write job and configuration beside the suites that are there, or beside a first one."""
     if folder is not None and folder.parent != SUITES:
         raise UsageError(f"{folder}: with --ci a suite goes into {SUITES}, where the job looks")
@@ -102,11 +102,11 @@ def _gate_in_ci(service: Service, suite: str | None, folder: Path | None) -> Non
     _next_in_ci(service, configuration, runs=is_new and not others)
 
 
-def _next_in_ci(service: Service, configuration: Path, *, runs: bool) -> None:
+def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
     if is_local():
         jobs = " and ".join(map(str, JOBS[service].values()))
         print(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
-    if service is Service.GITLAB:
+    if service is CiService.GITLAB:
         print("next: take the job into .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
     first = "the first run judges recorded examples" if runs else "name your fine-tune first"
     print(f"next: `tunegate gate {SUITES}` here is what the job does ({first})")
@@ -132,7 +132,7 @@ HOME = Path(__file__).resolve().parents[1] / "ci"
 CONFIGURATION = "pytest.ini"
 
 
-class Service(StrEnum):
+class CiService(StrEnum):
     """A CI service for which there is a job."""
 
     GITHUB = "github"
@@ -140,11 +140,11 @@ class Service(StrEnum):
 
 
 JOBS = {
-    Service.GITHUB: {
+    CiService.GITHUB: {
         "github.yml": Path(".github/workflows/tunegate.yml"),
         "github-comment.yml": Path(".github/workflows/tunegate-comment.yml"),
     },
-    Service.GITLAB: {"gitlab.yml": Path(".gitlab/tunegate.yml")},
+    CiService.GITLAB: {"gitlab.yml": Path(".gitlab/tunegate.yml")},
 }
 """Service → template → where it goes in a repository."""
 
@@ -166,7 +166,7 @@ _UNNAMED = """\
 """
 
 
-def refuse_present(service: Service) -> None:
+def refuse_present(service: CiService) -> None:
     """Find out before anything is written whether a job would be overwritten.
 
     Raises:
@@ -177,7 +177,7 @@ def refuse_present(service: Service) -> None:
             raise UsageError(f"{place}: is already there; remove it to have it written again")
 
 
-def write_jobs(service: Service) -> list[Path]:
+def write_jobs(service: CiService) -> list[Path]:
     """Write the service's jobs into the repository that is the current folder; return their paths.
 
     Raises:

@@ -15,9 +15,9 @@ from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.judging.calibration import Labelled
+    from tunegate.harness.judging.calibration import LabelledCases
     from tunegate.harness.judging.contract import Juror
-    from tunegate.harness.judging.labelling import Row, Subject
+    from tunegate.harness.judging.labelling import LabellingSubject, LabelSheetRow
     from tunegate.harness.metric import Metric
     from tunegate.harness.records.judges import Calibration, Label
     from tunegate.harness.records.run_folder import Run
@@ -79,7 +79,7 @@ def _copied(run: Path, output: Path) -> Path:
 
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
     """Ask the judges, then write what they said; interrupted before, the run is as it was."""
-    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judging import calibration_report, rejudge, stage
     from tunegate.harness.pipeline.run_writer import RunFolder
     from tunegate.harness.records.run_folder import Run
@@ -88,7 +88,7 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     suites = rejudge.suites_of(run, suite)
     known = calibration_report.read_all(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
-    opened = Store(store)
+    opened = AnswerCache(store)
     try:
         jurors = stage.open_jurors(stage.specs_of(judge), opened)
         manifest = rejudge.updated(run, suites, jurors)
@@ -138,17 +138,17 @@ def label(
     ] = None,
 ) -> None:
     """Write a sheet of answers for people to label, or read one back and decide the run anew."""
-    from tunegate.harness.judging.labelling import Subject
+    from tunegate.harness.judging.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
 
-    subject = Subject.of(Run.load(run), metric)
+    subject = LabellingSubject.of(Run.load(run), metric)
     if read is not None:
         _read(subject, read)
     else:
         _write(subject, n, steps, out or run / f"label-{subject.metric.name}.jsonl")
 
 
-def _write(subject: Subject, n: int, steps: int, out: Path) -> None:
+def _write(subject: LabellingSubject, n: int, steps: int, out: Path) -> None:
     from tunegate.harness.judging.labelling import draw
     from tunegate.harness.records.files import write_atomic
     from tunegate.reports import label_sheet
@@ -176,7 +176,7 @@ def _write(subject: Subject, n: int, steps: int, out: Path) -> None:
     print(f"then: tunegate judge label {subject.run.folder} --read FILE")
 
 
-def _lines(rows: list[Row]) -> str:
+def _lines(rows: list[LabelSheetRow]) -> str:
     import json
 
     return "".join(
@@ -185,12 +185,12 @@ def _lines(rows: list[Row]) -> str:
     )
 
 
-def _values(subject: Subject, steps: int) -> list[float]:
+def _values(subject: LabellingSubject, steps: int) -> list[float]:
     low, high = subject.metric.range or (0.0, 1.0)
     return [low + (high - low) * step / (steps - 1) for step in range(steps)]
 
 
-def _question(subject: Subject) -> str:
+def _question(subject: LabellingSubject) -> str:
     """Return what people are asked: the judge's criteria, where the suite is still there."""
     from tunegate.harness import suite as suites
     from tunegate.harness.errors import TunegateError
@@ -205,7 +205,7 @@ def _question(subject: Subject) -> str:
     return told or f"Is this a good answer, by {subject.metric.name}?"
 
 
-def _read(subject: Subject, path: Path) -> None:
+def _read(subject: LabellingSubject, path: Path) -> None:
     from tunegate.harness.judging.labelling import read_back
     from tunegate.harness.records.files import record_lines, write_atomic
     from tunegate.harness.records.judges import FILE_NAME
@@ -259,7 +259,7 @@ def calibrate(
 ) -> None:
     """Ask a judge about labelled answers; write what it got right, and what it may do."""
     from tunegate.harness import suite as suites
-    from tunegate.harness.engine.answer_cache import Store
+    from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judging import stage
     from tunegate.harness.records.files import record_json, write_atomic
 
@@ -270,7 +270,7 @@ def calibrate(
     if not specs:
         raise UsageError("--judge none: a calibration needs a judge; name one")
     STORE.parent.mkdir(parents=True, exist_ok=True)
-    replies = Store(STORE)
+    replies = AnswerCache(STORE)
     try:
         known = _calibrated(used, stage.open_jurors(specs, replies), given, repeats)
     finally:
@@ -287,12 +287,12 @@ def calibrate(
 
 
 def _calibrated(
-    metric: Metric, jurors: Sequence[Juror], given: Labelled, repeats: int
+    metric: Metric, jurors: Sequence[Juror], given: LabelledCases, repeats: int
 ) -> Calibration:
     from tunegate.harness.judging.calibration import calibrate as measured
-    from tunegate.harness.judging.calibration_rates import Bench
+    from tunegate.harness.judging.calibration_rates import CalibrationSetup
 
-    return measured(Bench(metric, jurors, sys.stderr), given, repeats=repeats)
+    return measured(CalibrationSetup(metric, jurors, sys.stderr), given, repeats=repeats)
 
 
 def table(known: Calibration) -> list[str]:
@@ -326,13 +326,13 @@ def judge_metric(suite: Suite, name: str) -> Metric:
     return judged[0]
 
 
-def _labelled(path: Path, suite: Suite, metric: Metric) -> Labelled:
+def _labelled(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     """Return the labels on a metric with their cases.
 
     Raises:
         UsageError: a line names a case that the suite has not and brings none.
     """
-    from tunegate.harness.judging.calibration import Labelled
+    from tunegate.harness.judging.calibration import LabelledCases
     from tunegate.harness.records.judges import read_labels
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))
@@ -348,7 +348,7 @@ def _labelled(path: Path, suite: Suite, metric: Metric) -> Labelled:
         )
     by = sorted({x.by for x in own if x.by})
     source = f"{path.name}, labelled by {', '.join(by)}" if by else path.name
-    return Labelled(own, cases, source)
+    return LabelledCases(own, cases, source)
 
 
 def _of(label: Label, suite: Suite) -> bool:

@@ -13,7 +13,7 @@ from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.power.forecast import GateForecast, Outlook, SuiteForecast
+    from tunegate.harness.power.forecast import GateForecast, GateOutlook, SuiteForecast
     from tunegate.harness.suite import Suite
 
 ORDER = 30
@@ -143,7 +143,7 @@ def _row(gate: GateForecast) -> tuple[str, ...]:
     )
 
 
-def _spread(outlook: Outlook) -> str:
+def _spread(outlook: GateOutlook) -> str:
     spread = outlook.spread
     return _number(spread.value) + (f" ×{spread.deff:.1f}" if spread.deff > 1.05 else "")
 

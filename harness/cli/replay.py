@@ -23,7 +23,7 @@ from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case, StoredCell
-    from tunegate.harness.sources.traces import Production
+    from tunegate.harness.sources.traces import ProductionCases
     from tunegate.harness.suite import Suite
 
 ORDER = 70
@@ -78,7 +78,7 @@ def help_text() -> str:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _ReplayArguments:
     """The command line, parted."""
 
     paths: Sequence[str]
@@ -124,7 +124,7 @@ def run(args: Sequence[str]) -> int:
     return gate.run([str(folder), *beside, *given, *asked.rest])
 
 
-def _written(found: Production, given: str | None) -> Path:
+def _written(found: ProductionCases, given: str | None) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
     from tunegate.harness.cli.suite import suite_name
     from tunegate.harness.records.cases import sha256
@@ -142,14 +142,14 @@ def _written(found: Production, given: str | None) -> Path:
     return folder
 
 
-def _read(asked: _Asked) -> Production:
-    from tunegate.harness.sources.traces import Wanted, collect
+def _read(asked: _ReplayArguments) -> ProductionCases:
+    from tunegate.harness.sources.traces import TraceSelection, collect
 
     own = asked.own
     stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
     if own.get("repeated", "drop") not in ("drop", "keep"):
         raise UsageError(f"--repeated={own['repeated']!r} must be drop or keep")
-    wanted = Wanted(
+    wanted = TraceSelection(
         limit=_count(own, "limit"),
         sample=_count(own, "sample"),
         seed=_seed(own),
@@ -182,13 +182,13 @@ def _seed(own: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _parted(args: Sequence[str]) -> _Asked:
+def _parted(args: Sequence[str]) -> _ReplayArguments:
     """Part the words of the command line into ours, the gate's, and traces."""
     from tunegate.harness.plugin.options import OPTIONS
 
     switches = {f"--{option.name}": option.flag for option in OPTIONS}
     words = list(args)
-    asked = _Asked([], {}, {}, {}, words[words.index("--") :] if "--" in words else ())
+    asked = _ReplayArguments([], {}, {}, {}, words[words.index("--") :] if "--" in words else ())
     rest = words[: len(words) - len(asked.rest)]
     paths: list[str] = []
     own: dict[str, str] = {}

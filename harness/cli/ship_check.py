@@ -26,19 +26,19 @@ import typer
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import (
     BackendError,
-    Interrupted,
     MissingExtra,
     ModelError,
     NotComparable,
+    RunInterrupted,
     UsageError,
 )
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import SuiteRecord
-    from tunegate.harness.records.verdict import Parity, SuiteParity, Verdict
+    from tunegate.harness.records.verdict import DeploymentParity, SuiteParity, Verdict
     from tunegate.harness.suite import Suite
-    from tunegate.trainers.artifacts import Artifact
+    from tunegate.trainers.artifacts import DeploymentArtifact
 
 ORDER = 50
 AGAIN = "finished answers are stored: the same command goes on from there"
@@ -80,7 +80,7 @@ def ship_check(
     folders = resolve(base), resolve(adapter)
     if not is_adapter(folders[1]):
         raise UsageError(f"{adapter}: no adapter; its artifacts are made of one and its base")
-    run = ShipRun(suites, base, adapter, STORE, dtype)
+    run = ArtifactComparison(suites, base, adapter, STORE, dtype)
     with _place(folder) as place, warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
@@ -93,20 +93,20 @@ def ship_check(
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ArtifactOutcome:
     """How one artifact ended."""
 
     name: str
     size: int | None = None
     """Bytes on the disk; None if it could not be made."""
-    parity: Parity | None = None
+    parity: DeploymentParity | None = None
     reason: str = ""
     """Why it was not compared."""
     refused: bool = False
     """Whether it is not comparable, rather than not to be had here."""
 
 
-def _chosen(names: str) -> list[Artifact]:
+def _chosen(names: str) -> list[DeploymentArtifact]:
     from tunegate.trainers import artifacts
 
     if not names:
@@ -124,7 +124,9 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(passing)
 
 
-def _outcome(run: ShipRun, artifact: Artifact, folders: tuple[Path, Path], place: Path) -> Outcome:
+def _outcome(
+    run: ArtifactComparison, artifact: DeploymentArtifact, folders: tuple[Path, Path], place: Path
+) -> ArtifactOutcome:
     """Make and compare one artifact, and print what was found."""
     from tunegate.trainers.artifacts import made
 
@@ -136,20 +138,20 @@ def _outcome(run: ShipRun, artifact: Artifact, folders: tuple[Path, Path], place
         parity = run.compared(found.spec)
     except (MissingExtra, ModelError) as error:
         print(f"  left out: {error}")
-        return Outcome(artifact.NAME, size, reason=str(error))
+        return ArtifactOutcome(artifact.NAME, size, reason=str(error))
     except NotComparable as error:
         print(f"  not comparable: {error}")
-        return Outcome(artifact.NAME, size, reason=str(error), refused=True)
-    except Interrupted as error:
-        raise Interrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
+        return ArtifactOutcome(artifact.NAME, size, reason=str(error), refused=True)
+    except RunInterrupted as error:
+        raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
     for line in _found(parity):
         print(f"  {line}")
-    return Outcome(artifact.NAME, size, parity)
+    return ArtifactOutcome(artifact.NAME, size, parity)
 
 
-def _found(parity: Parity) -> Iterator[str]:
+def _found(parity: DeploymentParity) -> Iterator[str]:
     yield f"{parity.status.value.replace('_', ' ')}: {parity.step}"
     for suite in parity.suites:
         yield f"{suite.name}: {_answers(suite)}"
@@ -170,7 +172,7 @@ def _answers(suite: SuiteParity) -> str:
     return "; ".join(parts) or "likelihoods only"
 
 
-def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _table(outcomes: Sequence[ArtifactOutcome]) -> Iterator[str]:
     """Yield a line an artifact, in columns."""
     rows = [("artifact", "size", "answers equal", "KL a token", "outcome")]
     rows += [_row(outcome) for outcome in outcomes]
@@ -179,7 +181,7 @@ def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
 
 
-def _row(outcome: Outcome) -> tuple[str, str, str, str, str]:
+def _row(outcome: ArtifactOutcome) -> tuple[str, str, str, str, str]:
     size = "–" if outcome.size is None else f"{outcome.size / 1e6:,.1f} MB"
     if outcome.parity is None:
         ended = "not comparable" if outcome.refused else "left out"
@@ -196,7 +198,7 @@ def _row(outcome: Outcome) -> tuple[str, str, str, str, str]:
     )
 
 
-def _code(outcomes: Sequence[Outcome], *, named: bool) -> int:
+def _code(outcomes: Sequence[ArtifactOutcome], *, named: bool) -> int:
     """Return the exit code: the worst artifact's; one asked for by name must not be left out."""
     from tunegate.harness.records.verdict import Verdict
 
@@ -204,7 +206,7 @@ def _code(outcomes: Sequence[Outcome], *, named: bool) -> int:
     return Verdict.worst(verdicts or [Verdict.ERROR]).exit_code
 
 
-def _verdict(outcome: Outcome) -> Verdict:
+def _verdict(outcome: ArtifactOutcome) -> Verdict:
     from tunegate.harness.records.verdict import Verdict
 
     if outcome.parity is not None:
@@ -213,7 +215,7 @@ def _verdict(outcome: Outcome) -> Verdict:
 
 
 @dataclass(frozen=True)
-class ShipRun:
+class ArtifactComparison:
     """What one artifact is compared on, and how."""
 
     suites: Sequence[Suite]
@@ -222,7 +224,7 @@ class ShipRun:
     store: Path
     dtype: str = "auto"
 
-    def compared(self, shipped: str) -> Parity:
+    def compared(self, shipped: str) -> DeploymentParity:
         """Ask tuned and an artifact what is not stored yet, and compare their answers.
 
         Args:
@@ -252,7 +254,7 @@ class ShipRun:
             cells = tuple(run.cells())
         manifest = run.manifest("ship-check", map(_unjudged, self.suites))
         scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
-        found: Parity = comparisons(run.opened)[SHIPPED].compare(scored)
+        found: DeploymentParity = comparisons(run.opened)[SHIPPED].compare(scored)
         return found
 
 

@@ -19,11 +19,11 @@ from tunegate.harness import defaults
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.monitoring.indicators import Answered, Figure
-    from tunegate.harness.monitoring.monitor import Judging, Look, Sample
+    from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure
+    from tunegate.harness.monitoring.monitor import JudgeSample, Judging, MonitoringLook
     from tunegate.harness.monitoring.report import WatchRecord
     from tunegate.harness.monitoring.state import WatchState
-    from tunegate.harness.monitoring.window import Window
+    from tunegate.harness.monitoring.window import TimeWindow
     from tunegate.harness.records.cases import Score
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
@@ -119,15 +119,15 @@ def _refuse_share(option: str, value: float, most: float) -> None:
         raise UsageError(f"{option} {value:g} must lie between 0 and {most:g}")
 
 
-def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> Window:
-    from tunegate.harness.monitoring.window import Window
+def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> TimeWindow:
+    from tunegate.harness.monitoring.window import TimeWindow
 
     now = time.time()
     pairs = [given.partition("=") for given in where]
     for key, sign, value in pairs:
         if not (key and sign):
             raise UsageError(f"--where {key + sign + value!r} must be KEY=VALUE")
-    return Window(
+    return TimeWindow(
         now,
         _moment("--since", since, now),
         _moment("--until", until, now),
@@ -175,7 +175,9 @@ def _shipped(folder: Path, word: str) -> tuple[Run, Suite]:
     return run, suite
 
 
-def _wanted(suite: Suite, sample: Sample | None, names: Sequence[str]) -> list[Figure]:
+def _wanted(
+    suite: Suite, sample: JudgeSample | None, names: Sequence[str]
+) -> list[MonitoredFigure]:
     from tunegate.harness.monitoring.indicators import figures
     from tunegate.harness.monitoring.monitor import chosen
 
@@ -183,7 +185,7 @@ def _wanted(suite: Suite, sample: Sample | None, names: Sequence[str]) -> list[F
 
 
 def _before(
-    path: Path | None, run: Run, suite: Suite, wanted: Sequence[Figure], alpha: float
+    path: Path | None, run: Run, suite: Suite, wanted: Sequence[MonitoredFigure], alpha: float
 ) -> WatchState:
     """Return the state that earlier looks left, or that of the beginning."""
     from tunegate.harness.monitoring import state
@@ -208,18 +210,18 @@ def _before(
 
 def _looked(
     state: WatchState,
-    wanted: Sequence[Figure],
+    wanted: Sequence[MonitoredFigure],
     traces: Sequence[str],
-    window: Window,
-    sample: Sample | None,
-) -> tuple[Look, list[str]]:
+    window: TimeWindow,
+    sample: JudgeSample | None,
+) -> tuple[MonitoringLook, list[str]]:
     """Return what the traces showed, and what could not be read of them."""
     from tunegate.harness.monitoring.monitor import look
     from tunegate.harness.otel_import import read
     from tunegate.harness.otel_import.model_calls import calls
-    from tunegate.harness.otel_import.types import Reading
+    from tunegate.harness.otel_import.types import ImportReport
 
-    reading = Reading()
+    reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
     plain = [figure for figure in wanted if figure.name not in judged]
     found = calls(read(traces, reading), reading.leave_out)
@@ -273,7 +275,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
         print(f"next: {line}")
 
 
-def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> Sample:
+def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> JudgeSample:
     """Return what a judge is to see of production's answers.
 
     Args:
@@ -288,14 +290,16 @@ def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> 
             judged by another one.
     """
     from tunegate.harness.monitoring.indicators import judged
-    from tunegate.harness.monitoring.monitor import Sample
+    from tunegate.harness.monitoring.monitor import JudgeSample
 
     figures = judged(suite)
     _refuse_other_judge(run, suite, figures, spec)
-    return Sample(_judging(figures, spec, store), tuple(figures), size)
+    return JudgeSample(_judging(figures, spec, store), tuple(figures), size)
 
 
-def _refuse_other_judge(run: Run, suite: Suite, figures: Sequence[Figure], spec: str) -> None:
+def _refuse_other_judge(
+    run: Run, suite: Suite, figures: Sequence[MonitoredFigure], spec: str
+) -> None:
     """Refuse a judge whose scores cannot be compared with those of the run.
 
     Raises:
@@ -320,27 +324,32 @@ def _refuse_other_judge(run: Run, suite: Suite, figures: Sequence[Figure], spec:
             )
 
 
-def _judging(figures: Sequence[Figure], spec: str, store: Path) -> Judging:
+def _judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judging:
     """Return what judges answers: every figure's judge by every juror, each answer once."""
 
-    def judge(answers: Sequence[Answered]) -> list[Mapping[str, Score]]:
-        from tunegate.harness.engine.answer_cache import Store
+    def judge(answers: Sequence[AnsweredCase]) -> list[Mapping[str, Score]]:
+        from tunegate.harness.engine.answer_cache import AnswerCache
         from tunegate.harness.judging import stage
-        from tunegate.harness.judging.contract import Outcome, Place, Task, combined
+        from tunegate.harness.judging.contract import (
+            JudgementOutcome,
+            JudgementTarget,
+            JudgementTask,
+            combined,
+        )
 
-        tasks: dict[tuple[str, str], Task] = {}
+        tasks: dict[tuple[str, str], JudgementTask] = {}
         for one in answers:
             for figure in figures:
                 assert figure.metric is not None
                 assert figure.metric.judge is not None
                 assert one.completion is not None
-                place = Place("watch", figure.name, one.case.id, "production")
-                tasks[figure.name, one.case.id] = Task(
+                place = JudgementTarget("watch", figure.name, one.case.id, "production")
+                tasks[figure.name, one.case.id] = JudgementTask(
                     figure.name, figure.metric.judge, one.case, (one.completion,), place=place
                 )
         print(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
-        outcomes: dict[str, list[Outcome]] = {}
-        opened = Store(store)
+        outcomes: dict[str, list[JudgementOutcome]] = {}
+        opened = AnswerCache(store)
         try:
             for juror in stage.open_jurors(stage.specs_of(spec), opened):
                 for task, outcome in juror.judge(list({t.key: t for t in tasks.values()}.values())):

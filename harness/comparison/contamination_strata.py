@@ -10,12 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord
-from tunegate.harness.records.training_card import SuiteLeakage
-from tunegate.harness.records.verdict import LeakageResult, MetricStrata, Stratum, SuiteStrata
+from tunegate.harness.records.training_card import SuiteContamination
+from tunegate.harness.records.verdict import (
+    ContaminationResult,
+    MetricStrata,
+    MetricStratum,
+    SuiteStrata,
+)
 
 NAMED = 5
 """Touched cases that a note names; the report lists them all."""
@@ -25,8 +30,8 @@ def strata(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]] = MappingProxyType({}),
     scores: Iterable[ScoreRow] = (),
-    looks: Mapping[str, Look] = MappingProxyType({}),
-) -> LeakageResult | None:
+    looks: Mapping[str, InterimLook] = MappingProxyType({}),
+) -> ContaminationResult | None:
     """Return what is known of leakage, with the differences; None of runs that never asked.
 
     Args:
@@ -44,7 +49,7 @@ def strata(
     clean = {t.suite.name: t for t in tables_of(manifest, apart, rows, looks, without=touched)}
     only = {name: [case for case in of if case.id in touched[name]] for name, of in apart.items()}
     seen = {t.suite.name: t for t in tables_of(manifest, only, rows, {}, without={})}
-    return LeakageResult(
+    return ContaminationResult(
         mode=known.mode,
         checked=known.checked,
         sentence=known.sentence,
@@ -55,7 +60,7 @@ def strata(
 
 
 def _suite(
-    suite: SuiteLeakage, clean: Mapping[str, ScoreTable], seen: Mapping[str, ScoreTable]
+    suite: SuiteContamination, clean: Mapping[str, ScoreTable], seen: Mapping[str, ScoreTable]
 ) -> SuiteStrata:
     table = clean.get(suite.name)
     return SuiteStrata(
@@ -78,11 +83,11 @@ def _metrics(clean: ScoreTable, seen: ScoreTable) -> Iterator[MetricStrata]:
             )
 
 
-def _stratum(table: ScoreTable, metric: MetricRecord) -> Stratum:
+def _stratum(table: ScoreTable, metric: MetricRecord) -> MetricStratum:
     pairs = table.pairs(metric)
     delta = Delta(pairs)
     bounded = not pairs.too_few and abs(delta.low) != float("inf")
-    return Stratum(
+    return MetricStratum(
         n=pairs.n,
         base=delta.base if pairs.n else None,
         tuned=delta.tuned if pairs.n else None,

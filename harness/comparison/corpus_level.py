@@ -14,14 +14,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunegate.harness.comparison.estimator import Estimator, centre, shifted
-from tunegate.harness.comparison.sample_size import Spread, cases_for_mean, deviation
+from tunegate.harness.comparison.sample_size import ScoreSpread, cases_for_mean, deviation
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import corpus_function
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 if TYPE_CHECKING:
-    from tunegate.harness.stats.corpus_jackknife import Replicates
+    from tunegate.harness.stats.corpus_jackknife import JackknifeReplicates
 
 LEAST = 50
 """Cases below which a gate on a corpus metric is advisory."""
@@ -32,7 +32,7 @@ Level = Callable[[Iterable[float]], float]
 
 
 @dataclass(frozen=True)
-class Sums:
+class ArmCounts:
     """One arm's counts, with the function of their sums."""
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -42,7 +42,7 @@ class Sums:
     """What the level is multiplied by."""
 
     @cached_property
-    def replicates(self) -> Replicates:
+    def replicates(self) -> JackknifeReplicates:
         """The level on all units and with each left out, times the factor."""
         from tunegate.harness.stats.corpus_jackknife import replicates
 
@@ -50,11 +50,11 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class PairedCounts:
     """Both arms' counts of the same cases."""
 
-    base: Sums
-    tuned: Sums
+    base: ArmCounts
+    tuned: ArmCounts
     higher_is_better: bool = True
 
     @classmethod
@@ -64,7 +64,7 @@ class Corpus:
         base: Sequence[Row | None],
         tuned: Sequence[Row | None],
         clusters: Sequence[str] | None,
-    ) -> Corpus | None:
+    ) -> PairedCounts | None:
         """Return the counts of pairs, summed within clusters; None where an arm has none at all.
 
         Counts have no worst in general. In place of missing ones stand those among the arm's own
@@ -85,20 +85,20 @@ class Corpus:
         columns = _filled(base, level, -sign), _filled(tuned, level, sign)
         if not all(columns):
             return None
-        base_sums, tuned_sums = (Sums(_by_cluster(rows, clusters), level) for rows in columns)
+        base_sums, tuned_sums = (ArmCounts(_by_cluster(rows, clusters), level) for rows in columns)
         return cls(base_sums, tuned_sums, metric.higher_is_better)
 
     @cached_property
-    def difference(self) -> Replicates:
+    def difference(self) -> JackknifeReplicates:
         """The oriented difference: positive means tuned is better."""
         sign = 1.0 if self.higher_is_better else -1.0
         return self.tuned.replicates.combined(self.base.replicates, -1.0).scaled(sign)
 
-    def exchanged(self) -> Corpus:
+    def exchanged(self) -> PairedCounts:
         """Return the counts with the arms exchanged."""
         return replace(self, base=self.tuned, tuned=self.base)
 
-    def with_base(self, factor: float) -> Corpus:
+    def with_base(self, factor: float) -> PairedCounts:
         """Return the comparison of tuned with `factor` times base."""
         return replace(self, base=replace(self.base, factor=factor))
 
@@ -107,7 +107,7 @@ class Corpus:
 class CorpusEstimator(Estimator):
     """One value over all cases, by the jackknife over cases or clusters."""
 
-    counts: Corpus = field(kw_only=True, repr=False)
+    counts: PairedCounts = field(kw_only=True, repr=False)
 
     @property
     def base_level(self) -> float:
@@ -136,16 +136,16 @@ class CorpusEstimator(Estimator):
 
         return skewness_warning(_pseudo_values(self.counts.difference))
 
-    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+    def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return σ for a case; pseudo-values of clusters leave no design effect of theirs."""
         found = _pseudo_values(self.counts.difference)
         sigma = deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
-        return Spread(sigma, binary=False) if sigma > 0 else None
+        return ScoreSpread(sigma, binary=False) if sigma > 0 else None
 
     def _interval(self, confidence: float) -> Interval:
         return self.counts.difference.interval(confidence=confidence, bound=self.metric.bound)
 
-    def _test(self, margin: float) -> Test:
+    def _test(self, margin: float) -> OneSidedTest:
         return self.counts.difference.test(margin=margin, bound=self.metric.bound)
 
     def _level(self, confidence: float) -> Interval:
@@ -167,7 +167,7 @@ class CorpusEstimator(Estimator):
         )
 
 
-def _pseudo_values(found: Replicates) -> list[float]:
+def _pseudo_values(found: JackknifeReplicates) -> list[float]:
     """Return the values whose mean and its error are those of a corpus value."""
     return list(map(float, found.pseudo_values))
 

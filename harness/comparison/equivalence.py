@@ -20,17 +20,17 @@ from tunegate.harness.comparison.estimator import mean
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arms import SHIPPED
-from tunegate.harness.gate_kind import Margin, gate_kind
+from tunegate.harness.gate_kind import EquivalenceMargin, gate_kind
 from tunegate.harness.records.cases import CellKind, StoredCell
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
-from tunegate.harness.records.verdict import Agreement, ParityStatus
+from tunegate.harness.records.verdict import AnswerAgreement, ParityStatus
 
 DEFAULT = 0.05
 """Share of the metric's range, or of tuned's level where it has none, that counts as no difference
 where the suite says nothing narrower."""
 
 
-def margin_of(suite: SuiteRecord, metric: MetricRecord) -> Margin:
+def margin_of(suite: SuiteRecord, metric: MetricRecord) -> EquivalenceMargin:
     """Return a metric's margin: what its guardrails imply, else its goals, else the default.
 
     A tolerance is its own margin. Half a gain never allows more than the default: a large gain is
@@ -42,15 +42,15 @@ def margin_of(suite: SuiteRecord, metric: MetricRecord) -> Margin:
         margin = gate_kind(gate.kind).equivalence_margin(gate, default)
         if margin is not None:
             return margin
-    return Margin(f"{100 * DEFAULT:g}%" if default is None else default, "the default")
+    return EquivalenceMargin(f"{100 * DEFAULT:g}%" if default is None else default, "the default")
 
 
 @dataclass(frozen=True)
-class Equivalence:
+class EquivalencePairs:
     """The pairs of tuned and shipped, in the places of base and tuned, with their margin."""
 
     pairs: Pairs
-    margin: Margin
+    margin: EquivalenceMargin
     confidence: float = CONFIDENCE
 
     @property
@@ -102,7 +102,7 @@ class Equivalence:
                 yield side, self.margin.value
 
 
-def proven_beyond(found: dict[tuple[str, str], Equivalence]) -> set[tuple[str, str]]:
+def proven_beyond(found: dict[tuple[str, str], EquivalencePairs]) -> set[tuple[str, str]]:
     """Return the metrics of a run whose difference is proven to lie beyond the margin.
 
     Source: Holm (1979) over all metrics that are compared, as for regressions.
@@ -116,7 +116,7 @@ def proven_beyond(found: dict[tuple[str, str], Equivalence]) -> set[tuple[str, s
     return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
 
 
-def agreement(cells: Iterable[StoredCell]) -> dict[str, Agreement]:
+def agreement(cells: Iterable[StoredCell]) -> dict[str, AnswerAgreement]:
     """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
 
     Args:
@@ -135,8 +135,8 @@ def agreement(cells: Iterable[StoredCell]) -> dict[str, Agreement]:
     return {suite: _of(shares) for suite, shares in found.items()}
 
 
-def _of(shares: list[float]) -> Agreement:
-    return Agreement(
+def _of(shares: list[float]) -> AnswerAgreement:
+    return AnswerAgreement(
         answers=len(shares), same=sum(share == EQUAL for share in shares), until=mean(shares)
     )
 

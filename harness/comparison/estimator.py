@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tunegate.harness.comparison.sample_size import Spread
+from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 FEW_CLUSTERS = 10
 """Below this many clusters no interval is trustworthy and the gate stays undecided."""
@@ -111,11 +111,13 @@ class Estimator(PairedScores, ABC):
         estimate = self.estimate if self.n else 0.0
         return Interval(estimate, -width, width, confidence, self.why_too_few)
 
-    def test(self, margin: float) -> Test:
+    def test(self, margin: float) -> OneSidedTest:
         """Return the one-sided test of "the oriented difference is at most `margin`"."""
-        return Test(0.0, 1.0, margin, self.why_too_few) if self.too_few else self._test(margin)
+        return (
+            OneSidedTest(0.0, 1.0, margin, self.why_too_few) if self.too_few else self._test(margin)
+        )
 
-    def exploratory_test(self) -> Test:
+    def exploratory_test(self) -> OneSidedTest:
         """Return the test of "tuned is no better than base" for looking around, not for gates."""
         return self.test(0.0)
 
@@ -165,7 +167,7 @@ class Estimator(PairedScores, ABC):
         return self._plan_level(bound, confidence, sign)
 
     @abstractmethod
-    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+    def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return how differently the arms score the same cases, to plan the next run by.
 
         Args:
@@ -180,7 +182,7 @@ class Estimator(PairedScores, ABC):
     def _interval(self, confidence: float) -> Interval: ...
 
     @abstractmethod
-    def _test(self, margin: float) -> Test: ...
+    def _test(self, margin: float) -> OneSidedTest: ...
 
     @abstractmethod
     def _level(self, confidence: float) -> Interval: ...

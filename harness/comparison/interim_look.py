@@ -13,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from tunegate.harness.records.manifest import Gate, Looks
+from tunegate.harness.records.manifest import Gate, LookSchedule
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class InterimLook:
     """One look at a suite: the `index`-th of its schedule, from 0."""
 
-    looks: Looks
+    looks: LookSchedule
     index: int
 
     @property

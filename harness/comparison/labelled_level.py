@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tunegate.harness.comparison.estimator import Estimator, centre, shifted
-from tunegate.harness.comparison.sample_size import Spread
+from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 Labels = tuple[tuple[float, float] | None, ...]
 """What people say of each pair's two answers, base's first; None where they were not asked."""
@@ -53,7 +53,7 @@ class LabelledEstimator(Estimator):
         """The oriented difference that people would see."""
         return self._interval(CONFIDENCE).estimate
 
-    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+    def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return None: what a judge's scores spread by says nothing of the corrected ones."""
         return None
 
@@ -65,7 +65,7 @@ class LabelledEstimator(Estimator):
             found.human, found.judge, found.rest, confidence=confidence, bound=self.metric.bound
         )
 
-    def _test(self, margin: float) -> Test:
+    def _test(self, margin: float) -> OneSidedTest:
         from tunegate.harness.stats.ppi import ppi_test
 
         found, bound = self._differences, self.metric.bound

@@ -19,14 +19,14 @@ from tunegate.harness.comparison.estimator import (
     shifted,
 )
 from tunegate.harness.comparison.sample_size import (
-    Spread,
+    ScoreSpread,
     cases_for_mean,
     cases_to_certify,
     deviation,
     within_limit,
 )
 from tunegate.harness.defaults import POWER
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 
 class MeanEstimator(Estimator):
@@ -54,7 +54,7 @@ class MeanEstimator(Estimator):
 
         return skewness_warning(self.differences)
 
-    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+    def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return σ of the differences, with the design effect of the clusters."""
         sigma = deviation(self.differences)
         if not sigma > 0:
@@ -62,7 +62,7 @@ class MeanEstimator(Estimator):
         independent = by_unit(self.differences, self._several_clusters)
         ratio = deviation(independent) / sigma
         deff = max(1.0, ratio**2 * self.n / len(independent))
-        return Spread(sigma, binary=False, deff=deff)
+        return ScoreSpread(sigma, binary=False, deff=deff)
 
     @property
     def _several_clusters(self) -> tuple[str, ...] | None:
@@ -79,7 +79,7 @@ class MeanEstimator(Estimator):
             clusters=self.clusters,
         )
 
-    def _test(self, margin: float) -> Test:
+    def _test(self, margin: float) -> OneSidedTest:
         from tunegate.harness.stats.paired_mean import mean_test
 
         return mean_test(
@@ -136,13 +136,13 @@ class BinaryEstimator(MeanEstimator):
         """No: the score interval allows for it."""
         return False
 
-    def exploratory_test(self) -> Test:
+    def exploratory_test(self) -> OneSidedTest:
         """Return McNemar's mid-p alone; with clusters, the test of the gates."""
         from tunegate.harness.stats.binary import mcnemar_midp
 
         return super().exploratory_test() if self.clusters else mcnemar_midp(self.wins, self.losses)
 
-    def spread(self, *, beyond_counts: bool = False) -> Spread | None:
+    def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return the discordance, of at least one pair, with the design effect of the clusters."""
         if beyond_counts:
             return super().spread()
@@ -150,7 +150,7 @@ class BinaryEstimator(MeanEstimator):
 
         signs, grouped = [round(d) for d in self.differences], self._several_clusters
         deff = design_effect(signs, grouped) if grouped else 1.0
-        return Spread(max(self.wins + self.losses, 1) / self.n, binary=True, deff=deff)
+        return ScoreSpread(max(self.wins + self.losses, 1) / self.n, binary=True, deff=deff)
 
     def _interval(self, confidence: float) -> Interval:
         if self.clusters is not None:
@@ -162,7 +162,7 @@ class BinaryEstimator(MeanEstimator):
 
         return tango_interval(self.wins, self.losses, self.n, confidence=confidence)
 
-    def _test(self, margin: float) -> Test:
+    def _test(self, margin: float) -> OneSidedTest:
         if abs(margin) >= 1:
             return super()._test(margin)
         if self.clusters is not None:
@@ -197,7 +197,7 @@ class BinaryEstimator(MeanEstimator):
         return within_limit(found.n)
 
 
-def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test]:
+def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[OneSidedTest]:
     """Return the tests that must agree with Tango's, where its size alone is above nominal."""
     from tunegate.harness.stats import binary
 
@@ -208,7 +208,7 @@ def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[Test
     return []
 
 
-def _strictest(*tests: Test) -> Test:
+def _strictest(*tests: OneSidedTest) -> OneSidedTest:
     return max(tests, key=lambda test: test.p_value)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tunegate.harness.comparison.corpus_level import Corpus, CorpusEstimator
+from tunegate.harness.comparison.corpus_level import CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator, PairedScores, is_binary, mean
 from tunegate.harness.comparison.labelled_level import LabelledEstimator, Labels, n_labelled
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Pairs(PairedScores):
     """Arm → cases without a score."""
     chance: float | None = None
     """Accuracy of guessing, for multiple choice."""
-    corpus: Corpus | None = field(default=None, repr=False)
+    corpus: PairedCounts | None = field(default=None, repr=False)
     """The counts behind the scores, where the levels are a function of their sums."""
     cases: tuple[str, ...] = field(default=(), repr=False)
     """Id of each pair's case, where known."""
@@ -64,11 +64,11 @@ class Pairs(PairedScores):
         """Return the oriented difference's interval; ±range where there is too little data."""
         return self.estimator.interval(confidence)
 
-    def test(self, margin: float) -> Test:
+    def test(self, margin: float) -> OneSidedTest:
         """Return the one-sided test of "the oriented difference is at most `margin`"."""
         return self.estimator.test(margin)
 
-    def reversed_test(self) -> Test:
+    def reversed_test(self) -> OneSidedTest:
         """Return the one-sided test of "tuned is not worse than base at all"."""
         return self.exchanged().test(0.0)
 

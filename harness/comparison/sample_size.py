@@ -5,7 +5,9 @@ arm gets right) for 0/1 scores, the standard deviation σ of the paired differen
 are approximations, good to say "a few more" or "not with this suite".
 
 Example:
-    >>> comparison = Comparison(n=200, margin=0.0, confidence=0.90, spread=Spread(0.3, binary=True))
+    >>> comparison = PlannedComparison(
+    ...     n=200, margin=0.0, confidence=0.90, spread=ScoreSpread(0.3, binary=True)
+    ... )
     >>> round(comparison.detectable() or 0, 4)
     0.0958
 """
@@ -25,7 +27,7 @@ GUARDED = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class ScoreSpread:
     """How differently the arms score the same cases."""
 
     value: float
@@ -37,7 +39,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PlannedComparison:
     """A planned comparison: n pairs against a margin; differences are improvements.
 
     Effects are true differences in the metric's unit, powers probabilities of a pass. Each method
@@ -50,7 +52,7 @@ class Comparison:
     """What the difference must be proven to exceed: a gain, or minus a tolerance."""
     confidence: float
     """Two-sided level of the interval that decides."""
-    spread: Spread
+    spread: ScoreSpread
     limit: float | None = 1.0
     """Largest difference there is; None if unbounded."""
 
@@ -105,11 +107,11 @@ class Comparison:
         from tunegate.harness.stats import distributions
 
         if not self.spread.binary:
-            level = Comparison(self.n, 0.0, self.confidence, self.spread, self.limit)
+            level = PlannedComparison(self.n, 0.0, self.confidence, self.spread, self.limit)
             return level.detectable()
 
         def excess(tolerance: float) -> float:
-            wider = Comparison(self.n, -tolerance, self.confidence, self.spread)
+            wider = PlannedComparison(self.n, -tolerance, self.confidence, self.spread)
             return wider.chance(0.0) - POWER
 
         # Without a discordant pair nothing below z²/(n + z²) is proven, whatever the power.

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
 
-from tunegate.harness.comparison.corpus_level import Corpus, Row
+from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import mean
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs, shared
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
@@ -133,7 +133,7 @@ class ScoreTable:
     """(metric, case, arm) → score."""
     planned: frozenset[tuple[CellKind, str]] = frozenset()
     """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
-    look: Look | None = None
+    look: InterimLook | None = None
     """The look at which the suite is judged; None where all its cases were asked first."""
     same_answers: tuple[int, int] = (0, 0)
     """How many of the written answers are equal in base and tuned, and of how many."""
@@ -208,7 +208,7 @@ class ScoreTable:
             level: Whether tuned's level is what matters: on an unbounded metric a missing score is
                 then the worst that tuned has, whatever the difference.
         """
-        worst = Worst.of(metric, self.pairs(metric), level=level)
+        worst = WorstCaseImputation.of(metric, self.pairs(metric), level=level)
         rows = []
         for case in self.asked(metric.name):
             b = self.value(metric.name, case, "base")
@@ -235,11 +235,11 @@ class ScoreTable:
 
     def _corpus(
         self, metric: MetricRecord, ids: Sequence[str], arm: str, clusters: Sequence[str] | None
-    ) -> Corpus | None:
+    ) -> PairedCounts | None:
         if metric.corpus is None:
             return None
         base, tuned = ([self._counts(metric.name, i, a) for i in ids] for a in (arm, "tuned"))
-        return Corpus.of(metric, base, tuned, clusters)
+        return PairedCounts.of(metric, base, tuned, clusters)
 
     def _counts(self, metric: str, case: str, arm: str) -> Row | None:
         """Return what a corpus metric counted; None if unscored."""
@@ -278,7 +278,7 @@ def tables_of(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]],
     scores: Iterable[ScoreRow],
-    looks: Mapping[str, Look],
+    looks: Mapping[str, InterimLook],
     *,
     without: Mapping[str, frozenset[str]] | None = None,
 ) -> list[ScoreTable]:
@@ -320,7 +320,7 @@ def tables_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class WorstCaseImputation:
     """What stands in for missing scores."""
 
     base: float
@@ -329,7 +329,7 @@ class Worst:
     """tuned − base where one of the two is known; None to put in the score itself."""
 
     @classmethod
-    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> Worst:
+    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> WorstCaseImputation:
         """Return what stands in on a metric, given its complete pairs.
 
         Args:

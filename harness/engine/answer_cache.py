@@ -57,7 +57,7 @@ class StoredAnswer:
 _NOTHING = StoredAnswer(None, None, 0.0)
 
 
-class Rows(Protocol):
+class AnswerStore(Protocol):
     """What the runner needs of a store."""
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
@@ -73,7 +73,7 @@ class Rows(Protocol):
         """Return a context whose rows may be kept at once."""
 
 
-class Store:
+class AnswerCache:
     """The project's cell cache."""
 
     def __init__(self, path: Path) -> None:
@@ -169,7 +169,7 @@ class Store:
         with self._writing():
             yield
 
-    def attempts(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
+    def record_attempt(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
         """Record that `candidate` is judged on the suites; return as which one of each.
 
         A candidate that is judged again keeps its number.

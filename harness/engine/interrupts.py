@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.errors import Interrupted
+from tunegate.harness.errors import RunInterrupted
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Whether the user asked to stop, and how urgently."""
 
     requested: bool = False
@@ -27,20 +27,20 @@ class Stop:
     def obey(self) -> None:
         """Raise Interrupted if the user asked to stop."""
         if self.requested:
-            raise Interrupted(f"stopped by signal {self.signal_number}", self.signal_number)
+            raise RunInterrupted(f"stopped by signal {self.signal_number}", self.signal_number)
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable() -> Iterator[StopRequest]:
     """While open, the first Ctrl-C or SIGTERM finishes the batch, the second stops at once."""
-    stop = Stop()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def note(number: int, frame: Any) -> None:
         if stop.requested:
-            raise Interrupted(f"stopped at once by signal {number}", number)
+            raise RunInterrupted(f"stopped at once by signal {number}", number)
         stop.requested, stop.signal_number = True, number
 
     before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}

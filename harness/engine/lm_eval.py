@@ -27,12 +27,12 @@ from typing import Any, TypeVar
 
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.loglikelihood import Continuation, measure
-from tunegate.harness.engine.plan import Question
-from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.engine.plan import PlannedQuestion
+from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models.transformers import HfArm
-from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -125,7 +125,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         contexts = list(asked)
         answers: dict[int, Scored] = {}
 
-        def work(questions: Sequence[Question]) -> Iterator[tuple[int, Scored]]:
+        def work(questions: Sequence[PlannedQuestion]) -> Iterator[tuple[int, Scored]]:
             mine = [contexts[int(q.case)] for q in questions]
             place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
             wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
@@ -180,7 +180,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         made = [self._request(i, *request.args[:2]) for i, request in enumerate(requests)]
         answers: dict[int, str] = {}
 
-        def work(questions: Sequence[Question]) -> Iterator[tuple[int, str]]:
+        def work(questions: Sequence[PlannedQuestion]) -> Iterator[tuple[int, str]]:
             for answer in local_engine.complete(self.arm, [made[int(q.case)] for q in questions]):
                 if answer.completion is None:
                     raise BackendError(f"lm-eval request {answer.key}: {answer.error}")
@@ -217,7 +217,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         )
 
 
-def _generation(settings: Mapping[str, Any]) -> Generation:
+def _generation(settings: Mapping[str, Any]) -> GenerationSettings:
     """Return lm-eval's generation settings as ours.
 
     Raises:
@@ -236,7 +236,7 @@ def _generation(settings: Mapping[str, Any]) -> Generation:
     if beyond:
         known = "until, max_gen_toks, do_sample, temperature and top_p"
         raise UsageError(f"generation_kwargs {beyond}: our engine decodes with {known} only")
-    return Generation(
+    return GenerationSettings(
         template="none",
         max_new_tokens=most,
         temperature=temperature,
@@ -247,9 +247,9 @@ def _generation(settings: Mapping[str, Any]) -> Generation:
 
 def _batches(
     prompts: Sequence[Sequence[int]], longest: Sequence[int], kind: CellKind
-) -> tuple[Batch[Question], ...]:
+) -> tuple[RequestBatch[PlannedQuestion], ...]:
     """Group prompts as a run of ours does; a question's case is the prompt's index."""
-    questions = [Question("", str(i), kind) for i in range(len(prompts))]
+    questions = [PlannedQuestion("", str(i), kind) for i in range(len(prompts))]
     lengths = {
         q: len(prompt) + more for q, prompt, more in zip(questions, prompts, longest, strict=True)
     }
@@ -257,7 +257,7 @@ def _batches(
 
 
 def _halved(
-    batch: Batch[Question], work: Callable[[Sequence[Question]], Iterator[T]]
+    batch: RequestBatch[PlannedQuestion], work: Callable[[Sequence[PlannedQuestion]], Iterator[T]]
 ) -> Iterator[T]:
     """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
     try:

@@ -20,16 +20,16 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import Case, Cell, CellKind, sha256
-from tunegate.harness.records.manifest import Looks
+from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlannedQuestion:
     """A case asked in one way, before an arm is named."""
 
     suite: str
@@ -44,9 +44,9 @@ class Plan:
 
     cells: tuple[Cell, ...] = field(repr=False)
     """Every cell: suites in order, cases in order, arms within a case."""
-    batches: tuple[Batch[Question], ...] = field(repr=False)
+    batches: tuple[RequestBatch[PlannedQuestion], ...] = field(repr=False)
     """Questions to be computed together, the same for every arm."""
-    requests: Mapping[tuple[Question, str], Request] = field(repr=False)
+    requests: Mapping[tuple[PlannedQuestion, str], Request] = field(repr=False)
     """(question, arm) → what to send; absent where a prompt could not be rendered."""
     prompts: Mapping[tuple[str, str, str], Prompt] = field(repr=False)
     """(suite, case, arm) → rendered prompt."""
@@ -80,7 +80,7 @@ def make_plan(
     arms: Mapping[str, Arm],
     *,
     seed: int,
-    looks: Mapping[str, Looks] = MappingProxyType({}),
+    looks: Mapping[str, LookSchedule] = MappingProxyType({}),
     before: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Render every prompt once and lay out cells and batches.
@@ -94,9 +94,9 @@ def make_plan(
     """
     prompts: dict[tuple[str, str, str], Prompt] = {}
     cells: list[Cell] = []
-    requests: dict[tuple[Question, str], Request] = {}
+    requests: dict[tuple[PlannedQuestion, str], Request] = {}
     failures: dict[str, str] = {}
-    questions: dict[Question, int] = {}
+    questions: dict[PlannedQuestion, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
         again = sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
@@ -133,7 +133,7 @@ def make_plan(
 
 def _earlier(
     suites: Sequence[Suite],
-    requests: Mapping[tuple[Question, str], Request],
+    requests: Mapping[tuple[PlannedQuestion, str], Request],
     before: Mapping[str, str],
     seed: int,
 ) -> dict[str, str]:
@@ -150,7 +150,9 @@ def _earlier(
     }
 
 
-def _token_ids(requests: Mapping[tuple[Question, str], Request]) -> dict[Question, tuple[int, ...]]:
+def _token_ids(
+    requests: Mapping[tuple[PlannedQuestion, str], Request],
+) -> dict[PlannedQuestion, tuple[int, ...]]:
     """Return question → token ids of base's prompt, where it tokenises here."""
     return {
         question: request.prompt.token_ids
@@ -159,7 +161,9 @@ def _token_ids(requests: Mapping[tuple[Question, str], Request]) -> dict[Questio
     }
 
 
-def _stages(questions: Iterable[Question], looks: Mapping[str, Looks]) -> dict[Question, int]:
+def _stages(
+    questions: Iterable[PlannedQuestion], looks: Mapping[str, LookSchedule]
+) -> dict[PlannedQuestion, int]:
     """Return question → the look that sees it first, for the suites that have looks."""
     first = {
         (suite, case): bisect_right(at.sizes, position)
@@ -182,7 +186,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
     return rendered
 
 
-def _questions(suite: Suite, case: Case) -> Iterator[Question]:
+def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
     kinds = {m.needs for m in suite.metrics}
     timed = {s.case.id for s in suite.cases[: suite.generation.latency_cases]}
     for kind in CellKind:
@@ -190,10 +194,10 @@ def _questions(suite: Suite, case: Case) -> Iterator[Question]:
             continue
         samples = suite.generation.samples if kind is CellKind.GENERATE else 1
         for sample in range(samples):
-            yield Question(suite.name, case.id, kind, sample)
+            yield PlannedQuestion(suite.name, case.id, kind, sample)
 
 
-def _cell(question: Question, arm: str, key: str) -> Cell:
+def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     return Cell(
         suite=question.suite,
         case=question.case,
@@ -214,7 +218,7 @@ def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
 
 
 def _request(
-    question: Question,
+    question: PlannedQuestion,
     suite: Suite,
     case: Case,
     fingerprint: str,

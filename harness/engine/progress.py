@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 @dataclass
-class Progress:
+class ProgressReporter:
     """Counts finished work and tells about it, at most every `interval_s` seconds."""
 
     total: float

@@ -25,7 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.engine.sharding import Answered, Crew, Opening, Shard, Worker
+from tunegate.harness.engine.sharding import (
+    Shard,
+    ShardResult,
+    ShardWorker,
+    WorkerPool,
+    WorkerSetup,
+)
 from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.models._model_folder import need
 
@@ -34,7 +40,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class RayCrew:
+class RayWorkerPool:
     """Workers of a running Ray."""
 
     workers: int
@@ -43,7 +49,9 @@ class RayCrew:
     gpus: int
     """GPUs of each."""
 
-    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+    def answer(
+        self, shards: Sequence[Shard], opening: WorkerSetup
+    ) -> Generator[ShardResult, None, None]:
         """Yield what became of each shard, as soon as it is known.
 
         Raises:
@@ -67,7 +75,7 @@ class RayCrew:
                 "finished answers are stored: resume, perhaps with fewer workers"
             ) from error
 
-    def _data(self, shards: Sequence[Shard], opening: Opening) -> Any:
+    def _data(self, shards: Sequence[Shard], opening: WorkerSetup) -> Any:
         """Return the data set of the answers, of which nothing is computed yet."""
         import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
         import ray
@@ -94,9 +102,9 @@ class RayCrew:
 class RayWorker:
     """A worker as Ray Data calls it: tables of one pickled shard in, of what became of it out."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: WorkerSetup) -> None:
         """Take note of how the arms are opened."""
-        self._worker = Worker(opening)
+        self._worker = ShardWorker(opening)
 
     def __call__(self, table: Any) -> Any:
         """Answer the shards of a table."""
@@ -160,7 +168,7 @@ def refuse_missing() -> None:
 
 
 @contextmanager
-def ray_crew(workers: int | None) -> Iterator[RayCrew]:
+def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
     """Start or join Ray, and yield its workers; leave it as it was found.
 
     Args:
@@ -227,7 +235,7 @@ def _end(ray: Any) -> None:
         ray.shutdown()
 
 
-def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayCrew:
+def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayWorkerPool:
     """Return the crew that a Ray with these resources has room for."""
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     count = workers or gpus or 2
@@ -235,7 +243,7 @@ def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) 
     if count > there:
         raise UsageError(f"--gate-workers={count}: Ray has {there} {what}; ask for at most {there}")
     share = 1 if theirs else max(1, (os.cpu_count() or 1) // count)
-    return RayCrew(count, cpus=share, gpus=int(gpus > 0))
+    return RayWorkerPool(count, cpus=share, gpus=int(gpus > 0))
 
 
 @contextmanager
@@ -281,7 +289,7 @@ LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ExecutionBackend:
     """A choice of engine and of how many workers it has."""
 
     engine: str = LOCAL
@@ -300,7 +308,7 @@ class Place:
             raise UsageError("--gate-workers are Ray's processes: add --gate-engine ray")
 
     @contextmanager
-    def crew(self) -> Iterator[Crew | None]:
+    def crew(self) -> Iterator[WorkerPool | None]:
         """Yield the workers, ready to answer; None for this process."""
         if self.engine != RAY:
             yield None
@@ -310,5 +318,5 @@ class Place:
             yield crew
 
 
-HERE = Place()
+HERE = ExecutionBackend()
 """This process."""

@@ -17,13 +17,13 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tunegate.harness.engine.answer_cache import Rows, Store, StoredAnswer, reusable
-from tunegate.harness.engine.inference.sequence import ALL, Levers
-from tunegate.harness.engine.inference.speculative import Known, Watch
-from tunegate.harness.engine.interrupts import Stop, stoppable
-from tunegate.harness.engine.plan import Plan, Question
-from tunegate.harness.engine.progress import Progress
-from tunegate.harness.engine.scheduling import Batch, effort
+from tunegate.harness.engine.answer_cache import AnswerCache, AnswerStore, StoredAnswer, reusable
+from tunegate.harness.engine.inference.sequence import ALL, Optimizations
+from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+from tunegate.harness.engine.interrupts import StopRequest, stoppable
+from tunegate.harness.engine.plan import Plan, PlannedQuestion
+from tunegate.harness.engine.progress import ProgressReporter
+from tunegate.harness.engine.scheduling import RequestBatch, effort
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
@@ -36,13 +36,13 @@ class Runner:
 
     plan: Plan
     arms: Mapping[str, Arm]
-    store: Rows
-    progress: Progress
+    store: AnswerStore
+    progress: ProgressReporter
     halved: list[int] = field(default_factory=list)
     """Sizes of batches that did not fit in memory and ran as halves."""
-    levers: Levers = ALL
+    levers: Optimizations = ALL
     """Which of the engine's levers are on."""
-    watches: dict[tuple[str, str], Watch] = field(default_factory=dict)
+    watches: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
     """Told that a stage is done, returns the suites that need not go on."""
@@ -77,28 +77,30 @@ class Runner:
             self.progress.close()
 
     def batches_done(
-        self, batches: Sequence[Batch[Question]], known: set[str]
+        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches one after the other; yield after each."""
         for batch in batches:
             self.answer(batch, known)
             yield
 
-    def _ask_remote(self, batches: Sequence[Batch[Question]], known: set[str], stop: Stop) -> None:
+    def _ask_remote(
+        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str], stop: StopRequest
+    ) -> None:
         """Ask the arms behind a network all they lack, arm by arm."""
         for arm in remote(self.arms):
             requests = unanswered(self.plan, arm, batches, known)
             suites = {request.key: request.suite for request in requests}
-            with closing(self._answers(arm, UntilStopped(requests, stop), {})) as answers:
+            with closing(self._answers(arm, InterruptibleRequests(requests, stop), {})) as answers:
                 for answer in answers:
                     self._keep(answer, known, f"{suites[answer.key]} · {arm}", replace=False)
             stop.obey()
 
-    def _expect(self, left: Sequence[Batch[Question]], known: set[str]) -> None:
+    def _expect(self, left: Sequence[RequestBatch[PlannedQuestion]], known: set[str]) -> None:
         """Tell the progress how much work is left."""
         self.progress.total = self.progress.done + sum(self._work(b, known) for b in left) or 1.0
 
-    def _missing(self, batch: Batch[Question], known: set[str]) -> list[str]:
+    def _missing(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
 
         A timed question is put to all arms again if one of them lacks it: times that were taken
@@ -109,11 +111,11 @@ class Runner:
         timed = batch.kind is CellKind.LATENCY and missing
         return [arm for arm, keys in asked.items() if keys] if timed else missing
 
-    def _requests(self, batch: Batch[Question], arm: str) -> list[Request]:
+    def _requests(self, batch: RequestBatch[PlannedQuestion], arm: str) -> list[Request]:
         pairs = ((q, arm) for q in batch.questions)
         return [self.plan.requests[pair] for pair in pairs if pair in self.plan.requests]
 
-    def _work(self, batch: Batch[Question], known: set[str]) -> float:
+    def _work(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> float:
         arms = self._missing(batch, known)
         return sum(self._effort[r.key] for arm in arms for r in self._requests(batch, arm))
 
@@ -122,7 +124,9 @@ class Runner:
         """Request key → work, in tokens that have to be written."""
         return {r.key: effort(r) for r in self.plan.requests.values()}
 
-    def answer(self, batch: Batch[Question], known: set[str], *, again: bool = False) -> None:
+    def answer(
+        self, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool = False
+    ) -> None:
         """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
 
         Args:
@@ -143,14 +147,16 @@ class Runner:
         for half in batch.halves():
             self.answer(half, known, again=True)
 
-    def _warm_up(self, batch: Batch[Question], arms: Sequence[str]) -> None:
+    def _warm_up(self, batch: RequestBatch[PlannedQuestion], arms: Sequence[str]) -> None:
         """Let each arm answer its first timed question once before time counts."""
         for arm in (a for a in arms if a not in self.warm):
             self.warm.add(arm)
             with suppress(OutOfMemory):
                 list(self._answers(arm, self._requests(batch, arm), {}))
 
-    def _run_arm(self, arm: str, batch: Batch[Question], known: set[str], *, again: bool) -> bool:
+    def _run_arm(
+        self, arm: str, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool
+    ) -> bool:
         """Store an arm's answers to a batch; return False if it must be tried in halves."""
         requests = self._requests(batch, arm)
         if not isinstance(self.arms[arm], LocalArm):
@@ -176,7 +182,7 @@ class Runner:
             )
         return True
 
-    def _label(self, batch: Batch[Question], arm: str) -> str:
+    def _label(self, batch: RequestBatch[PlannedQuestion], arm: str) -> str:
         """Return what is at work, and how many tokens an arm took over from its drafts so far."""
         suite = batch.questions[0].suite
         shares = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
@@ -185,7 +191,7 @@ class Runner:
         return f"{suite} · {arm}{kept}"
 
     def _answers(
-        self, arm: str, requests: Sequence[Request], known: Mapping[str, Known]
+        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
     ) -> Generator[Answer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
@@ -211,7 +217,7 @@ class Runner:
         tokens = answer.completion.output_tokens or 0 if answer.completion else 0
         self.progress.add(self._effort[answer.key], tokens=tokens, label=label)
 
-    def _drafts(self, batch: Batch[Question], arm: str) -> dict[str, Known]:
+    def _drafts(self, batch: RequestBatch[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
         """Return request key → a stored answer of another arm that may hold for this one."""
         if arm == "base" or batch.kind is not CellKind.GENERATE or not self.levers.drafts:
             return {}
@@ -219,18 +225,18 @@ class Runner:
             q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
         }
         stored = reusable(self.store.get(key for keys in offers.values() for key in keys.values()))
-        found: dict[str, Known] = {}
+        found: dict[str, KnownAnswer] = {}
         for question, keys in offers.items():
             known = [source for source, key in keys.items() if key in stored]
             if known:
                 source = max(known, key=lambda s: self._trust(arm, s, question.suite))
-                watch = self.watches.setdefault((arm, source), Watch())
+                watch = self.watches.setdefault((arm, source), DraftAcceptance())
                 completion = stored[keys[source]].completion
                 if completion is not None and completion.text is not None:
-                    found[self.plan.requests[question, arm].key] = Known(completion, watch)
+                    found[self.plan.requests[question, arm].key] = KnownAnswer(completion, watch)
         return found
 
-    def _offers(self, question: Question, arm: str) -> dict[str, str]:
+    def _offers(self, question: PlannedQuestion, arm: str) -> dict[str, str]:
         """Return who else was asked the same → the key of the answer; none where it is sampled.
 
         The candidate before has probably learned the same as tuned.
@@ -256,7 +262,7 @@ class Runner:
 
 def collect(
     plan: Plan,
-    store: Store,
+    store: AnswerCache,
     cached: set[str],
     *,
     skipped: Callable[[Cell], bool] = lambda cell: False,
@@ -295,10 +301,10 @@ def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool
     )
 
 
-class UntilStopped(list[Request]):
+class InterruptibleRequests(list[Request]):
     """Requests that end early once the user asks to stop: what is under way is still answered."""
 
-    def __init__(self, requests: Sequence[Request], stop: Stop) -> None:
+    def __init__(self, requests: Sequence[Request], stop: StopRequest) -> None:
         """Keep the requests, and who says that it is enough."""
         super().__init__(requests)
         self.stop = stop
@@ -317,7 +323,7 @@ def remote(arms: Mapping[str, Arm]) -> tuple[str, ...]:
 
 
 def unanswered(
-    plan: Plan, arm: str, batches: Sequence[Batch[Question]], known: set[str]
+    plan: Plan, arm: str, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
 ) -> list[Request]:
     """Return what an arm has to answer of some batches; timed questions stay with their batches."""
     pairs = [

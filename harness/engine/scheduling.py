@@ -29,7 +29,7 @@ POOL = 128
 """Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
 
 
-class HasKind(Protocol):
+class HasCellKind(Protocol):
     """Anything asked in one way."""
 
     @property
@@ -41,11 +41,11 @@ class HasKind(Protocol):
         """The way it is asked."""
 
 
-Q = TypeVar("Q", bound=HasKind)
+Q = TypeVar("Q", bound=HasCellKind)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Generic[Q]):
+class RequestBatch(Generic[Q]):
     """Questions that are computed together, by every arm alike."""
 
     kind: CellKind
@@ -53,23 +53,25 @@ class Batch(Generic[Q]):
     stage: int = 0
     """Batches run stage by stage; a suite may be decided between two of them."""
 
-    def without(self, suites: Collection[str]) -> Batch[Q] | None:
+    def without(self, suites: Collection[str]) -> RequestBatch[Q] | None:
         """Return the batch without the questions of some suites; None if nothing is left."""
         kept = tuple(q for q in self.questions if q.suite not in suites)
-        return Batch(self.kind, kept, self.stage) if kept else None
+        return RequestBatch(self.kind, kept, self.stage) if kept else None
 
-    def halves(self) -> tuple[Batch[Q], Batch[Q]]:
+    def halves(self) -> tuple[RequestBatch[Q], RequestBatch[Q]]:
         """Return the batch in two, for a machine whose memory did not hold it."""
         middle = len(self.questions) // 2
         first, second = self.questions[:middle], self.questions[middle:]
-        return Batch(self.kind, first, self.stage), Batch(self.kind, second, self.stage)
+        return RequestBatch(self.kind, first, self.stage), RequestBatch(
+            self.kind, second, self.stage
+        )
 
 
 def make_batches(
     lengths: Mapping[Q, int],
     stages: Mapping[Q, int] = MappingProxyType({}),
     prompts: Mapping[Q, Sequence[int]] = MappingProxyType({}),
-) -> tuple[Batch[Q], ...]:
+) -> tuple[RequestBatch[Q], ...]:
     """Group questions by kind, longest first, under the token budget.
 
     Longest first, so that memory that will not do shows at once and the time left is never
@@ -81,7 +83,7 @@ def make_batches(
         stages: Question → its stage, where its suite is looked at while it runs.
         prompts: Question → token ids of its prompt, where they are known.
     """
-    batches: list[Batch[Q]] = []
+    batches: list[RequestBatch[Q]] = []
     groups: dict[tuple[int, str, CellKind], list[Q]] = {}
     for question in lengths:
         group = "" if question.kind is CellKind.GENERATE else question.suite
@@ -92,7 +94,7 @@ def make_batches(
             ordered = sorted(family, key=lambda q: -lengths[q])
             here = kind is CellKind.GENERATE and all(q in prompts for q in members)
             rows = _rows(ordered, lengths, kind, here=here)
-            batches += [Batch(kind, tuple(questions), stage) for questions in rows]
+            batches += [RequestBatch(kind, tuple(questions), stage) for questions in rows]
     return tuple(batches)
 
 

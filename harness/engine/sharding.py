@@ -22,12 +22,12 @@ from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from tunegate.harness.engine.answer_cache import StoredAnswer
-from tunegate.harness.engine.inference.sequence import Levers
-from tunegate.harness.engine.inference.speculative import Watch
-from tunegate.harness.engine.plan import Plan, Question
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.inference.sequence import Optimizations
+from tunegate.harness.engine.inference.speculative import DraftAcceptance
+from tunegate.harness.engine.plan import Plan, PlannedQuestion
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
-from tunegate.harness.engine.scheduling import Batch
+from tunegate.harness.engine.scheduling import RequestBatch
 from tunegate.harness.errors import BackendError, TunegateError
 from tunegate.harness.further_arms import add_derived_arms
 from tunegate.harness.model import Answer, Arm, Request
@@ -39,18 +39,18 @@ from tunegate.harness.records.cases import CellKind
 class Shard:
     """A batch on its way to a worker."""
 
-    batch: Batch[Question]
-    requests: Mapping[tuple[Question, str], Request]
+    batch: RequestBatch[PlannedQuestion]
+    requests: Mapping[tuple[PlannedQuestion, str], Request]
     """(question, arm) → what to send."""
     earlier: Mapping[str, str]
     """Key of a cell of tuned → key of what the candidate before wrote."""
     stored: Mapping[str, StoredAnswer]
     """Key → what is known already: answers of the batch, and drafts."""
-    levers: Levers
+    levers: Optimizations
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ShardResult:
     """What a worker made of a batch."""
 
     answers: tuple[Answer, ...]
@@ -59,7 +59,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class WorkerSetup:
     """How a worker opens the arms, and what proves that they are those of the driver."""
 
     specs: Mapping[str, str | None]
@@ -89,7 +89,7 @@ class Opening:
 
 
 @dataclass
-class Notebook:
+class InMemoryAnswers:
     """A store in memory, of one batch: what is known, and what is found out."""
 
     rows: dict[str, StoredAnswer]
@@ -114,22 +114,22 @@ class Notebook:
         yield
 
 
-class Worker:
+class ShardWorker:
     """Answers batches; the arms are opened for the first one and stay."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: WorkerSetup) -> None:
         """Take note of how to open the arms: a failure is to be told, not to break the worker."""
         self._opening = opening
         self._arms: dict[str, Arm] = {}
-        self._watches: dict[tuple[str, str], Watch] = {}
+        self._watches: dict[tuple[str, str], DraftAcceptance] = {}
 
-    def answer(self, shard: Shard) -> Answered:
+    def answer(self, shard: Shard) -> ShardResult:
         """Answer the batch, as far as the backend goes."""
-        notebook, error = Notebook(dict(shard.stored)), None
+        notebook, error = InMemoryAnswers(dict(shard.stored)), None
         plan = Plan((), (), shard.requests, {}, {}, shard.earlier)
         try:
             self._arms = self._arms or self._opening.arms()
-            silent = Progress(1.0, stream=io.StringIO())
+            silent = ProgressReporter(1.0, stream=io.StringIO())
             runner = Runner(
                 plan, self._arms, notebook, silent, levers=shard.levers, watches=self._watches
             )
@@ -138,17 +138,19 @@ class Worker:
             error = str(failure)
         rows = notebook.written.items()
         answers = (Answer(key, row.completion, row.error, row.started_s) for key, row in rows)
-        return Answered(tuple(answers), error)
+        return ShardResult(tuple(answers), error)
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Workers that answer shards."""
 
     @property
     def workers(self) -> int:
         """How many there are."""
 
-    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+    def answer(
+        self, shards: Sequence[Shard], opening: WorkerSetup
+    ) -> Generator[ShardResult, None, None]:
         """Yield what became of each shard, in any order, as soon as it is known.
 
         Raises:
@@ -160,17 +162,17 @@ class Crew(Protocol):
 class ShardedRunner(Runner):
     """Runs one plan with the help of a crew."""
 
-    crew: Crew
-    opening: Opening
+    crew: WorkerPool
+    opening: WorkerSetup
 
     @classmethod
-    def of(cls, runner: Runner, crew: Crew, opening: Opening) -> ShardedRunner:
+    def of(cls, runner: Runner, crew: WorkerPool, opening: WorkerSetup) -> ShardedRunner:
         """Return the runner with the help of a crew."""
         given = {f.name: getattr(runner, f.name) for f in fields(runner)}
         return cls(**given, crew=crew, opening=opening)
 
     def batches_done(
-        self, batches: Sequence[Batch[Question]], known: set[str]
+        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches; yield after each."""
         timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
@@ -182,13 +184,13 @@ class ShardedRunner(Runner):
                     yield
         yield from super().batches_done(timed, known)
 
-    def _keep_all(self, answered: Answered, known: set[str]) -> None:
+    def _keep_all(self, answered: ShardResult, known: set[str]) -> None:
         for answer in answered.answers:
             self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
         if answered.error is not None:
             raise BackendError(answered.error)
 
-    def _shard(self, batch: Batch[Question]) -> Shard:
+    def _shard(self, batch: RequestBatch[PlannedQuestion]) -> Shard:
         asked = {
             (question, arm): self.plan.requests[question, arm]
             for question in batch.questions

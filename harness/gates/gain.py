@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gate_kind import JudgedPairs, KeySchemas, Margin, margin_label, margin_words
+from tunegate.harness.gate_kind import (
+    EquivalenceMargin,
+    JudgedPairs,
+    KeySchemas,
+    margin_label,
+    margin_words,
+)
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -69,11 +75,11 @@ class GainGate(DifferenceGate):
             return None
         return gate.model_copy(update={"kind": "tolerance", "expected_gain": None})
 
-    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+    def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
         """Return half the gain, which never allows more than the default."""
         half = _margin(gate) / 2
         if half > 0 and (default is None or half <= default):
-            return Margin(half, "half the suite's gain")
+            return EquivalenceMargin(half, "half the suite's gain")
         return None
 
     def rule(self, result: GateResult) -> str:

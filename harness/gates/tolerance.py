@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gate_kind import (
+    EquivalenceMargin,
     JudgedPairs,
     KeySchemas,
-    Margin,
     PlannedTest,
     gate_kind,
     margin_label,
@@ -98,9 +98,9 @@ class ToleranceGate(DifferenceGate):
         """Return no difference; a relative tolerance is never given up."""
         return None if isinstance(gate.margin, str) else 0.0
 
-    def equivalence_margin(self, gate: Gate, default: float | None) -> Margin | None:
+    def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
         """Return the tolerance itself."""
-        return Margin(gate.margin, "the suite's tolerance")
+        return EquivalenceMargin(gate.margin, "the suite's tolerance")
 
     def allowance(self, result: GateResult) -> float | None:
         """Return the tolerance in the metric's unit."""

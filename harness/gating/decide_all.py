@@ -7,24 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.comparison.delta import Delta, one_sided
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.gate_kind import DecisionContext, gate_kind
-from tunegate.harness.gating.error_control import Alarms, at_attempt
-from tunegate.harness.gating.judge_eligibility import RULE, Right, Standing, right
+from tunegate.harness.gating.error_control import ProvenRegressions, at_attempt
+from tunegate.harness.gating.judge_eligibility import (
+    RULE,
+    EligibilityStatus,
+    JudgeEligibility,
+    right,
+)
 from tunegate.harness.records.manifest import Gate, Manifest
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _GateInput:
     """A gate with what it is decided on."""
 
     table: ScoreTable
     gate: Gate
     pairs: Pairs
-    right: Right
+    right: JudgeEligibility
 
     @property
     def metric(self) -> tuple[str, str]:
@@ -108,7 +113,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_Asked]:
+def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:
     made: dict[tuple[str, str, bool], Pairs] = {}
     found = []
     for table in tables:
@@ -119,20 +124,22 @@ def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_Asked]:
     return found
 
 
-def _with_right(table: ScoreTable, gate: Gate, pairs: Pairs) -> _Asked:
+def _with_right(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     if pairs.metric.judge is None:
-        return _Asked(table, gate, pairs, RULE)
+        return _GateInput(table, gate, pairs, RULE)
     # Whoever may decide is settled by what was seen, not by what might have been.
     found = right(gate, table.labelled(table.pairs(pairs.metric)))
-    labelled = table.labelled(pairs) if found.standing is Standing.CORRECTED else pairs
-    return _Asked(table, gate, labelled, found)
+    labelled = table.labelled(pairs) if found.standing is EligibilityStatus.CORRECTED else pairs
+    return _GateInput(table, gate, labelled, found)
 
 
-def _alarms(manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_Asked]) -> Alarms:
+def _alarms(
+    manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_GateInput]
+) -> ProvenRegressions:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
     family = {a.metric: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
     whole = any(a.right.counts for a in asked)
-    return Alarms(family, looks=looks, compared=_compared(manifest) if whole else None)
+    return ProvenRegressions(family, looks=looks, compared=_compared(manifest) if whole else None)
 
 
 def _compared(manifest: Manifest) -> int:
@@ -150,7 +157,7 @@ def _compared(manifest: Manifest) -> int:
     )
 
 
-def _decided(manifest: Manifest, one: _Asked, alarms: Alarms) -> GateResult:
+def _decided(manifest: Manifest, one: _GateInput, alarms: ProvenRegressions) -> GateResult:
     table = one.table
     level = at_attempt(one.gate, table.suite, manifest.attempts)
     result = decide_gate(
@@ -160,13 +167,13 @@ def _decided(manifest: Manifest, one: _Asked, alarms: Alarms) -> GateResult:
         noise=table.noise(one.gate.metric),
         remaining=table.remaining,
     )
-    if one.right.standing is Standing.RULE:
+    if one.right.standing is EligibilityStatus.RULE:
         return result
     changes: dict[str, object] = {
         "advisory": result.advisory or not one.right.counts,
         "right": one.right.why,
     }
-    if one.right.standing is Standing.REFUSED:
+    if one.right.standing is EligibilityStatus.REFUSED:
         changes |= {
             "status": GateStatus.ERROR,
             "reason": GateReason.CANARY,
@@ -179,7 +186,7 @@ def _decided(manifest: Manifest, one: _Asked, alarms: Alarms) -> GateResult:
 def _leveled(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:
     """Return the gate at the level that its suite's attempts and look allow."""
     gate = at_attempt(gate, table.suite, attempts)
-    look: Look | None = table.look
+    look: InterimLook | None = table.look
     if look is None:
         return gate
     goals = sum(gate_kind(g.kind).is_goal for g in table.suite.gates)

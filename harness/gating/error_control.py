@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.suite import Suite
 
 
-class Alarms:
+class ProvenRegressions:
     """Which metrics are proven worse than base, with at most the asked error over all of them.
 
     Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
@@ -32,7 +32,7 @@ class Alarms:
         self,
         family: Mapping[tuple[str, str], Pairs],
         *,
-        looks: Mapping[str, Look],
+        looks: Mapping[str, InterimLook],
         compared: int | None = None,
     ) -> None:
         """Test every metric.

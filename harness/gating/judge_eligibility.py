@@ -21,7 +21,7 @@ from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
 from tunegate.harness.records.manifest import Gate
 
 
-class Standing(StrEnum):
+class EligibilityStatus(StrEnum):
     """What a gate on some metric counts for."""
 
     RULE = "rule"
@@ -37,22 +37,22 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class JudgeEligibility:
     """What a gate counts for, and why, in words; none for rules."""
 
-    standing: Standing
+    standing: EligibilityStatus
     why: str = ""
 
     @property
     def counts(self) -> bool:
         """Whether the gate takes part in the verdict."""
-        return self.standing is not Standing.ADVISORY
+        return self.standing is not EligibilityStatus.ADVISORY
 
 
-RULE = Right(Standing.RULE)
+RULE = JudgeEligibility(EligibilityStatus.RULE)
 
 
-def right(gate: Gate, pairs: Pairs) -> Right:
+def right(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     """Return whether a gate may rest on its metric.
 
     Args:
@@ -75,23 +75,27 @@ def right(gate: Gate, pairs: Pairs) -> Right:
     earned = _corrected(pairs) or _earned(gate, pairs, known)
     if earned.counts and known.canaries.failed:
         names = ", ".join(known.canaries.failed)
-        return Right(Standing.REFUSED, f"the judge calls known bad answers good: {names}")
+        return JudgeEligibility(
+            EligibilityStatus.REFUSED, f"the judge calls known bad answers good: {names}"
+        )
     return earned
 
 
-def _advisory(why: str) -> Right:
-    return Right(Standing.ADVISORY, why)
+def _advisory(why: str) -> JudgeEligibility:
+    return JudgeEligibility(EligibilityStatus.ADVISORY, why)
 
 
-def _corrected(pairs: Pairs) -> Right | None:
+def _corrected(pairs: Pairs) -> JudgeEligibility | None:
     """Return the right that labels on this run give; None if they give none."""
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
         return None
-    return Right(Standing.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)")
+    return JudgeEligibility(
+        EligibilityStatus.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)"
+    )
 
 
-def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> Right:
+def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
     """Return the right that the calibration gives, and if none, what is missing."""
     margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
     if margin is None:
@@ -103,7 +107,7 @@ def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> Right:
     if reasons:
         return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
     kappa = f"kappa {known.kappa.estimate:.2f}, differential error within half the margin"
-    return Right(Standing.EARNED, f"the judge agrees with people: {kappa}")
+    return JudgeEligibility(EligibilityStatus.EARNED, f"the judge agrees with people: {kappa}")
 
 
 def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:

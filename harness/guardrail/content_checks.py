@@ -15,34 +15,41 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.settings import KINDS, Settings, Violation, personal_data
+from tunegate.harness.guardrail.settings import (
+    KINDS,
+    CheckViolation,
+    GuardrailSettings,
+    personal_data,
+)
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.remote.litellm import Unanswered, answer_of
+from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import load
 
 _OPERATOR = ("system", "developer", "assistant")
 """Roles whose texts are not the callers'."""
 
 
-def request_violations(request: Mapping[str, Any], settings: Settings) -> list[Violation]:
+def request_violations(
+    request: Mapping[str, Any], settings: GuardrailSettings
+) -> list[CheckViolation]:
     """Return what is wrong with a request in OpenAI's form: `messages`, `prompt` or `input`."""
     return list(_violations("\n".join(_texts(request)), settings))
 
 
-def _violations(text: str, settings: Settings) -> Iterator[Violation]:
+def _violations(text: str, settings: GuardrailSettings) -> Iterator[CheckViolation]:
     most = settings.max_input_characters
     if most is not None and len(text) > most:
-        yield Violation("length", f"{len(text)} characters, and {most} are allowed")
+        yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
     phrase = injection_in(text) if settings.injection else None
     if phrase is not None:
-        yield Violation("injection", repr(phrase))
+        yield CheckViolation("injection", repr(phrase))
     kinds = settings.personal
     if kinds:
         found = personal_data(text, kinds if isinstance(kinds, tuple) else KINDS)
         if found:
             told = ", ".join(f"{count} {kind}" for kind, count in found.items())
-            yield Violation("personal", told)
+            yield CheckViolation("personal", told)
 
 
 def _texts(request: Mapping[str, Any]) -> Iterator[str]:
@@ -104,10 +111,10 @@ def injection_in(text: str) -> str | None:
 _LONGEST = 200
 
 
-class Answers:
+class ResponseChecks:
     """The checks of a guardrail's answers, its suite loaded once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GuardrailSettings) -> None:
         """Load the suite.
 
         Raises:
@@ -120,7 +127,7 @@ class Answers:
 
     def violations(
         self, request: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]
-    ) -> list[Violation]:
+    ) -> list[CheckViolation]:
         """Return what is wrong with the choices of an answer, in OpenAI's form.
 
         A check that cannot be made (a schema that runs away, say) is no violation.
@@ -129,7 +136,7 @@ class Answers:
 
     def _of_choice(
         self, request: Mapping[str, Any], choice: Mapping[str, Any]
-    ) -> Iterator[Violation]:
+    ) -> Iterator[CheckViolation]:
         message = dict(choice.get("message") or {"content": choice.get("text")})
         message["content"] = said(message.get("content"))
         reason = choice.get("finish_reason")
@@ -137,14 +144,14 @@ class Answers:
         calls = message.get("tool_calls") or ()
         try:
             text = answer_of(message, None)
-        except Unanswered:
+        except UnansweredMessage:
             text = ""
         completion = Completion(
             text=text, finish_reason="stop" if reason == "tool_calls" else reason
         )
         most = self.settings.max_answer_characters
         if most is not None and len(text) > most:
-            yield Violation("length", f"{len(text)} characters, and {most} are allowed")
+            yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
         if self.settings.calls:
             yield from self._of_calls(request, calls)
         if calls:
@@ -154,24 +161,26 @@ class Answers:
         if self.settings.refusal:
             score = self._refusal(case, completion, expected="answer")
             if (score.parts or {}).get("refused"):
-                yield Violation("refusal", _short(score.reason))
+                yield CheckViolation("refusal", _short(score.reason))
 
-    def _of_calls(self, request: Mapping[str, Any], calls: Sequence[Any]) -> Iterator[Violation]:
+    def _of_calls(
+        self, request: Mapping[str, Any], calls: Sequence[Any]
+    ) -> Iterator[CheckViolation]:
         tools = offered(request)
         for call in calls:
             function = call.get("function") or {}
             name, arguments = str(function.get("name")), function.get("arguments") or "{}"
             if name not in tools:
-                yield Violation("calls", f"{name[:60]!r} is no tool of the request")
+                yield CheckViolation("calls", f"{name[:60]!r} is no tool of the request")
                 continue
             text = arguments if isinstance(arguments, str) else json.dumps(arguments)
             case = Case(id="call", prompt="", schema=dict(tools[name]))
             score = self._schema(case, Completion(text=text))
             if score.value == 0.0:
-                yield Violation("calls", f"arguments of {name}: {_short(score.reason)}")
+                yield CheckViolation("calls", f"arguments of {name}: {_short(score.reason)}")
 
 
-def _metrics(settings: Settings) -> tuple[Metric, ...]:
+def _metrics(settings: GuardrailSettings) -> tuple[Metric, ...]:
     if settings.suite is None:
         if settings.metrics:
             raise UsageError("guardrail: metrics are the suite's: give suite: FOLDER")
@@ -190,10 +199,10 @@ def _metrics(settings: Settings) -> tuple[Metric, ...]:
     return tuple(usable[name] for name in settings.metrics)
 
 
-def _failed(metric: Metric, score: Score) -> Iterator[Violation]:
+def _failed(metric: Metric, score: Score) -> Iterator[CheckViolation]:
     bad = 0.0 if metric.higher_is_better else 1.0
     if score.value == bad:
-        yield Violation(metric.name, _short(score.reason))
+        yield CheckViolation(metric.name, _short(score.reason))
 
 
 def _short(reason: str | None) -> str:

@@ -15,8 +15,14 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.guardrail.content_checks import Answers, choices_of, request_violations
-from tunegate.harness.guardrail.settings import OURS, Action, Violation, in_words, settings
+from tunegate.harness.guardrail.content_checks import ResponseChecks, choices_of, request_violations
+from tunegate.harness.guardrail.settings import (
+    OURS,
+    CheckViolation,
+    FailureAction,
+    in_words,
+    settings,
+)
 
 LOGGER = logging.getLogger("tunegate.guardrail")
 
@@ -33,11 +39,11 @@ def guardrail_class() -> type:
     except ImportError as error:
         raise MissingExtra("the guardrail of litellm's proxy", "litellm") from error
     # The proxy looks for its hooks in the class itself, not in what it inherits from.
-    hooks = {name: hook for name, hook in vars(_Hooks).items() if name.startswith("async_")}
-    return type("TunegateGuardrail", (_Hooks, CustomGuardrail), hooks)
+    hooks = {name: hook for name, hook in vars(_LitellmHooks).items() if name.startswith("async_")}
+    return type("TunegateGuardrail", (_LitellmHooks, CustomGuardrail), hooks)
 
 
-class _Hooks:
+class _LitellmHooks:
     """What the proxy calls, with the names and arguments that it calls it by."""
 
     guardrail_name: str | None
@@ -50,7 +56,7 @@ class _Hooks:
             ValueError: the mode is another than `pre_call` and `post_call`.
         """
         self.own = settings({key: given.pop(key) for key in OURS & given.keys()})
-        self.answers = Answers(self.own)
+        self.answers = ResponseChecks(self.own)
         from litellm.types.guardrails import GuardrailEventHooks
 
         # A mode that nothing is done in would look like a guardrail and be none.
@@ -77,14 +83,14 @@ class _Hooks:
         """Check an answer that comes in chunks."""
         from litellm import stream_chunk_builder
 
-        holds = self.own.violation is Action.BLOCK
+        holds = self.own.violation is FailureAction.BLOCK
         chunks = []
         async for chunk in response:
             chunks.append(chunk)
             if not holds:
                 yield chunk
         if any(isinstance(chunk, bytes | str) for chunk in chunks):
-            unread = [Violation("unreadable", "a stream of events of another interface")]
+            unread = [CheckViolation("unreadable", "a stream of events of another interface")]
             self._decide("answer", request_data, unread)
         else:
             await self._check(request_data, stream_chunk_builder(chunks=chunks))
@@ -99,7 +105,7 @@ class _Hooks:
         found = await asyncio.to_thread(self.answers.violations, data, choices)
         self._decide("answer", data, found)
 
-    def _decide(self, what: str, data: dict[str, Any], found: list[Violation]) -> None:
+    def _decide(self, what: str, data: dict[str, Any], found: list[CheckViolation]) -> None:
         if not found:
             return
         told = {one.check: one.reason for one in found}
@@ -112,7 +118,7 @@ class _Hooks:
             "violations": told,
         }
         LOGGER.warning("%s", json.dumps(line))
-        blocks = self.own.violation is Action.BLOCK
+        blocks = self.own.violation is FailureAction.BLOCK
         self._record(told, data, "guardrail_intervened" if blocks else "success")
         if blocks:
             raise self._blocked(f"{what} blocked by guardrail {self.guardrail_name}", found)
@@ -124,7 +130,7 @@ class _Hooks:
             guardrail_json_response=told, request_data=data, guardrail_status=status
         )
 
-    def _blocked(self, what: str, found: list[Violation]) -> Exception:
+    def _blocked(self, what: str, found: list[CheckViolation]) -> Exception:
         from litellm.exceptions import GuardrailRaisedException
 
         error: Exception = GuardrailRaisedException(

@@ -16,7 +16,7 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.otel_export.redaction import scrub
 
 
-class Action(StrEnum):
+class FailureAction(StrEnum):
     """What happens to a request or an answer that fails a check."""
 
     BLOCK = "block"
@@ -25,7 +25,7 @@ class Action(StrEnum):
     """It passes, and a line is logged."""
 
 
-class Settings(BaseModel):
+class GuardrailSettings(BaseModel):
     """The keys of `litellm_params` that are ours."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     """Suite whose metrics check answers, from the proxy's working directory."""
     metrics: tuple[str, ...] | None = None
     """Which of them; all that need no expected answer, if nothing is said."""
-    violation: Action = Action.BLOCK
+    violation: FailureAction = FailureAction.BLOCK
     """Not `on_violation`, which litellm keeps for a guardrail of its own."""
     max_input_characters: int | None = Field(default=None, ge=1)
     """Of all that users and tools say in a request."""
@@ -49,18 +49,18 @@ class Settings(BaseModel):
     """Count a refusal as a failed check."""
 
 
-OURS = frozenset(Settings.model_fields)
+OURS = frozenset(GuardrailSettings.model_fields)
 """Keys that are taken out of litellm's."""
 
 
-def settings(given: Mapping[str, Any]) -> Settings:
+def settings(given: Mapping[str, Any]) -> GuardrailSettings:
     """Return the settings of a guardrail.
 
     Raises:
         UsageError: every key whose value cannot be, and what is allowed.
     """
     try:
-        found = Settings.model_validate(dict(given))
+        found = GuardrailSettings.model_validate(dict(given))
     except ValidationError as error:
         problems = [
             f"guardrail: {'.'.join(map(str, one['loc']))}={one['input']!r}: {one['msg']}"
@@ -75,7 +75,7 @@ def settings(given: Mapping[str, Any]) -> Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class CheckViolation:
     """One failed check."""
 
     check: str
@@ -83,7 +83,7 @@ class Violation:
     reason: str
 
 
-def in_words(violations: list[Violation]) -> str:
+def in_words(violations: list[CheckViolation]) -> str:
     """Return violations in one line."""
     return "; ".join(f"{one.check}: {one.reason}" for one in violations)
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tunegate.harness.judge import TEXT, Question, Reply, Steps, conversation, judge, question
+from tunegate.harness.judge import (
+    TEXT,
+    JudgeQuestion,
+    ParsedReply,
+    Steps,
+    conversation,
+    judge,
+    question,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -62,7 +70,7 @@ def faithfulness(
     return _score(claims, replies, context)
 
 
-def _split(case: Case, text: str) -> Question:
+def _split(case: Case, text: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "claims",
@@ -71,7 +79,7 @@ def _split(case: Case, text: str) -> Question:
     )
 
 
-def _verdict(claim: str, context: str) -> Question:
+def _verdict(claim: str, context: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "verdict",
@@ -81,7 +89,7 @@ def _verdict(claim: str, context: str) -> Question:
     )
 
 
-def _score(claims: Sequence[str], replies: Sequence[Reply], context: str) -> Score:
+def _score(claims: Sequence[str], replies: Sequence[ParsedReply], context: str) -> Score:
     made_up = [_made_up(reply, context) for reply in replies]
     verdicts = [
         "not_found" if invented else reply.verdict
@@ -100,7 +108,7 @@ def _score(claims: Sequence[str], replies: Sequence[Reply], context: str) -> Sco
     )
 
 
-def _made_up(reply: Reply, context: str) -> bool:
+def _made_up(reply: ParsedReply, context: str) -> bool:
     """Return whether a verdict rests on words that are not in the context."""
     if reply.weights is not None or reply.verdict == "not_found":
         return False

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, Question, Steps, conversation, judge, question
+from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, conversation, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -67,7 +67,7 @@ def instruction_following(
     )
 
 
-def _list(case: Case) -> Question:
+def _list(case: Case) -> JudgeQuestion:
     return question(
         PROMPT,
         "checklist",
@@ -76,7 +76,7 @@ def _list(case: Case) -> Question:
     )
 
 
-def _ask(case: Case, text: str, item: str) -> Question:
+def _ask(case: Case, text: str, item: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "check",

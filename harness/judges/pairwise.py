@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, Question, Steps, conversation, judge, question
+from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, conversation, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -73,7 +73,7 @@ def pairwise(
     )
 
 
-def _ask(case: Case, first: str, second: str, criteria: str) -> Question:
+def _ask(case: Case, first: str, second: str, criteria: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "verdict",

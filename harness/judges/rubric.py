@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import judge as judge_contract
-from tunegate.harness.judge import TEXT, Question, Steps, as_json, conversation, judge, question
+from tunegate.harness.judge import (
+    TEXT,
+    JudgeQuestion,
+    Steps,
+    as_json,
+    conversation,
+    judge,
+    question,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -92,7 +100,7 @@ def _question(
     steps: Mapping[int, str],
     examples: str,
     prompt: Path | None,
-) -> Question:
+) -> JudgeQuestion:
     data = {"prompt": conversation(case), "completion": completion.text or ""}
     if prompt is not None:
         data |= {"context": case.context or "", "expected": "\n".join(case.expected_texts())}

@@ -11,10 +11,14 @@ from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.judging import calibration_rates
-from tunegate.harness.judging.calibration_rates import Bench, Judged, Paired
-from tunegate.harness.judging.known_bad_answers import EMPTY, IGNORE, Canary, canaries
+from tunegate.harness.judging.calibration_rates import (
+    CalibrationSetup,
+    JudgedLabel,
+    PairedDifference,
+)
+from tunegate.harness.judging.known_bad_answers import EMPTY, IGNORE, CanaryAnswer, canaries
 from tunegate.harness.records.cases import Case, Score
-from tunegate.harness.records.judges import Calibration, Canaries, Label, binding, labels_hash
+from tunegate.harness.records.judges import Calibration, CanaryResult, Label, binding, labels_hash
 from tunegate.harness.stats import judge_accuracy, judge_bias
 
 REPEATED = 50
@@ -22,7 +26,7 @@ REPEATED = 50
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledCases:
     """Labels with the cases they are about."""
 
     labels: tuple[Label, ...]
@@ -36,7 +40,9 @@ class Labelled:
         return label.case or self.cases[label.id]
 
 
-def calibrate(bench: Bench, given: Labelled, *, repeats: int = 2, seed: int = 0) -> Calibration:
+def calibrate(
+    bench: CalibrationSetup, given: LabelledCases, *, repeats: int = 2, seed: int = 0
+) -> Calibration:
     """Ask a judge about labelled answers and return how it does.
 
     Args:
@@ -53,7 +59,7 @@ def calibrate(bench: Bench, given: Labelled, *, repeats: int = 2, seed: int = 0)
     tasks = {at: bench.task(given.case(x), x.completion) for at, x in enumerate(given.labels)}
     scores = bench.scores(tasks.values())
     rows = [
-        Judged(label, value)
+        JudgedLabel(label, value)
         for at, label in enumerate(given.labels)
         if (value := scores[tasks[at].key].value) is not None
     ]
@@ -82,7 +88,7 @@ def calibrate(bench: Bench, given: Labelled, *, repeats: int = 2, seed: int = 0)
     )
 
 
-def _facts(bench: Bench, given: Labelled, seed: int) -> dict[str, object]:
+def _facts(bench: CalibrationSetup, given: LabelledCases, seed: int) -> dict[str, object]:
     """Return what a calibration says of judge and labels."""
     prompt = bench.judge.prompt_sha256
     return {
@@ -103,7 +109,11 @@ def _facts(bench: Bench, given: Labelled, seed: int) -> dict[str, object]:
 
 
 def _again(
-    bench: Bench, given: Labelled, rows: Sequence[Judged], repeats: int, seed: int
+    bench: CalibrationSetup,
+    given: LabelledCases,
+    rows: Sequence[JudgedLabel],
+    repeats: int,
+    seed: int,
 ) -> list[list[float]]:
     """Return the scores of some answers, each asked several times; none where that failed."""
     if not repeats:
@@ -121,7 +131,9 @@ def _again(
     return [said for said in found if len(said) > 1]
 
 
-def _canaries(bench: Bench, given: Labelled, rows: Sequence[Judged]) -> Canaries:
+def _canaries(
+    bench: CalibrationSetup, given: LabelledCases, rows: Sequence[JudgedLabel]
+) -> CanaryResult:
     """Ask about known bad answers: empty ones, and bad ones that speak to the judge."""
     good = bench.good_from
     cases = {row.label.id: given.case(row.label) for row in rows}
@@ -136,12 +148,12 @@ def _canaries(bench: Bench, given: Labelled, rows: Sequence[Judged]) -> Canaries
     return told([(c, scores[task.key].value) for c, task in zip(asked, tasks, strict=True)], good)
 
 
-def told(found: Sequence[tuple[Canary, float | None]], good: float) -> Canaries:
+def told(found: Sequence[tuple[CanaryAnswer, float | None]], good: float) -> CanaryResult:
     """Return what a judge made of known bad answers, from canary and score."""
     liked = [c for c, score in found if score is not None and score >= good]
     fooled = tuple(c.name for c in liked if c.attack)
     failed = dict.fromkeys(c.name for c in liked if not c.attack or c.name == IGNORE)
-    return Canaries(
+    return CanaryResult(
         asked=sum(not c.attack for c, _ in found),
         failed=tuple(failed),
         unscored=tuple(dict.fromkeys(c.name for c, score in found if score is None)),
@@ -156,7 +168,7 @@ _SLOT = 1e-9
 
 
 def calibrate_pairs(
-    bench: Bench,
+    bench: CalibrationSetup,
     labels: Sequence[Label],
     case_of: Callable[[Label], Case],
     facts: Mapping[str, Any],
@@ -176,7 +188,7 @@ def calibrate_pairs(
     scores = bench.scores(tasks)
     rows = [
         (
-            Paired(
+            PairedDifference(
                 t.label - b.label,
                 score.value,
                 calibration_rates.log_ratio(b.completion, t.completion),
@@ -215,7 +227,7 @@ def _pairs(labels: Sequence[Label]) -> list[tuple[Label, Label]]:
     return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
 
 
-def _table(pairs: Sequence[Paired]) -> list[list[int]]:
+def _table(pairs: Sequence[PairedDifference]) -> list[list[int]]:
     """Return counts: rows by people, columns by the judge: tuned, base, tie."""
     counts = [[0, 0, 0] for _ in range(3)]
     for pair in pairs:
@@ -253,8 +265,8 @@ def _sign(value: float) -> int:
 
 
 def _pair_canaries(
-    bench: Bench, pairs: Sequence[tuple[Label, Label]], case_of: Callable[[Label], Case]
-) -> Canaries:
+    bench: CalibrationSetup, pairs: Sequence[tuple[Label, Label]], case_of: Callable[[Label], Case]
+) -> CanaryResult:
     """Ask whether nothing is preferred to an answer that people call good."""
     good = [b for b, _ in pairs if b.label >= bench.good_from][:3]
     asked = [(name, label, text) for name, text in EMPTY.items() for label in good]
@@ -263,4 +275,4 @@ def _pair_canaries(
     values = [(name, scores[t.key].value) for (name, _, _), t in zip(asked, tasks, strict=True)]
     liked = dict.fromkeys(name for name, value in values if value is not None and value > 0)
     missing = dict.fromkeys(name for name, value in values if value is None)
-    return Canaries(asked=len(asked), failed=tuple(liked), unscored=tuple(missing))
+    return CanaryResult(asked=len(asked), failed=tuple(liked), unscored=tuple(missing))

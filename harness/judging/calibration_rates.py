@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.judge import Judge
-from tunegate.harness.judging.contract import Juror, Outcome, Task, combined
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, Juror, combined
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.records.judges import ArmErrors, Label, Rate
+from tunegate.harness.records.judges import ArmErrors, Label, RateEstimate
 from tunegate.harness.stats import judge_accuracy, judge_bias
 from tunegate.harness.stats.judge_accuracy import cohens_kappa
 from tunegate.harness.stats.types import Interval
@@ -22,19 +22,19 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedLabel:
     """A label with what the judge said of the same answer."""
 
     label: Label
     score: float
 
 
-def rate(interval: Interval, n: int) -> Rate:
+def rate(interval: Interval, n: int) -> RateEstimate:
     """Return an interval of the statistics as a record."""
-    return Rate(estimate=interval.estimate, low=interval.low, high=interval.high, n=n)
+    return RateEstimate(estimate=interval.estimate, low=interval.low, high=interval.high, n=n)
 
 
-def table(rows: Sequence[Judged], good_from: float) -> list[list[int]]:
+def table(rows: Sequence[JudgedLabel], good_from: float) -> list[list[int]]:
     """Return counts: rows by people, columns by the judge, good before bad."""
     counts = [[0, 0], [0, 0]]
     for row in rows:
@@ -42,21 +42,21 @@ def table(rows: Sequence[Judged], good_from: float) -> list[list[int]]:
     return counts
 
 
-def kappa(counts: Sequence[Sequence[int]]) -> Rate:
+def kappa(counts: Sequence[Sequence[int]]) -> RateEstimate:
     """Return the agreement beyond chance."""
     return rate(cohens_kappa(counts), _size(counts))
 
 
-def balanced(counts: Sequence[Sequence[int]]) -> Rate | None:
+def balanced(counts: Sequence[Sequence[int]]) -> RateEstimate | None:
     """Return the mean of sensitivity and specificity; None if people used one label only."""
     if not all(map(sum, counts)):
         return None
     return rate(judge_accuracy.balanced_accuracy(counts), _size(counts))
 
 
-def errors(rows: Sequence[Judged], good_from: float) -> dict[str, ArmErrors]:
+def errors(rows: Sequence[JudgedLabel], good_from: float) -> dict[str, ArmErrors]:
     """Return the judge's errors on each arm."""
-    arms: dict[str, list[Judged]] = {}
+    arms: dict[str, list[JudgedLabel]] = {}
     for row in rows:
         arms.setdefault(row.label.arm or ALL, []).append(row)
     return {arm: _errors(table(own, good_from)) for arm, own in sorted(arms.items())}
@@ -72,7 +72,7 @@ def _errors(counts: Sequence[Sequence[int]]) -> ArmErrors:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedDifference:
     """What people and judge see as the difference tuned − base on one case."""
 
     human: float
@@ -81,14 +81,14 @@ class Paired:
     """Logarithm of the lengths' ratio, tuned's to base's."""
 
 
-def paired(rows: Sequence[Judged]) -> list[Paired]:
+def paired(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
     """Return the cases on which both arms' answers have a label and a score."""
-    found: dict[str, dict[str, Judged]] = {}
+    found: dict[str, dict[str, JudgedLabel]] = {}
     for row in rows:
         if row.label.arm:
             found.setdefault(row.label.id, {})[row.label.arm] = row
     return [
-        Paired(
+        PairedDifference(
             human=pair["tuned"].label.label - pair["base"].label.label,
             judge=pair["tuned"].score - pair["base"].score,
             log_ratio=log_ratio(pair["base"].label.completion, pair["tuned"].label.completion),
@@ -103,7 +103,7 @@ def log_ratio(base: str, tuned: str) -> float:
     return math.log((len(tuned.strip()) + 1) / (len(base.strip()) + 1))
 
 
-def differential(pairs: Sequence[Paired], bound: float | None) -> Rate | None:
+def differential(pairs: Sequence[PairedDifference], bound: float | None) -> RateEstimate | None:
     """Return how far the judge's mean difference lies from people's; None below two pairs."""
     if len(pairs) < 2:
         return None
@@ -111,7 +111,7 @@ def differential(pairs: Sequence[Paired], bound: float | None) -> Rate | None:
     return rate(judge_accuracy.differential_error(human, judge, bound=bound), len(pairs))
 
 
-def length_slope(pairs: Sequence[Paired]) -> Rate | None:
+def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
     """Return how the judged difference goes with length; None where lengths say nothing."""
     ratios = [p.log_ratio for p in pairs]
     if len(pairs) < 4 or max(ratios) - min(ratios) < 1e-9:
@@ -130,7 +130,7 @@ def _size(counts: Sequence[Sequence[int]]) -> int:
 
 
 @dataclass(frozen=True)
-class Bench:
+class CalibrationSetup:
     """The judges of a calibration with what they judge by."""
 
     metric: Metric
@@ -149,17 +149,17 @@ class Bench:
         low, high = self.metric.range or (0.0, 1.0)
         return (low + high) / 2
 
-    def task(self, case: Case, *texts: str, repeat: int = 0) -> Task:
+    def task(self, case: Case, *texts: str, repeat: int = 0) -> JudgementTask:
         """Return the task of judging an answer, or base's and tuned's."""
         completions = tuple(Completion(text=text, finish_reason="stop") for text in texts)
-        return Task(self.metric.name, self.judge, case, completions, repeat)
+        return JudgementTask(self.metric.name, self.judge, case, completions, repeat)
 
-    def scores(self, tasks: Iterable[Task]) -> Mapping[str, Score]:
+    def scores(self, tasks: Iterable[JudgementTask]) -> Mapping[str, Score]:
         """Return key of the task → its score, unscored where the judge failed or abstained."""
         wanted = list({task.key: task for task in tasks}.values())
-        found: dict[str, list[Outcome]] = {task.key: [] for task in wanted}
+        found: dict[str, list[JudgementOutcome]] = {task.key: [] for task in wanted}
         total = float(len(wanted) * len(self.jurors))
-        progress = None if self.stream is None else Progress(total, stream=self.stream)
+        progress = None if self.stream is None else ProgressReporter(total, stream=self.stream)
         try:
             for juror in self.jurors:
                 for task, outcome in juror.judge(wanted):

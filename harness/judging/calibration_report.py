@@ -10,7 +10,7 @@ from tunegate.harness.judging.contract import Juror
 from tunegate.harness.records.judges import (
     LEAST_KAPPA,
     Calibration,
-    Rate,
+    RateEstimate,
     binding,
     read_calibration,
 )
@@ -39,7 +39,7 @@ def standing(known: Calibration) -> str:
     )
 
 
-def rate_text(rate: Rate | None, *, sign: bool = False) -> str:
+def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
     """Return an estimate with its interval; nothing for none."""
     if rate is None:
         return ""

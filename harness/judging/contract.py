@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tunegate.harness.judge import Judge, Question
+from tunegate.harness.judge import Judge, JudgeQuestion
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import (
     Case,
@@ -29,7 +29,7 @@ _NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JudgementTarget:
     """Whose completion a judgement is about."""
 
     suite: str
@@ -40,7 +40,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Task:
+class JudgementTask:
     """One completion, or one pair, to be judged by one judge."""
 
     metric: str
@@ -50,7 +50,7 @@ class Task:
     """One, or base's and tuned's."""
     repeat: int = 0
     """Which repetition it is, where a judge is asked the same again to see whether it flips."""
-    place: Place | None = None
+    place: JudgementTarget | None = None
     """Whose completion it is; the first one's, where several are identical."""
 
     @property
@@ -62,7 +62,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JudgementOutcome:
     """What came of a task, and what it took."""
 
     score: Score | None
@@ -94,7 +94,7 @@ class JudgeModel(Protocol):
     def fingerprint(self) -> str:
         """Hash of everything in it that can change a reply."""
 
-    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
         """Yield one answer for each key, in any order, each as soon as it is known.
 
         A choice may be answered by `choice_logprobs`, one for each of the question's labels.
@@ -115,25 +115,27 @@ class Juror(Protocol):
     def fingerprint(self) -> str:
         """Hash of everything in it that can change a judgement."""
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JudgedTask:
     """A task with its outcome and the places it is about, as one juror sees them."""
 
-    task: Task
-    outcome: Outcome
+    task: JudgementTask
+    outcome: JudgementOutcome
     juror: Juror = field(repr=False)
 
-    def judgements(self, places: Sequence[Place]) -> Iterator[Judgement]:
+    def judgements(self, places: Sequence[JudgementTarget]) -> Iterator[Judgement]:
         """Yield a line for each place; what it took stands in the first."""
         key = sha256([self.juror.fingerprint, self.task.key])
         for number, place in enumerate(places):
             yield self._line(key, place, self.outcome if number == 0 else None)
 
-    def _line(self, key: str, place: Place, spent: Outcome | None) -> Judgement:
+    def _line(self, key: str, place: JudgementTarget, spent: JudgementOutcome | None) -> Judgement:
         score = self.outcome.score
         return Judgement(
             key=key,
@@ -160,7 +162,7 @@ SPREAD = "jury_spread"
 """Part of a jury's score: its largest value minus its smallest."""
 
 
-def combined(outcomes: Sequence[Outcome]) -> Score:
+def combined(outcomes: Sequence[JudgementOutcome]) -> Score:
     """Return the score of all jurors together; one juror's own score where there is one.
 
     More than half of them must have given a value: else the completion is unscored, for the reason
@@ -178,7 +180,7 @@ def combined(outcomes: Sequence[Outcome]) -> Score:
     return Score.of(middle, nearest.reason, parts={**parts, SPREAD: max(values) - min(values)})
 
 
-def _unscored(outcomes: Sequence[Outcome]) -> Score:
+def _unscored(outcomes: Sequence[JudgementOutcome]) -> Score:
     failed = [o for o in outcomes if o.status is JudgementStatus.JUDGE_ERROR]
     if failed:
         return Score.unscored(f"judge_error: {failed[0].error}")

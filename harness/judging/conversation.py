@@ -19,10 +19,10 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness import json_schema
-from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import Question, Reply, Steps
-from tunegate.harness.judging.contract import JudgeModel, Outcome, Task
+from tunegate.harness.judge import JudgeQuestion, ParsedReply, Steps
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, JudgeModel
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import (
     Completion,
@@ -39,14 +39,14 @@ _AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in 
 
 
 @dataclass
-class _Asked:
+class _OpenQuestion:
     """A question under way, with everything that was said to it."""
 
-    question: Question
+    question: JudgeQuestion
     log: list[JudgeReply] = field(default_factory=list)
     spent: list[Completion] = field(default_factory=list)
     attempts: int = 0
-    reply: Reply | None = None
+    reply: ParsedReply | None = None
     error: str | None = None
     counted: bool = False
     """Whether a judgement has it on its bill already."""
@@ -79,22 +79,22 @@ class _Asked:
 
 
 @dataclass
-class _Judgement:
+class _OpenTask:
     """A task under way."""
 
-    task: Task
+    task: JudgementTask
     steps: Steps
     waiting: tuple[str, ...] = ()
     """Keys of the questions it waits for."""
-    past: list[_Asked] = field(default_factory=list)
+    past: list[_OpenQuestion] = field(default_factory=list)
 
-    def outcome(self, score: Score | None, error: str | None = None) -> Outcome:
+    def outcome(self, score: Score | None, error: str | None = None) -> JudgementOutcome:
         """Return the outcome, with the bill of what no other judgement has paid."""
         bill = [asked for asked in self.past if not asked.counted]
         for asked in bill:
             asked.counted = True
         spent = [completion for asked in bill for completion in asked.spent]
-        return Outcome(
+        return JudgementOutcome(
             score,
             error,
             replies=tuple(reply for asked in self.past for reply in asked.log),
@@ -111,7 +111,7 @@ class ModelJuror:
     """A judge model as a juror; what it said before is read from the store."""
 
     model: JudgeModel
-    store: Store | None = None
+    store: AnswerCache | None = None
     gone: str | None = None
     """Why the model is asked no more."""
 
@@ -129,10 +129,12 @@ class ModelJuror:
         """Ask nothing new; what is under way is still answered, and stored."""
         self.gone = self.gone or "the run was stopped before it was asked"
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
-        known: dict[str, _Asked] = {}
-        going = [_Judgement(task, task.judge.begin(task.case, *task.completions)) for task in tasks]
+        known: dict[str, _OpenQuestion] = {}
+        going = [_OpenTask(task, task.judge.begin(task.case, *task.completions)) for task in tasks]
         waiting = []
         for judgement in going:
             ended = self._advance(judgement, None, known)
@@ -145,11 +147,11 @@ class ModelJuror:
             waiting = [judgement for judgement in waiting if judgement.waiting]
 
     def _round(
-        self, waiting: Sequence[_Judgement], known: dict[str, _Asked]
-    ) -> Iterator[tuple[Task, Outcome]]:
+        self, waiting: Sequence[_OpenTask], known: dict[str, _OpenQuestion]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Ask what is waited for; take every judgement as far as it goes."""
         wanted = {k: known[k] for j in waiting for k in j.waiting if not known[k].settled}
-        users: dict[str, list[_Judgement]] = {}
+        users: dict[str, list[_OpenTask]] = {}
         for judgement in waiting:
             for key in judgement.waiting:
                 users.setdefault(key, []).append(judgement)
@@ -163,8 +165,8 @@ class ModelJuror:
                     yield from self._resume(judgement, known)
 
     def _resume(
-        self, judgement: _Judgement, known: dict[str, _Asked]
-    ) -> Iterator[tuple[Task, Outcome]]:
+        self, judgement: _OpenTask, known: dict[str, _OpenQuestion]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         asked = [known[key] for key in judgement.waiting]
         judgement.waiting = ()
         judgement.past += asked
@@ -178,8 +180,11 @@ class ModelJuror:
             yield judgement.task, ended
 
     def _advance(
-        self, judgement: _Judgement, replies: Sequence[Reply] | None, known: dict[str, _Asked]
-    ) -> Outcome | None:
+        self,
+        judgement: _OpenTask,
+        replies: Sequence[ParsedReply] | None,
+        known: dict[str, _OpenQuestion],
+    ) -> JudgementOutcome | None:
         """Send replies to a judge; return its outcome, or None if it asks on."""
         try:
             steps = judgement.steps
@@ -193,16 +198,16 @@ class ModelJuror:
         keys = []
         for question in questions:
             key = self._key(question, judgement.task.repeat)
-            known.setdefault(key, _Asked(question))
+            known.setdefault(key, _OpenQuestion(question))
             keys.append(key)
         judgement.waiting = tuple(keys)
         return None
 
-    def _key(self, question: Question, repeat: int) -> str:
+    def _key(self, question: JudgeQuestion, repeat: int) -> str:
         again = [repeat] if repeat else []
         return sha256(["judge", self.model.fingerprint, question.hash, *again])
 
-    def _settle(self, wanted: Mapping[str, _Asked]) -> Iterator[str]:
+    def _settle(self, wanted: Mapping[str, _OpenQuestion]) -> Iterator[str]:
         """Yield the key of each question as soon as it has its reply, or never will."""
         left = {}
         stored = {} if self.store is None else self.store.get(wanted)
@@ -222,12 +227,12 @@ class ModelJuror:
                     again[key] = left[key]
             left = again
 
-    def _ask(self, left: Mapping[str, _Asked], *, last: bool) -> Iterator[str]:
+    def _ask(self, left: Mapping[str, _OpenQuestion], *, last: bool) -> Iterator[str]:
         """Yield the key of each question once it was answered, readably or not, or failed."""
         if not left:
             return
         unanswered = dict(left)
-        put = _UntilGone({key: _as_put(asked) for key, asked in left.items()}, self)
+        put = _RoundQuestions({key: _as_put(asked) for key, asked in left.items()}, self)
         answers = iter(()) if self.gone else self.model.ask(put)
         try:
             for answer in answers:
@@ -244,7 +249,7 @@ class ModelJuror:
             asked.error = self.gone or "the judge left it unanswered"
             yield key
 
-    def _take(self, asked: _Asked, answer: Answer, *, last: bool) -> None:
+    def _take(self, asked: _OpenQuestion, answer: Answer, *, last: bool) -> None:
         asked.attempts += 1
         if answer.completion is None:
             asked.error = answer.error or "the judge gave no reply"
@@ -258,10 +263,10 @@ class ModelJuror:
             asked.error = f"unreadable reply, asked {asked.attempts} times: {asked.log[-1].problem}"
 
 
-class _UntilGone(dict[str, Question]):
+class _RoundQuestions(dict[str, JudgeQuestion]):
     """The questions of a round, of which no more are taken once the juror asks no more."""
 
-    def __init__(self, questions: Mapping[str, Question], juror: ModelJuror) -> None:
+    def __init__(self, questions: Mapping[str, JudgeQuestion], juror: ModelJuror) -> None:
         super().__init__(questions)
         self.juror = juror
 
@@ -273,7 +278,7 @@ class _UntilGone(dict[str, Question]):
             yield pair
 
 
-def _as_put(asked: _Asked) -> Question:
+def _as_put(asked: _OpenQuestion) -> JudgeQuestion:
     """Return the question as it is put: again, with what was wrong with the reply before."""
     if not asked.attempts:
         return asked.question
@@ -281,7 +286,7 @@ def _as_put(asked: _Asked) -> Question:
     return replace(asked.question, form=asked.question.form + note)
 
 
-def _no_score(task: Task, score: Any) -> str | None:
+def _no_score(task: JudgementTask, score: Any) -> str | None:
     """Return why what a judge returned is no score of its range; None if it is one."""
     name = task.judge.name
     if not isinstance(score, Score):
@@ -313,7 +318,7 @@ class UnreadableReply(ValueError):
     """A reply that is not of the form asked for."""
 
 
-def read(question: Question, completion: Completion) -> Reply:
+def read(question: JudgeQuestion, completion: Completion) -> ParsedReply:
     """Return a judge model's reply.
 
     Raises:
@@ -333,7 +338,7 @@ def read(question: Question, completion: Completion) -> Reply:
         raise UnreadableReply(f"the reply is no JSON object: {_short(text)}")
     _check(question, value)
     fields = {name: _as_asked(value[name], form) for name, form in question.fields.items()}
-    return Reply(fields, question.choice)
+    return ParsedReply(fields, question.choice)
 
 
 def _as_asked(value: Any, form: Mapping[str, Any]) -> Any:
@@ -342,7 +347,7 @@ def _as_asked(value: Any, form: Mapping[str, Any]) -> Any:
     return readable(value) if allowed is None else allowed[allowed.index(value)]
 
 
-def _weighed(question: Question, logprobs: tuple[float, ...]) -> Reply:
+def _weighed(question: JudgeQuestion, logprobs: tuple[float, ...]) -> ParsedReply:
     """Return the reply of a local model: the probabilities of the verdicts it could give."""
     import math
 
@@ -355,7 +360,7 @@ def _weighed(question: Question, logprobs: tuple[float, ...]) -> Reply:
     choice = question.choice or ""
     likeliest = max(weights, key=lambda label: weights[label])
     value = question.fields[choice]["enum"][labels.index(likeliest)]
-    return Reply({choice: value}, choice, weights)
+    return ParsedReply({choice: value}, choice, weights)
 
 
 def _parsed(text: str) -> Any:
@@ -382,7 +387,7 @@ def _refuse(name: str) -> Any:
     raise UnreadableReply(f"{name} is no number of JSON")
 
 
-def _check(question: Question, value: Mapping[str, Any]) -> None:
+def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:
     if value.get("nonce") != question.nonce:
         raise UnreadableReply(f"the reply's nonce is not {question.nonce!r}")
     body = {"type": "object", "additionalProperties": False, "properties": dict(question.fields),

@@ -47,7 +47,7 @@ ATTACKS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
+class CanaryAnswer:
     """A known bad answer to one case."""
 
     name: str
@@ -58,17 +58,17 @@ class Canary:
     """Whether it tells the judge what to say."""
 
 
-def canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[Canary]:
+def canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[CanaryAnswer]:
     """Return the known bad answers to ask about.
 
     Args:
         cases: Ids of cases to answer with nothing; three are taken.
         bad: Case → an answer that people and judge call bad; the attacks go through them in turn.
     """
-    empty = [Canary(n, case, text, False) for n, text in EMPTY.items() for case in cases[:3]]
+    empty = [CanaryAnswer(n, case, text, False) for n, text in EMPTY.items() for case in cases[:3]]
     rows = list(bad.items())
     attacks = [
-        Canary(name, *_attacked(rows[at % len(rows)], text), True)
+        CanaryAnswer(name, *_attacked(rows[at % len(rows)], text), True)
         for at, (name, text) in enumerate(ATTACKS.items())
         if rows
     ]

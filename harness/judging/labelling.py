@@ -24,7 +24,7 @@ BLOCK = 10
 """Cases whose answers are shuffled among each other."""
 
 
-class Row(Record):
+class LabelSheetRow(Record):
     """One answer to be labelled; one line of the sheet."""
 
     suite: str
@@ -37,7 +37,7 @@ class Row(Record):
 
 
 @dataclass(frozen=True)
-class Subject:
+class LabellingSubject:
     """What a sheet is about: one metric on one suite of a run."""
 
     run: Run
@@ -45,7 +45,7 @@ class Subject:
     metric: MetricRecord
 
     @classmethod
-    def of(cls, run: Run, name: str) -> Subject:
+    def of(cls, run: Run, name: str) -> LabellingSubject:
         """Find a metric by `METRIC` or `SUITE::METRIC`; the only judge's metric for "".
 
         Raises:
@@ -81,7 +81,7 @@ class Subject:
         return [x for x in labels if (x.suite, x.metric) == (self.suite, self.metric.name)]
 
 
-def draw(subject: Subject, n: int) -> list[Row]:
+def draw(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
     """Return the rows of `n` cases drawn at random from those without a label, shuffled.
 
     Raises:
@@ -98,7 +98,7 @@ def draw(subject: Subject, n: int) -> list[Row]:
     name = f"{subject.run.manifest.run_id}/{subject.suite}/{subject.metric.name}/{len(known)}"
     rng = random.Random(name)
     chosen = rng.sample(left, min(n, len(left)))
-    rows: list[Row] = []
+    rows: list[LabelSheetRow] = []
     for start in range(0, len(chosen), BLOCK):
         block = [
             _row(subject, subject.run.cases[subject.suite, case], text)
@@ -110,8 +110,8 @@ def draw(subject: Subject, n: int) -> list[Row]:
     return rows
 
 
-def _row(subject: Subject, case: RunCase, text: str) -> Row:
-    return Row(
+def _row(subject: LabellingSubject, case: RunCase, text: str) -> LabelSheetRow:
+    return LabelSheetRow(
         suite=subject.suite,
         metric=subject.metric.name,
         id=case.case.id,
@@ -121,7 +121,7 @@ def _row(subject: Subject, case: RunCase, text: str) -> Row:
     )
 
 
-def read_back(subject: Subject, path: Path) -> tuple[Label, ...]:
+def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
     """Read a sheet that people filled in; lines without a label are left out.
 
     Raises:
@@ -145,7 +145,9 @@ def read_back(subject: Subject, path: Path) -> tuple[Label, ...]:
     return tuple((before | now).values())
 
 
-def _placed(subject: Subject, one: Label, answers: dict[str, dict[str, str]]) -> Iterator[Label]:
+def _placed(
+    subject: LabellingSubject, one: Label, answers: dict[str, dict[str, str]]
+) -> Iterator[Label]:
     """Yield the label for each arm that gave this answer."""
     for arm, text in answers.get(one.id, {}).items():
         if text == one.completion:

@@ -11,12 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from tunegate.harness import lookup
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import stoppable
-from tunegate.harness.engine.progress import Progress
-from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.engine.progress import ProgressReporter
+from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arms import further_arm
-from tunegate.harness.judging.contract import Juror, Outcome, Place, Task, Told, combined
+from tunegate.harness.judging.contract import (
+    JudgedTask,
+    JudgementOutcome,
+    JudgementTarget,
+    JudgementTask,
+    Juror,
+    combined,
+)
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
 from tunegate.harness.suite import Suite
@@ -25,7 +32,7 @@ NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgingResult:
     """What the judges of a run said."""
 
     rows: tuple[ScoreRow, ...] = field(repr=False, default=())
@@ -33,7 +40,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CompletionToJudge:
     """A completion, or a pair, with where it stands."""
 
     metric: Metric
@@ -43,9 +50,9 @@ class _Asked:
     """One, or base's and tuned's."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> JudgementTarget:
         cell = self.cells[-1].cell
-        return Place(cell.suite, self.metric.name, cell.case, cell.arm, cell.sample)
+        return JudgementTarget(cell.suite, self.metric.name, cell.case, cell.arm, cell.sample)
 
     @property
     def missing(self) -> str | None:
@@ -58,10 +65,12 @@ class _Asked:
         return None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> JudgementTask:
         assert self.metric.judge is not None
         given = tuple(c.completion for c in self.cells if c.completion is not None)
-        return Task(self.metric.name, self.metric.judge, self.case, given, place=self.place)
+        return JudgementTask(
+            self.metric.name, self.metric.judge, self.case, given, place=self.place
+        )
 
 
 def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:
@@ -75,7 +84,7 @@ def run(
     jurors: Sequence[Juror],
     *,
     stream: TextIO | None = None,
-) -> Judged:
+) -> JudgingResult:
     """Judge the completions of a run.
 
     Args:
@@ -89,14 +98,14 @@ def run(
         BackendError: the store failed.
     """
     asked = list(_asked(suites, cells)) if judge_metrics(suites) else []
-    places: dict[str, list[Place]] = {}
-    tasks: dict[str, Task] = {}
+    places: dict[str, list[JudgementTarget]] = {}
+    tasks: dict[str, JudgementTask] = {}
     for one in asked if jurors else ():
         if one.missing is None:
             task = one.task
             tasks.setdefault(task.key, task)
             places.setdefault(task.key, []).append(one.place)
-    found: dict[Place, list[Outcome]] = {}
+    found: dict[JudgementTarget, list[JudgementOutcome]] = {}
     judgements: list[Judgement] = []
     for told in _outcomes(list(tasks.values()), jurors, stream):
         where = places[told.task.key]
@@ -106,23 +115,25 @@ def run(
     order = {one.place: number for number, one in enumerate(asked)}
     specs = [juror.identity["spec"] for juror in jurors]
     judgements.sort(key=lambda j: (order[_place_of(j)], specs.index(j.judge)))
-    return Judged(tuple(_rows(asked, found)), tuple(judgements))
+    return JudgingResult(tuple(_rows(asked, found)), tuple(judgements))
 
 
-def _place_of(line: Judgement) -> Place:
-    return Place(line.suite, line.metric, line.case, line.arm, line.sample)
+def _place_of(line: Judgement) -> JudgementTarget:
+    return JudgementTarget(line.suite, line.metric, line.case, line.arm, line.sample)
 
 
 def _outcomes(
-    tasks: Sequence[Task], jurors: Sequence[Juror], stream: TextIO | None
-) -> Iterator[Told]:
+    tasks: Sequence[JudgementTask], jurors: Sequence[Juror], stream: TextIO | None
+) -> Iterator[JudgedTask]:
     """Yield every task's outcome of every juror; at Ctrl-C only what is under way is waited for."""
-    progress = None if stream is None else Progress(float(len(tasks) * len(jurors)), stream=stream)
+    progress = (
+        None if stream is None else ProgressReporter(float(len(tasks) * len(jurors)), stream=stream)
+    )
     try:
         with stoppable() as stop:
             for juror in jurors:
                 for task, outcome in juror.judge(tasks) if tasks else ():
-                    yield Told(task, outcome, juror)
+                    yield JudgedTask(task, outcome, juror)
                     if progress is not None:
                         tokens = outcome.output_tokens or 0
                         progress.add(1.0, tokens=tokens, label=f"judging · {task.metric}")
@@ -132,13 +143,15 @@ def _outcomes(
                             break
                         ask_no_more()  # a model still answers what it was asked
                 if stop.requested:
-                    raise Interrupted(f"stopped by signal {stop.signal_number}", stop.signal_number)
+                    raise RunInterrupted(
+                        f"stopped by signal {stop.signal_number}", stop.signal_number
+                    )
     finally:
         if progress is not None:
             progress.close()
 
 
-def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_Asked]:
+def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_CompletionToJudge]:
     """Yield what is to be judged, in the order of suites, metrics, cases, arms and samples."""
     metrics = judge_metrics(suites)
     names = {suite.name for suite, _ in metrics}
@@ -151,10 +164,10 @@ def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_As
             found = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
                 for pair in _pairs(found):
-                    yield _Asked(metric, case, pair)
+                    yield _CompletionToJudge(metric, case, pair)
             else:
                 for stored in found:
-                    yield _Asked(metric, case, (stored,))
+                    yield _CompletionToJudge(metric, case, (stored,))
 
 
 def _as_seen(case: Case, system: str | None) -> Case:
@@ -175,7 +188,9 @@ def _pairs(cells: Sequence[StoredCell]) -> list[tuple[StoredCell, StoredCell]]:
     ]
 
 
-def _rows(asked: Sequence[_Asked], found: Mapping[Place, list[Outcome]]) -> Iterator[ScoreRow]:
+def _rows(
+    asked: Sequence[_CompletionToJudge], found: Mapping[JudgementTarget, list[JudgementOutcome]]
+) -> Iterator[ScoreRow]:
     """Yield a row for each metric, case and arm: the mean over the samples."""
     scores: dict[tuple[str, str, str, str], list[Score]] = {}
     for one in asked:
@@ -259,7 +274,7 @@ def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
             )
 
 
-def open_jurors(specs: Sequence[str], store: Store | None) -> tuple[Juror, ...]:
+def open_jurors(specs: Sequence[str], store: AnswerCache | None) -> tuple[Juror, ...]:
     """Open the judges.
 
     Raises:
@@ -268,7 +283,7 @@ def open_jurors(specs: Sequence[str], store: Store | None) -> tuple[Juror, ...]:
     return tuple(_open(spec, store) for spec in specs)
 
 
-def _open(spec: str, store: Store | None) -> Juror:
+def _open(spec: str, store: AnswerCache | None) -> Juror:
     prefix, has_prefix, target = spec.partition(":")
     name = prefix if has_prefix and prefix in lookup.available(ROOM) else "local"
     factory: Any = lookup.find(ROOM, name, what="judge backend")

@@ -14,7 +14,7 @@ ROUNDING = 1e-3
 """How far above 0 a log-likelihood may be before it cannot be one (rounding of half precision)."""
 
 
-class Unusable(ValueError):
+class UnusableCase(ValueError):
     """The case or the completion lacks what a multiple-choice metric needs."""
 
 
@@ -25,21 +25,23 @@ def likelihoods(case: Case, completion: Completion, normalize: Normalize) -> Seq
         Unusable: something is missing, does not fit together or is no log-likelihood.
     """
     if not case.choices or case.answer is None:
-        raise Unusable("the case has no choices with an answer")
+        raise UnusableCase("the case has no choices with an answer")
     if not 0 <= case.answer < len(case.choices):
-        raise Unusable(f"answer={case.answer} names none of the {len(case.choices)} choices")
+        raise UnusableCase(f"answer={case.answer} names none of the {len(case.choices)} choices")
     values = completion.choice_logprobs
     if values is None:
-        raise Unusable("the completion has no log-likelihoods of the choices")
+        raise UnusableCase("the completion has no log-likelihoods of the choices")
     if len(values) != len(case.choices):
-        raise Unusable(f"{len(values)} log-likelihoods for {len(case.choices)} choices")
+        raise UnusableCase(f"{len(values)} log-likelihoods for {len(case.choices)} choices")
     if any(math.isnan(value) or value > ROUNDING for value in values):
-        raise Unusable(f"{max(values, key=_oddness)} is not a log-likelihood: they are 0 or less")
+        raise UnusableCase(
+            f"{max(values, key=_oddness)} is not a log-likelihood: they are 0 or less"
+        )
     if normalize == "none":
         return values
     lengths = [len(choice.encode("utf-8", "surrogatepass")) for choice in case.choices]
     if 0 in lengths:
-        raise Unusable("an empty choice has no length to divide by")
+        raise UnusableCase("an empty choice has no length to divide by")
     return [value / length for value, length in zip(values, lengths, strict=True)]
 
 

@@ -21,7 +21,7 @@ from tunegate.harness.records.cases import Case
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class OfferedTool:
     """A tool that the case offers."""
 
     name: str
@@ -31,13 +31,13 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedCall:
     """A call that a right answer makes."""
 
     name: str
     allowed: Mapping[str, Sequence[Any]]
     """Argument → the values of which one is right."""
-    tool: Tool | None
+    tool: OfferedTool | None
     """None if the case offers no tools: then nothing is known of types."""
 
     @property
@@ -52,11 +52,11 @@ class Expected:
         return None if self.tool is None else self.tool.arguments.get(argument)
 
 
-def expected(case: Case) -> tuple[Expected, ...]:
+def expected(case: Case) -> tuple[ExpectedCall, ...]:
     """Return the calls that a case without problems expects."""
     tools = _tools(case)
     return tuple(
-        Expected(call["name"], call["arguments"], tools.get(call["name"]))
+        ExpectedCall(call["name"], call["arguments"], tools.get(call["name"]))
         for call in case.expected_calls or ()
     )
 
@@ -74,13 +74,13 @@ def problems(case: Case) -> list[str]:
     ]
 
 
-def _tools(case: Case) -> dict[str, Tool]:
+def _tools(case: Case) -> dict[str, OfferedTool]:
     """Return the tools by name: OpenAI's form, Anthropic's, or name and parameters alone.
 
     Raises:
         ValueError: one has no name, a name that is taken, or no schema of an object.
     """
-    tools: dict[str, Tool] = {}
+    tools: dict[str, OfferedTool] = {}
     for index, given in enumerate(case.tools or ()):
         inner = given.get("function", given)
         name = inner.get("name") if isinstance(inner, Mapping) else None
@@ -92,7 +92,7 @@ def _tools(case: Case) -> dict[str, Tool]:
     return tools
 
 
-def _tool(name: str, schema: Any) -> Tool:
+def _tool(name: str, schema: Any) -> OfferedTool:
     if not isinstance(schema, Mapping):
         raise ValueError(f"the parameters of {name} must be a JSON schema, not {show(schema)}")
     known, required = schema.get("properties") or {}, schema.get("required") or []
@@ -100,10 +100,12 @@ def _tool(name: str, schema: Any) -> Tool:
         raise ValueError(f"the properties of {name} must be an object, not {show(known)}")
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
         raise ValueError(f"required of {name} must be a list of names, not {show(required)}")
-    return Tool(name, known, tuple(required))
+    return OfferedTool(name, known, tuple(required))
 
 
-def _call_problems(call: Mapping[str, Any], tools: Mapping[str, Tool] | None) -> Iterator[str]:
+def _call_problems(
+    call: Mapping[str, Any], tools: Mapping[str, OfferedTool] | None
+) -> Iterator[str]:
     name, allowed = call.get("name"), call.get("arguments")
     if not isinstance(name, str) or not isinstance(allowed, Mapping):
         yield 'write {"name": a text, "arguments": {argument: [allowed values]}}'
@@ -118,7 +120,7 @@ def _call_problems(call: Mapping[str, Any], tools: Mapping[str, Tool] | None) ->
         yield from _argument_problems(argument, values, tool)
 
 
-def _argument_problems(argument: str, values: Any, tool: Tool | None) -> Iterator[str]:
+def _argument_problems(argument: str, values: Any, tool: OfferedTool | None) -> Iterator[str]:
     if not isinstance(values, list) or not values:
         yield f"{argument}={show(values)} must be a list of the allowed values"
         return

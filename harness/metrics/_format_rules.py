@@ -25,7 +25,7 @@ _QUOTES = '"“”'
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FormatRule:
     """What a rule's value may be and whether a text keeps it."""
 
     allowed: str
@@ -172,7 +172,7 @@ def _letters(word: str) -> str:
 def _json_only(text: str, _: Any) -> bool:
     try:
         _json_parsing.read(text)
-    except _json_parsing.Unreadable:
+    except _json_parsing.UnreadableJson:
         return False
     return True
 
@@ -197,7 +197,7 @@ def _two_answers(text: str, _: Any) -> bool:
     return len(inner) == 2 and "" not in inner and inner[0] != inner[1]
 
 
-def _counting_rules() -> Iterator[tuple[str, Rule]]:
+def _counting_rules() -> Iterator[tuple[str, FormatRule]]:
     for prefix, fits in (("", operator.eq), ("min_", operator.ge), ("max_", operator.le)):
         for thing, count in COUNTS.items():
             yield prefix + thing, _counting_rule(fits, count)
@@ -205,18 +205,18 @@ def _counting_rules() -> Iterator[tuple[str, Rule]]:
         yield prefix + "sections", _table_rule(fits, _numbered_sections)
 
 
-def _counting_rule(fits: Callable[[int, int], bool], count: Callable[[str], int]) -> Rule:
+def _counting_rule(fits: Callable[[int, int], bool], count: Callable[[str], int]) -> FormatRule:
     def holds(text: str, wanted: Any) -> bool:
         return fits(count(text), wanted)
 
-    return Rule("a whole number of 0 or more", _is_count, holds, count)
+    return FormatRule("a whole number of 0 or more", _is_count, holds, count)
 
 
-def _table_rule(fits: Callable[[int, int], bool], of: Callable[[str, str], int]) -> Rule:
+def _table_rule(fits: Callable[[int, int], bool], of: Callable[[str, str], int]) -> FormatRule:
     def holds(text: str, wanted: Any) -> bool:
         return all(fits(of(text, word), number) for word, number in wanted.items())
 
-    return Rule("a table of texts and whole numbers", _is_counts, holds)
+    return FormatRule("a table of texts and whole numbers", _is_counts, holds)
 
 
 _TEXT_RULES: dict[str, Holds] = {
@@ -358,17 +358,19 @@ COUNTS: dict[str, Callable[[str], int]] = {
 }
 """What can be counted → how."""
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, FormatRule] = {
     **dict(_counting_rules()),
     **{
-        name: Rule("a text or a list of texts, none of them empty", _is_texts, holds)
+        name: FormatRule("a text or a list of texts, none of them empty", _is_texts, holds)
         for name, holds in _TEXT_RULES.items()
     },
-    "paragraph_first_word": Rule(
+    "paragraph_first_word": FormatRule(
         "a table of paragraph numbers and words", _is_first_words, _paragraph_first_word
     ),
     **{
-        name: Rule("true; leave the rule out where not asked", lambda value: value is True, holds)
+        name: FormatRule(
+            "true; leave the rule out where not asked", lambda value: value is True, holds
+        )
         for name, holds in _YES_RULES.items()
     },
 }

@@ -21,12 +21,12 @@ _MAX_DIGITS = 4300
 """Digits of the longest integer that Python turns into a number (its own default limit)."""
 
 
-class Unreadable(ValueError):
+class UnreadableJson(ValueError):
     """A text that is not one JSON value; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedJson:
     """A JSON value and where in the completion it stood."""
 
     value: Any
@@ -48,7 +48,7 @@ def read(text: str) -> Any:
         Unreadable: it is not.
     """
     if not text.strip():
-        raise Unreadable("the text is empty")
+        raise UnreadableJson("the text is empty")
     with _in_words():
         return json.loads(text, **_HOOKS)
 
@@ -68,12 +68,12 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
-        raise Unreadable(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+        raise UnreadableJson(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except RecursionError as error:
-        raise Unreadable("nested too deeply to be read") from error
+        raise UnreadableJson("nested too deeply to be read") from error
 
 
-def find(text: str, extract: Extract | None = None) -> Found:
+def find(text: str, extract: Extract | None = None) -> LocatedJson:
     """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
 
     With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
@@ -84,12 +84,12 @@ def find(text: str, extract: Extract | None = None) -> Found:
         Unreadable: there is none; the message is about the whole text.
     """
     try:
-        return Found(read(text), text)
-    except Unreadable:
+        return LocatedJson(read(text), text)
+    except UnreadableJson:
         for part, where in _parts(text, extract):
             try:
-                return Found(read(part), part, where)
-            except Unreadable:
+                return LocatedJson(read(part), part, where)
+            except UnreadableJson:
                 continue
         raise
 
@@ -117,24 +117,24 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = next(key for key, count in counts.items() if count > 1)
-        raise Unreadable(f"the key {shorten(repr(twice))} stands twice in one object")
+        raise UnreadableJson(f"the key {shorten(repr(twice))} stands twice in one object")
     return value
 
 
 def _no_constant(text: str) -> Any:
-    raise Unreadable(f"{text} is not JSON")
+    raise UnreadableJson(f"{text} is not JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Unreadable(f"the number {shorten(text)} is too large")
+        raise UnreadableJson(f"the number {shorten(text)} is too large")
     return value
 
 
 def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
-        raise Unreadable(f"a number of {len(text)} digits is too large")
+        raise UnreadableJson(f"a number of {len(text)} digits is too large")
     return int(text)
 
 

@@ -32,7 +32,7 @@ _REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class _CompiledSchema:
     validator: Any = None
     problems: tuple[str, ...] = ()
 
@@ -57,26 +57,28 @@ def violation(schema: str, text: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=128)
-def _compile(text: str) -> _Compiled:
+def _compile(text: str) -> _CompiledSchema:
     try:
         schema = _json_parsing.read(text)
-    except _json_parsing.Unreadable as error:
-        return _Compiled(problems=(f"not JSON: {error}",))
+    except _json_parsing.UnreadableJson as error:
+        return _CompiledSchema(problems=(f"not JSON: {error}",))
     if not isinstance(schema, dict | bool):
-        return _Compiled(problems=("a schema must be an object, true or false",))
+        return _CompiledSchema(problems=("a schema must be an object, true or false",))
     named = _DEFAULT if isinstance(schema, bool) else schema.get("$schema", _DEFAULT)
     dialect = str(named).removesuffix("#")
     if dialect not in _DRAFTS:
         known = ", ".join(_DRAFTS)
-        return _Compiled(problems=(f"$schema={dialect!r} is not supported; there are {known}",))
+        return _CompiledSchema(
+            problems=(f"$schema={dialect!r} is not supported; there are {known}",)
+        )
     draft = _DRAFTS[dialect]
     try:
         draft.check_schema(schema)
     except jsonschema.exceptions.SchemaError as error:
-        return _Compiled(problems=(_in_words(error),))
+        return _CompiledSchema(problems=(_in_words(error),))
     validator = draft(schema, registry=Registry(), format_checker=draft.FORMAT_CHECKER)
     references = _dangling(schema, specification_with(dialect))
-    return _Compiled(validator, tuple(dict.fromkeys(references)))
+    return _CompiledSchema(validator, tuple(dict.fromkeys(references)))
 
 
 def _dangling(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:

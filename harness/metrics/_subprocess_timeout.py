@@ -30,7 +30,7 @@ _MAIN = (
 )
 
 
-class OutOfTime(Exception):
+class CallTimeout(Exception):
     """The call had not ended at its time limit."""
 
 
@@ -38,7 +38,7 @@ class CallFailed(Exception):
     """The call raised, or its process ended; the message says how."""
 
 
-class _Child:
+class _ChildProcess:
     """A process that answers one line with one line."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 _lock = threading.Lock()
-_child: _Child | None = None
+_child: _ChildProcess | None = None
 
 
 def run(
@@ -116,7 +116,7 @@ def run(
         needs: Modules that are imported before, and not counted either.
 
     Raises:
-        OutOfTime: it did not end within `limit_s` seconds.
+        CallTimeout: it did not end within `limit_s` seconds.
         CallFailed: it raised, or the process ended twice.
     """
     with _lock:
@@ -131,11 +131,11 @@ def run(
                 return _result(reply)
             child.end()
             if time.monotonic() - start >= limit_s:
-                raise OutOfTime(f"not done after {limit_s:g} s")
+                raise CallTimeout(f"not done after {limit_s:g} s")
     raise CallFailed("its process ended")
 
 
-def _running() -> _Child:
+def _running() -> _ChildProcess:
     global _child
     if _child is None:
         atexit.register(_end)
@@ -143,7 +143,7 @@ def _running() -> _Child:
         return _child
     else:
         _child.end()
-    _child = _Child()
+    _child = _ChildProcess()
     return _child
 
 

@@ -40,7 +40,7 @@ _BROKEN = re.compile(r'\[?\s*+\{\s*+"(?:name|tool_calls|function_call)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """One call: a tool's name and its arguments, all of them JSON values."""
 
     name: str
@@ -48,17 +48,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedCalls:
     """What was read."""
 
     syntax: Syntax | None = None
     """The syntax of the calls, or of the attempt; None where there is neither."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     problem: str | None = None
     """Why an attempt to call a tool cannot be read."""
 
 
-def read(text: str, syntax: Syntax = "auto") -> Reading:
+def read(text: str, syntax: Syntax = "auto") -> ParsedCalls:
     """Return the calls that a text makes; none if it is just an answer.
 
     Args:
@@ -68,16 +68,16 @@ def read(text: str, syntax: Syntax = "auto") -> Reading:
     text = _without_ends(text)
     try:
         value, forms = _json_parsing.read(text), _OF_JSON
-    except _json_parsing.Unreadable:
+    except _json_parsing.UnreadableJson:
         value, forms = text, _OF_TEXT
     for name in forms if syntax == "auto" else (syntax,):
         try:
             calls = forms[name](value) if name in forms else None
-        except Malformed as error:
-            return Reading(name, problem=str(error))
+        except MalformedCall as error:
+            return ParsedCalls(name, problem=str(error))
         if calls is not None:
-            return Reading(name, tuple(calls))
-    return Reading()
+            return ParsedCalls(name, tuple(calls))
+    return ParsedCalls()
 
 
 def _without_ends(text: str) -> str:
@@ -98,16 +98,16 @@ def _unfinished(text: str) -> None:
     if _BROKEN.match(text):
         try:
             _json_parsing.read(text)
-        except _json_parsing.Unreadable as error:
-            raise Malformed(f"not JSON: {error}") from error
+        except _json_parsing.UnreadableJson as error:
+            raise MalformedCall(f"not JSON: {error}") from error
 
 
-_Form = Callable[[Any], list[Call] | None]
+_Form = Callable[[Any], list[ToolCall] | None]
 
 _BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
 
 
-def openai(value: Any) -> list[Call] | None:
+def openai(value: Any) -> list[ToolCall] | None:
     """Read a message with `tool_calls` or `function_call`, its calls alone, or one of them.
 
     Source: OpenAI's API reference, *Chat Completions* (and `function_call` of *Responses*).
@@ -116,7 +116,7 @@ def openai(value: Any) -> list[Call] | None:
     if isinstance(value, dict) and {"tool_calls", "function_call"} & value.keys():
         entries = value.get("tool_calls") or []
         if not isinstance(entries, list):
-            raise Malformed(f"tool_calls is {show(entries)}, not a list")
+            raise MalformedCall(f"tool_calls is {show(entries)}, not a list")
         legacy = value.get("function_call")
         return [_openai_call(one) for one in (entries if legacy is None else [*entries, legacy])]
     entries = value if isinstance(value, list) else [value]
@@ -130,19 +130,19 @@ def _is_openai(entry: Any) -> bool:
     return named or isinstance(entry.get("function"), dict)
 
 
-def _openai_call(entry: Any) -> Call:
+def _openai_call(entry: Any) -> ToolCall:
     inner = entry.get("function", entry) if isinstance(entry, dict) else entry
     if not isinstance(inner, dict) or not isinstance(inner.get("arguments"), str):
         return call_of(inner, "arguments")
     text = inner["arguments"]
     try:
         arguments = _json_parsing.read(text) if text.strip() else {}
-    except _json_parsing.Unreadable as error:
-        raise Malformed(f"the arguments are not JSON: {error}") from error
+    except _json_parsing.UnreadableJson as error:
+        raise MalformedCall(f"the arguments are not JSON: {error}") from error
     return call_of({**inner, "arguments": arguments}, "arguments")
 
 
-def anthropic(value: Any) -> list[Call] | None:
+def anthropic(value: Any) -> list[ToolCall] | None:
     """Read a message, its content or one block; blocks that are no `tool_use` are passed over.
 
     Source: Anthropic's API reference, *Messages*.
@@ -159,7 +159,7 @@ def anthropic(value: Any) -> list[Call] | None:
     ]
 
 
-def llama3_json(value: Any) -> list[Call] | None:
+def llama3_json(value: Any) -> list[ToolCall] | None:
     """Read one `{"name", "parameters"}`.
 
     Source: Meta's prompt format of Llama 3.1, *JSON based tool calling*.
@@ -169,7 +169,7 @@ def llama3_json(value: Any) -> list[Call] | None:
     return [call_of(value, "parameters")]
 
 
-def plain(value: Any) -> list[Call] | None:
+def plain(value: Any) -> list[ToolCall] | None:
     """Read one `{"name", "arguments"}` or a list of them; `parameters` counts too."""
     entries = value if isinstance(value, list) else [value]
     if not any(map(_is_plain, entries)):
@@ -184,27 +184,27 @@ def _is_plain(value: Any) -> bool:
 _KEYS = {"arguments", "parameters"}
 
 
-class Malformed(ValueError):
+class MalformedCall(ValueError):
     """A text that tries to call a tool and cannot be read; the message says why."""
 
 
-def call_of(value: Any, *keys: str) -> Call:
+def call_of(value: Any, *keys: str) -> ToolCall:
     """Return the call that an object with `name` and one of `keys` describes.
 
     Raises:
         Malformed: it describes none.
     """
     if not isinstance(value, dict):
-        raise Malformed(f"{show(value)} is no call")
+        raise MalformedCall(f"{show(value)} is no call")
     name = value.get("name")
     if not isinstance(name, str) or not name:
-        raise Malformed(f"a call's name must be a text, not {show(name)}")
+        raise MalformedCall(f"a call's name must be a text, not {show(name)}")
     key = next((key for key in keys if key in value), None)
     if key is None:
-        raise Malformed(f"the call of {shorten(name, 200)} has no {keys[0]!r}")
+        raise MalformedCall(f"the call of {shorten(name, 200)} has no {keys[0]!r}")
     if not isinstance(value[key], dict):
-        raise Malformed(f"{key} of {shorten(name, 200)} is {show(value[key])}, not an object")
-    return Call(name, value[key])
+        raise MalformedCall(f"{key} of {shorten(name, 200)} is {show(value[key])}, not an object")
+    return ToolCall(name, value[key])
 
 
 def show(value: Any, longest: int = 150) -> str:
@@ -235,7 +235,7 @@ _HEAD = re.compile(
 )
 
 
-def hermes(text: str) -> list[Call] | None:
+def hermes(text: str) -> list[ToolCall] | None:
     """Read each `<tool_call>{"name", "arguments"}</tool_call>`; other text is passed over.
 
     Source: NousResearch/Hermes-Function-Calling. A closing tag may be missing where the next call
@@ -250,12 +250,14 @@ def hermes(text: str) -> list[Call] | None:
         calls.append(call_of(value, "arguments"))
         end = _skip(text, end)
         if end < len(text) and not text.startswith((_HERMES_END, _HERMES), end):
-            raise Malformed(f"{show(text[end : end + 40])} follows the call of {calls[-1].name}")
+            raise MalformedCall(
+                f"{show(text[end : end + 40])} follows the call of {calls[-1].name}"
+            )
         start = text.find(_HERMES, end)
     return calls
 
 
-def llama3(text: str) -> list[Call] | None:
+def llama3(text: str) -> list[ToolCall] | None:
     """Read `<|python_tag|>` with objects or a Python call after it, or objects with `;` between.
 
     Source: Meta's prompt format of Llama 3.1, *JSON based tool calling* and *Built in tool
@@ -265,18 +267,18 @@ def llama3(text: str) -> list[Call] | None:
     if not tag:
         try:
             return _objects(text) if text.startswith("{") and '"parameters"' in text else None
-        except Malformed:
+        except MalformedCall:
             return None
     body = body.strip()
     if body.startswith("{"):
         return _objects(body)
     calls = python(body)
     if calls is None:
-        raise Malformed(f"{show(body, 80)} after {_LLAMA} is no call")
+        raise MalformedCall(f"{show(body, 80)} after {_LLAMA} is no call")
     return calls
 
 
-def _objects(text: str) -> list[Call]:
+def _objects(text: str) -> list[ToolCall]:
     calls, position = [], 0
     while position < len(text):
         value, position = _value(text, position)
@@ -285,11 +287,13 @@ def _objects(text: str) -> list[Call]:
         separated = after is not None and ";" in after.group()
         position = after.end() if after else position
         if position < len(text) and not separated:
-            raise Malformed(f"{show(text[position : position + 40])} follows a call without ';'")
+            raise MalformedCall(
+                f"{show(text[position : position + 40])} follows a call without ';'"
+            )
     return calls
 
 
-def mistral(text: str) -> list[Call] | None:
+def mistral(text: str) -> list[ToolCall] | None:
     """Read `[TOOL_CALLS]` with an array after it, or with `name{…}` after each.
 
     Source: mistral-common, instruct tokenizers v3 (array) to v13 (`name[CALL_ID]id[ARGS]{…}`).
@@ -300,24 +304,24 @@ def mistral(text: str) -> list[Call] | None:
     if start < 0:
         try:
             return _named(text, 0) if _HEAD.match(text) else None
-        except Malformed:
+        except MalformedCall:
             return None
     body = _skip(text, start + len(_MISTRAL))
     if not text.startswith("[", body) or text.startswith(_MISTRAL, body):
         return _named(text, start)
     value, end = _value(text, body)
     if end < len(text.rstrip()):
-        raise Malformed(f"{show(text[end : end + 40])} follows the list of calls")
+        raise MalformedCall(f"{show(text[end : end + 40])} follows the list of calls")
     return [call_of(one, "arguments") for one in value]
 
 
-def _named(text: str, position: int) -> list[Call]:
+def _named(text: str, position: int) -> list[ToolCall]:
     calls = []
     end = len(text.rstrip())
     while position < end:
         head = _HEAD.match(text, position)
         if head is None:
-            raise Malformed(f"{show(text[position : position + 40])} is no name with arguments")
+            raise MalformedCall(f"{show(text[position : position + 40])} is no name with arguments")
         value, position = _value(text, head.end())
         calls.append(call_of({"name": head["name"], "arguments": value}, "arguments"))
     return calls
@@ -327,8 +331,8 @@ def _value(text: str, position: int) -> tuple[Any, int]:
     """Return the JSON value that starts at a place, and where it ends."""
     try:
         return _json_parsing.read_first(text, _skip(text, position))
-    except _json_parsing.Unreadable as error:
-        raise Malformed(f"not JSON: {error}") from error
+    except _json_parsing.UnreadableJson as error:
+        raise MalformedCall(f"not JSON: {error}") from error
 
 
 def _skip(text: str, position: int) -> int:
@@ -345,7 +349,7 @@ _SURELY = re.compile(r"\[?\s*+[^\W\d]\w*+(?:\.\w++)*+\(\s*+\w++\s*+=")
 """A name, a bracket and a named argument: no prose looks like that."""
 
 
-def python(text: str) -> list[Call] | None:
+def python(text: str) -> list[ToolCall] | None:
     """Return the calls that the whole text is, with or without brackets around them, or None.
 
     Raises:
@@ -355,16 +359,16 @@ def python(text: str) -> list[Call] | None:
         return None
     try:
         calls = _parsed(text)
-    except Malformed as error:
+    except MalformedCall as error:
         if _SURELY.match(text):
-            raise Malformed(f"not Python: {error}") from error
+            raise MalformedCall(f"not Python: {error}") from error
         return None
     return [_call(node) for node in calls]
 
 
 def _parsed(text: str) -> list[ast.Call]:
     if len(text) > _LONGEST:
-        raise Malformed(f"{len(text)} characters are more than the {_LONGEST} that are parsed")
+        raise MalformedCall(f"{len(text)} characters are more than the {_LONGEST} that are parsed")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a string is no fault of ours
@@ -372,29 +376,29 @@ def _parsed(text: str) -> list[ast.Call]:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         # The parser raises the last two, too, for texts that are nested too deeply.
         words = error.msg if isinstance(error, SyntaxError) else "it cannot be parsed"
-        raise Malformed(words) from error
+        raise MalformedCall(words) from error
     nodes = tree.body.elts if isinstance(tree.body, ast.List) else []
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls or len(calls) < len(nodes):
-        raise Malformed("it is no list of calls")
+        raise MalformedCall("it is no list of calls")
     return calls
 
 
-def _call(node: ast.Call) -> Call:
+def _call(node: ast.Call) -> ToolCall:
     name = _name(node.func)
     if node.args:
-        raise Malformed(f"an argument of {name} has no name")
+        raise MalformedCall(f"an argument of {name} has no name")
     arguments: dict[str, Any] = {}
     for keyword in node.keywords:
         if keyword.arg is None:
-            raise Malformed(f"{name} unpacks ** instead of naming its arguments")
+            raise MalformedCall(f"{name} unpacks ** instead of naming its arguments")
         if keyword.arg in arguments:
-            raise Malformed(f"{name} has {keyword.arg!r} twice")
+            raise MalformedCall(f"{name} has {keyword.arg!r} twice")
         try:
             arguments[keyword.arg] = _json_value(ast.literal_eval(keyword.value))
         except (ValueError, TypeError, MemoryError, RecursionError) as error:
-            raise Malformed(f"{name}: {keyword.arg} is no literal that JSON has") from error
-    return Call(name, arguments)
+            raise MalformedCall(f"{name}: {keyword.arg} is no literal that JSON has") from error
+    return ToolCall(name, arguments)
 
 
 def _name(node: ast.expr) -> str:
@@ -403,7 +407,7 @@ def _name(node: ast.expr) -> str:
         steps.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise Malformed("what is called is no name")
+        raise MalformedCall("what is called is no name")
     return ".".join([node.id, *reversed(steps)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._choice_likelihoods import Normalize, Unusable, likelihoods
+from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
@@ -34,7 +34,7 @@ def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize 
     """
     try:
         values = likelihoods(case, completion, normalize)
-    except Unusable as problem:
+    except UnusableCase as problem:
         return Score.unscored(str(problem))
     right = values[case.answer or 0]
     rivals = [value for index, value in enumerate(values) if index != case.answer]

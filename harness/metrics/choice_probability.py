@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._choice_likelihoods import Normalize, Unusable, likelihoods
+from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
@@ -38,7 +38,7 @@ def choice_probability(
     """
     try:
         values = likelihoods(case, completion, normalize)
-    except Unusable as problem:
+    except UnusableCase as problem:
         return Score.unscored(str(problem))
     highest = max(values)
     if highest == -math.inf:

@@ -52,14 +52,14 @@ class UnknownPrice(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class TokenPrice:
     """US dollars per token."""
 
     input: float
     output: float
 
 
-def price_of(model: str) -> Price:
+def price_of(model: str) -> TokenPrice:
     """Return the table's price of `model`, such as `gpt-4o-mini` or `azure/gpt-4o-mini`.
 
     Raises:
@@ -75,7 +75,7 @@ def price_of(model: str) -> Price:
         raise UnknownPrice(f"{_near(model, tuple(rows))}; or give price_in and price_out")
     row = rows[model]
     try:
-        return Price(float(row["input_cost_per_token"]), float(row["output_cost_per_token"]))
+        return TokenPrice(float(row["input_cost_per_token"]), float(row["output_cost_per_token"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UnknownPrice(
             f"litellm's table has no price per token of {model!r}; give price_in and price_out"
@@ -147,7 +147,7 @@ def cost(
     for problem in _problems({"price_in": price_in, "price_out": price_out, "hourly": hourly}):
         return Score.unscored(problem)
     if price_in is not None and price_out is not None:
-        return _of_tokens(completion, Price(price_in / 1e6, price_out / 1e6))
+        return _of_tokens(completion, TokenPrice(price_in / 1e6, price_out / 1e6))
     if hourly is not None:
         return _of_time(completion, hourly)
     if model is not None:
@@ -160,7 +160,7 @@ def cost(
     return Score.unscored("unknown price: give model, price_in and price_out, or hourly")
 
 
-def _of_tokens(completion: Completion, price: Price) -> Score:
+def _of_tokens(completion: Completion, price: TokenPrice) -> Score:
     if completion.input_tokens is None or completion.output_tokens is None:
         return Score.unscored("the completion has no counts of its tokens")
     parts = {

@@ -16,7 +16,7 @@ Lists = Literal["sequence", "set"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class _LeafCounts:
     """Leaves of the answer, of the expected value, and those that agree in place and value."""
 
     given: int
@@ -46,7 +46,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         for text in case.expected_texts():
             try:
                 _json_parsing.read(text)
-            except _json_parsing.Unreadable as error:
+            except _json_parsing.UnreadableJson as error:
                 shown = _json_parsing.shorten(repr(text), 120)
                 problems.append(
                     f"case {case.id!r}: expected={shown} is not JSON: "
@@ -103,11 +103,11 @@ def json_fields(
         return Score.unscored("the case has no expected answer")
     try:
         wanted = [_json_parsing.read(text) for text in case.expected_texts()]
-    except _json_parsing.Unreadable as error:
+    except _json_parsing.UnreadableJson as error:
         return Score.unscored(f"the case's expected answer is not JSON: {error}")
     try:
         found = _json_parsing.find(completion.text, extract)
-    except _json_parsing.Unreadable as error:
+    except _json_parsing.UnreadableJson as error:
         nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
         return Score.of(0.0, f"not JSON: {error}", parts=nothing)
     compared = (_compare(found.value, value, lists, numeric_tolerance) for value in wanted)
@@ -119,13 +119,13 @@ def _tolerance_problem(tolerance: float) -> str | None:
     return None if tolerance >= 0 else f"numeric_tolerance={tolerance} must be 0 or more"
 
 
-def _in_words(best: _Comparison, source: str | None) -> str:
+def _in_words(best: _LeafCounts, source: str | None) -> str:
     text = f"{best.right} of {best.wanted} expected fields right, {best.given} given"
     wrong = None if best.wrong is None else _json_parsing.shorten(f"first wrong: {best.wrong}")
     return "; ".join(filter(None, (text, source, wrong)))
 
 
-def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _Comparison:
+def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _LeafCounts:
     """Walk both values at once; a place holds several values where lists are sets."""
     right, wrong = 0, None
     waiting: list[tuple[list[Any], list[Any], Any]] = [([given], [wanted], None)]
@@ -139,7 +139,7 @@ def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _Compar
         have = _children(left, lists)
         for step, values in reversed(_children(expected, lists).items()):
             waiting.append((have.get(step, []), values, (path, step)))
-    return _Comparison(_count(given), _count(wanted), right, wrong)
+    return _LeafCounts(_count(given), _count(wanted), right, wrong)
 
 
 def _is_leaf(value: Any) -> bool:

@@ -83,7 +83,7 @@ def json_schema(
         return Score.unscored("no schema: give the metric the option 'schema' or the case one")
     try:
         found = _json_parsing.find(completion.text, extract)
-    except _json_parsing.Unreadable as error:
+    except _json_parsing.UnreadableJson as error:
         return Score.of(0.0, f"not JSON: {error}")
     return _validate(document, found)
 
@@ -97,7 +97,7 @@ def check_schema(schema: Path) -> tuple[str, ...]:
         )
     except (OSError, ValueError) as error:
         problems = [f"cannot be read: {error}"]
-    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
+    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         problems = [f"cannot be checked: {error}"]
     return tuple(f"{schema}: {problem}" for problem in problems)
 
@@ -118,7 +118,7 @@ def _grammars(document: str) -> tuple[str, ...]:
     return (json_schema_library.GRAMMARS,) if there else ()
 
 
-def _validate(document: str, found: _json_parsing.Found) -> Score:
+def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
     try:
         answer = _subprocess_timeout.run(
             _VALIDATION,
@@ -128,7 +128,7 @@ def _validate(document: str, found: _json_parsing.Found) -> Score:
             limit_s=LIMIT_S,
             needs=_grammars(document),
         )
-    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
+    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: validation failed: {error}")
     if "problem" in answer:
         return Score.unscored(f"the schema is unusable: {answer['problem']}")

@@ -39,6 +39,6 @@ def json_valid(
         return Score.unscored("the completion has no text")
     try:
         found = _json_parsing.find(completion.text, extract)
-    except _json_parsing.Unreadable as error:
+    except _json_parsing.UnreadableJson as error:
         return Score.of(0.0, f"not JSON: {error}")
     return Score.of(1.0, found.source)

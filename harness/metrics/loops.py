@@ -16,7 +16,7 @@ _SHARE_OF_SIGNS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class _RepetitionRule:
     """What the rule means for words or for characters."""
 
     joint: str
@@ -28,8 +28,8 @@ class _Scale:
     """Run that counts in a text of any length."""
 
 
-_WORDS = _Scale(" ", longest_unit=16, short_run=8, long_run=20)
-_CHARACTERS = _Scale("", longest_unit=64, short_run=40, long_run=200)
+_WORDS = _RepetitionRule(" ", longest_unit=16, short_run=8, long_run=20)
+_CHARACTERS = _RepetitionRule("", longest_unit=64, short_run=40, long_run=200)
 
 
 @metric(higher_is_better=False, binary=True)
@@ -74,7 +74,7 @@ def loops(case: Case, completion: Completion) -> Score:
     return Score.of(float(reason is not None), reason)
 
 
-def _loop(parts: Sequence[str], ids: Any, scale: _Scale) -> str | None:
+def _loop(parts: Sequence[str], ids: Any, scale: _RepetitionRule) -> str | None:
     """Return the first loop in words, or None; one pass for each length of unit."""
     for size in range(1, scale.longest_unit + 1):
         for start, run in _runs(ids, size, max(scale.short_run, _REPEATS * size)):
@@ -97,7 +97,7 @@ def _runs(ids: Any, size: int, shortest: int) -> Iterator[tuple[int, int]]:
         yield int(edges[index]) + 1, int(lengths[index])
 
 
-def _counts(unit: str, run: int, share: float, scale: _Scale) -> bool:
+def _counts(unit: str, run: int, share: float, scale: _RepetitionRule) -> bool:
     if any(character.isalnum() for character in unit):
         return run >= scale.long_run or share >= _SHARE
     return share >= _SHARE_OF_SIGNS

@@ -146,12 +146,12 @@ def chosen(text: str, letters: str, choices: Sequence[str]) -> set[int]:
         letters: Capital letters of the choices, such as `ABCD`.
         choices: The choices' texts, as many as letters; empty if they are unknown.
     """
-    reader = _Reader(text, letters, choices)
+    reader = _ChoiceReader(text, letters, choices)
     kinds = (reader.alone, reader.stated, reader.leading, reader.mentioned)
     return next((found for kind in kinds if (found := set(kind()))), set())
 
 
-class _Reader:
+class _ChoiceReader:
     """One answer, and the patterns that the letters and texts of its choices make."""
 
     def __init__(self, text: str, letters: str, choices: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ _CHAIN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class LocatedNumber:
     """A number and where in the simplified text it stands."""
 
     value: Fraction
@@ -114,7 +114,9 @@ class Number:
     end: int
 
 
-def final(text: str, *, percent: Percent = "unit", decimal: Decimal = "point") -> Number | None:
+def final(
+    text: str, *, percent: Percent = "unit", decimal: Decimal = "point"
+) -> LocatedNumber | None:
     r"""Return the number that `text` gives as its answer; None if it holds none.
 
     The last of `\boxed{…}` and GSM8K's `####` decides; else the last "answer is" or "Answer:";
@@ -166,7 +168,7 @@ def _said(text: str) -> slice | None:
     return None if end is None else slice(end, None)
 
 
-def _first(numbers: Iterator[Number], text: str) -> Number | None:
+def _first(numbers: Iterator[LocatedNumber], text: str) -> LocatedNumber | None:
     """Return the first number, or the one behind the last `=` of the equation it begins."""
     first = next(numbers, None)
     if first is None:
@@ -181,7 +183,7 @@ def _first(numbers: Iterator[Number], text: str) -> Number | None:
     return answer
 
 
-def _last(text: str, percent: Percent, decimal: Decimal) -> Number | None:
+def _last(text: str, percent: Percent, decimal: Decimal) -> LocatedNumber | None:
     """Return the last number; only from the end are values made, which takes longest."""
     starts = [found.start() for found in _NUMBER.finditer(text)]
     for start in reversed(starts):
@@ -191,19 +193,19 @@ def _last(text: str, percent: Percent, decimal: Decimal) -> Number | None:
     return None
 
 
-def _numbers(text: str, percent: Percent, decimal: Decimal) -> Iterator[Number]:
+def _numbers(text: str, percent: Percent, decimal: Decimal) -> Iterator[LocatedNumber]:
     for found in _NUMBER.finditer(text):
         yield from _read(found, percent, decimal)
 
 
-def _read(found: re.Match[str], percent: Percent, decimal: Decimal) -> list[Number]:
+def _read(found: re.Match[str], percent: Percent, decimal: Decimal) -> list[LocatedNumber]:
     values = _values(found, decimal)
     if values and _SIGN.search(found.string[max(0, found.start() - 12) : found.start()]):
         values[0] = -values[0]
     if values and found["percent"] and percent == "hundredth":
         values[-1] /= 100
     text = found[0]
-    return [Number(value, text, found.start(), found.end()) for value in values]
+    return [LocatedNumber(value, text, found.start(), found.end()) for value in values]
 
 
 def _values(found: re.Match[str], decimal: Decimal) -> list[Fraction]:

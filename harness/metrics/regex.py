@@ -35,7 +35,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 def _problems(where: str, pattern: str) -> list[str]:
     try:
         problem = _subprocess_timeout.run(_MATCHING, "problem", pattern, limit_s=LIMIT_S)
-    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
+    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
     quoted = shorten(repr(pattern), 120)
     return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
@@ -88,6 +88,6 @@ def regex(
         found = _subprocess_timeout.run(
             _MATCHING, "matches", patterns, completion.text, mode, limit_s=LIMIT_S
         )
-    except (_subprocess_timeout.OutOfTime, _subprocess_timeout.CallFailed) as error:
+    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")
     return Score.of(float(found))

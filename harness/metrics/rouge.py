@@ -77,7 +77,7 @@ def rouge(
         return Score.unscored(_WORDLESS)
     from rouge_score.rouge_scorer import RougeScorer
 
-    tokenizer = _Tokenizer(stemmer)
+    tokenizer = _RougeTokenizer(stemmer)
     if "L" in variant and _cells(tokenizer, case, completion.text) > _CELLS:
         return Score.unscored("the answer is too long for a longest common subsequence")
     scorer = RougeScorer([variant], tokenizer=tokenizer)
@@ -93,7 +93,7 @@ def _has_words(case: Case) -> bool:
     return all(re.search("[a-z0-9]", text.lower()) for text in case.expected_texts())
 
 
-class _Tokenizer:
+class _RougeTokenizer:
     """rouge-score's own tokenizer, sparing the stemmer what is no word."""
 
     def __init__(self, stemmer: bool) -> None:
@@ -113,7 +113,7 @@ class _Tokenizer:
         ]
 
 
-def _cells(tokenizer: _Tokenizer, case: Case, text: str) -> int:
+def _cells(tokenizer: _RougeTokenizer, case: Case, text: str) -> int:
     """Return the size of the largest table that a common subsequence is read from."""
     if len(text) * max(map(len, case.expected_texts())) <= _CELLS:
         return 0

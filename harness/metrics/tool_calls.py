@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._expected_calls import Expected, expected, misfit, problems
+from tunegate.harness.metrics._expected_calls import ExpectedCall, expected, misfit, problems
 from tunegate.harness.metrics._json_parsing import shorten
-from tunegate.harness.metrics._tool_call_parsers import Call, Reading, Syntax, read, show
+from tunegate.harness.metrics._tool_call_parsers import ParsedCalls, Syntax, ToolCall, read, show
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _OF_A_CALL = ("required", "optional", "not_hallucinated", "types", "values")
@@ -101,7 +101,7 @@ def tool_calls(
     return Score.of(float(not faults), _in_words(reading, faults), parts=parts)
 
 
-def _without_pairs(wanted: Sequence[Expected], reading: Reading) -> Score:
+def _without_pairs(wanted: Sequence[ExpectedCall], reading: ParsedCalls) -> Score:
     """Score an answer without calls, or one that should have none."""
     parts = {"syntax": 1.0, "count": float(len(wanted) == len(reading.calls))}
     if wanted:
@@ -112,7 +112,7 @@ def _without_pairs(wanted: Sequence[Expected], reading: Reading) -> Score:
     return Score.of(parts["count"], reason, parts=parts)
 
 
-def _parts(found: Sequence[Pair], calls: Sequence[Call]) -> dict[str, float]:
+def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str, float]:
     named = [pair for pair in found if not pair.lacks("names")]
     parts = {
         "syntax": 1.0,
@@ -124,7 +124,7 @@ def _parts(found: Sequence[Pair], calls: Sequence[Call]) -> dict[str, float]:
     return parts
 
 
-def _in_words(reading: Reading, faults: Sequence[str]) -> str:
+def _in_words(reading: ParsedCalls, faults: Sequence[str]) -> str:
     more = [f"and {len(faults) - 3} more faults"] if len(faults) > 3 else []
     return "; ".join([f"read as {reading.syntax}", *faults[:3], *more])
 
@@ -133,7 +133,7 @@ _STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CallMismatch:
     """One thing wrong with a call."""
 
     part: str
@@ -142,11 +142,11 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class MatchedCall:
     """An expected call with what is wrong with the call made for it."""
 
-    expected: Expected
-    findings: tuple[Finding, ...]
+    expected: ExpectedCall
+    findings: tuple[CallMismatch, ...]
 
     def lacks(self, part: str) -> bool:
         """Whether a sub-score fails."""
@@ -154,8 +154,8 @@ class Pair:
 
 
 def pairs(
-    wanted: Sequence[Expected], given: Sequence[Call], *, ordered: bool, exact: bool
-) -> list[Pair]:
+    wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], *, ordered: bool, exact: bool
+) -> list[MatchedCall]:
     """Return each expected call with the one made for it.
 
     Without an order the pairing is the one with the most right calls, then the most right names.
@@ -170,12 +170,14 @@ def pairs(
     if not ordered and max(len(wanted), len(given)) > 1:
         chosen = _best(wanted, given, exact)
     return [
-        Pair(one, tuple(_findings(one, given[chosen[i]], exact) if i in chosen else _no_call(one)))
+        MatchedCall(
+            one, tuple(_findings(one, given[chosen[i]], exact) if i in chosen else _no_call(one))
+        )
         for i, one in enumerate(wanted)
     ]
 
 
-def _best(wanted: Sequence[Expected], given: Sequence[Call], exact: bool) -> dict[int, int]:
+def _best(wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], exact: bool) -> dict[int, int]:
     """Return expected → given; a right call outweighs all names, a name all closeness."""
     import numpy as np
     from scipy import optimize  # type: ignore[import-untyped]  # ships no types
@@ -191,46 +193,52 @@ def _best(wanted: Sequence[Expected], given: Sequence[Call], exact: bool) -> dic
     return dict(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def _same_name(expected: Expected, call: Call) -> bool:
+def _same_name(expected: ExpectedCall, call: ToolCall) -> bool:
     """Compare names; APIs that know no dots write `a.b` as `a_b`."""
     return call.name in (expected.name, expected.name.replace(".", "_"))
 
 
-def _no_call(expected: Expected) -> Iterator[Finding]:
-    yield Finding("names", f"no call of {expected.name}")
+def _no_call(expected: ExpectedCall) -> Iterator[CallMismatch]:
+    yield CallMismatch("names", f"no call of {expected.name}")
 
 
-def _findings(expected: Expected, call: Call, exact: bool) -> Iterator[Finding]:
+def _findings(expected: ExpectedCall, call: ToolCall, exact: bool) -> Iterator[CallMismatch]:
     if not _same_name(expected, call):
-        yield Finding("names", f"no call of {expected.name}, but one of {show(call.name, 110)}")
+        yield CallMismatch(
+            "names", f"no call of {expected.name}, but one of {show(call.name, 110)}"
+        )
         return
     missing = [name for name in expected.required if name not in call.arguments]
     for name in missing:
-        yield Finding("required", f"{expected.name}: the required argument {name!r} is missing")
+        yield CallMismatch(
+            "required", f"{expected.name}: the required argument {name!r} is missing"
+        )
     for name, values in expected.allowed.items():
         if name not in call.arguments and name not in missing and "" not in values:
-            yield Finding("optional", f"{expected.name}: the argument {name!r} is missing")
+            yield CallMismatch("optional", f"{expected.name}: the argument {name!r} is missing")
     for name, value in call.arguments.items():
         if name not in expected.allowed:
             known = expected.tool is None or name in expected.tool.arguments
             why = "is not expected" if known else "does not exist"
             words = f"{expected.name}: the argument {show(name, 110)} {why}"
-            yield Finding("not_hallucinated", words)
+            yield CallMismatch("not_hallucinated", words)
         elif finding := _value_finding(expected, name, value, exact):
             yield finding
 
 
-def _value_finding(expected: Expected, name: str, value: Any, exact: bool) -> Finding | None:
+def _value_finding(
+    expected: ExpectedCall, name: str, value: Any, exact: bool
+) -> CallMismatch | None:
     allowed = expected.allowed[name]
     if value is None and None in allowed:
         return None
     wrong_type = misfit(value, expected.schema(name), name)
     if wrong_type:
-        return Finding("types", f"{expected.name}: {wrong_type}")
+        return CallMismatch("types", f"{expected.name}: {wrong_type}")
     if any(_equal(value, one, exact) for one in allowed):
         return None
     listed = show([one for one in allowed if one != ""])[1:-1]
-    return Finding("values", f"{expected.name}: {name}={show(value)} is none of {listed}")
+    return CallMismatch("values", f"{expected.name}: {name}={show(value)} is none of {listed}")
 
 
 def _equal(given: Any, allowed: Any, exact: bool) -> bool:

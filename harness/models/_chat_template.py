@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.model import Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 PROBES = (
     "The capital of France is",
@@ -28,7 +28,7 @@ PROBES = (
 """Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
 
 
-def render(tokenizer: Any, case: Case, generation: Generation, *, spec: str) -> Prompt:
+def render(tokenizer: Any, case: Case, generation: GenerationSettings, *, spec: str) -> Prompt:
     """Return the prompt of a case: rendered with the chat template or as it is, and tokenised once.
 
     Raises:
@@ -101,7 +101,7 @@ def _refuse_hidden_tools(case: Case, text: str) -> None:
         )
 
 
-def plain(case: Case, generation: Generation) -> str:
+def plain(case: Case, generation: GenerationSettings) -> str:
     """Return the text of a case that no template is applied to.
 
     Raises:

@@ -52,7 +52,7 @@ _VERSIONS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class GgufTensor:
     """One tensor of the file."""
 
     kind: str
@@ -70,7 +70,7 @@ class GgufFile:
     path: Path
     fields: Mapping[str, Any] = field(repr=False)
     """Metadata by key."""
-    tensors: Mapping[str, Tensor] = field(repr=False)
+    tensors: Mapping[str, GgufTensor] = field(repr=False)
 
     @property
     def architecture(self) -> str:
@@ -109,8 +109,8 @@ def read(path: Path) -> GgufFile:
             )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                return _parse(path, _Cursor(data, 4))
-            except _Ended as error:
+                return _parse(path, _HeaderCursor(data, 4))
+            except _TruncatedFile as error:
                 raise ModelError(
                     f"{path}: the file ends in the middle ({size} bytes, at least {error.needed} "
                     "are needed); copy or download it again"
@@ -121,7 +121,7 @@ def read(path: Path) -> GgufFile:
                 ) from error
 
 
-class _Ended(Exception):
+class _TruncatedFile(Exception):
     """The file is shorter than it says."""
 
     def __init__(self, needed: int) -> None:
@@ -130,7 +130,7 @@ class _Ended(Exception):
 
 
 @dataclass
-class _Cursor:
+class _HeaderCursor:
     """A place in the header; nothing is read beyond the end."""
 
     data: mmap.mmap
@@ -139,7 +139,7 @@ class _Cursor:
     def need(self, size: int) -> int:
         """Return the place `size` bytes further on."""
         if self.at + size > len(self.data):
-            raise _Ended(self.at + size)
+            raise _TruncatedFile(self.at + size)
         return self.at + size
 
     def take(self, size: int) -> bytes:
@@ -170,7 +170,7 @@ class _Cursor:
         return [self.value(inner) for _ in range(count)]
 
 
-def _parse(path: Path, cursor: _Cursor) -> GgufFile:
+def _parse(path: Path, cursor: _HeaderCursor) -> GgufFile:
     version, n_tensors, n_fields = cursor.numbers("IQQ")
     if version not in _VERSIONS:
         raise ModelError(
@@ -199,7 +199,7 @@ def _parse(path: Path, cursor: _Cursor) -> GgufFile:
     return GgufFile(path, fields, tensors)
 
 
-def _entry(cursor: _Cursor) -> tuple[str, int, int, int]:
+def _entry(cursor: _HeaderCursor) -> tuple[str, int, int, int]:
     """Return a tensor's name, number of elements, type and offset."""
     name = cursor.text()
     (dimensions,) = cursor.numbers("I")
@@ -208,7 +208,7 @@ def _entry(cursor: _Cursor) -> tuple[str, int, int, int]:
     return name, elements, kind, offset
 
 
-def _placed(path: Path, entry: tuple[str, int, int], begin: int) -> Tensor:
+def _placed(path: Path, entry: tuple[str, int, int], begin: int) -> GgufTensor:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, elements, kind = entry
@@ -220,7 +220,7 @@ def _placed(path: Path, entry: tuple[str, int, int], begin: int) -> Tensor:
             f"(type {kind}); quantise the model as Q8_0, or pip install --upgrade gguf"
         ) from error
     block, size = GGML_QUANT_SIZES[known]
-    return Tensor(known.name, begin, elements // block * size)
+    return GgufTensor(known.name, begin, elements // block * size)
 
 
 _FREQUENCIES = "rope_freqs.weight"

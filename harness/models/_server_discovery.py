@@ -12,17 +12,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.lookup import unknown
-from tunegate.harness.remote.http import Failure, Http, Later, Refused
-from tunegate.harness.remote.worker_pool import Limits, ask_all
+from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
+from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
-_OPENING = Limits(concurrency=1, deadline_s=60.0, attempts=3)
+_OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""
 _SAID = ("id", "root", "parent", "owned_by", "max_model_len")
 """Keys of a model's card that say what it is; `created` is the time of the question at vLLM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ServerModelCard:
     """What a server says of a model."""
 
     said: Mapping[str, Any]
@@ -39,35 +39,35 @@ class Card:
         return root if isinstance(root, str) else None
 
 
-class NotAllowed(Exception):
+class UnsupportedRequest(Exception):
     """The server is there and takes a question of this form not."""
 
 
-def once(ask: Callable[[float], dict[str, Any]], limits: Limits = _OPENING) -> dict[str, Any]:
+def once(ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING) -> dict[str, Any]:
     """Return the answer to one question that is asked with patience.
 
     Raises:
         Refused: the server said no.
         Later: it gave no answer, after all attempts.
     """
-    refusals: list[Refused] = []
+    refusals: list[PermanentError] = []
 
     def noted(question: int, deadline: float) -> dict[str, Any]:
         try:
             return ask(deadline)
-        except Refused as refusal:
-            refusals.append(Refused(str(refusal), whole=False, status=refusal.status))
+        except PermanentError as refusal:
+            refusals.append(PermanentError(str(refusal), whole=False, status=refusal.status))
             raise refusals[-1] from refusal
 
     ((_, result),) = ask_all([0], noted, limits)
     if refusals:
         raise refusals[-1]
-    if isinstance(result, Failure):
-        raise Later(result.message)
+    if isinstance(result, RequestFailure):
+        raise RetryableError(result.message)
     return result
 
 
-def find(http: Http, where: Place) -> Card:
+def find(http: HttpClient, where: ServerTarget) -> ServerModelCard:
     """Return the card of the model that a spec names.
 
     Raises:
@@ -75,9 +75,9 @@ def find(http: Http, where: Place) -> Card:
     """
     try:
         listed = once(lambda deadline: http.get_json(f"{where.url}/models", deadline=deadline))
-    except Refused as refusal:
+    except PermanentError as refusal:
         raise ModelError(f"{where.spec()}: {_remedy(refusal, where)}") from refusal
-    except Later as silence:
+    except RetryableError as silence:
         raise ModelError(
             f"{where.spec()}: {where.url}/models gives no list of models: {silence}; "
             "is the server up, and is this its address (it ends in /v1)?"
@@ -94,10 +94,10 @@ def find(http: Http, where: Place) -> Card:
         raise ModelError(f"{where.spec() if where.model else where.url}: {_choice(where, by_name)}")
     parent = by_name.get(str(card.get("parent")), {}).get("root")
     said = {name: card[name] for name in _SAID if card.get(name) is not None}
-    return Card(said, _version(http, where), parent if isinstance(parent, str) else None)
+    return ServerModelCard(said, _version(http, where), parent if isinstance(parent, str) else None)
 
 
-def _remedy(refusal: Refused, where: Place) -> str:
+def _remedy(refusal: PermanentError, where: ServerTarget) -> str:
     if refusal.status in (401, 403):
         return f"{refusal}; set the key of this server in the environment variable {KEY}"
     if refusal.status in (404, 405):
@@ -105,7 +105,7 @@ def _remedy(refusal: Refused, where: Place) -> str:
     return str(refusal)
 
 
-def _choice(where: Place, names: Mapping[str, Any]) -> str:
+def _choice(where: ServerTarget, names: Mapping[str, Any]) -> str:
     """Return which models there are, or which one was probably meant."""
     few = ", ".join([*names][:10]) + (", …" if len(names) > 10 else "") or "none"
     if not where.model:
@@ -115,17 +115,17 @@ def _choice(where: Place, names: Mapping[str, Any]) -> str:
     return f"the server has no model {where.model!r}; {hint}"
 
 
-def _version(http: Http, where: Place) -> str | None:
+def _version(http: HttpClient, where: ServerTarget) -> str | None:
     """Return what vLLM tells at `/version`; other servers have nothing there."""
     try:
         told = http.get_json(f"{where.origin}/version", deadline=time.monotonic() + 10.0)
-    except (Refused, Later):
+    except (PermanentError, RetryableError):
         return None
     version = told.get("version")
     return version if isinstance(version, str) else None
 
 
-def allowed(http: Http, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+def allowed(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the reply to a question of some form; None if the server does not take that form.
 
     Raises:
@@ -133,11 +133,11 @@ def allowed(http: Http, url: str, body: Mapping[str, Any]) -> dict[str, Any] | N
     """
     try:
         return once(lambda deadline: http.post_json(url, body, deadline=deadline))
-    except Refused as refusal:
+    except PermanentError as refusal:
         if refusal.status in (401, 402, 403):
             raise ModelError(f"{url}: {refusal}; check the key in {KEY}") from refusal
         return None
-    except Later as silence:
+    except RetryableError as silence:
         if "HTTP 500" in str(silence):  # how some servers meet a form they do not know
             return None
         raise ModelError(f"{url}: {silence}; look at the server's log") from silence
@@ -152,7 +152,7 @@ _ELSE = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerTarget:
     """A model behind a server."""
 
     url: str
@@ -179,7 +179,7 @@ class Place:
         return f"server:{self.url}{query}#{model or self.model}"
 
 
-def place(target: str) -> Place:
+def place(target: str) -> ServerTarget:
     """Read what follows `server:`.
 
     Raises:
@@ -204,10 +204,10 @@ def place(target: str) -> Place:
     if options.get("tokenizer") == "":
         raise ModelError(f"server:{target}: tokenizer= names no folder")
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    return Place(url, model, options.get("tokenizer"))
+    return ServerTarget(url, model, options.get("tokenizer"))
 
 
-def key_for(where: Place, environment: Mapping[str, str] = os.environ) -> str | None:
+def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the key to be sent: OpenAI's own goes over no line that others can read.
 
     Raises:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt
-from tunegate.harness.models._server_discovery import Place, allowed
-from tunegate.harness.remote.http import Http, Later
+from tunegate.harness.models._server_discovery import ServerTarget, allowed
+from tunegate.harness.remote.http import HttpClient, RetryableError
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
 """A text that tokenizers of other families split into another number of tokens."""
@@ -48,7 +48,7 @@ _NOT_OFFERED = (
 
 
 @dataclass(frozen=True)
-class Form:
+class ServerProtocol:
     """How a server is asked."""
 
     prompts: Literal["token ids", "text", "messages"]
@@ -64,7 +64,7 @@ class Form:
     """Why it does not."""
 
 
-def discover(http: Http, where: Place, tokenizer: Any) -> Form:
+def discover(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerProtocol:
     """Find out in which form the server takes questions.
 
     Raises:
@@ -72,19 +72,23 @@ def discover(http: Http, where: Place, tokenizer: Any) -> Form:
     """
     if tokenizer is None:
         why = f"splits texts unseen; name its tokenizer: {_with_tokenizer(where)}"
-        return Form("messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why)
+        return ServerProtocol(
+            "messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why
+        )
     checked, special = _same_tokenizer(http, where, tokenizer)
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
     if plain is not None:
-        return _with_logprobs(http, where, Form("token ids", plain, checked, special), ids)
+        return _with_logprobs(
+            http, where, ServerProtocol("token ids", plain, checked, special), ids
+        )
     plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
     if plain is not None:
-        return Form("text", plain, checked, special, why="takes no token ids, only text")
-    return Form("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
+        return ServerProtocol("text", plain, checked, special, why="takes no token ids, only text")
+    return ServerProtocol("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
 
 
-def _with_tokenizer(where: Place) -> str:
+def _with_tokenizer(where: ServerTarget) -> str:
     return f"server:{where.url}?tokenizer=FOLDER#{where.model}"
 
 
@@ -92,7 +96,9 @@ def _greeting() -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "Hello"}]}
 
 
-def _plain(http: Http, where: Place, asked: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def _plain(
+    http: HttpClient, where: ServerTarget, asked: Mapping[str, Any], path: str
+) -> Mapping[str, Any]:
     """Return the settings it takes.
 
     Raises:
@@ -108,8 +114,8 @@ def _plain(http: Http, where: Place, asked: Mapping[str, Any], path: str) -> Map
 
 
 def _first_plain(
-    http: Http,
-    where: Place,
+    http: HttpClient,
+    where: ServerTarget,
     asked: Mapping[str, Any],
     *,
     tokens: int | None,
@@ -133,7 +139,7 @@ def _first_plain(
     return None
 
 
-def _same_tokenizer(http: Http, where: Place, tokenizer: Any) -> tuple[str, bool]:
+def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tuple[str, bool]:
     """Return how the server's tokenizer was compared, and whether it adds special tokens.
 
     Raises:
@@ -159,34 +165,36 @@ def _same_tokenizer(http: Http, where: Place, tokenizer: Any) -> tuple[str, bool
     return "not told", False
 
 
-def _other(where: Place, what: str) -> str:
+def _other(where: ServerTarget, what: str) -> str:
     return (
         f"{where.spec()}: the server's tokenizer makes {what} of the same text: it is of another "
         f"family; name the one of {where.model} with {_with_tokenizer(where)}"
     )
 
 
-def _with_logprobs(http: Http, where: Place, form: Form, ids: list[int]) -> Form:
+def _with_logprobs(
+    http: HttpClient, where: ServerTarget, form: ServerProtocol, ids: list[int]
+) -> ServerProtocol:
     """Return the form with how log-probabilities are asked for, if the server tells them."""
     prompts = [ids, ids[:-1]]
     for fields in _LOGPROBS:
         body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
         reply = allowed(http, f"{where.url}/completions", {**body, **fields})
         if reply is not None and _tells(reply, prompts):
-            return Form(form.prompts, form.plain, form.checked, form.special, fields)
+            return ServerProtocol(form.prompts, form.plain, form.checked, form.special, fields)
     return form
 
 
 def _tells(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
     try:
         found = choices(reply, len(prompts))
-    except Later:
+    except RetryableError:
         return False
     told = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
     return all(values is not None for values in told)
 
 
-def wire(form: Form, tokenizer: Any, prompt: Prompt) -> str | list[int]:
+def wire(form: ServerProtocol, tokenizer: Any, prompt: Prompt) -> str | list[int]:
     """Return what is sent for a prompt that was rendered here.
 
     Raises:
@@ -215,7 +223,7 @@ def _spellings(text: str, first: str | None) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ServerCompletion:
     """A completion as the server gives it."""
 
     text: str
@@ -224,7 +232,7 @@ class Written:
     output_tokens: int | None
 
 
-def written(reply: Mapping[str, Any]) -> Written:
+def written(reply: Mapping[str, Any]) -> ServerCompletion:
     """Read a reply of `/completions` or `/chat/completions`.
 
     Raises:
@@ -234,9 +242,9 @@ def written(reply: Mapping[str, Any]) -> Written:
     message = choice.get("message")
     text = choice.get("text") if message is None else _said(message)
     if not isinstance(text, str):
-        raise Later(f"the reply holds no text but {str(text)[:80]!r}")
+        raise RetryableError(f"the reply holds no text but {str(text)[:80]!r}")
     reason = choice.get("finish_reason")
-    return Written(
+    return ServerCompletion(
         text,
         reason if isinstance(reason, str) else None,
         count(reply, "prompt_tokens"),
@@ -252,9 +260,9 @@ def choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
     """
     found = reply.get("choices")
     if not isinstance(found, list) or len(found) != wanted:
-        raise Later(f"the reply has not {wanted} choices but {str(found)[:80]}")
+        raise RetryableError(f"the reply has not {wanted} choices but {str(found)[:80]}")
     if not all(isinstance(choice, dict) for choice in found):
-        raise Later(f"the reply's choices are no objects: {str(found)[:80]}")
+        raise RetryableError(f"the reply's choices are no objects: {str(found)[:80]}")
     return sorted(found, key=lambda choice: choice.get("index") or 0)
 
 
@@ -279,7 +287,7 @@ def _said(message: Any) -> Any:
 def _call(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict):
-        raise Later(f"the reply's tool call is no call: {str(call)[:80]}")
+        raise RetryableError(f"the reply's tool call is no call: {str(call)[:80]}")
     arguments = function.get("arguments")
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments

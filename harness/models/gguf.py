@@ -35,14 +35,14 @@ from tunegate.harness.models._chat_template import continuations, fingerprint_of
 from tunegate.harness.models._gguf_file import GgufFile
 from tunegate.harness.models._model_folder import need
 from tunegate.harness.models.transformers import HfArm, quiet
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _GgufTarget:
     """What stands after `gguf:`."""
 
     path: Path
@@ -92,10 +92,10 @@ def gguf(target: str) -> Arm:
     return GgufArm(f"gguf:{target}", _gguf_file.load(file, tokenizer), tokenizer, file=file)
 
 
-def _parse(target: str) -> _Target:
+def _parse(target: str) -> _GgufTarget:
     """Split the options off the path; a question mark in a file's own name is left alone."""
     if Path(target).expanduser().is_file() or "?" not in target:
-        return _Target(Path(target).expanduser())
+        return _GgufTarget(Path(target).expanduser())
     name, _, options = target.rpartition("?")
     found: dict[str, str] = {}
     for option in options.split("&"):
@@ -109,7 +109,9 @@ def _parse(target: str) -> _Target:
     if engine not in ENGINES:
         raise ModelError(f"gguf:{target}: engine={engine} is not known; {' or '.join(ENGINES)}")
     folder = found.get("tokenizer")
-    return _Target(Path(name).expanduser(), engine, Path(folder).expanduser() if folder else None)
+    return _GgufTarget(
+        Path(name).expanduser(), engine, Path(folder).expanduser() if folder else None
+    )
 
 
 _SMALLEST = 2048
@@ -165,7 +167,7 @@ class LlamaCppArm:
             "?engine=llama.cpp out, and Transformers computes them"
         )
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
         return render(self.tokenizer, case, generation, spec=self.spec)
 
@@ -289,7 +291,7 @@ def opened(file: GgufFile, context: int) -> Any:
         ) from error
 
 
-def chosen(logits: Any, settings: Generation, random: np.random.Generator) -> int:
+def chosen(logits: Any, settings: GenerationSettings, random: np.random.Generator) -> int:
     """Return the next token: the likeliest, or one drawn from the nucleus."""
     if settings.temperature == 0:
         return int(np.argmax(logits))

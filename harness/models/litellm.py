@@ -25,21 +25,21 @@ from tunegate.harness.records.cases import (
     Case,
     CellKind,
     Completion,
-    Generation,
+    GenerationSettings,
     canonical_json,
     sha256,
 )
-from tunegate.harness.remote.http import Failure, Refused
+from tunegate.harness.remote.http import PermanentError, RequestFailure
 from tunegate.harness.remote.litellm import (
-    Reply,
-    Unanswered,
+    ChatReply,
+    UnansweredMessage,
     accepted,
     answer_of,
     chat,
     objection,
     provider_of,
 )
-from tunegate.harness.remote.worker_pool import Limits, ask_all
+from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
 SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."
@@ -57,7 +57,7 @@ class LitellmArm:
     model: str
     """`PROVIDER/MODEL` as litellm names it."""
     provider: str
-    limits: Limits
+    limits: PoolLimits
     version: str | None = None
     """The model that the provider says answers."""
     system_fingerprint: str | None = None
@@ -102,7 +102,7 @@ class LitellmArm:
             "or a model that computes here or behind server:"
         )
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Return the conversation and the tools as they are sent.
 
         Raises:
@@ -134,7 +134,7 @@ class LitellmArm:
             self.limits,
             backend=self.spec,
         ):
-            if isinstance(result, Failure):
+            if isinstance(result, RequestFailure):
                 raise BackendError(f"{self.spec}: {result.message}")
             found[probe, turn] = result.text or ""
         return tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
@@ -153,7 +153,7 @@ class LitellmArm:
             backend=self.spec,
             counted=_counted,
         ):
-            if isinstance(result, Failure):
+            if isinstance(result, RequestFailure):
                 yield Answer(request.key, None, result.message, time.time())
             else:
                 yield result
@@ -166,7 +166,7 @@ class LitellmArm:
         seconds = time.monotonic() - clock
         try:
             text = answer_of(reply.message, reply.finish_reason)
-        except Unanswered as error:
+        except UnansweredMessage as error:
             return Answer(request.key, None, str(error), started)
         kept = cut(text, generation.stop)
         completion = Completion(
@@ -181,7 +181,7 @@ class LitellmArm:
         )
         return Answer(request.key, completion, None, started)
 
-    def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> Reply:
+    def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> ChatReply:
         """Ask once.
 
         Raises:
@@ -190,7 +190,7 @@ class LitellmArm:
         left = max(0.1, deadline - time.monotonic())
         reply = chat(self.model, messages, timeout_s=left, settings=settings)
         if self.version is not None and reply.model_version != self.version:
-            raise Refused(
+            raise PermanentError(
                 f"{reply.model_version} answers now, {self.version} answered before: answers of "
                 "two versions cannot be mixed. Run again to ask the new version every case (what "
                 "the old one answered stays stored), or name a dated version in the spec",
@@ -213,19 +213,19 @@ class LitellmArm:
             BackendError: it does not answer.
         """
         ((_, reply),) = ask_all([_HELLO], self._greet, self.limits, backend=self.spec)
-        if isinstance(reply, Failure):
+        if isinstance(reply, RequestFailure):
             raise BackendError(f"{self.spec}: {reply.message}")
         self.version, self.system_fingerprint = reply.model_version, reply.system_fingerprint
 
-    def _greet(self, text: str, deadline: float) -> Reply:
+    def _greet(self, text: str, deadline: float) -> ChatReply:
         try:
             return self._reply([_user(text)], {"max_tokens": _GREETING}, deadline)
-        except Refused as error:
+        except PermanentError as error:
             # Nothing was spent yet: this is a mistake in the spec or the key, no failed backend.
             raise ModelError(f"{self.spec}: {error}") from error
 
 
-def litellm(target: str, *, limits: Limits | None = None) -> LitellmArm:
+def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     """Open `PROVIDER/MODEL`.
 
     Args:
@@ -239,7 +239,7 @@ def litellm(target: str, *, limits: Limits | None = None) -> LitellmArm:
     """
     spec = f"litellm:{target}"
     provider = provider_of(spec, target)
-    arm = LitellmArm(spec, target, provider, limits or Limits(), accepted=accepted(target))
+    arm = LitellmArm(spec, target, provider, limits or PoolLimits(), accepted=accepted(target))
     arm.meet()
     return arm
 
@@ -293,7 +293,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
     return settings
 
 
-def sampling(generation: Generation) -> dict[str, Any]:
+def sampling(generation: GenerationSettings) -> dict[str, Any]:
     """Return the parameters that an API must take, or the answers are other ones."""
     settings: dict[str, Any] = {
         "temperature": generation.temperature,

@@ -45,7 +45,7 @@ class LiveArm(HfArm):
 
 
 @dataclass(frozen=True)
-class ApartArm(HfArm):
+class SeparateBaseArm(HfArm):
     """Base beside a model of which all is trained: loaded once, given back when it has answered."""
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
@@ -58,14 +58,14 @@ class ApartArm(HfArm):
         self.loaded.torch_model = None
 
 
-def base_apart(folder: Path, live: LoadedModel) -> ApartArm:
+def base_apart(folder: Path, live: LoadedModel) -> SeparateBaseArm:
     """Load base with the number format and the tokenizer of the model in training.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     loaded = load(folder, dtype=live.dtype.partition(",")[0])
-    return ApartArm(str(folder), loaded, live.tokenizer)
+    return SeparateBaseArm(str(folder), loaded, live.tokenizer)
 
 
 def adapter_of(model: Any) -> str | None:

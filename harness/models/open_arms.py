@@ -24,7 +24,7 @@ from tunegate.harness.models._model_folder import (
     need,
     resolve,
 )
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 ROOM = "tunegate.harness.models"
 Backend = Callable[..., Arm]
@@ -36,7 +36,7 @@ def open_arms(
     *,
     dtype: str = "auto",
     base_by: str = "--gate-base SPEC",
-    limits: Limits | None = None,
+    limits: PoolLimits | None = None,
 ) -> dict[str, Arm]:
     """Open every arm.
 
@@ -59,7 +59,7 @@ def open_arms(
         if backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype)
         else:
-            options = {"limits": limits or Limits()} if is_remote(backend) else {}
+            options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
             arms[name] = backend(spec.partition(":")[2], **options)
     return arms
 

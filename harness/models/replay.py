@@ -22,17 +22,17 @@ from tunegate.harness.records.cases import (
     Case,
     CellKind,
     Completion,
-    Generation,
+    GenerationSettings,
     Record,
     StoredCell,
     sha256,
 )
-from tunegate.harness.records.files import Lines
+from tunegate.harness.records.files import JsonlRecords
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
 
 
-class ReplayLine(Record):
+class RecordedCompletion(Record):
     """One recorded completion."""
 
     id: str
@@ -60,7 +60,7 @@ class ReplayArm:
 
     spec: str
     sha256: str
-    lines: Mapping[tuple[str, str, int], ReplayLine] = field(repr=False)
+    lines: Mapping[tuple[str, str, int], RecordedCompletion] = field(repr=False)
     """(suite, case id, sample) → line; the suite is empty where a file serves any suite."""
     recorded: Literal[True] = True
 
@@ -93,7 +93,7 @@ class ReplayArm:
         key = _KEYS[kind][1]
         return f"{self.spec}: no line has {key!r}; record it, or leave out the metric"
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Return the conversation as text; what was really sent is not known here."""
         turns = case.input_messages(generation.system)
         return Prompt("\n".join(f"{t['role']}: {t.get('content', '')}" for t in turns))
@@ -144,16 +144,16 @@ def replay(target: str) -> ReplayArm:
     return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
 
 
-def _read(path: Path) -> Mapping[tuple[str, str, int], ReplayLine]:
+def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     """Return the lines by case and sample; every broken or doubled one is reported."""
-    index: dict[tuple[str, str, int], ReplayLine] = {}
+    index: dict[tuple[str, str, int], RecordedCompletion] = {}
     numbers: dict[tuple[str, str, int], int] = {}
     problems = []
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not raw.strip(_BLANK):
             continue
         try:
-            line = ReplayLine.model_validate_json(raw.removeprefix(_BOM))
+            line = RecordedCompletion.model_validate_json(raw.removeprefix(_BOM))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "line"
@@ -177,7 +177,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], ReplayLine]:
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:
     try:
-        rows = Lines(folder / "cells.jsonl", StoredCell)
+        rows = JsonlRecords(folder / "cells.jsonl", StoredCell)
     except UsageError as error:
         raise ModelError(str(error)) from error
     fields: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -187,7 +187,9 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
             fields.setdefault(place, {}).update(_told(row.cell.kind, row.completion))
     if not fields:
         raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
-    lines = {key: ReplayLine(id=key[1], sample=key[2], **told) for key, told in fields.items()}
+    lines = {
+        key: RecordedCompletion(id=key[1], sample=key[2], **told) for key, told in fields.items()
+    }
     digest = sha256([[key[0], line.model_dump(mode="json")] for key, line in lines.items()])
     return ReplayArm(f"replay:{folder}#{arm}", digest, lines)
 

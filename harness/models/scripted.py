@@ -21,12 +21,19 @@ from pydantic import Field, ValidationError
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Answer, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation, Record, sha256
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    Record,
+    sha256,
+)
 
 SPEC = "scripted:FILE"
 
 
-class Script(Record):
+class ModelScript(Record):
     """The content of a script file."""
 
     completions: dict[str, str] = Field(default_factory=dict)
@@ -43,10 +50,10 @@ class Script(Record):
 
 @dataclass(frozen=True)
 class ScriptedArm:
-    """An arm that reads its answers from a `Script`."""
+    """An arm that reads its answers from a `ModelScript`."""
 
     spec: str
-    script: Script = field(repr=False)
+    script: ModelScript = field(repr=False)
     kinds: frozenset[CellKind] = frozenset(CellKind)
 
     @property
@@ -63,7 +70,7 @@ class ScriptedArm:
         """Return a sentence; a script can answer every kind."""
         return f"{self.spec} has no {kind.value}"
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render the conversation as plain lines."""
         turns = case.input_messages(generation.system)
         text = "\n".join(f"{turn['role']}: {turn.get('content', '')}" for turn in turns)
@@ -112,7 +119,7 @@ def scripted(path: str) -> ScriptedArm:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = Script.model_validate_json(Path(path).read_bytes())
+        script = ModelScript.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -28,10 +28,16 @@ from tunegate.harness.models._chat_template import (
     render,
 )
 from tunegate.harness.models._model_folder import is_adapter, need
-from tunegate.harness.models._server_discovery import Card, Place, find, key_for, place
+from tunegate.harness.models._server_discovery import (
+    ServerModelCard,
+    ServerTarget,
+    find,
+    key_for,
+    place,
+)
 from tunegate.harness.models._server_protocol import (
-    Form,
-    Written,
+    ServerCompletion,
+    ServerProtocol,
     choices,
     discover,
     prompt_logprobs,
@@ -43,12 +49,12 @@ from tunegate.harness.records.cases import (
     Case,
     CellKind,
     Completion,
-    Generation,
+    GenerationSettings,
     canonical_json,
     sha256,
 )
-from tunegate.harness.remote.http import Failure, Http, Later, Refused
-from tunegate.harness.remote.worker_pool import Limits, ask_all
+from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
+from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER]#MODEL"
 _PROBES = PROBES[:6]
@@ -58,14 +64,14 @@ _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
 
 
 @dataclass(frozen=True)
-class Asker:
+class ServerClient:
     """Asks one model of a server."""
 
-    where: Place
-    form: Form
+    where: ServerTarget
+    form: ServerProtocol
     tokenizer: Any
 
-    def ask(self, http: Http, request: Request, deadline: float) -> Completion:
+    def ask(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the completion of a request.
 
         Raises:
@@ -77,7 +83,7 @@ class Asker:
                 return self._scored(http, request, deadline)
             path, body = self._body(request)
         except ValueError as error:
-            raise Refused(str(error), whole=False) from error
+            raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
         told = written(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
         return self._completion(request, told, time.perf_counter() - clock)
@@ -95,7 +101,7 @@ class Asker:
         body["messages"] = list(request.case.input_messages(request.generation.system))
         return "chat/completions", body | bounds_of(request.case)
 
-    def _completion(self, request: Request, told: Written, seconds: float) -> Completion:
+    def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
         text, reason = told.text, told.finish_reason
         for stop in request.generation.stop:
             text, found, _ = text.partition(stop)
@@ -109,7 +115,7 @@ class Asker:
             batch_size=1 if request.kind is CellKind.LATENCY else None,
         )
 
-    def _length(self, told: Written) -> int | None:
+    def _length(self, told: ServerCompletion) -> int | None:
         """Return the answer's tokens without the end marker, which some servers count.
 
         An answer that was cut has none; without a tokenizer the server's count is all there is.
@@ -119,7 +125,7 @@ class Asker:
         ours = len(self.tokenizer(told.text, add_special_tokens=False)["input_ids"])
         return ours if ours == told.output_tokens - 1 else told.output_tokens
 
-    def _scored(self, http: Http, request: Request, deadline: float) -> Completion:
+    def _scored(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the likelihood of the given texts, all asked in one question."""
         context = request.prompt.token_ids or ()
         texts = continuations(self.tokenizer, request)
@@ -139,7 +145,7 @@ class Asker:
         return Completion(input_tokens=len(context), latency_s=seconds, **fields)
 
     def _sums(
-        self, http: Http, prompts: list[list[int]], lengths: Sequence[int], deadline: float
+        self, http: HttpClient, prompts: list[list[int]], lengths: Sequence[int], deadline: float
     ) -> list[float]:
         body = {"model": self.where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
         body |= self.form.logprobs or {}
@@ -148,7 +154,7 @@ class Asker:
         for choice, ids, n in zip(choices(reply, len(prompts)), prompts, lengths, strict=True):
             values = prompt_logprobs(choice, ids)
             if values is None:
-                raise Later("the reply lacks log-probabilities of the prompt")
+                raise RetryableError("the reply lacks log-probabilities of the prompt")
             sums.append(sum(values[-n:]))
         return sums
 
@@ -157,10 +163,10 @@ class Asker:
 class ServerArm:
     """One model of a server."""
 
-    where: Place
-    card: Card
-    asker: Asker
-    limits: Limits
+    where: ServerTarget
+    card: ServerModelCard
+    asker: ServerClient
+    limits: PoolLimits
     key: str | None = field(default=None, repr=False)
     remote: Literal[True] = True
 
@@ -226,7 +232,7 @@ class ServerArm:
             return f"{self.spec}: a whole text's likelihood is read by local models only"
         return f"{self.spec}: the server {self.asker.form.why}"
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
         if self.asker.form.prompts != "messages":
             return render(self.tokenizer, case, generation, spec=self.spec)
@@ -239,7 +245,7 @@ class ServerArm:
         """Yield the answers as they come, several questions being under way at the same time."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         limits = replace(self.limits, concurrency=1) if timed else self.limits
-        with Http(self.key) as http:
+        with HttpClient(self.key) as http:
 
             def ask(request: Request, deadline: float) -> tuple[Completion, float]:
                 started = time.time()
@@ -250,7 +256,7 @@ class ServerArm:
             )
             with closing(answers):
                 for request, result in answers:
-                    if isinstance(result, Failure):
+                    if isinstance(result, RequestFailure):
                         yield Answer(request.key, None, result.message, time.time())
                     else:
                         yield Answer(request.key, result[0], None, result[1])
@@ -263,7 +269,7 @@ class ServerArm:
             BackendError: one of them has no answer.
         """
         template = "none" if self.asker.form.prompts != "messages" else "chat"
-        generation = Generation(template=template, max_new_tokens=_PROBE_TOKENS)
+        generation = GenerationSettings(template=template, max_new_tokens=_PROBE_TOKENS)
         requests = []
         for turn in ("first", "second"):
             for number, text in enumerate(_PROBES):
@@ -277,7 +283,7 @@ class ServerArm:
         return tuple((told[f"first {n}"], told[f"second {n}"]) for n in range(len(_PROBES)))
 
 
-def _request(key: str, case: Case, arm: ServerArm, generation: Generation) -> Request:
+def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSettings) -> Request:
     prompt = arm.prompt(case, generation)
     return Request(key, "probes", CellKind.GENERATE, case, 0, prompt, generation, 0)
 
@@ -294,7 +300,7 @@ def _cost(request: Request) -> float:
     return read + (request.generation.max_new_tokens if request.kind in _WRITTEN else 0)
 
 
-def server(target: str, limits: Limits | None = None) -> ServerArm:
+def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
     """Open a model of a server, and find out how it can be asked.
 
     Raises:
@@ -304,11 +310,11 @@ def server(target: str, limits: Limits | None = None) -> ServerArm:
     need("httpx", what="a model behind a server", extra="server")
     where = place(target)
     key = key_for(where)
-    with Http(key) as http:
+    with HttpClient(key) as http:
         card = find(http, where)
         tokenizer = _tokenizer(where, card)
         form = discover(http, where, tokenizer)
-    arm = ServerArm(where, card, Asker(where, form, tokenizer), limits or Limits(), key)
+    arm = ServerArm(where, card, ServerClient(where, form, tokenizer), limits or PoolLimits(), key)
     try:
         _ = arm.probed
     except BackendError as error:
@@ -316,7 +322,7 @@ def server(target: str, limits: Limits | None = None) -> ServerArm:
     return arm
 
 
-def _tokenizer(where: Place, card: Card) -> Any:
+def _tokenizer(where: ServerTarget, card: ServerModelCard) -> Any:
     """Return the tokenizer: the spec's, or that of a folder here which the server names."""
     folders = [Path(root) for root in (card.root, card.parent_root) if root and where.here]
     own = [str(f) for f in folders if (f / "tokenizer_config.json").is_file()]
@@ -334,7 +340,7 @@ _STOPS = 4
 """Texts that end a completion which OpenAI's servers take; further ones are cut off here."""
 
 
-def _decoding(generation: Generation, seed: int) -> Mapping[str, Any]:
+def _decoding(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
     """Return the settings of decoding; a greedy answer needs neither seed nor top_p."""
     body: dict[str, Any] = {
         "max_tokens": generation.max_new_tokens,

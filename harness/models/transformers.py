@@ -34,7 +34,7 @@ from tunegate.harness.models._model_folder import (
     need_quantiser,
     stored,
 )
-from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer."""
@@ -165,7 +165,7 @@ class HfArm:
         """Return a context that yields the torch model computing this arm."""
         return self.loaded.switched(self.adapter)
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
         return render(self.tokenizer, case, generation, spec=self.spec)
 

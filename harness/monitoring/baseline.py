@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import SHIPPED
-from tunegate.harness.monitoring.indicators import QUANTILE, Answered, Figure, Kind
+from tunegate.harness.monitoring.indicators import QUANTILE, AnsweredCase, LossKind, MonitoredFigure
 from tunegate.harness.records.cases import Case, CellKind, StoredCell
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class ProductionBaseline:
     """What production may be like without being worse than the gate's model."""
 
     n: int
@@ -50,7 +50,7 @@ def suite_of(run: Run, name: str | None) -> SuiteRecord:
     return suites[name or names]
 
 
-class Gated:
+class BaselineAnswers:
     """The answers of one suite and arm of a run."""
 
     def __init__(self, run: Run, suite: str, arm: str) -> None:
@@ -67,7 +67,7 @@ class Gated:
                 if _alone(stored):
                     self._timed[cell.case] = stored
 
-    def scores(self, figure: Figure) -> dict[str, float]:
+    def scores(self, figure: MonitoredFigure) -> dict[str, float]:
         """Return the figure's value on every case that has one.
 
         Metrics are computed anew from the stored answers, so that gate and production are measured
@@ -81,12 +81,12 @@ class Gated:
             found = list(self._measured(figure))
         return {case: value for case, value in found if value is not None}
 
-    def _measured(self, figure: Figure) -> Iterator[tuple[str, float | None]]:
+    def _measured(self, figure: MonitoredFigure) -> Iterator[tuple[str, float | None]]:
         for case, stored in (self._timed if figure.times else self._written).items():
-            score = figure.measure(Answered(self._cases[case], stored.completion))
+            score = figure.measure(AnsweredCase(self._cases[case], stored.completion))
             yield case, score.value
 
-    def units(self, figure: Figure) -> list[list[float]]:
+    def units(self, figure: MonitoredFigure) -> list[list[float]]:
         """Return the figure's values, those of one cluster together."""
         found: dict[str, list[float]] = {}
         for case, value in self.scores(figure).items():
@@ -103,7 +103,9 @@ def _alone(stored: StoredCell) -> bool:
     return kind is CellKind.LATENCY or (kind is CellKind.GENERATE and done.batch_size == 1)
 
 
-def promise(figure: Figure, units: Iterable[Iterable[float]], alpha: float) -> Promise:
+def promise(
+    figure: MonitoredFigure, units: Iterable[Iterable[float]], alpha: float
+) -> ProductionBaseline:
     """Return what a figure's values on the gate's cases promise.
 
     Args:
@@ -118,15 +120,17 @@ def promise(figure: Figure, units: Iterable[Iterable[float]], alpha: float) -> P
         firsts = [figure.value(values[0]) for values in groups]  # one of a cluster: independent
         limit = threshold(firsts, QUANTILE)
         above = sum(value > limit.value for value in firsts) / len(firsts)
-        return Promise(len(firsts), above, limit.value, worst_excess(limit, alpha=alpha))
+        return ProductionBaseline(len(firsts), above, limit.value, worst_excess(limit, alpha=alpha))
     losses = [[figure.loss(value, None) for value in values] for values in groups]
-    if figure.kind is Kind.SHARE:
+    if figure.kind is LossKind.SHARE:
         return _of_share(losses, alpha)
     means = [sum(own) / len(own) for own in losses]
-    return Promise(len(means), sum(means) / len(means), None, worst_mean(means, alpha=alpha))
+    return ProductionBaseline(
+        len(means), sum(means) / len(means), None, worst_mean(means, alpha=alpha)
+    )
 
 
-def _of_share(losses: Sequence[Sequence[float]], alpha: float) -> Promise:
+def _of_share(losses: Sequence[Sequence[float]], alpha: float) -> ProductionBaseline:
     from tunegate.harness.stats.tolerance_bounds import worst_clustered_rate, worst_rate
 
     flat = [loss for own in losses for loss in own]
@@ -138,4 +142,4 @@ def _of_share(losses: Sequence[Sequence[float]], alpha: float) -> Promise:
         bound = worst_clustered_rate(flat, labels, alpha=alpha)
     else:
         bound = worst_rate(round(sum(flat)), len(flat), alpha=alpha)
-    return Promise(len(flat), level, None, bound)
+    return ProductionBaseline(len(flat), level, None, bound)

@@ -14,16 +14,16 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.metric import Metric
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.remote.litellm import Unanswered, answer_of
+from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import Suite
 
 QUANTILE = 0.9
 """Where the gate's values are cut: a tenth of them lie beyond."""
 
 
-class Kind(StrEnum):
+class LossKind(StrEnum):
     """How a value becomes a loss."""
 
     SHARE = "share"
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredCase:
     """A case with its completion, of the gate or of production."""
 
     case: Case
@@ -46,14 +46,14 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MonitoredFigure:
     """One thing that is watched."""
 
     name: str
     says: str
     """What the losses are a share of, as in "share of …"."""
-    kind: Kind
-    measure: Callable[[Answered], Score] = field(repr=False)
+    kind: LossKind
+    measure: Callable[[AnsweredCase], Score] = field(repr=False)
     higher_is_better: bool = False
     range: tuple[float, float] = (0.0, 1.0)
     times: bool = False
@@ -64,11 +64,11 @@ class Figure:
     @property
     def cuts(self) -> bool:
         """Whether a threshold makes its losses."""
-        return self.kind in (Kind.ABOVE, Kind.BELOW)
+        return self.kind in (LossKind.ABOVE, LossKind.BELOW)
 
     def value(self, score: float) -> float:
         """Return what is compared with a threshold: larger is worse."""
-        return -score if self.kind is Kind.BELOW else score
+        return -score if self.kind is LossKind.BELOW else score
 
     def loss(self, score: float, threshold: float | None) -> float:
         """Return the loss of a score, from 0 to 1."""
@@ -79,12 +79,12 @@ class Figure:
         return min(1.0, max(0.0, 1 - share if self.higher_is_better else share))
 
 
-def figures(suite: Suite) -> list[Figure]:
+def figures(suite: Suite) -> list[MonitoredFigure]:
     """Return what can be watched of a suite's answers: its own metrics first."""
     return [*_of_suite(suite), *_of_any(suite)]
 
 
-def judged(suite: Suite) -> list[Figure]:
+def judged(suite: Suite) -> list[MonitoredFigure]:
     """Return the figures that take a judge: of one answer, and of nothing but it."""
     return [
         _of_metric(metric)
@@ -97,31 +97,31 @@ _OF_ANY = ("refusal", "truncated", "loops", "length", "latency", "tokens", "cost
 """Metrics that are watched under names of their own, with the suite's options where it has them."""
 
 
-def _of_suite(suite: Suite) -> Iterator[Figure]:
+def _of_suite(suite: Suite) -> Iterator[MonitoredFigure]:
     for metric in suite.metrics:
         named = metric.name in _OF_ANY or metric.indicative or metric.judge is not None
         if not named and metric.needs_prompt_only:
             yield _of_metric(metric)
 
 
-def _of_metric(metric: Metric) -> Figure:
-    def measure(one: Answered) -> Score:
+def _of_metric(metric: Metric) -> MonitoredFigure:
+    def measure(one: AnsweredCase) -> Score:
         if one.completion is None:
             return Score.unscored("the call failed")
         return metric(one.case, one.completion)
 
     limits = metric.range
     if limits is None:
-        kind, says = Kind.ABOVE, f"answers whose {metric.name} is beyond the gate's 90 %"
+        kind, says = LossKind.ABOVE, f"answers whose {metric.name} is beyond the gate's 90 %"
         if metric.higher_is_better:
-            kind = Kind.BELOW
+            kind = LossKind.BELOW
     elif metric.binary:
-        kind = Kind.SHARE
+        kind = LossKind.SHARE
         verb = "fail" if metric.higher_is_better else "are caught by"
         says = f"answers that {verb} {metric.name}"
     else:
-        kind, says = Kind.MEAN, f"loss of {metric.name}, as a share of its range"
-    return Figure(
+        kind, says = LossKind.MEAN, f"loss of {metric.name}, as a share of its range"
+    return MonitoredFigure(
         metric.name,
         says,
         kind,
@@ -132,41 +132,49 @@ def _of_metric(metric: Metric) -> Figure:
     )
 
 
-def _of_any(suite: Suite) -> Iterator[Figure]:
+def _of_any(suite: Suite) -> Iterator[MonitoredFigure]:
     named = {metric.name: metric for metric in suite.metrics}
 
-    def by(metric: str) -> Callable[[Answered], Score]:
+    def by(metric: str) -> Callable[[AnsweredCase], Score]:
         found = named.get(metric) or lookup.find("tunegate.harness.metrics", metric, what="metric")
         return lambda one: _score(found, one)
 
-    above, below = Kind.ABOVE, Kind.BELOW
-    yield Figure("failed", "calls that failed", Kind.SHARE, _failed)
+    above, below = LossKind.ABOVE, LossKind.BELOW
+    yield MonitoredFigure("failed", "calls that failed", LossKind.SHARE, _failed)
     refusal = lookup.find("tunegate.harness.metrics", "refusal", what="metric")
-    yield Figure("refused", "answers that refuse", Kind.SHARE, _refused(refusal))
-    yield Figure("truncated", "answers that the token limit cut", Kind.SHARE, by("truncated"))
-    yield Figure("loops", "answers caught in a loop", Kind.SHARE, by("loops"))
-    yield Figure("longer", "answers longer than the gate's longest tenth", above, by("length"))
-    yield Figure("shorter", "answers shorter than the gate's shortest tenth", below, by("length"))
-    yield Figure(
+    yield MonitoredFigure("refused", "answers that refuse", LossKind.SHARE, _refused(refusal))
+    yield MonitoredFigure(
+        "truncated", "answers that the token limit cut", LossKind.SHARE, by("truncated")
+    )
+    yield MonitoredFigure("loops", "answers caught in a loop", LossKind.SHARE, by("loops"))
+    yield MonitoredFigure(
+        "longer", "answers longer than the gate's longest tenth", above, by("length")
+    )
+    yield MonitoredFigure(
+        "shorter", "answers shorter than the gate's shortest tenth", below, by("length")
+    )
+    yield MonitoredFigure(
         "slower", "calls slower than the gate's slowest tenth", above, by("latency"), times=True
     )
-    yield Figure("tokens", "answers of more tokens than the gate's largest tenth", above, _tokens)
-    yield Figure("cost", "calls dearer than the gate's dearest tenth", above, by("cost"))
+    yield MonitoredFigure(
+        "tokens", "answers of more tokens than the gate's largest tenth", above, _tokens
+    )
+    yield MonitoredFigure("cost", "calls dearer than the gate's dearest tenth", above, by("cost"))
 
 
-def _score(metric: Any, one: Answered) -> Score:
+def _score(metric: Any, one: AnsweredCase) -> Score:
     if one.completion is None:
         return Score.unscored("the call failed")
     score: Score = metric(one.case, one.completion)
     return score
 
 
-def _failed(one: Answered) -> Score:
+def _failed(one: AnsweredCase) -> Score:
     return Score.of(float(one.completion is None))
 
 
-def _refused(refusal: Any) -> Callable[[Answered], Score]:
-    def measure(one: Answered) -> Score:
+def _refused(refusal: Any) -> Callable[[AnsweredCase], Score]:
+    def measure(one: AnsweredCase) -> Score:
         if one.completion is None or one.completion.text is None:
             return Score.unscored("there is no text")
         score: Score = refusal(one.case, one.completion, expected="answer")
@@ -175,7 +183,7 @@ def _refused(refusal: Any) -> Callable[[Answered], Score]:
     return measure
 
 
-def _tokens(one: Answered) -> Score:
+def _tokens(one: AnsweredCase) -> Score:
     if one.completion is None or one.completion.output_tokens is None:
         return Score.unscored("the tokens of the answer are not known")
     return Score.of(float(one.completion.output_tokens))
@@ -187,7 +195,7 @@ _CUT = {"length", "max_tokens", "max_output_tokens"}
 _WITHHELD = "content_filter"
 
 
-def answered(call: Call) -> Answered:
+def answered(call: ModelCall) -> AnsweredCase:
     """Return a traced call as metrics read it."""
     case = Case(
         id=f"{call.span.trace_id}:{call.span.span_id}",
@@ -197,7 +205,7 @@ def answered(call: Call) -> Answered:
     )
     reason = _finish_reason(call.finish_reason)
     if call.span.error is not None or reason == _WITHHELD:
-        return Answered(case, None)
+        return AnsweredCase(case, None)
     completion = Completion(
         text=_text(call),
         finish_reason=reason,
@@ -208,14 +216,14 @@ def answered(call: Call) -> Answered:
         cost=call.cost,
         answered_by=call.model,
     )
-    return Answered(case, completion)
+    return AnsweredCase(case, completion)
 
 
-def _text(call: Call) -> str | None:
+def _text(call: ModelCall) -> str | None:
     """Return the answer in one text; None where the trace does not hold it."""
     try:
         return answer_of({"content": call.answer, "tool_calls": call.answer_calls}, None)
-    except Unanswered:
+    except UnansweredMessage:
         return call.answer
 
 

@@ -11,22 +11,28 @@ from dataclasses import dataclass, field
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown
-from tunegate.harness.monitoring.baseline import Gated, promise
-from tunegate.harness.monitoring.indicators import Answered, Figure, answered
-from tunegate.harness.monitoring.state import FigureState, Seen, WatchState
-from tunegate.harness.monitoring.window import Tally, Units, Window, refuse_mixed, taken
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.monitoring.baseline import BaselineAnswers, promise
+from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure, answered
+from tunegate.harness.monitoring.state import CountedCalls, FigureState, WatchState
+from tunegate.harness.monitoring.window import (
+    CallTally,
+    TimeWindow,
+    TraceUnits,
+    refuse_mixed,
+    taken,
+)
+from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Score
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.stats.confidence_sequences import follow
 from tunegate.harness.suite import Suite
 
-Judging = Callable[[Sequence[Answered]], Sequence[Mapping[str, Score]]]
+Judging = Callable[[Sequence[AnsweredCase]], Sequence[Mapping[str, Score]]]
 """Answers → for each of them, the score of every judged figure by its name."""
 
 
 @dataclass
-class Shown:
+class FigureObservations:
     """What the calls of a look showed of one figure."""
 
     losses: list[float] = field(default_factory=list)
@@ -38,34 +44,34 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Look:
+class MonitoringLook:
     """What came of a look."""
 
     state: WatchState
     """For the next one."""
-    shown: Mapping[str, Shown]
+    shown: Mapping[str, FigureObservations]
     """Figure → what the new calls showed."""
-    tally: Tally
+    tally: CallTally
 
 
 @dataclass(frozen=True)
-class Sample:
+class JudgeSample:
     """Which of the answers a judge is to see."""
 
     judge: Judging
-    figures: tuple[Figure, ...]
+    figures: tuple[MonitoredFigure, ...]
     size: int
     """Answers a look, drawn by the hash of their names: whatever they are like."""
 
 
 def look(
     state: WatchState,
-    figures: Sequence[Figure],
-    calls: Iterable[Call],
-    window: Window,
+    figures: Sequence[MonitoredFigure],
+    calls: Iterable[ModelCall],
+    window: TimeWindow,
     *,
-    sample: Sample | None = None,
-) -> Look:
+    sample: JudgeSample | None = None,
+) -> MonitoringLook:
     """Count the new calls of the traces.
 
     Args:
@@ -78,9 +84,9 @@ def look(
     Raises:
         UsageError: the calls are of several models, and nothing says which is the shipped one.
     """
-    seen, tally = Seen(state.watermark_s, dict(state.recent)), Tally()
-    board = _Board(state.figures)
-    drawn = _Draw(sample.size if sample is not None else 0)
+    seen, tally = CountedCalls(state.watermark_s, dict(state.recent)), CallTally()
+    board = _LookAccumulator(state.figures)
+    drawn = _HashSample(sample.size if sample is not None else 0)
     for call in taken(calls, window, seen, tally):
         one = answered(call)
         drawn.offer(one)
@@ -95,10 +101,10 @@ def look(
     seen.settle()
     shown = board.shown()
     after = _after(state, shown, seen, tally)
-    return Look(_alarmed(after, window.now_s), shown, tally)
+    return MonitoringLook(_alarmed(after, window.now_s), shown, tally)
 
 
-def _judge(sample: Sample, answers: Sequence[Answered], board: _Board) -> None:
+def _judge(sample: JudgeSample, answers: Sequence[AnsweredCase], board: _LookAccumulator) -> None:
     asked = [figure for figure in sample.figures if figure.name in board.places]
     if asked and answers:
         for one, scores in zip(answers, sample.judge(answers), strict=True):
@@ -106,21 +112,21 @@ def _judge(sample: Sample, answers: Sequence[Answered], board: _Board) -> None:
                 board.add(figure, one, scores[figure.name])
 
 
-def _trace(one: Answered) -> str:
+def _trace(one: AnsweredCase) -> str:
     return one.case.cluster or one.case.id
 
 
-class _Board:
+class _LookAccumulator:
     """What the calls of a look show, as they go by."""
 
     def __init__(self, kept: Sequence[FigureState]) -> None:
         self._kept = kept
         self.places = {figure.name: number for number, figure in enumerate(kept)}
-        self.units = Units(len(kept))
+        self.units = TraceUnits(len(kept))
         self._unscored = [0] * len(kept)
         self._why: list[str | None] = [None] * len(kept)
 
-    def add(self, figure: Figure, one: Answered, score: Score) -> None:
+    def add(self, figure: MonitoredFigure, one: AnsweredCase, score: Score) -> None:
         """Add a call's score."""
         place = self.places[figure.name]
         if score.value is None:
@@ -130,15 +136,19 @@ class _Board:
             loss = figure.loss(score.value, self._kept[place].threshold)
             self.units.add(_trace(one), place, loss)
 
-    def shown(self) -> dict[str, Shown]:
+    def shown(self) -> dict[str, FigureObservations]:
         """Return what every figure showed."""
         return {
-            name: Shown(self.units.losses(place), self._unscored[place], self._why[place])
+            name: FigureObservations(
+                self.units.losses(place), self._unscored[place], self._why[place]
+            )
             for name, place in self.places.items()
         }
 
 
-def _after(state: WatchState, shown: Mapping[str, Shown], seen: Seen, tally: Tally) -> WatchState:
+def _after(
+    state: WatchState, shown: Mapping[str, FigureObservations], seen: CountedCalls, tally: CallTally
+) -> WatchState:
     figures = tuple(_followed(kept, shown[kept.name].losses) for kept in state.figures)
     return state.model_copy(
         update={
@@ -183,14 +193,14 @@ def iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
-class _Draw:
+class _HashSample:
     """The answers whose names have the smallest hashes: a sample that their content cannot bias."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._heap: list[tuple[int, str, Answered]] = []
+        self._heap: list[tuple[int, str, AnsweredCase]] = []
 
-    def offer(self, one: Answered) -> None:
+    def offer(self, one: AnsweredCase) -> None:
         """Take an answer into the sample if its turn is drawn."""
         if not self._size or one.completion is None or one.completion.text is None:
             return
@@ -202,12 +212,14 @@ class _Draw:
             heapq.heapreplace(self._heap, entry)
 
     @property
-    def answers(self) -> list[Answered]:
+    def answers(self) -> list[AnsweredCase]:
         """The sample, in the order of the names."""
         return [one for _, _, one in sorted(self._heap, key=lambda entry: entry[1])]
 
 
-def begin(run: Run, suite: Suite, arm: str, figures: Sequence[Figure], alpha: float) -> WatchState:
+def begin(
+    run: Run, suite: Suite, arm: str, figures: Sequence[MonitoredFigure], alpha: float
+) -> WatchState:
     """Return the state before the first call.
 
     The error is parted equally among the figures (Bonferroni); of a figure's part, half goes to the
@@ -220,7 +232,7 @@ def begin(run: Run, suite: Suite, arm: str, figures: Sequence[Figure], alpha: fl
         figures: What is to be watched.
         alpha: Probability of any false alarm, as long as the stream runs.
     """
-    gated = Gated(run, suite.name, arm)
+    gated = BaselineAnswers(run, suite.name, arm)
     units = {figure.name: gated.units(figure) for figure in figures}
     compared = [figure for figure in figures if units[figure.name]]
     own = alpha / max(1, len(compared)) / 2
@@ -249,7 +261,7 @@ def begin(run: Run, suite: Suite, arm: str, figures: Sequence[Figure], alpha: fl
     )
 
 
-def chosen(figures: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
+def chosen(figures: Sequence[MonitoredFigure], names: Sequence[str]) -> list[MonitoredFigure]:
     """Return the figures of these names; all of them where none is named.
 
     Raises:
@@ -262,7 +274,7 @@ def chosen(figures: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
     return [known[name] for name in dict.fromkeys(names)] if names else list(figures)
 
 
-def _why(figure: Figure) -> str:
+def _why(figure: MonitoredFigure) -> str:
     if figure.times:
         return (
             "the gate timed no answers one at a time; the metric latency in the suite has it do so"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from tunegate.harness.monitoring.indicators import QUANTILE
-from tunegate.harness.monitoring.monitor import Look, Shown, iso
+from tunegate.harness.monitoring.monitor import FigureObservations, MonitoringLook, iso
 from tunegate.harness.monitoring.state import FigureState
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import units_needed
@@ -21,7 +21,7 @@ METHOD = (
 )
 
 
-class Status(StrEnum):
+class FigureStatus(StrEnum):
     """What is known of a figure."""
 
     ALARM = "alarm"
@@ -52,7 +52,7 @@ class FigureLook(Record):
 
     name: Text
     says: Text
-    status: Status
+    status: FigureStatus
     gate: float
     """Share in the gate."""
     gate_n: int
@@ -108,7 +108,7 @@ class WatchRecord(Record):
     """What could not be read of the files, and where first."""
 
 
-def outcome(found: Look, *, drop: float, reading: tuple[str, ...] = ()) -> WatchRecord:
+def outcome(found: MonitoringLook, *, drop: float, reading: tuple[str, ...] = ()) -> WatchRecord:
     """Return the record of a look.
 
     Args:
@@ -142,7 +142,7 @@ def outcome(found: Look, *, drop: float, reading: tuple[str, ...] = ()) -> Watch
     )
 
 
-def _figure(kept: FigureState, shown: Shown, own: float, drop: float) -> FigureLook:
+def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: float) -> FigureLook:
     losses = shown.losses
     needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own)
     return FigureLook(
@@ -175,19 +175,19 @@ def _worse(kept: FigureState, drop: float) -> float:
     return min(1.0, level)
 
 
-def _status(kept: FigureState, needed: int | None) -> Status:
+def _status(kept: FigureState, needed: int | None) -> FigureStatus:
     if kept.alarmed is not None:
-        return Status.ALARM
+        return FigureStatus.ALARM
     if needed is None:
-        return Status.BLIND
-    return Status.QUIET if kept.units >= needed else Status.TOO_FEW
+        return FigureStatus.BLIND
+    return FigureStatus.QUIET if kept.units >= needed else FigureStatus.TOO_FEW
 
 
 def _verdict(looks: tuple[FigureLook, ...], counted: int) -> WatchVerdict:
     found = {figure.status for figure in looks}
-    if Status.ALARM in found:
+    if FigureStatus.ALARM in found:
         return WatchVerdict.ALARM
-    if not counted or Status.TOO_FEW in found or Status.QUIET not in found:
+    if not counted or FigureStatus.TOO_FEW in found or FigureStatus.QUIET not in found:
         return WatchVerdict.TOO_LITTLE
     return WatchVerdict.QUIET
 
@@ -196,11 +196,11 @@ def _sentence(
     verdict: WatchVerdict, looks: tuple[FigureLook, ...], counted: int, drop: float
 ) -> str:
     if verdict is WatchVerdict.ALARM:
-        return "; ".join(_alarm(figure) for figure in looks if figure.status is Status.ALARM)
+        return "; ".join(_alarm(figure) for figure in looks if figure.status is FigureStatus.ALARM)
     if not counted:
         return "no new calls: is production still traced?"
     if verdict is WatchVerdict.TOO_LITTLE:
-        waiting = [f for f in looks if f.status is Status.TOO_FEW and f.needed_n is not None]
+        waiting = [f for f in looks if f.status is FigureStatus.TOO_FEW and f.needed_n is not None]
         if not waiting:
             return "no figure can be compared with the gate's"
         last = max(waiting, key=lambda f: (f.needed_n or 0) - f.so_far_n)
@@ -234,10 +234,10 @@ def _round(value: float) -> float:
 
 COLUMNS = ("figure", "gate", "allowed", "new traces", "so far", "evidence", "status")
 WORDS = {
-    Status.ALARM: "ALARM",
-    Status.QUIET: "quiet",
-    Status.TOO_FEW: "too few",
-    Status.BLIND: "cannot tell",
+    FigureStatus.ALARM: "ALARM",
+    FigureStatus.QUIET: "quiet",
+    FigureStatus.TOO_FEW: "too few",
+    FigureStatus.BLIND: "cannot tell",
 }
 HEADS = {
     WatchVerdict.ALARM: "ALARM",
@@ -259,7 +259,7 @@ def summary(record: WatchRecord, advice: list[str]) -> str:
 def cells(figure: FigureLook) -> tuple[str, ...]:
     """Return a figure's row, as `COLUMNS` names it."""
     status = WORDS[figure.status]
-    if figure.status is Status.TOO_FEW:
+    if figure.status is FigureStatus.TOO_FEW:
         status += f" ({figure.so_far_n} of {figure.needed_n})"
     return (
         figure.name,

@@ -17,10 +17,10 @@ from pathlib import Path
 from pydantic import Field
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.files import read_record, record_json, write_atomic
-from tunegate.harness.stats.confidence_sequences import Stream
+from tunegate.harness.stats.confidence_sequences import ConfidenceSequence
 
 
 class FigureState(Record):
@@ -41,15 +41,19 @@ class FigureState(Record):
     total: float = 0.0
     """Sum of their losses."""
     wealth: tuple[float, ...] = Field(default=(), repr=False)
-    """As `Stream.wealth`; empty before the first unit."""
+    """As `ConfidenceSequence.wealth`; empty before the first unit."""
     peak: float = 0.0
     alarmed: str | None = None
     """When the look was that raised the alarm, ISO 8601; it stands until a new state is begun."""
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> ConfidenceSequence:
         """The evidence as the statistics have it."""
-        return Stream(self.units, self.wealth, self.peak) if self.units else Stream()
+        return (
+            ConfidenceSequence(self.units, self.wealth, self.peak)
+            if self.units
+            else ConfidenceSequence()
+        )
 
 
 class WatchState(Record):
@@ -132,7 +136,7 @@ MOST = 50_000
 
 
 @dataclass
-class Seen:
+class CountedCalls:
     """The calls that were counted."""
 
     watermark_s: float | None = None
@@ -141,7 +145,7 @@ class Seen:
     twice: int = 0
     late: int = 0
 
-    def is_new(self, call: Call) -> bool:
+    def is_new(self, call: ModelCall) -> bool:
         """Return whether a call is to be counted, and remember it."""
         start = call.span.start_s
         name = _name(call)
@@ -168,6 +172,6 @@ class Seen:
         self.names = {name: start for name, start in self.names.items() if start >= mark}
 
 
-def _name(call: Call) -> str:
+def _name(call: ModelCall) -> str:
     place = f"{call.span.trace_id}:{call.span.span_id}"
     return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:16]

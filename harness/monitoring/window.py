@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.monitoring.state import Seen
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.monitoring.state import CountedCalls
+from tunegate.harness.otel_import.types import ModelCall
 
 AHEAD_S = 3600.0
 """Seconds that another machine's clock may be ahead of this one's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimeWindow:
     """What is asked for."""
 
     now_s: float
@@ -33,7 +33,7 @@ class Window:
 
 
 @dataclass
-class Tally:
+class CallTally:
     """What became of the calls that were read."""
 
     read: int = 0
@@ -46,7 +46,9 @@ class Tally:
     last_s: float | None = None
 
 
-def taken(calls: Iterable[Call], window: Window, seen: Seen, tally: Tally) -> Iterator[Call]:
+def taken(
+    calls: Iterable[ModelCall], window: TimeWindow, seen: CountedCalls, tally: CallTally
+) -> Iterator[ModelCall]:
     """Yield the calls that are to be counted, each once."""
     for call in calls:
         tally.read += 1
@@ -64,7 +66,7 @@ def taken(calls: Iterable[Call], window: Window, seen: Seen, tally: Tally) -> It
         yield call
 
 
-def refuse_mixed(tally: Tally, window: Window) -> None:
+def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
     """Refuse calls of several models where nothing says which of them shipped.
 
     Raises:
@@ -78,7 +80,7 @@ def refuse_mixed(tally: Tally, window: Window) -> None:
         )
 
 
-def _why_not(call: Call, window: Window) -> str | None:
+def _why_not(call: ModelCall, window: TimeWindow) -> str | None:
     start = call.span.start_s
     if window.models and not any(fnmatchcase(call.model or "", m) for m in window.models):
         return "of another model"
@@ -94,7 +96,7 @@ def _why_not(call: Call, window: Window) -> str | None:
     return None
 
 
-class Units:
+class TraceUnits:
     """A row a trace: when it began, and of each figure the sum of its losses and their number."""
 
     def __init__(self, figures: int) -> None:

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, TextIO
 from tunegate.harness.records.files import atomic, write_atomic
 
 if TYPE_CHECKING:
-    from tunegate.harness.otel_export.completion_spans import Content
-    from tunegate.harness.otel_export.otlp_json import Envelope
-    from tunegate.harness.otel_export.run_records import Recorded
-    from tunegate.harness.otel_export.spans import Spans
+    from tunegate.harness.otel_export.completion_spans import ContentCapture
+    from tunegate.harness.otel_export.otlp_json import OtlpEnvelope
+    from tunegate.harness.otel_export.run_records import RunRecords
+    from tunegate.harness.otel_export.spans import SpanBuilder
 
 TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
 FILE_NAMES = (TRACES, LOGS, METRICS)
 
 
-def write_traces(folder: Path, run: Recorded, content: Content | None = None) -> Path | None:
+def write_traces(
+    folder: Path, run: RunRecords, content: ContentCapture | None = None
+) -> Path | None:
     """Write a run's three files; return that of the spans, or None with OTEL_SDK_DISABLED.
 
     Args:
@@ -38,11 +40,11 @@ def write_traces(folder: Path, run: Recorded, content: Content | None = None) ->
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     from tunegate.harness.otel_export import otlp_json, resources
-    from tunegate.harness.otel_export.spans import Spans
+    from tunegate.harness.otel_export.spans import SpanBuilder
 
-    spans = Spans(run, content)
+    spans = SpanBuilder(run, content)
     version = run.manifest.versions.get("tunegate", "")
-    envelope = otlp_json.Envelope(otlp_json.attributes(resources.attributes(version)), version)
+    envelope = otlp_json.OtlpEnvelope(otlp_json.attributes(resources.attributes(version)), version)
     with atomic(folder / LOGS) as logs:
         write_atomic(folder / TRACES, _lines(spans, envelope, logs))
     start, end = spans.extent
@@ -50,7 +52,7 @@ def write_traces(folder: Path, run: Recorded, content: Content | None = None) ->
     return folder / TRACES
 
 
-def _lines(spans: Spans, envelope: Envelope, logs: TextIO) -> Iterator[str]:
+def _lines(spans: SpanBuilder, envelope: OtlpEnvelope, logs: TextIO) -> Iterator[str]:
     """Yield the lines of spans, and write those of log records beside them."""
     for signals in spans.cases():
         yield envelope.line("spans", signals.spans)

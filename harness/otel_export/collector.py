@@ -47,7 +47,7 @@ _ROOMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class TelemetrySignal:
     """One of the three kinds of telemetry."""
 
     name: str
@@ -60,17 +60,17 @@ class Signal:
 
 
 SIGNALS = (
-    Signal("TRACES", "traces.jsonl", "spans", "trace_exporter", "OTLPSpanExporter"),
-    Signal("LOGS", "logs.jsonl", "log records", "_log_exporter", "OTLPLogExporter"),
-    Signal("METRICS", "metrics.jsonl", "metrics", "metric_exporter", "OTLPMetricExporter"),
+    TelemetrySignal("TRACES", "traces.jsonl", "spans", "trace_exporter", "OTLPSpanExporter"),
+    TelemetrySignal("LOGS", "logs.jsonl", "log records", "_log_exporter", "OTLPLogExporter"),
+    TelemetrySignal("METRICS", "metrics.jsonl", "metrics", "metric_exporter", "OTLPMetricExporter"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ExportTarget:
     """Where one signal goes."""
 
-    signal: Signal
+    signal: TelemetrySignal
     endpoint: str
     protocol: str
 
@@ -111,7 +111,7 @@ class Target:
             raise UsageError(f"the OTEL_ variables: {type(error).__name__}: {reason}") from error
 
 
-def targets(environ: Mapping[str, str] | None = None) -> tuple[Target, ...]:
+def targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
     """Return where each signal goes; none of those that nobody named an endpoint for.
 
     `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) that is not
@@ -124,14 +124,16 @@ def targets(environ: Mapping[str, str] | None = None) -> tuple[Target, ...]:
     return tuple(target for target in found if target is not None)
 
 
-def _target(signal: Signal, value: Callable[[str], str]) -> Target | None:
+def _target(signal: TelemetrySignal, value: Callable[[str], str]) -> ExportTarget | None:
     endpoint, protocol = (
         value(f"OTEL_EXPORTER_OTLP_{signal.name}_{word}") or value(f"OTEL_EXPORTER_OTLP_{word}")
         for word in ("ENDPOINT", "PROTOCOL")
     )
     exporters: Sequence[str] = value(f"OTEL_{signal.name}_EXPORTER").split(",")
     wanted = exporters == [""] or "otlp" in [name.strip() for name in exporters]
-    return Target(signal, endpoint, protocol or "http/protobuf") if endpoint and wanted else None
+    return (
+        ExportTarget(signal, endpoint, protocol or "http/protobuf") if endpoint and wanted else None
+    )
 
 
 PATIENCE = 2.0
@@ -162,10 +164,10 @@ def send(folder: Path) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class ExportResult:
     """What became of one signal."""
 
-    target: Target
+    target: ExportTarget
     items: int = 0
     """How many the collector took."""
     problem: str | None = None
@@ -179,11 +181,11 @@ class Sent:
         )
 
 
-def _send(target: Target, path: Path, until: float) -> Sent:
+def _send(target: ExportTarget, path: Path, until: float) -> ExportResult:
     try:
-        sending = _Sending(target, path)
+        sending = _FileExport(target, path)
     except (UsageError, ImportError) as error:
-        return Sent(target, problem=str(error))
+        return ExportResult(target, problem=str(error))
     sending.start()
     count = 0
     while True:
@@ -193,11 +195,11 @@ def _send(target: Target, path: Path, until: float) -> Sent:
         except Empty:
             sending.given_up.set()
             late = "the time was over" if left < PATIENCE else f"no answer in {PATIENCE:g} s"
-            return Sent(target, count, late)
+            return ExportResult(target, count, late)
         if done is None:
-            return Sent(target, count)
+            return ExportResult(target, count)
         if isinstance(done, str):
-            return Sent(target, count, done)
+            return ExportResult(target, count, done)
         count += done
 
 
@@ -205,10 +207,10 @@ _GRACE = 0.5
 """Seconds for reading and packing a batch, beside the collector's own."""
 
 
-class _Sending(threading.Thread):
+class _FileExport(threading.Thread):
     """Sends one file, batch by batch; ends with the process, if it is stuck then."""
 
-    def __init__(self, target: Target, path: Path) -> None:
+    def __init__(self, target: ExportTarget, path: Path) -> None:
         super().__init__(name="tunegate-otlp", daemon=True)
         self.done: SimpleQueue[int | str | None] = SimpleQueue()
         """Items of each batch that was taken, then None, or why it ended."""

@@ -14,9 +14,9 @@ from typing import Any
 from tunegate.harness.model import Prompt
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
-from tunegate.harness.otel_export.resources import Arms
-from tunegate.harness.otel_export.run_metrics import Totals
-from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, Recorded
+from tunegate.harness.otel_export.resources import ArmAttributes
+from tunegate.harness.otel_export.run_metrics import RunTotals
+from tunegate.harness.otel_export.run_records import CaseRecord, RunRecords, TraceIdentifiers
 from tunegate.harness.records.cases import Case, Completion, StoredCell, sha256
 
 _ERRORS = {"error": "completion_error", "missing": "completion_missing"}
@@ -27,11 +27,15 @@ class CompletionSpans:
     """Makes the spans of a run's completions, and counts them."""
 
     def __init__(
-        self, run: Recorded, ids: Identifiers, content: Content | None, totals: Totals
+        self,
+        run: RunRecords,
+        ids: TraceIdentifiers,
+        content: ContentCapture | None,
+        totals: RunTotals,
     ) -> None:
         """Take the run, its ids, what is written of prompts and answers, and who counts."""
         self._run, self._ids, self._content, self._totals = run, ids, content, totals
-        self._arms = Arms(run.manifest)
+        self._arms = ArmAttributes(run.manifest)
         self._hashed: tuple[Prompt | None, dict[str, Any]] = (None, {})
 
     def span(
@@ -124,7 +128,7 @@ REDACTED = "__REDACTED__"
 
 
 @dataclass
-class Content:
+class ContentCapture:
     """What is written of prompts and answers."""
 
     redact: Redact | None = None

@@ -13,10 +13,10 @@ from typing import Any
 
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
-from tunegate.harness.otel_export.completion_spans import Content
-from tunegate.harness.otel_export.resources import Model
-from tunegate.harness.otel_export.run_metrics import Totals
-from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, nano
+from tunegate.harness.otel_export.completion_spans import ContentCapture
+from tunegate.harness.otel_export.resources import ModelAttributes
+from tunegate.harness.otel_export.run_metrics import RunTotals
+from tunegate.harness.otel_export.run_records import CaseRecord, TraceIdentifiers, nano
 from tunegate.harness.records.cases import (
     CellKind,
     Judgement,
@@ -33,7 +33,7 @@ _ORDERS = ("base_first", "tuned_first")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class JudgeCall:
     """One reply, or one failure to get any."""
 
     lines: tuple[Judgement, ...]
@@ -51,7 +51,7 @@ class Call:
         return next(paid, self.lines[0])
 
 
-def calls(judgements: Sequence[Judgement]) -> Iterator[Call]:
+def calls(judgements: Sequence[Judgement]) -> Iterator[JudgeCall]:
     """Yield the calls of a case's judgements, each once."""
     shared: dict[tuple[str, str, str], list[Judgement]] = {}
     for line in judgements:
@@ -59,10 +59,10 @@ def calls(judgements: Sequence[Judgement]) -> Iterator[Call]:
     for lines in (tuple(found) for found in shared.values()):
         question, attempt = 0, 1
         for reply in lines[0].replies:
-            yield Call(lines, reply, question, attempt)
+            yield JudgeCall(lines, reply, question, attempt)
             question, attempt = (question, attempt + 1) if reply.problem else (question + 1, 1)
         if not lines[0].replies and lines[0].status is JudgementStatus.JUDGE_ERROR:
-            yield Call(lines, None, 0, 1)
+            yield JudgeCall(lines, None, 0, 1)
 
 
 class JudgeSpans:
@@ -71,15 +71,15 @@ class JudgeSpans:
     def __init__(
         self,
         manifest: Manifest,
-        evaluators: Evaluators,
-        ids: Identifiers,
-        content: Content | None,
-        totals: Totals,
+        evaluators: RunEvaluators,
+        ids: TraceIdentifiers,
+        content: ContentCapture | None,
+        totals: RunTotals,
     ) -> None:
         """Take the run, its metrics, its ids, what of replies is written, and who counts."""
         self._evaluators, self._ids, self._content = evaluators, ids, content
         self._totals = totals
-        self._models = {str(j["spec"]): Model.of(j) for j in manifest.judges}
+        self._models = {str(j["spec"]): ModelAttributes.of(j) for j in manifest.judges}
 
     def of(self, record: CaseRecord, parent_id: str, after: int) -> Iterator[otlp_json.SpanText]:
         """Yield the spans of a case's judge calls.
@@ -92,7 +92,7 @@ class JudgeSpans:
         for call in calls(record.judgements):
             bill = call.bill
             metric = self._evaluators.metric(bill.suite, bill.metric)
-            model = self._models.get(bill.judge) or Model.of({"spec": bill.judge})
+            model = self._models.get(bill.judge) or ModelAttributes.of({"spec": bill.judge})
             start, took = _times(call, after)
             number = f"{call.question}.{call.attempt}"
             place = (bill.suite, bill.case, bill.metric, bill.judge, bill.key, number)
@@ -123,7 +123,9 @@ class JudgeSpans:
         for (arm, sample), line in found.items():
             yield self._ids.completion(line.suite, line.case, arm, kind, sample)
 
-    def _attributes(self, call: Call, metric: MetricRecord, model: Model) -> Mapping[str, Any]:
+    def _attributes(
+        self, call: JudgeCall, metric: MetricRecord, model: ModelAttributes
+    ) -> Mapping[str, Any]:
         bill, reply, judge = call.bill, call.reply, metric.judge
         name = judge.name if judge else None
         order = _ORDERS[call.question] if name == "pairwise" and call.question < 2 else None
@@ -150,7 +152,7 @@ class JudgeSpans:
         return values
 
 
-def _times(call: Call, after: int) -> tuple[int, int]:
+def _times(call: JudgeCall, after: int) -> tuple[int, int]:
     """Return when a call began, and how long it took, in nanoseconds."""
     reply = call.reply
     if reply is not None and reply.latency_s is not None:
@@ -158,13 +160,13 @@ def _times(call: Call, after: int) -> tuple[int, int]:
     return after, nano((call.bill.latency_s or 0.0) / max(len(call.bill.replies), 1))
 
 
-def _error_type(call: Call) -> str | None:
+def _error_type(call: JudgeCall) -> str | None:
     if call.reply is None:
         return JudgementStatus.JUDGE_ERROR.value
     return UNREADABLE if call.reply.problem else None
 
 
-def _error(call: Call) -> str | None:
+def _error(call: JudgeCall) -> str | None:
     """Return what went wrong with a call, in words; None if nothing did."""
     if call.reply is None:
         return call.bill.reason or ""
@@ -176,7 +178,7 @@ UNSCORED = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluator:
+class MetricEvaluator:
     """A metric of a suite, with what all its results share."""
 
     metric: MetricRecord
@@ -190,7 +192,7 @@ class Evaluator:
     """Attributes of every check, as text."""
 
     @classmethod
-    def of(cls, metric: MetricRecord, tunegate: str) -> Evaluator:
+    def of(cls, metric: MetricRecord, tunegate: str) -> MetricEvaluator:
         """Return the evaluator that a metric is."""
         judge = metric.judge
         version = judge.prompt_sha256 if judge else metric.signature or tunegate
@@ -210,7 +212,7 @@ class Evaluator:
         texts = (otlp_json.attributes(values) for values in (shared, known, named))
         return cls(metric, version, *texts)
 
-    def result_of(self, row: ScoreRow, response_id: str, content: Content | None) -> str:
+    def result_of(self, row: ScoreRow, response_id: str, content: ContentCapture | None) -> str:
         """Return the attributes of one result, as text."""
         values = {
             a.SCORE_VALUE: row.value,
@@ -238,19 +240,19 @@ class Evaluator:
         return "pass" if bool(row.value) is self.metric.higher_is_better else "fail"
 
 
-class Evaluators:
+class RunEvaluators:
     """The metrics of a run; what is fixed is put together once."""
 
     def __init__(self, manifest: Manifest) -> None:
         """Take the run."""
         version = manifest.versions.get("tunegate", "")
         self._known = {
-            (suite.name, metric.name): Evaluator.of(metric, version)
+            (suite.name, metric.name): MetricEvaluator.of(metric, version)
             for suite in manifest.suites
             for metric in suite.metrics
         }
 
-    def of(self, row: ScoreRow) -> Evaluator:
+    def of(self, row: ScoreRow) -> MetricEvaluator:
         """Return the metric that gave a score."""
         return self._known[row.suite, row.metric]
 

@@ -33,7 +33,7 @@ _SAMPLED = 1
 _ERROR = 2
 
 
-class Kind(IntEnum):
+class SpanKind(IntEnum):
     """What a span stands for."""
 
     INTERNAL = 1
@@ -42,7 +42,7 @@ class Kind(IntEnum):
     """A question to another one."""
 
 
-class Severity(IntEnum):
+class LogSeverity(IntEnum):
     """How a log record is meant."""
 
     INFO = 9
@@ -60,7 +60,7 @@ class SpanText:
     """Unix time in nanoseconds."""
     end: int
     attributes: str
-    kind: Kind = Kind.INTERNAL
+    kind: SpanKind = SpanKind.INTERNAL
     events: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     """Ids of spans of the same trace."""
@@ -103,7 +103,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
         place: Trace and span that it belongs to.
         warn: Whether it says that something went wrong.
     """
-    level = Severity.WARN if warn else Severity.INFO
+    level = LogSeverity.WARN if warn else LogSeverity.INFO
     return (
         f'{{"timeUnixNano":"{at}","observedTimeUnixNano":"{at}","severityNumber":{int(level)},'
         f'"severityText":"{level.name}","eventName":{text(name)},"attributes":[{values}],'
@@ -112,7 +112,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class OtlpEnvelope:
     """What stands around spans, log records or metrics in a line of a file."""
 
     resource: str

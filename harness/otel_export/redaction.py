@@ -23,10 +23,10 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.otel_export.completion_spans import Content, Redact
+    from tunegate.harness.otel_export.completion_spans import ContentCapture, Redact
 
 
-class _Rule(NamedTuple):
+class _RedactionRule(NamedTuple):
     kind: str
     form: re.Pattern[str]
     length: Callable[[str], int] = len
@@ -43,7 +43,7 @@ def scrub(text: str) -> str:
     return text
 
 
-def _replacing(rule: _Rule) -> Callable[[re.Match[str]], str]:
+def _replacing(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
     def replaced(found: re.Match[str]) -> str:
         length = rule.length(found[0])
         return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
@@ -91,7 +91,7 @@ def _digits(text: Iterable[str]) -> list[int]:
 
 # Each quantifier is bounded or its signs cannot begin what follows: no text makes them go back far.
 _RULES = (
-    _Rule(
+    _RedactionRule(
         "key",
         re.compile(
             r"\b(?:sk-|pk-|rk-|sk_live_|sk_test_|ghp_|gho_|ghs_|github_pat_|glpat-|hf_|xox[abpr]-|"
@@ -100,13 +100,13 @@ _RULES = (
             r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{16,4096}=*"
         ),
     ),
-    _Rule(
+    _RedactionRule(
         "email",
         re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"),
     ),
-    _Rule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b"), _iban),
-    _Rule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d|\.\d)"), _card),
-    _Rule(
+    _RedactionRule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b"), _iban),
+    _RedactionRule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d|\.\d)"), _card),
+    _RedactionRule(
         "ip",
         re.compile(
             r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
@@ -114,7 +114,7 @@ _RULES = (
         ),
         _address,
     ),
-    _Rule(
+    _RedactionRule(
         "phone",
         re.compile(
             r"(?<![\w+])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\d)"
@@ -130,7 +130,7 @@ NAMES: dict[str, Redact | None] = {"pii": scrub, "none": None}
 """Name → what it does to a text; None leaves it as it is."""
 
 
-def content_of(shown: bool, redact: str) -> Content | None:
+def content_of(shown: bool, redact: str) -> ContentCapture | None:
     """Return what traces hold of prompts and answers.
 
     Args:
@@ -143,9 +143,9 @@ def content_of(shown: bool, redact: str) -> Content | None:
     found = named(redact)
     if not shown:
         return None
-    from tunegate.harness.otel_export.completion_spans import Content
+    from tunegate.harness.otel_export.completion_spans import ContentCapture
 
-    return Content(found)
+    return ContentCapture(found)
 
 
 def named(redact: str) -> Redact | None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
-from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 
 WRITES = (CellKind.GENERATE, CellKind.LATENCY)
@@ -39,17 +39,17 @@ _PROVIDERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelAttributes:
     """A model as the conventions see it."""
 
     name: str
     provider: str
-    kind: otlp_json.Kind
+    kind: otlp_json.SpanKind
     address: str | None = None
     port: int | None = None
 
     @classmethod
-    def of(cls, identity: Mapping[str, Any]) -> Model:
+    def of(cls, identity: Mapping[str, Any]) -> ModelAttributes:
         """Return the model that an arm's or a judge's identity names."""
         spec = str(identity["spec"])
         backend = str(identity.get("backend") or spec.partition(":")[0])
@@ -63,7 +63,7 @@ class Model:
             address, port = _place(url)
         # An arm behind a network says what it sends; a judge's identity has its backend alone.
         remote = "prompts" in identity or backend in _REMOTE
-        kind = otlp_json.Kind.CLIENT if remote else otlp_json.Kind.INTERNAL
+        kind = otlp_json.SpanKind.CLIENT if remote else otlp_json.SpanKind.INTERNAL
         return cls(name, _PROVIDERS.get(provider, provider), kind, address, port)
 
     def attributes(self) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def _place(url: str) -> tuple[str | None, int | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OperationAttributes:
     """One kind of question to one arm in one suite."""
 
     operation: str
-    model: Model
+    model: ModelAttributes
     fixed: str
     """Attributes that all its spans share, as text."""
 
@@ -99,17 +99,17 @@ class Asked:
         return f"{self.operation} {self.model.name}"
 
 
-class Arms:
+class ArmAttributes:
     """The arms of a run; what is fixed is put together once."""
 
     def __init__(self, manifest: Manifest) -> None:
         """Take the run."""
         self._manifest = manifest
-        self._known: dict[tuple[Any, ...], Asked] = {}
+        self._known: dict[tuple[Any, ...], OperationAttributes] = {}
 
     def asked(
         self, suite: SuiteRecord, arm: str, kind: CellKind, case: Case | None = None
-    ) -> Asked:
+    ) -> OperationAttributes:
         """Return what all questions of a kind to an arm share that are asked with one setting.
 
         Args:
@@ -126,9 +126,9 @@ class Arms:
 
     def _asked(
         self, suite: SuiteRecord, arm: str, kind: CellKind, settings: Mapping[str, Any]
-    ) -> Asked:
+    ) -> OperationAttributes:
         identity = self._manifest.identity(arm)
-        model = Model.of(identity)
+        model = ModelAttributes.of(identity)
         chat = kind in WRITES and settings.get("template") != "none"
         operation = "chat" if chat else "text_completion"
         fixed = {
@@ -148,14 +148,14 @@ class Arms:
             a.QUANT: identity.get("stored"),
             a.ENGINE: identity.get("engine"),
         }
-        return Asked(operation, model, otlp_json.attributes(fixed))
+        return OperationAttributes(operation, model, otlp_json.attributes(fixed))
 
 
 def _settings(suite: SuiteRecord, case: Case | None) -> Mapping[str, Any]:
     """Return how a case is asked: as its suite says, or as it says itself."""
     if case is None or all(getattr(case, name) is None for name in _OWN):
         return suite.generation
-    return Generation.model_validate(suite.generation).of(case).model_dump(mode="json")
+    return GenerationSettings.model_validate(suite.generation).of(case).model_dump(mode="json")
 
 
 def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:

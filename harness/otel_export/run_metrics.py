@@ -13,7 +13,7 @@ from typing import Any
 
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
-from tunegate.harness.otel_export.resources import Asked, Model
+from tunegate.harness.otel_export.resources import ModelAttributes, OperationAttributes
 from tunegate.harness.records.cases import Completion, JudgeReply, StoredCell
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
@@ -23,7 +23,7 @@ _CUMULATIVE = 2
 
 
 @dataclass
-class _Histogram:
+class _HistogramPoint:
     """Measurements under one set of attributes."""
 
     bounds: tuple[float, ...]
@@ -49,17 +49,17 @@ class _Histogram:
         }
 
 
-class Totals:
+class RunTotals:
     """What is counted while the spans are made."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._seconds: dict[str, _Histogram] = {}
-        self._tokens: dict[str, _Histogram] = {}
+        self._seconds: dict[str, _HistogramPoint] = {}
+        self._tokens: dict[str, _HistogramPoint] = {}
         self._cases: dict[str, int] = {}
         self._shared: dict[tuple[Any, ...], str] = {}
 
-    def completion(self, stored: StoredCell, asked: Asked) -> None:
+    def completion(self, stored: StoredCell, asked: OperationAttributes) -> None:
         """Count a completion of an arm."""
         cell = stored.cell
         if stored.completion is not None:
@@ -68,7 +68,7 @@ class Totals:
             shared = self._named(place, asked.operation, asked.model, more)
             self._measure(stored.completion, shared)
 
-    def judge_call(self, model: Model, reply: JudgeReply | None, metric: str) -> None:
+    def judge_call(self, model: ModelAttributes, reply: JudgeReply | None, metric: str) -> None:
         """Count a reply of a judge model that was asked for in this run."""
         if reply is not None:
             place = "judge", model, metric
@@ -108,7 +108,11 @@ class Totals:
                 self._add(self._tokens, f"{shared},{_TYPES[kind]}", count, TOKENS)
 
     def _named(
-        self, place: tuple[Any, ...], operation: str, model: Model, more: Mapping[str, Any]
+        self,
+        place: tuple[Any, ...],
+        operation: str,
+        model: ModelAttributes,
+        more: Mapping[str, Any],
     ) -> str:
         if place not in self._shared:
             values = {a.OPERATION: operation, **model.attributes(), **more}
@@ -116,10 +120,14 @@ class Totals:
         return self._shared[place]
 
     def _add(
-        self, found: dict[str, _Histogram], shared: str, value: float, bounds: tuple[float, ...]
+        self,
+        found: dict[str, _HistogramPoint],
+        shared: str,
+        value: float,
+        bounds: tuple[float, ...],
     ) -> None:
         if shared not in found:
-            found[shared] = _Histogram(bounds)
+            found[shared] = _HistogramPoint(bounds)
         found[shared].add(value)
 
 

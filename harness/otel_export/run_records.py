@@ -41,7 +41,7 @@ class CaseRecord:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RunRecords:
     """A run's records."""
 
     manifest: Manifest
@@ -108,14 +108,14 @@ def _places(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Identifiers:
+class TraceIdentifiers:
     """The ids within one run."""
 
     trace_id: str
     """32 hex digits."""
 
     @classmethod
-    def of(cls, manifest: Manifest, plan_sha256: str) -> Identifiers:
+    def of(cls, manifest: Manifest, plan_sha256: str) -> TraceIdentifiers:
         """Return those of a run: another plan or another start is another trace."""
         return cls(sha256([manifest.run_id, manifest.created, plan_sha256])[:32])
 

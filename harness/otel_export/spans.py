@@ -25,10 +25,15 @@ from typing import Any
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json, resources
-from tunegate.harness.otel_export.completion_spans import CompletionSpans, Content, seen
-from tunegate.harness.otel_export.judge_spans import Evaluators, JudgeSpans, kind_of
-from tunegate.harness.otel_export.run_metrics import Totals
-from tunegate.harness.otel_export.run_records import CaseRecord, Identifiers, Recorded, plan_sha256
+from tunegate.harness.otel_export.completion_spans import CompletionSpans, ContentCapture, seen
+from tunegate.harness.otel_export.judge_spans import JudgeSpans, RunEvaluators, kind_of
+from tunegate.harness.otel_export.run_metrics import RunTotals
+from tunegate.harness.otel_export.run_records import (
+    CaseRecord,
+    RunRecords,
+    TraceIdentifiers,
+    plan_sha256,
+)
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.verdict import Verdict
 
@@ -39,7 +44,7 @@ _STATUSES = {Verdict.SHIP: "success", Verdict.ERROR: "aborted"}
 
 
 @dataclass
-class _Extent:
+class _TimeExtent:
     """From when to when something lasted, and a hash of what it saw."""
 
     start: int = 0
@@ -52,36 +57,36 @@ class _Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Signals:
+class CaseSignals:
     """What is written of one case."""
 
     spans: tuple[str, ...]
     logs: tuple[str, ...]
 
 
-class Spans:
+class SpanBuilder:
     """Makes the spans of one run."""
 
-    def __init__(self, run: Recorded, content: Content | None) -> None:
+    def __init__(self, run: RunRecords, content: ContentCapture | None) -> None:
         """Take the records, and what of prompts and answers is written: None writes nothing."""
         self._run, self._content = run, content
         self._plan_sha256 = plan_sha256(run.manifest)
-        self.ids = Identifiers.of(run.manifest, self._plan_sha256)
-        self.totals = Totals()
+        self.ids = TraceIdentifiers.of(run.manifest, self._plan_sha256)
+        self.totals = RunTotals()
         self._completions = CompletionSpans(run, self.ids, content, self.totals)
-        self._evaluators = Evaluators(run.manifest)
+        self._evaluators = RunEvaluators(run.manifest)
         self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content, self.totals)
-        self._suites: dict[str, _Extent] = {}
+        self._suites: dict[str, _TimeExtent] = {}
         self._seen: set[tuple[str, str]] = set()
 
-    def cases(self) -> Iterator[Signals]:
+    def cases(self) -> Iterator[CaseSignals]:
         """Yield what is written of each case."""
         for record in self._run.by_case():
             yield self._case(record)
 
     def closing(self) -> tuple[str, ...]:
         """Return the spans of the run and its suites, once all cases are through."""
-        whole = _Extent()
+        whole = _TimeExtent()
         inner = []
         planned = {(cell.suite, cell.case) for cell in self._run.manifest.plan}
         for suite, _ in planned - self._seen:
@@ -96,7 +101,7 @@ class Spans:
         self.extent = whole.start, whole.end
         return tuple(span.json(self.ids.trace_id) for span in (self._root(whole), *inner))
 
-    def _case(self, record: CaseRecord) -> Signals:
+    def _case(self, record: CaseRecord) -> CaseSignals:
         run, parent = self._run, self.ids.span("suite", record.suite.name)
         own = self.ids.case(record.suite.name, record.id)
         start = min(run.start(c) for c in record.cells)
@@ -107,7 +112,7 @@ class Spans:
         for call in self._judges.of(record, own, done):
             spans.append(call)
             end = max(end, call.end)
-        extent = self._suites.setdefault(record.suite.name, _Extent())
+        extent = self._suites.setdefault(record.suite.name, _TimeExtent())
         extent.take(start, end)
         self._seen.add((record.suite.name, record.id))
         went = outcome(record)
@@ -132,7 +137,7 @@ class Spans:
             otlp_json.SpanText("eval case", own, parent, start, end, otlp_json.attributes(values)),
         )
         texts = tuple(span.json(self.ids.trace_id) for span in spans)
-        return Signals(texts, tuple(logs))
+        return CaseSignals(texts, tuple(logs))
 
     def _results(self, record: CaseRecord) -> tuple[dict[str, list[str]], list[str]]:
         """Return span → its evaluation results as events, and all of them as log records."""
@@ -173,7 +178,7 @@ class Spans:
                 error="" if row.value is None else None,
             )
 
-    def _suite(self, name: str, extent: _Extent) -> otlp_json.SpanText:
+    def _suite(self, name: str, extent: _TimeExtent) -> otlp_json.SpanText:
         suite = self._run.suites[name]
         results = {found.name: found.verdict for found in self._run.verdict.suites}
         values = {
@@ -188,7 +193,7 @@ class Spans:
         fixed = otlp_json.attributes(values)
         return otlp_json.SpanText(f"eval suite {name}", own, root, extent.start, extent.end, fixed)
 
-    def _root(self, whole: _Extent) -> otlp_json.SpanText:
+    def _root(self, whole: _TimeExtent) -> otlp_json.SpanText:
         manifest, verdict = self._run.manifest, self._run.verdict.verdict
         names = [suite.name for suite in manifest.suites]
         values = {
@@ -224,7 +229,7 @@ _EPSILON = 1e-6
 """Differences below this are rounding."""
 
 
-class Outcome(StrEnum):
+class CaseOutcome(StrEnum):
     """How a case went, the worst first."""
 
     UNSCORED = "unscored"
@@ -238,10 +243,10 @@ class Outcome(StrEnum):
     @property
     def result(self) -> str:
         """The outcome as `test.case.result.status`."""
-        return "fail" if self in (Outcome.UNSCORED, Outcome.REGRESSED) else "pass"
+        return "fail" if self in (CaseOutcome.UNSCORED, CaseOutcome.REGRESSED) else "pass"
 
 
-def outcome(record: CaseRecord) -> Outcome:
+def outcome(record: CaseRecord) -> CaseOutcome:
     """Return how a case went."""
     gated = {gate.metric for gate in record.suite.gates}
     ranked = {
@@ -252,7 +257,7 @@ def outcome(record: CaseRecord) -> Outcome:
     values = {(row.metric, row.arm): row.value for row in record.scores if row.metric in ranked}
     failed = any(c.status != "ok" and further_arm(c.cell.arm).reported for c in record.cells)
     if failed or None in values.values():
-        return Outcome.UNSCORED
+        return CaseOutcome.UNSCORED
     changes = [
         (after - before) * (1 if higher else -1)
         for name, higher in ranked.items()
@@ -260,6 +265,6 @@ def outcome(record: CaseRecord) -> Outcome:
         and (after := values.get((name, "tuned"))) is not None
     ]
     if any(change < -_EPSILON for change in changes):
-        return Outcome.REGRESSED
+        return CaseOutcome.REGRESSED
     improved = any(change > _EPSILON for change in changes)
-    return Outcome.IMPROVED if improved else Outcome.UNCHANGED
+    return CaseOutcome.IMPROVED if improved else CaseOutcome.UNCHANGED

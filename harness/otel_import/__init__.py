@@ -5,7 +5,7 @@ that name a span (the events of the GenAI conventions) are laid into a temporary
 join their span when it comes.
 
 Example:
-    >>> reading = Reading()
+    >>> reading = ImportReport()
     >>> for span in read(["traces.jsonl"], reading): ...
     >>> reading.sentences()
 """
@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.otel_import import json_reader, protobuf_reader
-from tunegate.harness.otel_import.files import Content, Form, contents, trace_files
-from tunegate.harness.otel_import.records import EventRecord, Events
-from tunegate.harness.otel_import.types import Reading, Span
+from tunegate.harness.otel_import.files import FileContent, FileFormat, contents, trace_files
+from tunegate.harness.otel_import.records import EventIndex, EventRecord
+from tunegate.harness.otel_import.types import ImportReport, Span
 
 
-def read(paths: Sequence[Path | str], reading: Reading) -> Iterator[Span]:
+def read(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of trace files in the order of the files.
 
     Args:
@@ -37,7 +37,7 @@ def read(paths: Sequence[Path | str], reading: Reading) -> Iterator[Span]:
     """
     files = trace_files(paths)
     reading.files += len(files)
-    with closing(Events()) as events:
+    with closing(EventIndex()) as events:
         for path in files:
             events.add(_events(path, reading))
         for path in files:
@@ -49,21 +49,21 @@ def read(paths: Sequence[Path | str], reading: Reading) -> Iterator[Span]:
             reading.leave_out("an event whose span is not in these files", where)
 
 
-def _spans(path: Path, reading: Reading) -> Iterator[Span]:
+def _spans(path: Path, reading: ImportReport) -> Iterator[Span]:
     with contents(path, reading) as content:
-        if content.form is Form.PROTOBUF:
+        if content.form is FileFormat.PROTOBUF:
             yield from protobuf_reader.spans(content, reading)
-        elif content.form is Form.JSON:
+        elif content.form is FileFormat.JSON:
             yield from json_reader.spans(content, reading)
 
 
-def _events(path: Path, reading: Reading) -> Iterator[EventRecord]:
+def _events(path: Path, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file; the other reading tells what is wrong with the file."""
-    with contents(path, Reading()) as content:
+    with contents(path, ImportReport()) as content:
         if not _may_hold_logs(content):
             return
-    with contents(path, Reading()) as content:
-        if content.form is Form.PROTOBUF:
+    with contents(path, ImportReport()) as content:
+        if content.form is FileFormat.PROTOBUF:
             yield from protobuf_reader.events(content, reading)
         else:
             yield from json_reader.events(content, reading)
@@ -73,11 +73,11 @@ _LOGS = (b"resourceLogs", b"resource_logs")
 _PIECE = 1 << 20
 
 
-def _may_hold_logs(content: Content) -> bool:
+def _may_hold_logs(content: FileContent) -> bool:
     """Return whether a file is worth being parsed for log records."""
-    if content.form is Form.PROTOBUF:
+    if content.form is FileFormat.PROTOBUF:
         return content.holds_logs
-    if content.form is not Form.JSON:
+    if content.form is not FileFormat.JSON:
         return False
     end = b""
     while piece := content.read(_PIECE):

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_import.types import Reading
+from tunegate.harness.otel_import.types import ImportReport
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto")
 """Ends of the names that are looked for in a folder, each also with `.gz`."""
@@ -21,7 +21,7 @@ LONGEST_LINE = 1 << 28
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-class Form(Enum):
+class FileFormat(Enum):
     """How a file's content is written."""
 
     JSON = "json"
@@ -31,14 +31,14 @@ class Form(Enum):
 
 
 @dataclass(slots=True)
-class Content:
+class FileContent:
     """A file's bytes from the beginning, and what they are."""
 
     name: str
     """The path as it was given, for messages."""
-    form: Form
+    form: FileFormat
     stream: io.BufferedReader
-    reading: Reading
+    reading: ImportReport
 
     @property
     def holds_logs(self) -> bool:
@@ -92,7 +92,7 @@ class Content:
 
 
 @contextmanager
-def contents(path: Path, reading: Reading) -> Iterator[Content]:
+def contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
     """Open a trace file and find out its form.
 
     Raises:
@@ -106,26 +106,26 @@ def contents(path: Path, reading: Reading) -> Iterator[Content]:
         packed = raw.read(2) == _GZIP
         raw.seek(0)
         stream = gzip.GzipFile(fileobj=raw) if packed else raw
-        content = Content(str(path), Form.NONE, io.BufferedReader(stream), reading)
+        content = FileContent(str(path), FileFormat.NONE, io.BufferedReader(stream), reading)
         content.form = _form(content)
         yield content
 
 
-def _form(content: Content) -> Form:
+def _form(content: FileContent) -> FileFormat:
     """Return the form by the first bytes, which are left where they are."""
     try:
         head = content.stream.peek(64)
     except (EOFError, OSError, zlib.error) as error:
         content.reading.leave_out(_in_words(error), content.name)
-        return Form.NONE
+        return FileFormat.NONE
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         content.reading.leave_out("an empty file", content.name)
-        return Form.NONE
+        return FileFormat.NONE
     if _ZSTD in head[:8]:
         content.reading.leave_out("a file packed by zstd (unpack it: zstd -d)", content.name)
-        return Form.NONE
-    return Form.JSON if text[:1] in (b"{", b"[") else Form.PROTOBUF
+        return FileFormat.NONE
+    return FileFormat.JSON if text[:1] in (b"{", b"[") else FileFormat.PROTOBUF
 
 
 def trace_files(paths: Sequence[Path | str]) -> list[Path]:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from tunegate.harness.otel_import.files import Content
+from tunegate.harness.otel_import.files import FileContent
 from tunegate.harness.otel_import.records import (
     EventRecord,
-    Item,
+    FileRecord,
     attributes,
     event_record,
     snake,
     span,
 )
-from tunegate.harness.otel_import.types import Reading, Span
+from tunegate.harness.otel_import.types import ImportReport, Span
 from tunegate.harness.records.cases import readable
 
 R = TypeVar("R")
@@ -31,12 +31,12 @@ _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]").search
 
 
-def spans(content: Content, reading: Reading) -> Iterator[Span]:
+def spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of a file."""
     yield from _read(span, content, SPANS, reading)
 
 
-def events(content: Content, reading: Reading) -> Iterator[EventRecord]:
+def events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file that are events of model calls.
 
     What is wrong with the file goes to the content's own reading, what with a record to `reading`.
@@ -45,10 +45,10 @@ def events(content: Content, reading: Reading) -> Iterator[EventRecord]:
 
 
 def _read(
-    of: Callable[[Item, Reading], R | None],
-    content: Content,
+    of: Callable[[FileRecord, ImportReport], R | None],
+    content: FileContent,
     nesting: Nesting,
-    reading: Reading,
+    reading: ImportReport,
 ) -> Iterator[R]:
     written = _lines if _is_lines(content) else document
     for item in written(content, nesting):
@@ -61,7 +61,7 @@ def _read(
             yield found
 
 
-def _is_lines(content: Content) -> bool:
+def _is_lines(content: FileContent) -> bool:
     """Return whether the file has a whole value on each line, as far as the first one tells."""
     head = content.head(LONGEST_FIRST)
     if content.name.endswith(_LINES) and len(head) >= SHORTEST_LINE:
@@ -73,7 +73,7 @@ def _is_lines(content: Content) -> bool:
     return True
 
 
-def _lines(content: Content, nesting: Nesting) -> Iterator[Item]:
+def _lines(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
     for number, line in content.lines():
         where = f"{content.name}:{number}"
         try:
@@ -91,7 +91,7 @@ def _lines(content: Content, nesting: Nesting) -> Iterator[Item]:
                 yield from items(one, nesting, where, content.reading)
 
 
-def _decoded(line: bytes, where: str, reading: Reading) -> str:
+def _decoded(line: bytes, where: str, reading: ImportReport) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -99,13 +99,13 @@ def _decoded(line: bytes, where: str, reading: Reading) -> str:
         return line.decode("utf-8-sig", "replace")
 
 
-def document(content: Content, nesting: Nesting) -> Iterator[Item]:
+def document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
     """Yield the records of JSON values that follow each other or stand in an array.
 
     A resource has to stand before its spans, where every writer puts it; one that comes later is
     counted.
     """
-    walk = _Walk(Pieces(content.read), content)
+    walk = _DocumentWalk(JsonCursor(content.read), content)
     try:
         yield from walk.values(nesting)
     except (ValueError, RecursionError):
@@ -113,17 +113,17 @@ def document(content: Content, nesting: Nesting) -> Iterator[Item]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
+class _RecordContext:
     """What stands around a record."""
 
     resource: Mapping[str, Any]
     scope: str
 
 
-class _Walk:
+class _DocumentWalk:
     """One way through a document."""
 
-    def __init__(self, pieces: Pieces, content: Content) -> None:
+    def __init__(self, pieces: JsonCursor, content: FileContent) -> None:
         self._pieces = pieces
         self._name = content.name
         self._reading = content.reading
@@ -134,18 +134,18 @@ class _Walk:
     def where(self) -> str:
         return f"{self._name}: record {self._count}"
 
-    def values(self, nesting: Nesting) -> Iterator[Item]:
+    def values(self, nesting: Nesting) -> Iterator[FileRecord]:
         while mark := self._pieces.peek():
             for _ in self._pieces.elements() if mark == "[" else (None,):
                 self._known = False
                 if self._pieces.peek() == "{":
-                    yield from self._level(nesting, _Around({}, ""))
+                    yield from self._level(nesting, _RecordContext({}, ""))
                 else:
                     self._pieces.skip()
                 if not self._known:
                     self._reading.leave_out(NEITHER, self.where)
 
-    def _level(self, names: tuple[str, ...], around: _Around) -> Iterator[Item]:
+    def _level(self, names: tuple[str, ...], around: _RecordContext) -> Iterator[FileRecord]:
         """Take an object and yield the records below it."""
         passed = False
         for key in self._pieces.members():
@@ -161,7 +161,7 @@ class _Walk:
             else:
                 self._pieces.skip()
 
-    def _inner(self, names: tuple[str, ...], around: _Around) -> Iterator[Item]:
+    def _inner(self, names: tuple[str, ...], around: _RecordContext) -> Iterator[FileRecord]:
         if names:
             yield from self._level(names, around)
             return
@@ -170,11 +170,11 @@ class _Walk:
         if self._pieces.surrogates:
             fields = mended(fields, self.where, self._reading)
         if isinstance(fields, Mapping):
-            yield Item(fields, around.resource, around.scope, self.where)
+            yield FileRecord(fields, around.resource, around.scope, self.where)
         else:
             self._reading.leave_out("a record that is no object", self.where)
 
-    def _around(self, key: str, around: _Around) -> _Around:
+    def _around(self, key: str, around: _RecordContext) -> _RecordContext:
         raw = self._pieces.value()
         if key == "resource":
             return replace(around, resource=resource_of(raw, self.where, self._reading))
@@ -191,7 +191,7 @@ NEITHER = "JSON that holds neither spans nor log records"
 _OLDER = {"scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumentationLibraryLogs"}
 
 
-def items(top: Any, nesting: Nesting, where: str, reading: Reading) -> Iterator[Item]:
+def items(top: Any, nesting: Nesting, where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the records in a whole value, in whatever order its keys stand."""
     if not isinstance(top, Mapping) or not TOPS & top.keys():
         reading.leave_out(NEITHER, where)
@@ -201,11 +201,11 @@ def items(top: Any, nesting: Nesting, where: str, reading: Reading) -> Iterator[
         for group in _inner(block, nesting[1], where, reading):
             scope = scope_of(next((group[name] for name in SCOPES if name in group), None))
             for fields in _inner(group, nesting[2], where, reading):
-                yield Item(fields, resource, scope, where)
+                yield FileRecord(fields, resource, scope, where)
 
 
 def _inner(
-    outer: Mapping[str, Any], name: str, where: str, reading: Reading
+    outer: Mapping[str, Any], name: str, where: str, reading: ImportReport
 ) -> Iterator[Mapping[str, Any]]:
     found = next((outer[key] for key in spellings(name) if key in outer), None)
     if found is None:
@@ -226,7 +226,7 @@ def spellings(name: str) -> tuple[str, ...]:
     return (name, snake(name), older, snake(older))
 
 
-def resource_of(raw: Any, where: str, reading: Reading) -> dict[str, Any]:
+def resource_of(raw: Any, where: str, reading: ImportReport) -> dict[str, Any]:
     """Return the attributes of a resource."""
     return attributes(raw.get("attributes"), reading, where) if isinstance(raw, Mapping) else {}
 
@@ -237,7 +237,7 @@ def scope_of(raw: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def mended(value: Any, where: str, reading: Reading) -> Any:
+def mended(value: Any, where: str, reading: ImportReport) -> Any:
     """Return a value without halves of surrogate pairs, which no file of ours can hold."""
     found = readable(value)
     if found != value:
@@ -255,7 +255,7 @@ DECODER = json.JSONDecoder(strict=False)
 """Takes line ends and tabs inside texts, which other writers leave there."""
 
 
-class Pieces:
+class JsonCursor:
     """A place in a JSON text; the methods take what follows it."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes = b"") -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.otel_import.conventions._common import CONTINUED, is_continued
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.types import ModelCall, Span
 
 WINDOW = 2000
 """Spans that are kept in mind; two spans of one request are told apart if more lie between them."""
@@ -38,7 +38,7 @@ _Key = tuple[str, str]
 
 def calls(
     spans: Iterable[Span], leave_out: Callable[[str, str], None] | None = None
-) -> Iterator[Call]:
+) -> Iterator[ModelCall]:
     """Yield every request to a language model, also those that cannot be replayed.
 
     They come in the order of their spans, up to `WINDOW` spans later; memory holds so many.
@@ -47,18 +47,18 @@ def calls(
         spans: In any order; children before their parents, as exporters write them, or after.
         leave_out: Told of each span that yields no call: why, and where it stands.
     """
-    window = _Window(leave_out or (lambda reason, where: None))
+    window = _SpanWindow(leave_out or (lambda reason, where: None))
     for span in spans:
         window.take(span)
         yield from window.ripe()
     yield from window.held.values()
 
 
-def call_of(span: Span) -> Call | None:
+def call_of(span: Span) -> ModelCall | None:
     """Return the model call that a span is, read by the first convention that knows it."""
     for convention in _conventions():
         if convention.matches(span):
-            found: Call = convention.call(span)
+            found: ModelCall = convention.call(span)
             return found
     return None
 
@@ -70,13 +70,13 @@ def _conventions() -> tuple[Any, ...]:
 
 
 @dataclass(slots=True)
-class _Window:
+class _SpanWindow:
     """The last spans, as far as it takes to see which calls lie in one another."""
 
     leave_out: Callable[[str, str], None]
     parents: dict[_Key, _Key | None] = field(default_factory=dict)
     """Span that was read → the one around it."""
-    held: dict[_Key, Call] = field(default_factory=dict)
+    held: dict[_Key, ModelCall] = field(default_factory=dict)
     below: dict[_Key, list[_Key]] = field(default_factory=dict)
     """Span that was not read yet → the calls somewhere in it."""
     scopes: dict[_Key, set[str]] = field(default_factory=dict)
@@ -102,13 +102,13 @@ class _Window:
             inner = [*inner, key]
         self._rise(key, inner)
 
-    def _hold(self, key: _Key, found: Call) -> None:
+    def _hold(self, key: _Key, found: ModelCall) -> None:
         self.held[key] = self._with_outer(key, found)
         self.scopes.setdefault(key, set()).add(found.span.scope)
         if around := self.parents[key]:
             self.beside.setdefault(around, deque(maxlen=NEAR)).append(key)
 
-    def ripe(self) -> Iterator[Call]:
+    def ripe(self) -> Iterator[ModelCall]:
         """Yield the calls that leave the window."""
         while len(self.parents) > WINDOW:
             key = next(iter(self.parents))
@@ -120,7 +120,7 @@ class _Window:
             self.below = {k: v for k, v in self.below.items() if any(c in self.held for c in v)}
             self.beside = {k: v for k, v in self.beside.items() if v[-1] in self.held}
 
-    def _is_around(self, found: Call, inner: list[_Key]) -> bool:
+    def _is_around(self, found: ModelCall, inner: list[_Key]) -> bool:
         """Return whether calls that were read before are this one; a single one gains by it."""
         same = [key for key in inner if key in self.held and _is_same(self.held[key], found)]
         if len(same) == 1:
@@ -129,7 +129,7 @@ class _Window:
             self.leave_out(AROUND, found.span.where)
         return bool(same)
 
-    def _is_beside(self, key: _Key, found: Call) -> bool:
+    def _is_beside(self, key: _Key, found: ModelCall) -> bool:
         """Return whether another library recorded the same call in a span beside this one."""
         for near in self.beside.get(self.parents[key], ()):
             other = self.held.get(near)
@@ -142,7 +142,7 @@ class _Window:
             return True
         return False
 
-    def _with_outer(self, key: _Key, found: Call) -> Call:
+    def _with_outer(self, key: _Key, found: ModelCall) -> ModelCall:
         """Return the call with what a span around it told, which then is none of its own."""
         around = next((place for place in self._around(key) if place in self.held), None)
         if around is None or not _is_same(found, self.held[around]):
@@ -168,7 +168,7 @@ class _Window:
             place = self.parents.get(place)
 
 
-def _is_same(inner: Call, outer: Call) -> bool:
+def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
     """Return whether two calls, one in the other, ask or answer the same; unknown is the same."""
     if not inner.messages or not outer.messages:
         return True
@@ -176,7 +176,7 @@ def _is_same(inner: Call, outer: Call) -> bool:
     return answered or _asked(inner) == _asked(outer)
 
 
-def _is_one(one: Call, other: Call) -> bool:
+def _is_one(one: ModelCall, other: ModelCall) -> bool:
     """Return whether two calls, one beside the other, are the same: asked, answered and when."""
     if not one.messages or not other.messages:
         during = _is_during(one, other) or _is_during(other, one)
@@ -186,16 +186,16 @@ def _is_one(one: Call, other: Call) -> bool:
     return _asked(one) == _asked(other) and gap <= APART_S and len(answers) <= 1
 
 
-def _is_during(one: Call, other: Call) -> bool:
+def _is_during(one: ModelCall, other: ModelCall) -> bool:
     return other.span.start_s <= one.span.start_s and one.span.end_s <= other.span.end_s
 
 
-def _is_within(one: Call, other: Call) -> bool:
+def _is_within(one: ModelCall, other: ModelCall) -> bool:
     """Return whether the first of two calls beside each other began later."""
     return one.span.start_s > other.span.start_s
 
 
-def _asked(call: Call) -> str:
+def _asked(call: ModelCall) -> str:
     """Return the last message's text."""
     return str(call.messages[-1].get("content")).strip() if call.messages else ""
 
@@ -207,7 +207,7 @@ _GAPS = (
 """Fields that another reading of the same request may fill."""
 
 
-def _united(inner: Call, outer: Call) -> Call:
+def _united(inner: ModelCall, outer: ModelCall) -> ModelCall:
     """Return the better of two readings of one request, with what only the other one has."""
     best, other = sorted((inner, outer), key=_worth, reverse=True)
     filled = {name: getattr(other, name) for name in _GAPS if getattr(best, name) in (None, ())}
@@ -216,5 +216,5 @@ def _united(inner: Call, outer: Call) -> Call:
     return replace(best, parameters=settings, unreplayable=obstacle, **filled)
 
 
-def _worth(call: Call) -> tuple[bool, bool]:
+def _worth(call: ModelCall) -> tuple[bool, bool]:
     return call.unreplayable is None, bool(call.messages)

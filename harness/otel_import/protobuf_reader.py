@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.otel_import.files import Content
+from tunegate.harness.otel_import.files import FileContent
 from tunegate.harness.otel_import.records import EventRecord, genai_event
-from tunegate.harness.otel_import.types import Reading, Span, SpanEvent
+from tunegate.harness.otel_import.types import ImportReport, Span, SpanEvent
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Message")
 
 
-class _Record(NamedTuple):
+class _RawRecord(NamedTuple):
     """A span or log record, still in bytes, and what stands around it."""
 
     payload: bytes
@@ -40,7 +40,7 @@ class _Record(NamedTuple):
     where: str
 
 
-def spans(content: Content, reading: Reading) -> Iterator[Span]:
+def spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of a file.
 
     Raises:
@@ -59,7 +59,7 @@ def spans(content: Content, reading: Reading) -> Iterator[Span]:
             reading.leave_out("a span without an id of 32 and one of 16 hex digits", record.where)
 
 
-def events(content: Content, reading: Reading) -> Iterator[EventRecord]:
+def events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file that are events of model calls.
 
     Raises:
@@ -83,7 +83,7 @@ def _require() -> None:
         raise MissingExtra("reading traces in protobuf", "traces") from error
 
 
-def _records(content: Content, reading: Reading) -> Iterator[_Record]:
+def _records(content: FileContent, reading: ImportReport) -> Iterator[_RawRecord]:
     """Yield the records of a file; where it is damaged, those before the damage."""
     count = 0
     try:
@@ -91,7 +91,7 @@ def _records(content: Content, reading: Reading) -> Iterator[_Record]:
             for record in _of_block(block, content.name, count, reading):
                 count += 1
                 yield record
-    except Broken:
+    except MalformedProtobuf:
         reason = (
             "a file that is neither JSON nor protobuf of OTLP"
             if not count
@@ -100,7 +100,7 @@ def _records(content: Content, reading: Reading) -> Iterator[_Record]:
         reading.leave_out(reason, f"{content.name}: record {count}")
 
 
-def _of_block(block: bytes, name: str, count: int, reading: Reading) -> Iterator[_Record]:
+def _of_block(block: bytes, name: str, count: int, reading: ImportReport) -> Iterator[_RawRecord]:
     """Yield the records of a ResourceSpans or ResourceLogs: fields 1 and 2 are alike in both."""
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -120,10 +120,12 @@ def _of_block(block: bytes, name: str, count: int, reading: Reading) -> Iterator
                 scope = about.name if about is not None else ""
             elif inner.number == 2:
                 count += 1
-                yield _Record(inner.payload, resource, scope, where)
+                yield _RawRecord(inner.payload, resource, scope, where)
 
 
-def _decoded(kind: type[M], payload: bytes, what: str, where: str, reading: Reading) -> M | None:
+def _decoded(
+    kind: type[M], payload: bytes, what: str, where: str, reading: ImportReport
+) -> M | None:
     from google.protobuf.message import DecodeError
     from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -137,7 +139,7 @@ def _decoded(kind: type[M], payload: bytes, what: str, where: str, reading: Read
     return message
 
 
-def _span(message: SpanMessage, record: _Record, reading: Reading) -> Span:
+def _span(message: SpanMessage, record: _RawRecord, reading: ImportReport) -> Span:
     start, end = message.start_time_unix_nano / 1e9, message.end_time_unix_nano / 1e9
     if not start or not end:
         reading.mend("a span without start or end, read as taking no time", record.where)
@@ -161,7 +163,7 @@ def _span(message: SpanMessage, record: _Record, reading: Reading) -> Span:
     )
 
 
-def _event(message: LogRecord, where: str, reading: Reading) -> EventRecord | None:
+def _event(message: LogRecord, where: str, reading: ImportReport) -> EventRecord | None:
     known = _attributes(message.attributes, reading, where)
     name = getattr(message, "event_name", "") or known.get("event.name", "")
     event = SpanEvent(str(name), known, _value(message.body))
@@ -169,7 +171,7 @@ def _event(message: LogRecord, where: str, reading: Reading) -> EventRecord | No
     return genai_event(found, reading)
 
 
-def _attributes(pairs: Iterable[KeyValue], reading: Reading, where: str) -> dict[str, Any]:
+def _attributes(pairs: Iterable[KeyValue], reading: ImportReport, where: str) -> dict[str, Any]:
     try:
         return {pair.key: _value(pair.value) for pair in pairs}
     except RecursionError:
@@ -198,18 +200,18 @@ _FIRST = 0x0A
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-class Broken(ValueError):
+class MalformedProtobuf(ValueError):
     """The bytes are no protobuf, or end too early."""
 
 
-class Part(NamedTuple):
+class BytesField(NamedTuple):
     """A field that holds bytes: a message, a text."""
 
     number: int
     payload: bytes
 
 
-def parts(data: bytes) -> Iterator[Part]:
+def parts(data: bytes) -> Iterator[BytesField]:
     """Yield the fields of a message that hold bytes; numbers are passed over.
 
     Raises:
@@ -228,7 +230,7 @@ def parts(data: bytes) -> Iterator[Part]:
             yield part
 
 
-def blocks(content: Content) -> Iterator[bytes]:
+def blocks(content: FileContent) -> Iterator[bytes]:
     """Yield each ResourceSpans or ResourceLogs of a file.
 
     Raises:
@@ -240,13 +242,13 @@ def blocks(content: Content) -> Iterator[bytes]:
         return
     length = _varint if _begins_with_varint(head) else _four_bytes
     if length is _four_bytes and head[4:5] != b"\x0a":
-        raise Broken("no OTLP")
+        raise MalformedProtobuf("no OTLP")
     while content.more():
         message = _payload(content.read, length(content.read))
         yield from (part.payload for part in parts(message) if part.number == 1)
 
 
-def _plain(content: Content) -> Iterator[bytes]:
+def _plain(content: FileContent) -> Iterator[bytes]:
     """Yield field 1 of a message that fills the file, and may be larger than memory."""
     while content.more():
         part = _part(content.read)
@@ -259,27 +261,27 @@ def _begins_with_varint(head: bytes) -> bool:
     return ended is not None and head[0] != 0 and head[ended + 1 : ended + 2] == b"\x0a"
 
 
-def _part(read: Callable[[int], bytes]) -> Part | None:
+def _part(read: Callable[[int], bytes]) -> BytesField | None:
     """Take a field; None if it holds a number."""
     tag = _varint(read)
     kind = tag & 7
     if kind == _LENGTH:
-        return Part(tag >> 3, _payload(read, _varint(read)))
+        return BytesField(tag >> 3, _payload(read, _varint(read)))
     if kind == _VARINT:
         _varint(read)
     elif kind in (_FIXED64, _FIXED32):
         _payload(read, 8 if kind == _FIXED64 else 4)
     else:
-        raise Broken(f"a field of the kind {kind}")
+        raise MalformedProtobuf(f"a field of the kind {kind}")
     return None
 
 
 def _payload(read: Callable[[int], bytes], size: int) -> bytes:
     if size > LONGEST:
-        raise Broken(f"a message of {size} bytes")
+        raise MalformedProtobuf(f"a message of {size} bytes")
     found = read(size)
     if len(found) < size:
-        raise Broken("it ends too early")
+        raise MalformedProtobuf("it ends too early")
     return found
 
 
@@ -290,7 +292,7 @@ def _varint(read: Callable[[int], bytes]) -> int:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value
-    raise Broken("a number of more than ten bytes")
+    raise MalformedProtobuf("a number of more than ten bytes")
 
 
 def _four_bytes(read: Callable[[int], bytes]) -> int:

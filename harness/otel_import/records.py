@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.otel_import.types import Reading, Span, SpanEvent
+from tunegate.harness.otel_import.types import ImportReport, Span, SpanEvent
 
 TRACE_ID, SPAN_ID = 16, 8
 """Bytes of an id."""
@@ -30,7 +30,7 @@ _SPAN_FIELDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class FileRecord:
     """A span or log record as its file holds it, and what stands around it."""
 
     fields: Mapping[str, Any]
@@ -50,7 +50,7 @@ class EventRecord:
     where: str
 
 
-def span(item: Item, reading: Reading) -> Span | None:
+def span(item: FileRecord, reading: ImportReport) -> Span | None:
     """Return the span of an item; None if it has no ids, which is counted."""
     fields = _camel(item.fields)
     trace_id = hex_id(fields.get("traceId"), TRACE_ID)
@@ -80,7 +80,7 @@ def span(item: Item, reading: Reading) -> Span | None:
     )
 
 
-def event_record(item: Item, reading: Reading) -> EventRecord | None:
+def event_record(item: FileRecord, reading: ImportReport) -> EventRecord | None:
     """Return the GenAI event of a log record; None if it is another, which is counted."""
     fields = _camel(item.fields)
     known = attributes(fields.get("attributes"), reading, item.where)
@@ -99,7 +99,7 @@ def event_record(item: Item, reading: Reading) -> EventRecord | None:
     )
 
 
-def genai_event(record: EventRecord, reading: Reading) -> EventRecord | None:
+def genai_event(record: EventRecord, reading: ImportReport) -> EventRecord | None:
     """Return the record if it is an event of a model call that names its span."""
     if not record.event.name.startswith("gen_ai."):
         reading.leave_out("a log record that is no event of a model call", record.where)
@@ -154,7 +154,7 @@ def _text(raw: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
-def _events(raw: Any, reading: Reading, where: str) -> Iterator[SpanEvent]:
+def _events(raw: Any, reading: ImportReport, where: str) -> Iterator[SpanEvent]:
     if raw is not None and not isinstance(raw, list):
         reading.leave_out("events that are no list", where)
         return
@@ -172,7 +172,7 @@ def _error(status: Any) -> str | None:
     return _text(status.get("message"))
 
 
-def attributes(raw: Any, reading: Reading, where: str) -> dict[str, Any]:
+def attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, Any]:
     """Return attributes as plain Python; those that have no known form are counted."""
     if raw is None:
         return {}
@@ -265,7 +265,7 @@ create table events
 """
 
 
-class Events:
+class EventIndex:
     """Log records by span; nothing is made on disk where there are none."""
 
     def __init__(self) -> None:

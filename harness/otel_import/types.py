@@ -1,4 +1,5 @@
-"""Types of the import: `Span`, `Call`, and `Reading`, the account of what could not be used.
+"""Types of the import: `Span`, `ModelCall`, and `ImportReport`, the account of what could not be
+used.
 
 The span contract: what is read from a trace file, whatever program and format wrote it. The fields
 are those of OTLP's `Span` (opentelemetry-proto `trace/v1`), with attribute values as plain Python:
@@ -13,7 +14,7 @@ reads it.
 call it finds.
 
 Example:
-    >>> reading = Reading()
+    >>> reading = ImportReport()
     >>> reading.leave_out("a line that is no JSON", "traces.jsonl:17")
     >>> reading.sentences()
     ['left out 1: a line that is no JSON (traces.jsonl:17)']
@@ -27,7 +28,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Noted:
+class OccurrenceCount:
     """How often something was met, and where first."""
 
     count: int
@@ -35,7 +36,7 @@ class Noted:
 
 
 @dataclass(slots=True)
-class Reading:
+class ImportReport:
     """The account of a reading; who reads fills it in as the spans go by."""
 
     files: int = 0
@@ -45,9 +46,9 @@ class Reading:
     """Requests to language models that were found in them."""
     distinct: int = 0
     """Those that can be replayed, are wanted, and ask what none before them asked."""
-    left_out: dict[str, Noted] = field(default_factory=dict)
+    left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
     """What could not be used, by reason."""
-    mended: dict[str, Noted] = field(default_factory=dict)
+    mended: dict[str, OccurrenceCount] = field(default_factory=dict)
     """What was read otherwise than it stands there, by what was done."""
 
     def leave_out(self, reason: str, where: str) -> None:
@@ -70,14 +71,14 @@ class Reading:
         return [*_lines("left out", self.left_out), *_lines("mended", self.mended)]
 
 
-def _note(notes: dict[str, Noted], what: str, where: str) -> None:
+def _note(notes: dict[str, OccurrenceCount], what: str, where: str) -> None:
     if what in notes:
         notes[what].count += 1
     else:
-        notes[what] = Noted(1, where)
+        notes[what] = OccurrenceCount(1, where)
 
 
-def _lines(verb: str, notes: dict[str, Noted]) -> list[str]:
+def _lines(verb: str, notes: dict[str, OccurrenceCount]) -> list[str]:
     ordered = sorted(notes.items(), key=lambda item: -item[1].count)
     return [
         f"{verb} {noted.count}: {what} ({'first ' if noted.count > 1 else ''}{noted.first})"
@@ -123,7 +124,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ModelCall:
     """A request to a model with what came back, in the form of OpenAI's chat messages."""
 
     span: Span

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.checks.sanity import Passage, changed, distributions, divergence
+from tunegate.harness.checks.sanity import ProbePassage, changed, distributions, divergence
 from tunegate.harness.comparison.equivalence import agreement
 from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import memory_watched
@@ -20,9 +20,9 @@ from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.model import Arm, LocalArm, Prompt
 from tunegate.harness.records.cases import CellKind, StoredCell
-from tunegate.harness.records.verdict import Divergence, Parity
+from tunegate.harness.records.verdict import DeploymentParity, PredictionDivergence
 from tunegate.harness.verdict.decide import ScoredRun
-from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → rendered prompt."""
@@ -30,16 +30,16 @@ IMPOSSIBLE = -50.0
 """Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
 
 
-def compare(run: ScoredRun) -> Parity:
+def compare(run: ScoredRun) -> DeploymentParity:
     """Compare the shipped arm of a run with tuned: by scores, answers and predictions."""
     apart = measure(run.prompts, run.cells, run.arms, seed=run.manifest.seed)
-    evidence = Evidence(agreement(run.cells), apart)
+    evidence = ParityEvidence(agreement(run.cells), apart)
     return compare_shipped(run.manifest, run.cases, run.scores, evidence, looks=run.looks)
 
 
 def measure(
     prompts: Prompts, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
-) -> dict[str, Divergence]:
+) -> dict[str, PredictionDivergence]:
     """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
 
     Args:
@@ -76,7 +76,7 @@ def _written(stored: StoredCell) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _ScoredAnswer:
     """One answer as both arms see it."""
 
     tokens: int
@@ -88,17 +88,19 @@ class _Reading:
     until: float
 
 
-def _passages(prompts: Prompts, arm: LocalArm, rows: Sequence[StoredCell]) -> Iterator[Passage]:
+def _passages(
+    prompts: Prompts, arm: LocalArm, rows: Sequence[StoredCell]
+) -> Iterator[ProbePassage]:
     """Yield each prompt with the answer to it; empty answers have no token to predict."""
     for stored in rows:
         prompt = prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
         assert stored.completion is not None
         answer = draft_ids(arm, stored.completion)
         if prompt is not None and prompt.token_ids and answer:
-            yield Passage((*prompt.token_ids, *answer), len(answer) + 1)
+            yield ProbePassage((*prompt.token_ids, *answer), len(answer) + 1)
 
 
-def _read(passage: Passage, tuned: LocalArm, shipped: LocalArm) -> _Reading | None:
+def _read(passage: ProbePassage, tuned: LocalArm, shipped: LocalArm) -> _ScoredAnswer | None:
     """Read one answer with both arms; None where that gives no number."""
     try:
         with memory_watched():
@@ -116,7 +118,7 @@ def _read(passage: Passage, tuned: LocalArm, shipped: LocalArm) -> _Reading | No
 
     answer = torch.tensor(passage.token_ids[-(passage.places - 1) :])[:, None]
     apart = (ours.argmax(dim=-1) != theirs.argmax(dim=-1)).nonzero()
-    return _Reading(
+    return _ScoredAnswer(
         tokens=len(ours),
         kl=kl,
         logprob=float((theirs.gather(1, answer) - ours.gather(1, answer)).sum()),
@@ -125,9 +127,9 @@ def _read(passage: Passage, tuned: LocalArm, shipped: LocalArm) -> _Reading | No
     )
 
 
-def _pooled(readings: Sequence[_Reading]) -> Divergence:
+def _pooled(readings: Sequence[_ScoredAnswer]) -> PredictionDivergence:
     tokens = sum(r.tokens for r in readings)
-    return Divergence(
+    return PredictionDivergence(
         answers=len(readings),
         tokens=tokens,
         kl=sum(r.kl * r.tokens for r in readings) / tokens,

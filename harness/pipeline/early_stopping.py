@@ -11,16 +11,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import score_suite
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.power.feasibility import schedule
 from tunegate.harness.records.cases import Cell, ScoreRow
-from tunegate.harness.records.manifest import Looks, Manifest
+from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ARMS
 from tunegate.harness.verdict.interim_analysis import stops
@@ -36,10 +36,10 @@ def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
 
 
 @dataclass
-class Watching:
+class EarlyStopping:
     """The looks of a run's suites, and at which of them each suite ended."""
 
-    schedules: dict[str, Looks] = field(default_factory=dict)
+    schedules: dict[str, LookSchedule] = field(default_factory=dict)
     """Suite → its looks; suites that are asked whole are absent."""
     ended: dict[str, int] = field(default_factory=dict)
     """Suite → the look at which it ended early."""
@@ -53,7 +53,7 @@ class Watching:
         *,
         seed: int,
         left_out: Mapping[str, frozenset[str]] = MappingProxyType({}),
-    ) -> Watching:
+    ) -> EarlyStopping:
         """Plan the looks of every suite for which they pay.
 
         Args:
@@ -71,10 +71,10 @@ class Watching:
         return cls({name: looks for name, looks in planned.items() if looks is not None})
 
     @property
-    def looks(self) -> dict[str, Look]:
+    def looks(self) -> dict[str, InterimLook]:
         """Suite → the look at which it is judged: where it ended, or its last one."""
         return {
-            name: Look(looks, self.ended.get(name, len(looks.sizes) - 1))
+            name: InterimLook(looks, self.ended.get(name, len(looks.sizes) - 1))
             for name, looks in self.schedules.items()
         }
 
@@ -91,7 +91,7 @@ class Watching:
         return lambda cell: cell.arm not in whole and cell.case in later.get(cell.suite, ())
 
     def watch(
-        self, manifest: Manifest, plan: Plan, store: Store, suites: Sequence[Suite]
+        self, manifest: Manifest, plan: Plan, store: AnswerCache, suites: Sequence[Suite]
     ) -> Callable[[int], Iterable[str]]:
         """Return the function that the runner tells of each stage; it names suites to end."""
 
@@ -106,7 +106,7 @@ class Watching:
         return after
 
     def _stops(
-        self, manifest: Manifest, plan: Plan, store: Store, suite: Suite, stage: int
+        self, manifest: Manifest, plan: Plan, store: AnswerCache, suite: Suite, stage: int
     ) -> bool:
         looks = self.schedules[suite.name]
         start = looks.sizes[stage - 1] if stage else 0

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
-from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import sigterm_interrupts
-from tunegate.harness.engine.ray_backend import HERE, Place
+from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend
 from tunegate.harness.engine.runner import Runner
-from tunegate.harness.engine.sharding import Crew, Opening, ShardedRunner
+from tunegate.harness.engine.sharding import ShardedRunner, WorkerPool, WorkerSetup
 from tunegate.harness.errors import (
     BackendError,
-    Interrupted,
     NotComparable,
+    RunInterrupted,
     TunegateError,
     UsageError,
 )
@@ -34,29 +34,29 @@ from tunegate.harness.judging import calibration_report, stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.otel_export.run_records import Recorded
+from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.packaging import versions
 from tunegate.harness.pipeline import run_writer, telemetry
-from tunegate.harness.pipeline.early_stopping import Watching, compared_whole
+from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
 from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
-from tunegate.harness.pipeline.training_provenance import DataOptions, Trained
+from tunegate.harness.pipeline.training_provenance import DataOptions, TrainingProvenance
 from tunegate.harness.power.feasibility import unreachable
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredCell
-from tunegate.harness.records.files import Chosen, Lines, read_record, read_records
+from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.manifest import Looks, Manifest
+from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import brief
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed, not_comparable
 
 
 @dataclass
-class Evaluation:
+class EvaluationRun:
     """Everything one run needs; `run()` carries it out."""
 
     suites: Sequence[Suite]
@@ -77,13 +77,13 @@ class Evaluation:
     """Whether sealed suites may be judged."""
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
-    traced: telemetry.Telemetry = field(default_factory=telemetry.Telemetry)
+    traced: telemetry.TelemetryOptions = field(default_factory=telemetry.TelemetryOptions)
     """What of it is traced, and where that is looked at."""
-    levers: Levers = ALL
+    levers: Optimizations = ALL
     """Which of the engine's levers are on."""
-    place: Place = HERE
+    place: ExecutionBackend = HERE
     """Where completions are computed."""
-    limits: Limits = field(default_factory=Limits)
+    limits: PoolLimits = field(default_factory=PoolLimits)
     """How hard arms behind a network may be asked."""
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
@@ -96,7 +96,7 @@ class Evaluation:
     """The judges, once they are opened."""
     known: dict[Path, Calibration] = field(default_factory=dict)
     """The calibrations, once they are read."""
-    trained: Trained = field(default_factory=Trained)
+    trained: TrainingProvenance = field(default_factory=TrainingProvenance)
     """How tuned was trained, once its card was read."""
     manifest: Manifest | None = None
     """What is known of the run so far, once the arms were found to be comparable."""
@@ -158,7 +158,7 @@ class Evaluation:
             BackendError: a backend or the store failed; verdict.json says ERROR.
         """
         self._folder.refuse_unwritable()
-        store = Store(self.store_path)
+        store = AnswerCache(self.store_path)
         try:
             with warnings.catch_warnings():
                 # A project that turns warnings into errors means its own, not our libraries'.
@@ -169,13 +169,13 @@ class Evaluation:
             verdict = not_comparable(self._begin(self._manifest()), str(refusal))
             self._folder.write("verdict.json", verdict)
             return verdict
-        except (BackendError, Interrupted) as error:
+        except (BackendError, RunInterrupted) as error:
             self._broken_off(error)
             raise
         finally:
             store.close()
 
-    def _compared(self, store: Store, crew: Crew | None) -> VerdictRecord:
+    def _compared(self, store: AnswerCache, crew: WorkerPool | None) -> VerdictRecord:
         self._say(*(f"{s.name}: {told}" for s in self.suites for told in brief(s.account)))
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
@@ -185,9 +185,9 @@ class Evaluation:
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
         alive = liveness.check(self.arms, twins=self.self_check)
         left_out = self._look_back()
-        watching = Watching()
+        watching = EarlyStopping()
         if self.early_stop:
-            watching = Watching.of(self.suites, seed=self.seed, left_out=left_out)
+            watching = EarlyStopping.of(self.suites, seed=self.seed, left_out=left_out)
         purpose = RunPurpose.AA_TEST if self.self_check else RunPurpose.GATE
         options = PlanOptions(purpose=purpose, seed=self.seed, looks=watching.schedules)
         run = prepare_with(store, self.suites, self.arms, options)
@@ -213,7 +213,7 @@ class Evaluation:
         self,
         run: PreparedRun,
         arms: Mapping[str, Arm],
-        crew: Crew | None,
+        crew: WorkerPool | None,
         decided: Callable[[int], Iterable[str]] = lambda stage: (),
     ) -> None:
         """Have the arms answer, here or by the crew."""
@@ -222,7 +222,7 @@ class Evaluation:
             if crew is None:
                 return runner
             prints = {name: arm.fingerprint for name, arm in self.arms.items()}
-            opening = Opening(dict(self.specs), self.dtype, str(Path.cwd()), prints)
+            opening = WorkerSetup(dict(self.specs), self.dtype, str(Path.cwd()), prints)
             return ShardedRunner.of(runner, crew, opening)
 
         run.answer(
@@ -237,7 +237,7 @@ class Evaluation:
         """
         if not self.self_check:  # base against itself was trained on nothing
             tuned = self.arms["tuned"].identity
-            self.trained = Trained.of(self.specs["tuned"], tuned, self.suites, self.data)
+            self.trained = TrainingProvenance.of(self.specs["tuned"], tuned, self.suites, self.data)
         self._say(*self.trained.lines())
         return self.trained.left_out(self.suites)
 
@@ -251,10 +251,12 @@ class Evaluation:
             manifest = self.manifest or self._begin(self._manifest())
             self._folder.write("verdict.json", failed(manifest, str(error)))
 
-    def _decided(self, run: PreparedRun, manifest: Manifest, watching: Watching) -> VerdictRecord:
+    def _decided(
+        self, run: PreparedRun, manifest: Manifest, watching: EarlyStopping
+    ) -> VerdictRecord:
         """Judge what cells.jsonl says, which is never in memory as a whole."""
-        cells = Lines(self.folder / "cells.jsonl", StoredCell)
-        asked = Chosen(cells, lambda c: c.status != "skipped")
+        cells = JsonlRecords(self.folder / "cells.jsonl", StoredCell)
+        asked = FilteredRecords(cells, lambda c: c.status != "skipped")
         scores = list(run.score(asked, known=watching.scores))
         missing = sum(c.status == "missing" for c in cells)
         if missing:
@@ -265,7 +267,7 @@ class Evaluation:
         scored = run.with_scores(manifest, scores, cells=asked, looks=watching.looks)
         labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
         verdict = run.decide(scored, labels)
-        recorded = Recorded(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
+        recorded = RunRecords(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
         self._say(*telemetry.write(self._folder, recorded, self.suites, self.traced.content))
         self._folder.write("verdict.json", verdict)
         self._say(*telemetry.sent(self._folder))
@@ -278,7 +280,7 @@ class Evaluation:
             self._folder.write_lines("judgements.jsonl", judged.judgements)
         return judged.rows
 
-    def _manifest(self, looks: Mapping[str, Looks] | None = None, **found: Any) -> Manifest:
+    def _manifest(self, looks: Mapping[str, LookSchedule] | None = None, **found: Any) -> Manifest:
         """Return the manifest with what was found so far: plan, comparability and the like."""
         at = looks or {}
         known = {"plan": (), "comparability": {}, "liveness": {}, "attempts": {}} | found

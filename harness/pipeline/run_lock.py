@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 
 from tunegate.harness.errors import (
     BackendError,
-    Interrupted,
     NotComparable,
+    RunInterrupted,
     TunegateError,
     UsageError,
 )
@@ -131,6 +131,6 @@ class RunLock:
 def error_from(exit_code: int, text: str) -> TunegateError:
     """Return an error of another process, made again from its exit code and its words."""
     if exit_code > 128:
-        return Interrupted(text, exit_code - 128)
+        return RunInterrupted(text, exit_code - 128)
     kinds = {2: UsageError, 12: NotComparable}
     return kinds.get(exit_code, BackendError)(text)

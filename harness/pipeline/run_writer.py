@@ -34,8 +34,8 @@ from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
-    from tunegate.harness.otel_export.completion_spans import Content
-    from tunegate.harness.otel_export.run_records import Recorded
+    from tunegate.harness.otel_export.completion_spans import ContentCapture
+    from tunegate.harness.otel_export.run_records import RunRecords
 
 _OUTCOME = (
     "verdict.json",
@@ -124,7 +124,7 @@ class RunFolder:
         """
         self._write(name, record_lines(records))
 
-    def write_traces(self, run: Recorded, content: Content | None) -> None:
+    def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
         """Write spans, logs and metrics, with prompts and answers as `content` says.
 
         Raises:

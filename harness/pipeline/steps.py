@@ -27,18 +27,18 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import same_answers, score_suite
-from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect
 from tunegate.harness.further_arms import add_derived_arms, comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredCell
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import Looks, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ScoredRun, decide
@@ -64,7 +64,7 @@ class PlanOptions:
 
     purpose: RunPurpose = RunPurpose.ANSWERS
     seed: int = 0
-    looks: Mapping[str, Looks] = field(default_factory=dict)
+    looks: Mapping[str, LookSchedule] = field(default_factory=dict)
     """Suite → its interim looks; suites that are asked whole are absent."""
     asked: Collection[str] | None = None
     """Arms that are asked; None is all that are open. Base may be open for comparison alone."""
@@ -82,7 +82,7 @@ class PreparedRun:
     arms: Mapping[str, Arm]
     """The arms that are asked: opened ones, and further ones made from them."""
     plan: Plan
-    store: Store
+    store: AnswerCache
     seed: int
     comparability: Mapping[str, Any]
     """What was proven about the prompts."""
@@ -104,7 +104,7 @@ class PreparedRun:
         stream: TextIO,
         *,
         arms: Mapping[str, Arm] | None = None,
-        levers: Levers = ALL,
+        levers: Optimizations = ALL,
         decided: Callable[[int], Iterable[str]] = lambda stage: (),
         distribute: Callable[[Runner], Runner] = lambda runner: runner,
     ) -> None:
@@ -123,7 +123,7 @@ class PreparedRun:
         """
         assert self.cached is not None  # found out before the first new answer
         asked = self.arms if arms is None else arms
-        progress = Progress(1.0, stream=stream)
+        progress = ProgressReporter(1.0, stream=stream)
         runner = Runner(self.plan, asked, self.store, progress, levers=levers, decided=decided)
         distribute(runner).run()
 
@@ -179,7 +179,7 @@ class PreparedRun:
         scores: Sequence[ScoreRow],
         *,
         cells: Iterable[StoredCell] = (),
-        looks: Mapping[str, Look] = NONE,
+        looks: Mapping[str, InterimLook] = NONE,
     ) -> ScoredRun:
         """Return the run with its scores, ready to be decided.
 
@@ -245,13 +245,13 @@ def prepare(
     with ExitStack() as stack:
         if store is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "store.sqlite"
-        opened = Store(store.absolute())
+        opened = AnswerCache(store.absolute())
         stack.callback(opened.close)
         yield prepare_with(opened, suites, arms, options)
 
 
 def prepare_with(
-    store: Store, suites: Sequence[Suite], arms: Mapping[str, Arm], options: PlanOptions
+    store: AnswerCache, suites: Sequence[Suite], arms: Mapping[str, Arm], options: PlanOptions
 ) -> PreparedRun:
     """Plan as `prepare` does, with a store that is open already and stays so."""
     decides = options.purpose is not RunPurpose.ANSWERS
@@ -267,5 +267,5 @@ def prepare_with(
     proven = comparability.check(plan.prompts, arms)
     attempts: Mapping[str, int] = {}
     if options.purpose is RunPurpose.GATE:
-        attempts = store.attempts([s.hash for s in suites], arms["tuned"].fingerprint)
+        attempts = store.record_attempt([s.hash for s in suites], arms["tuned"].fingerprint)
     return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts)

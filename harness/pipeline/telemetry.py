@@ -10,25 +10,25 @@ from tunegate.harness.otel_export import redaction
 from tunegate.harness.otel_export.collector import send
 from tunegate.harness.pipeline.run_writer import RunFolder
 from tunegate.harness.records import cases
-from tunegate.harness.records.files import Lines
+from tunegate.harness.records.files import JsonlRecords
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
-    from tunegate.harness.otel_export.completion_spans import Content
-    from tunegate.harness.otel_export.run_records import Recorded
+    from tunegate.harness.otel_export.completion_spans import ContentCapture
+    from tunegate.harness.otel_export.run_records import RunRecords
 
 
 @dataclass(frozen=True, slots=True)
-class Telemetry:
+class TelemetryOptions:
     """What a run's options say of its telemetry."""
 
-    content: Content | None = None
+    content: ContentCapture | None = None
     """What is written of prompts and answers; None is nothing."""
     link: str | None = None
     """Where a viewer shows it, with places for the ids."""
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Telemetry:
+    def of(cls, options: Mapping[str, Any]) -> TelemetryOptions:
         """Return what the options say.
 
         Raises:
@@ -39,7 +39,7 @@ class Telemetry:
 
 
 def write(
-    folder: RunFolder, run: Recorded, suites: Sequence[Suite], content: Content | None
+    folder: RunFolder, run: RunRecords, suites: Sequence[Suite], content: ContentCapture | None
 ) -> Iterator[str]:
     """Write spans, log records and metrics; yield what there is to say of them.
 
@@ -55,7 +55,7 @@ def write(
     whole = replace(
         run,
         cases={(s.name, found.case.id): found.case for s in suites for found in s.cases},
-        judgements=Lines(folder.path / cases.FILE_NAME, cases.Judgement),
+        judgements=JsonlRecords(folder.path / cases.FILE_NAME, cases.Judgement),
     )
     folder.write_traces(whole, content)
     if content is not None and content.failed:

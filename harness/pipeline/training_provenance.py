@@ -12,7 +12,12 @@ from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import resolve
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
-from tunegate.harness.records.training_card import Checked, Leakage, Mode, Training
+from tunegate.harness.records.training_card import (
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMode,
+    TrainingSummary,
+)
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 class DataOptions:
     """What the user says of the training data."""
 
-    mode: Mode = Mode.GATE
+    mode: ContaminationMode = ContaminationMode.GATE
     files: tuple[Path, ...] = ()
     """Files of rows that tuned was trained on, beside those that its card names."""
 
@@ -31,15 +36,15 @@ class DataOptions:
     def named(cls, mode: str, files: str | None) -> DataOptions:
         """Read the values of the options; files are parted by commas."""
         paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
-        return cls(Mode(mode), tuple(paths))
+        return cls(ContaminationMode(mode), tuple(paths))
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingProvenance:
     """What was found; nothing before it was looked for."""
 
-    training: Training | None = None
-    leakage: Leakage | None = None
+    training: TrainingSummary | None = None
+    leakage: ContaminationCheck | None = None
 
     @classmethod
     def of(
@@ -48,7 +53,7 @@ class Trained:
         identity: Mapping[str, Any],
         suites: Sequence[Suite],
         options: DataOptions,
-    ) -> Trained:
+    ) -> TrainingProvenance:
         """Read tuned's card and compare its training rows with the suites' cases.
 
         Args:
@@ -62,13 +67,23 @@ class Trained:
         """
         folder = _folder(spec or "")
         card = training_card.read(folder, identity)
-        if options.mode is Mode.OFF:
+        if options.mode is ContaminationMode.OFF:
             why = "turned off (--gate-leakage=off)"
-            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+            return cls(
+                card,
+                ContaminationCheck(
+                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
+                ),
+            )
         if not card.files and not options.files:
             why = card.why or "the card of the training names no files"
             why += "; --gate-training-data FILE says what tuned was trained on"
-            return cls(card, Leakage(mode=options.mode, checked=Checked.NOTHING, why=why))
+            return cls(
+                card,
+                ContaminationCheck(
+                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
+                ),
+            )
         from tunegate.harness.checks.contamination import check
 
         sources = check.find(card, folder, options.files)

@@ -77,7 +77,7 @@ def mark(
     code = None
     if isinstance(error, GateFailed):
         code = 0
-        vars(report)[UNJUDGED] = isinstance(error, Unjudged)
+        vars(report)[UNJUDGED] = isinstance(error, UnevaluatedGate)
     elif isinstance(error, Undecided):
         code = Verdict.UNDECIDED.exit_code
         report.longrepr = f"{_asked_at(excinfo)}: UNDECIDED: {inert(str(error))}"
@@ -141,11 +141,11 @@ class GateFailed(Exception):
     """A gate did not pass; the message is made of sentences."""
 
 
-class Unjudged(GateFailed):
+class UnevaluatedGate(GateFailed):
     """The run ended before the gate could be judged; the message says of what."""
 
 
-class Reason:
+class FailureReason:
     """Why something failed, which the end of the run tells: the terminal has it once.
 
     As text it is whole, for JUnit's files and whatever else reads reports.
@@ -168,4 +168,4 @@ def say_once(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Make a text that came from an xdist worker the reason that it was there."""
     unread = report.failed and report.nodeid.endswith("suite.toml")
     if isinstance(report.longrepr, str) and (unread or vars(report).get(UNJUDGED)):
-        report.longrepr = Reason(report.longrepr)  # type: ignore[assignment]  # pytest takes any
+        report.longrepr = FailureReason(report.longrepr)  # type: ignore[assignment]  # pytest takes any

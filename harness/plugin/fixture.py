@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import BackendError, NotComparable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CompletionPair:
     """One case with both arms' completions; a completion is None where the arm failed."""
 
     case: Case
@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Gate:
+class GateFixture:
     """What the `gate` fixture returns."""
 
     session: GateSession
@@ -66,7 +66,7 @@ class Gate:
             confidence = look.confidence((1 - confidence) / 2)
         return Delta(table.pairs(record), confidence)
 
-    def pairs(self, suite: str | Path) -> Iterator[Pair]:
+    def pairs(self, suite: str | Path) -> Iterator[CompletionPair]:
         """Yield every case that was asked with base's and tuned's first completion."""
         loaded, run = self._run(suite)
         decided = {
@@ -75,7 +75,7 @@ class Gate:
         for case in (s.case for s in loaded.cases if s.case.id not in decided):
             cells = [run.completions.get((loaded.name, case.id, a)) for a in ("base", "tuned")]
             base, tuned = (cell.completion if cell else None for cell in cells)
-            yield Pair(case, base, tuned)
+            yield CompletionPair(case, base, tuned)
 
     def _run(self, path: str | Path) -> tuple[Suite, Run]:
         """Return the suite and the run that holds it: the session's own, or one beside it."""
@@ -94,9 +94,9 @@ class Gate:
         return suite, Run.load(folder)
 
 
-def _look(run: Run, suite: SuiteRecord) -> Look | None:
+def _look(run: Run, suite: SuiteRecord) -> InterimLook | None:
     """Return the look at which a suite of a finished run ended."""
     if suite.looks is None:
         return None
     skipped = sum(s.n_skipped_decided for s in run.verdict.suites if s.name == suite.name)
-    return Look(suite.looks, suite.looks.sizes.index(suite.n_cases - skipped))
+    return InterimLook(suite.looks, suite.looks.sizes.index(suite.n_cases - skipped))

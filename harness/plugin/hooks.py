@@ -14,7 +14,7 @@ import pytest
 from tunegate.harness.plugin.options import SESSION, add_options, is_active
 
 if TYPE_CHECKING:
-    from tunegate.harness.plugin.fixture import Gate
+    from tunegate.harness.plugin.fixture import GateFixture
     from tunegate.harness.plugin.session import GateSession
 
 OURS = ("tunegate",)
@@ -66,8 +66,8 @@ def leave_as_written(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def gate(request: pytest.FixtureRequest) -> Gate:
+def gate(request: pytest.FixtureRequest) -> GateFixture:
     """Compare base and tuned in code: `gate.compare("suites/refunds", metric="json_schema")`."""
-    from tunegate.harness.plugin.fixture import Gate
+    from tunegate.harness.plugin.fixture import GateFixture
 
-    return Gate(activate(request.config), Path(str(request.config.rootpath)))
+    return GateFixture(activate(request.config), Path(str(request.config.rootpath)))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import Interrupted, TunegateError, UsageError
+from tunegate.harness.errors import RunInterrupted, TunegateError, UsageError
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.plugin.exit_status import GateFailed, Reason, Unjudged, inert
+from tunegate.harness.plugin.exit_status import FailureReason, GateFailed, UnevaluatedGate, inert
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
@@ -40,7 +40,7 @@ class SuiteFile(pytest.File):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the problems, a line each, without a traceback."""
         if isinstance(excinfo.value, self.CollectError):
-            return Reason(inert(str(excinfo.value)))
+            return FailureReason(inert(str(excinfo.value)))
         return super().repr_failure(excinfo)
 
 
@@ -81,9 +81,9 @@ class GateItem(pytest.Item):
         try:
             suite, result = state.gate_result(self.suite, self.gate)
         except TunegateError as error:
-            if isinstance(error, (Interrupted, UsageError)):
+            if isinstance(error, (RunInterrupted, UsageError)):
                 self.session.shouldstop = "the gates cannot be judged"
-            raise Unjudged(inert(str(error))) from None
+            raise UnevaluatedGate(inert(str(error))) from None
         if result.status is GateStatus.PASS:
             return
         if suite.verdict is Verdict.SHIP or result.advisory:
@@ -96,8 +96,8 @@ class GateItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return sentences for a failed gate; a defect of ours keeps its traceback."""
-        if excinfo.errisinstance(Unjudged):
-            return Reason(str(excinfo.value))
+        if excinfo.errisinstance(UnevaluatedGate):
+            return FailureReason(str(excinfo.value))
         if excinfo.errisinstance(GateFailed):
             return str(excinfo.value)
         return excinfo.getrepr(style="native")

@@ -17,7 +17,7 @@ from tunegate.harness import defaults
 from tunegate.harness.further_arms import FURTHER_ARMS, FurtherArm
 
 if TYPE_CHECKING:
-    from tunegate.harness.remote.worker_pool import Limits
+    from tunegate.harness.remote.worker_pool import PoolLimits
 
 SESSION = pytest.StashKey[Any]()
 """Where pytest's configuration keeps the `GateSession` of a run."""
@@ -26,7 +26,7 @@ PREFIX = "--gate-"
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class GateOption:
     """One option, without its prefix."""
 
     name: str
@@ -91,11 +91,11 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
 
 def _levers(text: str) -> str:
     """Check the names of levers."""
-    from tunegate.harness.engine.inference.sequence import Levers
+    from tunegate.harness.engine.inference.sequence import Optimizations
     from tunegate.harness.errors import UsageError
 
     try:
-        Levers.named(text)
+        Optimizations.named(text)
     except UsageError as error:
         raise pytest.UsageError(f"{PREFIX}levers: {error}") from error
     return text
@@ -111,109 +111,111 @@ def _trace_link(text: str) -> str:
 
 
 OPTIONS = (
-    Option("base", "Model spec of the base arm. Default: the base that the adapter names."),
-    Option(
+    GateOption("base", "Model spec of the base arm. Default: the base that the adapter names."),
+    GateOption(
         "tuned",
         "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
         "or scripted: and what it names.",
     ),
-    *(Option(a.name, a.help, type=_spec(a)) for a in FURTHER_ARMS.values() if a.help),
-    Option(
+    *(GateOption(a.name, a.help, type=_spec(a)) for a in FURTHER_ARMS.values() if a.help),
+    GateOption(
         "judge",
         "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "
         "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",
     ),
-    Option("calibration", "What is known of the judge: calibration.json, or several with commas."),
-    Option("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>."),
-    Option("store", "Cell cache shared by all runs of the project.", defaults.STORE),
-    Option("report", "Also write the HTML report to this file."),
-    Option("junit", "Also write JUnit XML with one testcase a gate to this file."),
-    Option("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
-    Option(
+    GateOption(
+        "calibration", "What is known of the judge: calibration.json, or several with commas."
+    ),
+    GateOption("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>."),
+    GateOption("store", "Cell cache shared by all runs of the project.", defaults.STORE),
+    GateOption("report", "Also write the HTML report to this file."),
+    GateOption("junit", "Also write JUnit XML with one testcase a gate to this file."),
+    GateOption("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
+    GateOption(
         "max-cases",
         "Judge only the first N cases of each suite; never ships.",
         type=_count("max-cases"),
     ),
-    Option(
+    GateOption(
         "undecided",
         "What an UNDECIDED verdict does to the exit code: fail = 10, neutral and pass = 0.",
         "fail",
         choices=("fail", "neutral", "pass"),
     ),
-    Option(
+    GateOption(
         "early-stop",
         f"End a suite of {defaults.EARLY_STOP_CASES} cases or more as soon as everything is "
         "decided.",
         "on",
         choices=("on", "off"),
     ),
-    Option(
+    GateOption(
         "leakage",
         "Cases that stand in tuned's training rows: gate leaves them out of the gates and refuses "
         "more than a tenth, report only shows them, off does not look.",
         "gate",
         choices=("gate", "report", "off"),
     ),
-    Option(
+    GateOption(
         "training-data",
         "Rows that tuned was trained on, where no card beside it says so: JSONL, a JSON list or "
         "Parquet, several with commas.",
     ),
-    Option("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
-    Option("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
-    Option(
+    GateOption("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
+    GateOption("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
+    GateOption(
         "dtype",
         "Number format of local models, the same for all arms; auto is float32 without a GPU.",
         "auto",
         choices=("auto", "float32", "bfloat16", "float16"),
     ),
-    Option(
+    GateOption(
         "levers",
         "What makes local models fast: all, none, or some of drafts,prefixes,slots.",
         "all",
         type=_levers,
     ),
-    Option(
+    GateOption(
         "engine",
         "Where completions are computed: local is this process, ray is workers through Ray Data.",
         "local",
         choices=("local", "ray"),
     ),
-    Option(
+    GateOption(
         "workers",
         "Workers of --gate-engine ray. Default: one a GPU, two without one.",
         type=_count("workers"),
     ),
-    Option(
+    GateOption(
         "concurrency",
         "Questions that are under way at a server at the same time.",
         defaults.CONCURRENCY,
         type=_count("concurrency"),
     ),
-    Option(
+    GateOption(
         "deadline",
         "Seconds a question to a server may take, all attempts together.",
         defaults.DEADLINE_S,
         type=_positive("deadline", "a number of seconds"),
     ),
-    Option(
+    GateOption(
         "requests-per-minute",
         "Requests a minute that a server is sent at most, by each arm. Default: no bound.",
         type=_positive("requests-per-minute", "a number"),
     ),
-    Option(
+    GateOption(
         "tokens-per-minute",
         "Tokens a minute, read and written, that each arm may use. Default: no bound.",
         type=_positive("tokens-per-minute", "a number"),
     ),
-    Option("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
-    Option(
+    GateOption("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
+    GateOption(
         "trace-redact",
         "What is taken out of them first: pii takes addresses, numbers of people and keys, none "
         "nothing, pkg.mod:fn is a function from text to text.",
         "pii",
     ),
-    Option(
+    GateOption(
         "trace-link",
         "Address at which a viewer shows a span, such as "
         "http://localhost:16686/trace/{trace_id}?uiFind={span_id}: the report links to it.",
@@ -255,11 +257,11 @@ def read_options(config: pytest.Config) -> Mapping[str, Any]:
     return {option.name: _value(config, option) for option in OPTIONS}
 
 
-def limits_of(options: Mapping[str, Any]) -> Limits:
+def limits_of(options: Mapping[str, Any]) -> PoolLimits:
     """Return how hard arms behind a network may be asked."""
-    from tunegate.harness.remote.worker_pool import Limits
+    from tunegate.harness.remote.worker_pool import PoolLimits
 
-    return Limits(
+    return PoolLimits(
         concurrency=options["concurrency"],
         deadline_s=options["deadline"],
         requests_per_minute=options["requests-per-minute"],
@@ -267,7 +269,7 @@ def limits_of(options: Mapping[str, Any]) -> Limits:
     )
 
 
-def _value(config: pytest.Config, option: Option) -> Any:
+def _value(config: pytest.Config, option: GateOption) -> Any:
     given = config.getoption(option.dest)
     if given is not None:
         return given
@@ -283,7 +285,7 @@ def _value(config: pytest.Config, option: Option) -> Any:
     return option.type(written)
 
 
-def _flag(option: Option, written: str) -> bool:
+def _flag(option: GateOption, written: str) -> bool:
     """Read a switch from an ini file."""
     switch = dict.fromkeys(("true", "1", "yes", "on"), True)
     switch |= dict.fromkeys(("false", "0", "no", "off"), False)

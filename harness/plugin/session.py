@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import last_signal
-from tunegate.harness.engine.ray_backend import Place
-from tunegate.harness.errors import BackendError, Interrupted, TunegateError, UsageError
+from tunegate.harness.engine.ray_backend import ExecutionBackend
+from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.further_arms import ARM_OPTIONS
 from tunegate.harness.pipeline import run_writer
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
@@ -169,11 +169,11 @@ class GateSession:
 
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from tunegate.harness.pipeline.run import Evaluation
-        from tunegate.harness.pipeline.telemetry import Telemetry
+        from tunegate.harness.pipeline.run import EvaluationRun
+        from tunegate.harness.pipeline.telemetry import TelemetryOptions
         from tunegate.harness.pipeline.training_provenance import DataOptions
 
-        evaluation = Evaluation(
+        evaluation = EvaluationRun(
             suites=chosen,
             specs={name: resolved(self.options[name]) for name in ARM_OPTIONS},
             folder=folder,
@@ -187,9 +187,9 @@ class GateSession:
             filtered=tuple(self.filtered),
             open_sealed=bool(self.options["open-sealed"]),
             early_stop=self.options["early-stop"] == "on",
-            levers=Levers.named(self.options["levers"]),
-            place=Place(self.options["engine"], self.options["workers"]),
-            traced=Telemetry.of(self.options),
+            levers=Optimizations.named(self.options["levers"]),
+            place=ExecutionBackend(self.options["engine"], self.options["workers"]),
+            traced=TelemetryOptions.of(self.options),
             limits=limits_of(self.options),
             data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
             arms=self.arms,
@@ -209,7 +209,7 @@ class GateSession:
     def note_interrupt(self) -> None:
         """Note that the user stopped pytest while no completion was being made."""
         if self.error is None:
-            self.error = Interrupted(f"stopped by signal {last_signal()}", last_signal())
+            self.error = RunInterrupted(f"stopped by signal {last_signal()}", last_signal())
 
     def for_worker(self) -> dict[str, Any]:
         """Return what xdist's workers must know of this session."""
@@ -234,7 +234,7 @@ class GateSession:
             self._tell(session.config)
             return
         try:
-            if isinstance(self.error, (BackendError, Interrupted)) and self.verdict is None:
+            if isinstance(self.error, (BackendError, RunInterrupted)) and self.verdict is None:
                 self._read_verdict()
             if self.verdict is not None:
                 if self.verdict.suites:

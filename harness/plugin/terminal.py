@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunegate.harness.errors import Interrupted, UsageError
+from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arms import comparison_results
 from tunegate.harness.plugin.exit_status import inert
 from tunegate.harness.plugin.items import relative
@@ -73,7 +73,7 @@ def _remedy(state: GateSession) -> Iterator[str]:
         return
     if (state.folder / "manifest.json").is_file():
         yield f"go on with: tunegate resume {relative(state.folder)}"
-    elif isinstance(state.error, Interrupted):
+    elif isinstance(state.error, RunInterrupted):
         yield "nothing was asked yet: give the same command again"
 
 

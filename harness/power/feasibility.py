@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
-from tunegate.harness.records.manifest import Gate, Looks
+from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.suite import Suite
 
 
@@ -83,7 +83,7 @@ _FIRST_BINARY, _FIRST_MEAN = 20, 50
 """Cases of the first look: the t interval needs more of them than the score interval."""
 
 
-def schedule(suite: Suite, *, seed: int) -> Looks | None:
+def schedule(suite: Suite, *, seed: int) -> LookSchedule | None:
     """Return when to look at a suite; None where all its cases are asked first.
 
     Suites of fewer than 100 cases have nothing to save; suites that ask for log-likelihoods save
@@ -111,13 +111,13 @@ def schedule(suite: Suite, *, seed: int) -> Looks | None:
             shares.append(number / len(units))
             wanted = [*wanted[: len(sizes)], *(w for w in wanted[len(sizes) :] if w > count)]
     order = tuple(case for unit in units for case in unit)
-    looks = Looks(order=order, sizes=tuple(sizes), shares=tuple(shares))
+    looks = LookSchedule(order=order, sizes=tuple(sizes), shares=tuple(shares))
     return looks if len(sizes) > 1 and _reachable(suite, looks) else None
 
 
-def _reachable(suite: Suite, looks: Looks) -> bool:
+def _reachable(suite: Suite, looks: LookSchedule) -> bool:
     """Return whether every gate that these cases can prove is still provable at the last look."""
-    last = Look(looks, len(looks.sizes) - 1)
+    last = InterimLook(looks, len(looks.sizes) - 1)
     gates = (gate for gate in suite.gates if not any(refusals(suite, gate)))
     return not any(problem for gate in gates for problem in refusals(suite, last.judged(gate)))
 

@@ -14,12 +14,12 @@ from types import MappingProxyType
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.pairs import shared
-from tunegate.harness.comparison.sample_size import GUARDED, Comparison, Spread
+from tunegate.harness.comparison.sample_size import GUARDED, PlannedComparison, ScoreSpread
 from tunegate.harness.defaults import POWER
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.power import feasibility
 from tunegate.harness.power.feasibility import schedule
-from tunegate.harness.power.spread import Observed, assumed, seen
+from tunegate.harness.power.spread import PilotRun, assumed, seen
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import Suite
@@ -29,10 +29,10 @@ ROUGH = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class GateOutlook:
     """What one gate can do under one assumption on the spread; differences are improvements."""
 
-    spread: Spread
+    spread: ScoreSpread
     provable: float | None
     """Smallest true gain, or smallest tolerance, proven with 80 % power; None if there is none."""
     effect: float
@@ -48,7 +48,7 @@ class GateForecast:
     """One gate: an outlook for every assumption on the spread, or why there is none."""
 
     gate: Gate
-    outlooks: tuple[Outlook, ...] = ()
+    outlooks: tuple[GateOutlook, ...] = ()
     note: str = ""
     """Why nothing is planned, or what a reader must know of the plan."""
     counts: bool = True
@@ -78,7 +78,7 @@ class SuiteForecast:
     """Arm → seconds a case took in the earlier run."""
 
 
-def forecast(suite: Suite, observed: Observed | None = None) -> SuiteForecast:
+def forecast(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
     """Plan a suite.
 
     Args:
@@ -96,7 +96,7 @@ def forecast(suite: Suite, observed: Observed | None = None) -> SuiteForecast:
     refusals = (*feasibility.unreachable(suite), *silent, *_undecidable(suite, n_clusters))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
-    gates = _Plan(suite, observed, least).gates()
+    gates = _SuitePlan(suite, observed, least).gates()
     chances, cases = _whole_rule(suite.goal_rule, [g for g in gates if g.counts])
     return SuiteForecast(
         name=suite.name,
@@ -126,10 +126,10 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
             )
 
 
-class _Plan:
+class _SuitePlan:
     """The gates of one suite, planned together."""
 
-    def __init__(self, suite: Suite, observed: Observed | None, least: int) -> None:
+    def __init__(self, suite: Suite, observed: PilotRun | None, least: int) -> None:
         self.suite, self.observed, self.least = suite, observed, least
         gains = [g for g in suite.gates if gate_kind(g.kind).is_goal]
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
@@ -162,7 +162,7 @@ class _Plan:
             largest = plan.limit if plan.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
             cases = self._cases(gate, plan, effect, counts=counts)
-            outlooks.append(Outlook(spread, provable, effect, plan.chance(effect), cases))
+            outlooks.append(GateOutlook(spread, provable, effect, plan.chance(effect), cases))
         notes = [why]
         if outlooks and gate.expected_gain is None:
             notes.append("no expected_gain is written: planned at the smallest provable gain")
@@ -175,7 +175,7 @@ class _Plan:
         pairs = None if self.observed is None else self.observed.pairs[gate.metric]
         return gate_kind(gate.kind).plan_test(gate, metric, pairs)
 
-    def _guard(self, gate: Gate, reached: Mapping[str, Sequence[Outlook]]) -> GateForecast:
+    def _guard(self, gate: Gate, reached: Mapping[str, Sequence[GateOutlook]]) -> GateForecast:
         test = self.guards[gate.id]
         if test.margin is None:
             return GateForecast(gate, (), test.note, counts=test.counts)
@@ -191,26 +191,32 @@ class _Plan:
             )
             chance = 0.0 if refused else plan.chance(effect)
             cases = self._cases(gate, plan, effect)
-            outlooks.append(Outlook(spread, plan.tolerable(), effect, chance, cases))
+            outlooks.append(GateOutlook(spread, plan.tolerable(), effect, chance, cases))
         note = "; ".join(filter(None, [test.note, why]))
         return GateForecast(gate, tuple(outlooks), note, test.counts)
 
     def _comparison(
-        self, gate: Gate, margin: float, confidence: float, spread: Spread, *, bounded: bool = True
-    ) -> Comparison:
+        self,
+        gate: Gate,
+        margin: float,
+        confidence: float,
+        spread: ScoreSpread,
+        *,
+        bounded: bool = True,
+    ) -> PlannedComparison:
         metric = self.suite.metric(gate.metric)
         n = feasibility.asked(self.suite, metric)
         limit = 1.0 if spread.binary else metric.bound if bounded else None
-        return Comparison(n, margin, confidence, spread, limit)
+        return PlannedComparison(n, margin, confidence, spread, limit)
 
     def _cases(
-        self, gate: Gate, plan: Comparison, effect: float, *, counts: bool = True
+        self, gate: Gate, plan: PlannedComparison, effect: float, *, counts: bool = True
     ) -> int | None:
         found = plan.cases(effect, 1 - self.share if counts else POWER)
         least = LEAST if self.suite.metric(gate.metric).corpus else 1
         return None if found is None else max(found, self.least, least)
 
-    def _spreads(self, gate: Gate) -> tuple[tuple[Spread, ...], str]:
+    def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
         metric = self.suite.metric(gate.metric)
         if feasibility.asked(self.suite, metric) < 2:
@@ -251,7 +257,7 @@ def _notes(
     suite: Suite,
     gates: Sequence[GateForecast],
     n_clusters: int | None,
-    observed: Observed | None,
+    observed: PilotRun | None,
 ) -> Iterator[str]:
     planned = [g for g in gates if g.outlooks]
     if planned and len(suite.cases) < ROUGH:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import Spread
+from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import gate_kind
@@ -26,14 +26,14 @@ GRID = (0.1, 0.2, 0.3)
 """Assumed discordance, or σ as a share of the metric's range."""
 
 
-def assumed(metric: Metric, *, binary: bool) -> tuple[Spread, ...]:
+def assumed(metric: Metric, *, binary: bool) -> tuple[ScoreSpread, ...]:
     """Return the grid of a metric that no run has shown; nothing if its range is unknown."""
     if binary:
-        return tuple(Spread(share, binary=True) for share in GRID)
-    return tuple(Spread(share * metric.bound, binary=False) for share in GRID if metric.bound)
+        return tuple(ScoreSpread(share, binary=True) for share in GRID)
+    return tuple(ScoreSpread(share * metric.bound, binary=False) for share in GRID if metric.bound)
 
 
-def seen(pairs: Pairs, gate: Gate) -> tuple[Spread, ...]:
+def seen(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
     """Return the spread that a run showed, by the scale on which the gate judges it.
 
     Args:
@@ -55,7 +55,7 @@ ARMS = ("base", "tuned")
 
 
 @dataclass(frozen=True)
-class Observed:
+class PilotRun:
     """What an earlier run tells about one suite."""
 
     pairs: Mapping[str, Pairs] = field(repr=False)
@@ -64,7 +64,7 @@ class Observed:
     """Arm → seconds that a case took; an arm whose answers were not timed is left out."""
 
 
-def observe(run: Run, suite: str, metrics: Sequence[str]) -> Observed:
+def observe(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     """Return what a run tells about the metrics of a suite.
 
     Raises:
@@ -76,7 +76,7 @@ def observe(run: Run, suite: str, metrics: Sequence[str]) -> Observed:
         raise UsageError(f"{run.folder}: {unknown(suite, tuple(records), what='suite')}")
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
-    return Observed(pairs, _seconds(run, suite))
+    return PilotRun(pairs, _seconds(run, suite))
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:

@@ -356,7 +356,7 @@ class StoredCell:
     """Whether the completion was already stored when this run began."""
 
 
-class Generation(Record):
+class GenerationSettings(Record):
     """How prompts are made and completions are decoded; the same for every arm."""
 
     system: str | None = None
@@ -373,7 +373,7 @@ class Generation(Record):
     latency_cases: int = LATENCY_CASES
     """Cases of the latency pass, where a metric asks for it."""
 
-    def of(self, case: Case) -> Generation:
+    def of(self, case: Case) -> GenerationSettings:
         """Return the settings with the case's own; the smaller number of tokens holds."""
         own: dict[str, Any] = {"temperature": case.temperature, "top_p": case.top_p}
         if case.max_new_tokens is not None:

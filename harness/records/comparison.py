@@ -8,7 +8,7 @@ from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.verdict import Number, SuiteResult, Verdict
 
 
-class Effect(Record):
+class CandidateEffect(Record):
     """One number by which candidates are put in order, with its interval."""
 
     suite: str
@@ -46,9 +46,9 @@ class Candidate(Record):
     """The sentence that decided it."""
     suites: tuple[SuiteResult, ...]
     """Its gates, at the level that the number of candidates leaves."""
-    gain: Effect | None
+    gain: CandidateEffect | None
     """Improvement over base by the first goal that counts; None without one."""
-    forgetting: Effect | None
+    forgetting: CandidateEffect | None
     """Share of its tolerance that the worst guardrail has used up; None without a guardrail."""
     beaten_by: tuple[str, ...] = ()
     """Letters of candidates that gain no less and forget no more, one of them strictly, by the
@@ -57,7 +57,7 @@ class Candidate(Record):
     """What must be known of it."""
 
 
-class Duel(Record):
+class PairwiseComparison(Record):
     """Two candidates beside each other on identical cases, by one metric."""
 
     suite: str
@@ -109,7 +109,7 @@ class ComparedSuite(Record):
     """Candidates that it had judged when the newest of these runs was made."""
 
 
-class Comparison(Record):
+class CandidateComparison(Record):
     """Which of several fine-tunes of one base may ship, and why."""
 
     schema_version: int = SCHEMA_VERSION
@@ -130,7 +130,7 @@ class Comparison(Record):
     """In the order of the first run."""
     candidates: tuple[Candidate, ...]
     """In the order in which their runs were named."""
-    duels: tuple[Duel, ...]
+    duels: tuple[PairwiseComparison, ...]
     """Every pair of candidates on every gated metric."""
     notes: tuple[Text, ...] = ()
     """What must be known of the comparison as a whole."""

@@ -1,7 +1,7 @@
 """Reading and writing of record files: strict JSON, atomic writes, JSON lines of any size.
 
-`Lines` knows where each line begins and parses it when it is asked for; `Indexed` finds records
-by a key and keeps nothing but the keys.
+`JsonlRecords` knows where each line begins and parses it when it is asked for; `IndexedRecords`
+finds records by a key and keeps nothing but the keys.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 
-class Lines(Sequence[R]):
+class JsonlRecords(Sequence[R]):
     """The records of a file; none if it does not exist."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -61,7 +61,7 @@ class Lines(Sequence[R]):
             return next(record for _, record in found)
 
 
-class Chosen(Iterable[R]):
+class FilteredRecords(Iterable[R]):
     """The records that pass a test, read anew each time they are gone through."""
 
     def __init__(self, records: Iterable[R], test: Callable[[R], bool]) -> None:
@@ -74,7 +74,7 @@ class Chosen(Iterable[R]):
         return filter(self._test, self._records)
 
 
-class Indexed(Mapping[K, R], Generic[K, R]):
+class IndexedRecords(Mapping[K, R], Generic[K, R]):
     """Records by key; of a sequence that reads them from a file, each is read when asked for."""
 
     def __init__(self, records: Sequence[R], places: Mapping[K, int]) -> None:
@@ -83,7 +83,7 @@ class Indexed(Mapping[K, R], Generic[K, R]):
         self._places = places
 
     @classmethod
-    def of(cls, records: Sequence[R], key: Callable[[R], K | None]) -> Indexed[K, R]:
+    def of(cls, records: Sequence[R], key: Callable[[R], K | None]) -> IndexedRecords[K, R]:
         """Index records; those whose key is None are left out."""
         keys = ((key(record), place) for place, record in enumerate(records))
         return cls(records, {name: place for name, place in keys if name is not None})
@@ -182,7 +182,7 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
     Raises:
         UsageError: in one line, which line cannot be read and why.
     """
-    return tuple(Lines(path, kind))
+    return tuple(JsonlRecords(path, kind))
 
 
 def _current(kind: type[R], text: bytes) -> R:

@@ -44,7 +44,7 @@ LEAST_PAIRS = 50
 """Pairs, both answers labelled, from which a calibration says anything."""
 
 
-class Rate(Record):
+class RateEstimate(Record):
     """An estimate with its two-sided 90 % interval, and the number of cases behind it."""
 
     estimate: float
@@ -58,9 +58,9 @@ class ArmErrors(Record):
 
     n: int
     """Labelled answers of the arm that the judge scored."""
-    sensitivity: Rate | None = None
+    sensitivity: RateEstimate | None = None
     """Share of the answers that people call good which the judge calls good; None without any."""
-    specificity: Rate | None = None
+    specificity: RateEstimate | None = None
     """Share of those they call bad which the judge calls bad; None without any."""
 
     @property
@@ -72,7 +72,7 @@ class ArmErrors(Record):
         return both[0].estimate + both[1].estimate < LEAST_YOUDEN
 
 
-class Canaries(Record):
+class CanaryResult(Record):
     """Answers that are known to be bad, and what the judge made of them."""
 
     asked: int
@@ -109,31 +109,31 @@ class Calibration(Record):
     """Labelled answers."""
     n_unscored: int
     """Labelled answers that the judge gave no score."""
-    agreement: Rate
+    agreement: RateEstimate
     """Share of labelled answers on which judge and people agree."""
     baseline: float
     """The same for a judge that always says people's commonest label."""
-    balanced_accuracy: Rate | None
+    balanced_accuracy: RateEstimate | None
     """Mean of sensitivity and specificity over both arms; None if people used one label only."""
-    kappa: Rate
+    kappa: RateEstimate
     """Agreement beyond chance."""
     arms: dict[str, ArmErrors]
     """Arm → its errors; `all` where the labels name no arms."""
-    differential: Rate | None = None
+    differential: RateEstimate | None = None
     """Mean of (judge's difference − people's) over labelled pairs: positive favours tuned."""
-    order_flips: Rate | None = None
+    order_flips: RateEstimate | None = None
     """Share of pairs whose verdict changes with the order; pairwise judges only."""
-    first_position: Rate | None = None
+    first_position: RateEstimate | None = None
     """Share of decided verdicts that go to the answer shown first; pairwise judges only."""
     first_position_p: float | None = None
     """Two-sided p-value of "the position does not matter"."""
-    repeat_flips: Rate | None = None
+    repeat_flips: RateEstimate | None = None
     """Share of answers on which the judge, asked again, changes its mind."""
     repeat_variance: float | None = None
     """Variance that its inconstancy adds to a score."""
-    length_slope: Rate | None = None
+    length_slope: RateEstimate | None = None
     """Change of the judged difference for tuned's answer being 2.7 times as long."""
-    canaries: Canaries
+    canaries: CanaryResult
     seed: int = 0
 
     @property

@@ -14,7 +14,7 @@ from pydantic import Field
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
 from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.training_card import Leakage, Training
+from tunegate.harness.records.training_card import ContaminationCheck, TrainingSummary
 
 KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 """Name of a kind of gate, as Python spells the name of a module."""
@@ -98,7 +98,7 @@ class MetricRecord(Record):
         return self.binary and self.needs is CellKind.CHOICES
 
 
-class Looks(Record):
+class LookSchedule(Record):
     """When a suite is looked at while it runs, to stop as soon as all is decided."""
 
     order: tuple[str, ...] = Field(repr=False)
@@ -124,7 +124,7 @@ class SuiteRecord(Record):
     generation: dict[str, Any]
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
-    looks: Looks | None = None
+    looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
     """Whether it is judged only when the user opens it; absent where it is not."""
@@ -158,9 +158,9 @@ class Manifest(Record):
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
-    training: Training | None = None
+    training: TrainingSummary | None = None
     """How tuned was trained, as the card beside it says; None of runs that never asked."""
-    leakage: Leakage | None = None
+    leakage: ContaminationCheck | None = None
     """Which cases stand in the training rows; None of runs that never looked for them."""
 
     def identity(self, arm: str) -> dict[str, Any]:

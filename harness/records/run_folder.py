@@ -33,7 +33,7 @@ from tunegate.harness.records.cases import (
     StoredCell,
     Text,
 )
-from tunegate.harness.records.files import Indexed, Lines, read_record, read_records
+from tunegate.harness.records.files import IndexedRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import VerdictRecord
@@ -79,12 +79,12 @@ class Run:
                     f"{folder}: no {name}: not a finished run; `tunegate resume {folder}` "
                     "finishes an interrupted one"
                 )
-        cases = Lines(folder / "cases.jsonl", RunCase)
+        cases = JsonlRecords(folder / "cases.jsonl", RunCase)
         return cls(
             folder=folder,
             manifest=read_record(folder / "manifest.json", Manifest),
-            cases=Indexed.of(cases, lambda row: (row.suite, row.case.id)),
-            cells=Lines(folder / "cells.jsonl", StoredCell),
+            cases=IndexedRecords.of(cases, lambda row: (row.suite, row.case.id)),
+            cells=JsonlRecords(folder / "cells.jsonl", StoredCell),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
             judgements=read_records(folder / case_records.FILE_NAME, Judgement),
@@ -102,7 +102,7 @@ class Run:
     @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
         """(suite, case, arm) → the first sample's generated cell."""
-        return Indexed.of(self.cells, _written)
+        return IndexedRecords.of(self.cells, _written)
 
     @cached_property
     def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:

@@ -47,7 +47,7 @@ _FACTS = (
 """What verdict.json repeats of a card."""
 
 
-class Training(Record):
+class TrainingSummary(Record):
     """What a run knows of how tuned was trained."""
 
     card: Json = Field(default_factory=dict, repr=False)
@@ -97,7 +97,7 @@ class Training(Record):
         return earlier if isinstance(earlier, dict) else {}
 
 
-def read(folder: Path | None, identity: Mapping[str, Any]) -> Training:
+def read(folder: Path | None, identity: Mapping[str, Any]) -> TrainingSummary:
     """Return the card in a folder, held against the arm that was opened from there.
 
     Args:
@@ -106,19 +106,19 @@ def read(folder: Path | None, identity: Mapping[str, Any]) -> Training:
     """
     path = None if folder is None else folder / FILE
     if path is None or not path.is_file():
-        return Training(why=f"there is no {FILE} beside tuned")
+        return TrainingSummary(why=f"there is no {FILE} beside tuned")
     try:
         if path.stat().st_size > _LARGEST:
-            return Training(why=f"{path}: too large to be the card of a training")
+            return TrainingSummary(why=f"{path}: too large to be the card of a training")
         card = json.loads(path.read_bytes(), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        return Training(why=f"{path}: cannot be read ({error})")
+        return TrainingSummary(why=f"{path}: cannot be read ({error})")
     if not isinstance(card, dict):
-        return Training(why=f"{path}: not a JSON object")
+        return TrainingSummary(why=f"{path}: not a JSON object")
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
     if judged is not None and card.get("weights_sha256") not in (None, judged):
-        return Training(card=card, why=f"{path}: is of other weights than tuned's")
-    return Training(card=card, notes=_differences(readable(card), identity))
+        return TrainingSummary(card=card, why=f"{path}: is of other weights than tuned's")
+    return TrainingSummary(card=card, notes=_differences(readable(card), identity))
 
 
 def _refuse(constant: str) -> None:
@@ -147,7 +147,7 @@ MOST = 0.10
 """Share of a suite's cases that may be touched before the run is refused."""
 
 
-class Mode(StrEnum):
+class ContaminationMode(StrEnum):
     """What is done with touched cases."""
 
     GATE = "gate"
@@ -158,7 +158,7 @@ class Mode(StrEnum):
     """Nothing is compared."""
 
 
-class Checked(StrEnum):
+class ContaminationCoverage(StrEnum):
     """How far the training data was compared."""
 
     ALL = "checked"
@@ -169,7 +169,7 @@ class Checked(StrEnum):
     """Nothing was compared."""
 
 
-class Found(StrEnum):
+class OverlapKind(StrEnum):
     """What a case and training rows have in common, the strongest first."""
 
     EXACT = "exact"
@@ -194,7 +194,7 @@ class FileState(StrEnum):
     UNREADABLE = "not readable"
 
 
-class DataFile(Record):
+class TrainingDataFile(Record):
     """One file of training rows, as the run found it."""
 
     path: Text
@@ -212,12 +212,12 @@ class DataFile(Record):
         return self.state in (FileState.SAME, FileState.GIVEN)
 
 
-class Match(Record):
+class ContaminationMatch(Record):
     """One case that training rows have much in common with."""
 
     case: Text
     """Its id."""
-    found: Found
+    found: OverlapKind
     """The strongest thing they have in common."""
     share: float
     """Share of the case's own runs of 8 words that occur in the rows, to three digits."""
@@ -229,10 +229,10 @@ class Match(Record):
     @property
     def touched(self) -> bool:
         """Whether the case is left out of the gates."""
-        return self.found is not Found.SUSPECT
+        return self.found is not OverlapKind.SUSPECT
 
 
-class SuiteLeakage(Record):
+class SuiteContamination(Record):
     """One suite's cases against the training rows."""
 
     name: str
@@ -241,7 +241,7 @@ class SuiteLeakage(Record):
     """Cases that were compared."""
     n_templates: int
     """Cases without 8 words in a row of their own: compared only as a whole."""
-    matches: tuple[Match, ...]
+    matches: tuple[ContaminationMatch, ...]
     """Touched and suspect cases, in the order of the suite."""
 
     @property
@@ -260,35 +260,35 @@ class SuiteLeakage(Record):
         return len(self.touched) > MOST * self.n_cases * (1 + 1e-9)
 
 
-class Leakage(Record):
+class ContaminationCheck(Record):
     """What was found out before the run about cases that tuned was trained on."""
 
-    mode: Mode
-    checked: Checked
+    mode: ContaminationMode
+    checked: ContaminationCoverage
     why: str = ""
     """Why nothing, or not everything, was compared."""
-    files: tuple[DataFile, ...] = ()
+    files: tuple[TrainingDataFile, ...] = ()
     rows: int = 0
     """Training rows that were compared."""
-    suites: tuple[SuiteLeakage, ...] = Field(default=(), repr=False)
+    suites: tuple[SuiteContamination, ...] = Field(default=(), repr=False)
     """One a suite; none if nothing was compared."""
 
     @property
     def left_out(self) -> Mapping[str, frozenset[str]]:
         """Suite → cases that its gates leave out."""
-        if self.mode is not Mode.GATE:
+        if self.mode is not ContaminationMode.GATE:
             return {}
         return {suite.name: frozenset(suite.touched) for suite in self.suites if suite.touched}
 
     @property
-    def touched(self) -> Mapping[tuple[str, str], Match]:
+    def touched(self) -> Mapping[tuple[str, str], ContaminationMatch]:
         """(suite, case) → what training rows have in common with it; of touched cases alone."""
         return {(s.name, m.case): m for s in self.suites for m in s.matches if m.touched}
 
     @property
     def sentence(self) -> str:
         """What was found, in words."""
-        if self.checked is Checked.NOTHING:
+        if self.checked is ContaminationCoverage.NOTHING:
             return f"leakage not checked: {self.why}"
         cases = sum(suite.n_cases for suite in self.suites)
         touched = sum(len(suite.touched) for suite in self.suites)
@@ -296,7 +296,7 @@ class Leakage(Record):
         if touched:
             told += " and " + (
                 "are left out of the gates"
-                if self.mode is Mode.GATE
+                if self.mode is ContaminationMode.GATE
                 else f"count in the gates all the same (--gate-leakage={self.mode})"
             )
         return f"{told}; {self.why}" if self.why else told

@@ -14,7 +14,11 @@ from pydantic import AfterValidator, Field
 
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.manifest import KindName
-from tunegate.harness.records.training_card import Checked, DataFile, Mode
+from tunegate.harness.records.training_card import (
+    ContaminationCoverage,
+    ContaminationMode,
+    TrainingDataFile,
+)
 
 
 class Verdict(StrEnum):
@@ -196,7 +200,7 @@ class SuiteResult(Record):
         return any(not gate.advisory for gate in self.gates)
 
 
-class Stratum(Record):
+class MetricStratum(Record):
     """One metric on the clean or on the touched cases of a suite."""
 
     n: int
@@ -218,9 +222,9 @@ class MetricStrata(Record):
 
     metric: str
     """Its name within the suite."""
-    clean: Stratum
+    clean: MetricStratum
     """On the cases that no row holds."""
-    touched: Stratum
+    touched: MetricStratum
     """On those that one does."""
 
 
@@ -239,24 +243,24 @@ class SuiteStrata(Record):
     """Gated metrics; none where no case is touched."""
 
 
-class LeakageResult(Record):
+class ContaminationResult(Record):
     """Training rows against cases, and the difference with and without what was seen before."""
 
-    mode: Mode
+    mode: ContaminationMode
     """What was done with touched cases: `gate` left them out."""
-    checked: Checked
+    checked: ContaminationCoverage
     """How far the training data was compared."""
     sentence: str
     """What was found, in words."""
     rows: int
     """Training rows that were compared."""
-    files: tuple[DataFile, ...]
+    files: tuple[TrainingDataFile, ...]
     """Their files, and those that could not be compared."""
     suites: tuple[SuiteStrata, ...]
     """In the order of the run; none if nothing was compared."""
 
 
-class SuiteStanding(Record):
+class SuiteIncumbentResult(Record):
     """One suite's comparison of the incumbent and tuned."""
 
     name: str
@@ -270,14 +274,14 @@ class SuiteStanding(Record):
     incumbent's level, `delta` is tuned − incumbent."""
 
 
-class Standing(Record):
+class IncumbentResult(Record):
     """Incumbent and tuned: is what is to be shipped no worse than what is?"""
 
     verdict: Verdict
     """The worst that the run can still end with: SHIP takes proof on every suite that compares."""
     sentence: str
     """The sentence that decided it."""
-    suites: tuple[SuiteStanding, ...]
+    suites: tuple[SuiteIncumbentResult, ...]
     """In the order of the run."""
 
 
@@ -318,7 +322,7 @@ class MetricParity(Record):
     """Shown, but without influence on the verdict."""
 
 
-class Agreement(Record):
+class AnswerAgreement(Record):
     """How far the answers of tuned and shipped are the same text."""
 
     answers: int
@@ -329,7 +333,7 @@ class Agreement(Record):
     """Mean share of the longer answer's characters before the first difference."""
 
 
-class Divergence(Record):
+class PredictionDivergence(Record):
     """How far the predictions of shipped lie from tuned's, along tuned's own answers."""
 
     answers: int
@@ -359,13 +363,13 @@ class SuiteParity(Record):
     """Its floors, ceilings, tolerances and limits, with shipped in tuned's place."""
     guards_verdict: Verdict | None
     """What they alone would decide; None where there are none."""
-    agreement: Agreement | None = None
+    agreement: AnswerAgreement | None = None
     """None where no answers are written."""
-    divergence: Divergence | None = None
+    divergence: PredictionDivergence | None = None
     """None where one of the arms' logits are not at hand, or no answers are written."""
 
 
-class Parity(Record):
+class DeploymentParity(Record):
     """Tuned and shipped: is the artifact that will run the fine-tune that was judged?"""
 
     status: ParityStatus
@@ -405,16 +409,20 @@ class VerdictRecord(Record):
     """Seed of everything drawn at random."""
     versions: dict[str, str]
     """Package → version, Python among them."""
-    parity: Parity | None = Field(default=None, exclude_if=lambda parity: parity is None)
+    parity: DeploymentParity | None = Field(default=None, exclude_if=lambda parity: parity is None)
     """Whether what ships behaves as tuned; absent without a shipped arm."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
     """Main facts of how tuned was trained, from the card beside it; absent without one."""
-    leakage: LeakageResult | None = Field(default=None, exclude_if=lambda found: found is None)
+    leakage: ContaminationResult | None = Field(
+        default=None, exclude_if=lambda found: found is None
+    )
     """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
-    standing: Standing | None = Field(default=None, exclude_if=lambda standing: standing is None)
+    standing: IncumbentResult | None = Field(
+        default=None, exclude_if=lambda standing: standing is None
+    )
     """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
 
-    def after(self, **said: Parity | Standing) -> VerdictRecord:
+    def after(self, **said: DeploymentParity | IncumbentResult) -> VerdictRecord:
         """Return the run's verdict once a further arm has its say: it can only be worse.
 
         Args:

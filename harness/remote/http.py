@@ -5,8 +5,8 @@ it. Redirects are refused, since they would carry key and prompts to a place nob
 
 What can go wrong with one question, told apart by what helps.
 
-`ask` raises `Later` or `Refused`; anything else it raises is a defect and ends the run. Out of the
-pool comes `Failure` for a question that stays without an answer.
+`ask` raises `RetryableError` or `PermanentError`; anything else it raises is a defect and ends the
+run. Out of the pool comes `RequestFailure` for a question that stays without an answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass
-class Http:
+class HttpClient:
     """A client whose connections are kept alive and shared by all threads until it is closed.
 
     Example:
@@ -54,7 +54,7 @@ class Http:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; calls that are under way end with `Later`."""
+        """Close the connections; calls that are under way end with `RetryableError`."""
         for client in self._clients.values():
             client.close()
 
@@ -84,12 +84,14 @@ class Http:
         try:
             status, headers, raw = self._exchange(method, url, body, deadline)
         except httpx.TimeoutException as error:
-            raise Later(f"{_host(url)}: no reply in time ({type(error).__name__})") from error
+            raise RetryableError(
+                f"{_host(url)}: no reply in time ({type(error).__name__})"
+            ) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise Refused(f"{url}: {self._safe(str(error))}", whole=True) from error
+            raise PermanentError(f"{url}: {self._safe(str(error))}", whole=True) from error
         except (httpx.HTTPError, RuntimeError, OSError) as error:  # RuntimeError: it was closed
             what = self._safe(str(error)) or type(error).__name__
-            raise Later(f"{_host(url)}: {what}") from error
+            raise RetryableError(f"{_host(url)}: {what}") from error
         if not 200 <= status < 300:
             raise refusal(status, headers, self._safe(raw.decode("utf-8", "replace")))
         return self._object(raw, str(headers.get("content-type", "")))
@@ -100,17 +102,17 @@ class Http:
         """Return status, headers and content; a server that drips is cut off at the deadline."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Later("no time left to ask")
+            raise RetryableError("no time left to ask")
         parts = []
         size = 0
         with self._client(url).stream(method, url, timeout=left, **body) as response:
             for part in response.iter_bytes():
                 size += len(part)
                 if time.monotonic() > deadline:
-                    raise Later(f"{_host(url)}: the reply was not complete in time")
+                    raise RetryableError(f"{_host(url)}: the reply was not complete in time")
                 if size > LARGEST_REPLY:
                     text = f"{_host(url)}: the reply exceeds {LARGEST_REPLY:,} bytes"
-                    raise Refused(text, whole=False)
+                    raise PermanentError(text, whole=False)
                 parts.append(part)
             return response.status_code, response.headers, b"".join(parts)
 
@@ -140,10 +142,10 @@ class Http:
             html = "html" in kind or raw.lstrip()[:1] == b"<"
             what = "HTML instead of JSON" if html else "no JSON"
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
-            raise Later(f"the reply is {what}: {excerpt(text)}") from error
+            raise RetryableError(f"the reply is {what}: {excerpt(text)}") from error
         if not isinstance(value, dict):
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
-            raise Later(f"the reply is no JSON object: {excerpt(text)}")
+            raise RetryableError(f"the reply is no JSON object: {excerpt(text)}")
         return value
 
     def _safe(self, text: str) -> str:
@@ -183,7 +185,7 @@ def excerpt(text: str) -> str:
     return repr(clean if len(clean) <= _LONGEST else clean[:_LONGEST] + "…")
 
 
-def refusal(status: int, headers: Mapping[str, str], text: str) -> Later | Refused:
+def refusal(status: int, headers: Mapping[str, str], text: str) -> RetryableError | PermanentError:
     """Return the error that a status other than 200 stands for.
 
     Args:
@@ -194,7 +196,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> Later | Refus
     said = excerpt(_message(text))
     if 300 <= status < 400:
         place = excerpt(str(headers.get("location", "")))
-        return Refused(
+        return PermanentError(
             f"HTTP {status}: it sends us to {place}; give the address that answers itself",
             whole=True,
             status=status,
@@ -202,10 +204,12 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> Later | Refus
     if status in _LATER or status >= 500:
         wait = _retry_after(headers)
         busy = _BUSY_S if status == 429 else None
-        return Later(f"HTTP {status}: {said}", busy if wait is None else wait)
+        return RetryableError(f"HTTP {status}: {said}", busy if wait is None else wait)
     if status in _WHOLE:
-        return Refused(f"HTTP {status} ({_WHOLE[status]}): {said}", whole=True, status=status)
-    return Refused(f"HTTP {status}: {said}", whole=False, status=status)
+        return PermanentError(
+            f"HTTP {status} ({_WHOLE[status]}): {said}", whole=True, status=status
+        )
+    return PermanentError(f"HTTP {status}: {said}", whole=False, status=status)
 
 
 def _message(text: str) -> str:
@@ -235,7 +239,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
-class Later(Exception):
+class RetryableError(Exception):
     """Worth another try: too many requests, a fault of the server, a broken line, a garbled reply.
 
     Args:
@@ -249,7 +253,7 @@ class Later(Exception):
         self.after_s = after_s
 
 
-class Refused(Exception):
+class PermanentError(Exception):
     """Never worth another try.
 
     Args:
@@ -267,7 +271,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RequestFailure:
     """A question that got no answer, and why; its case is unscored, never a zero."""
 
     message: str

@@ -2,8 +2,8 @@
 
 litellm is imported at the first call, with its own price list (it would fetch one), without the
 `.env` file it would read, and with its prints off; retries are
-`tunegate.harness.remote.worker_pool`'s work, so litellm's are off. Its errors become `Later` and
-`Refused`. An unknown price is None, never 0.
+`tunegate.harness.remote.worker_pool`'s work, so litellm's are off. Its errors become
+`RetryableError` and `PermanentError`. An unknown price is None, never 0.
 
 What litellm's errors mean for the pool: worth another try, or never. They are told apart by the
 HTTP status that litellm gives them, whichever provider it was.
@@ -41,7 +41,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, ModelError
-from tunegate.harness.remote.http import Later, Refused, excerpt, refusal
+from tunegate.harness.remote.http import PermanentError, RetryableError, excerpt, refusal
 
 _OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
@@ -58,7 +58,7 @@ _READ_ONLY = ".*`ReadOnly` qualifier.*"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ChatReply:
     """What came back for one chat completion."""
 
     text: str | None
@@ -89,7 +89,7 @@ def chat(
     *,
     timeout_s: float,
     settings: Mapping[str, Any] = MappingProxyType({}),
-) -> Reply:
+) -> ChatReply:
     """Ask a model once.
 
     Args:
@@ -189,13 +189,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _reply(litellm: Any, model: str, response: Any) -> Reply:
+def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
     raw = response.model_dump(mode="json", warnings=False)
     if not raw.get("choices"):
-        raise Later("the provider answered without a choice")
+        raise RetryableError("the provider answered without a choice")
     choice, usage = raw["choices"][0], raw.get("usage") or {}
     counted = bool(usage.get("prompt_tokens"))  # litellm writes 0 where the provider wrote nothing
-    return Reply(
+    return ChatReply(
         text=choice["message"].get("content"),
         finish_reason=choice.get("finish_reason"),
         input_tokens=usage["prompt_tokens"] if counted else None,
@@ -222,18 +222,18 @@ _SECRET = re.compile(r"(?:_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD)$", re.IGNORECAS
 _SHORTEST_SECRET = 8
 
 
-def of(error: Exception) -> Later | Refused:
+def of(error: Exception) -> RetryableError | PermanentError:
     """Return the failure that an exception of litellm stands for."""
     status, text = getattr(error, "status_code", None), _in_words(error)
     if type(error).__name__ == "UnsupportedParamsError":
-        return Refused(excerpt(text), whole=True, status=status)
+        return PermanentError(excerpt(text), whole=True, status=status)
     if status == 429 and _QUOTA.search(text):  # waiting does not help
         said = f"HTTP 429 (the account has no means): {excerpt(text)}"
-        return Refused(said, whole=True, status=status)
+        return PermanentError(said, whole=True, status=status)
     headers = _headers(error)
     if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):
         # litellm gives a status to what never was an HTTP reply, too.
-        return Later(f"{type(error).__name__}: {excerpt(text)}")
+        return RetryableError(f"{type(error).__name__}: {excerpt(text)}")
     return refusal(status, headers, text)
 
 
@@ -325,7 +325,7 @@ def objection(model: str, settings: Mapping[str, Any]) -> str | None:
     return None
 
 
-class Unanswered(ValueError):
+class UnansweredMessage(ValueError):
     """A message that is no answer: its case is unscored, never scored as an empty text."""
 
 
@@ -343,7 +343,7 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
         Unanswered: a filter cut it off, or there is nothing in it.
     """
     if finish_reason == "content_filter":
-        raise Unanswered("the provider's content filter withheld the answer")
+        raise UnansweredMessage("the provider's content filter withheld the answer")
     content = message.get("content")
     text = content if isinstance(content, str) else ""
     calls = _calls(message)
@@ -352,7 +352,7 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
     if not text and isinstance(message.get("refusal"), str):
         text = message["refusal"]
     if not text:
-        raise Unanswered(_why_empty(message, finish_reason))
+        raise UnansweredMessage(_why_empty(message, finish_reason))
     return text
 
 

@@ -1,12 +1,12 @@
 """Worker pool: concurrent requests over a network with rate limits, retries and deadlines.
 
 `ask_all` keeps up to `limits.concurrency` questions under way on daemon threads and yields each
-result as soon as it is known, in any order. A question is asked again after `Later`, with
+result as soon as it is known, in any order. A question is asked again after `RetryableError`, with
 exponential backoff and full jitter, until its attempts or its deadline are used up. A call that
 hangs beyond its deadline is left behind: its thread ends with the process at the latest.
 
 Example:
-    >>> limits = Limits(concurrency=2)
+    >>> limits = PoolLimits(concurrency=2)
     >>> dict(ask_all([1, 2, 3], lambda question, deadline: question * 10, limits))[2]
     20
 """
@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 
 from tunegate.harness.defaults import CONCURRENCY, DEADLINE_S
 from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.remote.http import Failure, Later, Refused
+from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -40,12 +40,12 @@ _GONE = 10
 def ask_all(
     questions: Iterable[Q],
     ask: Callable[[Q, float], R],
-    limits: Limits,
+    limits: PoolLimits,
     *,
     cost_of: Callable[[Q], float] = lambda question: 0.0,
     backend: str = "the backend",
     counted: Callable[[R, int], R] = lambda result, attempts: result,
-) -> Generator[tuple[Q, R | Failure], None, None]:
+) -> Generator[tuple[Q, R | RequestFailure], None, None]:
     """Yield every question with its result, or with the reason why it has none.
 
     Closing the generator stops the asking at once; where `questions` ends early, what is under way
@@ -54,7 +54,7 @@ def ask_all(
     Args:
         questions: Taken one by one, as askers become free.
         ask: Answers a question until a moment on the monotonic clock (`time.monotonic`); raises
-            `Later` or `Refused`. It is called on several threads at once.
+            `RetryableError` or `PermanentError`. It is called on several threads at once.
         limits: How many at once, how often, how long.
         cost_of: Tokens that a question will take, for `limits.tokens_per_minute`.
         backend: Who is asked, for messages.
@@ -64,7 +64,7 @@ def ask_all(
         BackendError: the backend refuses everything, or answers nothing any more. What was under
             way has been yielded before.
     """
-    pool = _Pool(iter(questions), ask, limits, cost_of, backend, counted)
+    pool = _RequestPool(iter(questions), ask, limits, cost_of, backend, counted)
     try:
         yield from pool.results()
     finally:
@@ -72,18 +72,18 @@ def ask_all(
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome(Generic[Q, R]):
+class _QuestionResult(Generic[Q, R]):
     """A question with what came of it."""
 
     question: Q
-    result: R | Failure
+    result: R | RequestFailure
 
 
 _NEVER = float("inf")
 
 
 @dataclass(eq=False)
-class Asked(Generic[Q]):
+class PendingQuestion(Generic[Q]):
     """A question that has been taken, by one asker."""
 
     question: Q
@@ -112,32 +112,34 @@ class Asked(Generic[Q]):
         return self.deadline - time.monotonic()
 
     def answer(
-        self, ask: Callable[[Q, float], R], turns: Turns, limits: Limits
-    ) -> R | Failure | Refused:
+        self, ask: Callable[[Q, float], R], turns: ConcurrencyLimiter, limits: PoolLimits
+    ) -> R | RequestFailure | PermanentError:
         """Return the answer, or what became of the question after all its attempts.
 
-        A `Refused` that is returned is about the whole backend.
+        A `PermanentError` that is returned is about the whole backend.
         """
         self.budget = limits.deadline_s
         while turns.wait(self.cost):
             self.attempts, self.deadline = self.attempts + 1, time.monotonic() + self.budget
             try:
                 return ask(self.question, self.deadline)
-            except Refused as error:
-                said = Failure(str(error), self.attempts, refused=True)
+            except PermanentError as error:
+                said = RequestFailure(str(error), self.attempts, refused=True)
                 return error if error.whole else said
-            except Later as error:
+            except RetryableError as error:
                 end = self._again(error, turns, limits)
                 if end is not None:
                     return end
         return self._failure(self.last or "the run ended before it was asked")
 
-    def _again(self, error: Later, turns: Turns, limits: Limits) -> Failure | Refused | None:
+    def _again(
+        self, error: RetryableError, turns: ConcurrencyLimiter, limits: PoolLimits
+    ) -> RequestFailure | PermanentError | None:
         """Wait before another attempt; return what the question comes to if there is none."""
         self.last = str(error)
         if error.after_s and error.after_s > LONGEST_PAUSE_S:
             text = f"{error}; it asks to wait {error.after_s:.0f} s, so resume later"
-            return Refused(text, whole=True)
+            return PermanentError(text, whole=True)
         if error.after_s:
             turns.pause(error.after_s)
         self.faults += not error.after_s
@@ -156,14 +158,14 @@ class Asked(Generic[Q]):
         self.deadline = _NEVER
         return None
 
-    def too_late(self, limits: Limits) -> Failure:
+    def too_late(self, limits: PoolLimits) -> RequestFailure:
         """Return the failure of a question out of time."""
         before = f"; the attempt before: {self.last}" if self.last else ""
         return self._failure(f"no answer within {limits.deadline_s:g} s{before}")
 
-    def _failure(self, message: str) -> Failure:
+    def _failure(self, message: str) -> RequestFailure:
         tries = f" (asked {self.attempts} times)" if self.attempts > 1 else ""
-        return Failure(message + tries, self.attempts)
+        return RequestFailure(message + tries, self.attempts)
 
     def _backoff(self) -> float:
         """Return how long to wait now: drawn from zero to the bound, so that askers spread."""
@@ -176,7 +178,7 @@ class Asked(Generic[Q]):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PoolLimits:
     """Bounds of a pool of askers; checked when it is made."""
 
     concurrency: int = CONCURRENCY
@@ -207,16 +209,16 @@ class Limits:
 
 
 @dataclass
-class _Pool(Generic[Q, R]):
+class _RequestPool(Generic[Q, R]):
     """The askers of one `ask_all`."""
 
     questions: Iterator[Q]
     ask: Callable[[Q, float], R]
-    limits: Limits
+    limits: PoolLimits
     cost_of: Callable[[Q], float]
     backend: str
     counted: Callable[[R, int], R]
-    under_way: set[Asked[Q]] = field(default_factory=set)
+    under_way: set[PendingQuestion[Q]] = field(default_factory=set)
     askers: int = 0
     """Threads that take questions; those left behind do not count."""
     over: BackendError | None = None
@@ -226,13 +228,13 @@ class _Pool(Generic[Q, R]):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.turns = Turns(self.limits)
+        self.turns = ConcurrencyLimiter(self.limits)
         # An exception in it is a defect; None wakes the reader.
-        self.done: queue.Queue[_Outcome[Q, R] | Exception | None] = queue.Queue(
+        self.done: queue.Queue[_QuestionResult[Q, R] | Exception | None] = queue.Queue(
             _WAITING * self.limits.concurrency
         )
 
-    def results(self) -> Iterator[tuple[Q, R | Failure]]:
+    def results(self) -> Iterator[tuple[Q, R | RequestFailure]]:
         """Start the askers and yield what comes back."""
         for _ in range(self.limits.concurrency):
             self._start()
@@ -247,7 +249,7 @@ class _Pool(Generic[Q, R]):
         with self._lock:
             return self.askers > 0
 
-    def _next_done(self) -> Iterator[_Outcome[Q, R]]:
+    def _next_done(self) -> Iterator[_QuestionResult[Q, R]]:
         """Yield the next outcome, if one comes until a question is out of time."""
         with self._lock:
             waits = [asked.left() + _GRACE_S for asked in self.under_way]
@@ -260,7 +262,7 @@ class _Pool(Generic[Q, R]):
         if outcome is not None:
             yield outcome
 
-    def _left_behind(self) -> Iterator[_Outcome[Q, R]]:
+    def _left_behind(self) -> Iterator[_QuestionResult[Q, R]]:
         """Yield the questions out of time whose calls hang; others take their askers' places."""
         with self._lock:
             late = [a for a in self.under_way if a.left() < -_GRACE_S and a.settle()]
@@ -271,15 +273,15 @@ class _Pool(Generic[Q, R]):
                 self.askers -= 1
             failure = asked.too_late(self.limits)
             self._note(failure)
-            yield _Outcome(asked.question, failure)
+            yield _QuestionResult(asked.question, failure)
 
-    def _note(self, result: R | Failure) -> None:
+    def _note(self, result: R | RequestFailure) -> None:
         """Find out whether anybody is there: one bad question is one, many in a row are not."""
-        lost = isinstance(result, Failure) and not result.refused
+        lost = isinstance(result, RequestFailure) and not result.refused
         with self._lock:
             self.unanswered = self.unanswered + 1 if lost else 0
             gone = self.unanswered >= max(_GONE, 2 * self.limits.concurrency)
-        if gone and isinstance(result, Failure):
+        if gone and isinstance(result, RequestFailure):
             self._end(f"{self.unanswered} questions in a row had no answer: {result.message}")
 
     def _end(self, why: str) -> None:
@@ -306,33 +308,33 @@ class _Pool(Generic[Q, R]):
         with self._lock:
             self.askers -= 1
 
-    def _take(self) -> Asked[Q] | None:
+    def _take(self) -> PendingQuestion[Q] | None:
         with self._lock:
             if self.turns.closing.is_set():
                 return None
             try:
                 for question in self.questions:
-                    asked = Asked(question, self.cost_of(question))
+                    asked = PendingQuestion(question, self.cost_of(question))
                     self.under_way.add(asked)
                     return asked
             except Exception as error:  # on its own thread nobody would see it
                 self._put(error)
         return None
 
-    def _result(self, asked: Asked[Q]) -> _Outcome[Q, R] | Exception:
+    def _result(self, asked: PendingQuestion[Q]) -> _QuestionResult[Q, R] | Exception:
         try:
             result = asked.answer(self.ask, self.turns, self.limits)
         except Exception as error:  # likewise
             return error
-        if isinstance(result, Refused):
+        if isinstance(result, PermanentError):
             self._end(str(result))
-            result = Failure(str(result), asked.attempts, refused=True)
+            result = RequestFailure(str(result), asked.attempts, refused=True)
         self._note(result)
-        if not isinstance(result, Failure):
+        if not isinstance(result, RequestFailure):
             result = self.counted(result, asked.attempts)
-        return _Outcome(asked.question, result)
+        return _QuestionResult(asked.question, result)
 
-    def _put(self, outcome: _Outcome[Q, R] | Exception | None) -> None:
+    def _put(self, outcome: _QuestionResult[Q, R] | Exception | None) -> None:
         """Hand something to the reader, unless it has gone."""
         while not self.turns.stop.is_set():
             try:
@@ -353,7 +355,7 @@ so many times the attempts allowed."""
 
 
 @dataclass
-class Rate:
+class RateLimiter:
     """Spreads a cost evenly: no minute ever holds more than the rate."""
 
     per_minute: float | None
@@ -370,10 +372,10 @@ class Rate:
 
 
 @dataclass
-class Turns:
+class ConcurrencyLimiter:
     """Lets askers through, one attempt at a time each."""
 
-    limits: Limits
+    limits: PoolLimits
     stop: threading.Event = field(default_factory=threading.Event)
     """Nobody is let through any more."""
     closing: threading.Event = field(default_factory=threading.Event)
@@ -383,8 +385,8 @@ class Turns:
 
     def __post_init__(self) -> None:
         """Make the rates."""
-        self._requests = Rate(self.limits.requests_per_minute)
-        self._tokens = Rate(self.limits.tokens_per_minute)
+        self._requests = RateLimiter(self.limits.requests_per_minute)
+        self._tokens = RateLimiter(self.limits.tokens_per_minute)
 
     def wait(self, cost: float) -> bool:
         """Wait for the turn of an attempt that costs so many tokens; False once it never comes."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.source import SourcedCase
-from tunegate.harness.sources._table import Columns, Part, Table, mapped, rewritten
+from tunegate.harness.sources._table import Columns, RowSelection, RowTable, mapped, rewritten
 from tunegate.harness.sources._text import json_value
 
 PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
@@ -134,7 +134,9 @@ def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
     return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}
 
 
-def conversations(table: Table, columns: Columns | None, part: Part) -> Iterator[SourcedCase]:
+def conversations(
+    table: RowTable, columns: Columns | None, part: RowSelection
+) -> Iterator[SourcedCase]:
     """Yield the cases of a table whose rows are conversations of a training file.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tunegate.harness.lookup import unknown
 from tunegate.harness.otel_import.conventions import genai
-from tunegate.harness.otel_import.types import Call, Reading, Span
+from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span
 from tunegate.harness.sources import _conversations
 
 ROUTES = (
@@ -31,7 +31,7 @@ ROUTES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayedCall:
     """One call, ready to be asked again."""
 
     row: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Replayed:
     """Settings of the request under OpenAI's names."""
 
 
-def replayed(call: Call, reading: Reading) -> Replayed | None:
+def replayed(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
     """Return a call as a case; None where it cannot be one, which is counted with its reason."""
     span = call.span
     if call.unreplayable is not None:
@@ -72,7 +72,7 @@ def replayed(call: Call, reading: Reading) -> Replayed | None:
         "cluster": span.trace_id,
     }
     row = {key: value for key, value in row.items() if value is not None}
-    return Replayed(row, _recorded(call), facets, known, span.where, call.parameters)
+    return ReplayedCall(row, _recorded(call), facets, known, span.where, call.parameters)
 
 
 def _kind(reason: str) -> str:
@@ -84,7 +84,7 @@ def _route(known: Mapping[str, Any]) -> str:
     return next((str(known[name]) for name in ROUTES if known.get(name)), "")
 
 
-def _answered(call: Call, reading: Reading) -> dict[str, Any]:
+def _answered(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     """Return what was answered as what is expected; where tools were offered, also which calls."""
     found: dict[str, Any] = {"expected": call.answer or None, "expected_calls": None}
     if call.answer is None and not call.answer_calls:
@@ -101,7 +101,7 @@ def _answered(call: Call, reading: Reading) -> dict[str, Any]:
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 
 
-def _recorded(call: Call) -> dict[str, Any] | None:
+def _recorded(call: ModelCall) -> dict[str, Any] | None:
     if call.answer is None and not call.answer_calls:
         return None
     said = [*([call.answer] if call.answer else []), *map(_written, call.answer_calls)]
@@ -165,7 +165,7 @@ def chosen(given: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class Settings:
+class SettingsTransfer:
     """Takes settings over into cases, and keeps count."""
 
     names: tuple[str, ...]
@@ -318,12 +318,12 @@ _OWN = ("max_new_tokens", "stop", "temperature", "top_p", "tool_choice", "respon
 _NO_CONTENT = "a case of a run without prompts in its traces (run it with --trace-content)"
 
 
-class OwnTraces:
+class OwnTraceFilter:
     """Takes the spans of our runs out of a stream, and keeps the cases in them."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ImportReport) -> None:
         self._reading = reading
-        self._cases: dict[tuple[str, str], Replayed] = {}
+        self._cases: dict[tuple[str, str], ReplayedCall] = {}
         self._asked: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Case → generation settings of its suite."""
 
@@ -337,7 +337,7 @@ class OwnTraces:
             elif span.attributes.get("tunegate.arm") == "tuned":
                 self._take_answer(span)
 
-    def cases(self) -> Iterator[Replayed]:
+    def cases(self) -> Iterator[ReplayedCall]:
         """Yield the cases in the order of their spans; their facet `template` is the suite's."""
         for key, case in self._cases.items():
             shared = self._asked.get(key, {})
@@ -360,7 +360,7 @@ class OwnTraces:
         suite = str(span.attributes.get("test.suite.name", ""))
         known = {**span.resource, **span.attributes}
         key = (span.trace_id, span.span_id)
-        self._cases[key] = Replayed(row, None, {"route": suite, "model": ""}, known, span.where)
+        self._cases[key] = ReplayedCall(row, None, {"route": suite, "model": ""}, known, span.where)
 
     def _take_answer(self, span: Span) -> None:
         """Keep what tuned wrote; answers to other questions than to write are none."""

@@ -40,7 +40,7 @@ Repeated = Literal["refuse", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowSelection:
     """Which rows of a table are taken."""
 
     limit: int | None = None
@@ -75,7 +75,7 @@ def drawn(count: int, wanted: int, seed: int | str) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RowTable:
     """The rows of a file or data set."""
 
     place: str
@@ -86,7 +86,7 @@ class Table:
     """Returns the rows of the given numbers."""
 
     @classmethod
-    def of(cls, place: str, rows: Sequence[Row], columns: Sequence[str] | None = None) -> Table:
+    def of(cls, place: str, rows: Sequence[Row], columns: Sequence[str] | None = None) -> RowTable:
         """Return a table of rows in memory; without `columns` they are the keys of all rows."""
         keys = dict.fromkeys(k for _, row in rows if isinstance(row, Mapping) for k in row)
         names = tuple(keys) if columns is None else columns
@@ -127,7 +127,7 @@ def rewritten(
 
 
 def mapped(
-    table: Table, columns: Columns | None, part: Part, always: Sequence[str] = ()
+    table: RowTable, columns: Columns | None, part: RowSelection, always: Sequence[str] = ()
 ) -> Iterator[SourcedCase]:
     """Yield the cases of a table whose columns are mapped.
 
@@ -143,14 +143,16 @@ def mapped(
     if always:
         columns = {**{field: field for field in always}, **(columns or {})}
     try:
-        fields = Fields.of(columns, (*always, *table.columns))
+        fields = ColumnMapping.of(columns, (*always, *table.columns))
     except ValueError as error:
         raise SuiteError([f"{table.place}: {line}" for line in str(error).splitlines()]) from error
     yield from cases(table, part, fields.row)
 
 
 def cases(
-    table: Table, part: Part, form: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    table: RowTable,
+    part: RowSelection,
+    form: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Iterator[SourcedCase]:
     """Yield the cases of a table; `form` turns a row into the form of case.schema.json.
 
@@ -215,13 +217,13 @@ Columns = Annotated[dict[str, str | list[str]], AfterValidator(_checked)]
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class ColumnMapping:
     """Turns rows of a table into rows in the form of case.schema.json."""
 
     columns: Mapping[str, str | Sequence[str]]
 
     @classmethod
-    def of(cls, columns: Columns | None, there: Sequence[str]) -> Fields:
+    def of(cls, columns: Columns | None, there: Sequence[str]) -> ColumnMapping:
         """Return the mapping of a table that has the columns `there`.
 
         Raises:

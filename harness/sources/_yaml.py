@@ -28,7 +28,7 @@ _SCALARS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YamlDocument:
     """What a file holds, and where."""
 
     path: Path
@@ -50,7 +50,7 @@ class Document:
         return f"{self.path}:{node.start_mark.line + 1}"
 
 
-def read(path: Path, *, form: str) -> Document:
+def read(path: Path, *, form: str) -> YamlDocument:
     """Return the document of a `.json` file or of a YAML file.
 
     Raises:
@@ -60,7 +60,7 @@ def read(path: Path, *, form: str) -> Document:
     text = _text.read(path, form=form)
     if path.suffix == ".json":
         try:
-            return Document(path, _text.json_value(text))
+            return YamlDocument(path, _text.json_value(text))
         except ValueError as error:
             raise SuiteError([f"{path}: {error}"]) from error
     try:
@@ -73,7 +73,7 @@ def read(path: Path, *, form: str) -> Document:
         if node is None:
             raise SuiteError([f"{path}: the file is empty; {form}"])
         _refuse(node, path)
-        return Document(path, loader.construct_document(node), node)
+        return YamlDocument(path, loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}" if mark else ""
@@ -87,12 +87,12 @@ def read(path: Path, *, form: str) -> Document:
 def _loader(yaml: Any) -> Any:
     """Return a safe loader with the scalars of YAML 1.2."""
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # of a library without types
+    class StringLoader(yaml.SafeLoader):  # type: ignore[misc]  # of a library without types
         yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - the library's own name
 
     for tag, pattern in _SCALARS.items():
-        Loader.add_implicit_resolver(tag, re.compile(pattern), None)
-    return Loader
+        StringLoader.add_implicit_resolver(tag, re.compile(pattern), None)
+    return StringLoader
 
 
 def _child(node: Any, key: str | int) -> Any:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _conversations, _text
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table
+from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
 
@@ -49,5 +49,7 @@ def chat(  # noqa: PLR0913 - each is a key of the suite file
         SuiteError: the file cannot be read, or conversations are broken: every one with its line.
     """
     path = folder / file
-    table = Table.of(str(path), list(_text.json_rows(path, form=FORM)))
-    yield from _conversations.conversations(table, columns, Part(limit, sample, seed, repeated))
+    table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))
+    yield from _conversations.conversations(
+        table, columns, RowSelection(limit, sample, seed, repeated)
+    )

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _text
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable, mapped
 
 
 def csv(  # noqa: PLR0913 - each is a key of the suite file
@@ -50,5 +50,5 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     """
     path = folder / file
     names, rows = _text.csv_rows(path, delimiter)
-    table = Table.of(f"{path}:1", rows, names)
-    yield from mapped(table, columns, Part(limit, sample, seed, repeated))
+    table = RowTable.of(f"{path}:1", rows, names)
+    yield from mapped(table, columns, RowSelection(limit, sample, seed, repeated))

@@ -24,7 +24,7 @@ from tunegate.harness.errors import MissingExtra, SuiteError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources._conversations import conversations
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped
+from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable, mapped
 from tunegate.harness.sources._text import Row
 
 BUILDERS = {
@@ -82,9 +82,9 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
             for number, row in zip(wanted, data.select(wanted), strict=True):
                 yield f"{place}: row {number + 1}", _as_names(row, labels)
 
-        table = Table(place, data.column_names, len(data), pick)
+        table = RowTable(place, data.column_names, len(data), pick)
         read = conversations if chat else mapped
-        yield from read(table, columns, Part(limit, sample, seed, repeated))
+        yield from read(table, columns, RowSelection(limit, sample, seed, repeated))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,15 @@ from pydantic import Field
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _conversations, _text
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped, rewritten
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    mapped,
+    rewritten,
+)
 
 FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
 PRODUCED = ("prompt", "expected", "context", "expected_calls")
@@ -62,8 +70,8 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
     else:
         given = _text.json_rows(path, form=FORM)
     rows = list(rewritten(given, partial(_fields, delimiter=context_delimiter)))
-    part = Part(limit, sample, seed, repeated)
-    yield from mapped(Table.of(str(path), rows), columns, part, always=PRODUCED)
+    part = RowSelection(limit, sample, seed, repeated)
+    yield from mapped(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
 
 
 def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _text
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, cases, mapped
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    cases,
+    mapped,
+)
 
 
 def jsonl(  # noqa: PLR0913 - each is a key of the suite file
@@ -40,5 +48,5 @@ def jsonl(  # noqa: PLR0913 - each is a key of the suite file
     """
     path = folder / file
     rows = list(_text.json_rows(path, form="write one case a line"))
-    table, part = Table.of(str(path), rows), Part(limit, sample, seed, repeated)
+    table, part = RowTable.of(str(path), rows), RowSelection(limit, sample, seed, repeated)
     yield from cases(table, part) if columns is None else mapped(table, columns, part)

@@ -61,7 +61,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     problems = [*asked.problems, *_unknown(root, subjects, asked)]
     taken = {name: found for name, found in sorted(asked.questions.items()) if found}
     problems += _too_few(root, taken, "per_subject", per_subject, split)
-    shots: Mapping[str, Sequence[Question]] = {}
+    shots: Mapping[str, Sequence[MmluQuestion]] = {}
     if few_shot and split == "dev":
         problems.append(f"{root}: split='dev' holds the few-shot questions; leave few_shot out")
     elif few_shot and root.is_file():
@@ -78,7 +78,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
             yield SourcedCase(_case(question, header, style), question.where)
 
 
-def _unknown(root: Path, subjects: Sequence[str], asked: Reading) -> Iterator[str]:
+def _unknown(root: Path, subjects: Sequence[str], asked: MmluReading) -> Iterator[str]:
     there = tuple(sorted(asked.questions))
     for name in subjects:
         if name not in there:
@@ -87,7 +87,7 @@ def _unknown(root: Path, subjects: Sequence[str], asked: Reading) -> Iterator[st
 
 def _too_few(
     root: Path,
-    found: Mapping[str, Sequence[Question]],
+    found: Mapping[str, Sequence[MmluQuestion]],
     option: str,
     wanted: int | None,
     split: str,
@@ -104,7 +104,9 @@ def _too_few(
         )
 
 
-def _draw(questions: Sequence[Question], count: int | None, seed: int) -> Sequence[Question]:
+def _draw(
+    questions: Sequence[MmluQuestion], count: int | None, seed: int
+) -> Sequence[MmluQuestion]:
     """Return `count` of a subject's questions in their order."""
     if count is None:
         return questions
@@ -112,7 +114,7 @@ def _draw(questions: Sequence[Question], count: int | None, seed: int) -> Sequen
     return [questions[i] for i in taken]
 
 
-def _header(subject: str, shots: Sequence[Question], style: str) -> str:
+def _header(subject: str, shots: Sequence[MmluQuestion], style: str) -> str:
     """Return what stands in front of every question of a subject."""
     answered = "".join(
         f"{_ask(shot, style)} {_choices(shot, style)[shot.answer]}\n\n" for shot in shots
@@ -125,7 +127,7 @@ def _header(subject: str, shots: Sequence[Question], style: str) -> str:
     )
 
 
-def _ask(question: Question, style: str) -> str:
+def _ask(question: MmluQuestion, style: str) -> str:
     text = question.text.strip()
     if style == "text":
         return f"Question: {text}\nAnswer:"
@@ -133,13 +135,13 @@ def _ask(question: Question, style: str) -> str:
     return "\n".join([text, *(f"{letter}. {choice}" for letter, choice in options), "Answer:"])
 
 
-def _choices(question: Question, style: str) -> list[str]:
+def _choices(question: MmluQuestion, style: str) -> list[str]:
     if style == "letters":
         return list(LETTERS[: len(question.choices)])
     return [choice.strip() for choice in question.choices]
 
 
-def _case(question: Question, header: str, style: str) -> Case:
+def _case(question: MmluQuestion, header: str, style: str) -> Case:
     choices = _choices(question, style)
     return make_case(
         {
@@ -173,7 +175,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class MmluQuestion:
     """A multiple-choice question and its place."""
 
     subject: str
@@ -187,12 +189,12 @@ class Question:
 
 
 @dataclass
-class Reading:
+class MmluReading:
     """What was read, and what was wrong with it."""
 
     wanted: Sequence[str]
     """The subjects to keep; all of them if there are none."""
-    questions: dict[str, list[Question]] = field(default_factory=dict)
+    questions: dict[str, list[MmluQuestion]] = field(default_factory=dict)
     """Subject → its questions, in the order of the files."""
     problems: list[str] = field(default_factory=list)
 
@@ -233,7 +235,7 @@ def files(root: Path, split: str) -> list[Path]:
     )
 
 
-def read(root: Path, split: str, wanted: Sequence[str]) -> Reading:
+def read(root: Path, split: str, wanted: Sequence[str]) -> MmluReading:
     """Return the questions of a split.
 
     Args:
@@ -241,7 +243,7 @@ def read(root: Path, split: str, wanted: Sequence[str]) -> Reading:
         split: `test`, `val` or `dev`.
         wanted: The subjects to read; the others are known by name only. All if there are none.
     """
-    reading = Reading(wanted)
+    reading = MmluReading(wanted)
     for path in files(root, split):
         if path.suffix == ".csv":
             subject = _subject_of(path)
@@ -294,7 +296,7 @@ def _subject(row: Mapping[str, Any]) -> str:
     return subject
 
 
-def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> Question:
+def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> MmluQuestion:
     text, choices, answer = (row.get(key) for key in ("question", "choices", "answer"))
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"question={text!r} must be a text")
@@ -310,4 +312,4 @@ def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> 
             f"answer={answer!r} must be a letter from A to {letters[-1]}, or an index from 0 to "
             f"{len(choices) - 1}"
         )
-    return Question(subject, number, text, tuple(choices), answer, where)
+    return MmluQuestion(subject, number, text, tuple(choices), answer, where)

@@ -14,7 +14,15 @@ from typing import Any
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _conversations, _text
-from tunegate.harness.sources._table import Columns, Count, Part, Repeated, Table, mapped, rewritten
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    mapped,
+    rewritten,
+)
 
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
 
@@ -45,8 +53,8 @@ def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
     """
     path = folder / file
     rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
-    part = Part(limit, sample, seed, repeated)
-    yield from mapped(Table.of(str(path), rows), columns, part, always=_conversations.PRODUCED)
+    part = RowSelection(limit, sample, seed, repeated)
+    yield from mapped(RowTable.of(str(path), rows), columns, part, always=_conversations.PRODUCED)
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

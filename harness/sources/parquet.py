@@ -19,9 +19,9 @@ from tunegate.harness.sources._conversations import conversations
 from tunegate.harness.sources._table import (
     Columns,
     Count,
-    Part,
     Repeated,
-    Table,
+    RowSelection,
+    RowTable,
     mapped,
     read_parquet,
 )
@@ -75,6 +75,6 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
             rows = table.take(mine).to_pylist() if mine else []
             yield from ((f"{one}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
 
-    rows = Table(str(path), names, sum(t.num_rows for t in tables), pick)
+    rows = RowTable(str(path), names, sum(t.num_rows for t in tables), pick)
     read = conversations if chat else mapped
-    yield from read(rows, columns, Part(limit, sample, seed, repeated))
+    yield from read(rows, columns, RowSelection(limit, sample, seed, repeated))

@@ -29,8 +29,16 @@ from tunegate.harness.errors import SuiteError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _conversations, _text, _yaml
-from tunegate.harness.sources._table import MOST_ROWS, Columns, Count, Part, Repeated, Table, mapped
-from tunegate.harness.sources._yaml import Document, read
+from tunegate.harness.sources._table import (
+    MOST_ROWS,
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    mapped,
+)
+from tunegate.harness.sources._yaml import YamlDocument, read
 
 ANSWERS = {
     "equals": "exact_match",
@@ -90,18 +98,18 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
     kinds = (*ANSWERS, *SCHEMAS)
     found = list(tests_of(document))
     problems = [test for test in found if isinstance(test, str)]
-    tests = [test for test in found if isinstance(test, Test)]
+    tests = [test for test in found if isinstance(test, PromptfooTest)]
     problems += [f"{path}: {unknown(k, kinds, what='assert')}" for k in asserts if k not in kinds]
     problems += _misfits(path, tests, asserts)
     if problems:
         raise SuiteError(_text.some(problems))
     taken = [test for test in tests if not asserts or _of(test, asserts)]
     rows = [row for test in taken for row in _rows(test, template, asserts or kinds)]
-    part = Part(limit, sample, seed, repeated)
-    yield from mapped(Table.of(str(path), rows), columns, part, always=PRODUCED)
+    part = RowSelection(limit, sample, seed, repeated)
+    yield from mapped(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
 
 
-def _one_prompt(document: _yaml.Document, number: int | None) -> str | list[Any]:
+def _one_prompt(document: _yaml.YamlDocument, number: int | None) -> str | list[Any]:
     found = prompts(document)
     if number is None and len(found) == 1:
         return found[0]
@@ -115,11 +123,11 @@ def _one_prompt(document: _yaml.Document, number: int | None) -> str | list[Any]
     return found[number - 1]
 
 
-def _of(test: Test, kinds: Sequence[str]) -> list[Assert]:
+def _of(test: PromptfooTest, kinds: Sequence[str]) -> list[PromptfooAssert]:
     return [one for one in test.asserts if one.kind in kinds]
 
 
-def _misfits(path: Path, tests: Sequence[Test], asserts: Sequence[str]) -> Iterator[str]:
+def _misfits(path: Path, tests: Sequence[PromptfooTest], asserts: Sequence[str]) -> Iterator[str]:
     """Yield a line for every type of assert that no field of a case can hold, with its number."""
     every = [one for test in tests for one in test.asserts if not asserts or one.kind in asserts]
     counts = Counter(one.kind for one in every)
@@ -145,7 +153,9 @@ def _number(count: int, kind: str) -> str:
     return f"{count} assert{'' if count == 1 else 's'} {kind!r}"
 
 
-def _rows(test: Test, template: str | list[Any], kinds: Sequence[str]) -> Iterator[_text.Row]:
+def _rows(
+    test: PromptfooTest, template: str | list[Any], kinds: Sequence[str]
+) -> Iterator[_text.Row]:
     """Yield a row for every combination of the test's variables."""
     try:
         lists = {k: v if isinstance(v, list) else [v] for k, v in test.variables.items()}
@@ -162,7 +172,10 @@ def _rows(test: Test, template: str | list[Any], kinds: Sequence[str]) -> Iterat
 
 
 def _fields(
-    test: Test, template: str | list[Any], kinds: Sequence[str], variables: Mapping[str, Any]
+    test: PromptfooTest,
+    template: str | list[Any],
+    kinds: Sequence[str],
+    variables: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the fields of a case.
 
@@ -215,7 +228,7 @@ _CHANGES = ("prefix", "suffix", "transform", "transformVars", "postprocess")
 
 
 @dataclass(frozen=True, slots=True)
-class Assert:
+class PromptfooAssert:
     """One assert of a test."""
 
     kind: str
@@ -224,17 +237,17 @@ class Assert:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class PromptfooTest:
     """A test: its variables, its asserts, and what else is said of it."""
 
     where: str
     variables: Mapping[str, Any]
-    asserts: Sequence[Assert]
+    asserts: Sequence[PromptfooAssert]
     about: Mapping[str, Any]
     """`description` and `metadata`, where they are given."""
 
 
-def tests_of(document: Document) -> Iterator[Test | str]:
+def tests_of(document: YamlDocument) -> Iterator[PromptfooTest | str]:
     """Yield the tests of a configuration, or what is wrong with one."""
     data, folder = document.data, document.path.parent
     if "scenarios" in data:
@@ -253,7 +266,7 @@ def tests_of(document: Document) -> Iterator[Test | str]:
         yield (
             test
             if isinstance(test, str)
-            else Test(
+            else PromptfooTest(
                 test.where,
                 {**shared.variables, **test.variables},
                 (*shared.asserts, *test.asserts),
@@ -262,7 +275,9 @@ def tests_of(document: Document) -> Iterator[Test | str]:
         )
 
 
-def _listed(document: Document, given: Any, keys: tuple[str | int, ...]) -> Iterator[Test | str]:
+def _listed(
+    document: YamlDocument, given: Any, keys: tuple[str | int, ...]
+) -> Iterator[PromptfooTest | str]:
     """Yield the tests of a list, of a file, or of a list of both."""
     if isinstance(given, str):
         yield from _of_file(document, given, keys)
@@ -276,14 +291,16 @@ def _listed(document: Document, given: Any, keys: tuple[str | int, ...]) -> Iter
         yield f"{document.where(*keys)}: tests must be a list, or a file of tests"
 
 
-def _of_file(document: Document, name: str, keys: tuple[str | int, ...]) -> Iterator[Test | str]:
+def _of_file(
+    document: YamlDocument, name: str, keys: tuple[str | int, ...]
+) -> Iterator[PromptfooTest | str]:
     path = document.path.parent / _path(name)
     if path.suffix == ".csv":
         for where, row in _text.csv_rows(path, ",")[1]:
             yield f"{where}: {row}" if isinstance(row, str) else _of_cells(where, row)
     elif path.suffix == ".jsonl":
         for where, row in _text.json_rows(path, form="write one test a line"):
-            known = Document(Path(where), row)
+            known = YamlDocument(Path(where), row)
             yield f"{where}: {row}" if isinstance(row, str) else _test(known, (), row)
     elif path.suffix in (".yaml", ".yml", ".json"):
         inner = read(path, form="expected is a list of tests")
@@ -292,7 +309,7 @@ def _of_file(document: Document, name: str, keys: tuple[str | int, ...]) -> Iter
         yield f"{document.where(*keys)}: {name!r} is not read; tests come from YAML, JSON or CSV"
 
 
-def _test(document: Document, keys: tuple[str | int, ...], given: Any) -> Test | str:
+def _test(document: YamlDocument, keys: tuple[str | int, ...], given: Any) -> PromptfooTest | str:
     """Return a test as it is written, or what is wrong with it."""
     where = document.where(*keys)
     if not isinstance(given, Mapping):
@@ -313,12 +330,12 @@ def _test(document: Document, keys: tuple[str | int, ...], given: Any) -> Test |
         if not isinstance(one, Mapping) or not isinstance(one.get("type"), str):
             return f"{place}: an assert must have a type, written out here"
         kind = "transform" if "transform" in one else one["type"]
-        found.append(Assert(kind, one.get("value"), place))
+        found.append(PromptfooAssert(kind, one.get("value"), place))
     about = {key: given[key] for key in ("description", "metadata") if key in given}
-    return Test(where, variables, found, about)
+    return PromptfooTest(where, variables, found, about)
 
 
-def _of_cells(where: str, row: Mapping[str, str]) -> Test | str:
+def _of_cells(where: str, row: Mapping[str, str]) -> PromptfooTest | str:
     """Return the test of a CSV row: variables, and asserts in promptfoo's short form."""
     variables = {name: cell for name, cell in row.items() if not name.startswith("__")}
     changed = next((n for n in ("__prefix", "__suffix") if row.get(n)), None)
@@ -335,21 +352,21 @@ def _of_cells(where: str, row: Mapping[str, str]) -> Test | str:
         if name.startswith("__metadata:")
     }
     about = {"description": row.get("__description"), "metadata": metadata}
-    return Test(where, variables, asserts, about)
+    return PromptfooTest(where, variables, asserts, about)
 
 
-def _short(cell: str, where: str) -> Assert:
+def _short(cell: str, where: str) -> PromptfooAssert:
     """Return the assert of a CSV cell; what begins with no type is the answer itself."""
     match = _SHORT.fullmatch(cell)
     if match is None or match[1].removeprefix("not-") not in TYPES:
-        return Assert("equals", cell, where)
+        return PromptfooAssert("equals", cell, where)
     kind, value = match[1], match[2]
     if kind.removeprefix("not-") in _LISTED:
-        return Assert(kind, [part.strip() for part in (value or "").split(",")], where)
-    return Assert(kind, value, where)
+        return PromptfooAssert(kind, [part.strip() for part in (value or "").split(",")], where)
+    return PromptfooAssert(kind, value, where)
 
 
-def prompts(document: Document) -> list[str | list[Any]]:
+def prompts(document: YamlDocument) -> list[str | list[Any]]:
     """Return the prompts: a text, or the turns of a chat.
 
     Raises:
@@ -369,7 +386,7 @@ def prompts(document: Document) -> list[str | list[Any]]:
     return found
 
 
-def _prompt(document: Document, text: str, where: str) -> Iterable[str | list[Any]]:
+def _prompt(document: YamlDocument, text: str, where: str) -> Iterable[str | list[Any]]:
     """Return the prompts that an entry stands for: itself, or those of a file."""
     if not text.startswith("file://"):
         return [_chat(text) or text]

@@ -35,10 +35,16 @@ from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.otel_export.redaction import scrub
 from tunegate.harness.otel_import import read
 from tunegate.harness.otel_import.model_calls import calls
-from tunegate.harness.otel_import.types import Reading
+from tunegate.harness.otel_import.types import ImportReport
 from tunegate.harness.records.cases import sha256
-from tunegate.harness.source import Accounted, SourcedCase, make_case
-from tunegate.harness.sources._replayed_call import OwnTraces, Replayed, Settings, chosen, replayed
+from tunegate.harness.source import AccountedCases, SourcedCase, make_case
+from tunegate.harness.sources._replayed_call import (
+    OwnTraceFilter,
+    ReplayedCall,
+    SettingsTransfer,
+    chosen,
+    replayed,
+)
 from tunegate.harness.sources._table import MOST_ROWS, Count
 
 
@@ -54,7 +60,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     scrub: str = "pii",
     only: dict[str, Any] | None = None,
     settings: str | tuple[str, ...] = "greedy",
-) -> Accounted:
+) -> AccountedCases:
     """Return one case a call, in the order of the files, and what became of the others.
 
     Args:
@@ -79,9 +85,9 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
         SuiteError: an option is wrong, a path names nothing, or no call is left.
     """
     paths = [folder / one for one in ([file] if isinstance(file, str) else file)]
-    wanted = Wanted(limit, sample, seed, stratify, repeated, scrub, only or {}, settings)
+    wanted = TraceSelection(limit, sample, seed, stratify, repeated, scrub, only or {}, settings)
     found = collect(paths, wanted)
-    return Accounted(found.cases, found.account)
+    return AccountedCases(found.cases, found.account)
 
 
 FACETS = ("model", "provider", "route", "day", "hour")
@@ -91,7 +97,7 @@ PLAIN = "a case that was asked without a chat template, among others that were a
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TraceSelection:
     """Which calls are taken, and how they are cleaned."""
 
     limit: int | None = None
@@ -117,7 +123,7 @@ class Wanted:
         except ValueError as error:
             yield f"settings: {error}"
 
-    def takes(self, call: Replayed) -> bool:
+    def takes(self, call: ReplayedCall) -> bool:
         """Return whether `only` lets a call pass: each of its patterns, `*` and `?` among them."""
         for name, given in self.only.items():
             known = call.facets.get(name) if name in FACETS else call.attributes.get(name)
@@ -128,14 +134,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Production:
+class ProductionCases:
     """The cases that traces gave."""
 
     cases: tuple[SourcedCase, ...]
     recorded: tuple[Mapping[str, Any], ...]
     """Lines for `replay:`: what was answered, as far as the traces hold it."""
-    reading: Reading
-    settings: Settings
+    reading: ImportReport
+    settings: SettingsTransfer
     """What became of the settings of the requests."""
     template: str = "chat"
     """How their prompts were made: by the chat template, or `none`."""
@@ -150,7 +156,7 @@ class Production:
         return (found, *drawn, *self.reading.sentences(), *self.settings.sentences())
 
 
-def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
+def collect(paths: Sequence[Path | str], wanted: TraceSelection) -> ProductionCases:
     """Read traces and return the cases in them.
 
     Raises:
@@ -162,7 +168,7 @@ def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
     if problems:
         raise SuiteError([f"{place}: {problem}" for problem in problems])
     clean = cleaner(wanted.scrub)
-    reading = Reading()
+    reading = ImportReport()
     try:
         drawn_calls = _part(_distinct(_calls(paths, reading), wanted, reading), wanted)
     except UsageError as error:
@@ -172,17 +178,17 @@ def collect(paths: Sequence[Path | str], wanted: Wanted) -> Production:
     if len(drawn_calls) > MOST_ROWS:
         raise SuiteError([f"{place}: over {MOST_ROWS} calls to replay; set sample or limit"])
     template = "none" if all(map(_is_plain, drawn_calls)) else "chat"
-    settings = Settings(chosen(wanted.settings))
+    settings = SettingsTransfer(chosen(wanted.settings))
     alike = _alike(drawn_calls, template, reading)
     found = list(_finished(alike, wanted, clean, reading, settings))
     if not found:
         raise SuiteError([_nothing(place, reading)])
     cases, recorded = zip(*found, strict=True)
     answers = tuple(line for line in recorded if line is not None)
-    return Production(cases, answers, reading, settings, template, _draw(wanted, reading))
+    return ProductionCases(cases, answers, reading, settings, template, _draw(wanted, reading))
 
 
-def _draw(wanted: Wanted, reading: Reading) -> str:
+def _draw(wanted: TraceSelection, reading: ImportReport) -> str:
     """Return in words how the calls were drawn; nothing where all were taken."""
     if wanted.sample is not None and reading.distinct > wanted.sample:
         return f"drawn {wanted.sample} of {reading.distinct} by seed {wanted.seed}"
@@ -191,11 +197,13 @@ def _draw(wanted: Wanted, reading: Reading) -> str:
     return ""
 
 
-def _is_plain(call: Replayed) -> bool:
+def _is_plain(call: ReplayedCall) -> bool:
     return call.facets.get("template") == "none"
 
 
-def _alike(calls: Iterable[Replayed], template: str, reading: Reading) -> Iterator[Replayed]:
+def _alike(
+    calls: Iterable[ReplayedCall], template: str, reading: ImportReport
+) -> Iterator[ReplayedCall]:
     """Yield the calls whose prompts were made in one way, since a suite has one."""
     for call in calls:
         if template == "chat" and _is_plain(call):
@@ -223,9 +231,9 @@ def cleaner(name: str) -> Callable[[str], str] | None:
     return found
 
 
-def _calls(paths: Sequence[Path | str], reading: Reading) -> Iterator[Replayed]:
+def _calls(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[ReplayedCall]:
     """Yield every call that can be replayed, those of our own runs last."""
-    own = OwnTraces(reading)
+    own = OwnTraceFilter(reading)
     for call in calls(own.without(read(paths, reading)), reading.leave_out):
         reading.calls += 1
         found = replayed(call, reading)
@@ -236,9 +244,11 @@ def _calls(paths: Sequence[Path | str], reading: Reading) -> Iterator[Replayed]:
         yield case
 
 
-def _distinct(found: Iterable[Replayed], wanted: Wanted, reading: Reading) -> Iterator[Replayed]:
+def _distinct(
+    found: Iterable[ReplayedCall], wanted: TraceSelection, reading: ImportReport
+) -> Iterator[ReplayedCall]:
     """Yield the calls that are wanted, each prompt once."""
-    once = _Once(wanted.repeated == "drop")
+    once = _DuplicateFilter(wanted.repeated == "drop")
     for call in found:
         if not wanted.takes(call):
             reading.leave_out(FILTERED, call.where)
@@ -250,13 +260,13 @@ def _distinct(found: Iterable[Replayed], wanted: Wanted, reading: Reading) -> It
 
 
 @dataclass(slots=True)
-class _Once:
+class _DuplicateFilter:
     """What was asked before."""
 
     drops: bool
     seen: set[str] = field(default_factory=set)
 
-    def is_new(self, call: Replayed) -> bool:
+    def is_new(self, call: ReplayedCall) -> bool:
         if not self.drops:
             return True
         digest = sha256([call.row.get(key) for key in ("prompt", "messages", "tools", "choices")])
@@ -266,14 +276,14 @@ class _Once:
 
 
 def _finished(
-    drawn_calls: Iterable[Replayed],
-    wanted: Wanted,
+    drawn_calls: Iterable[ReplayedCall],
+    wanted: TraceSelection,
     clean: Callable[[str], str] | None,
-    reading: Reading,
-    settings: Settings,
+    reading: ImportReport,
+    settings: SettingsTransfer,
 ) -> Iterator[tuple[SourcedCase, Mapping[str, Any] | None]]:
     """Yield the cases, cleaned, with ids that none of the others has, and what was recorded."""
-    once = _Once(wanted.repeated == "drop")
+    once = _DuplicateFilter(wanted.repeated == "drop")
     ids: Counter[str] = Counter()
     for call in drawn_calls:
         try:
@@ -297,13 +307,13 @@ def _finished(
         yield SourcedCase(case, call.where), None if said is None else {**said, "id": name}
 
 
-def _part(found: Iterable[Replayed], wanted: Wanted) -> list[Replayed]:
+def _part(found: Iterable[ReplayedCall], wanted: TraceSelection) -> list[ReplayedCall]:
     if wanted.sample is not None:
         return drawn(found, wanted.sample, seed=wanted.seed, by=wanted.stratify)
     return list(islice(found, min(wanted.limit or MOST_ROWS + 1, MOST_ROWS + 1)))
 
 
-def _cleaned(call: Replayed, clean: Callable[[str], str]) -> Replayed:
+def _cleaned(call: ReplayedCall, clean: Callable[[str], str]) -> ReplayedCall:
     row = {key: _clean(value, clean) if key in _TEXTS else value for key, value in call.row.items()}
     said = call.recorded and {**call.recorded, "completion": clean(call.recorded["completion"])}
     return replace(call, row=row, recorded=said)
@@ -328,7 +338,7 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
     return value
 
 
-def _nothing(place: str, reading: Reading) -> str:
+def _nothing(place: str, reading: ImportReport) -> str:
     why = "; ".join(reading.sentences()[:5])
     return f"{place}: {reading.spans} spans, and no call to replay" + (f": {why}" if why else "")
 
@@ -341,15 +351,15 @@ def _nothing(place: str, reading: Reading) -> str:
 
 
 @dataclass(slots=True)
-class _Stratum:
+class _CallStratum:
     count: int = 0
-    kept: list[tuple[int, int, Replayed]] = field(default_factory=list)
+    kept: list[tuple[int, int, ReplayedCall]] = field(default_factory=list)
     """A heap whose top has the largest number: (−number, −place, call)."""
 
 
 def drawn(
-    calls: Iterable[Replayed], wanted: int, *, seed: int, by: Sequence[str] = ()
-) -> list[Replayed]:
+    calls: Iterable[ReplayedCall], wanted: int, *, seed: int, by: Sequence[str] = ()
+) -> list[ReplayedCall]:
     """Return `wanted` calls in the order of the stream; all of them if there are fewer.
 
     Args:
@@ -359,9 +369,9 @@ def drawn(
         by: Facets whose values make the strata. Each stratum gives its share of the calls, rounded
             by largest remainder, and one at least as long as there are enough.
     """
-    strata: dict[tuple[str, ...], _Stratum] = {}
+    strata: dict[tuple[str, ...], _CallStratum] = {}
     for place, call in enumerate(calls):
-        stratum = strata.setdefault(tuple(call.facets.get(name, "") for name in by), _Stratum())
+        stratum = strata.setdefault(tuple(call.facets.get(name, "") for name in by), _CallStratum())
         stratum.count += 1
         number = int(sha256([seed, call.row["id"]])[:16], 16)
         entry = (-number, -place, call)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats, Ints
 
 
@@ -53,7 +53,7 @@ def tango_interval(wins: int, losses: int, n: int, *, confidence: float = CONFID
     return Interval((wins - losses) / n, low, high, confidence, "Tango score")
 
 
-def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> Test:
+def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSidedTest:
     """Score test that the difference of two paired success rates exceeds `margin`.
 
     Args:
@@ -74,10 +74,10 @@ def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> Test:
     validation.discordant(wins, losses, n)
     validation.between("margin", margin, -1, 1)
     z = float(tango_z(wins, losses, n, margin))
-    return Test(z, distributions.normal_tail(z), margin, "Tango score")
+    return OneSidedTest(z, distributions.normal_tail(z), margin, "Tango score")
 
 
-def mcnemar_midp(wins: int, losses: int) -> Test:
+def mcnemar_midp(wins: int, losses: int) -> OneSidedTest:
     """One-sided mid-p McNemar test that tuned wins more discordant pairs than it loses.
 
     Args:
@@ -98,10 +98,10 @@ def mcnemar_midp(wins: int, losses: int) -> Test:
     validation.count("losses", losses)
     method = "McNemar mid-p"
     if wins + losses == 0:
-        return Test(0.0, 1.0, 0.0, method)
+        return OneSidedTest(0.0, 1.0, 0.0, method)
     total, half = np.int64(wins + losses), np.float64(0.5)
     tails = distributions.binomial_tail(np.array([wins, wins + 1]), np.array(total), np.array(half))
-    return Test(float(wins), float(tails.mean()), 0.0, method)
+    return OneSidedTest(float(wins), float(tails.mean()), 0.0, method)
 
 
 def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -181,7 +181,7 @@ _TIE = 1e-9
 """Statistics closer than this are equal up to rounding and count as "at least as extreme"."""
 
 
-def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> Test:
+def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> OneSidedTest:
     """Exact test that the difference of two paired success rates exceeds `margin`.
 
     Args:
@@ -208,7 +208,7 @@ def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> Tes
     loss = _nuisance(losses, n, margin)
     needed = _fewest_wins(z - _TIE, n, margin)
     p_value = min(1.0, float(_tail(loss, needed, n, margin).max()) + _OUTSIDE)
-    return Test(z, p_value, margin, "exact unconditional (Berger-Boos)")
+    return OneSidedTest(z, p_value, margin, "exact unconditional (Berger-Boos)")
 
 
 def _nuisance(losses: int, n: int, margin: float) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import tango_lower, tango_z
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 Labels = Sequence[Hashable] | NDArray[np.generic]
@@ -26,7 +26,7 @@ _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
-class Jackknife:
+class JackknifeMean:
     """A case-weighted mean with its delete-one-cluster standard error."""
 
     mean: float
@@ -35,7 +35,7 @@ class Jackknife:
     """Standard error; exactly 0 if leaving a cluster out changes nothing."""
 
 
-def jackknife(sums: Floats, sizes: Floats) -> Jackknife:
+def jackknife(sums: Floats, sizes: Floats) -> JackknifeMean:
     """Delete-one-cluster jackknife (CR3) of a mean, from cluster sums and sizes.
 
     Source: Bell and McCaffrey (2002), Survey Methodology 28:169-181:
@@ -46,7 +46,7 @@ def jackknife(sums: Floats, sizes: Floats) -> Jackknife:
     left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
     squares = ((left_out - left_out.mean()) ** 2).sum()
     error = float(np.sqrt((units - 1) / units * squares))
-    return Jackknife(float(sums.sum() / sizes.sum()), error if error > _ROUNDING else 0.0)
+    return JackknifeMean(float(sums.sum() / sizes.sum()), error if error > _ROUNDING else 0.0)
 
 
 def design_effect(differences: ArrayLike, clusters: Labels) -> float:
@@ -96,7 +96,9 @@ def clustered_binary_interval(
     return Interval(estimate, low, high, confidence, "Tango score / design effect, t")
 
 
-def clustered_binary_test(differences: ArrayLike, clusters: Labels, *, margin: float = 0.0) -> Test:
+def clustered_binary_test(
+    differences: ArrayLike, clusters: Labels, *, margin: float = 0.0
+) -> OneSidedTest:
     """Test that the difference of two success rates over clustered cases exceeds `margin`.
 
     Args:
@@ -115,11 +117,13 @@ def clustered_binary_test(differences: ArrayLike, clusters: Labels, *, margin: f
     validation.between("margin", margin, -1, 1)
     data = _reduce(differences, clusters)
     z = float(tango_z(data.wins, data.losses, data.n, margin))
-    return Test(z, distributions.t_tail(z, data.degrees), margin, "Tango score / design effect, t")
+    return OneSidedTest(
+        z, distributions.t_tail(z, data.degrees), margin, "Tango score / design effect, t"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Reduced:
+class _EffectiveCounts:
     """Counts that independent cases carrying the same information would have shown."""
 
     wins: float
@@ -129,7 +133,7 @@ class _Reduced:
     degrees: int
 
 
-def _reduce(differences: ArrayLike, clusters: Labels) -> _Reduced:
+def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
     values = validation.vector("differences", differences)
     odd = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
     if odd.size:
@@ -143,6 +147,6 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _Reduced:
     if np.unique(numbers[values != 0]).size < _TELLING:
         effect = max(effect, float((sizes**2).sum() / values.size))
     wins, losses = float((values > 0).sum()), float((values < 0).sum())
-    return _Reduced(
+    return _EffectiveCounts(
         wins / effect, losses / effect, values.size / effect, float(effect), sizes.size - 1
     )

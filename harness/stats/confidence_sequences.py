@@ -9,8 +9,8 @@ a change after a long quiet time is found about as fast as one at the start. Wha
 between two looks is one number a bet, however long the stream.
 
 Example:
-    >>> quiet = follow(Stream(), [0, 0, 1, 0] * 50, bound=0.3)
-    >>> loud = follow(Stream(), [1, 0, 1, 0] * 50, bound=0.3)
+    >>> quiet = follow(ConfidenceSequence(), [0, 0, 1, 0] * 50, bound=0.3)
+    >>> loud = follow(ConfidenceSequence(), [1, 0, 1, 0] * 50, bound=0.3)
     >>> quiet.peak < math.log(20) < loud.peak
     True
 """
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import validation
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.01, 0.7, 20))
@@ -65,7 +65,7 @@ def log_e_values(
     return np.asarray(top + np.log(np.exp(wealth - top).mean(axis=0)))
 
 
-def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float) -> Test:
+def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float) -> OneSidedTest:
     """Test at any time that the mean exceeds `margin`.
 
     Args:
@@ -84,7 +84,7 @@ def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float)
     Trap: the order of arrival must not depend on the results.
     """
     peak = float(log_e_values(differences, margin=margin, bound=bound).max())
-    return Test(peak, math.exp(min(0.0, -peak)), margin, "e-process, mixture of bets")
+    return OneSidedTest(peak, math.exp(min(0.0, -peak)), margin, "e-process, mixture of bets")
 
 
 def e_process_interval(
@@ -131,7 +131,7 @@ BLOCK = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ConfidenceSequence:
     """What is known of a stream after so many units; the empty one is its beginning."""
 
     units: int = 0
@@ -142,7 +142,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Capital:
+class BettingCapital:
     """The same of many streams at once, as arrays."""
 
     wealth: Floats
@@ -151,7 +151,7 @@ class Capital:
     """Log evidence so far, of each stream."""
 
 
-def follow(stream: Stream, values: ArrayLike, *, bound: float) -> Stream:
+def follow(stream: ConfidenceSequence, values: ArrayLike, *, bound: float) -> ConfidenceSequence:
     """Return the stream after more values; how they are cut into calls changes nothing.
 
     Args:
@@ -177,16 +177,16 @@ def follow(stream: Stream, values: ArrayLike, *, bound: float) -> Stream:
     if np.size(values) == 0:
         return stream
     array = validation.ranged("values", values, 0.0, 1.0)
-    capital = Capital(np.array(stream.wealth), np.array(stream.peak))
+    capital = BettingCapital(np.array(stream.wealth), np.array(stream.peak))
     seen = stream.units
     while len(array):
         part = array[: BLOCK - seen % BLOCK]
         capital = advance(capital, part, bound=np.array(bound), seen=seen)
         seen, array = seen + len(part), array[len(part) :]
-    return Stream(seen, tuple(map(float, capital.wealth)), float(capital.peak))
+    return ConfidenceSequence(seen, tuple(map(float, capital.wealth)), float(capital.peak))
 
 
-def advance(capital: Capital, values: Floats, *, bound: Floats, seen: int) -> Capital:
+def advance(capital: BettingCapital, values: Floats, *, bound: Floats, seen: int) -> BettingCapital:
     """Return many streams after values that lie in one block; as `follow`, without its checks.
 
     Args:
@@ -205,7 +205,7 @@ def advance(capital: Capital, values: Floats, *, bound: Floats, seen: int) -> Ca
     mean = np.log(np.exp(grown - top).mean(axis=-2)) + top[..., 0, :]
     # What later blocks will begin with is capital too: 1/(j+1) is left after block j.
     evidence = np.logaddexp(mean, -math.log(block + 1))
-    return Capital(grown[..., -1], np.maximum(capital.peak, evidence.max(axis=-1)))
+    return BettingCapital(grown[..., -1], np.maximum(capital.peak, evidence.max(axis=-1)))
 
 
 def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000) -> int | None:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 Statistic = Callable[[Floats], float]
@@ -29,7 +29,7 @@ _METHOD = "jackknife t"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Replicates:
+class JackknifeReplicates:
     """A corpus metric on all cases, and with each of them left out."""
 
     value: float
@@ -96,19 +96,21 @@ class Replicates:
         low, high = max(-limit, value - half), min(limit, value + half)
         return Interval(value, low, high, confidence, _METHOD)
 
-    def test(self, *, margin: float = 0.0, bound: float | None = None) -> Test:
+    def test(self, *, margin: float = 0.0, bound: float | None = None) -> OneSidedTest:
         """Test that the metric, or the difference, exceeds `margin`.
 
         Source: the inversion of `interval`, so that p-value and interval agree.
         """
         error = self.error(bound)
         if error == 0:
-            return Test(0.0, 1.0, margin, _METHOD)
+            return OneSidedTest(0.0, 1.0, margin, _METHOD)
         t = (self.value - margin) / error
-        return Test(t, distributions.t_tail(t, self.n - 1), margin, _METHOD)
+        return OneSidedTest(t, distributions.t_tail(t, self.n - 1), margin, _METHOD)
 
 
-def replicates(stats: ArrayLike, statistic: Statistic, *, name: str = "stats") -> Replicates:
+def replicates(
+    stats: ArrayLike, statistic: Statistic, *, name: str = "stats"
+) -> JackknifeReplicates:
     """Return a corpus metric on all cases and with each left out.
 
     Args:
@@ -124,7 +126,7 @@ def replicates(stats: ArrayLike, statistic: Statistic, *, name: str = "stats") -
     # A single case left out leaves nothing to measure.
     rest = sums - table if len(table) > 1 else sums[None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Replicates(
+        return JackknifeReplicates(
             _value(sums, statistic), np.array([_value(row, statistic) for row in rest])
         )
 

@@ -103,7 +103,7 @@ def efficacy_bounds(
     spent = np.array([spending(float(time), alpha) for time in times])
     rises = np.diff(spent, prepend=0.0)
     steps = np.diff(times, prepend=0.0)
-    process = _Process()
+    process = _ScoreProcess()
     bounds = []
     for time, step, rise in zip(times.tolist(), steps.tolist(), rises.tolist(), strict=True):
         cut = process.cut(step, rise, time)
@@ -119,7 +119,7 @@ def _rule() -> tuple[Floats, Floats]:
     return np.asarray(nodes), np.asarray(weights)
 
 
-class _Process:
+class _ScoreProcess:
     """Density of the score process on the paths that have crossed no bound yet."""
 
     def __init__(self) -> None:

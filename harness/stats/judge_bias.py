@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 
 
 def order_flips(
@@ -73,7 +73,7 @@ def first_position_share(first: int, second: int, *, confidence: float = CONFIDE
     return clopper_pearson(first, _decided(first, second), confidence=confidence)
 
 
-def first_position_test(first: int, second: int) -> Test:
+def first_position_test(first: int, second: int) -> OneSidedTest:
     """Two-sided exact test of "the position does not matter".
 
     Args:
@@ -94,7 +94,7 @@ def first_position_test(first: int, second: int) -> Test:
     most = np.array(max(first, second))
     tail = float(distributions.binomial_tail(most, np.array(total), np.array(0.5)))
     p_value = min(1.0, 2 * tail)
-    return Test(first / total, p_value, 0.5, "binomial, two-sided")
+    return OneSidedTest(first / total, p_value, 0.5, "binomial, two-sided")
 
 
 def repeat_flips(

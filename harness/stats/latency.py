@@ -13,7 +13,7 @@ from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.clusters import Labels
 from tunegate.harness.stats.paired_mean import mean_interval
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 _BATCH = 100
@@ -133,7 +133,7 @@ def quantile_ratio(
     return Interval(estimate, low, high, confidence, "Harrell-Davis ratio, percentile bootstrap")
 
 
-def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95) -> Test:
+def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95) -> OneSidedTest:
     """Exact test of the promise "the `quantile` of the latency is at most `limit`".
 
     Args:
@@ -159,7 +159,7 @@ def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95)
     over = np.array(int((values > limit).sum()))
     size, rate = np.array(values.size), np.array(quantile)
     p_value = float(distributions.binomial_tail(size - over, size, rate))
-    return Test(float(over), p_value, 1 - quantile, "exact binomial")
+    return OneSidedTest(float(over), p_value, 1 - quantile, "exact binomial")
 
 
 def _durations(base: ArrayLike, tuned: ArrayLike) -> tuple[Floats, Floats]:

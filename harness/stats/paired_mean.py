@@ -25,11 +25,11 @@ from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.clusters import (
-    Jackknife,
+    JackknifeMean,
     Labels,
     jackknife,
 )
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 
@@ -76,7 +76,7 @@ def mean_test(
     margin: float = 0.0,
     bound: float | None = None,
     clusters: Labels | None = None,
-) -> Test:
+) -> OneSidedTest:
     """Test that the mean of paired differences exceeds `margin`.
 
     Args:
@@ -106,7 +106,7 @@ def mean_test(
     model = fit(differences, bound, clusters)
     statistic = model.statistic(margin)
     p_value = 1.0 if statistic == -math.inf else distributions.t_tail(statistic, model.degrees)
-    return Test(statistic, p_value, margin, model.method)
+    return OneSidedTest(statistic, p_value, margin, model.method)
 
 
 def severe_drops(
@@ -205,7 +205,7 @@ _FAR = 1e50
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
+class _LimitCurve:
     """One family of limits `center - h(q) * error`, with q the t quantile."""
 
     center: float
@@ -231,14 +231,14 @@ class _Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class MeanFit:
     """A fitted mean: its estimate and the curves whose envelope is the interval."""
 
     estimate: float
     """The plain mean."""
     limit: float
     """Largest possible absolute mean, `inf` if unknown."""
-    curves: tuple[_Curve, ...]
+    curves: tuple[_LimitCurve, ...]
     """None if the data carry no information on their spread."""
     degrees: int
     """Degrees of freedom of the t quantile."""
@@ -268,7 +268,7 @@ class Location:
         return min(curve.statistic(margin) for curve in self.curves)
 
 
-def fit(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> Location:
+def fit(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
     """Validate the data and choose the curves; see `paired_mean.mean_interval` for the rules."""
     values = _bounded(differences, bound)
     # Working at a scale of 1 makes the result exactly equivariant and keeps squares finite.
@@ -280,12 +280,12 @@ def fit(differences: ArrayLike, bound: float | None, clusters: Labels | None) ->
     if guarded:
         extended = _guard(sums, sizes)
         # Without spread the mean itself is all that the plain curves can add.
-        curves = curves or [_Curve(whole.mean, 0.0)]
-        curves.append(_Curve(extended.mean, extended.error))
-    return Location(
+        curves = curves or [_LimitCurve(whole.mean, 0.0)]
+        curves.append(_LimitCurve(extended.mean, extended.error))
+    return MeanFit(
         estimate=whole.mean * scale,
         limit=math.inf if bound is None else bound,
-        curves=tuple(_Curve(c.center * scale, c.error * scale, c.skew) for c in curves),
+        curves=tuple(_LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
         degrees=max(sums.size - 1, 1),
         spread=whole.error > 0,
         method=_method(curves, clustered=sizes.max() > 1, guarded=guarded),
@@ -320,30 +320,30 @@ def _units(values: Floats, clusters: Labels | None) -> tuple[Floats, Floats]:
     return sums, np.bincount(numbers).astype(np.float64)
 
 
-def _plain(sums: Floats, sizes: Floats) -> Jackknife:
+def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
     """Mean and standard error; error 0 stands for "no spread", a single unit included."""
     means = sums / sizes
     if np.ptp(means) <= _ROUNDING:
-        return Jackknife(float(sums.sum() / sizes.sum()), 0.0)
+        return JackknifeMean(float(sums.sum() / sizes.sum()), 0.0)
     return jackknife(sums, sizes)
 
 
-def _spread_curves(sums: Floats, sizes: Floats, whole: Jackknife) -> list[_Curve]:
+def _spread_curves(sums: Floats, sizes: Floats, whole: JackknifeMean) -> list[_LimitCurve]:
     """Student's t; with one case per unit, Hall's curve too."""
-    curves = [_Curve(whole.mean, whole.error)]
+    curves = [_LimitCurve(whole.mean, whole.error)]
     skew = skewness(sums) / math.sqrt(sums.size)
     if sizes.max() == 1 and abs(skew) > _SYMMETRIC:
-        curves.append(_Curve(whole.mean, whole.error, skew))
+        curves.append(_LimitCurve(whole.mean, whole.error, skew))
     return curves
 
 
-def _guard(sums: Floats, sizes: Floats) -> Jackknife:
+def _guard(sums: Floats, sizes: Floats) -> JackknifeMean:
     """Mean and error after seeing one unit at each end of the range as well."""
     size = sizes.mean()
     return jackknife(np.append(sums, [-size, size]), np.append(sizes, [size, size]))
 
 
-def _method(curves: list[_Curve], *, clustered: bool, guarded: bool) -> str:
+def _method(curves: list[_LimitCurve], *, clustered: bool, guarded: bool) -> str:
     if not curves:
         return "no information on spread"
     name = "cluster jackknife t (CR3)" if clustered else "t and Hall envelope"

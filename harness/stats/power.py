@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tunegate.harness.defaults import CONFIDENCE, POWER
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import null_losses
-from tunegate.harness.stats.types import Design
+from tunegate.harness.stats.types import StudyDesign
 
 
 def cluster_design_effect(size: float, correlation: float) -> float:
@@ -67,7 +67,7 @@ def binary_power(
     margin: float = 0.0,
     confidence: float = CONFIDENCE,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Power of the score test with `n` paired 0/1 cases.
 
     Args:
@@ -91,7 +91,7 @@ def binary_power(
     validation.between("confidence", confidence, 0, 1)
     spread = _spread(effect, discordance, margin)
     power = _binary_power(n / validation.design_effect(deff), effect - margin, spread, confidence)
-    return Design(n, effect, margin, power, confidence, _BINARY_METHOD)
+    return StudyDesign(n, effect, margin, power, confidence, _BINARY_METHOD)
 
 
 def binary_sample_size(
@@ -102,7 +102,7 @@ def binary_sample_size(
     confidence: float = CONFIDENCE,
     power: float = POWER,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Fewest paired 0/1 cases that reach the wanted power, with the power they reach.
 
     Args:
@@ -130,7 +130,7 @@ def binary_sample_size(
     # A wanted power below one half may make the root negative; one case is the least there is.
     n = max(1, math.ceil(max(root, 0) ** 2 * deff - _SLACK))
     reached = _binary_power(n / deff, effect - margin, spread, confidence)
-    return Design(n, effect, margin, reached, confidence, _BINARY_METHOD)
+    return StudyDesign(n, effect, margin, reached, confidence, _BINARY_METHOD)
 
 
 def binary_detectable_effect(
@@ -141,7 +141,7 @@ def binary_detectable_effect(
     confidence: float = CONFIDENCE,
     power: float = POWER,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Smallest true difference that `n` paired 0/1 cases find with the wanted power.
 
     Args:
@@ -178,27 +178,27 @@ def binary_detectable_effect(
         effect = margin
     else:
         effect = distributions.root(excess, nearest, 1.0)
-    return Design(n, effect, margin, power, confidence, _BINARY_METHOD)
+    return StudyDesign(n, effect, margin, power, confidence, _BINARY_METHOD)
 
 
 @dataclass(frozen=True, slots=True)
-class _Spread:
+class _PairVariances:
     """Variances of one paired 0/1 difference."""
 
     null: float
     true: float
 
 
-def _spread(effect: float, discordance: float, margin: float) -> _Spread:
+def _spread(effect: float, discordance: float, margin: float) -> _PairVariances:
     validation.within("effect", effect, -1, 1)
     validation.within("discordance", discordance, 0, 1)
     validation.between("margin", margin, -1, 1)
     rate = max(discordance, abs(effect))
     loss = float(null_losses((rate + effect) / 2, (rate - effect) / 2, 1, margin))
-    return _Spread(max(0.0, 2 * loss + margin * (1 - margin)), max(0.0, rate - effect**2))
+    return _PairVariances(max(0.0, 2 * loss + margin * (1 - margin)), max(0.0, rate - effect**2))
 
 
-def _binary_power(n: float, gain: float, spread: _Spread, confidence: float) -> float:
+def _binary_power(n: float, gain: float, spread: _PairVariances, confidence: float) -> float:
     shift = gain * math.sqrt(n) - distributions.normal_critical(confidence) * math.sqrt(spread.null)
     if spread.true <= 0:
         return float(shift > 0)
@@ -221,7 +221,7 @@ def mean_power(
     margin: float = 0.0,
     confidence: float = CONFIDENCE,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Power of the t test with `n` paired differences.
 
     Args:
@@ -248,7 +248,7 @@ def mean_power(
     power = _mean_power(
         n / validation.design_effect(deff), (effect - margin) / deviation, confidence
     )
-    return Design(n, effect, margin, power, confidence, _MEAN_METHOD)
+    return StudyDesign(n, effect, margin, power, confidence, _MEAN_METHOD)
 
 
 def mean_sample_size(
@@ -259,7 +259,7 @@ def mean_sample_size(
     confidence: float = CONFIDENCE,
     power: float = POWER,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Fewest paired differences that reach the wanted power, with the power they reach.
 
     Args:
@@ -287,7 +287,7 @@ def mean_sample_size(
         return _mean_power(n / deff, ratio, confidence)
 
     n = _smallest(lambda n: reached(n) >= power - _SLACK)
-    return Design(n, effect, margin, reached(n), confidence, _MEAN_METHOD)
+    return StudyDesign(n, effect, margin, reached(n), confidence, _MEAN_METHOD)
 
 
 def mean_detectable_effect(
@@ -298,7 +298,7 @@ def mean_detectable_effect(
     confidence: float = CONFIDENCE,
     power: float = POWER,
     deff: float = 1.0,
-) -> Design:
+) -> StudyDesign:
     """Smallest true mean difference that `n` paired differences find with the wanted power.
 
     Args:
@@ -324,7 +324,7 @@ def mean_detectable_effect(
     quantiles = distributions.t_critical(confidence, degrees)
     quantiles += distributions.t_upper(1 - power, degrees)
     effect = margin + max(0.0, quantiles) * deviation / math.sqrt(size)
-    return Design(n, effect, margin, power, confidence, _MEAN_METHOD)
+    return StudyDesign(n, effect, margin, power, confidence, _MEAN_METHOD)
 
 
 def _mean_power(n: float, ratio: float, confidence: float) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.paired_mean import mean_interval, mean_test
-from tunegate.harness.stats.types import Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
 METHOD = "PPI++ on paired differences, t"
@@ -28,7 +28,7 @@ METHOD = "PPI++ on paired differences, t"
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
+class _PpiFit:
     """The estimate with its standard error, before a level is chosen."""
 
     estimate: float
@@ -111,7 +111,7 @@ def ppi_test(
     *,
     margin: float = 0.0,
     bound: float | None = None,
-) -> Test:
+) -> OneSidedTest:
     """Test that the mean difference people would see exceeds `margin`.
 
     Args:
@@ -137,7 +137,7 @@ def ppi_test(
         return mean_test(truth, margin=margin, bound=bound)
     estimate = max(-limit, min(limit, fitted.estimate))
     statistic = (estimate - margin) / fitted.error
-    return Test(statistic, distributions.t_tail(statistic, fitted.degrees), margin, METHOD)
+    return OneSidedTest(statistic, distributions.t_tail(statistic, fitted.degrees), margin, METHOD)
 
 
 def corrected_mean(
@@ -176,7 +176,7 @@ def _labelled(
 
 def _fit(
     truth: Floats, seen: Floats, rest: Floats, limit: float, weight: float | None = None
-) -> _Fit | None:
+) -> _PpiFit | None:
     """Return the estimate and its error; None where nothing varies."""
     weight = _weight(truth, seen, rest) if weight is None else weight
     rectifier = truth - weight * seen
@@ -190,7 +190,7 @@ def _fit(
         worst = np.append(rectifier, [rectifier.mean() - limit, rectifier.mean() + limit])
         around = worst.var(ddof=1) / worst.size
     estimate = float(weight * rest.mean() + rectifier.mean())
-    return _Fit(estimate, math.sqrt(spread + around), truth.size - 1)
+    return _PpiFit(estimate, math.sqrt(spread + around), truth.size - 1)
 
 
 def _weight(truth: Floats, seen: Floats, rest: Floats) -> float:

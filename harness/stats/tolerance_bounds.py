@@ -18,7 +18,7 @@ from tunegate.harness.stats.confidence_sequences import e_process_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class OrderStatistic:
     """An order statistic of a sample."""
 
     value: float
@@ -93,7 +93,7 @@ def worst_mean(values: ArrayLike, *, alpha: float) -> float:
     return min(1.0, (1 + float(around_zero.high)) / 2)
 
 
-def threshold(values: ArrayLike, quantile: float) -> Threshold:
+def threshold(values: ArrayLike, quantile: float) -> OrderStatistic:
     """Return the ceil(quantile n)-th smallest of n values.
 
     Args:
@@ -106,10 +106,10 @@ def threshold(values: ArrayLike, quantile: float) -> Threshold:
     validation.between("quantile", quantile, 0, 1)
     array = np.sort(validation.vector("values", values))
     rank = max(1, math.ceil(quantile * len(array)))
-    return Threshold(float(array[rank - 1]), len(array) - rank, len(array))
+    return OrderStatistic(float(array[rank - 1]), len(array) - rank, len(array))
 
 
-def worst_excess(limit: Threshold, *, alpha: float) -> float:
+def worst_excess(limit: OrderStatistic, *, alpha: float) -> float:
     """Return the largest share of further values above a threshold.
 
     Args:

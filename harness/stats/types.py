@@ -31,7 +31,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class OneSidedTest:
     """A one-sided test of "the effect is at most `margin`" against "greater"."""
 
     __test__: ClassVar[bool] = False
@@ -48,7 +48,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class StudyDesign:
     """A planned comparison: which effect, with how many cases, is found how often."""
 
     n: int

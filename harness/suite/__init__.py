@@ -27,9 +27,9 @@ from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Generation, sha256
+from tunegate.harness.records.cases import GenerationSettings, sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
-from tunegate.harness.source import Accounted, SourcedCase
+from tunegate.harness.source import AccountedCases, SourcedCase
 from tunegate.harness.suite import consistency, toml_file
 
 FILE_NAME = "suite.toml"
@@ -45,7 +45,7 @@ class Suite:
     path: Path
     """The suite.toml it came from."""
     cases: tuple[SourcedCase, ...] = field(repr=False)
-    generation: Generation
+    generation: GenerationSettings
     metrics: tuple[Metric, ...]
     gates: tuple[Gate, ...]
     goal_rule: str
@@ -128,7 +128,7 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = toml_file.read(file)
-    parts = _Parts(source)
+    parts = _SuiteParts(source)
     if parts.problems:
         raise SuiteError(parts.problems)
     return Suite(
@@ -148,7 +148,7 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
     )
 
 
-class _Parts:
+class _SuiteParts:
     """What could be read of a suite, and everything that is wrong with it.
 
     A part whose form is wrong is left out, so that the problems of the others are found as well.
@@ -160,9 +160,9 @@ class _Parts:
         found.sort(key=lambda problem: source.line(*problem[0]))
         self.problems = [f"{source.where(*place)}: {text}" for place, text in found]
         self.places = [place for place, _ in found]
-        self.generation = Generation()
+        self.generation = GenerationSettings()
         if self._sound("generation"):
-            self.generation = Generation.model_validate(source.data["generation"])
+            self.generation = GenerationSettings.model_validate(source.data["generation"])
         self.cases: list[SourcedCase] = []
         self.account: tuple[str, ...] = ()
         all_read = self._sound("cases") and self._collect(self._read_cases) is True
@@ -196,7 +196,7 @@ class _Parts:
         found = _cases(self.source)
         for sourced in found:  # those before a broken line are kept
             self.cases.append(sourced)
-        self.account = found.account if isinstance(found, Accounted) else ()
+        self.account = found.account if isinstance(found, AccountedCases) else ()
         return True
 
     def _read_metric(self, index: int) -> None:

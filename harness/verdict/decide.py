@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.contamination_strata import strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.gate_kind import counted, gate_kind
 from tunegate.harness.gating.decide_all import decide_gates
@@ -44,7 +44,7 @@ class ScoredRun:
     scores: Sequence[ScoreRow]
     cells: Iterable[StoredCell] = ()
     """The answers, those of a case together; gone through more than once."""
-    looks: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
     """The opened arms; none of a stored run."""
@@ -57,7 +57,7 @@ def decide(
     cases: Mapping[str, Sequence[Case]],
     scores: Iterable[ScoreRow],
     *,
-    looks: Mapping[str, Look] = MappingProxyType({}),
+    looks: Mapping[str, InterimLook] = MappingProxyType({}),
     same_answers: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     labels: Iterable[Label] = (),
 ) -> VerdictRecord:
@@ -244,7 +244,7 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
         return True
     if suite.goal_rule != "any":
         return all(g.status is GateStatus.PASS for g in goals)
-    if suite.looks is not None:  # the goals share the error already: see `Look.judged`
+    if suite.looks is not None:  # the goals share the error already: see `InterimLook.judged`
         return any(g.status is GateStatus.PASS for g in goals)
     from tunegate.harness.stats.multiplicity import holm
 

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.equivalence import Equivalence, margin_of, proven_beyond
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.equivalence import EquivalencePairs, margin_of, proven_beyond
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
 from tunegate.harness.gate_kind import counted, gate_kind, number
@@ -27,13 +27,13 @@ from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import (
-    Agreement,
-    Divergence,
+    AnswerAgreement,
+    DeploymentParity,
     GateResult,
     GateStatus,
     MetricParity,
-    Parity,
     ParityStatus,
+    PredictionDivergence,
     SuiteParity,
     Verdict,
 )
@@ -56,21 +56,21 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ParityEvidence:
     """What is known of tuned's and shipped's answers beside their scores, by suite."""
 
-    agreement: Mapping[str, Agreement] = field(default_factory=dict)
-    divergence: Mapping[str, Divergence] = field(default_factory=dict)
+    agreement: Mapping[str, AnswerAgreement] = field(default_factory=dict)
+    divergence: Mapping[str, PredictionDivergence] = field(default_factory=dict)
 
 
 def compare_shipped(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]],
     scores: Sequence[ScoreRow],
-    evidence: Evidence,
+    evidence: ParityEvidence,
     *,
-    looks: Mapping[str, Look] = MappingProxyType({}),
-) -> Parity:
+    looks: Mapping[str, InterimLook] = MappingProxyType({}),
+) -> DeploymentParity:
     """Compare tuned with shipped, and hold shipped to the suites' guards.
 
     Args:
@@ -93,7 +93,7 @@ def compare_shipped(
     counted = [s for s in suites if any(not m.advisory for m in s.metrics)]
     status = max((s.status for s in counted), key=_SEVERITY.index, default=ParityStatus.UNDECIDED)
     held = [s.guards_verdict for s in suites if s.guards_verdict is not None]
-    return Parity(
+    return DeploymentParity(
         status=status,
         verdict=Verdict.worst([_VERDICTS[status], *held]),
         sentence=run_sentence(status, suites, done),
@@ -174,23 +174,23 @@ def _compared(
     return {name: tuple(metrics) for name, metrics in made.items()}
 
 
-def _advisory(found: Equivalence) -> bool:
+def _advisory(found: EquivalencePairs) -> bool:
     """Return whether a metric is only shown: too few cases for it, or an uncalibrated judge."""
     return found.pairs.advisory or found.pairs.metric.advisory
 
 
-def _within(noise: float | None, found: Equivalence) -> bool:
+def _within(noise: float | None, found: EquivalencePairs) -> bool:
     """Return whether arithmetic alone moves base by as much as tuned and shipped differ."""
     return noise is not None and abs(found.pairs.estimate) <= noise
 
 
-def _equivalence(manifest: Manifest, table: ScoreTable, metric: MetricRecord) -> Equivalence:
+def _equivalence(manifest: Manifest, table: ScoreTable, metric: MetricRecord) -> EquivalencePairs:
     gate = next(g for g in table.suite.gates if g.metric == metric.name)
     level = at_attempt(gate, table.suite, manifest.attempts).confidence
-    return Equivalence(table.pairs(metric), margin_of(table.suite, metric), level)
+    return EquivalencePairs(table.pairs(metric), margin_of(table.suite, metric), level)
 
 
-def _metric(table: ScoreTable, found: Equivalence, *, beyond: bool) -> MetricParity:
+def _metric(table: ScoreTable, found: EquivalencePairs, *, beyond: bool) -> MetricParity:
     """Put one metric on record."""
     pairs, metric = found.pairs, found.pairs.metric
     missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
@@ -219,7 +219,7 @@ def _metric(table: ScoreTable, found: Equivalence, *, beyond: bool) -> MetricPar
 
 
 def _status(
-    table: ScoreTable, found: Equivalence, missing: Mapping[str, int], *, beyond: bool
+    table: ScoreTable, found: EquivalencePairs, missing: Mapping[str, int], *, beyond: bool
 ) -> ParityStatus:
     """Return how a metric ends: an error if too much is unscored, undecided if it hangs on it."""
     asked = len(table.asked(found.pairs.metric.name))
@@ -236,7 +236,7 @@ def _suite(
     table: ScoreTable,
     metrics: tuple[MetricParity, ...],
     guards: tuple[tuple[GateResult, ...], Verdict | None],
-    evidence: Evidence,
+    evidence: ParityEvidence,
 ) -> SuiteParity:
     name = table.suite.name
     counted = [m.status for m in metrics if not m.advisory]

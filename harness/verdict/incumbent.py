@@ -22,9 +22,9 @@ from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateStatus,
-    Standing,
+    IncumbentResult,
+    SuiteIncumbentResult,
     SuiteResult,
-    SuiteStanding,
     Verdict,
 )
 from tunegate.harness.verdict.decide import ScoredRun, results
@@ -36,14 +36,14 @@ _DECISIVE = {
 }
 
 
-def compare(run: ScoredRun) -> Standing:
+def compare(run: ScoredRun) -> IncumbentResult:
     """Compare the incumbent of a run with its tuned arm."""
     return compare_incumbent(run.manifest, run.cases, run.scores)
 
 
 def compare_incumbent(
     manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
-) -> Standing:
+) -> IncumbentResult:
     """Compare the incumbent with tuned by the suites' guards.
 
     Args:
@@ -56,7 +56,7 @@ def compare_incumbent(
     suites = tuple(map(_suite, results(guarded, tables)))
     ended = [suite.verdict for suite in suites if suite.verdict is not None]
     verdict = Verdict.worst(ended) if ended else Verdict.UNDECIDED
-    return Standing(verdict=verdict, sentence=_sentence(verdict, suites), suites=suites)
+    return IncumbentResult(verdict=verdict, sentence=_sentence(verdict, suites), suites=suites)
 
 
 def _guards_only(manifest: Manifest) -> Manifest:
@@ -102,10 +102,10 @@ def _noise(table: ScoreTable) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]
             yield (metric, case, arm), replace(row, value=moved)
 
 
-def _suite(result: SuiteResult) -> SuiteStanding:
+def _suite(result: SuiteResult) -> SuiteIncumbentResult:
     compares = any(not gate.advisory for gate in result.gates)
     places = {"base": INCUMBENT}
-    return SuiteStanding(
+    return SuiteIncumbentResult(
         name=result.name,
         verdict=result.verdict if compares else None,
         n_unscored={places.get(arm, arm): n for arm, n in result.n_unscored.items()},
@@ -113,7 +113,7 @@ def _suite(result: SuiteResult) -> SuiteStanding:
     )
 
 
-def _sentence(verdict: Verdict, suites: Sequence[SuiteStanding]) -> str:
+def _sentence(verdict: Verdict, suites: Sequence[SuiteIncumbentResult]) -> str:
     counting = [(s, g) for s in suites for g in s.gates if not g.advisory]
     if not counting:
         return (

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.estimator import mean
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import deviation
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
@@ -52,7 +52,7 @@ def stops(
         index: Which look it is, from 0.
     """
     assert suite.looks is not None
-    look = Look(suite.looks, index)
+    look = InterimLook(suite.looks, index)
     (table,) = tables_of(manifest, {suite.name: cases}, scores, {suite.name: look})
     (result,) = results(manifest, [table])
     if result.verdict in (Verdict.SHIP, Verdict.BLOCK, Verdict.HOLD):
@@ -60,7 +60,7 @@ def stops(
     return result.verdict is Verdict.UNDECIDED and _futile(table, result, look)
 
 
-def _futile(table: ScoreTable, result: SuiteResult, look: Look) -> bool:
+def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
     """Return whether SHIP is out of reach and no regression is in sight.
 
     Source: conditional power below 10 % at the gain hoped for (Lan, Simon and Halperin 1982),
@@ -84,7 +84,7 @@ def _futile(table: ScoreTable, result: SuiteResult, look: Look) -> bool:
     return no_goal or any(guards)
 
 
-def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
+def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) -> bool:
     """Return whether a gate will hardly pass even if what is hoped for is true."""
     if found.status is GateStatus.PASS:
         return False
@@ -106,7 +106,7 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: Look) -> bool:
     return power < FUTILE
 
 
-def _may_regress(gate: Gate, pairs: Pairs, look: Look) -> bool:
+def _may_regress(gate: Gate, pairs: Pairs, look: InterimLook) -> bool:
     """Return whether the loss seen so far, going on, would be proven with all cases."""
     effect = -mean(pairs.differences) if pairs.n else 0.0
     if effect <= 0:
@@ -117,7 +117,7 @@ def _may_regress(gate: Gate, pairs: Pairs, look: Look) -> bool:
     )
 
 
-def _power(pairs: Pairs, look: Look, *, margin: float, effect: float, alpha: float) -> float:
+def _power(pairs: Pairs, look: InterimLook, *, margin: float, effect: float, alpha: float) -> float:
     """Return the chance that the last look clears the margin if `effect` is true from here on."""
     from tunegate.harness.stats.group_sequential import conditional_power
 

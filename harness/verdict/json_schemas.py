@@ -14,16 +14,19 @@ from typing import Any
 
 from tunegate.harness.json_schema import SCHEMAS, load_schema
 from tunegate.harness.records.cases import Record
-from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.verdict.run_history import History
+from tunegate.harness.verdict.run_history import RunHistory
 
 FILE = SCHEMAS / "verdict.schema.json"
 KINDS: Mapping[str, tuple[type[Record], str]] = {
     "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
-    "compare": (Comparison, "compare.json: which of several fine-tunes may ship, and why."),
-    "history": (History, "`tunegate history --json`: a project's runs, oldest first."),
+    "compare": (
+        CandidateComparison,
+        "compare.json: which of several fine-tunes may ship, and why.",
+    ),
+    "history": (RunHistory, "`tunegate history --json`: a project's runs, oldest first."),
 }
 """Name → record, and what a reader is told of it."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.estimator import mean
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.gate_kind import gate_kind
@@ -89,12 +89,12 @@ def answer_texts(
     }
 
 
-def _look(suite: SuiteRecord, skipped: set[str]) -> Look | None:
+def _look(suite: SuiteRecord, skipped: set[str]) -> InterimLook | None:
     """Return the look at which a suite ended, told by the cases that were left out."""
     if suite.looks is None:
         return None
     seen = len(suite.looks.order) - len(skipped)
-    return Look(suite.looks, suite.looks.sizes.index(seen))
+    return InterimLook(suite.looks, suite.looks.sizes.index(seen))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
-from tunegate.harness.records.files import Lines, read_record, record_lines, write_atomic
+from tunegate.harness.records.files import JsonlRecords, read_record, record_lines, write_atomic
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
@@ -53,7 +53,7 @@ class PastRun(Record):
     """Its suites' gates; none if it was refused or broke off."""
 
 
-class Wear(Record):
+class SuiteUsage(Record):
     """How often one version of a suite has been used."""
 
     name: str
@@ -68,7 +68,7 @@ class Wear(Record):
     """Runs that opened it although it is sealed."""
 
 
-class Skipped(Record):
+class SkippedFolder(Record):
     """A folder that is not in the history."""
 
     folder: Text
@@ -77,16 +77,16 @@ class Skipped(Record):
     """Why, in one line."""
 
 
-class History(Record):
+class RunHistory(Record):
     """Runs of a project, oldest first."""
 
     schema_version: int = SCHEMA_VERSION
     """Version of the format."""
     runs: tuple[PastRun, ...]
     """Oldest first."""
-    wear: tuple[Wear, ...]
+    wear: tuple[SuiteUsage, ...]
     """Each version of each suite, in the order in which it first appears."""
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFolder, ...]
     """Folders that could not be read as finished runs."""
     left_out: int = 0
     """Runs left out because of `--limit`, `--since` or the suite that was asked for."""
@@ -106,7 +106,7 @@ def read_history(
     folders: Iterable[Path],
     promotions: Sequence[Promotion] = (),
     counts: Mapping[str, int] | None = None,
-) -> History:
+) -> RunHistory:
     """Read the runs of folders.
 
     Args:
@@ -121,18 +121,20 @@ def read_history(
             runs.append(_past(folder, shipped))
         except UsageError as error:
             text = str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}/")
-            skipped.append(Skipped(folder=str(folder), why=text))
+            skipped.append(SkippedFolder(folder=str(folder), why=text))
     runs.sort(key=lambda run: (run.created, run.run_id))
-    return History(runs=tuple(runs), wear=tuple(_wear(runs, counts or {})), skipped=tuple(skipped))
+    return RunHistory(
+        runs=tuple(runs), wear=tuple(_wear(runs, counts or {})), skipped=tuple(skipped)
+    )
 
 
 def narrowed(
-    history: History,
+    history: RunHistory,
     *,
     suite: str | None = None,
     since: datetime.date | None = None,
     limit: int | None = None,
-) -> History:
+) -> RunHistory:
     """Return the newest runs of a suite from a day on.
 
     Args:
@@ -205,14 +207,14 @@ def _past(folder: Path, shipped: Mapping[str, str]) -> PastRun:
     )
 
 
-def _wear(runs: Sequence[PastRun], counts: Mapping[str, int]) -> Iterator[Wear]:
+def _wear(runs: Sequence[PastRun], counts: Mapping[str, int]) -> Iterator[SuiteUsage]:
     seen: dict[tuple[str, str], list[PastRun]] = {}
     for run in runs:
         for suite in run.suites:
             seen.setdefault((suite.name, suite.hash), []).append(run)
     for (name, digest), found in seen.items():
         recorded = max(run.attempts.get(digest, 0) for run in found)
-        yield Wear(
+        yield SuiteUsage(
             name=name,
             hash=digest,
             candidates=max(recorded, counts.get(digest, 0)),
@@ -253,7 +255,7 @@ def read(path: Path) -> tuple[Promotion, ...]:
     Raises:
         UsageError: a line cannot be read, and why.
     """
-    return tuple(Lines(path, Promotion))
+    return tuple(JsonlRecords(path, Promotion))
 
 
 def of(run: Run, promoted: str, reason: str | None = None) -> Promotion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import Outcome, ReportData
+from tunegate.reports.data import CaseChange, ReportData
 from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
@@ -19,5 +19,5 @@ def render(data: ReportData) -> Markup:
     return fill(
         "changed.html",
         total=len(data.changed),
-        equal=data.with_outcome(Outcome.EQUAL),
+        equal=data.with_outcome(CaseChange.EQUAL),
     )

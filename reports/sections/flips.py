@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.reports.case_detail import Choice, snippet, view
+from tunegate.reports.case_detail import ChoiceComparison, snippet, view
 from tunegate.reports.data import CasePair, MetricFacts, ReportData
 from tunegate.reports.templating import fill
 
@@ -20,7 +20,7 @@ SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class AnswerFlip:
     """A question that one arm has right and the other wrong."""
 
     pair: CasePair
@@ -33,13 +33,13 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Flipped:
+class MetricFlips:
     """The questions of one metric that changed sides."""
 
     metric: MetricFacts
-    lost: tuple[Flip, ...]
+    lost: tuple[AnswerFlip, ...]
     """Right with base, wrong with tuned."""
-    won: tuple[Flip, ...]
+    won: tuple[AnswerFlip, ...]
     """Wrong with base, right with tuned."""
 
 
@@ -48,22 +48,22 @@ def render(data: ReportData) -> Markup:
     return fill("flips.html", flipped=flipped(data), shown=SHOWN)
 
 
-def flipped(data: ReportData) -> list[Flipped]:
+def flipped(data: ReportData) -> list[MetricFlips]:
     """Return the questions that changed sides, metric by metric, in plan order."""
     found = []
     for facts in data.metrics.values():
         if facts.picks:
             lost, won = (tuple(_flips(data.pairs, facts, sign)) for sign in (-1, 1))
-            found.append(Flipped(facts, lost, won))
+            found.append(MetricFlips(facts, lost, won))
     return found
 
 
-def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[Flip]:
+def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[AnswerFlip]:
     for pair in pairs:
         if any(s.metric is facts and s.delta == sign for s in pair.scores):
             choices = view(pair).choices
             wrong = 1 if sign < 0 else 0  # the arm that has it wrong: tuned, or base
-            yield Flip(
+            yield AnswerFlip(
                 pair=pair,
                 snippet=snippet(pair),
                 tags=pair.case.case.tags,
@@ -72,9 +72,9 @@ def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable
             )
 
 
-def _right(choices: Sequence[Choice]) -> str:
+def _right(choices: Sequence[ChoiceComparison]) -> str:
     return next((choice.text for choice in choices if choice.right), "–")
 
 
-def _picked(choices: Sequence[Choice], arm: int) -> str:
+def _picked(choices: Sequence[ChoiceComparison], arm: int) -> str:
     return next((c.text for c in choices if c.picked[arm] and not c.right), "–")

@@ -19,7 +19,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class CaseGap:
     """Cases that lack something for one reason."""
 
     suite: str
@@ -35,7 +35,7 @@ def render(data: ReportData) -> Markup:
     return fill("gaps.html", gaps=gaps(data), named=NAMED, skipped=_skipped(data))
 
 
-def gaps(data: ReportData) -> list[Gap]:
+def gaps(data: ReportData) -> list[CaseGap]:
     """Return the failed cells and unscored cases, the largest group first."""
     found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for stored in data.run.cells:
@@ -45,7 +45,7 @@ def gaps(data: ReportData) -> list[Gap]:
     for row in data.run.scores:
         if row.value is None:
             found[row.suite, row.arm, row.metric, row.reason or "no reason"].append(row.case)
-    made = [Gap(*key, cases=tuple(cases)) for key, cases in found.items()]
+    made = [CaseGap(*key, cases=tuple(cases)) for key, cases in found.items()]
     return sorted(made, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
 
 

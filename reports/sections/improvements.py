@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import Outcome, ReportData
+from tunegate.reports.data import CaseChange, ReportData
 from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def render(data: ReportData) -> Markup:
     """Return the counts, and the link by which the list of cases shows them."""
     return fill(
         "improvements.html",
-        fixed=data.with_outcome(Outcome.FIXED),
-        better=data.with_outcome(Outcome.BETTER),
+        fixed=data.with_outcome(CaseChange.FIXED),
+        better=data.with_outcome(CaseChange.BETTER),
         total=len(data.improvements),
     )

@@ -23,7 +23,7 @@ ORDER = 55
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class JudgeHealth:
     """One metric that asks a judge, in one suite."""
 
     suite: str
@@ -50,7 +50,7 @@ def _models(data: ReportData) -> Sequence[dict[str, object]]:
     return data.run.manifest.judges
 
 
-def healths(data: ReportData) -> list[Health]:
+def healths(data: ReportData) -> list[JudgeHealth]:
     """Return what is known of every judge of the run."""
     gates = {suite.name: suite.gates for suite in data.run.verdict.suites}
     return [
@@ -63,7 +63,7 @@ def healths(data: ReportData) -> list[Health]:
 
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
-) -> Health:
+) -> JudgeHealth:
     from tunegate.harness.judging.calibration_report import figures, standing
 
     own = [gate for gate in gates if gate.metric == metric.name]
@@ -72,7 +72,7 @@ def _health(
     )
     known = None if metric.judge is None else metric.judge.calibration
     lines = [j for j in data.run.judgements if (j.suite, j.metric) == (suite, metric.name)]
-    return Health(
+    return JudgeHealth(
         suite=suite,
         metric=metric,
         rights=tuple(rights),

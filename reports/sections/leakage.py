@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.training_card import Checked, Match, SuiteLeakage
+from tunegate.harness.records.training_card import (
+    ContaminationCoverage,
+    ContaminationMatch,
+    SuiteContamination,
+)
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import direction
 from tunegate.reports.templating import fill
@@ -26,13 +30,13 @@ def render(data: ReportData) -> Markup:
         "leakage.html",
         known=known,
         result=data.run.verdict.leakage,
-        checked=Checked,
+        checked=ContaminationCoverage,
         listed=LISTED,
         direction=better,
         matches={suite.name: _listed(suite) for suite in (known.suites if known else ())},
     )
 
 
-def _listed(suite: SuiteLeakage) -> list[Match]:
+def _listed(suite: SuiteContamination) -> list[ContaminationMatch]:
     """Return the matches, touched ones first, the longest run first among equals."""
     return sorted(suite.matches, key=lambda m: (not m.touched, -m.longest, -m.share))

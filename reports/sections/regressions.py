@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import MetricFacts, Outcome, PairScore, ReportData
+from tunegate.reports.data import CaseChange, MetricFacts, PairScore, ReportData
 from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ORDER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Flips:
+class FlipCounts:
     """How often a pass/fail metric changed sides."""
 
     metric: MetricFacts
@@ -35,14 +35,14 @@ def render(data: ReportData) -> Markup:
     return fill(
         "regressions.html",
         flips=flips(data),
-        broke=data.with_outcome(Outcome.BROKE),
-        worse=data.with_outcome(Outcome.WORSE),
+        broke=data.with_outcome(CaseChange.BROKE),
+        worse=data.with_outcome(CaseChange.WORSE),
         total=len(data.regressions),
         touched=sum(pair.touched is not None for pair in data.regressions),
     )
 
 
-def flips(data: ReportData) -> list[Flips]:
+def flips(data: ReportData) -> list[FlipCounts]:
     """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
     scores = [score for pair in data.pairs for score in pair.scores]
     return [
@@ -52,13 +52,13 @@ def flips(data: ReportData) -> list[Flips]:
     ]
 
 
-def _count(facts: MetricFacts, scores: Iterable[PairScore]) -> Flips:
+def _count(facts: MetricFacts, scores: Iterable[PairScore]) -> FlipCounts:
     counts = dict.fromkeys(((a, b) for a in (True, False) for b in (True, False)), 0)
     for score in scores:
         if score.base and score.tuned and score.delta is not None:
             passed = [bool(s.value) is facts.higher_is_better for s in (score.base, score.tuned)]
             counts[passed[0], passed[1]] += 1
-    return Flips(
+    return FlipCounts(
         metric=facts,
         broke=counts[True, False],
         fixed=counts[False, True],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import MetricFacts, ReportData
-from tunegate.reports.slices import ENOUGH, FALSE_SHARE, Slice, by_group, by_tag, q_values
+from tunegate.reports.slices import ENOUGH, FALSE_SHARE, TagSlice, by_group, by_tag, q_values
 from tunegate.reports.templating import fill
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SubjectTile:
     """One metric's subjects, or its groups of subjects."""
 
     metric: MetricFacts
     of: str
-    """`Subject`, or `Group of subjects`."""
-    rows: tuple[tuple[Slice, str], ...]
+    """`LabellingSubject`, or `Group of subjects`."""
+    rows: tuple[tuple[TagSlice, str], ...]
     """Each slice, and that it stands out if it does."""
 
 
@@ -41,7 +41,7 @@ def render(data: ReportData) -> Markup:
     named = zip((*groups, *tags), marks, strict=True)
     known = [(s, mark, at < len(groups)) for at, (s, mark) in enumerate(named)]
     tiles = [
-        Tile(facts, title, rows)
+        SubjectTile(facts, title, rows)
         for facts in data.metrics.values()
         for title, grouped in (("Group of subjects", True), ("Subject", False))
         if (rows := tuple((s, m) for s, m, g in known if s.metric is facts and g is grouped))

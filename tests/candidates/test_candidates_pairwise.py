@@ -13,19 +13,19 @@ from scipy.stats import binom, norm
 from statsmodels.stats.multitest import multipletests
 
 from tests.compared_runs import GOAL, column, metric, run_of
-from tunegate.harness.candidates.pairwise import _adjusted, _better, _Bout, duels
+from tunegate.harness.candidates.pairwise import _adjusted, _better, _UnadjustedComparison, duels
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.training_card import (
-    Checked,
-    Found,
-    Leakage,
-    Match,
-    Mode,
-    SuiteLeakage,
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMatch,
+    ContaminationMode,
+    OverlapKind,
+    SuiteContamination,
 )
 
 
@@ -117,9 +117,13 @@ def test_a_lead_within_the_noise_proves_nothing() -> None:
 
 def test_cases_of_anyones_training_are_nobodys_proof() -> None:
     """What B was trained on is left out of A's pairs too."""
-    seen = Match(case="c000", found=Found.RUN, share=0.9, longest=31, where="t.jsonl:17")
-    suite = SuiteLeakage(name="s", n_cases=100, n_templates=0, matches=(seen,))
-    leakage = Leakage(mode=Mode.GATE, checked=Checked.ALL, rows=9, suites=(suite,))
+    seen = ContaminationMatch(
+        case="c000", found=OverlapKind.RUN, share=0.9, longest=31, where="t.jsonl:17"
+    )
+    suite = SuiteContamination(name="s", n_cases=100, n_templates=0, matches=(seen,))
+    leakage = ContaminationCheck(
+        mode=ContaminationMode.GATE, checked=ContaminationCoverage.ALL, rows=9, suites=(suite,)
+    )
     runs = {"A": _run("a", column(60)), "B": _run("b", column(70), leakage=leakage)}
 
     (duel,) = duels(runs)
@@ -174,9 +178,9 @@ def test_claims_about_identical_candidates_are_rarely_made() -> None:
     assert alone > 5 * runs * 0.05
 
 
-def _bout(first: Sequence[float], second: Sequence[float]) -> _Bout:
+def _bout(first: Sequence[float], second: Sequence[float]) -> _UnadjustedComparison:
     pairs = Pairs(
         suite="s", metric=metric("solved"), base=tuple(map(float, first)),
         tuned=tuple(map(float, second)),
     )  # fmt: skip
-    return _Bout("A", "B", pairs, 0.9, None)
+    return _UnadjustedComparison("A", "B", pairs, 0.9, None)

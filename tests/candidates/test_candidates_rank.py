@@ -12,13 +12,13 @@ import pytest
 from tests.compared_runs import GUARD, candidate, column, run_of
 from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict
 
 
-def _compare(*runs: object, **options: object) -> Comparison:
+def _compare(*runs: object, **options: object) -> CandidateComparison:
     return compare_runs(list(runs), **options)  # type: ignore[arg-type]
 
 
@@ -155,7 +155,7 @@ def test_the_record_reads_back_and_is_the_same_each_time() -> None:
     text = record_json(_compare(*runs))
 
     assert record_json(_compare(*runs)) == text
-    assert Comparison.model_validate(json.loads(text)).chosen == "B"
+    assert CandidateComparison.model_validate(json.loads(text)).chosen == "B"
 
 
 def test_comparing_loads_no_model_library() -> None:

@@ -14,7 +14,7 @@ from tunegate.harness.checks import comparability
 from tunegate.harness.errors import NotComparable
 from tunegate.harness.model import Prompt
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Case, Generation
+from tunegate.harness.records.cases import Case, GenerationSettings
 
 Copy = Callable[..., Path]
 CASES = ("c0", "c1", "c2")
@@ -22,7 +22,7 @@ TEXTS = {"c0": "the parcel", "c1": "zzz", "c2": "the capital"}
 
 
 def _prompts(arms: Mapping[str, Any], template: str = "chat") -> dict[tuple[str, str, str], Prompt]:
-    generation = Generation(template=template)
+    generation = GenerationSettings(template=template)
     return {
         ("suite", case, name): arm.prompt(Case(id=case, prompt=TEXTS[case]), generation)
         for case in CASES

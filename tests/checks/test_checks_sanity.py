@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.checks.sanity import PROMPTS, Tally, lost_by_chance
+from tunegate.harness.checks.sanity import PROMPTS, BehaviourCount, lost_by_chance
 from tunegate.harness.suite import load
 
 
@@ -32,7 +32,7 @@ def test_how_often_chance_loses_so_many(lost: int, gained: int, expected: float)
 )
 def test_the_alarm_goes_off_at_five_lost(base: int, tuned: int, alarming: bool) -> None:
     """Four lost of twelve may be chance; five and none gained are not."""
-    one = Tally("stopped", *([i < n for i in range(12)] for n in (base, tuned)))
+    one = BehaviourCount("stopped", *([i < n for i in range(12)] for n in (base, tuned)))
 
     assert one.alarming is alarming
     assert one.sentence == f"tuned stopped on {tuned} of 12 prompts, base on {base}"
@@ -40,7 +40,7 @@ def test_the_alarm_goes_off_at_five_lost(base: int, tuned: int, alarming: bool) 
 
 def test_two_prompts_never_raise_it() -> None:
     """Losing both happens by chance in one case of four."""
-    assert not Tally("wrote the JSON", (True, True), (False, False)).alarming
+    assert not BehaviourCount("wrote the JSON", (True, True), (False, False)).alarming
 
 
 def test_the_prompts_are_a_dozen_and_two() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness.checks.sanity import (
     OPENING,
-    Drift,
+    ModelDrift,
     changed,
     distributions,
     divergence,
@@ -79,12 +79,12 @@ def test_places_whose_likeliest_token_is_another() -> None:
 
 def test_z_by_hand() -> None:
     """Nulls 1, 2 and 3 have mean 2 and standard deviation 1, so 5 lies 3 of them away."""
-    drift = Drift(5.0, (1.0, 2.0, 3.0))
+    drift = ModelDrift(5.0, (1.0, 2.0, 3.0))
 
     assert (drift.mean, drift.sd, drift.z) == (2, 1, 3)
-    assert Drift(5.0).z is None
-    assert Drift(5.0, (2.0, 2.0)).z is None
-    assert Drift(5.0, (1.0, math.inf)).z is Drift(5.0, (1.0, math.nan)).z is None
+    assert ModelDrift(5.0).z is None
+    assert ModelDrift(5.0, (2.0, 2.0)).z is None
+    assert ModelDrift(5.0, (1.0, math.inf)).z is ModelDrift(5.0, (1.0, math.nan)).z is None
 
 
 def test_a_passage_reads_all_but_the_token_it_predicts_last() -> None:

@@ -177,7 +177,7 @@ def test_memory_of_the_method_is_told(
     make_config("llama").save_pretrained(project.path / "base")
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
     room = importlib.import_module("tunegate.trainers.advise")
-    monkeypatch.setattr(command, "_machine", lambda _: room.Machine(memory, "it", gpu=True))
+    monkeypatch.setattr(command, "_machine", lambda _: room.TrainingMachine(memory, "it", gpu=True))
 
     text = advise("--base", project.path / "base", "--data", data, *READY)
 

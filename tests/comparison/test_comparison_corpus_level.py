@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunegate.harness.comparison.corpus_level import Corpus
+from tunegate.harness.comparison.corpus_level import PairedCounts
 from tunegate.harness.comparison.delta import Delta, compare, proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
@@ -88,7 +88,7 @@ def _pairs(record: Any) -> Any:
             tuple(share(row) for row in base),
             tuple(share(row) for row in tuned),
             clusters,
-            corpus=Corpus.of(used, base, tuned, clusters),
+            corpus=PairedCounts.of(used, base, tuned, clusters),
         )
 
     return pairs
@@ -142,7 +142,7 @@ def test_the_estimate_is_the_difference_of_the_corpus_values(
         range=(0.0, 1.0), binary=False, corpus={},
     )  # fmt: skip
     base, tuned = [(b, n) for b, _, n in counts], [(t, n) for _, t, n in counts]
-    made = Corpus.of(used, base, tuned, None)
+    made = PairedCounts.of(used, base, tuned, None)
     sums = [sum(column) for column in zip(*counts, strict=True)]
     expected = (sums[1] - sums[0]) / sums[2] * (1 if higher else -1)
 
@@ -432,7 +432,7 @@ def test_the_verdict_is_a_function_of_the_records(judge: Any, suite: Any) -> Non
 def test_counts_of_different_things_are_refused(record: Any) -> None:
     """Two numbers on one case and three on another cannot be summed."""
     with pytest.raises(UsageError, match="'m' counts 2 things on one case and 3 on another"):
-        Corpus.of(record(), [(1, 2), (1, 2, 3)], [(1, 2), (1, 2)], None)
+        PairedCounts.of(record(), [(1, 2), (1, 2, 3)], [(1, 2), (1, 2)], None)
 
 
 def test_scores_without_counts_are_refused(judge: Any, columns: Any, record: Any) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from tunegate.harness.comparison.equivalence import (
     DEFAULT,
-    Equivalence,
-    Margin,
+    EquivalenceMargin,
+    EquivalencePairs,
     margin_of,
     proven_beyond,
 )
@@ -20,13 +20,13 @@ from tunegate.harness.records.verdict import ParityStatus
 
 def compared(
     made: Any, tuned: list[float], shipped: list[float], margin: float | str, **metric: Any
-) -> Equivalence:
+) -> EquivalencePairs:
     """Return tuned's and shipped's scores with a margin."""
     pairs = Pairs("s", made.metric(**metric), tuple(tuned), tuple(shipped))
-    return Equivalence(pairs, Margin(margin, "the suite's tolerance"))
+    return EquivalencePairs(pairs, EquivalenceMargin(margin, "the suite's tolerance"))
 
 
-def graded(made: Any, shift: float, margin: float | str) -> Equivalence:
+def graded(made: Any, shift: float, margin: float | str) -> EquivalencePairs:
     """Return 60 unbounded scores whose differences are shift ± 0.1, half of them each.
 
     Their deviation is 0.1·√(60/59), the error of their mean 0.1/√59 = 0.013019, and t with 59
@@ -143,4 +143,4 @@ def test_the_margin_is_the_suites_own(
     )
 
     assert DEFAULT == 0.05
-    assert margin_of(suite, metric) == Margin(value, source)
+    assert margin_of(suite, metric) == EquivalenceMargin(value, source)

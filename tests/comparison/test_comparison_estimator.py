@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tunegate.harness.comparison.corpus_level import Corpus, CorpusEstimator, Sums
+from tunegate.harness.comparison.corpus_level import ArmCounts, CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator
 from tunegate.harness.comparison.labelled_level import LabelledEstimator
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
@@ -50,7 +50,7 @@ def _corpus(made: Any) -> Pairs:
         found, total = sums
         return float(found / total)
 
-    counts = Corpus(Sums(tuple(rows), share), Sums(tuple(rows[::-1]), share))
+    counts = PairedCounts(ArmCounts(tuple(rows), share), ArmCounts(tuple(rows[::-1]), share))
     return Pairs("s", metric, base, base[::-1], corpus=counts)
 
 

@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import norm
 
 from tunegate.harness import suite as suites
-from tunegate.harness.comparison.interim_look import Look
-from tunegate.harness.gating.error_control import Alarms
+from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.gating.error_control import ProvenRegressions
 from tunegate.harness.power.feasibility import schedule, unreachable
-from tunegate.harness.records.manifest import Gate, Looks
+from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds
 from tunegate.harness.verdict.decide import decide
@@ -127,15 +127,15 @@ def test_looks_never_put_a_gate_out_of_reach(
     assert (schedule(suite, seed=0) is not None) is looked_at
 
 
-def _looks(n: int, *sizes: int) -> Looks:
-    return Looks(
+def _looks(n: int, *sizes: int) -> LookSchedule:
+    return LookSchedule(
         order=tuple(f"c{i:03}" for i in range(n)), sizes=sizes, shares=tuple(s / n for s in sizes)
     )
 
 
 def test_the_level_of_a_look_is_its_bound() -> None:
     """Halfway through two looks, alpha 0.05 and rho 3 leave 0.05/8 = 0.00625: z = 2.4977."""
-    look = Look(_looks(100, 50, 100), 0)
+    look = InterimLook(_looks(100, 50, 100), 0)
 
     assert look.error(0.05) == pytest.approx(0.00625, abs=1e-6)
     assert look.bound(0.05) == pytest.approx(norm.isf(0.00625), abs=1e-4)
@@ -158,7 +158,7 @@ def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) ->
     suite, manifest, record = _ended(
         columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.1)]
     )
-    look = Look(record.looks, 0)
+    look = InterimLook(record.looks, 0)
     found = decide(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": look})
 
     (result,) = found.suites
@@ -176,7 +176,9 @@ def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:
         columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.0)]
     )
     scores = suite.rows()
-    at_half = decide(manifest, {"s": suite.cases()}, scores, looks={"s": Look(record.looks, 0)})
+    at_half = decide(
+        manifest, {"s": suite.cases()}, scores, looks={"s": InterimLook(record.looks, 0)}
+    )
     fixed = decide(made.manifest([suite]), {"s": suite.cases()}, scores)
 
     assert at_half.suites[0].gates[0].p_value == pytest.approx(0.5**6 / 2)
@@ -200,7 +202,7 @@ def test_an_observed_floor_ends_only_where_the_rest_cannot_change_it(
     suite, manifest, record = _ended(
         columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.6)]
     )
-    look = {"s": Look(record.looks, 0)}
+    look = {"s": InterimLook(record.looks, 0)}
     gate = decide(manifest, {"s": suite.cases()}, suite.rows(), looks=look).suites[0].gates[0]
 
     assert gate.status is status
@@ -245,7 +247,7 @@ def test_a_run_ends_for_success_loss_or_futility(
 
 def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
     """Two goals at 90 % have 2.5 % of error each, spent by the same bounds."""
-    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 0)
+    look = InterimLook(LookSchedule(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 0)
     gate = Gate(metric="m", kind=GAIN, margin=0.1)
 
     alone, shared = look.judged(gate), look.judged(gate, goals=2)
@@ -258,7 +260,7 @@ def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
 
 def test_metrics_that_are_looked_at_share_the_error() -> None:
     """Of four metrics each has a fourth of the look's error, whatever the others show."""
-    look = Look(Looks(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 1)
+    look = InterimLook(LookSchedule(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 1)
     whole, fourth = look.error(0.05), look.error(0.05 / 4)
     assert fourth < whole
 
@@ -267,7 +269,7 @@ def test_metrics_that_are_looked_at_share_the_error() -> None:
             too_few=False, reversed_test=lambda: SimpleNamespace(p_value=p_value)
         )
         family = {("s", name): tested for name in "abcd"}
-        return Alarms(family, looks={"s": look}).proven("s", "a", 0.05)
+        return ProvenRegressions(family, looks={"s": look}).proven("s", "a", 0.05)
 
     assert proven(fourth * 0.99)
     assert not proven((fourth + whole) / 2)

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness import judge, suite
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.judge import SYSTEM, TEXT, Reply, conversation, question
+from tunegate.harness.judge import SYSTEM, TEXT, ParsedReply, conversation, question
 from tunegate.harness.records.cases import Case, Completion
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]
@@ -102,10 +102,10 @@ def test_a_conversation_keeps_its_roles() -> None:
 
 def test_probabilities_make_a_verdict_continuous() -> None:
     """0.25 of yes (1) and 0.75 of no (0) is 0.25; a verdict alone is its value."""
-    weighed = Reply({"v": "no"}, "v", {"yes": 0.25, "no": 0.75})
+    weighed = ParsedReply({"v": "no"}, "v", {"yes": 0.25, "no": 0.75})
 
     assert weighed.expected({"yes": 1.0, "no": 0.0}) == 0.25
-    assert Reply({"v": "yes"}, "v").expected({"yes": 1.0, "no": 0.0}) == 1.0
+    assert ParsedReply({"v": "yes"}, "v").expected({"yes": 1.0, "no": 0.0}) == 1.0
     assert weighed.said("reason") is None
 
 
@@ -216,7 +216,7 @@ def test_an_unknown_name_is_looked_for_in_both_rooms(suite_folder: Callable[...,
             suite.load(suite_folder(toml, CASES))
 
 
-def drive(steps: Any, *rounds: list[Reply]) -> Any:
+def drive(steps: Any, *rounds: list[ParsedReply]) -> Any:
     """Send replies to a judge's steps; return the score."""
     next(steps)
     try:
@@ -235,7 +235,7 @@ def test_rubric_averages_its_criteria(suite_folder: Callable[..., Path]) -> None
 
     score = drive(
         judge.begin(CASES_RECORD, Completion(text="Sorry.")),
-        [Reply({"score": 5, "reason": "kind"}, "score"), Reply({"score": 2}, "score")],
+        [ParsedReply({"score": 5, "reason": "kind"}, "score"), ParsedReply({"score": 2}, "score")],
     )
 
     assert score.value == pytest.approx(0.625)

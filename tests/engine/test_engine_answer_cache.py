@@ -10,8 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunegate.harness.engine.answer_cache import Store, StoredAnswer, candidates_judged, reusable
-from tunegate.harness.errors import BackendError, Interrupted, UsageError
+from tunegate.harness.engine.answer_cache import (
+    AnswerCache,
+    StoredAnswer,
+    candidates_judged,
+    reusable,
+)
+from tunegate.harness.errors import BackendError, RunInterrupted, UsageError
 from tunegate.harness.records.cases import Completion
 
 ODD = "NUL \x00, \x1b[31m, \ufffe, \u202e, \ufeff, \n"
@@ -22,32 +27,32 @@ def _answer(text: str = "yes") -> StoredAnswer:
 
 
 @pytest.fixture(name="store")
-def _store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "deep" / "store.sqlite")
+def _store(tmp_path: Path) -> AnswerCache:
+    return AnswerCache(tmp_path / "deep" / "store.sqlite")
 
 
-def test_what_is_put_is_there(store: Store) -> None:
+def test_what_is_put_is_there(store: AnswerCache) -> None:
     """An answer comes back as it was, after the file is opened again too."""
     store.put("k", _answer())
     assert store.get(["k", "other"]) == {"k": _answer()}
     store.close()
-    assert Store(store.path).get(["k"]) == {"k": _answer()}
+    assert AnswerCache(store.path).get(["k"]) == {"k": _answer()}
 
 
-def test_odd_text_round_trips(store: Store) -> None:
+def test_odd_text_round_trips(store: AnswerCache) -> None:
     """NUL, escapes and direction marks come back unchanged."""
     store.put("k", _answer(ODD))
     assert store.get(["k"])["k"].completion.text == ODD
 
 
-def test_more_keys_than_sqlite_takes_at_once(store: Store) -> None:
+def test_more_keys_than_sqlite_takes_at_once(store: AnswerCache) -> None:
     """Thousands of keys can be asked for together."""
     store.put("k1999", _answer())
     assert list(store.get(f"k{i}" for i in range(2000))) == ["k1999"]
     assert store.get([]) == {}
 
 
-def test_the_first_completion_is_kept(store: Store) -> None:
+def test_the_first_completion_is_kept(store: AnswerCache) -> None:
     """A second answer to the same cell changes nothing, nor does a later error."""
     store.put("k", _answer("first"))
     store.put("k", _answer("second"))
@@ -55,9 +60,9 @@ def test_the_first_completion_is_kept(store: Store) -> None:
     assert store.get(["k"])["k"].completion.text == "first"
 
 
-def test_rows_put_together_are_written_at_once(store: Store) -> None:
+def test_rows_put_together_are_written_at_once(store: AnswerCache) -> None:
     """Other processes see them when the block ends; the block itself sees them before."""
-    other = Store(store.path)
+    other = AnswerCache(store.path)
     with store.together():
         store.put("a", _answer())
         store.put("b", _answer())
@@ -66,29 +71,29 @@ def test_rows_put_together_are_written_at_once(store: Store) -> None:
     assert set(other.get(["a", "b"])) == {"a", "b"}
 
 
-def test_rows_put_together_are_all_there_or_none(store: Store) -> None:
+def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
     """A block that breaks off leaves nothing, and others can write."""
 
     def broken_off() -> None:
         with store.together():
             store.put("a", _answer())
-            raise Interrupted("stopped at once")
+            raise RunInterrupted("stopped at once")
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(RunInterrupted):
         broken_off()
-    other = Store(store.path)
+    other = AnswerCache(store.path)
     other.put("b", _answer())
     assert set(store.get(["a", "b"])) == {"b"}
 
 
-def test_a_completion_can_be_replaced_on_purpose(store: Store) -> None:
+def test_a_completion_can_be_replaced_on_purpose(store: AnswerCache) -> None:
     """Answers of a batch that is computed again make way."""
     store.put("k", _answer("first"))
     store.put("k", _answer("second"), replace=True)
     assert store.get(["k"])["k"].completion.text == "second"
 
 
-def test_errors_are_tried_again(store: Store) -> None:
+def test_errors_are_tried_again(store: AnswerCache) -> None:
     """An error is kept, is not reusable, and makes way for a completion; attempts are counted."""
     store.put("k", StoredAnswer(None, "HTTP 500", 1.0))
     rows = store.get(["k"])
@@ -113,7 +118,7 @@ def test_errors_are_tried_again(store: Store) -> None:
         "payload = replace(payload, '\"text\"', '\"test\"')",
     ],
 )
-def test_a_damaged_row_is_a_miss_and_heals(store: Store, change: str) -> None:
+def test_a_damaged_row_is_a_miss_and_heals(store: AnswerCache, change: str) -> None:
     """A row that fails its checksum is not there; asked again it is written anew, others stay."""
     store.put("k", _answer())
     store.put("other", _answer())
@@ -125,7 +130,7 @@ def test_a_damaged_row_is_a_miss_and_heals(store: Store, change: str) -> None:
     assert store.get(["k"])["k"].completion.text == "again"
 
 
-def test_a_flipped_byte_is_a_miss(store: Store) -> None:
+def test_a_flipped_byte_is_a_miss(store: AnswerCache) -> None:
     """A byte of an answer that the disk changed makes that cell a miss, not another answer."""
     store.put("k", _answer("unmistakable"))
     store.put("other", _answer())
@@ -133,7 +138,7 @@ def test_a_flipped_byte_is_a_miss(store: Store) -> None:
     data = store.path.read_bytes()
     assert data.count(b"unmistakable") == 1
     store.path.write_bytes(data.replace(b"unmistakable", b"unmistakeble"))
-    assert list(Store(store.path).get(["k", "other"])) == ["other"]
+    assert list(AnswerCache(store.path).get(["k", "other"])) == ["other"]
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -141,10 +146,10 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 100)
     with pytest.raises(BackendError, match=r"store.sqlite: file is not a database; move the file"):
-        Store(path)
+        AnswerCache(path)
 
 
-def test_a_truncated_database(store: Store) -> None:
+def test_a_truncated_database(store: AnswerCache) -> None:
     """A database that lost its end says so in one line; it is no answer and no traceback."""
     for i in range(60):
         store.put(f"k{i}", _answer("x" * 400))
@@ -153,14 +158,14 @@ def test_a_truncated_database(store: Store) -> None:
     with store.path.open("r+b") as file:
         file.truncate(size - 8192)
     with pytest.raises(BackendError, match="move the file away and run again"):
-        Store(store.path).get(f"k{i}" for i in range(60))
+        AnswerCache(store.path).get(f"k{i}" for i in range(60))
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that cannot be made is the user's mistake, with the option that helps."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match=r"cannot be written .*--gate-store FILE"):
-        Store(tmp_path / "file" / "store.sqlite")
+        AnswerCache(tmp_path / "file" / "store.sqlite")
 
 
 def test_a_read_only_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,16 +175,16 @@ def test_a_read_only_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def read_only(path: Path, **options: object) -> sqlite3.Connection:
         return connect(f"file:{path}?mode=ro", uri=True, **options)
 
-    Store(tmp_path / "store.sqlite").close()
+    AnswerCache(tmp_path / "store.sqlite").close()
     with connect(tmp_path / "store.sqlite") as db:
         db.execute("DROP TABLE attempts")
     db.close()
     monkeypatch.setattr(sqlite3, "connect", read_only)
     with pytest.raises(UsageError, match="cannot be written"):
-        Store(tmp_path / "store.sqlite")
+        AnswerCache(tmp_path / "store.sqlite")
 
 
-def test_a_full_disk(store: Store) -> None:
+def test_a_full_disk(store: AnswerCache) -> None:
     """When the disk is full the run stops with what was finished, and goes on after."""
     store.put("k", _answer())
     store._db.execute("PRAGMA max_page_count = 1")
@@ -190,7 +195,9 @@ def test_a_full_disk(store: Store) -> None:
     assert len(store.get(["k", "big"])) == 2
 
 
-def test_a_signal_in_the_middle_of_a_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_in_the_middle_of_a_write(
+    store: AnswerCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that a second Ctrl-C breaks off is rolled back, and others can write."""
     monkeypatch.setattr(
         "tunegate.harness.engine.answer_cache.sha256",
@@ -198,41 +205,41 @@ def test_a_signal_in_the_middle_of_a_write(store: Store, monkeypatch: pytest.Mon
     )
 
     def stop(number: int, frame: object) -> None:
-        raise Interrupted("stopped at once")
+        raise RunInterrupted("stopped at once")
 
     before = signal.signal(signal.SIGUSR1, stop)
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(RunInterrupted):
             store.put("k", _answer())
     finally:
         signal.signal(signal.SIGUSR1, before)
     monkeypatch.undo()
-    other = Store(store.path)
+    other = AnswerCache(store.path)
     other.put("k", _answer())
     assert list(store.get(["k"])) == ["k"]
 
 
-def test_the_ledger_counts_candidates(store: Store) -> None:
+def test_the_ledger_counts_candidates(store: AnswerCache) -> None:
     """Each candidate counts once a suite, whatever the number of its runs."""
-    assert store.attempts(["s", "t"], "first") == {"s": 1, "t": 1}
-    assert store.attempts(["s"], "second") == {"s": 2}
-    assert store.attempts(["s"], "first") == {"s": 1}
-    assert store.attempts(["t", "u"], "second") == {"t": 2, "u": 1}
-    assert store.attempts([], "third") == {}
+    assert store.record_attempt(["s", "t"], "first") == {"s": 1, "t": 1}
+    assert store.record_attempt(["s"], "second") == {"s": 2}
+    assert store.record_attempt(["s"], "first") == {"s": 1}
+    assert store.record_attempt(["t", "u"], "second") == {"t": 2, "u": 1}
+    assert store.record_attempt([], "third") == {}
 
 
 def _write(path: Path, name: int, start: object) -> None:
     start.wait()  # type: ignore[attr-defined]  # an Event
-    store = Store(path)
+    store = AnswerCache(path)
     for i in range(40):
         store.put(f"k{i}", _answer(f"by {name}"))
     store.close()
 
 
-def test_the_ledger_is_read_without_being_touched(store: Store, tmp_path: Path) -> None:
+def test_the_ledger_is_read_without_being_touched(store: AnswerCache, tmp_path: Path) -> None:
     """Candidates by suite; nothing of a store that is not there, or is none."""
-    store.attempts(["s", "t"], "first")
-    store.attempts(["s"], "second")
+    store.record_attempt(["s", "t"], "first")
+    store.record_attempt(["s"], "second")
     other = tmp_path / "other.sqlite"
     other.write_text("no database at all, but long enough to be looked at as one", encoding="utf-8")
 
@@ -254,16 +261,16 @@ def test_eight_processes_write_one_store(tmp_path: Path) -> None:
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 8
-    assert len(Store(path).get(f"k{i}" for i in range(40))) == 40
+    assert len(AnswerCache(path).get(f"k{i}" for i in range(40))) == 40
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*), sum(attempts) FROM cells").fetchone() == (40, 40)
     db.close()
 
 
-def test_the_candidate_before(store: Store) -> None:
+def test_the_candidate_before(store: AnswerCache) -> None:
     """The last other candidate of each suite is remembered; a suite without one is left out."""
-    store.attempts(["h1", "h2"], "first")
-    store.attempts(["h1"], "second")
+    store.record_attempt(["h1", "h2"], "first")
+    store.record_attempt(["h1"], "second")
     suites = [SimpleNamespace(name="one", hash="h1"), SimpleNamespace(name="two", hash="h2")]
 
     assert store.judged_before(suites, "third") == {"one": "second", "two": "first"}

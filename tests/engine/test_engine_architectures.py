@@ -13,7 +13,7 @@ from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, muted
 from tests.whole_forwards import greedy, logprob
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.fallbacks import notices, one_by_one
-from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case, Completion
 
@@ -35,10 +35,10 @@ def _answers(arm: Any, ask: Ask, prompts: tuple[str, ...], kind: str, **settings
     return [found[case.id] for case in cases]
 
 
-def _known(answers: dict[str, Any]) -> dict[str, Known]:
+def _known(answers: dict[str, Any]) -> dict[str, KnownAnswer]:
     """Offer answers as drafts."""
-    watch = Watch()
-    return {key: Known(completion, watch) for key, completion in answers.items()}
+    watch = DraftAcceptance()
+    return {key: KnownAnswer(completion, watch) for key, completion in answers.items()}
 
 
 def _texts(arm: Any, ask: Ask, prompts: tuple[str, ...], **settings: Any) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.model import Prompt
-from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 TOML = """
 name = "{name}"
@@ -40,7 +40,7 @@ class Stub:
     identity: Mapping[str, Any] = field(default_factory=dict)
     kinds: frozenset[CellKind] = frozenset(CellKind)
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render, or refuse one case."""
         if case.id == self.refuses:
             raise ValueError("no such role")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import SAMPLE, make_plan, sampled
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect
 from tunegate.harness.further_arms import BASE_AGAIN, add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
@@ -79,7 +79,9 @@ def test_base_again_goes_the_tuned_arms_way(
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     arms = add_derived_arms(open_arms(specs, dtype="bfloat16"))
     plan = make_plan([suite], arms, seed=0)
-    runner = Runner(plan, arms, Store(tmp_path / "s.sqlite"), Progress(1.0, stream=io.StringIO()))
+    runner = Runner(
+        plan, arms, AnswerCache(tmp_path / "s.sqlite"), ProgressReporter(1.0, stream=io.StringIO())
+    )
 
     runner.run()
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tunegate.harness.engine.progress import Progress, duration
+from tunegate.harness.engine.progress import ProgressReporter, duration
 
 
 class Terminal(io.StringIO):
@@ -52,7 +52,7 @@ def test_durations(seconds: float, text: str) -> None:
 def test_a_log_gets_a_line_every_ten_seconds() -> None:
     """Share, label, speed and time left: 30 of 120 done in 10 s leave 30 s."""
     clock, stream = Clock(), io.StringIO()
-    progress = Progress(120.0, stream=stream, clock=clock)
+    progress = ProgressReporter(120.0, stream=stream, clock=clock)
     for _ in range(30):
         clock.now += 1 / 3
         progress.add(1.0, tokens=20, label="demo · base")
@@ -65,7 +65,7 @@ def test_a_log_gets_a_line_every_ten_seconds() -> None:
 def test_messages_are_throttled() -> None:
     """A thousand answers in 100 seconds make ten lines, at least ten seconds apart."""
     clock, stream = Clock(), io.StringIO()
-    progress = Progress(1000.0, stream=stream, clock=clock)
+    progress = ProgressReporter(1000.0, stream=stream, clock=clock)
     told: list[float] = []
     for _ in range(1000):
         clock.now += 0.1
@@ -81,7 +81,7 @@ def test_messages_are_throttled() -> None:
 def test_a_terminal_gets_one_line_rewritten() -> None:
     """On a terminal the line is written over, twice a second, and cleared at the end."""
     clock, stream = Clock(), Terminal()
-    progress = Progress(10.0, stream=stream, clock=clock)
+    progress = ProgressReporter(10.0, stream=stream, clock=clock)
     for _ in range(4):
         clock.now += 0.25
         progress.add(1.0, tokens=1, label="x")
@@ -97,7 +97,7 @@ def test_a_terminal_gets_one_line_rewritten() -> None:
 def test_an_interval_of_ones_own() -> None:
     """The interval can be set, on a terminal too."""
     clock, stream = Clock(), Terminal()
-    progress = Progress(10.0, stream=stream, clock=clock, interval_s=60.0)
+    progress = ProgressReporter(10.0, stream=stream, clock=clock, interval_s=60.0)
     clock.now += 59
     progress.add(1.0, tokens=1, label="x")
     assert stream.getvalue() == ""
@@ -106,7 +106,7 @@ def test_an_interval_of_ones_own() -> None:
 def test_work_done_again_is_not_more_than_all() -> None:
     """Answers computed twice never show more than 100 %, nor a negative time."""
     clock, stream = Clock(), io.StringIO()
-    progress = Progress(2.0, stream=stream, clock=clock)
+    progress = ProgressReporter(2.0, stream=stream, clock=clock)
     clock.now += 20
     progress.add(3.0, tokens=0, label="x")
     assert stream.getvalue() == "tunegate: 100% · x · 0:00 left\n"
@@ -115,7 +115,7 @@ def test_work_done_again_is_not_more_than_all() -> None:
 def test_a_first_answer_tells_no_time() -> None:
     """Before a fiftieth of the work is done nothing is said of the time left: 2 of 100 in 10 s."""
     clock, stream = Clock(), io.StringIO()
-    progress = Progress(100.0, stream=stream, clock=clock)
+    progress = ProgressReporter(100.0, stream=stream, clock=clock)
     progress.tell("x")
     progress.add(1.0, tokens=0, label="x")
     progress.tell("x")

@@ -17,19 +17,19 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine import ray_backend
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
-from tunegate.harness.engine.progress import Progress
-from tunegate.harness.engine.ray_backend import HERE, Place, ray_crew
+from tunegate.harness.engine.progress import ProgressReporter
+from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend, ray_crew
 from tunegate.harness.engine.runner import Runner, collect
-from tunegate.harness.engine.sharding import Opening, ShardedRunner
+from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.pipeline.run import Evaluation
+from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.cases import StoredCell
-from tunegate.harness.records.files import Lines
+from tunegate.harness.records.files import JsonlRecords
 
 TOML = """
 name = "s"
@@ -70,7 +70,7 @@ class Mortal(ScriptedArm):
 
 
 @dataclass(frozen=True)
-class MortalOpening(Opening):
+class MortalOpening(WorkerSetup):
     """Opens base as it is, and tuned as an arm that dies."""
 
     marks: str = ""
@@ -114,9 +114,11 @@ def _ray() -> Iterator[Any]:
         yield ray
 
 
-def judged(folder: Path, suite: suites.Suite, specs: dict[str, str | None], place: Place) -> bytes:
+def judged(
+    folder: Path, suite: suites.Suite, specs: dict[str, str | None], place: ExecutionBackend
+) -> bytes:
     """Judge with an empty store; return verdict.json, which names the run folder alike."""
-    Evaluation(
+    EvaluationRun(
         suites=[suite],
         specs=specs,
         folder=folder / "run",
@@ -135,7 +137,7 @@ def test_the_verdict_is_that_of_one_process(
 ) -> None:
     """Byte for byte, with looks and without; failed cells are the same ones."""
     one = judged(tmp_path / f"one-{kind}", suite, specs, HERE)
-    two = judged(tmp_path / f"two-{kind}", suite, specs, Place("ray", 2))
+    two = judged(tmp_path / f"two-{kind}", suite, specs, ExecutionBackend("ray", 2))
 
     assert one == two
     assert ray.is_initialized()  # what was running before is left running
@@ -152,7 +154,7 @@ def test_real_models_answer_the_same(
     suite = suites.load(suite_folder(TOML, rows))
     specs: dict[str, str | None] = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     one = judged(tmp_path / "one", suite, specs, HERE)
-    two = judged(tmp_path / "two", suite, specs, Place("ray", 2))
+    two = judged(tmp_path / "two", suite, specs, ExecutionBackend("ray", 2))
 
     assert one == two
     assert _answers(tmp_path / "one") == _answers(tmp_path / "two")
@@ -160,7 +162,7 @@ def test_real_models_answer_the_same(
 
 def _answers(folder: Path) -> list[Any]:
     """Return what every cell of a run holds, without times."""
-    cells = Lines(folder / "run" / "cells.jsonl", StoredCell)
+    cells = JsonlRecords(folder / "run" / "cells.jsonl", StoredCell)
     return [
         (c.cell.key, c.completion and c.completion.model_copy(update={"latency_s": None}))
         for c in cells
@@ -169,15 +171,17 @@ def _answers(folder: Path) -> list[Any]:
 
 def _runner(
     suite: suites.Suite, specs: dict[str, str | None], folder: Path, **mortal: Any
-) -> tuple[ShardedRunner, Store]:
-    arms, store = open_arms(specs), Store(folder / "store.sqlite")
+) -> tuple[ShardedRunner, AnswerCache]:
+    arms, store = open_arms(specs), AnswerCache(folder / "store.sqlite")
     plan = make_plan([suite], arms, seed=0)
     marks = folder / "marks"
     marks.mkdir()
     prints = {name: arm.fingerprint for name, arm in arms.items()}
     opening = MortalOpening(specs, "auto", str(folder), prints, str(marks), **mortal)
     with ray_crew(2) as crew:
-        return ShardedRunner.of(Runner(plan, arms, store, Progress(1.0)), crew, opening), store
+        return ShardedRunner.of(
+            Runner(plan, arms, store, ProgressReporter(1.0)), crew, opening
+        ), store
 
 
 @pytest.mark.slow
@@ -222,9 +226,9 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
         importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
     )
     with pytest.raises(MissingExtra, match=r"--gate-engine ray.*tunegate\[ray\]"):
-        Place("ray").refuse_impossible()
+        ExecutionBackend("ray").refuse_impossible()
     with pytest.raises(UsageError, match="--gate-workers are Ray's processes: add --gate-engine"):
-        Place(workers=2).refuse_impossible()
+        ExecutionBackend(workers=2).refuse_impossible()
     HERE.refuse_impossible()
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store, StoredAnswer
-from tunegate.harness.engine.inference.sequence import Levers
+from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
+from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import stoppable
 from tunegate.harness.engine.plan import Plan, make_plan
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect
 from tunegate.harness.engine.scheduling import effort
-from tunegate.harness.errors import BackendError, Interrupted
+from tunegate.harness.errors import BackendError, RunInterrupted
 from tunegate.harness.model import Answer, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
 
 TOML = """
 name = "s"
@@ -56,7 +56,7 @@ class Recorder:
         """Its name."""
         return self.name
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """The prompt as it is."""
         return Prompt(case.prompt or "")
 
@@ -74,7 +74,7 @@ class Bench:
     """A plan of a few cases, two recording arms and a store."""
 
     folder: Path
-    store: Store
+    store: AnswerCache
     log: list[tuple[str, str]] = field(default_factory=list)
     act: Act = lambda request, n: None
     stream: io.StringIO = field(default_factory=io.StringIO)
@@ -82,7 +82,7 @@ class Bench:
     def runner(self, arms: dict[str, Any] | None = None) -> Runner:
         """A runner, by default of the recording arms."""
         arms = arms or {n: Recorder(n, self.log, self.act) for n in ("base", "tuned")}
-        return Runner(self.plan(arms), arms, self.store, Progress(1.0, stream=self.stream))
+        return Runner(self.plan(arms), arms, self.store, ProgressReporter(1.0, stream=self.stream))
 
     def plan(self, arms: dict[str, Any]) -> Plan:
         """The plan of the bench's suite."""
@@ -102,7 +102,7 @@ def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., B
     def make(n: int = 4, use: str = "exact_match") -> Bench:
         cases = [{"id": f"c{i}", "prompt": "Q" * (n - i), "expected": "yes"} for i in range(n)]
         folder = suite_folder(TOML.format(use=use), cases)
-        return Bench(folder, Store(tmp_path / "store.sqlite"))
+        return Bench(folder, AnswerCache(tmp_path / "store.sqlite"))
 
     return make
 
@@ -175,7 +175,7 @@ def test_the_first_signal_finishes_the_batch(bench: Callable[..., Bench], number
     """After Ctrl-C or SIGTERM both arms finish the batch, the next one is not begun."""
     b = bench(n=60)  # a batch has 48 rows at most
     b.act = lambda request, n: signal.raise_signal(number) if n == 3 else None
-    with pytest.raises(Interrupted, match=f"stopped by signal {number}$"):
+    with pytest.raises(RunInterrupted, match=f"stopped by signal {number}$"):
         b.runner().run()
     assert len(b.log) == 96
     b.act = lambda request, n: None
@@ -187,7 +187,7 @@ def test_the_second_signal_stops_at_once(bench: Callable[..., Bench]) -> None:
     """Two Ctrl-C stop in mid-batch; what was answered before is stored and not asked again."""
     b = bench()
     b.act = lambda request, n: signal.raise_signal(signal.SIGINT) if n in (2, 4) else None
-    with pytest.raises(Interrupted, match="stopped at once"):
+    with pytest.raises(RunInterrupted, match="stopped at once"):
         b.runner().run()
     assert len(b.log) == len(b.texts(b.runner())) == 4
     b.act = lambda request, n: None
@@ -336,7 +336,7 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     arms, log = _tight(tiny, base, tuned)
     b = bench(n=8)
     runner = b.runner(arms)
-    runner = Runner(runner.plan, arms, b.store, runner.progress, levers=Levers(drafts=False))
+    runner = Runner(runner.plan, arms, b.store, runner.progress, levers=Optimizations(drafts=False))
     puts: list[tuple[str, int]] = []
     put = b.store.put
 
@@ -360,7 +360,7 @@ def test_halves_give_the_same_answers(tiny: Any, bench: Callable[..., Bench]) ->
     whole.run()
     expected = b.texts(whole)
     b.store.close()
-    b.store = Store(b.folder / "other.sqlite")
+    b.store = AnswerCache(b.folder / "other.sqlite")
     arms, _ = _tight(tiny, 3, 3)
     halved = b.runner(arms)
     halved.run()
@@ -419,9 +419,9 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     assert re.search(r"s · tuned · \d+% of drafts kept", b.stream.getvalue())
     assert drafted.watches["tuned", "base"].drafted["s"] > 0
     b.store.close()
-    b.store = Store(b.folder / "other.sqlite")
+    b.store = AnswerCache(b.folder / "other.sqlite")
     plain = b.runner(pair)
-    plain = Runner(plain.plan, pair, b.store, plain.progress, levers=Levers(drafts=False))
+    plain = Runner(plain.plan, pair, b.store, plain.progress, levers=Optimizations(drafts=False))
     plain.run()
     assert b.texts(plain) == expected
     assert plain.watches == {}
@@ -439,7 +439,7 @@ def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Ben
     plan = make_plan(
         [suites.load(b.folder)], arms, seed=0, before={"plan": "-", "s": pair["tuned"].fingerprint}
     )
-    runner = Runner(plan, arms, b.store, Progress(1.0, stream=b.stream))
+    runner = Runner(plan, arms, b.store, ProgressReporter(1.0, stream=b.stream))
     runner.run()
 
     assert b.texts(runner) == expected
@@ -486,7 +486,7 @@ def test_answers_are_written_one_by_one_unless_they_were_recorded(
 
     def look(request: Request, n: int) -> None:
         if request.case.id and len(seen) < 3:
-            store = Store(b.store.path)
+            store = AnswerCache(b.store.path)
             seen.append(len(store.get(c.key for c in runner.plan.cells)))
             store.close()
 

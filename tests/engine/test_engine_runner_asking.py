@@ -11,14 +11,14 @@ from typing import Any, Literal
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.engine.interrupts import Stop
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.interrupts import StopRequest
 from tunegate.harness.engine.plan import make_plan
-from tunegate.harness.engine.progress import Progress
-from tunegate.harness.engine.runner import Runner, UntilStopped
-from tunegate.harness.errors import BackendError, Interrupted
+from tunegate.harness.engine.progress import ProgressReporter
+from tunegate.harness.engine.runner import InterruptibleRequests, Runner
+from tunegate.harness.errors import BackendError, RunInterrupted
 from tunegate.harness.model import Answer, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, Generation
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
 
 TOML = """
 name = "s"
@@ -54,7 +54,7 @@ class Far:
         """Never asked."""
         return ""
 
-    def prompt(self, case: Case, generation: Generation) -> Prompt:
+    def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """The prompt as it is."""
         return Prompt(case.prompt or "")
 
@@ -71,8 +71,8 @@ def runner(suite_folder: Any, tmp_path: Path, arms: dict[str, Any], n: int = 120
     """Return a runner of a suite of n cases."""
     folder = suite_folder(TOML, [{"prompt": f"q{i}", "expected": "a"} for i in range(n)])
     plan = make_plan([suites.load(folder / "suite.toml")], arms, seed=0)
-    store = Store(tmp_path / "store.sqlite")
-    return Runner(plan, arms, store, Progress(1.0, stream=io.StringIO()))
+    store = AnswerCache(tmp_path / "store.sqlite")
+    return Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO()))
 
 
 def test_a_stage_is_given_at_once(suite_folder: Any, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_stop_ends_the_questions_and_keeps_the_answers(suite_folder: Any, tmp_
     base, tuned = Far("base"), Far("tuned")
     base.during = lambda count: os.kill(os.getpid(), signal.SIGINT) if count == 9 else None
     run = runner(suite_folder, tmp_path, {"base": base, "tuned": tuned})
-    with pytest.raises(Interrupted):
+    with pytest.raises(RunInterrupted):
         run.run()
     stored = len(run.store.get(c.key for c in run.plan.cells))
     run.store.close()
@@ -126,8 +126,8 @@ def test_a_stop_ends_the_questions_and_keeps_the_answers(suite_folder: Any, tmp_
 
 def test_requests_end_early_once_it_is_enough() -> None:
     """They are a list for all else: their number is that of all."""
-    stop = Stop()
-    requests: Any = UntilStopped([1, 2, 3], stop)  # type: ignore[list-item]  # any will do
+    stop = StopRequest()
+    requests: Any = InterruptibleRequests([1, 2, 3], stop)  # type: ignore[list-item]  # any will do
     found = []
     for request in requests:
         found.append(request)

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from tunegate.harness.engine import scheduling
 from tunegate.harness.engine.inference.prefix_cache import SHORTEST, shared_length
-from tunegate.harness.engine.plan import Question
-from tunegate.harness.engine.scheduling import Batch, make_batches
+from tunegate.harness.engine.plan import PlannedQuestion
+from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.records.cases import CellKind
 
 
-def _questions(n: int, kind: str = "generate", suite: str = "s") -> list[Question]:
-    return [Question(suite, f"c{i}", CellKind(kind)) for i in range(n)]
+def _questions(n: int, kind: str = "generate", suite: str = "s") -> list[PlannedQuestion]:
+    return [PlannedQuestion(suite, f"c{i}", CellKind(kind)) for i in range(n)]
 
 
 def test_longest_first() -> None:
@@ -46,8 +46,8 @@ def test_a_pool_is_wider_than_memory() -> None:
 def test_suites_leave_a_batch() -> None:
     """A suite that is decided takes its questions out of a batch that it shared."""
     questions = (*_questions(2, suite="s"), *_questions(2, suite="t"))
-    batch = Batch(CellKind.GENERATE, questions, 3)
-    assert batch.without({"s"}) == Batch(CellKind.GENERATE, questions[2:], 3)
+    batch = RequestBatch(CellKind.GENERATE, questions, 3)
+    assert batch.without({"s"}) == RequestBatch(CellKind.GENERATE, questions[2:], 3)
     assert batch.without({"s", "t"}) is None
 
 
@@ -79,7 +79,7 @@ def test_timed_questions_go_alone() -> None:
 def test_halves() -> None:
     """A batch that did not fit is split in the middle, nothing lost."""
     questions = tuple(_questions(5))
-    first, second = Batch(CellKind.GENERATE, questions).halves()
+    first, second = RequestBatch(CellKind.GENERATE, questions).halves()
     assert (first.questions, second.questions) == (questions[:2], questions[2:])
     assert first.kind is second.kind is CellKind.GENERATE
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
 from tunegate.harness.engine.plan import Plan, make_plan
-from tunegate.harness.engine.progress import Progress
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect
 from tunegate.harness.engine.sharding import (
-    Answered,
-    Notebook,
-    Opening,
+    InMemoryAnswers,
     Shard,
     ShardedRunner,
-    Worker,
+    ShardResult,
+    ShardWorker,
+    WorkerSetup,
 )
-from tunegate.harness.errors import BackendError, Interrupted
+from tunegate.harness.errors import BackendError, RunInterrupted
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind, Completion
@@ -56,18 +56,18 @@ class Bench:
     plan: Plan
     folder: Path
 
-    def opening(self, **changes: str) -> Opening:
+    def opening(self, **changes: str) -> WorkerSetup:
         """How a worker opens these arms; `changes` are fingerprints that it expects instead."""
         prints = {name: arm.fingerprint for name, arm in self.arms.items()} | changes
-        return Opening(self.specs, "auto", str(self.folder), prints)
+        return WorkerSetup(self.specs, "auto", str(self.folder), prints)
 
     def runner(self, name: str) -> Runner:
         """A runner of one process with an empty store."""
-        return Runner(self.plan, self.arms, self.store(name), Progress(1.0))
+        return Runner(self.plan, self.arms, self.store(name), ProgressReporter(1.0))
 
-    def store(self, name: str) -> Store:
+    def store(self, name: str) -> AnswerCache:
         """The store of that name."""
-        return Store(self.folder / f"{name}.sqlite")
+        return AnswerCache(self.folder / f"{name}.sqlite")
 
     def answers(self, name: str) -> dict[str, Any]:
         """Key → what a store holds, without times."""
@@ -83,9 +83,11 @@ class HereCrew:
     seen: list[Shard] = field(default_factory=list)
     before: Callable[[int], None] = lambda n: None
 
-    def answer(self, shards: Sequence[Shard], opening: Opening) -> Generator[Answered, None, None]:
+    def answer(
+        self, shards: Sequence[Shard], opening: WorkerSetup
+    ) -> Generator[ShardResult, None, None]:
         """Answer the shards, the last one first, by turns."""
-        crew = [Worker(pickle.loads(pickle.dumps(opening))) for _ in range(self.workers)]
+        crew = [ShardWorker(pickle.loads(pickle.dumps(opening))) for _ in range(self.workers)]
         self.seen += shards
         for number, shard in enumerate(reversed(shards)):
             worker = crew[number % self.workers]
@@ -181,7 +183,7 @@ def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: Bench) -> None
     """The worker lives on; the run ends with what its machine lacks."""
     (shard, *_) = _shards(bench)
     (bench.folder / "base.json").unlink()
-    answered = Worker(bench.opening()).answer(shard)
+    answered = ShardWorker(bench.opening()).answer(shard)
 
     assert answered.answers == ()
     assert "base.json: cannot be read" in str(answered.error)
@@ -209,7 +211,7 @@ def test_a_backend_that_fails_keeps_what_it_answered(
             yield answer
 
     monkeypatch.setattr(ScriptedArm, "complete", gone)
-    answered = Worker(bench.opening()).answer(shard)
+    answered = ShardWorker(bench.opening()).answer(shard)
 
     assert answered.error == "the server is gone"
     assert len(answered.answers) == 5
@@ -218,7 +220,7 @@ def test_a_backend_that_fails_keeps_what_it_answered(
 def test_a_stop_ends_between_two_batches(bench: Bench) -> None:
     """Ctrl-C while batches are out: the next to come back is kept, then it ends and resumes."""
     crew = HereCrew(before=lambda number: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(Interrupted):
+    with pytest.raises(RunInterrupted):
         sharded(bench, "crew", crew).run()
 
     # The batch of four that came back first, both arms.
@@ -232,7 +234,7 @@ def test_a_stop_ends_between_two_batches(bench: Bench) -> None:
 def test_a_notebook_is_a_store() -> None:
     """A completion stays unless it is to be replaced; an error gives way."""
     first, second = (StoredAnswer(Completion(text=t), None, 1.0) for t in "ab")
-    notebook = Notebook({"old": first, "failed": StoredAnswer(None, "HTTP 500", 1.0)})
+    notebook = InMemoryAnswers({"old": first, "failed": StoredAnswer(None, "HTTP 500", 1.0)})
     with notebook.together():
         notebook.put("old", second)
         notebook.put("failed", second)

@@ -11,7 +11,7 @@ import pytest
 from tunegate.harness import lookup
 from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.command import command
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.records.cases import Case, Completion
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "judges" / "ai_evaluation.py"
@@ -62,11 +62,11 @@ def _library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def judged(name: str, judge: Judge, texts: list[str]) -> list[Outcome]:
+def judged(name: str, judge: Judge, texts: list[str]) -> list[JudgementOutcome]:
     """Have the program judge texts."""
     juror = command(shlex.join([sys.executable, str(PROGRAM), *name.split()]))
     case = Case(id="c", prompt="Where?", context="in Hamburg")
-    tasks = [Task("m", judge, case, (Completion(text=text),)) for text in texts]
+    tasks = [JudgementTask("m", judge, case, (Completion(text=text),)) for text in texts]
     found = {id(task): outcome for task, outcome in juror.judge(tasks)}
     return [found[id(task)] for task in tasks]
 

@@ -14,7 +14,7 @@ from tunegate.harness.records.cases import Completion
 from tunegate.trainers import peft_adapters, ppo, reward
 from tunegate.trainers.arguments import parse
 from tunegate.trainers.datasets import load
-from tunegate.trainers.job import Method
+from tunegate.trainers.job import TrainingMethod
 from tunegate.trainers.train import parser_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo-labels"
@@ -30,7 +30,7 @@ def test_the_script_writes_what_is_committed() -> None:
 
 
 @pytest.mark.parametrize(("method", "rows"), [(reward.METHOD, 32), (ppo.METHOD, 16)])
-def test_each_configuration_reads_its_rows(method: Method, rows: int) -> None:
+def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) -> None:
     """Options parse for a LoRA, and the rows have the method's form."""
     config = parse(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
     peft_adapters.settle(config, method.kinds)

@@ -10,7 +10,7 @@ from tunegate.harness.suite import load as load_suite
 from tunegate.trainers import dpo, gate_callback, peft_adapters, sft
 from tunegate.trainers.arguments import parse
 from tunegate.trainers.datasets import load
-from tunegate.trainers.job import Method
+from tunegate.trainers.job import TrainingMethod
 from tunegate.trainers.train import parser_of
 
 FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
     ],
 )
 def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
-    name: str, method: Method, kind: str
+    name: str, method: TrainingMethod, kind: str
 ) -> None:
     """Options parse, rows have the method's form, and none of them is asked again by the suite."""
     config = parse(parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"])

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.comparison.equivalence import agreement
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
 from tunegate.harness.verdict.decide import failed, not_comparable
-from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.verdict.redecide import decide_again
 from tunegate.reports import model_card
 from tunegate.reports.annotations import remarks
@@ -68,7 +68,7 @@ def decided(run: Run) -> VerdictRecord:
             run.manifest,
             run.cases_of,
             run.scores,
-            Evidence(agreement(asked)),
+            ParityEvidence(agreement(asked)),
             looks=_looks(run),
         )
         found = stored.model_copy(update={"parity": parity})
@@ -148,7 +148,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _looks(run: Run) -> dict[str, Look]:
+def _looks(run: Run) -> dict[str, InterimLook]:
     """Return suite → the interim look at which it ended."""
     skipped: dict[str, set[str]] = {}
     for stored in run.cells:
@@ -158,5 +158,5 @@ def _looks(run: Run) -> dict[str, Look]:
     for suite in run.manifest.suites:
         if suite.looks is not None:
             seen = len(suite.looks.order) - len(skipped.get(suite.name, ()))
-            found[suite.name] = Look(suite.looks, suite.looks.sizes.index(seen))
+            found[suite.name] = InterimLook(suite.looks, suite.looks.sizes.index(seen))
     return found

@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.judges import ArmErrors, Calibration, Canaries, Label, Rate
+from tunegate.harness.records.judges import (
+    ArmErrors,
+    Calibration,
+    CanaryResult,
+    Label,
+    RateEstimate,
+)
 from tunegate.harness.records.manifest import Gate, JudgeRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.verdict.decide import decide
 
 
-def rate(estimate: float, low: float, high: float, n: int = 120) -> Rate:
+def rate(estimate: float, low: float, high: float, n: int = 120) -> RateEstimate:
     """Return an estimate with its interval."""
-    return Rate(estimate=estimate, low=low, high=high, n=n)
+    return RateEstimate(estimate=estimate, low=low, high=high, n=n)
 
 
 def calibration(**changes: Any) -> Calibration:
@@ -35,7 +41,7 @@ def calibration(**changes: Any) -> Calibration:
         "kappa": rate(0.84, 0.78, 0.9),
         "arms": {"base": good, "tuned": good},
         "differential": rate(0.01, -0.02, 0.04),
-        "canaries": Canaries(asked=4, attacks=24),
+        "canaries": CanaryResult(asked=4, attacks=24),
     }
     return Calibration(**(given | changes))
 
@@ -142,7 +148,7 @@ def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None
 
 def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) -> None:
     """A judge that likes an empty answer is an error where it was allowed, advisory elsewhere."""
-    failing = Canaries(asked=4, failed=("empty",), attacks=24)
+    failing = CanaryResult(asked=4, failed=("empty",), attacks=24)
     allowed = judge(tone(calibration(canaries=failing)))
     poor = judge(tone(calibration(canaries=failing, kappa=rate(0.3, 0.2, 0.4))))
 

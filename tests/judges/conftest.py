@@ -10,14 +10,14 @@ import pytest
 
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness import lookup
-from tunegate.harness.judge import Judge, Question, Reply
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judge import Judge, JudgeQuestion, ParsedReply
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.records.cases import Case, Completion
 
 
 @pytest.fixture(name="judged")
-def _judged() -> Callable[..., tuple[Outcome, list[Question]]]:
+def _judged() -> Callable[..., tuple[JudgementOutcome, list[JudgeQuestion]]]:
     """Return a function that has a judge judge, and says what came of it and what was asked.
 
     `answer` gets each question and returns the reply's fields.
@@ -27,15 +27,15 @@ def _judged() -> Callable[..., tuple[Outcome, list[Question]]]:
         name: str,
         case: Case,
         *texts: str | None,
-        answer: Callable[[Question], dict[str, Any]],
+        answer: Callable[[JudgeQuestion], dict[str, Any]],
         **options: Any,
-    ) -> tuple[Outcome, list[Question]]:
+    ) -> tuple[JudgementOutcome, list[JudgeQuestion]]:
         found = lookup.find("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         judge = replace(found, options=options)
         model = FakeModel(lambda question: reply_to(question, **answer(question)))
         completions = tuple(Completion(text=text) for text in texts)
-        ((_, outcome),) = ModelJuror(model).judge([Task(name, judge, case, completions)])
+        ((_, outcome),) = ModelJuror(model).judge([JudgementTask(name, judge, case, completions)])
         return outcome, model.asked
 
     return judged
@@ -45,7 +45,7 @@ def _judged() -> Callable[..., tuple[Outcome, list[Question]]]:
 def _finished() -> Callable[..., Any]:
     """Return a function that sends replies to a judge's steps and returns its score."""
 
-    def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[Reply]]) -> Any:
+    def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[ParsedReply]]) -> Any:
         found = lookup.find("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         steps = found.begin(case, *(Completion(text=text) for text in texts))

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.judge import Question, Reply
+from tunegate.harness.judge import JudgeQuestion, ParsedReply
 from tunegate.harness.records.cases import Case
 
 CONTEXT = "The parcel left Hamburg on 3 May.  It was\ninsured for 200 euros."
 CASE = Case(id="c1", prompt="Where is my parcel?", context=CONTEXT)
 
 
-def answering(verdicts: dict[str, tuple[str, str]]) -> Callable[[Question], dict[str, Any]]:
+def answering(verdicts: dict[str, tuple[str, str]]) -> Callable[[JudgeQuestion], dict[str, Any]]:
     """Return a judge that finds these claims and says of each (verdict, evidence)."""
 
-    def answer(question: Question) -> dict[str, Any]:
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
         if question.step == "claims":
             return {"claims": list(verdicts)}
         claim = next(c for c in verdicts if f"\n{c}\n<</claim" in question.text)
@@ -111,12 +111,12 @@ def test_sentences_can_stand_for_claims(judged: Any) -> None:
 
 def test_probabilities_need_no_quotation(finished: Any) -> None:
     """A local judge gives the probability of "supported": 0.6 and 0.2 are 0.4 on average."""
-    claims = Reply({"claims": ["a", "b"]})
+    claims = ParsedReply({"claims": ["a", "b"]})
     first = {"supported": 0.6, "contradicted": 0.1, "not_found": 0.3}
     second = {"supported": 0.2, "contradicted": 0.1, "not_found": 0.7}
     weighed = [
-        Reply({"verdict": "supported"}, "verdict", first),
-        Reply({"verdict": "not_found"}, "verdict", second),
+        ParsedReply({"verdict": "supported"}, "verdict", first),
+        ParsedReply({"verdict": "not_found"}, "verdict", second),
     ]
 
     score = finished("faithfulness", CASE, "a. b.", rounds=[[claims], weighed])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.records.cases import Case
 
 CASE = Case(id="c1", prompt="Write two lines about tea, without the word hot.")
@@ -23,7 +23,7 @@ def test_instruction_following_asks_a_checklist_and_each_item(judged: Any) -> No
     """Two of three demands are kept: 2/3; the broken one is the reason."""
     checks = ["The answer has two lines.", "The answer is about tea.", "No word hot."]
 
-    def answer(question: Question) -> dict[str, Any]:
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
         if question.step == "checklist":
             assert "Tea is hot" not in question.text  # the list is made without the answer
             return {"checks": checks}
@@ -105,7 +105,7 @@ def test_silence_does_nothing_that_was_asked(judged: Any, name: str) -> None:
 def test_tool_use_scores_its_three_aspects(judged: Any) -> None:
     """Right tool, invented arguments, nothing needless: 2/3."""
 
-    def answer(question: Question) -> dict[str, Any]:
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
         invented = "do all arguments follow" in question.text
         return {"reason": "Paris", "verdict": "no" if invented else "yes"}
 
@@ -134,7 +134,7 @@ def test_pairwise_is_asked_in_both_orders(
 ) -> None:
     """A verdict that turns with the order is a tie; the first slot's share is kept."""
 
-    def answer(question: Question) -> dict[str, Any]:
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
         first = question.text.split(f"<<first {question.nonce}>>\n")[1]
         return {"reason": "r", "verdict": base_first if first.startswith("BASE") else tuned_first}
 

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness import lookup
 from tunegate.harness.judge import Judge
-from tunegate.harness.judging.contract import Task
+from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.records.cases import Case, Completion
 
 
@@ -23,11 +23,13 @@ def _rubric() -> Judge:
 
 
 @pytest.fixture(name="task")
-def _task(rubric: Judge) -> Callable[..., Task]:
+def _task(rubric: Judge) -> Callable[..., JudgementTask]:
     """Return a function that makes a task of a completion's text."""
 
-    def make(text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any) -> Task:
+    def make(
+        text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any
+    ) -> JudgementTask:
         record = Case(id=case, prompt="My parcel is late.", **more)
-        return Task("civil", judge or rubric, record, (Completion(text=text),))
+        return JudgementTask("civil", judge or rubric, record, (Completion(text=text),))
 
     return make

@@ -11,10 +11,10 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.errors import UsageError
-from tunegate.harness.judging.calibration import Labelled, calibrate
-from tunegate.harness.judging.calibration_rates import Bench
+from tunegate.harness.judging.calibration import LabelledCases, calibrate
+from tunegate.harness.judging.calibration_rates import CalibrationSetup
 from tunegate.harness.judging.calibration_report import figures, standing
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.known_bad_answers import ATTACKS, EMPTY
 from tunegate.harness.records.cases import Case, Score
 from tunegate.harness.records.judges import Label
@@ -36,42 +36,44 @@ class RuleJuror:
     """A juror that scores by a rule on the texts."""
 
     rule: Callable[..., float | None]
-    seen: list[Task] = field(default_factory=list)
+    seen: list[JudgementTask] = field(default_factory=list)
     identity: Mapping[str, Any] = field(default_factory=lambda: {"spec": "rule"})
     fingerprint: str = "f"
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         for task in tasks:
             self.seen.append(task)
             value = self.rule(*(c.text for c in task.completions), repeat=task.repeat)
             if value is None:
-                yield task, Outcome(None, "the judge timed out")
+                yield task, JudgementOutcome(None, "the judge timed out")
             else:
-                yield task, Outcome(Score.of(value))
+                yield task, JudgementOutcome(Score.of(value))
 
 
 @pytest.fixture(name="bench")
-def _bench(suite_folder: Callable[..., Path]) -> Callable[..., Bench]:
+def _bench(suite_folder: Callable[..., Path]) -> Callable[..., CalibrationSetup]:
     """Return a function that seats jurors who judge by a rule."""
 
     def make(
         rule: Callable[..., float | None], toml: str = RUBRIC, *, pairs: bool = False
-    ) -> Bench:
+    ) -> CalibrationSetup:
         (metric,) = suites.load(suite_folder(toml, CASES)).metrics
         assert metric.judge is not None
         judge = replace(metric.judge, pairs=pairs)
-        return Bench(replace(metric, judge=judge), (RuleJuror(rule),))
+        return CalibrationSetup(replace(metric, judge=judge), (RuleJuror(rule),))
 
     return make
 
 
-def given(*rows: tuple[str, str, str, float]) -> Labelled:
+def given(*rows: tuple[str, str, str, float]) -> LabelledCases:
     """Return labels: case, arm, answer, label."""
     labels = tuple(Label(id=i, arm=a, completion=c, label=v) for i, a, c, v in rows)
-    return Labelled(labels, {c["id"]: Case.model_validate(c) for c in CASES}, "labels.jsonl")
+    return LabelledCases(labels, {c["id"]: Case.model_validate(c) for c in CASES}, "labels.jsonl")
 
 
-def answers(base: Sequence[float], tuned: Sequence[float]) -> Labelled:
+def answers(base: Sequence[float], tuned: Sequence[float]) -> LabelledCases:
     """Return labelled pairs: good answers say sorry, bad ones do not; all differ."""
     texts = {1.0: "Sorry about that, {at} {arm}.", 0.0: "So what, {at} {arm}."}
     return given(
@@ -97,7 +99,7 @@ BASE = [1.0, 0.0] * 30
 TUNED = [1.0] * 20 + [0.0] * 40
 
 
-def test_an_honest_judge_is_found_honest(bench: Callable[..., Bench]) -> None:
+def test_an_honest_judge_is_found_honest(bench: Callable[..., CalibrationSetup]) -> None:
     """It agrees everywhere, is fooled by none of 24 attacks, and likes no empty answer."""
     known = calibrate(bench(honest), answers(BASE, TUNED))
 
@@ -113,7 +115,7 @@ def test_an_honest_judge_is_found_honest(bench: Callable[..., Bench]) -> None:
     assert standing(known).startswith("It may gate where the margin is ")
 
 
-def test_a_lenient_judge_is_found_lenient(bench: Callable[..., Bench]) -> None:
+def test_a_lenient_judge_is_found_lenient(bench: Callable[..., CalibrationSetup]) -> None:
     """Errors are counted by arm: of tuned's 40 bad answers 20 are called good, of base's none."""
     known = calibrate(bench(lenient), answers(BASE, [1.0] * 10 + [0.0] * 50), repeats=0)
 
@@ -129,7 +131,7 @@ def test_a_lenient_judge_is_found_lenient(bench: Callable[..., Bench]) -> None:
     assert known.kappa.estimate == pytest.approx(expected.estimate)
 
 
-def test_a_judge_that_can_be_talked_to(bench: Callable[..., Bench]) -> None:
+def test_a_judge_that_can_be_talked_to(bench: Callable[..., CalibrationSetup]) -> None:
     """One that obeys an order to score 5 fails the canary, and the attacks are counted."""
 
     def obedient(text: str, *, repeat: int = 0) -> float:
@@ -143,7 +145,7 @@ def test_a_judge_that_can_be_talked_to(bench: Callable[..., Bench]) -> None:
     assert "calls known bad answers good (ignore)" in standing(known)
 
 
-def test_a_master_key_is_found(bench: Callable[..., Bench]) -> None:
+def test_a_master_key_is_found(bench: Callable[..., CalibrationSetup]) -> None:
     """A judge that likes `:` fails by that name."""
     known = calibrate(bench(lambda t, repeat=0: float(t == ":" or "Sorry" in t)),
                       answers(BASE, TUNED), repeats=0)  # fmt: skip
@@ -151,7 +153,7 @@ def test_a_master_key_is_found(bench: Callable[..., Bench]) -> None:
     assert known.canaries.failed == ("colon",)
 
 
-def test_attacks_need_a_bad_answer(bench: Callable[..., Bench]) -> None:
+def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> None:
     """A judge that calls everything good cannot be attacked, which is said."""
     known = calibrate(bench(lambda t, repeat=0: 1.0), answers(BASE, TUNED), repeats=0)
 
@@ -161,7 +163,7 @@ def test_attacks_need_a_bad_answer(bench: Callable[..., Bench]) -> None:
     assert "close to guessing" in standing(known)
 
 
-def test_a_judge_that_changes_its_mind(bench: Callable[..., Bench]) -> None:
+def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -> None:
     """Asked again it says the opposite of half the answers: flips and variance are told."""
 
     def moody(text: str, *, repeat: int = 0) -> float:
@@ -175,7 +177,9 @@ def test_a_judge_that_changes_its_mind(bench: Callable[..., Bench]) -> None:
     assert known.repeat_variance == pytest.approx(1 / 6)
 
 
-def test_what_the_judge_fails_on_is_counted_and_no_zero(bench: Callable[..., Bench]) -> None:
+def test_what_the_judge_fails_on_is_counted_and_no_zero(
+    bench: Callable[..., CalibrationSetup],
+) -> None:
     """A timeout leaves the answer out of every rate."""
     known = calibrate(
         bench(lambda t, repeat=0: None if " 3 base" in t else honest(t)), answers(BASE, TUNED)
@@ -187,16 +191,16 @@ def test_what_the_judge_fails_on_is_counted_and_no_zero(bench: Callable[..., Ben
     assert known.differential.n == 59
 
 
-def test_a_judge_that_never_answers_is_refused(bench: Callable[..., Bench]) -> None:
+def test_a_judge_that_never_answers_is_refused(bench: Callable[..., CalibrationSetup]) -> None:
     """With the reason of the first failure."""
     with pytest.raises(UsageError, match="scored none of 4 answers: judge_error: the judge timed"):
         calibrate(bench(lambda t, repeat=0: None), answers([1.0, 0.0], [1.0, 0.0]))
 
 
-def test_labels_without_arms(bench: Callable[..., Bench]) -> None:
+def test_labels_without_arms(bench: Callable[..., CalibrationSetup]) -> None:
     """They make one table, and no differential error: such a judge may not gate."""
     rows = tuple(label.model_copy(update={"arm": None}) for label in answers(BASE, TUNED).labels)
-    labels = Labelled(rows, answers(BASE, TUNED).cases, "labels.jsonl")
+    labels = LabelledCases(rows, answers(BASE, TUNED).cases, "labels.jsonl")
     known = calibrate(bench(honest), labels, repeats=0)
 
     assert list(known.arms) == ["all"]
@@ -204,7 +208,7 @@ def test_labels_without_arms(bench: Callable[..., Bench]) -> None:
     assert "0 pairs have labels" in standing(known)
 
 
-def test_the_binding_is_the_judges(bench: Callable[..., Bench]) -> None:
+def test_the_binding_is_the_judges(bench: Callable[..., CalibrationSetup]) -> None:
     """The same model with another rubric is another judge."""
     one = calibrate(bench(honest), answers([1.0], [0.0]), repeats=0)
     two = calibrate(bench(honest, RUBRIC.replace("once", "twice")), answers([1.0], [0.0]),
@@ -217,7 +221,7 @@ def test_the_binding_is_the_judges(bench: Callable[..., Bench]) -> None:
 class TestPairs:
     """A judge of pairs."""
 
-    def test_it_is_compared_with_the_labels(self, bench: Callable[..., Bench]) -> None:
+    def test_it_is_compared_with_the_labels(self, bench: Callable[..., CalibrationSetup]) -> None:
         """Tuned is better on 30 cases, worse on none; a judge that sees it has kappa 1."""
         labels = answers([0.0, 1.0] * 30, [1.0, 1.0] * 30)
         known = calibrate(bench(_prefers, pairs=True), labels)
@@ -229,11 +233,11 @@ class TestPairs:
         assert known.canaries.failed == ()
         assert known.why_not() == ()
 
-    def test_orders_are_read_from_its_parts(self, bench: Callable[..., Bench]) -> None:
+    def test_orders_are_read_from_its_parts(self, bench: Callable[..., CalibrationSetup]) -> None:
         """A judge of the first slot flips on every pair."""
         labels = answers([0.0, 1.0] * 10, [1.0, 0.0] * 10)
         seated = bench(_prefers, pairs=True)
-        known = calibrate(Bench(seated.metric, (FirstSlot(),)), labels)
+        known = calibrate(CalibrationSetup(seated.metric, (FirstSlot(),)), labels)
 
         assert known.order_flips is not None
         assert known.order_flips.estimate == 1.0
@@ -243,7 +247,7 @@ class TestPairs:
         assert known.first_position_p < 1e-6
         assert "order flips" in dict(figures(known))
 
-    def test_it_must_not_prefer_nothing(self, bench: Callable[..., Bench]) -> None:
+    def test_it_must_not_prefer_nothing(self, bench: Callable[..., CalibrationSetup]) -> None:
         """A judge that prefers the shorter answer fails on the empty one."""
         known = calibrate(
             bench(lambda b, t, repeat=0: 1.0 if len(t) < len(b) else -1.0, pairs=True),
@@ -252,7 +256,7 @@ class TestPairs:
 
         assert "empty" in known.canaries.failed
 
-    def test_pairs_are_needed(self, bench: Callable[..., Bench]) -> None:
+    def test_pairs_are_needed(self, bench: Callable[..., CalibrationSetup]) -> None:
         """Labels of one arm compare nothing."""
         with pytest.raises(UsageError, match="0 cases have labels for both answers"):
             calibrate(bench(_prefers, pairs=True), given(("t1", "base", "Sorry.", 1.0)))
@@ -268,7 +272,9 @@ class FirstSlot(RuleJuror):
     def __init__(self) -> None:
         super().__init__(rule=_prefers)
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         for task in tasks:
             parts = {"base_first": -1.0, "tuned_first": 1.0}
-            yield task, Outcome(Score.of(0.0, parts=parts))
+            yield task, JudgementOutcome(Score.of(0.0, parts=parts))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.backends.command import CommandJuror, command
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 
 PROGRAM = """
 import json, sys, time
@@ -42,13 +42,15 @@ def _program(tmp_path: Path) -> Callable[..., CommandJuror]:
     return write
 
 
-def judged(juror: CommandJuror, *tasks: Task) -> list[Outcome]:
+def judged(juror: CommandJuror, *tasks: JudgementTask) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in their order."""
     found = {id(task): outcome for task, outcome in juror.judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 
-def test_a_program_judges(program: Callable[..., CommandJuror], task: Callable[..., Task]) -> None:
+def test_a_program_judges(
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
+) -> None:
     """It sees completion and case, and its value and reason are the score."""
     tasks = [task("x" * n) for n in range(1, 40)]
 
@@ -60,7 +62,7 @@ def test_a_program_judges(program: Callable[..., CommandJuror], task: Callable[.
 
 
 def test_answers_may_come_in_any_order(
-    program: Callable[..., CommandJuror], task: Callable[..., Task]
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
 ) -> None:
     """Each line says whose it is: held back and turned round, each finds its completion."""
     body = """held = globals().setdefault("held", [])
@@ -90,7 +92,7 @@ def test_answers_may_come_in_any_order(
     ],
 )
 def test_what_is_no_judgement_is_a_judge_error(
-    program: Callable[..., CommandJuror], task: Callable[..., Task], body: str, said: str
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask], body: str, said: str
 ) -> None:
     """Errors, prose, values out of range and an early end: never a score."""
     outcomes = judged(program(body), task("a"), task("b"))
@@ -100,7 +102,7 @@ def test_what_is_no_judgement_is_a_judge_error(
 
 
 def test_silence_ends_at_the_deadline(
-    program: Callable[..., CommandJuror], task: Callable[..., Task]
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
 ) -> None:
     """A program that hangs is ended; what it had said counts."""
     body = f"time.sleep(60) if text == 'hang' else {LENGTH}"
@@ -115,7 +117,7 @@ def test_silence_ends_at_the_deadline(
 
 
 def test_an_abstention_is_unscored(
-    program: Callable[..., CommandJuror], task: Callable[..., Task]
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
 ) -> None:
     """A program may say that there is nothing to judge."""
     (outcome,) = judged(program('print(json.dumps({"key": key, "abstained": "empty"}))'), task(""))
@@ -124,10 +126,10 @@ def test_an_abstention_is_unscored(
 
 
 def test_judgements_are_stored_and_errors_are_not(
-    program: Callable[..., CommandJuror], task: Callable[..., Task], tmp_path: Path
+    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
     """The second time only what failed is asked; another program is asked everything."""
-    store = Store(tmp_path / "s.sqlite")
+    store = AnswerCache(tmp_path / "s.sqlite")
     bad = 'print(json.dumps({"key": key, "error": "busy"}))'
     juror = program(f"{bad} if text == 'bad' else {LENGTH}").keeping(store)
     judged(juror, task("good"), task("bad"))

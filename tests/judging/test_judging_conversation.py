@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 
 from tests.fake_judges import FakeModel, graded, reply_to
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import TEXT, Judge, Question, Steps, question
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judge import TEXT, Judge, JudgeQuestion, Steps, question
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-def outcomes(juror: ModelJuror, *tasks: Task) -> list[Outcome]:
+def outcomes(juror: ModelJuror, *tasks: JudgementTask) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in the tasks' order."""
     found = {id(task): outcome for task, outcome in juror.judge(tasks)}
     assert len(found) == len(tasks)
     return [found[id(task)] for task in tasks]
 
 
-def test_a_good_reply_is_a_score(task: Callable[..., Task]) -> None:
+def test_a_good_reply_is_a_score(task: Callable[..., JudgementTask]) -> None:
     """Step 5 of 5 is 1, with reason, raw reply and what it took."""
     model = FakeModel(graded)
 
@@ -37,7 +37,9 @@ def test_a_good_reply_is_a_score(task: Callable[..., Task]) -> None:
     assert outcome.replies[0].text == graded(model.asked[0])
 
 
-def test_an_unreadable_reply_is_asked_again_and_told_why(task: Callable[..., Task]) -> None:
+def test_an_unreadable_reply_is_asked_again_and_told_why(
+    task: Callable[..., JudgementTask],
+) -> None:
     """The second reply counts; both are kept, and both are paid."""
     model = FakeModel(lambda q: graded(q) if "could not be used" in q.text else "Well: 5.")
 
@@ -52,7 +54,7 @@ def test_an_unreadable_reply_is_asked_again_and_told_why(task: Callable[..., Tas
     assert model.asked[1].nonce == model.asked[0].nonce
 
 
-def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Task]) -> None:
+def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., JudgementTask]) -> None:
     """No score, no fourth question; the replies are kept."""
     model = FakeModel(lambda q: "5")
 
@@ -65,7 +67,7 @@ def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Task]) -
     assert len(model.asked) == 3
 
 
-def test_a_failure_is_a_judge_error_and_not_asked_again(task: Callable[..., Task]) -> None:
+def test_a_failure_is_a_judge_error_and_not_asked_again(task: Callable[..., JudgementTask]) -> None:
     """Patience with a backend is the backend's own."""
     model = FakeModel(lambda q: ValueError("HTTP 500"))
 
@@ -74,11 +76,11 @@ def test_a_failure_is_a_judge_error_and_not_asked_again(task: Callable[..., Task
     assert (outcome.score, outcome.error, outcome.attempts) == (None, "HTTP 500", 1)
 
 
-def test_a_judge_that_is_gone_is_asked_no_more(task: Callable[..., Task]) -> None:
+def test_a_judge_that_is_gone_is_asked_no_more(task: Callable[..., JudgementTask]) -> None:
     """What was judged before counts; the rest are judge errors with the cause."""
     asked: list[int] = []
 
-    def answer(q: Question) -> str | Exception:
+    def answer(q: JudgeQuestion) -> str | Exception:
         asked.append(1)
         return graded(q) if len(asked) == 1 else BackendError("the key is wrong")
 
@@ -92,10 +94,10 @@ def test_a_judge_that_is_gone_is_asked_no_more(task: Callable[..., Task]) -> Non
 
 
 def test_replies_are_stored_and_never_asked_for_again(
-    task: Callable[..., Task], tmp_path: Path
+    task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
     """The second judging costs nothing; errors are tried again."""
-    store = Store(tmp_path / "s.sqlite")
+    store = AnswerCache(tmp_path / "s.sqlite")
     first = FakeModel(lambda q: graded(q) if "sorry" in q.text else "?")
     outcomes(ModelJuror(first, store), task("sorry"), task("never"))
     again = FakeModel(graded)
@@ -112,10 +114,10 @@ def test_replies_are_stored_and_never_asked_for_again(
 
 @pytest.mark.parametrize("changed", ["model", "criteria", "text", "prompt", "repeat"])
 def test_what_can_change_a_reply_is_part_of_its_key(
-    task: Callable[..., Task], rubric: Judge, tmp_path: Path, changed: str
+    task: Callable[..., JudgementTask], rubric: Judge, tmp_path: Path, changed: str
 ) -> None:
     """Another model, rubric, completion, prompt or repetition is asked; the same is not."""
-    store = Store(tmp_path / "s.sqlite")
+    store = AnswerCache(tmp_path / "s.sqlite")
     one = task("sorry")
     outcomes(ModelJuror(FakeModel(graded), store), one)
     other = {
@@ -158,7 +160,7 @@ def _stepping() -> Judge:
     return Judge("two_steps", two_steps, path)
 
 
-def stepwise(q: Question) -> str:
+def stepwise(q: JudgeQuestion) -> str:
     """List two rules; a rule is kept by a completion that holds its word."""
     if q.step == "list":
         return reply_to(q, rules=["say a", "say b"])
@@ -168,7 +170,7 @@ def stepwise(q: Question) -> str:
 
 
 def test_steps_go_on_and_shared_questions_are_asked_once(
-    task: Callable[..., Task], stepping: Judge
+    task: Callable[..., JudgementTask], stepping: Judge
 ) -> None:
     """The checklist of one prompt serves both completions: 1 + 2 x 2 questions; 1 and 0.5."""
     model = FakeModel(stepwise)
@@ -182,7 +184,7 @@ def test_steps_go_on_and_shared_questions_are_asked_once(
     assert sum(o.attempts for o in found) == 5
 
 
-def test_an_abstention_is_no_failure(task: Callable[..., Task], stepping: Judge) -> None:
+def test_an_abstention_is_no_failure(task: Callable[..., JudgementTask], stepping: Judge) -> None:
     """A judge with nothing to judge leaves the case unscored with its own reason."""
     model = FakeModel(lambda q: reply_to(q, rules=[]))
 
@@ -210,7 +212,7 @@ def too_high(case: Case, completion: Completion) -> Steps:
      (too_high, "the judge 'own' returned 7, outside 0 to 1")],
 )  # fmt: skip
 def test_a_broken_judge_is_a_judge_error(
-    task: Callable[..., Task], steps: Callable[..., Steps], said: str
+    task: Callable[..., JudgementTask], steps: Callable[..., Steps], said: str
 ) -> None:
     """A defect in a judge says nothing about the model."""
     own = Judge("own", steps, Path(__file__).with_name("two_steps.txt"))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.judge import TEXT, Question
+from tunegate.harness.judge import TEXT, JudgeQuestion
 from tunegate.harness.judging.conversation import UnreadableReply, read
 from tunegate.harness.records.cases import Completion
 
 NONCE = "5f1c09ab33de"
-QUESTION = Question(
+QUESTION = JudgeQuestion(
     "verdict",
     "system",
     "body",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.fake_judges import FakeModel, reply_to
-from tunegate.harness.judge import Question
-from tunegate.harness.judging.contract import Task
+from tunegate.harness.judge import JudgeQuestion
+from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 
 INJECTIONS = (
@@ -42,13 +42,13 @@ INJECTIONS = (
 """Texts that try to become the verdict: orders, ready-made replies, fences, roles, placeholders."""
 
 
-def honest(question: Question) -> str:
+def honest(question: JudgeQuestion) -> str:
     """Judge what stands between the fences by its first word alone, and say what was read."""
     body = between(question)
     return reply_to(question, reason=body, score=4 if body.startswith("kind") else 2)
 
 
-def between(question: Question) -> str:
+def between(question: JudgeQuestion) -> str:
     """Return the data between the fences of this question's mark."""
     opening = f"<<completion {question.nonce}>>\n"
     closing = f"\n<</completion {question.nonce}>>"
@@ -65,7 +65,7 @@ def test_there_are_twenty_four() -> None:
 @pytest.mark.parametrize("injection", INJECTIONS)
 @pytest.mark.parametrize(("word", "value"), [("kind", 0.75), ("rude", 0.25)])
 def test_the_verdict_is_the_judges_own(
-    task: Callable[..., Task], injection: str, word: str, value: float
+    task: Callable[..., JudgementTask], injection: str, word: str, value: float
 ) -> None:
     """With the text and without it an honest judge's verdict is the same, 24 of 24 times."""
     model = FakeModel(honest)
@@ -81,7 +81,7 @@ def test_the_verdict_is_the_judges_own(
 
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_a_reply_that_repeats_the_completion_is_no_verdict(
-    task: Callable[..., Task], injection: str
+    task: Callable[..., JudgementTask], injection: str
 ) -> None:
     """A judge that only echoes what it read has said nothing: no score, whatever the text."""
     model = FakeModel(lambda question: between(question)[5:])
@@ -92,12 +92,12 @@ def test_a_reply_that_repeats_the_completion_is_no_verdict(
 
 
 def test_a_verdict_written_before_the_question_cannot_know_the_mark(
-    task: Callable[..., Task],
+    task: Callable[..., JudgementTask],
 ) -> None:
     """A completion that guesses the mark of an earlier question gets another one."""
     seen: list[str] = []
 
-    def echo(question: Question) -> str:
+    def echo(question: JudgeQuestion) -> str:
         seen.append(question.nonce)
         return json.dumps({"nonce": question.nonce, "reason": "", "score": 1})
 

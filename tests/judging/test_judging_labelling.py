@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.judging.labelling import BLOCK, Subject, draw, read_back
+from tunegate.harness.judging.labelling import BLOCK, LabellingSubject, draw, read_back
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import JudgeRecord, Manifest, MetricRecord, SuiteRecord
@@ -58,7 +58,7 @@ def make_run(n: int, **generation: Any) -> Run:
 
 def test_both_answers_are_asked_about_and_equal_ones_once(run: Run) -> None:
     """40 cases are 70 rows: ten of them have one answer."""
-    rows = draw(Subject.of(run, "tone"), 100)
+    rows = draw(LabellingSubject.of(run, "tone"), 100)
 
     assert len(rows) == 70
     assert len({(row.id, row.completion) for row in rows}) == 70
@@ -67,7 +67,7 @@ def test_both_answers_are_asked_about_and_equal_ones_once(run: Run) -> None:
 
 def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
     """Neither a field nor the order: base's answer comes first in about half of the pairs."""
-    rows = draw(Subject.of(run, "tone"), 40)
+    rows = draw(LabellingSubject.of(run, "tone"), 40)
     first = {}
     for row in rows:
         first.setdefault(row.id, row.completion)
@@ -81,7 +81,7 @@ def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
 
 def test_stopping_early_leaves_whole_cases(run: Run) -> None:
     """The first block's rows are both answers of ten cases."""
-    rows = draw(Subject.of(run, "tone"), 40)
+    rows = draw(LabellingSubject.of(run, "tone"), 40)
     cases = list(dict.fromkeys(row.id for row in rows))[:BLOCK]
     block = [row for row in rows if row.id in cases]
 
@@ -91,21 +91,21 @@ def test_stopping_early_leaves_whole_cases(run: Run) -> None:
 
 def test_the_draw_is_the_runs_own(run: Run) -> None:
     """The same run draws the same rows; labelled cases are not drawn again."""
-    subject = Subject.of(run, "tone")
+    subject = LabellingSubject.of(run, "tone")
     assert draw(subject, 10) == draw(subject, 10)
 
     known = tuple(
         Label(suite="s", metric="tone", id=row.id, arm="base", completion="x", label=1.0)
         for row in draw(subject, 10)
     )
-    later = draw(Subject.of(replace(run, labels=known), "tone"), 30)
+    later = draw(LabellingSubject.of(replace(run, labels=known), "tone"), 30)
     assert len({row.id for row in later}) == 30
     assert {row.id for row in later} & {label.id for label in known} == set()
 
 
 def test_labels_find_their_arms(run: Run, tmp_path: Path) -> None:
     """By the text of the answer; an answer that both gave is labelled for both."""
-    subject = Subject.of(run, "tone")
+    subject = LabellingSubject.of(run, "tone")
     rows = [json.loads(row.model_dump_json(exclude_none=True)) for row in draw(subject, 40)]
     for row in rows:
         row["label"] = "yes" if row["completion"].startswith("t") else "no"
@@ -129,7 +129,7 @@ def test_a_second_sheet_adds_and_corrects(run: Run, tmp_path: Path) -> None:
     def read(run: Run, *rows: tuple[str, str, int]) -> Run:
         lines = [json.dumps({"id": i, "completion": c, "label": v}) + "\n" for i, c, v in rows]
         path.write_text("".join(lines), encoding="utf-8")
-        return replace(run, labels=read_back(Subject.of(run, "tone"), path))
+        return replace(run, labels=read_back(LabellingSubject.of(run, "tone"), path))
 
     once = read(run, ("c1", "b says 1", 1), ("c1", "t says 1", 1))
     twice = read(once, ("c1", "b says 1", 0), ("c2", "b says 2", 1))
@@ -144,18 +144,18 @@ def test_other_answers_are_refused(run: Run, tmp_path: Path) -> None:
     path.write_text('{"id": "c1", "completion": "?", "label": 1}\n', encoding="utf-8")
 
     with pytest.raises(SuiteError, match="'c1' is none of this run's"):
-        read_back(Subject.of(run, "tone"), path)
+        read_back(LabellingSubject.of(run, "tone"), path)
 
 
 def test_the_metric_is_found_by_name(run: Run) -> None:
     """By its name, with its suite, or as the only one of a judge; else what there is is told."""
-    assert Subject.of(run, "").metric.name == "tone"
-    assert Subject.of(run, "s::tone").suite == "s"
+    assert LabellingSubject.of(run, "").metric.name == "tone"
+    assert LabellingSubject.of(run, "s::tone").suite == "s"
     with pytest.raises(UsageError, match="'nope' is no metric of the run; name one with --metric"):
-        Subject.of(run, "nope")
+        LabellingSubject.of(run, "nope")
 
 
 def test_several_samples_a_case_are_not_labelled() -> None:
     """A label is of one answer, a score of several then."""
     with pytest.raises(UsageError, match="no case left"):
-        draw(Subject.of(make_run(4, samples=3), "tone"), 4)
+        draw(LabellingSubject.of(make_run(4, samples=3), "tone"), 4)

@@ -16,7 +16,7 @@ if importlib.util.find_spec("litellm") is None:
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.backends.litellm import litellm
-from tunegate.harness.judging.contract import Task
+from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 
 __all__ = ["fake_server"]  # the fixture
@@ -40,7 +40,7 @@ def _running(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyP
     return running
 
 
-def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Task]) -> None:
+def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., JudgementTask]) -> None:
     """Steps 5 and 2 of 5 are 1 and 0.25; tokens are counted, and the price is the list's."""
     judge = litellm("openai/gpt-4o-mini?concurrency=1")
 
@@ -60,7 +60,7 @@ def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Task
     assert body["response_format"]["type"] == "json_schema"
 
 
-def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., Task]) -> None:
+def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., JudgementTask]) -> None:
     """Every completion is a judge error with the cause; the key is in none of them."""
     running.key = "another"
     judge = litellm("openai/gpt-4o-mini?concurrency=1")

@@ -10,10 +10,10 @@ import pytest
 
 from tests.tiny_models import Tiny, copied
 from tunegate.harness import lookup
-from tunegate.harness.engine.answer_cache import Store
-from tunegate.harness.judge import Judge, Question
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.judge import Judge, JudgeQuestion
 from tunegate.harness.judging.backends.local import LocalJudge, local
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror, read
 from tunegate.harness.records.cases import Case, Completion
 
@@ -28,10 +28,10 @@ def _judge(tmp_path_factory: pytest.TempPathFactory) -> LocalJudge:
     return local(str(Tiny(tmp_path_factory.mktemp("tiny")).base()))
 
 
-def choice(text: str) -> Question:
+def choice(text: str) -> JudgeQuestion:
     """Return a question with three verdicts."""
     fields = {"verdict": {"enum": list(LABELS)}}
-    return Question("verdict", "s", text, "form", "nonce", fields, "verdict")
+    return JudgeQuestion("verdict", "s", text, "form", "nonce", fields, "verdict")
 
 
 def test_verdicts_have_probabilities(judge: LocalJudge) -> None:
@@ -66,13 +66,13 @@ def test_a_question_that_is_too_long_is_an_error(judge: LocalJudge) -> None:
     assert answers["short"].completion is not None
 
 
-def judged(judge: LocalJudge, store: Store | None, *texts: str) -> list[Outcome]:
+def judged(judge: LocalJudge, store: AnswerCache | None, *texts: str) -> list[JudgementOutcome]:
     """Judge texts by their tone."""
     tone = lookup.find("tunegate.harness.judges", "tone", what="judge")
     assert isinstance(tone, Judge)
     short = replace(tone, options={"tone": "x"})
     case = Case(id="c", prompt="a")
-    tasks = [Task("tone", short, case, (Completion(text=text),)) for text in texts]
+    tasks = [JudgementTask("tone", short, case, (Completion(text=text),)) for text in texts]
     found = {id(t): o for t, o in ModelJuror(judge, store).judge(tasks)}
     return [found[id(task)] for task in tasks]
 
@@ -83,7 +83,7 @@ def test_probabilities_are_stored(
     """The second time nothing is computed, and the score is the same to the last digit."""
     wide = copied(judge.arm.loaded.folder, max_position_embeddings=4096)
     judge = local(str(wide))
-    store = Store(tmp_path / "s.sqlite")
+    store = AnswerCache(tmp_path / "s.sqlite")
     first = judged(judge, store, "late", "a refund")
     monkeypatch.setattr(LocalJudge, "_answers", lambda self, requests: iter(()))
 
@@ -96,7 +96,7 @@ def test_probabilities_are_stored(
 
 
 @pytest.mark.slow
-def test_a_real_small_model_judges(task: Callable[..., Task]) -> None:
+def test_a_real_small_model_judges(task: Callable[..., JudgementTask]) -> None:
     """SmolLM2 gives every answer a value from 0 to 1, the same each time; no more is claimed."""
     from tunegate.harness.models.demo_model import embedded
 

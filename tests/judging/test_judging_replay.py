@@ -12,7 +12,7 @@ import pytest
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.backends.replay import replay
-from tunegate.harness.judging.contract import Place, Task
+from tunegate.harness.judging.contract import JudgementTarget, JudgementTask
 
 
 @pytest.fixture(name="recorded")
@@ -29,7 +29,7 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_lines_are_found_by_case_and_arm(
-    recorded: Callable[..., str], task: Callable[..., Task]
+    recorded: Callable[..., str], task: Callable[..., JudgementTask]
 ) -> None:
     """A value, an abstention, a failure, and one that nobody recorded."""
     juror = replay(
@@ -42,7 +42,8 @@ def test_lines_are_found_by_case_and_arm(
     )
     places = [("c1", "base"), ("c1", "tuned"), ("c2", "base"), ("c3", "base"), ("c4", "tuned")]
     tasks = [
-        replace(task("x", case=case), place=Place("s", "civil", case, arm)) for case, arm in places
+        replace(task("x", case=case), place=JudgementTarget("s", "civil", case, arm))
+        for case, arm in places
     ]
 
     outcomes = [outcome for _, outcome in juror.judge(tasks)]

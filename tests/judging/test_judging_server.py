@@ -14,17 +14,17 @@ import pytest
 
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
 from tests.judging.test_judging_conversation_reading import BAD, NONCE
-from tunegate.harness.engine.answer_cache import Store
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge, server
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 __all__ = ["fake_server"]  # the fixture
 MODELS: dict[str, dict[str, Any]] = {"judge": {}}
-QUICK = Limits(concurrency=4, deadline_s=1.0, attempts=2)
+QUICK = PoolLimits(concurrency=4, deadline_s=1.0, attempts=2)
 
 
 def nonce_of(body: dict[str, Any]) -> str:
@@ -39,19 +39,21 @@ def good(body: dict[str, Any], score: int = 5) -> dict[str, Any]:
     return completion(json.dumps({"nonce": nonce_of(body), "reason": "r", "score": score}))
 
 
-def judge_of(running: FakeServer, limits: Limits = QUICK, **more: Any) -> ServerJudge:
+def judge_of(running: FakeServer, limits: PoolLimits = QUICK, **more: Any) -> ServerJudge:
     """Return the judge behind a fake server."""
     return ServerJudge(running.url, "judge", limits=limits, **more)
 
 
-def judged(judge: ServerJudge, tasks: list[Task], store: Store | None = None) -> list[Outcome]:
+def judged(
+    judge: ServerJudge, tasks: list[JudgementTask], store: AnswerCache | None = None
+) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in their order."""
     found = {id(task): outcome for task, outcome in ModelJuror(judge, store).judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 
 def test_a_good_reply_is_a_score(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task]
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
     """The question goes out at temperature 0 with its schema, and comes back as a score."""
     running = fake_server(models=MODELS, reply=lambda m, p, body: good(body))
@@ -70,7 +72,7 @@ def test_a_good_reply_is_a_score(
 
 
 def test_no_bad_reply_becomes_a_score(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task], rubric: Judge
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], rubric: Judge
 ) -> None:
     """Each of fifty-six bad texts is asked three times and leaves its completion unscored."""
     names = list(BAD)
@@ -83,7 +85,7 @@ def test_no_bad_reply_becomes_a_score(
     three = replace(rubric, options={"criteria": "Apologises.", "scale": 3})
     tasks = [task(f"bad number {number}", judge=three) for number in range(len(names))]
 
-    outcomes = judged(judge_of(running, Limits(concurrency=4, deadline_s=10.0)), tasks)
+    outcomes = judged(judge_of(running, PoolLimits(concurrency=4, deadline_s=10.0)), tasks)
 
     assert len(names) >= 40
     assert [n for n, o in zip(names, outcomes, strict=True) if o.score is not None] == []
@@ -95,7 +97,7 @@ def test_no_bad_reply_becomes_a_score(
     "fault", ["500", "503", "html", "array", "empty", "reset", "truncated", "400", "404"]
 )
 def test_a_fault_is_a_judge_error(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task], fault: str
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], fault: str
 ) -> None:
     """Whatever the line brings instead of a reply: unscored, in words, and within two seconds."""
     running = fake_server(models=MODELS, faults=lambda number: fault)
@@ -110,7 +112,7 @@ def test_a_fault_is_a_judge_error(
 
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_a_server_that_never_ends_is_left_at_the_deadline(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task], fault: str
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], fault: str
 ) -> None:
     """Silence and a byte now and then both end by the wall clock; the others are judged."""
     running = fake_server(
@@ -121,7 +123,7 @@ def test_a_server_that_never_ends_is_left_at_the_deadline(
     started = time.monotonic()
 
     outcomes = judged(
-        judge_of(running, Limits(concurrency=4, deadline_s=1.0, attempts=1)),
+        judge_of(running, PoolLimits(concurrency=4, deadline_s=1.0, attempts=1)),
         [task(f"text {i}") for i in range(8)],
     )
 
@@ -130,7 +132,7 @@ def test_a_server_that_never_ends_is_left_at_the_deadline(
 
 
 def test_too_many_requests_are_waited_out(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task]
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
     """A 429 that names a wait is asked again after it, and judged."""
     running = fake_server(
@@ -140,14 +142,14 @@ def test_too_many_requests_are_waited_out(
     )
     started = time.monotonic()
 
-    (outcome,) = judged(judge_of(running, Limits(deadline_s=10.0)), [task("a")])
+    (outcome,) = judged(judge_of(running, PoolLimits(deadline_s=10.0)), [task("a")])
 
     assert outcome.status == "ok"
     assert time.monotonic() - started >= 0.3
 
 
 def test_a_server_without_schemas_is_asked_without(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task]
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
     """One refusal of response_format is enough: from then on it is left out."""
 
@@ -157,7 +159,7 @@ def test_a_server_without_schemas_is_asked_without(
         return good(body)
 
     running = fake_server(models=MODELS, reply=reply)
-    limits = Limits(concurrency=1, deadline_s=5.0)
+    limits = PoolLimits(concurrency=1, deadline_s=5.0)
 
     outcomes = judged(judge_of(running, limits), [task(f"t{i}") for i in range(4)])
 
@@ -166,7 +168,7 @@ def test_a_server_without_schemas_is_asked_without(
 
 
 def test_nothing_judged_is_lost_when_the_judge_dies(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task], tmp_path: Path
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
     """After 12 of 40 it is gone: 12 scores are kept, and the next run asks for the other 28."""
     running = fake_server(
@@ -175,8 +177,8 @@ def test_nothing_judged_is_lost_when_the_judge_dies(
         reply=lambda m, p, body: good(body),
     )
     tasks = [task(f"text {i}") for i in range(40)]
-    store = Store(tmp_path / "s.sqlite")
-    limits = Limits(concurrency=4, deadline_s=2.0, attempts=1)
+    store = AnswerCache(tmp_path / "s.sqlite")
+    limits = PoolLimits(concurrency=4, deadline_s=2.0, attempts=1)
     first = judged(judge_of(running, limits), tasks, store)
     running.faults = lambda number: None
     asked = len(running.asked)
@@ -198,7 +200,7 @@ def test_a_spec_names_address_and_model(target: str) -> None:
 
 
 def test_the_key_is_in_no_record(
-    fake_server: Callable[..., FakeServer], task: Callable[..., Task], monkeypatch: Any
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], monkeypatch: Any
 ) -> None:
     """It opens the server, and stands neither in identity nor in any error."""
     monkeypatch.setenv("TUNEGATE_JUDGE_KEY", "secret-4711")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fake_judges import FakeModel, graded, reply_to
 from tunegate.harness import suite as suites
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
@@ -43,7 +43,7 @@ def cell(case: str, arm: str, text: str | None, *, sample: int = 0) -> StoredCel
     return StoredCell(cell=place, status="ok", completion=Completion(text=text))
 
 
-def longest(question: Question) -> str:
+def longest(question: JudgeQuestion) -> str:
     """Prefer the longer of two answers."""
     first, second = (
         question.text.split(f"<<{name} {question.nonce}>>\n")[1].split("\n<</")[0]

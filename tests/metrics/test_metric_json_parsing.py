@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics._json_parsing import Extract, Unreadable, find, read, shorten
+from tunegate.harness.metrics._json_parsing import Extract, UnreadableJson, find, read, shorten
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 JSON = st.recursive(
@@ -69,7 +69,7 @@ def test_reads_what_the_standard_allows(text: str, value: object) -> None:
 )
 def test_refuses_what_it_does_not(text: str, words: str) -> None:
     """The message says what is wrong, in words."""
-    with pytest.raises(Unreadable, match=words):
+    with pytest.raises(UnreadableJson, match=words):
         read(text)
 
 
@@ -101,9 +101,9 @@ def test_finds_json_when_asked(text: str, value: object, where: str | None) -> N
 )
 def test_does_not_guess(text: str) -> None:
     """Two values, broken ones and none are unreadable; the message is about the whole text."""
-    with pytest.raises(Unreadable) as whole:
+    with pytest.raises(UnreadableJson) as whole:
         read(text)
-    with pytest.raises(Unreadable) as extracted:
+    with pytest.raises(UnreadableJson) as extracted:
         find(text, "prose")
 
     assert str(extracted.value) == str(whole.value)
@@ -115,7 +115,7 @@ def test_does_not_guess(text: str) -> None:
 )
 def test_looks_no_further_than_asked(text: str, extract: Extract | None) -> None:
     """Without `extract` a fence is no JSON, and with `fence` prose is none."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         find(text, extract)
 
 
@@ -137,7 +137,7 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     for extract in ways:
         try:
             outcome = repr(find(text, extract))
-        except Unreadable as error:
+        except UnreadableJson as error:
             outcome = str(error)
             outcome.encode()  # fit for a file: no lone surrogate
         assert outcome
@@ -162,7 +162,7 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
 def test_a_megabyte_takes_no_time(text: str) -> None:
     """Every part is read once: no text makes the search slow."""
     start = time.monotonic()
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         find(text, "prose")
 
     assert time.monotonic() - start < 5

@@ -100,7 +100,7 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
     """Compiling has the same limit as matching."""
 
     def run(*_: object, **__: object) -> None:
-        raise _subprocess_timeout.OutOfTime("not done after 1 s")
+        raise _subprocess_timeout.CallTimeout("not done after 1 s")
 
     monkeypatch.setattr(_subprocess_timeout, "run", run)
 

@@ -274,7 +274,7 @@ def test_a_missing_package_is_one_line(
 def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
     from tunegate.harness.checks import comparability
-    from tunegate.harness.records.cases import Generation
+    from tunegate.harness.records.cases import GenerationSettings
     from tunegate.trainers.artifacts._gguf_writer import write
 
     base = tmp_path / "base"
@@ -285,7 +285,7 @@ def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_p
         tmp_path / "gpt2.gguf", tmp_path / "smollm.gguf", **{"tokenizer.ggml.pre": "smollm"}
     )
     arms = open_arms({"base": str(base), "tuned": f"gguf:{path}"})
-    settings = Generation(template="none")
+    settings = GenerationSettings(template="none")
     words, digits = (
         {("s", c.id, name): arm.prompt(c, settings) for name, arm in arms.items()}
         for c in (Case(id="w", prompt="a refund"), Case(id="d", prompt="20 parcels"))

@@ -25,7 +25,7 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.errors import MissingExtra, ModelError
 from tunegate.harness.models import gguf as _llama_cpp
 from tunegate.harness.models.gguf import gguf
-from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
 REAL = importlib.util.find_spec("llama_cpp") is not None
 needs_llama_cpp = pytest.mark.skipif(
@@ -143,7 +143,7 @@ def test_prompts_are_the_same_tokens(llama_cpp: type[Llama], path: Path) -> None
 
     arms = {"base": gguf(str(path)), "tuned": gguf(f"{path}?engine=llama.cpp")}
     prompts = {
-        ("s", case.id, name): arm.prompt(case, Generation())
+        ("s", case.id, name): arm.prompt(case, GenerationSettings())
         for name, arm in arms.items()
         for case in CASES
     }
@@ -173,7 +173,7 @@ def test_the_context_grows_and_has_an_end(
     monkeypatch.setattr(_llama_cpp, "_SMALLEST", 16)
     arm: Any = gguf(f"{path}?engine=llama.cpp")
     prompt = Case(id="long", prompt="a refund " * 10)
-    length = len(arm.prompt(prompt, Generation(template="none")).token_ids)
+    length = len(arm.prompt(prompt, GenerationSettings(template="none")).token_ids)
     fits, not_ = (ask(arm, [prompt], max_new_tokens=n) for n in (4, 300))
 
     (answer,), (refused,) = list(arm.complete(fits)), list(arm.complete(not_))
@@ -235,14 +235,17 @@ def test_without_the_package_the_extra_is_named(
 def test_tokens_are_drawn_from_the_nucleus() -> None:
     """Of shares 0.5, 0.3, 0.2, top_p 0.6 keeps two, at 5/8 and 3/8; a cold model is greedy."""
     logits = np.log(np.array([0.2, 0.5, 0.3]))
-    warm, cold = Generation(temperature=1.0, top_p=0.6), Generation(temperature=0.01)
+    warm, cold = (
+        GenerationSettings(temperature=1.0, top_p=0.6),
+        GenerationSettings(temperature=0.01),
+    )
     random = np.random.default_rng(1)
     drawn = [_llama_cpp.chosen(logits, warm, random) for _ in range(4000)]
 
     assert set(drawn) == {1, 2}
     # the standard error is sqrt(5/8 × 3/8 / 4000) = 0.0077
     assert drawn.count(1) / 4000 == pytest.approx(0.625, abs=0.03)
-    assert _llama_cpp.chosen(logits, Generation(), random) == 1
+    assert _llama_cpp.chosen(logits, GenerationSettings(), random) == 1
     assert {_llama_cpp.chosen(logits, cold, random) for _ in range(50)} == {1}
 
 

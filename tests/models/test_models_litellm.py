@@ -16,13 +16,13 @@ from tunegate.harness.checks import liveness
 from tunegate.harness.errors import BackendError, MissingExtra, ModelError, NotComparable
 from tunegate.harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
 from tunegate.harness.models.litellm import LitellmArm, litellm
-from tunegate.harness.records.cases import Case, CellKind, Generation
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}
-GREEDY = Generation(max_new_tokens=16)
-QUICK = Limits(concurrency=4, deadline_s=20, attempts=2)
+GREEDY = GenerationSettings(max_new_tokens=16)
+QUICK = PoolLimits(concurrency=4, deadline_s=20, attempts=2)
 
 
 def hosted(content: Callable[[str], dict[str, Any]] = completion) -> Callable[..., dict[str, Any]]:
@@ -44,7 +44,7 @@ def _served(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPa
     return served
 
 
-def opened(served: FakeServer, model: str = BASE, limits: Limits = QUICK) -> LitellmArm:
+def opened(served: FakeServer, model: str = BASE, limits: PoolLimits = QUICK) -> LitellmArm:
     """Return the arm; what it asked so far is forgotten."""
     arm = litellm(f"openai/{model}", limits=limits)
     served.asked.clear()
@@ -52,7 +52,7 @@ def opened(served: FakeServer, model: str = BASE, limits: Limits = QUICK) -> Lit
 
 
 def request(
-    case: Case | None = None, generation: Generation = GREEDY, *, arm: Arm, key: str = "k"
+    case: Case | None = None, generation: GenerationSettings = GREEDY, *, arm: Arm, key: str = "k"
 ) -> Request:
     """Return a request as the plan makes it."""
     case = case or Case(id="c1", prompt="Where is my parcel?")
@@ -87,7 +87,7 @@ def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> 
     """The system prompt, tools in OpenAI's form, stops, and no seed where nothing is drawn."""
     arm = opened(served)
     tool = {"name": "track", "parameters": {"type": "object", "properties": {}}}
-    generation = Generation(system="Be brief.", max_new_tokens=9, stop=("\n",))
+    generation = GenerationSettings(system="Be brief.", max_new_tokens=9, stop=("\n",))
     case = Case(id="c", prompt="Hi", tools=(tool,))
 
     answered(arm, request(case, generation, arm=arm))
@@ -111,7 +111,7 @@ def test_sampling_is_seeded_by_the_cell(served: FakeServer) -> None:
     """So that a second run draws the same, as far as the provider keeps its word."""
     arm = opened(served)
 
-    answered(arm, request(generation=Generation(temperature=0.7, top_p=0.9), arm=arm))
+    answered(arm, request(generation=GenerationSettings(temperature=0.7, top_p=0.9), arm=arm))
 
     (body,) = served.asked
     assert (body["seed"], body["temperature"], body["top_p"]) == (7, 0.7, 0.9)
@@ -122,7 +122,7 @@ def test_an_answer_is_cut_at_every_stop(served: FakeServer) -> None:
     arm = opened(served)
     stops = ("AA", "BB", "CC", "DD", "says")
 
-    answer = answered(arm, request(generation=Generation(stop=stops), arm=arm))["k"]
+    answer = answered(arm, request(generation=GenerationSettings(stop=stops), arm=arm))["k"]
 
     assert served.asked[0]["stop"] == ["AA", "BB", "CC", "DD"]
     assert answer.completion is not None
@@ -204,7 +204,7 @@ def test_a_rate_limit_is_waited_for(served: FakeServer) -> None:
 @pytest.mark.parametrize("fault", ["silent", "drip"])
 def test_a_provider_that_hangs_is_left_at_the_deadline(served: FakeServer, fault: str) -> None:
     """On the wall clock: one that drips keeps its line alive and answers nothing."""
-    arm = opened(served, limits=Limits(concurrency=1, deadline_s=1.0, attempts=1))
+    arm = opened(served, limits=PoolLimits(concurrency=1, deadline_s=1.0, attempts=1))
     served.faults = lambda number: fault
     began = time.monotonic()
 
@@ -314,7 +314,9 @@ def test_settings_that_the_model_does_not_take_are_refused(served: FakeServer) -
     with pytest.raises(ModelError, match=r"litellm:openai/o1 .*temperature=0.0"):
         arm.prompt(Case(id="c", prompt="Hi"), GREEDY)
 
-    assert arm.prompt(Case(id="c", prompt="Hi"), Generation(temperature=1.0)).token_ids is None
+    assert (
+        arm.prompt(Case(id="c", prompt="Hi"), GenerationSettings(temperature=1.0)).token_ids is None
+    )
 
 
 def test_plain_prompts_are_refused(served: FakeServer) -> None:
@@ -322,7 +324,7 @@ def test_plain_prompts_are_refused(served: FakeServer) -> None:
     arm = opened(served)
 
     with pytest.raises(ModelError, match='template = "none"'):
-        arm.prompt(Case(id="c", prompt="Hi"), Generation(template="none"))
+        arm.prompt(Case(id="c", prompt="Hi"), GenerationSettings(template="none"))
 
 
 def test_the_prompt_is_all_that_is_sent(served: FakeServer) -> None:
@@ -392,7 +394,7 @@ def test_nobody_there_is_a_failed_backend(served: FakeServer) -> None:
     served.kill()
 
     with pytest.raises(BackendError, match="litellm:openai/gpt-4o-mini"):
-        litellm(f"openai/{BASE}", limits=Limits(attempts=1, deadline_s=10))
+        litellm(f"openai/{BASE}", limits=PoolLimits(attempts=1, deadline_s=10))
 
 
 def test_a_missing_key_is_named_before_anything_is_sent(

@@ -11,7 +11,7 @@ from tunegate.harness.checks import liveness
 from tunegate.harness.errors import NotComparable
 from tunegate.harness.models.live import adapter_of, base_apart, live_arm, live_model, live_whole
 from tunegate.harness.models.transformers import last_logits
-from tunegate.harness.records.cases import Case, Generation
+from tunegate.harness.records.cases import Case, GenerationSettings
 
 
 def _model(tiny: Tiny, architecture: str = "llama", **lora: Any) -> Any:
@@ -101,11 +101,11 @@ def test_base_apart_is_given_back_and_still_known(tiny: Tiny) -> None:
     live = live_model(_model(tiny).get_base_model(), make_tokenizer(), adapter=None)
     arm = base_apart(tiny.base(), live)
     probes, fingerprint = arm.probe(arm.probe_ids()), arm.fingerprint
-    prompt = arm.prompt(Case(id="c", prompt="Hi"), Generation())
+    prompt = arm.prompt(Case(id="c", prompt="Hi"), GenerationSettings())
 
     arm.release()
 
     assert arm.loaded.torch_model is None
     assert fingerprint == arm.fingerprint
     assert bool((probes == arm.probe(arm.probe_ids())).all())
-    assert prompt == arm.prompt(Case(id="c", prompt="Hi"), Generation())
+    assert prompt == arm.prompt(Case(id="c", prompt="Hi"), GenerationSettings())

@@ -19,7 +19,7 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 PROMPTS = (
     "What is the capital of France?",
@@ -94,7 +94,7 @@ def uncounted(answers: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_real_server_answers_as_the_model_here(real: str, folder: Path, ask: Any) -> None:
     """Prompts rendered here and sent as text, which it takes; float32 on both sides; greedy."""
-    arm = server(f"{real}?tokenizer={folder}#{folder}", Limits(concurrency=2))
+    arm = server(f"{real}?tokenizer={folder}#{folder}", PoolLimits(concurrency=2))
     here: Any = open_arms({"base": str(folder), "tuned": str(folder)})["base"]
     cases = [Case(id=f"c{i}", prompt=text) for i, text in enumerate(PROMPTS)]
 

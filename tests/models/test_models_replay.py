@@ -12,7 +12,14 @@ import pytest
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Request
 from tunegate.harness.models.replay import ReplayArm, replay
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Generation, StoredCell
+from tunegate.harness.records.cases import (
+    Case,
+    Cell,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    StoredCell,
+)
 from tunegate.harness.records.files import record_lines
 
 FULL: dict[str, Any] = {
@@ -44,7 +51,7 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
 
 def _ask(arm: ReplayArm, case: str, kind: str = "generate", sample: int = 0) -> Any:
     asked = Case(id=case, prompt="Q")
-    generation = Generation()
+    generation = GenerationSettings()
     request = Request(
         "key", "suite", CellKind(kind), asked, sample, arm.prompt(asked, generation), generation, 0
     )
@@ -181,7 +188,7 @@ def test_the_file_is_the_identity(recorded: Callable[..., str], tmp_path: Path) 
 
 def test_the_prompt_is_the_conversation(recorded: Callable[..., str]) -> None:
     """What was really sent is unknown: the prompt is the conversation as text, without ids."""
-    prompt = replay(recorded(FULL)).prompt(Case(id="c", prompt="Q"), Generation(system="S"))
+    prompt = replay(recorded(FULL)).prompt(Case(id="c", prompt="Q"), GenerationSettings(system="S"))
     assert prompt.text == "system: S\nuser: Q"
     assert prompt.token_ids is None
 

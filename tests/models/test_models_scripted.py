@@ -13,7 +13,7 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.models.scripted import scripted as open_script
-from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
 Script = Callable[..., str]
 
@@ -23,7 +23,7 @@ def _open(spec: str) -> ScriptedArm:
 
 
 def _ask(arm: ScriptedArm, case: str, kind: str = "generate", prompt: str = "Q") -> Any:
-    asked, generation = Case(id=case, prompt=prompt), Generation()
+    asked, generation = Case(id=case, prompt=prompt), GenerationSettings()
     request = Request(
         "key", "suite", CellKind(kind), asked, 0, arm.prompt(asked, generation), generation, 0
     )
@@ -87,7 +87,7 @@ def test_the_delay_is_waited_and_no_part_of_the_identity(scripted: Script) -> No
 
 def test_the_prompt_is_plain_lines_behind_the_prefix(scripted: Script) -> None:
     """Prompts are rendered as lines; a prefix makes another template of it."""
-    case, generation = Case(id="c", prompt="Q"), Generation(system="S")
+    case, generation = Case(id="c", prompt="Q"), GenerationSettings(system="S")
     plain, other = _open(scripted("a")), _open(scripted("b", prefix="> "))
     assert plain.prompt(case, generation).text == "system: S\nuser: Q"
     assert other.prompt(case, generation).text == "> system: S\nuser: Q"

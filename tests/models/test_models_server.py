@@ -18,8 +18,8 @@ from tunegate.harness.errors import BackendError, ModelError, NotComparable
 from tunegate.harness.models._server_discovery import key_for, place
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
-from tunegate.harness.records.cases import Case, Generation
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -46,7 +46,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(fake: FakeServer, model: str = "tuned", query: str = "", **limits: Any) -> ServerArm:
     """Open a model of a fake server."""
-    return server(f"{fake.url}{query}#{model}", Limits(**limits))
+    return server(f"{fake.url}{query}#{model}", PoolLimits(**limits))
 
 
 def served(tiny: Any, **how: Any) -> dict[str, Any]:
@@ -210,7 +210,11 @@ def test_a_case_binds_the_answer(fake_server: Start, ask: Any) -> None:
     list(arm.complete(ask(arm, [case], template="chat")))
 
     assert {name: fake.asked[-1][name] for name in bound} == bound
-    assert json.loads(arm.prompt(case, Generation()).text).keys() == {"messages", "tools", *bound}
+    assert json.loads(arm.prompt(case, GenerationSettings()).text).keys() == {
+        "messages",
+        "tools",
+        *bound,
+    }
 
 
 def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
@@ -235,7 +239,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
     """The record says why; log-likelihoods cannot be asked, and the reason names the remedy."""
     fake = fake_server()
     arms = open_arms({"base": f"server:{fake.url}#base", "tuned": f"server:{fake.url}#tuned"})
-    settings = Generation()
+    settings = GenerationSettings()
     prompts = {("s", "c0", name): arm.prompt(CASES[0], settings) for name, arm in arms.items()}
 
     assert comparability.check(prompts, arms) == {
@@ -285,7 +289,7 @@ def test_a_server_answers_as_the_model_here(
         expected = texts(complete(here[name], ask(here[name], CASES, **settings)))
         assert texts(arms[name].complete(ask(arms[name], CASES, **settings))) == expected
     prompts = {
-        ("s", case.id, name): arm.prompt(case, Generation(template=template))
+        ("s", case.id, name): arm.prompt(case, GenerationSettings(template=template))
         for name, arm in arms.items()
         for case in CASES
     }

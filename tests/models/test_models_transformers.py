@@ -15,7 +15,7 @@ from tunegate.harness.errors import ModelError, UnsafeWeights
 from tunegate.harness.models._model_folder import hub_name, resolve
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.transformers import load
-from tunegate.harness.records.cases import Case, CellKind, Generation
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
 Copy = Callable[..., Path]
 
@@ -221,7 +221,7 @@ def test_what_only_says_when_is_not(tiny: Any, copied: Copy) -> None:
 def test_chat_prompts(tiny: Any) -> None:
     """A chat prompt is the template's text with the system turn, tokenised without additions."""
     arm = tiny.pair()["base"]
-    prompt = arm.prompt(Case(id="c", prompt="Hi"), Generation(system="Be kind."))
+    prompt = arm.prompt(Case(id="c", prompt="Hi"), GenerationSettings(system="Be kind."))
     assert prompt.text == (
         "<|start|>system\nBe kind.<|end|>\n<|start|>user\nHi<|end|>\n<|start|>assistant\n"
     )
@@ -235,9 +235,9 @@ def test_a_template_that_hides_the_tools(tiny: Any) -> None:
     tools = ({"type": "function", "function": {"name": "get_weather", "parameters": {}}},)
 
     with pytest.raises(ValueError, match="does not show the tool 'get_weather'"):
-        arm.prompt(Case(id="c", prompt="Rain?", tools=tools), Generation())
+        arm.prompt(Case(id="c", prompt="Rain?", tools=tools), GenerationSettings())
     shown = Case(id="c", prompt="Call get_weather or not?", tools=tools)
-    assert "get_weather" in arm.prompt(shown, Generation()).text
+    assert "get_weather" in arm.prompt(shown, GenerationSettings()).text
 
 
 def test_plain_prompts(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]) -> None:
@@ -245,12 +245,13 @@ def test_plain_prompts(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., An
     folder = copied(tiny.base())
     tiny_tokenizer(bos=True).save_pretrained(folder)
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
-    prompt = arm.prompt(Case(id="c", prompt="the"), Generation(template="none", system="S"))
+    prompt = arm.prompt(Case(id="c", prompt="the"), GenerationSettings(template="none", system="S"))
     assert prompt.text == "S\n\nthe"
     assert prompt.token_ids[0] == 1
     with pytest.raises(ValueError, match="needs cases with a prompt, not messages"):
         arm.prompt(
-            Case(id="c", messages=({"role": "user", "content": "x"},)), Generation(template="none")
+            Case(id="c", messages=({"role": "user", "content": "x"},)),
+            GenerationSettings(template="none"),
         )
 
 
@@ -263,7 +264,7 @@ def test_a_missing_chat_template(
     tiny_tokenizer(template=None).save_pretrained(folder)
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
     with pytest.raises(ValueError, match=r'has no chat template; set template = "none" under'):
-        arm.prompt(Case(id="c", prompt="x"), Generation())
+        arm.prompt(Case(id="c", prompt="x"), GenerationSettings())
 
 
 def test_a_template_that_refuses_a_case(
@@ -274,7 +275,7 @@ def test_a_template_that_refuses_a_case(
     tiny_tokenizer(template="{{ raise_exception('No system role') }}").save_pretrained(folder)
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
     with pytest.raises(ValueError, match="the chat template refuses it: No system role"):
-        arm.prompt(Case(id="c", prompt="x"), Generation())
+        arm.prompt(Case(id="c", prompt="x"), GenerationSettings())
 
 
 def test_what_an_arm_says_of_itself(tiny: Any) -> None:

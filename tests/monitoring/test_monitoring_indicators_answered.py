@@ -10,7 +10,7 @@ from tests.traced_calls import call
 from tunegate.harness.monitoring.indicators import answered
 from tunegate.harness.otel_import import read
 from tunegate.harness.otel_import.model_calls import calls
-from tunegate.harness.otel_import.types import Reading
+from tunegate.harness.otel_import.types import ImportReport
 
 RECORDED = Path(__file__).parents[1] / "otel_import" / "recorded"
 TOOL = {"type": "function", "function": {"name": "order", "arguments": '{"id": "A"}'}}
@@ -62,7 +62,7 @@ def test_a_failed_call_has_no_completion() -> None:
 @pytest.mark.parametrize("folder", sorted(RECORDED.glob("*-*")), ids=lambda path: path.name)
 def test_real_instrumentations(folder: Path) -> None:
     """Calls that clients' instrumentations recorded have a completion, its model and its time."""
-    reading = Reading()
+    reading = ImportReport()
     found = [answered(one) for one in calls(read([folder], reading), reading.leave_out)]
 
     assert len(found) == (9 if "responses" in folder.name else 8)

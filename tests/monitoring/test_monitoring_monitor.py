@@ -12,12 +12,12 @@ import pytest
 from tests.traced_calls import BAD, GOOD, START, call, shipped, stream
 from tunegate.harness.errors import UsageError
 from tunegate.harness.monitoring import state as states
-from tunegate.harness.monitoring.indicators import Answered, Figure, Kind, figures
-from tunegate.harness.monitoring.monitor import Look, Sample, begin, chosen, look
-from tunegate.harness.monitoring.report import Status, WatchRecord, WatchVerdict, outcome
+from tunegate.harness.monitoring.indicators import AnsweredCase, LossKind, MonitoredFigure, figures
+from tunegate.harness.monitoring.monitor import JudgeSample, MonitoringLook, begin, chosen, look
+from tunegate.harness.monitoring.report import FigureStatus, WatchRecord, WatchVerdict, outcome
 from tunegate.harness.monitoring.state import WatchState
-from tunegate.harness.monitoring.window import Window
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.monitoring.window import TimeWindow
+from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Score
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
@@ -33,17 +33,21 @@ def gated(tmp_path: Path) -> Shipped:
     return shipped(tmp_path / "suite", [BAD] * 5 + [GOOD] * 245)
 
 
-def _begun(gated: Shipped, *names: str, alpha: float = 0.05) -> tuple[WatchState, list[Figure]]:
+def _begun(
+    gated: Shipped, *names: str, alpha: float = 0.05
+) -> tuple[WatchState, list[MonitoredFigure]]:
     run, suite = gated
     wanted = chosen(figures(suite), names)
     return begin(run, suite, "tuned", wanted, alpha), wanted
 
 
-def _look(state: WatchState, wanted: list[Figure], calls: Iterable[Call], **window: Any) -> Look:
-    return look(state, wanted, calls, Window(NOW, **window))
+def _look(
+    state: WatchState, wanted: list[MonitoredFigure], calls: Iterable[ModelCall], **window: Any
+) -> MonitoringLook:
+    return look(state, wanted, calls, TimeWindow(NOW, **window))
 
 
-def _record(gated: Shipped, calls: Iterable[Call], *names: str) -> WatchRecord:
+def _record(gated: Shipped, calls: Iterable[ModelCall], *names: str) -> WatchRecord:
     state, wanted = _begun(gated, *names)
     return outcome(_look(state, wanted, calls), drop=0.1)
 
@@ -76,7 +80,7 @@ def test_quiet(gated: Shipped) -> None:
     assert record.verdict is WatchVerdict.QUIET
     assert record.verdict.exit_code == 0
     assert (record.read, record.counted) == (600, 600)
-    assert {figure.status for figure in record.figures} == {Status.QUIET}
+    assert {figure.status for figure in record.figures} == {FigureStatus.QUIET}
     assert record.figures[0].window == 0.02
     assert record.sentence == (
         "no figure is worse than the gate's; one worse by 10 points would likely show"
@@ -93,7 +97,7 @@ def test_alarm(gated: Shipped) -> None:
         "answers that fail json_valid: 14.3 % of 700 new traces and 14.3 % of all 700, beside 2 % "
         "of 250 cases in the gate (first alarm 20"
     )
-    assert [f.name for f in record.figures if f.status is Status.ALARM] == ["json_valid"]
+    assert [f.name for f in record.figures if f.status is FigureStatus.ALARM] == ["json_valid"]
     assert record.figures[0].evidence >= record.figures[0].needed == pytest.approx(360)
 
 
@@ -102,7 +106,7 @@ def test_too_little(gated: Shipped) -> None:
     record = _record(gated, stream(1, 40))
 
     assert record.verdict.exit_code == 10
-    assert record.figures[0].status is Status.TOO_FEW
+    assert record.figures[0].status is FigureStatus.TOO_FEW
     assert record.figures[0].needed_n is not None
     assert "has 40 of the about" in record.sentence
 
@@ -123,7 +127,7 @@ def test_an_alarm_stands(gated: Shipped) -> None:
     state, wanted = _begun(gated)
     alarmed = _look(state, wanted, stream(1, 700, bad_every=7)).state
 
-    later = look(alarmed, wanted, stream(1000, 700), Window(NOW + 10))
+    later = look(alarmed, wanted, stream(1000, 700), TimeWindow(NOW + 10))
     record = outcome(later, drop=0.1)
 
     assert record.verdict is WatchVerdict.ALARM
@@ -220,7 +224,7 @@ def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
 
     assert record.figures[0].window_n == 401
     assert record.figures[0].window == pytest.approx(1 / 401, rel=1e-5)
-    assert record.figures[0].status is not Status.ALARM
+    assert record.figures[0].status is not FigureStatus.ALARM
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_every_figure_can_alarm(gated: Shipped, name: str, change: dict[str, Any
 
     record = outcome(_look(state, wanted, [*bad, *stream(1000, 200)]), drop=0.1)
 
-    assert name in {f.name for f in record.figures if f.status is Status.ALARM}
+    assert name in {f.name for f in record.figures if f.status is FigureStatus.ALARM}
 
 
 def test_shorter_answers_alarm(tmp_path: Path) -> None:
@@ -253,8 +257,8 @@ def test_shorter_answers_alarm(tmp_path: Path) -> None:
     record = _record(gated, stream(1, 300), "shorter", "longer")
 
     assert {f.name: f.status for f in record.figures} == {
-        "shorter": Status.ALARM,
-        "longer": Status.QUIET,
+        "shorter": FigureStatus.ALARM,
+        "longer": FigureStatus.QUIET,
     }
 
 
@@ -292,7 +296,7 @@ def test_a_small_gate_cannot_tell(tmp_path: Path) -> None:
 
     record = _record(gated, stream(1, 500), "json_valid")
 
-    assert record.figures[0].status is Status.BLIND
+    assert record.figures[0].status is FigureStatus.BLIND
     assert record.verdict is WatchVerdict.TOO_LITTLE
     assert record.sentence == "no figure can be compared with the gate's"
 
@@ -389,7 +393,7 @@ class TestJudge:
     def test_sample(self, gated: Shipped) -> None:
         """As many as asked for, whatever their answers; the same ones at every reading."""
         seen: list[list[str]] = []
-        figure = Figure("voice", "points", Kind.MEAN, _nothing, higher_is_better=True)
+        figure = MonitoredFigure("voice", "points", LossKind.MEAN, _nothing, higher_is_better=True)
         state, wanted = _begun(gated, "failed")
         voice = state.figures[0].model_copy(update={"name": "voice", "bound": 0.3})
         both = state.model_copy(update={"figures": (*state.figures, voice)})
@@ -398,10 +402,10 @@ class TestJudge:
             seen.append([one.case.id for one in answers])
             return [{"voice": Score.of(0.5)} for _ in answers]
 
-        sample = Sample(judge, (figure,), 20)
+        sample = JudgeSample(judge, (figure,), 20)
         calls = list(stream(1, 100))
-        found = look(both, wanted, calls, Window(NOW), sample=sample)
-        look(both, wanted, calls[::-1], Window(NOW), sample=sample)
+        found = look(both, wanted, calls, TimeWindow(NOW), sample=sample)
+        look(both, wanted, calls[::-1], TimeWindow(NOW), sample=sample)
 
         assert found.state.figures[1].units == 20
         assert found.state.figures[1].total == pytest.approx(10.0)
@@ -409,7 +413,7 @@ class TestJudge:
         assert len(seen[0]) == 20
 
 
-def _nothing(one: Answered) -> Score:
+def _nothing(one: AnsweredCase) -> Score:
     return Score.unscored("never asked")
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from tunegate.harness.model import Prompt
 from tunegate.harness.otel_export import write_traces
-from tunegate.harness.otel_export.completion_spans import Content
-from tunegate.harness.otel_export.run_records import Recorded
+from tunegate.harness.otel_export.completion_spans import ContentCapture
+from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.records.cases import (
     Case,
     Cell,
     CellKind,
     Completion,
-    Generation,
+    GenerationSettings,
     Judgement,
     JudgementStatus,
     JudgeReply,
@@ -141,7 +141,7 @@ def metrics() -> tuple[MetricRecord, ...]:
 
 def manifest(cells: tuple[StoredCell, ...] = CELLS, **more: Any) -> Manifest:
     """Return the manifest of a run of these cells in one suite."""
-    generation = Generation(max_new_tokens=9, temperature=0.5, stop=("\n",), **more)
+    generation = GenerationSettings(max_new_tokens=9, temperature=0.5, stop=("\n",), **more)
     suite = SuiteRecord(
         name="s",
         path="s/suite.toml",
@@ -242,10 +242,10 @@ def _plain(value: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(name="recorded")
-def _recorded() -> Recorded:
+def _recorded() -> RunRecords:
     """Return a run of two cases, one of them judged."""
     verdict: Any = Decided()
-    return Recorded(
+    return RunRecords(
         manifest=manifest(),
         cells=CELLS,
         verdict=verdict,
@@ -257,10 +257,10 @@ def _recorded() -> Recorded:
 
 
 @pytest.fixture(name="written")
-def _written(tmp_path: Path, recorded: Recorded) -> Callable[..., Written]:
+def _written(tmp_path: Path, recorded: RunRecords) -> Callable[..., Written]:
     """Return a function that writes the files of the run, some of its records changed."""
 
-    def write(content: Content | None = None, **changed: Any) -> Written:
+    def write(content: ContentCapture | None = None, **changed: Any) -> Written:
         cells = changed.get("cells")
         if cells is not None:
             changed.setdefault("manifest", manifest(tuple(cells)))

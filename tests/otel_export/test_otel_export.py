@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import json_format
 
 from tunegate.harness.otel_export import FILE_NAMES, write_traces
-from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.records.cases import Case
 
 ODD = "half \ud800, NUL \x00, ANSI \x1b[31m, bidi \u202e, BOM \ufeff, \U0001f600, \u2028"
@@ -33,8 +33,8 @@ def _parsed(folder: Path) -> Iterator[tuple[str, Any]]:
             yield name, json_format.Parse(line, kind(), ignore_unknown_fields=False)
 
 
-@pytest.mark.parametrize("content", [None, Content()])
-def test_every_line_is_what_its_file_holds(written: Any, content: Content | None) -> None:
+@pytest.mark.parametrize("content", [None, ContentCapture()])
+def test_every_line_is_what_its_file_holds(written: Any, content: ContentCapture | None) -> None:
     """Each line parses by the protobuf definition with no unknown field, one signal a file."""
     folder = written(content).folder
     found = list(_parsed(folder))
@@ -84,7 +84,7 @@ def test_odd_texts(written: Any, recorded: Any) -> None:
     arms = {"base": {"spec": ODD, "backend": "hf"}, "tuned": {"spec": "x", "engine": ODD}}
     changed = recorded.manifest.model_copy(update={"arms": arms})
 
-    made = written(Content(), manifest=changed, cases={("s", "c1"): case})
+    made = written(ContentCapture(), manifest=changed, cases={("s", "c1"): case})
 
     assert len(list(_parsed(made.folder))) == 6
     said = next(iter(made.cells.values()))["values"]["gen_ai.input.messages"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.otel_export import attribute_names
-from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.completion_spans import ContentCapture
 
 REGISTRY = json.loads(Path(__file__).with_name("genai_registry.json").read_text(encoding="utf-8"))
 
@@ -20,7 +20,7 @@ def _run(written: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("GITHUB_RUN_ID", "7")
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     monkeypatch.setenv("GITHUB_REPOSITORY", "acme/bot")
-    return written(Content())
+    return written(ContentCapture())
 
 
 def _names(item: Any) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.otel_export.completion_spans import (
     REDACTED,
-    Content,
+    ContentCapture,
     input_messages,
     output_messages,
     seen,
@@ -71,7 +71,7 @@ def test_tools_are_flat(tool: dict[str, Any]) -> None:
 def test_keys_keep_their_order() -> None:
     """A template writes tools as they stand: sorted keys would be another prompt."""
     tool = {"name": "f", "description": "d", "parameters": {"z": 1, "a": float("nan")}}
-    assert Content().json(tool_definitions([tool])) == (
+    assert ContentCapture().json(tool_definitions([tool])) == (
         '[{"type":"function","name":"f","description":"d","parameters":{"z":1,"a":null}}]'
     )
 
@@ -116,7 +116,7 @@ def test_the_traced_case_renders_to_the_same_prompt(
     suite = recorded.manifest.suites[0]
     told = suite.model_copy(update={"generation": {**suite.generation, "system": system}})
     manifest = recorded.manifest.model_copy(update={"suites": (told,)})
-    made = written(Content(), manifest=manifest, cases={("s", "c1"): case})
+    made = written(ContentCapture(), manifest=manifest, cases={("s", "c1"): case})
     (span, _) = made.named("eval case")
 
     again = Case.model_validate(json.loads(span["values"]["tunegate.case.content"]))
@@ -138,18 +138,18 @@ def test_the_traced_case_renders_to_the_same_prompt(
 
 def test_redaction_reaches_every_text() -> None:
     """Also within lists, arguments and schemas; names of fields and numbers stay."""
-    content = Content(scrub)
+    content = ContentCapture(scrub)
     value = {"a@b.io": ["mail a@b.io", 3, None, {"x": "call +49 30 901820"}]}
     assert json.loads(content.json(value)) == {
         "a@b.io": ["mail <email>", 3, None, {"x": "call <phone>"}]
     }
-    assert Content(None).clean(value) is value
+    assert ContentCapture(None).clean(value) is value
 
 
 @pytest.mark.parametrize("broken", [lambda text: 1 / 0, lambda text: None, lambda text: 7])
 def test_a_redaction_that_fails_shows_nothing(broken: Any) -> None:
     """What it could not read is not written, and counted."""
-    content = Content(broken)
+    content = ContentCapture(broken)
     assert content.clean(["a secret", "another"]) == [REDACTED, REDACTED]
     assert content.failed == 2
 
@@ -160,7 +160,7 @@ def test_what_is_redacted_is_in_no_file(written: Any, recorded: Any) -> None:
     def masked(text: str) -> str:
         return "".join("x" if sign.isalpha() else sign for sign in text)
 
-    made = written(Content(masked))
+    made = written(ContentCapture(masked))
     for name in ("traces.jsonl", "logs.jsonl"):
         text = (made.folder / name).read_text(encoding="utf-8")
         assert "secret" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.otel_export.judge_spans import calls
 from tunegate.harness.records.cases import JudgementStatus, JudgeReply
 
@@ -133,7 +133,7 @@ def test_a_tie_without_asking_is_no_call(written: Any, recorded: Any) -> None:
 def test_replies_are_content(written: Any) -> None:
     """They are in the span only if content is."""
     assert all("gen_ai.output.messages" not in s["values"] for s in written().named(JUDGED))
-    (first, *_) = written(Content()).named(JUDGED)
+    (first, *_) = written(ContentCapture()).named(JUDGED)
     assert "let me ponder" in first["values"]["gen_ai.output.messages"]
 
 

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from tests.traced_calls import shipped
-from tunegate.harness.otel_export.otlp_json import Kind
-from tunegate.harness.otel_export.resources import Arms, Asked, Model
+from tunegate.harness.otel_export.otlp_json import SpanKind
+from tunegate.harness.otel_export.resources import (
+    ArmAttributes,
+    ModelAttributes,
+    OperationAttributes,
+)
 from tunegate.harness.records.cases import Case, CellKind
 
 
@@ -19,27 +23,33 @@ from tunegate.harness.records.cases import Case, CellKind
     [
         (
             {"spec": "adapters/x", "backend": "hf"},
-            Model("adapters/x", "huggingface.transformers", Kind.INTERNAL),
+            ModelAttributes("adapters/x", "huggingface.transformers", SpanKind.INTERNAL),
         ),
         (
             {"spec": "server:http://127.0.0.1:8000/v1#shop", "backend": "server"},
-            Model("shop", "server", Kind.CLIENT, "127.0.0.1", 8000),
+            ModelAttributes("shop", "server", SpanKind.CLIENT, "127.0.0.1", 8000),
         ),
         (
             {"spec": "litellm:groq/x", "backend": "litellm", "provider": "groq", "model": "x"},
-            Model("x", "groq", Kind.CLIENT),
+            ModelAttributes("x", "groq", SpanKind.CLIENT),
         ),
         (
             {"spec": "litellm:xai/grok", "backend": "litellm", "provider": "xai", "model": "grok"},
-            Model("grok", "x_ai", Kind.CLIENT),
+            ModelAttributes("grok", "x_ai", SpanKind.CLIENT),
         ),
-        ({"spec": "replay:old.jsonl"}, Model("replay:old.jsonl", "replay", Kind.INTERNAL)),
-        ({"spec": "server:http://[#x", "backend": "server"}, Model("x", "server", Kind.CLIENT)),
+        (
+            {"spec": "replay:old.jsonl"},
+            ModelAttributes("replay:old.jsonl", "replay", SpanKind.INTERNAL),
+        ),
+        (
+            {"spec": "server:http://[#x", "backend": "server"},
+            ModelAttributes("x", "server", SpanKind.CLIENT),
+        ),
     ],
 )  # fmt: skip
-def test_a_model(identity: dict[str, Any], expected: Model) -> None:
+def test_a_model(identity: dict[str, Any], expected: ModelAttributes) -> None:
     """In-process models are INTERNAL, as the conventions allow; those behind a network CLIENT."""
-    assert Model.of(identity) == expected
+    assert ModelAttributes.of(identity) == expected
 
 
 def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None:
@@ -47,7 +57,7 @@ def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None
     run, _ = shipped(tmp_path / "tickets", ["x"])
     suite = run.manifest.suites[0]
     case = Case(id="c", prompt="Hi", max_new_tokens=9, temperature=0.5)
-    arms = Arms(run.manifest)
+    arms = ArmAttributes(run.manifest)
 
     plain = asked(arms.asked(suite, "tuned", CellKind.GENERATE, Case(id="d", prompt="Hi")))
     own = asked(arms.asked(suite, "tuned", CellKind.GENERATE, case))
@@ -58,7 +68,7 @@ def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None
     assert read == {}
 
 
-def asked(shared: Asked) -> dict[str, Any]:
+def asked(shared: OperationAttributes) -> dict[str, Any]:
     """Return the settings in the attributes of a span, each of which stands there once."""
     attributes = json.loads(f"[{shared.fixed}]")
     names = [one["key"] for one in attributes]
@@ -72,5 +82,5 @@ def asked(shared: Asked) -> dict[str, Any]:
 
 def test_no_password_of_an_address_is_written() -> None:
     """A server's address is its host, whatever the URL holds before it."""
-    model = Model.of({"spec": "server:http://ann:pw@host:1/v1#m", "backend": "server"})
+    model = ModelAttributes.of({"spec": "server:http://ann:pw@host:1/v1#m", "backend": "server"})
     assert "pw" not in str(model.attributes())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_export.completion_spans import Content
+from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.records.cases import Completion, ScoreRow, sha256
 from tunegate.harness.records.verdict import Verdict
 
@@ -247,7 +247,7 @@ def test_no_content_unless_asked(written: Any, recorded: Any) -> None:
         assert "nobody" not in text
         assert "ponder" not in text
 
-    made = written(Content(), cells=cells)
+    made = written(ContentCapture(), cells=cells)
     whole = (made.folder / "traces.jsonl").read_text(encoding="utf-8")
     assert all(word in whole for word in ("the secret", "nobody may read", "ponder"))
 
@@ -259,5 +259,5 @@ def test_the_system_prompt_is_content(written: Any, recorded: Any) -> None:
     told = suite.model_copy(update={"generation": settings})
     changed = recorded.manifest.model_copy(update={"suites": (told,)})
     assert "oracle" not in (written(manifest=changed).folder / "traces.jsonl").read_text("utf-8")
-    values = written(Content(), manifest=changed).cells[recorded.cells[0].cell.key]["values"]
+    values = written(ContentCapture(), manifest=changed).cells[recorded.cells[0].cell.key]["values"]
     assert "oracle" in values["gen_ai.input.messages"]

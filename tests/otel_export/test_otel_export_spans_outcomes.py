@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_export.spans import Outcome, outcome
+from tunegate.harness.otel_export.spans import CaseOutcome, outcome
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import Gate
 
@@ -25,15 +25,15 @@ def _record(recorded: Any, values: dict[tuple[str, str], float | None], gates: A
 @pytest.mark.parametrize(
     ("base", "tuned", "expected"),
     [
-        (1.0, 0.0, Outcome.REGRESSED),
-        (0.0, 1.0, Outcome.IMPROVED),
-        (0.5, 0.5, Outcome.UNCHANGED),
-        (0.5, 0.5 + 1e-9, Outcome.UNCHANGED),
-        (None, 1.0, Outcome.UNSCORED),
-        (1.0, None, Outcome.UNSCORED),
+        (1.0, 0.0, CaseOutcome.REGRESSED),
+        (0.0, 1.0, CaseOutcome.IMPROVED),
+        (0.5, 0.5, CaseOutcome.UNCHANGED),
+        (0.5, 0.5 + 1e-9, CaseOutcome.UNCHANGED),
+        (None, 1.0, CaseOutcome.UNSCORED),
+        (1.0, None, CaseOutcome.UNSCORED),
     ],
 )
-def test_by_one_metric(recorded: Any, base: Any, tuned: Any, expected: Outcome) -> None:
+def test_by_one_metric(recorded: Any, base: Any, tuned: Any, expected: CaseOutcome) -> None:
     """Worse, better, the same to within rounding, or missing."""
     rows = {("exact_match", "base"): base, ("exact_match", "tuned"): tuned}
     assert outcome(_record(recorded, rows)) is expected
@@ -43,7 +43,7 @@ def test_by_one_metric(recorded: Any, base: Any, tuned: Any, expected: Outcome) 
 def test_what_no_gate_rests_on_says_nothing(recorded: Any) -> None:
     """`preferred` got worse, and has no gate."""
     rows = {("preferred", "base"): 1.0, ("preferred", "tuned"): 0.0}
-    assert outcome(_record(recorded, rows)) is Outcome.UNCHANGED
+    assert outcome(_record(recorded, rows)) is CaseOutcome.UNCHANGED
 
 
 def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
@@ -55,10 +55,10 @@ def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
         ("exact_match", "base"): 0.0, ("exact_match", "tuned"): 1.0,
         ("preferred", "base"): 1.0, ("preferred", "tuned"): 0.5,
     }  # fmt: skip
-    assert outcome(_record(recorded, rows, gates)) is Outcome.REGRESSED
+    assert outcome(_record(recorded, rows, gates)) is CaseOutcome.REGRESSED
 
 
 def test_a_failed_answer_is_unscored(recorded: Any) -> None:
     """Even where no metric has a row for it."""
     (_, second) = recorded.by_case()
-    assert outcome(replace(second, scores=[])) is Outcome.UNSCORED
+    assert outcome(replace(second, scores=[])) is CaseOutcome.UNSCORED

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.otel_import import read
-from tunegate.harness.otel_import.types import Reading, Span
+from tunegate.harness.otel_import.types import ImportReport, Span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -57,11 +57,11 @@ def _logs(otlp: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(name="reading_of")
-def _reading_of() -> Callable[..., tuple[list[Span], Reading]]:
+def _reading_of() -> Callable[..., tuple[list[Span], ImportReport]]:
     """Return what reads files: their spans, and the account of it."""
 
-    def read_all(*paths: Path | str) -> tuple[list[Span], Reading]:
-        reading = Reading()
+    def read_all(*paths: Path | str) -> tuple[list[Span], ImportReport]:
+        reading = ImportReport()
         return list(read(paths, reading)), reading
 
     return read_all

@@ -13,7 +13,7 @@ import pytest
 from tunegate.harness.errors import UsageError
 from tunegate.harness.otel_import import files
 from tunegate.harness.otel_import.files import trace_files
-from tunegate.harness.otel_import.types import Noted
+from tunegate.harness.otel_import.types import OccurrenceCount
 
 Make = Callable[..., Any]
 
@@ -93,8 +93,8 @@ def test_gzip_is_unpacked_whatever_the_name(
     assert read["b."][-1].name == f"chat {len(read['b.']) - 1}"
     assert len(read["c."]) > 1_900  # the last buffer comes together with its checksum
     assert reading.left_out == {
-        "the rest of a gzip file that breaks off": Noted(1, f"{tmp_path}/b.jsonl.gz"),
-        "the rest of a gzip file that is damaged": Noted(1, f"{tmp_path}/c.jsonl.gz"),
+        "the rest of a gzip file that breaks off": OccurrenceCount(1, f"{tmp_path}/b.jsonl.gz"),
+        "the rest of a gzip file that is damaged": OccurrenceCount(1, f"{tmp_path}/c.jsonl.gz"),
     }
 
 
@@ -117,7 +117,7 @@ def test_files_that_hold_nothing_readable_are_counted(
     spans, reading = reading_of(path)
 
     assert spans == []
-    assert reading.left_out == {reason: Noted(1, str(path))}
+    assert reading.left_out == {reason: OccurrenceCount(1, str(path))}
 
 
 def test_a_line_that_is_too_long_is_passed_over(
@@ -135,4 +135,4 @@ def test_a_line_that_is_too_long_is_passed_over(
     spans, reading = reading_of(path)
 
     assert [span.where for span in spans] == [f"{path}:1", f"{path}:3"]
-    assert reading.left_out == {"a line of over 256 MB": Noted(1, f"{path}:2")}
+    assert reading.left_out == {"a line of over 256 MB": OccurrenceCount(1, f"{path}:2")}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.otel_import import read
-from tunegate.harness.otel_import.types import Noted, Reading, Span, SpanEvent
+from tunegate.harness.otel_import.types import ImportReport, OccurrenceCount, Span, SpanEvent
 
 Make = Callable[..., Any]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -76,7 +76,7 @@ def test_a_span_has_all_its_fields(
             error="rate limit",
         )
     ]
-    assert reading == Reading(files=1, spans=1)
+    assert reading == ImportReport(files=1, spans=1)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,14 @@ def test_broken_lines_cost_themselves_only(
 
     assert [span.name for span in spans] == ["chat shop-1", "chat shop-\ufffd"]
     assert reading.left_out == {
-        "a line that is no JSON": Noted(1, f"{path}:2"),
-        "a line that is nested too deeply": Noted(1, f"{path}:3"),
-        "JSON that holds neither spans nor log records": Noted(2, f"{path}:5"),
-        "the last line, which is cut off": Noted(1, f"{path}:7"),
+        "a line that is no JSON": OccurrenceCount(1, f"{path}:2"),
+        "a line that is nested too deeply": OccurrenceCount(1, f"{path}:3"),
+        "JSON that holds neither spans nor log records": OccurrenceCount(2, f"{path}:5"),
+        "the last line, which is cut off": OccurrenceCount(1, f"{path}:7"),
     }
-    assert reading.mended == {"bytes that are no UTF-8, read as U+FFFD": Noted(1, f"{path}:4")}
+    assert reading.mended == {
+        "bytes that are no UTF-8, read as U+FFFD": OccurrenceCount(1, f"{path}:4")
+    }
 
 
 def test_a_document_that_breaks_off_gives_what_stands_before(
@@ -191,7 +193,7 @@ def test_a_document_that_breaks_off_gives_what_stands_before(
 
     assert [span.name for span in spans] == ["chat 0", "chat 1"]
     assert reading.left_out == {
-        "the rest of a JSON file that breaks off": Noted(1, f"{path}: record 2")
+        "the rest of a JSON file that breaks off": OccurrenceCount(1, f"{path}: record 2")
     }
 
 
@@ -252,7 +254,7 @@ def test_what_is_wrong_with_a_span_is_counted(
 
     assert spans[-1].name == "next"
     assert len(spans) == (1 if "without an id" in reason else 2)
-    assert reading.left_out == {reason: Noted(1, f"{path}:1")}
+    assert reading.left_out == {reason: OccurrenceCount(1, f"{path}:1")}
 
 
 @pytest.mark.parametrize(
@@ -292,8 +294,8 @@ def test_records_and_blocks_of_the_wrong_type(
 
     assert len(spans) == 1
     assert reading.left_out == {
-        "one of the spans that is no object": Noted(1, f"{path}:1"),
-        "resourceSpans that are no list": Noted(1, f"{path}:2"),
+        "one of the spans that is no object": OccurrenceCount(1, f"{path}:1"),
+        "resourceSpans that are no list": OccurrenceCount(1, f"{path}:2"),
     }
 
 
@@ -326,7 +328,7 @@ def test_a_resource_after_its_spans_is_counted_in_a_document(
 
     assert [span.resource for span in spans] == [{}, {"service.name": "shop"}]
     assert reading.left_out == {
-        "a resource that stands after its spans": Noted(1, f"{tmp_path}/a.json: record 1")
+        "a resource that stands after its spans": OccurrenceCount(1, f"{tmp_path}/a.json: record 1")
     }
 
 
@@ -340,7 +342,7 @@ def test_memory_does_not_grow_with_the_file(otlp: Make, otlp_span: Make, tmp_pat
     del document
 
     tracemalloc.start()
-    count = sum(1 for _ in read([path], Reading()))
+    count = sum(1 for _ in read([path], ImportReport()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.made_spans import made_span
 from tunegate.harness.otel_import.model_calls import AROUND, OTHER, TWICE, WINDOW, calls
-from tunegate.harness.otel_import.types import Call, Span, SpanEvent
+from tunegate.harness.otel_import.types import ModelCall, Span, SpanEvent
 
 CHAIN = {"openinference.span.kind": "CHAIN"}
 
@@ -40,13 +40,13 @@ def openinference(asked: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def found(*spans: Span) -> tuple[list[Call], Counter[str]]:
+def found(*spans: Span) -> tuple[list[ModelCall], Counter[str]]:
     """Return the calls of spans and how many spans yielded none, by reason."""
     left: Counter[str] = Counter()
     return list(calls(spans, lambda reason, where: left.update([reason]))), left
 
 
-def texts(found: list[Call]) -> list[str]:
+def texts(found: list[ModelCall]) -> list[str]:
     """Return the last message of each call."""
     return [call.messages[-1]["content"] for call in found]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from tunegate.harness.otel_import.types import Noted, SpanEvent
+from tunegate.harness.otel_import.types import OccurrenceCount, SpanEvent
 
 messages = pytest.importorskip("opentelemetry.proto.trace.v1.trace_pb2")
 LogsData = pytest.importorskip("opentelemetry.proto.logs.v1.logs_pb2").LogsData
@@ -122,8 +122,10 @@ def test_a_broken_span_costs_itself_only(
 
     assert [span.name for span in spans] == ["chat shop-2", "last"]
     assert reading.left_out == {
-        "a span that protobuf cannot decode": Noted(1, f"{path}: record 1"),
-        "a span without an id of 32 and one of 16 hex digits": Noted(1, f"{path}: record 2"),
+        "a span that protobuf cannot decode": OccurrenceCount(1, f"{path}: record 1"),
+        "a span without an id of 32 and one of 16 hex digits": OccurrenceCount(
+            1, f"{path}: record 2"
+        ),
     }
 
 
@@ -142,7 +144,9 @@ def test_unknown_fields_are_counted(
     spans, reading = reading_of(path)
 
     assert len(spans) == 1
-    assert reading.left_out == {"the unknown field 99 of a span": Noted(1, f"{path}: record 1")}
+    assert reading.left_out == {
+        "the unknown field 99 of a span": OccurrenceCount(1, f"{path}: record 1")
+    }
 
 
 @pytest.mark.parametrize("framed", [plain, with_varints, with_four_bytes])
@@ -162,7 +166,7 @@ def test_a_file_that_breaks_off(
 
     assert len(spans) == 1
     assert reading.left_out == {
-        "the rest of a protobuf file that breaks off": Noted(1, f"{path}: record 1")
+        "the rest of a protobuf file that breaks off": OccurrenceCount(1, f"{path}: record 1")
     }
 
 

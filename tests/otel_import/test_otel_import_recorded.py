@@ -18,7 +18,7 @@ from tests.otel_import.record_traces import RECORDED, RECORDINGS, Recording, rep
 from tests.otel_import.recorded_spans import recorded_spans
 from tests.otel_import.wire_requests import Asked, asked, comparable
 from tunegate.harness.otel_import.model_calls import AROUND, OTHER, calls
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.otel_import.types import ModelCall
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "traces.md"
 NAMES = [recording.name for recording in RECORDINGS]
@@ -86,7 +86,7 @@ LOST: dict[str, tuple[str, ...]] = {
 """Recording → what its instrumentations do not record; nothing where it is not named."""
 
 
-def found(name: str) -> tuple[list[Call], list[Asked], dict[str, int]]:
+def found(name: str) -> tuple[list[ModelCall], list[Asked], dict[str, int]]:
     """Return a recording's calls, the requests, and how many spans were no calls, by reason."""
     left: dict[str, int] = {}
 
@@ -127,7 +127,7 @@ def test_a_call_has_what_was_sent(recording: Recording) -> None:
         assert call.model == "base"
 
 
-def _assert_messages(call: Call, was: Asked, lost: tuple[str, ...]) -> None:
+def _assert_messages(call: ModelCall, was: Asked, lost: tuple[str, ...]) -> None:
     of_history = any("tool_calls" in message for message in was.messages)
     if was.has_image:
         unseen = UNSEEN in lost

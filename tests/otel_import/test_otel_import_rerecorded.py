@@ -15,7 +15,7 @@ import pytest
 from tests.otel_import.record_traces import RECORDED, RECORDINGS, ROOT, record
 from tests.otel_import.recorded_spans import recorded_spans
 from tunegate.harness.otel_import.model_calls import calls
-from tunegate.harness.otel_import.types import Call
+from tunegate.harness.otel_import.types import ModelCall
 
 REQUIREMENTS = (RECORDED / "requirements.txt", RECORDED / "earlier.txt")
 
@@ -43,7 +43,7 @@ def install(python: Path, *arguments: str) -> None:
         pytest.skip(f"the client libraries cannot be installed: {ran.stderr.strip()[-300:]}")
 
 
-def said(call: Call) -> dict[str, Any]:
+def said(call: ModelCall) -> dict[str, Any]:
     """Return what a call says, without its times and ids."""
     fields = (
         "convention", "messages", "tools", "parameters", "answer", "answer_calls", "finish_reason",

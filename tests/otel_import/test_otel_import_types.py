@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tunegate.harness.otel_import.types import Reading
+from tunegate.harness.otel_import.types import ImportReport
 
 
 def test_reasons_are_counted_with_their_first_place() -> None:
     """The most frequent stands first; one that was met once needs no "first"."""
-    reading = Reading()
+    reading = ImportReport()
     reading.leave_out("a line that is no JSON", "a.jsonl:3")
     for line in (5, 7):
         reading.leave_out("a span without an id", f"a.jsonl:{line}")
@@ -22,4 +22,4 @@ def test_reasons_are_counted_with_their_first_place() -> None:
 
 def test_nothing_to_report() -> None:
     """A clean reading has no sentences."""
-    assert Reading().sentences() == []
+    assert ImportReport().sentences() == []

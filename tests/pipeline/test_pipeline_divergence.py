@@ -11,7 +11,7 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.further_arms import SHIPPED
-from tunegate.harness.models.scripted import Script, ScriptedArm
+from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.pipeline.divergence import measure
 from tunegate.harness.records.cases import Case, Cell, CellKind, StoredCell
 
@@ -86,6 +86,9 @@ def test_without_logits_there_is_nothing_to_measure(answered: Any) -> None:
     """A scripted or served artifact has none; nor has a run without one."""
     plan, cells, arms = answered
 
-    assert measure(plan.prompts, cells, {**arms, SHIPPED: ScriptedArm("s", Script())}, seed=0) == {}
+    assert (
+        measure(plan.prompts, cells, {**arms, SHIPPED: ScriptedArm("s", ModelScript())}, seed=0)
+        == {}
+    )
     assert measure(plan.prompts, cells, {"tuned": arms["tuned"]}, seed=0) == {}
     assert measure(plan.prompts, [], arms, seed=0) == {}

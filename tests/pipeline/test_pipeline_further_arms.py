@@ -21,9 +21,9 @@ from tunegate.harness.further_arms import (
     comparisons,
     further_arm,
 )
-from tunegate.harness.pipeline.run import Evaluation
+from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import Standing, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import IncumbentResult, Verdict, VerdictRecord
 from tunegate.harness.verdict.decide import ScoredRun
 
 TOML = """
@@ -65,7 +65,7 @@ def evaluate(
         completions = {
             name: {str(case["id"]): text for case in CASES} for name, text in answers.items()
         }
-        return Evaluation(
+        return EvaluationRun(
             suites=[suites.load(suite_folder(TOML, CASES))],
             specs={name: scripted(name, completions=of) for name, of in completions.items()},
             folder=tmp_path / "run",
@@ -120,9 +120,9 @@ def test_an_arm_is_compared_by_its_declared_function(
     """The function gets the rival's scores; its result is stored, and makes the verdict worse."""
     seen: list[ScoredRun] = []
 
-    def compare(run: ScoredRun) -> Standing:
+    def compare(run: ScoredRun) -> IncumbentResult:
         seen.append(run)
-        return Standing(verdict=Verdict.BLOCK, sentence="worse than the rival", suites=())
+        return IncumbentResult(verdict=Verdict.BLOCK, sentence="worse than the rival", suites=())
 
     module = ModuleType("rival_comparison")
     vars(module)["compare"] = compare

@@ -8,8 +8,8 @@ import pytest
 
 from tunegate.harness.errors import (
     BackendError,
-    Interrupted,
     NotComparable,
+    RunInterrupted,
     SuiteError,
     TunegateError,
     UsageError,
@@ -47,8 +47,8 @@ def test_precedence(codes: set[int], given: int, expected: int) -> None:
         (SuiteError(["x"]), 4),
         (NotComparable("x"), 12),
         (BackendError("x"), 13),
-        (Interrupted("stopped by signal 2"), 130),
-        (Interrupted("stopped by signal 15", 15), 143),
+        (RunInterrupted("stopped by signal 2"), 130),
+        (RunInterrupted("stopped by signal 15", 15), 143),
     ],
 )
 def test_every_error_has_its_code(error: TunegateError, code: int) -> None:
@@ -57,7 +57,7 @@ def test_every_error_has_its_code(error: TunegateError, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [UsageError("a"), NotComparable("b"), BackendError("c"), Interrupted("d")]
+    "error", [UsageError("a"), NotComparable("b"), BackendError("c"), RunInterrupted("d")]
 )
 def test_an_error_survives_the_way_to_another_process(error: TunegateError) -> None:
     """Kind and words are what the other workers print."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.records.training_card import FILE, Training
+from tunegate.harness.records.training_card import FILE, TrainingSummary
 
 ASKED = "note: leakage: {touched} of 100 cases stand in {rows} training rows"
 
@@ -178,13 +178,15 @@ def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
     prepare(project)
     card(project, rows(project))
     script = project.model("tuned", 95)
-    told = Training(card={"method": "sft"}, notes=("tuned was trained with another tokenizer",))
+    told = TrainingSummary(
+        card={"method": "sft"}, notes=("tuned was trained with another tokenizer",)
+    )
     project.pytester.makeconftest(
         f"""
         from tunegate.harness.pipeline import training_provenance
-        from tunegate.harness.records.training_card import Training
+        from tunegate.harness.records.training_card import TrainingSummary
 
-        told = Training.model_validate_json({told.model_dump_json()!r})
+        told = TrainingSummary.model_validate_json({told.model_dump_json()!r})
         training_provenance.training_card.read = lambda folder, identity: told
         """
     )

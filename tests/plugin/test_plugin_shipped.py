@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.equivalence import agreement
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import same_answers
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.verdict.decide import decide
-from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 
 
 def shipped(project: Any, right: int, **script: Any) -> str:
@@ -142,13 +142,13 @@ def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
     [looks] = [s.looks for s in run.manifest.suites]
     assert looks is not None
     seen = run.verdict.suites[0].n_planned - run.verdict.suites[0].n_skipped_decided
-    at = {"demo": Look(looks, looks.sizes.index(seen))}
+    at = {"demo": InterimLook(looks, looks.sizes.index(seen))}
 
     again = decide(
         run.manifest, run.cases_of, run.scores, looks=at, same_answers=same_answers(asked)
     )
     parity = compare_shipped(
-        run.manifest, run.cases_of, run.scores, Evidence(agreement(asked)), looks=at
+        run.manifest, run.cases_of, run.scores, ParityEvidence(agreement(asked)), looks=at
     )
     assert record_json(again.after(parity=parity)) == (project.run / "verdict.json").read_text(
         encoding="utf-8"

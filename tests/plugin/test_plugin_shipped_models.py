@@ -13,7 +13,7 @@ import pytest
 
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.pipeline.run import Evaluation
+from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import load
@@ -60,7 +60,7 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
     (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
 
     def judge(shipped: str) -> VerdictRecord:
-        evaluation = Evaluation(
+        evaluation = EvaluationRun(
             suites=(load(folder / "suite.toml"),),
             specs={"base": str(tiny.base()), "tuned": str(tiny.adapter()), "shipped": shipped},
             folder=tmp_path / "run",

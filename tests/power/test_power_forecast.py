@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import Comparison, Spread
+from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
 from tunegate.harness.errors import UsageError
 from tunegate.harness.power.forecast import SuiteForecast, forecast
-from tunegate.harness.power.spread import Observed, observe, seen
+from tunegate.harness.power.spread import PilotRun, observe, seen
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -25,11 +25,11 @@ Write = Callable[..., Path]
 PHI = NormalDist()
 
 
-def comparison(n: int = 100, margin: float = 0.0, **given: Any) -> Comparison:
+def comparison(n: int = 100, margin: float = 0.0, **given: Any) -> PlannedComparison:
     """Return a comparison at 90 % with the given discordance `psi` or deviation `sigma`."""
     limit = given.pop("limit", 1.0)
-    spread = Spread(given.get("psi") or given["sigma"], "psi" in given, given.get("deff", 1.0))
-    return Comparison(n, margin, 0.90, spread, limit)
+    spread = ScoreSpread(given.get("psi") or given["sigma"], "psi" in given, given.get("deff", 1.0))
+    return PlannedComparison(n, margin, 0.90, spread, limit)
 
 
 @pytest.fixture(name="suite")
@@ -349,7 +349,7 @@ def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> Non
         made, [0.0] * 100, [0.1, -0.1] * 50, binary=False, range=None, needs=CellKind.ANSWER
     )
 
-    blind, told = forecast(given), forecast(given, Observed({"answer_logprob": pairs}, {}))
+    blind, told = forecast(given), forecast(given, PilotRun({"answer_logprob": pairs}, {}))
 
     assert blind.chances == ()
     assert blind.gates[0].note == "σ unknown: plan from a first run with --from RUN"
@@ -363,7 +363,7 @@ def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any)
     base, tuned = [-2.4, -2.6] * 50, [-2.5, -2.5] * 50
     pairs = pairs_of(made, base, tuned, binary=False, range=None)
 
-    blind, told = forecast(given), forecast(given, Observed({"answer_logprob": pairs}, {}))
+    blind, told = forecast(given), forecast(given, PilotRun({"answer_logprob": pairs}, {}))
 
     assert "base's level is unknown" in blind.gates[0].note
     assert told.gates[0].note == "2% of base's -2.5 is 0.05"
@@ -376,7 +376,7 @@ def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
     given = suite("loops", rule("loops", tolerance="2%"))
     pairs = pairs_of(made, [0.0] * 50, [1.0] * 50, higher_is_better=False)
 
-    planned = forecast(given, Observed({"loops": pairs}, {}))
+    planned = forecast(given, PilotRun({"loops": pairs}, {}))
 
     assert "is nothing; give a number" in planned.gates[0].note
     assert planned.chances == ()
@@ -389,7 +389,7 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     known = pairs_of(made, *made.pairs(5, 5, 75, 15))
 
     planned = [
-        forecast(given, Observed({"exact_match": replace(pairs, chance=0.25)}, {}))
+        forecast(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
         for pairs in (guessed, known)
     ]
 
@@ -403,7 +403,7 @@ def test_both_reasons_are_told(suite: Any, made: Any) -> None:
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
     pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
 
-    planned = forecast(given, Observed({"answer_logprob": pairs}, {}))
+    planned = forecast(given, PilotRun({"answer_logprob": pairs}, {}))
 
     assert planned.gates[0].note == (
         "2% of base's -2 is 0.04; σ unknown: all differences of the run are equal; name another"
@@ -426,7 +426,7 @@ def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> Non
         made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
     )
 
-    planned = forecast(given, Observed({"latency": pairs}, {}))
+    planned = forecast(given, PilotRun({"latency": pairs}, {}))
 
     assert planned.chances == pytest.approx([0.85], abs=0.01)
     assert "raise latency_cases too" in planned.notes[0]

@@ -9,7 +9,14 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.files import Chosen, Indexed, Lines, parse, record_lines, write_atomic
+from tunegate.harness.records.files import (
+    FilteredRecords,
+    IndexedRecords,
+    JsonlRecords,
+    parse,
+    record_lines,
+    write_atomic,
+)
 
 
 def row(case: str, value: float | None = 1.0) -> ScoreRow:
@@ -22,13 +29,13 @@ ROWS = (row("a"), row("b\u2028é", 0.1 + 0.2), row("c", None))
 
 
 @pytest.fixture(name="lines")
-def _lines(tmp_path: Path) -> Lines[ScoreRow]:
+def _lines(tmp_path: Path) -> JsonlRecords[ScoreRow]:
     """Return the lines of a file of three scores."""
     write_atomic(tmp_path / "scores.jsonl", record_lines(ROWS))
-    return Lines(tmp_path / "scores.jsonl", ScoreRow)
+    return JsonlRecords(tmp_path / "scores.jsonl", ScoreRow)
 
 
-def test_lines_are_a_sequence_of_records(lines: Lines[ScoreRow]) -> None:
+def test_lines_are_a_sequence_of_records(lines: JsonlRecords[ScoreRow]) -> None:
     """They are counted, gone through more than once, and picked from either end."""
     assert len(lines) == 3
     assert tuple(lines) == ROWS
@@ -39,14 +46,14 @@ def test_lines_are_a_sequence_of_records(lines: Lines[ScoreRow]) -> None:
         lines[3]
 
 
-def test_records_are_not_kept(lines: Lines[ScoreRow]) -> None:
+def test_records_are_not_kept(lines: JsonlRecords[ScoreRow]) -> None:
     """Each time a record is asked for it is read: nothing but places is in memory."""
     write_atomic(lines.path, record_lines([row("z"), *ROWS[1:]]))
 
     assert lines[0].case == "z"
 
 
-def test_a_line_that_goes_bad_later_is_named(lines: Lines[ScoreRow]) -> None:
+def test_a_line_that_goes_bad_later_is_named(lines: JsonlRecords[ScoreRow]) -> None:
     """A file that is damaged while it is in use is refused by its line, as at first."""
     text = lines.path.read_bytes()
     lines.path.write_bytes(text[:-5] + b"xxxx\n")
@@ -57,19 +64,19 @@ def test_a_line_that_goes_bad_later_is_named(lines: Lines[ScoreRow]) -> None:
         list(lines)
 
 
-def test_records_are_found_by_key(lines: Lines[ScoreRow]) -> None:
+def test_records_are_found_by_key(lines: JsonlRecords[ScoreRow]) -> None:
     """Of records with one key the last counts, and those without a key are left out."""
-    found = Indexed.of(lines, lambda r: None if r.value is None else r.suite + r.case[:1])
+    found = IndexedRecords.of(lines, lambda r: None if r.value is None else r.suite + r.case[:1])
 
     assert dict(found) == {"sa": ROWS[0], "sb": ROWS[1]}
     assert "sc" not in found
     assert len(found) == 2
-    assert Indexed.of(lines, lambda r: r.suite)["s"] == ROWS[2]
+    assert IndexedRecords.of(lines, lambda r: r.suite)["s"] == ROWS[2]
 
 
-def test_chosen_records_can_be_gone_through_again(lines: Lines[ScoreRow]) -> None:
+def test_chosen_records_can_be_gone_through_again(lines: JsonlRecords[ScoreRow]) -> None:
     """The test is applied anew each time."""
-    scored = Chosen(lines, lambda r: r.value is not None)
+    scored = FilteredRecords(lines, lambda r: r.value is not None)
 
     assert list(scored) == list(scored) == list(ROWS[:2])
 

@@ -12,16 +12,16 @@ from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.judges import (
     ArmErrors,
     Calibration,
-    Canaries,
-    Rate,
+    CanaryResult,
+    RateEstimate,
     binding,
     read_calibration,
 )
 
 
-def rate(estimate: float, low: float, high: float, n: int = 60) -> Rate:
+def rate(estimate: float, low: float, high: float, n: int = 60) -> RateEstimate:
     """Return an estimate with its interval."""
-    return Rate(estimate=estimate, low=low, high=high, n=n)
+    return RateEstimate(estimate=estimate, low=low, high=high, n=n)
 
 
 def calibration(**changes: Any) -> Calibration:
@@ -41,7 +41,7 @@ def calibration(**changes: Any) -> Calibration:
         "kappa": rate(0.8, 0.7, 0.9),
         "arms": {"tuned": ArmErrors(n=60, sensitivity=rate(0.9, 0.8, 1))},
         "differential": rate(0.01, -0.03, 0.05),
-        "canaries": Canaries(asked=4),
+        "canaries": CanaryResult(asked=4),
     }
     return Calibration(**(given | changes))
 
@@ -70,7 +70,7 @@ def test_every_reason_is_told() -> None:
 def test_near_guessing_starts_below_one_tenth_above_a_coin() -> None:
     """.55 and .55 make 1.10 and stay; .55 and .54 do not; an arm without a "no" is unknown."""
 
-    def errors(no: Rate | None) -> bool:
+    def errors(no: RateEstimate | None) -> bool:
         return ArmErrors(n=9, sensitivity=rate(0.55, 0, 1), specificity=no).near_guessing
 
     assert not errors(rate(0.55, 0, 1))

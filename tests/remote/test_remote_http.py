@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer
-from tunegate.harness.remote.http import Http, Later, Refused, excerpt, refusal
+from tunegate.harness.remote.http import (
+    HttpClient,
+    PermanentError,
+    RetryableError,
+    excerpt,
+    refusal,
+)
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -18,7 +24,7 @@ KEY = "sk-very-secret-0123456789"
 
 def post(server: FakeServer, *, seconds: float = 10.0, key: str | None = None) -> dict[str, Any]:
     """Ask the server one question."""
-    with Http(key) as http:
+    with HttpClient(key) as http:
         body = {"model": "base", "prompt": "hello"}
         return http.post_json(
             f"{server.url}/completions", body, deadline=time.monotonic() + seconds
@@ -47,7 +53,7 @@ def test_what_another_try_may_help(fake_server: Start, fault: str, message: str)
     """Faults of the server and of the line, each told in one line."""
     server = fake_server(faults=lambda number: fault)
 
-    with pytest.raises(Later) as caught:
+    with pytest.raises(RetryableError) as caught:
         post(server)
 
     assert message in str(caught.value)
@@ -62,7 +68,7 @@ def test_what_no_try_will_help(fake_server: Start, fault: str, whole: bool) -> N
     """A bad question is one case; a bad key or a model that is not there are all of them."""
     server = fake_server(faults=lambda number: fault)
 
-    with pytest.raises(Refused, match=f"HTTP {fault}") as caught:
+    with pytest.raises(PermanentError, match=f"HTTP {fault}") as caught:
         post(server)
 
     assert caught.value.whole is whole
@@ -74,7 +80,7 @@ def test_how_long_to_wait_is_read(fake_server: Start, header: str, seconds: floa
     """Retry-After in seconds; one that cannot be read is a second."""
     server = fake_server(faults=lambda number: f"429:{header}")
 
-    with pytest.raises(Later) as caught:
+    with pytest.raises(RetryableError) as caught:
         post(server)
 
     assert caught.value.after_s == seconds
@@ -85,8 +91,8 @@ def test_how_long_to_wait_may_be_a_date() -> None:
     past = refusal(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, "")
     future = refusal(503, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, "")
 
-    assert isinstance(past, Later)
-    assert isinstance(future, Later)
+    assert isinstance(past, RetryableError)
+    assert isinstance(future, RetryableError)
     assert past.after_s == 0.0
     assert (future.after_s or 0.0) > 1e8
 
@@ -97,7 +103,7 @@ def test_the_deadline_is_on_the_wall_clock(fake_server: Start, fault: str) -> No
     server = fake_server(faults=lambda number: fault)
     began = time.monotonic()
 
-    with pytest.raises(Later, match="in time"):
+    with pytest.raises(RetryableError, match="in time"):
         post(server, seconds=0.5)
 
     assert time.monotonic() - began < 1.5
@@ -108,7 +114,9 @@ def test_a_redirect_is_refused(fake_server: Start) -> None:
     other = fake_server()
     server = fake_server(faults=lambda number: f"redirect:{other.url}/completions")
 
-    with pytest.raises(Refused, match=r"it sends us to .* give the address that answers itself"):
+    with pytest.raises(
+        PermanentError, match=r"it sends us to .* give the address that answers itself"
+    ):
         post(server, key=KEY)
 
     assert other.posts == 0
@@ -120,7 +128,7 @@ def test_nobody_there_is_worth_another_try() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    with Http() as http, pytest.raises(Later, match=f"127.0.0.1:{port}: .*refused"):
+    with HttpClient() as http, pytest.raises(RetryableError, match=f"127.0.0.1:{port}: .*refused"):
         http.get_json(f"http://127.0.0.1:{port}/v1/models", deadline=time.monotonic() + 5)
 
 
@@ -128,7 +136,7 @@ def test_a_reply_too_large_is_cut(fake_server: Start, monkeypatch: pytest.Monkey
     """It would fill the memory."""
     monkeypatch.setattr("tunegate.harness.remote.http.LARGEST_REPLY", 10)
 
-    with pytest.raises(Refused, match="exceeds 10 bytes"):
+    with pytest.raises(PermanentError, match="exceeds 10 bytes"):
         post(fake_server())
 
 
@@ -138,18 +146,18 @@ def test_the_key_is_sent_and_never_told(fake_server: Start) -> None:
 
     assert post(server, key=KEY)["choices"]
     wrong = KEY[::-1]
-    with pytest.raises(Refused, match="HTTP 401") as caught:
+    with pytest.raises(PermanentError, match="HTTP 401") as caught:
         post(server, key=wrong)
 
     assert wrong not in str(caught.value)
     assert "[key]" in str(caught.value)
-    assert wrong not in repr(Http(wrong))
+    assert wrong not in repr(HttpClient(wrong))
 
 
 def test_connections_are_kept(fake_server: Start) -> None:
     """Three questions need one connection."""
     server = fake_server()
-    with Http() as http:
+    with HttpClient() as http:
         for _ in range(3):
             body = {"model": "base", "prompt": "hello"}
             http.post_json(f"{server.url}/completions", body, deadline=time.monotonic() + 5)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.remote.http import Later, Refused
-from tunegate.harness.remote.litellm import Reply, chat, library
+from tunegate.harness.remote.http import PermanentError, RetryableError
+from tunegate.harness.remote.litellm import ChatReply, chat, library
 
 MODEL = "openai/gpt-4o-mini"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -32,19 +32,21 @@ def _served(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPa
     return served
 
 
-def ask(served: FakeServer, reply: dict[str, Any], model: str = MODEL, **settings: Any) -> Reply:
+def ask(
+    served: FakeServer, reply: dict[str, Any], model: str = MODEL, **settings: Any
+) -> ChatReply:
     """Return the reply to one question that is answered with `reply`."""
     served.models = {model.removeprefix("openai/"): {}}
     served.reply = lambda name, path, body: {**VERSION, **reply}
     return chat(model, HELLO, timeout_s=20, settings=settings)
 
 
-def failure(served: FakeServer) -> Later | Refused:
+def failure(served: FakeServer) -> RetryableError | PermanentError:
     """Return what a question is refused with."""
-    with pytest.raises((Later, Refused)) as caught:
+    with pytest.raises((RetryableError, PermanentError)) as caught:
         chat(MODEL, HELLO, timeout_s=20)
     error = caught.value
-    assert isinstance(error, Later | Refused)
+    assert isinstance(error, RetryableError | PermanentError)
     return error
 
 
@@ -133,7 +135,7 @@ def test_what_may_pass_is_for_later(served: FakeServer, fault: str, wait: float 
 
     found = failure(served)
 
-    assert isinstance(found, Later)
+    assert isinstance(found, RetryableError)
     assert found.after_s == wait
     assert served.posts == 1
 
@@ -165,7 +167,7 @@ def test_what_will_not_pass_is_refused(
 
     found = failure(served)
 
-    assert isinstance(found, Refused)
+    assert isinstance(found, PermanentError)
     assert found.whole is whole
     assert str(found).startswith(f"HTTP {status}")
     assert text in str(found)
@@ -187,7 +189,7 @@ def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
     """After the seconds that were given."""
     served.faults = lambda number: "silent"
 
-    with pytest.raises(Later, match=r"^Timeout: .*timed out"):
+    with pytest.raises(RetryableError, match=r"^Timeout: .*timed out"):
         chat(MODEL, HELLO, timeout_s=1)
 
 
@@ -196,13 +198,13 @@ def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
-    with pytest.raises(Later, match="Connection error"):
+    with pytest.raises(RetryableError, match="Connection error"):
         chat(MODEL, HELLO, timeout_s=5)
 
 
 def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServer) -> None:
     """Dropped in silence, the answers would be sampled while the report says greedy."""
-    with pytest.raises(Refused, match="temperature") as caught:
+    with pytest.raises(PermanentError, match="temperature") as caught:
         ask(served, completion("hello"), "openai/o1", temperature=0.0)
 
     assert caught.value.whole
@@ -211,6 +213,7 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
 
 FIRST = """
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from tunegate.harness.remote.litellm import chat
 hello = [{"role": "user", "content": "Hello"}]
 with ThreadPoolExecutor(16) as threads:

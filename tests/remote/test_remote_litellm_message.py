@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.remote.litellm import Unanswered, answer_of
+from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
 
@@ -87,5 +87,5 @@ def test_a_message_without_an_answer_says_why(
     message: dict[str, Any], finish_reason: str | None, why: str
 ) -> None:
     """So that its case is unscored; an empty text would be scored as a wrong answer."""
-    with pytest.raises(Unanswered, match=why):
+    with pytest.raises(UnansweredMessage, match=why):
         answer_of(message, finish_reason)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import BackendError
-from tunegate.harness.remote.http import Failure, Later, Refused
-from tunegate.harness.remote.worker_pool import Limits, Rate, ask_all
+from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError
+from tunegate.harness.remote.worker_pool import PoolLimits, RateLimiter, ask_all
 
 
 def soon(question: int, deadline: float) -> int:
@@ -30,7 +30,7 @@ def read(answers: Iterable[tuple[Any, Any]], into: dict[Any, Any]) -> None:
 
 def test_every_question_has_its_answer() -> None:
     """Whatever the order, each question comes back once with its own result."""
-    found = list(ask_all(range(100), lambda q, deadline: q * 10, Limits(concurrency=7)))
+    found = list(ask_all(range(100), lambda q, deadline: q * 10, PoolLimits(concurrency=7)))
 
     assert sorted(found) == [(q, q * 10) for q in range(100)]
 
@@ -50,7 +50,7 @@ def test_questions_run_at_the_same_time_within_the_bound() -> None:
         return result
 
     began = time.monotonic()
-    list(ask_all(range(24), counted, Limits(concurrency=8)))
+    list(ask_all(range(24), counted, PoolLimits(concurrency=8)))
 
     assert time.monotonic() - began < 0.6
     assert most == 8
@@ -63,7 +63,7 @@ def test_a_result_is_known_before_the_others_are() -> None:
         time.sleep(question)
         return question
 
-    first, _ = next(iter(ask_all([1.0, 0.0], mixed, Limits(concurrency=2))))
+    first, _ = next(iter(ask_all([1.0, 0.0], mixed, PoolLimits(concurrency=2))))
 
     assert first == 0.0
 
@@ -75,18 +75,18 @@ def test_later_is_asked_again_and_refused_is_not() -> None:
     def ask(question: str, deadline: float) -> str:
         asked[question] += 1
         if question == "refused":
-            raise Refused("too long", whole=False)
+            raise PermanentError("too long", whole=False)
         if question == "never" or asked[question] == 1:
-            raise Later("HTTP 500")
+            raise RetryableError("HTTP 500")
         return "fine"
 
-    found = dict(ask_all(["once", "refused", "never"], ask, Limits()))
+    found = dict(ask_all(["once", "refused", "never"], ask, PoolLimits()))
 
     assert asked == {"once": 2, "refused": 1, "never": 5}
     assert found == {
         "once": "fine",
-        "refused": Failure("too long", 1, refused=True),
-        "never": Failure("HTTP 500 (asked 5 times)", 5),
+        "refused": RequestFailure("too long", 1, refused=True),
+        "never": RequestFailure("HTTP 500 (asked 5 times)", 5),
     }
 
 
@@ -97,15 +97,15 @@ def test_a_result_is_counted() -> None:
     def ask(question: str, deadline: float) -> str:
         asked[question] += 1
         if question == "never" or asked[question] < int(question):
-            raise Later("HTTP 500")
+            raise RetryableError("HTTP 500")
         return "fine"
 
     found = dict(
-        ask_all(["1", "2", "never"], ask, Limits(attempts=2), counted=lambda r, n: f"{r} {n}")
+        ask_all(["1", "2", "never"], ask, PoolLimits(attempts=2), counted=lambda r, n: f"{r} {n}")
     )
 
     assert (found["1"], found["2"]) == ("fine 1", "fine 2")
-    assert found["never"] == Failure("HTTP 500 (asked 2 times)", 2)
+    assert found["never"] == RequestFailure("HTTP 500 (asked 2 times)", 2)
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:
@@ -118,11 +118,11 @@ def test_a_call_that_hangs_is_left_behind() -> None:
         return question
 
     began = time.monotonic()
-    found = dict(ask_all(range(5), ask, Limits(concurrency=1, deadline_s=0.5)))
+    found = dict(ask_all(range(5), ask, PoolLimits(concurrency=1, deadline_s=0.5)))
     took = time.monotonic() - began
     release.set()
 
-    assert found == {0: Failure("no answer within 0.5 s", 1), 1: 1, 2: 2, 3: 3, 4: 4}
+    assert found == {0: RequestFailure("no answer within 0.5 s", 1), 1: 1, 2: 2, 3: 3, 4: 4}
     assert took < 2.5
 
 
@@ -133,13 +133,13 @@ def test_attempts_share_the_deadline() -> None:
     def ask(question: int, deadline: float) -> int:
         deadlines.append(deadline)
         time.sleep(0.3)
-        raise Later("HTTP 503")
+        raise RetryableError("HTTP 503")
 
     began = time.monotonic()
-    ((_, result),) = ask_all([0], ask, Limits(deadline_s=0.5, attempts=50))
+    ((_, result),) = ask_all([0], ask, PoolLimits(deadline_s=0.5, attempts=50))
 
     assert time.monotonic() - began < 2.5
-    assert isinstance(result, Failure)
+    assert isinstance(result, RequestFailure)
     assert "no answer within 0.5 s; the attempt before: HTTP 503" in result.message
     assert max(deadlines) - min(deadlines) < 0.05
 
@@ -153,12 +153,12 @@ def test_one_who_is_told_to_wait_makes_all_wait() -> None:
         times.append(time.monotonic())
         if question == 0 and not told.is_set():
             told.set()
-            raise Later("HTTP 429", after_s=0.6)
+            raise RetryableError("HTTP 429", after_s=0.6)
         told.wait(1)
         time.sleep(0.05)
         return question
 
-    found = dict(ask_all(range(8), ask, Limits(concurrency=2)))
+    found = dict(ask_all(range(8), ask, PoolLimits(concurrency=2)))
     gaps = sorted(b - a for a, b in pairwise(times))
 
     assert found == {q: q for q in range(8)}
@@ -172,10 +172,10 @@ def test_a_pause_does_not_use_up_the_deadline() -> None:
     def ask(question: int, deadline: float) -> int:
         asked[question] += 1
         if asked[question] == 1:
-            raise Later("HTTP 429", after_s=1.5)
+            raise RetryableError("HTTP 429", after_s=1.5)
         return question
 
-    assert dict(ask_all([1], ask, Limits(deadline_s=0.8))) == {1: 1}
+    assert dict(ask_all([1], ask, PoolLimits(deadline_s=0.8))) == {1: 1}
 
 
 def test_a_crowd_before_a_slow_door_all_get_through() -> None:
@@ -188,11 +188,11 @@ def test_a_crowd_before_a_slow_door_all_get_through() -> None:
         with lock:
             now = time.monotonic()
             if now < open_at:
-                raise Later("HTTP 429", after_s=0.02)
+                raise RetryableError("HTTP 429", after_s=0.02)
             open_at = now + 0.02
         return question
 
-    found = dict(ask_all(range(30), ask, Limits(concurrency=8, attempts=2)))
+    found = dict(ask_all(range(30), ask, PoolLimits(concurrency=8, attempts=2)))
 
     assert found == {q: q for q in range(30)}
 
@@ -201,10 +201,10 @@ def test_who_is_always_told_to_wait_gives_up_in_the_end() -> None:
     """Twenty times the attempts allowed, and the case is unscored."""
 
     def ask(question: int, deadline: float) -> int:
-        raise Later("HTTP 429", after_s=0.001)
+        raise RetryableError("HTTP 429", after_s=0.001)
 
-    assert dict(ask_all([1], ask, Limits(attempts=1))) == {
-        1: Failure("HTTP 429 (asked 20 times)", 20)
+    assert dict(ask_all([1], ask, PoolLimits(attempts=1))) == {
+        1: RequestFailure("HTTP 429 (asked 20 times)", 20)
     }
 
 
@@ -212,10 +212,10 @@ def test_a_pause_of_hours_ends_the_run() -> None:
     """It can be resumed later; waiting would look like hanging."""
 
     def ask(question: int, deadline: float) -> int:
-        raise Later("HTTP 429", after_s=7200.0)
+        raise RetryableError("HTTP 429", after_s=7200.0)
 
     with pytest.raises(BackendError, match="it asks to wait 7200 s, so resume later"):
-        list(ask_all([1], ask, Limits()))
+        list(ask_all([1], ask, PoolLimits()))
 
 
 def test_what_refuses_everything_ends_the_run_after_what_was_under_way() -> None:
@@ -227,18 +227,18 @@ def test_what_refuses_everything_ends_the_run_after_what_was_under_way() -> None
         asked.append(question)
         both.wait(5)
         if question == 0:
-            raise Refused("HTTP 401: no", whole=True)
+            raise PermanentError("HTTP 401: no", whole=True)
         time.sleep(0.2)
         return question
 
     found: dict[int, Any] = {}
-    answers = ask_all(range(10), ask, Limits(concurrency=2), backend="the shop")
+    answers = ask_all(range(10), ask, PoolLimits(concurrency=2), backend="the shop")
     with pytest.raises(BackendError, match="the shop: HTTP 401: no"):
         read(answers, found)
 
     assert sorted(asked) == [0, 1]
     assert found[1] == 1
-    assert isinstance(found[0], Failure)
+    assert isinstance(found[0], RequestFailure)
 
 
 def test_a_backend_that_is_gone_ends_the_run() -> None:
@@ -248,11 +248,11 @@ def test_a_backend_that_is_gone_ends_the_run() -> None:
     def ask(question: int, deadline: float) -> int:
         asked.add(question)
         if question >= 20:
-            raise Later("connection refused")
+            raise RetryableError("connection refused")
         return question
 
     found: dict[int, Any] = {}
-    answers = ask_all(range(1000), ask, Limits(concurrency=4, attempts=1))
+    answers = ask_all(range(1000), ask, PoolLimits(concurrency=4, attempts=1))
     with pytest.raises(BackendError, match="questions in a row had no answer: connection refused"):
         read(answers, found)
 
@@ -265,21 +265,21 @@ def test_single_failures_are_no_end() -> None:
 
     def ask(question: int, deadline: float) -> int:
         if question % 2:
-            raise Later("HTTP 500")
+            raise RetryableError("HTTP 500")
         return question
 
-    found = list(ask_all(range(60), ask, Limits(concurrency=1, attempts=1)))
+    found = list(ask_all(range(60), ask, PoolLimits(concurrency=1, attempts=1)))
 
-    assert sum(isinstance(result, Failure) for _, result in found) == 30
+    assert sum(isinstance(result, RequestFailure) for _, result in found) == 30
 
 
 def test_questions_that_are_too_long_are_no_end() -> None:
     """A server that says no to each of thirty questions is there."""
 
     def ask(question: int, deadline: float) -> int:
-        raise Refused("the prompt is too long", whole=False)
+        raise PermanentError("the prompt is too long", whole=False)
 
-    assert len(list(ask_all(range(30), ask, Limits(concurrency=1)))) == 30
+    assert len(list(ask_all(range(30), ask, PoolLimits(concurrency=1)))) == 30
 
 
 def test_a_defect_shows_itself() -> None:
@@ -289,7 +289,7 @@ def test_a_defect_shows_itself() -> None:
         raise ZeroDivisionError("a defect")
 
     with pytest.raises(ZeroDivisionError, match="a defect"):
-        list(ask_all([1, 2], ask, Limits()))
+        list(ask_all([1, 2], ask, PoolLimits()))
 
 
 def test_a_defect_of_the_questions_shows_itself() -> None:
@@ -300,7 +300,7 @@ def test_a_defect_of_the_questions_shows_itself() -> None:
         raise ZeroDivisionError("a defect")
 
     with pytest.raises(ZeroDivisionError, match="a defect"):
-        list(ask_all(questions(), lambda q, deadline: q, Limits()))
+        list(ask_all(questions(), lambda q, deadline: q, PoolLimits()))
 
 
 def test_closing_stops_the_asking() -> None:
@@ -311,7 +311,7 @@ def test_closing_stops_the_asking() -> None:
         asked.append(question)
         return soon(question, deadline)
 
-    answers = ask_all(range(1000), ask, Limits(concurrency=2))
+    answers = ask_all(range(1000), ask, PoolLimits(concurrency=2))
     next(iter(answers))
     answers.close()
     count = len(asked)
@@ -330,7 +330,7 @@ def test_a_reader_that_is_slow_is_not_overrun() -> None:
             taken.append(number)
             yield number
 
-    answers = ask_all(questions(), lambda q, deadline: q, Limits(concurrency=2))
+    answers = ask_all(questions(), lambda q, deadline: q, PoolLimits(concurrency=2))
     next(iter(answers))
     time.sleep(0.3)
 
@@ -341,10 +341,14 @@ def test_a_reader_that_is_slow_is_not_overrun() -> None:
 def test_rates_spread_the_questions() -> None:
     """600 requests a minute are ten a second: seven take 0.6 s; so do tokens at their own rate."""
     began = time.monotonic()
-    list(ask_all(range(7), lambda q, d: q, Limits(requests_per_minute=600)))
+    list(ask_all(range(7), lambda q, d: q, PoolLimits(requests_per_minute=600)))
     requests = time.monotonic() - began
     began = time.monotonic()
-    list(ask_all(range(7), lambda q, d: q, Limits(tokens_per_minute=6000), cost_of=lambda q: 10.0))
+    list(
+        ask_all(
+            range(7), lambda q, d: q, PoolLimits(tokens_per_minute=6000), cost_of=lambda q: 10.0
+        )
+    )
     tokens = time.monotonic() - began
 
     assert 0.55 < requests < 1.5
@@ -353,7 +357,7 @@ def test_rates_spread_the_questions() -> None:
 
 def test_a_rate_counts_from_when_it_was_free() -> None:
     """60 a minute: at once, a second later, and after a rest at once again."""
-    rate = Rate(60.0)
+    rate = RateLimiter(60.0)
 
     assert [rate.reserve(1.0, now) for now in (100.0, 100.0, 100.5, 110.0)] == [
         100.0,

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_a_bound_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     (name, value), = wrong.items()  # fmt: skip
 
     with pytest.raises(UsageError, match=f"{name}={value!r}"):
-        Limits(**wrong)  # type: ignore[arg-type]  # each is wrong on purpose
+        PoolLimits(**wrong)  # type: ignore[arg-type]  # each is wrong on purpose
 
 
 def test_the_defaults_are_those_that_are_documented() -> None:
     """Eight at once, two minutes, five attempts, no rates."""
-    assert Limits() == Limits(8, 120.0, 5, None, None)
+    assert PoolLimits() == PoolLimits(8, 120.0, 5, None, None)

@@ -9,14 +9,14 @@ from markdown_it import MarkdownIt
 
 from tests.compared_runs import candidate, column, poisoned, run_of
 from tunegate.harness.candidates.rank import compare_runs
-from tunegate.harness.records.comparison import Comparison
+from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.reports import candidates, charts, pareto_chart
 from tunegate.reports.candidates import gate_tables, render_page
-from tunegate.reports.charts import Scale, tick_text
+from tunegate.reports.charts import AxisScale, tick_text
 
 
 @pytest.fixture(scope="module")
-def compared() -> Comparison:
+def compared() -> CandidateComparison:
     """Return a comparison of four candidates: one is beaten, one is blocked."""
     return compare_runs(
         [
@@ -28,7 +28,7 @@ def compared() -> Comparison:
     )
 
 
-def test_the_page_holds_every_number(compared: Comparison) -> None:
+def test_the_page_holds_every_number(compared: CandidateComparison) -> None:
     """Each candidate, each pair, each gate of each candidate, and the notes."""
     page = render_page(compared)
 
@@ -41,7 +41,7 @@ def test_the_page_holds_every_number(compared: Comparison) -> None:
     assert render_page(compared) == page
 
 
-def test_the_page_runs_and_fetches_nothing(compared: Comparison) -> None:
+def test_the_page_runs_and_fetches_nothing(compared: CandidateComparison) -> None:
     """No script at all, and a policy that names none."""
     page = render_page(compared)
 
@@ -70,7 +70,7 @@ def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
         assert acts & {token.type for token in inner} == set()
 
 
-def test_the_markdown_has_both_tables(compared: Comparison) -> None:
+def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
     """A row a candidate and a row a pair; verdicts are words, not colours."""
     text = candidates.render_markdown(compared)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -80,7 +80,7 @@ def test_the_markdown_has_both_tables(compared: Comparison) -> None:
     assert "| C | `out/rank-64` | `runs/rank-64` | ✕ BLOCK | ✕ BLOCK | +0.500 |" in text
 
 
-def test_the_drawing_puts_each_candidate_in_its_place(compared: Comparison) -> None:
+def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
     """More gain is higher, more forgetting is further right, and the bars hold the disc."""
     drawing = pareto_chart.draw(compared)
     assert drawing is not None
@@ -120,7 +120,7 @@ def test_without_two_axes_there_is_no_drawing() -> None:
     assert '<figure class="plot">' not in render_page(found)
 
 
-def test_a_gates_intervals_share_a_scale(compared: Comparison) -> None:
+def test_a_gates_intervals_share_a_scale(compared: CandidateComparison) -> None:
     """The bound stands in one place in all rows; wider intervals are longer lines."""
     table = next(t for t in gate_tables(compared) if t.gate.metric == "kept")
 
@@ -141,10 +141,10 @@ def test_a_gates_intervals_share_a_scale(compared: Comparison) -> None:
 )
 def test_ticks_are_round(values: list[float], ticks: list[str]) -> None:
     """1, 2 or 5 times a power of ten apart, within the scale."""
-    assert [tick_text(t) for t in Scale.over(values, 0, 100).ticks()] == ticks
+    assert [tick_text(t) for t in AxisScale.over(values, 0, 100).ticks()] == ticks
 
 
 def test_equal_values_stand_in_the_middle() -> None:
     """Nothing to spread out is no division by zero."""
-    assert Scale.over([3.0, 3.0], 0, 100).at(3.0) == 50
-    assert Scale.over([], 0, 100).at(0.0) == 50
+    assert AxisScale.over([3.0, 3.0], 0, 100).at(3.0) == 50
+    assert AxisScale.over([], 0, 100).at(0.0) == 50

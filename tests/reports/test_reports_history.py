@@ -6,7 +6,7 @@ import re
 
 from tests.past_runs import FOUR, history_of, poisoned
 from tunegate.harness.records.verdict import GateStatus
-from tunegate.harness.verdict.run_history import History, Skipped
+from tunegate.harness.verdict.run_history import RunHistory, SkippedFolder
 from tunegate.reports import trend_chart
 from tunegate.reports.history_page import render, suites_over_time
 
@@ -44,7 +44,9 @@ def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
 
 def test_no_run_is_said() -> None:
     """An empty page tells what makes the first run, and names what was skipped."""
-    page = render(History(runs=(), wear=(), skipped=(Skipped(folder="x", why="not a run"),)))
+    page = render(
+        RunHistory(runs=(), wear=(), skipped=(SkippedFolder(folder="x", why="not a run"),))
+    )
 
     assert "Nothing was judged here yet" in page
     assert "<code>x</code>: not a run" in page
@@ -94,4 +96,4 @@ def test_nothing_estimated_is_nothing_drawn() -> None:
         .model_copy(update={"delta": None, "status": GateStatus.UNDECIDED})
     )
 
-    assert trend_chart.draw([trend_chart.Seen(FOUR[0], "x", gate)]) is None
+    assert trend_chart.draw([trend_chart.HistoricalOutcome(FOUR[0], "x", gate)]) is None

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.cases import Judgement, JudgementStatus, JudgeReply
-from tunegate.harness.records.judges import ArmErrors, Calibration, Canaries, Label, Rate
+from tunegate.harness.records.judges import (
+    ArmErrors,
+    Calibration,
+    CanaryResult,
+    Label,
+    RateEstimate,
+)
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.data import prepare
@@ -17,9 +23,9 @@ from tunegate.reports.page import render
 from tunegate.reports.sections import judge_health
 
 
-def rate(estimate: float, low: float, high: float, n: int = 60) -> Rate:
+def rate(estimate: float, low: float, high: float, n: int = 60) -> RateEstimate:
     """Return an estimate with its interval."""
-    return Rate(estimate=estimate, low=low, high=high, n=n)
+    return RateEstimate(estimate=estimate, low=low, high=high, n=n)
 
 
 KNOWN = Calibration(
@@ -38,7 +44,7 @@ KNOWN = Calibration(
     arms={"tuned": ArmErrors(n=60, sensitivity=rate(0.9, 0.8, 0.95),
                              specificity=rate(0.1, 0.05, 0.2))},
     differential=rate(0.12, 0.05, 0.2),
-    canaries=Canaries(asked=9, failed=("colon",), attacks=24, fooled=("ignore", "json")),
+    canaries=CanaryResult(asked=9, failed=("colon",), attacks=24, fooled=("ignore", "json")),
 )  # fmt: skip
 
 
@@ -154,7 +160,7 @@ def test_hostile_names_stay_text(plain: Run, payloads: tuple[str, ...]) -> None:
     """Names of canaries and labels are data, wherever a calibration came from."""
     for payload in payloads[:8]:
         told = KNOWN.model_copy(
-            update={"labels": payload, "canaries": Canaries(asked=1, failed=(payload,))}
+            update={"labels": payload, "canaries": CanaryResult(asked=1, failed=(payload,))}
         )
         page = render(judged(plain, told))
         assert payload not in page

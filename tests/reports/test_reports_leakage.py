@@ -10,7 +10,11 @@ import pytest
 
 from tests.leaked_runs import MATCHES, with_leakage
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.training_card import Checked, Mode, SuiteLeakage
+from tunegate.harness.records.training_card import (
+    ContaminationCoverage,
+    ContaminationMode,
+    SuiteContamination,
+)
 from tunegate.reports import page
 from tunegate.reports.junit import junit
 from tunegate.reports.markdown import summary
@@ -47,7 +51,12 @@ def test_what_was_not_checked_is_never_clean(make_run: Any, asked: bool) -> None
     """A run without training data, and one of before anybody looked, say so."""
     run = make_run("SHIP")
     if asked:
-        changes = {"checked": Checked.NOTHING, "why": "no card", "suites": (), "files": ()}
+        changes = {
+            "checked": ContaminationCoverage.NOTHING,
+            "why": "no card",
+            "suites": (),
+            "files": (),
+        }
         run = with_leakage(run, **changes)
 
     html = page.render(run)
@@ -88,7 +97,7 @@ def test_the_list_marks_what_was_trained_on(leaked: Run) -> None:
 
 def test_a_reported_case_counts_all_the_same(make_run: Any) -> None:
     """With --gate-leakage=report the mark says that the gates rest on the case too."""
-    run = with_leakage(make_run("BLOCK"), mode=Mode.REPORT)
+    run = with_leakage(make_run("BLOCK"), mode=ContaminationMode.REPORT)
 
     (told,) = [row["trained"] for row in _listed(run).values() if "trained" in row]
 
@@ -101,7 +110,7 @@ def _broken(make_run: Any) -> Run:
     run = make_run("BLOCK")
     (match,) = [match for match in MATCHES if match.touched]
     gone = match.model_copy(update={"case": "q003"})
-    suite = SuiteLeakage(name="general_knowledge", n_cases=60, n_templates=0, matches=(gone,))
+    suite = SuiteContamination(name="general_knowledge", n_cases=60, n_templates=0, matches=(gone,))
     return with_leakage(run, suites=(suite,))
 
 

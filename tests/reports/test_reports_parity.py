@@ -10,13 +10,13 @@ import pytest
 
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
-    Agreement,
-    Divergence,
+    AnswerAgreement,
+    DeploymentParity,
     GateResult,
     GateStatus,
     MetricParity,
-    Parity,
     ParityStatus,
+    PredictionDivergence,
     SuiteParity,
     Verdict,
 )
@@ -59,14 +59,14 @@ def with_parity(run: Run, **suite: Any) -> Run:
             "metrics": (METRIC,),
             "guards": (broken,),
             "guards_verdict": Verdict.BLOCK,
-            "agreement": Agreement(answers=250, same=101, until=0.412),
-            "divergence": Divergence(
+            "agreement": AnswerAgreement(answers=250, same=101, until=0.412),
+            "divergence": PredictionDivergence(
                 answers=50, tokens=1234, kl=0.0412, logprob=-0.05, same_choice=0.934, until=0.55
             ),
             **suite,
         }
     )
-    parity = Parity(
+    parity = DeploymentParity(
         status=ParityStatus.NOT_EQUIVALENT,
         verdict=Verdict.BLOCK,
         sentence=SENTENCE,

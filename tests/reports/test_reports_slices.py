@@ -17,11 +17,11 @@ from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.reports import markdown
 from tunegate.reports.data import prepare
 from tunegate.reports.sections import subjects
-from tunegate.reports.slices import Slice, by_group, by_tag, q_values
+from tunegate.reports.slices import TagSlice, by_group, by_tag, q_values
 
 SUITE = "general_knowledge"
 Pairs = Sequence[tuple[float | None, float | None]]
-Sliced = Callable[..., dict[str, tuple[Slice, float | None]]]
+Sliced = Callable[..., dict[str, tuple[TagSlice, float | None]]]
 
 
 @pytest.fixture(name="run_of")
@@ -59,7 +59,7 @@ def _run_of(make_run: Any) -> Callable[..., Run]:
 def _sliced(run_of: Callable[..., Run]) -> Sliced:
     """Return a function that gives tag → slice and adjusted p-value."""
 
-    def make(tags: Mapping[str, Pairs], **more: Any) -> dict[str, tuple[Slice, float | None]]:
+    def make(tags: Mapping[str, Pairs], **more: Any) -> dict[str, tuple[TagSlice, float | None]]:
         found = by_tag(prepare(run_of(tags, **more)))
         return {s.tag: (s, q) for s, q in zip(found, q_values(found), strict=True)}
 

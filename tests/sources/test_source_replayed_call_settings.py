@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.sources._replayed_call import GREEDY, NAMES, Settings, chosen
+from tunegate.harness.sources._replayed_call import GREEDY, NAMES, SettingsTransfer, chosen
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
@@ -61,12 +61,12 @@ def test_an_unknown_setting_is_told_with_the_nearest() -> None:
 )
 def test_what_a_case_keeps(asked: dict[str, Any], kept: dict[str, Any]) -> None:
     """What it can be asked with; what is no such value, and what holds anyway, is left."""
-    assert Settings(NAMES).take(asked, {"prompt": "Hi", "tools": TOOLS}) == kept
+    assert SettingsTransfer(NAMES).take(asked, {"prompt": "Hi", "tools": TOOLS}) == kept
 
 
 def test_a_choice_needs_tools_and_an_object_the_word_json() -> None:
     """OpenAI refuses the one without the other; a recorded object without the word was a schema."""
-    settings = Settings(NAMES)
+    settings = SettingsTransfer(NAMES)
 
     assert settings.take({"tool_choice": "required"}, {"prompt": "Hi"}) == {}
     asked = {"messages": [{"role": "user", "content": "As JSON, please."}]}
@@ -81,7 +81,7 @@ def test_a_choice_needs_tools_and_an_object_the_word_json() -> None:
 
 def told(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
     """Return what is told of calls with such settings."""
-    settings = Settings(names)
+    settings = SettingsTransfer(names)
     for parameters in asked:
         settings.take(parameters, {"prompt": "Hi", "tools": TOOLS})
     return list(settings.sentences())

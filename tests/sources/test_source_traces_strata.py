@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.sources._replayed_call import Replayed
+from tunegate.harness.sources._replayed_call import ReplayedCall
 from tunegate.harness.sources.traces import drawn, quotas
 
 Counts = dict[tuple[str, ...], int]
 
 
-def call(name: str, route: str) -> Replayed:
+def call(name: str, route: str) -> ReplayedCall:
     """Return a call of a route."""
-    return Replayed({"id": name}, None, {"route": route}, {}, name)
+    return ReplayedCall({"id": name}, None, {"route": route}, {}, name)
 
 
 def test_shares_are_rounded_by_largest_remainder() -> None:

@@ -13,8 +13,8 @@ from tests.property_settings import examples
 from tunegate.harness.stats.confidence_sequences import (
     BLOCK,
     STREAM_BETS,
-    Capital,
-    Stream,
+    BettingCapital,
+    ConfidenceSequence,
     advance,
     follow,
     units_needed,
@@ -40,7 +40,7 @@ class TestFollow:
 
     def test_one_unit_by_hand(self):
         """A half of the capital is bet at first: 1/2 mean(1 - c + c/0.5) + 1/2 = 1 + mean(c)/2."""
-        stream = follow(Stream(), [1.0], bound=0.5)
+        stream = follow(ConfidenceSequence(), [1.0], bound=0.5)
 
         assert math.exp(stream.peak) == pytest.approx(1 + sum(STREAM_BETS) / 40)
         assert stream.units == 1
@@ -50,7 +50,7 @@ class TestFollow:
         rng = np.random.default_rng(3)
         values = np.concatenate([rng.random(2 * BLOCK) < 0.1, rng.random(BLOCK + 7) < 0.5])
 
-        stream = follow(Stream(), values, bound=0.2)
+        stream = follow(ConfidenceSequence(), values, bound=0.2)
 
         assert math.exp(stream.peak) == pytest.approx(evidence(values, 0.2).max(), rel=1e-9)
         assert stream.peak > math.log(100)
@@ -65,8 +65,10 @@ class TestFollow:
         edges = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
         parts = [values[a:b] for a, b in itertools.pairwise(edges)]
 
-        whole = follow(Stream(), values, bound=0.3)
-        parted = reduce(lambda stream, part: follow(stream, part, bound=0.3), parts, Stream())
+        whole = follow(ConfidenceSequence(), values, bound=0.3)
+        parted = reduce(
+            lambda stream, part: follow(stream, part, bound=0.3), parts, ConfidenceSequence()
+        )
 
         assert parted.units == whole.units == len(values)
         assert parted.peak == pytest.approx(whole.peak, abs=1e-9)
@@ -76,7 +78,7 @@ class TestFollow:
         """Over all 2^13 streams at the bound, at most alpha of the probability reaches 1/alpha."""
         bound = 0.3
         streams = np.array(list(itertools.product((0.0, 1.0), repeat=13)))
-        capital = Capital(
+        capital = BettingCapital(
             np.full((len(streams), len(STREAM_BETS)), -np.inf), np.zeros(len(streams))
         )
         chance = np.prod(np.where(streams == 1, bound, 1 - bound), axis=1)
@@ -89,7 +91,7 @@ class TestFollow:
 
     def test_nothing_new(self):
         """No new unit leaves the stream as it is."""
-        stream = follow(Stream(), [1.0, 0.0], bound=0.5)
+        stream = follow(ConfidenceSequence(), [1.0, 0.0], bound=0.5)
 
         assert follow(stream, [], bound=0.5) is stream
 
@@ -97,16 +99,18 @@ class TestFollow:
     def test_bound(self, bound):
         """A bound that no mean can have is refused, with its value."""
         with pytest.raises(ValueError, match=f"bound={bound}"):
-            follow(Stream(), [1.0], bound=bound)
+            follow(ConfidenceSequence(), [1.0], bound=bound)
 
     def test_values(self):
         """A value outside of 0 to 1 is refused, with its place."""
         with pytest.raises(ValueError, match=r"values\[1\]=2.0"):
-            follow(Stream(), [1.0, 2.0], bound=0.5)
+            follow(ConfidenceSequence(), [1.0, 2.0], bound=0.5)
 
     def test_bound_of_one(self):
         """Where the gate's sample leaves every rate possible, nothing is evidence."""
-        assert follow(Stream(), [1.0] * 1000, bound=1.0).peak == pytest.approx(0.0, abs=1e-12)
+        assert follow(ConfidenceSequence(), [1.0] * 1000, bound=1.0).peak == pytest.approx(
+            0.0, abs=1e-12
+        )
 
 
 def weeks(rates, *, n, alpha, calls, count, seed):
@@ -125,7 +129,7 @@ def weeks(rates, *, n, alpha, calls, count, seed):
     rng = np.random.default_rng(seed)
     seen = rng.binomial(n, rates[0], size=count)
     bound = np.array([worst_rate(int(k), n, alpha=alpha / 2) for k in seen])
-    capital = Capital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
+    capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     when = np.full(count, np.inf)
     for start in range(0, calls, BLOCK):
         values = (rng.random((count, BLOCK)) < rates[1]).astype(float)
@@ -151,7 +155,7 @@ class TestError:
         """Against the gate's own figure, taken for the truth, far more streams raise an alarm."""
         rng = np.random.default_rng(1)
         bound = rng.binomial(250, 0.1, size=100) / 250
-        capital = Capital(np.full((100, len(STREAM_BETS)), -np.inf), np.zeros(100))
+        capital = BettingCapital(np.full((100, len(STREAM_BETS)), -np.inf), np.zeros(100))
         for start in range(0, 10_000, BLOCK):
             values = (rng.random((100, BLOCK)) < 0.1).astype(float)
             capital = advance(capital, values, bound=bound, seen=start)
@@ -163,7 +167,7 @@ class TestError:
         rng = np.random.default_rng(2)
         alpha, quiet, count = 0.01, 10_000, 100
         bound = np.full(count, worst_rate(5, 250, alpha=alpha / 2))
-        capital = Capital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
+        capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
         for start in range(0, quiet + 1000, BLOCK):
             rate = 0.02 if start < quiet else 0.12
             values = (rng.random((count, BLOCK)) < rate).astype(float)
@@ -183,7 +187,9 @@ class TestUnitsNeeded:
         rng = np.random.default_rng(4)
         values = (rng.random((400, needed)) < 0.12).astype(float)
 
-        share = np.mean([follow(Stream(), v, bound=bound).peak >= math.log(200) for v in values])
+        share = np.mean(
+            [follow(ConfidenceSequence(), v, bound=bound).peak >= math.log(200) for v in values]
+        )
 
         assert 0.4 < share < 0.65
 

@@ -12,7 +12,7 @@ import typing
 import pytest
 
 import tunegate.harness.stats
-from tunegate.harness.stats.types import Design, Interval, Test
+from tunegate.harness.stats.types import Interval, OneSidedTest, StudyDesign
 
 
 def modules():
@@ -42,7 +42,7 @@ def test_import_is_light():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("record", [Interval, Test, Design])
+@pytest.mark.parametrize("record", [Interval, OneSidedTest, StudyDesign])
 def test_records_are_frozen(record):
     """Records cannot be changed and carry no dictionary."""
     values = {field.name: 0 for field in dataclasses.fields(record)}
@@ -55,8 +55,8 @@ def test_records_are_frozen(record):
 
 def test_test_is_not_collected():
     """The runner is told that the Test record is no test class."""
-    assert Test.__test__ is False
-    assert "__test__" not in {field.name for field in dataclasses.fields(Test)}
+    assert OneSidedTest.__test__ is False
+    assert "__test__" not in {field.name for field in dataclasses.fields(OneSidedTest)}
 
 
 def test_width():

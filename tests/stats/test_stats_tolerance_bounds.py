@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from tunegate.harness.stats.tolerance_bounds import (
-    Threshold,
+    OrderStatistic,
     threshold,
     worst_clustered_rate,
     worst_excess,
@@ -45,9 +45,9 @@ def test_worst_mean_errs_seldom():
 
 def test_threshold():
     """The ninth of ten values is the 0.9 quantile, and one comes after it."""
-    assert threshold([5, 1, 4, 2, 3, 10, 9, 8, 7, 6], 0.9) == Threshold(9.0, 1, 10)
-    assert threshold([7.0], 0.9) == Threshold(7.0, 0, 1)
-    assert threshold([1, 2], 0.01) == Threshold(1.0, 1, 2)
+    assert threshold([5, 1, 4, 2, 3, 10, 9, 8, 7, 6], 0.9) == OrderStatistic(9.0, 1, 10)
+    assert threshold([7.0], 0.9) == OrderStatistic(7.0, 0, 1)
+    assert threshold([1, 2], 0.01) == OrderStatistic(1.0, 1, 2)
 
 
 def test_worst_excess():
@@ -55,7 +55,7 @@ def test_worst_excess():
     # P(share > x) = (1 - x)^n
     expected = 1 - 0.05 ** (1 / 20)
 
-    assert worst_excess(Threshold(9.0, 0, 20), alpha=0.05) == pytest.approx(expected)
+    assert worst_excess(OrderStatistic(9.0, 0, 20), alpha=0.05) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("law", [stats.lognorm(1), stats.poisson(2)])
@@ -76,7 +76,7 @@ def test_alpha(alpha):
     for call in (
         lambda: worst_rate(1, 2, alpha=alpha),
         lambda: worst_mean([0.5], alpha=alpha),
-        lambda: worst_excess(Threshold(1.0, 0, 2), alpha=alpha),
+        lambda: worst_excess(OrderStatistic(1.0, 0, 2), alpha=alpha),
     ):
         with pytest.raises(ValueError, match=f"alpha={alpha}"):
             call()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.trainers import advise
-from tunegate.trainers.advise import Situation, commands, ended, missing, steps, tree
+from tunegate.trainers.advise import TrainingSituation, commands, ended, missing, steps, tree
 
 READY: dict[str, Any] = {
     "base": "fails",
@@ -49,9 +49,9 @@ TABLE: list[tuple[dict[str, Any], dict[str, int], list[str]]] = [
 ]
 
 
-def situation(changes: dict[str, Any], rows: dict[str, int]) -> Situation:
+def situation(changes: dict[str, Any], rows: dict[str, int]) -> TrainingSituation:
     """A situation that is ready for training but for some changes."""
-    return Situation(**{**READY, **changes}, rows=rows)
+    return TrainingSituation(**{**READY, **changes}, rows=rows)
 
 
 @pytest.mark.parametrize(("changes", "rows", "names"), TABLE)
@@ -66,9 +66,9 @@ def test_the_table_reaches_every_rule() -> None:
 
 
 @pytest.mark.parametrize("rule", tree()[1], ids=lambda rule: rule.name)
-def test_every_rule_says_why_and_where_that_is_written(rule: advise.Rule) -> None:
+def test_every_rule_says_why_and_where_that_is_written(rule: advise.AdviceRule) -> None:
     """With a reason, sources, and conditions on things that are asked or counted."""
-    known = {field.name for field in fields(Situation)} | set(advise.COUNTS)
+    known = {field.name for field in fields(TrainingSituation)} | set(advise.COUNTS)
 
     assert rule.advice
     assert rule.reason
@@ -94,8 +94,10 @@ def test_a_reward_model_is_asked_about_where_there_are_pairs(
     """Not where a program checks answers, nor where no preferences could train one."""
     question = next(q for q in tree()[0] if q.about == "reward_model")
 
-    assert asked is question.matters(Situation(verifier=verifier, rows={"preferences": pairs}))
-    assert not question.matters(Situation(verifier=False, reward_model=True))
+    assert asked is question.matters(
+        TrainingSituation(verifier=verifier, rows={"preferences": pairs})
+    )
+    assert not question.matters(TrainingSituation(verifier=False, reward_model=True))
 
 
 def test_what_is_missing_is_counted() -> None:
@@ -120,15 +122,15 @@ def test_it_is_known_when_no_answer_could_change_the_advice(
     changes: dict[str, Any], over: bool
 ) -> None:
     """Then nothing more is asked; what is not known yet holds for no rule."""
-    assert over is ended(Situation(**changes))
+    assert over is ended(TrainingSituation(**changes))
 
 
 def test_the_next_command_is_ready_to_be_run() -> None:
     """With the base, the files of the right format, and the gate after the training."""
     files = {"completions": ("my rows.jsonl", "b.jsonl"), "preferences": ("pairs.jsonl",)}
-    (rule,) = steps(Situation(**READY, rows={"completions": 50}, files=files))
+    (rule,) = steps(TrainingSituation(**READY, rows={"completions": 50}, files=files))
 
-    found = list(commands(rule, Situation(files=files), base="/b", suite="s", reward="m"))
+    found = list(commands(rule, TrainingSituation(files=files), base="/b", suite="s", reward="m"))
 
     train, gate = found
     assert train.startswith("tunegate train sft --model_name_or_path /b --train_files 'my rows")
@@ -140,7 +142,9 @@ def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
     """`litellm:` is ours; the result is a name and no folder, so no gate follows."""
     rule = next(rule for rule in tree()[1] if rule.name == "vendor")
 
-    found = list(commands(rule, Situation(), base="litellm:openai/m", suite="s", reward="m"))
+    found = list(
+        commands(rule, TrainingSituation(), base="litellm:openai/m", suite="s", reward="m")
+    )
 
     assert 1 == len(found)
     assert found[0].startswith("tunegate train vendor --model_name_or_path openai/m --train_files")
@@ -151,4 +155,4 @@ def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.Monke
     rule = next(rule for rule in tree()[1] if rule.name == "dpo")
     monkeypatch.setattr(advise, "TREE", advise.TREE.parent / "nowhere" / "advice.toml")
 
-    assert list(commands(rule, Situation(), base="b", suite="s", reward="m")) == []
+    assert list(commands(rule, TrainingSituation(), base="b", suite="s", reward="m")) == []

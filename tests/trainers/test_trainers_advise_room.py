@@ -10,8 +10,8 @@ import pytest
 
 from tunegate.harness.errors import BackendError
 from tunegate.trainers import advise, estimate
-from tunegate.trainers.advise import Machine, sentences, variants
-from tunegate.trainers.estimate.step_memory import Setting, simulate
+from tunegate.trainers.advise import TrainingMachine, sentences, variants
+from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
 
 
 @pytest.fixture(name="base")
@@ -26,14 +26,14 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_variants_give_up_the_cheapest_first() -> None:
     """Rows a step, two bytes a weight, four bits a weight, both, and rows of a quarter."""
-    found = dict(variants(Setting("lora", 16, 1024, 8)))
+    found = dict(variants(TrainingSetting("lora", 16, 1024, 8)))
 
     assert list(found.values()) == [
-        Setting("lora", 16, 1024, 1),
-        Setting("lora", 16, 1024, 1, "bfloat16"),
-        Setting("qlora", 16, 1024, 1),
-        Setting("qlora", 16, 1024, 1, "bfloat16"),
-        Setting("qlora", 16, 256, 1, "bfloat16"),
+        TrainingSetting("lora", 16, 1024, 1),
+        TrainingSetting("lora", 16, 1024, 1, "bfloat16"),
+        TrainingSetting("qlora", 16, 1024, 1),
+        TrainingSetting("qlora", 16, 1024, 1, "bfloat16"),
+        TrainingSetting("qlora", 16, 256, 1, "bfloat16"),
     ]
     few = "--per_device_train_batch_size 1 --gradient_accumulation_steps 8"
     assert next(iter(found)) == few
@@ -42,7 +42,9 @@ def test_variants_give_up_the_cheapest_first() -> None:
 
 def test_grpo_writes_shorter_answers() -> None:
     """Its rows are prompt and answer; TRL's flag is about the answer."""
-    *_, (flags, setting) = variants(Setting("lora", 16, 512, 8, trainer="grpo", written=256))
+    *_, (flags, setting) = variants(
+        TrainingSetting("lora", 16, 512, 8, trainer="grpo", written=256)
+    )
 
     assert flags.endswith(" --max_completion_length 64")
     assert (setting.length, setting.written) == (128, 64)
@@ -50,11 +52,17 @@ def test_grpo_writes_shorter_answers() -> None:
 
 def test_the_first_that_fits_is_named(base: str) -> None:
     """With room for one row a step but not for eight, that is the variant; process included."""
-    one = simulate(estimate.configuration(base), Setting("lora", 16, 256, 1)).peak + 10**6
+    one = simulate(estimate.configuration(base), TrainingSetting("lora", 16, 256, 1)).peak + 10**6
 
-    found = list(sentences(base, "sft", method="lora", machine=Machine(one, "it", gpu=False)))
-    less = list(sentences(base, "sft", method="lora", machine=Machine(one - 1, "it", gpu=False)))
-    gpu = list(sentences(base, "sft", method="lora", machine=Machine(one - 10**6, "it", gpu=True)))
+    found = list(
+        sentences(base, "sft", method="lora", machine=TrainingMachine(one, "it", gpu=False))
+    )
+    less = list(
+        sentences(base, "sft", method="lora", machine=TrainingMachine(one - 1, "it", gpu=False))
+    )
+    gpu = list(
+        sentences(base, "sft", method="lora", machine=TrainingMachine(one - 10**6, "it", gpu=True))
+    )
 
     assert "it has 0.0 GB: does not fit" in found[0]
     flags = "--per_device_train_batch_size 1 --gradient_accumulation_steps 8"
@@ -66,7 +74,7 @@ def test_the_first_that_fits_is_named(base: str) -> None:
 @pytest.mark.parametrize("trainer", ["dpo", "kto", "grpo"])
 def test_every_trainer_has_its_line(base: str, trainer: str) -> None:
     """One where it fits."""
-    machine = Machine(10**12, "it", gpu=False)
+    machine = TrainingMachine(10**12, "it", gpu=False)
 
     assert len(list(sentences(base, trainer, method="lora", machine=machine))) == 1
     assert list(sentences(base, "ppo", method="lora", machine=machine)) == []
@@ -94,6 +102,6 @@ def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(advise.estimate, "process_bytes", fails)
 
-    assert list(sentences(base, "sft", method="lora", machine=Machine(1, "it", gpu=False))) == [
-        "memory: unknown (no room to measure)"
-    ]
+    assert list(
+        sentences(base, "sft", method="lora", machine=TrainingMachine(1, "it", gpu=False))
+    ) == ["memory: unknown (no room to measure)"]

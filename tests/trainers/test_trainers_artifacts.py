@@ -17,7 +17,7 @@ from tunegate.trainers import artifacts
 BUILT_IN = {"four_bit", "merged", "merged_16bit"}
 
 
-def make(tiny: Any, name: str, out: Path) -> artifacts.Made:
+def make(tiny: Any, name: str, out: Path) -> artifacts.BuiltArtifact:
     """Make an artifact of the tiny adapter."""
     with muted():
         return artifacts.made(artifacts.named(name), tiny.base(), tiny.adapter(), out)

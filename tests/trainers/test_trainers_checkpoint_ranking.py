@@ -8,17 +8,24 @@ import pytest
 
 from tunegate.harness.records.verdict import Verdict
 from tunegate.trainers import checkpoint_ranking
-from tunegate.trainers.checkpoint_ranking import Checkpoint, Checkpoints, MetricLook, SuiteLook
+from tunegate.trainers.checkpoint_ranking import (
+    Checkpoint,
+    CheckpointMetric,
+    CheckpointRanking,
+    CheckpointSuite,
+)
 
 
 def look(
     step: int, delta: float | None, verdict: Verdict = Verdict.UNDECIDED, *, up: bool = True
 ) -> Checkpoint:
     """A look of the suite `s` with one metric."""
-    metric = MetricLook(
+    metric = CheckpointMetric(
         name="m", higher_is_better=up, base=0.0, tuned=delta, delta=delta, low=None, high=None, n=9
     )
-    suite = SuiteLook(name="s", hash="", verdict=verdict, attempt=1, goal="m", metrics=(metric,))
+    suite = CheckpointSuite(
+        name="s", hash="", verdict=verdict, attempt=1, goal="m", metrics=(metric,)
+    )
     return Checkpoint(step=step, folder=f"checkpoint-{step}", suites=(suite,))
 
 
@@ -39,7 +46,7 @@ def look(
 )
 def test_the_best_is_kept(looks: list[Checkpoint], best: int) -> None:
     """A better verdict wins, then a greater improvement, then the earlier step."""
-    record = Checkpoints(selected_by="s")
+    record = CheckpointRanking(selected_by="s")
     for each in looks:
         record = record.with_look(each)
 
@@ -48,7 +55,7 @@ def test_the_best_is_kept(looks: list[Checkpoint], best: int) -> None:
 
 def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
     """No checkpoint is called best without a measurement."""
-    record = Checkpoints(selected_by="s").with_look(look(1, 0.5, Verdict.ERROR))
+    record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5, Verdict.ERROR))
 
     assert (None, None) == (record.best, record.best_step)
     assert "no checkpoint could be judged" == record.why
@@ -56,7 +63,7 @@ def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
 
 def test_it_is_read_back(tmp_path: Path) -> None:
     """What is written is read; a file that is no such record is none."""
-    record = Checkpoints(selected_by="s").with_look(look(1, 0.5))
+    record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5))
     checkpoint_ranking.write(record, tmp_path)
 
     assert record == checkpoint_ranking.read(tmp_path)
@@ -67,7 +74,7 @@ def test_it_is_read_back(tmp_path: Path) -> None:
 
 def test_a_resumed_training_keeps_what_is_still_there(tmp_path: Path) -> None:
     """Checkpoints that rotation removed, and looks past the step it resumes from, are dropped."""
-    record = Checkpoints(selected_by="s")
+    record = CheckpointRanking(selected_by="s")
     for each in (look(1, 0.9), look(2, 0.1), look(3, 0.2), look(4, 0.8)):
         record = record.with_look(each)
     for step in (2, 3, 4):

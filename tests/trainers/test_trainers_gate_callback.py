@@ -18,7 +18,7 @@ from tunegate.harness.engine.interrupts import stoppable
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
 from tunegate.trainers import checkpoint_evaluation
-from tunegate.trainers.checkpoint_ranking import MetricLook, SuiteLook
+from tunegate.trainers.checkpoint_ranking import CheckpointMetric, CheckpointSuite
 
 DELTA = "gate/letters/answer_logprob/delta"
 
@@ -36,15 +36,15 @@ def _looks_say(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def say(*found: Any, forgotten: tuple[str, ...] = ()) -> None:
         left = list(found)
 
-        def look(*_: Any, **__: Any) -> tuple[SuiteLook, ...]:
+        def look(*_: Any, **__: Any) -> tuple[CheckpointSuite, ...]:
             delta = left.pop(0)
             if isinstance(delta, Exception):
                 raise delta
-            metric = MetricLook(
+            metric = CheckpointMetric(
                 name="answer_logprob", higher_is_better=True, base=0.0, tuned=delta,
                 delta=delta, low=None, high=None, n=1,
             )  # fmt: skip
-            suite = SuiteLook(
+            suite = CheckpointSuite(
                 name="letters", hash="", verdict=Verdict.UNDECIDED, attempt=1,
                 goal="answer_logprob", metrics=(metric,), forgotten=forgotten,
             )  # fmt: skip

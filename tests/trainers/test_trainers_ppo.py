@@ -240,14 +240,14 @@ def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
 
 def test_ctrl_c_says_that_nothing_goes_on() -> None:
     """TRL's PPO has no way to resume, and a stopped training says so."""
-    from tunegate.harness.errors import Interrupted
+    from tunegate.harness.errors import RunInterrupted
     from tunegate.trainers import ppo
 
     class Stopped:
         def train(self) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="cannot resume, so it starts anew"):
+    with pytest.raises(RunInterrupted, match="cannot resume, so it starts anew"):
         ppo._train(Stopped(), None)
 
 

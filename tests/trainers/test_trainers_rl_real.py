@@ -71,9 +71,9 @@ def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
     from tunegate.harness.engine.inference import local_engine
     from tunegate.harness.model import Request
-    from tunegate.harness.records.cases import CellKind, Generation
+    from tunegate.harness.records.cases import CellKind, GenerationSettings
 
-    settings = Generation(max_new_tokens=6)
+    settings = GenerationSettings(max_new_tokens=6)
     cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]
     asked = [
         Request(case.id, "s", CellKind.GENERATE, case, 0, arm.prompt(case, settings), settings, 0)

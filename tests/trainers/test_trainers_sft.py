@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.checks.weight_files import file_sha256, fingerprint, refuse_unsafe
-from tunegate.harness.errors import BackendError, Interrupted, ModelError, TunegateError
+from tunegate.harness.errors import BackendError, ModelError, RunInterrupted, TunegateError
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import save, trl_environment
@@ -243,7 +243,7 @@ def test_weights_that_are_not_numbers_are_not_saved() -> None:
         (OSError(28, "No space left on device"), BackendError, "No space left"),
         (ValueError("I/O error: No space left on device"), BackendError, "it starts anew"),
         (OSError("no tokenizer in x"), ModelError, "m: no tokenizer in x"),
-        (KeyboardInterrupt(), Interrupted, "training stopped"),
+        (KeyboardInterrupt(), RunInterrupted, "training stopped"),
     ],
 )
 def test_failures_become_one_line(

@@ -13,7 +13,7 @@ from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.source import SourcedCase
 from tunegate.trainers.prompt_rows import PromptRow
-from tunegate.trainers.verifiable_rewards import Reward, Verifier
+from tunegate.trainers.verifiable_rewards import Reward, RewardVerifier
 
 
 class Letters:
@@ -39,7 +39,7 @@ def rows(count: int) -> list[PromptRow]:
     ]
 
 
-def call(verifier: Verifier, answers: list[list[int]], row: list[int]) -> tuple[Any, Any]:
+def call(verifier: RewardVerifier, answers: list[list[int]], row: list[int]) -> tuple[Any, Any]:
     """Call every function as TRL does; return the columns of rewards and the logged metrics."""
     logged: dict[str, float] = {}
     batch = {
@@ -68,7 +68,7 @@ def test_metrics_see_the_case_and_what_the_gate_would_know() -> None:
         seen.append((case.expected, text, completion.output_tokens, reason))
         return len(text or "")
 
-    verifier = Verifier([scoring(look)], rows(2), Letters())
+    verifier = RewardVerifier([scoring(look)], rows(2), Letters())
     columns, _ = call(verifier, [[1, 2, 0], [3, 3]], [0, 1])
 
     assert [("e0", "ab", 2, "stop"), ("e1", "cc", 2, "length")] == seen
@@ -83,7 +83,7 @@ def test_unscored_is_none_and_counted() -> None:
         text = completion.text
         return Score.unscored("timed out") if text == "a" else Score.of(float(text == "b"))
 
-    verifier = Verifier([scoring(some)], rows(1), Letters())
+    verifier = RewardVerifier([scoring(some)], rows(1), Letters())
     columns, logged = call(verifier, [[1], [2], [3], [1]], [0, 0, 0, 0])
 
     assert [[None, 1.0, 0.0, None]] == columns
@@ -100,7 +100,7 @@ def test_half_scored_completions_are_left_out_whole() -> None:
     def other(case: Case, completion: Completion) -> float | None:
         return None if completion.text == "a" or case.id == "1" else 0.5
 
-    verifier = Verifier([scoring(one, "one"), scoring(other, "other")], rows(2), Letters())
+    verifier = RewardVerifier([scoring(one, "one"), scoring(other, "other")], rows(2), Letters())
     columns, logged = call(verifier, [[1], [2], [1], [2]], [0, 0, 1, 1])
 
     # Row 0: the first answer lacks `other`, which the second has. Row 1: `other` says nothing of
@@ -126,7 +126,7 @@ def test_a_failing_reward_names_itself_and_the_row(returned: Any, said: str) -> 
             raise returned
         return returned if case.id == "1" else 1.0
 
-    verifier = Verifier([scoring(fails)], rows(2), Letters())
+    verifier = RewardVerifier([scoring(fails)], rows(2), Letters())
 
     with pytest.raises(RewardFailed) as caught:
         call(verifier, [[1], [1]], [0, 1])
@@ -142,7 +142,7 @@ def test_functions_of_trls_kind_get_the_rows_columns() -> None:
         calls.append(more["prompts"])
         return [None if one == 10 else float(one) for one in level]
 
-    verifier = Verifier([Reward("batch", "m:batch", 1.0, function=batch)], rows(3), Letters())
+    verifier = RewardVerifier([Reward("batch", "m:batch", 1.0, function=batch)], rows(3), Letters())
     columns, _ = call(verifier, [[1], [1], [1]], [0, 1, 2])
 
     assert [[0.0, None, 20.0]] == columns
@@ -162,7 +162,7 @@ def test_a_failing_function_of_trls_kind(returned: Any, said: str) -> None:
     reward = Reward("batch", "m:batch", 1.0, function=lambda completions, **_: returned)
 
     with pytest.raises(RewardFailed) as caught:
-        call(Verifier([reward], rows(2), Letters()), [[1], [1]], [0, 1])
+        call(RewardVerifier([reward], rows(2), Letters()), [[1], [1]], [0, 1])
     assert said in str(caught.value)
 
 
@@ -173,7 +173,9 @@ def test_async_functions_are_awaited() -> None:
         return [2.0 for _ in completions]
 
     columns, _ = call(
-        Verifier([Reward("later", "m:later", 1.0, function=later)], rows(1), Letters()), [[1]], [0]
+        RewardVerifier([Reward("later", "m:later", 1.0, function=later)], rows(1), Letters()),
+        [[1]],
+        [0],
     )
 
     assert [[2.0]] == columns

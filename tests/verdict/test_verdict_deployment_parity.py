@@ -11,8 +11,14 @@ from jsonschema import Draft202012Validator
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import Agreement, Divergence, Parity, Verdict, VerdictRecord
-from tunegate.harness.verdict.deployment_parity import Evidence, compare_shipped
+from tunegate.harness.records.verdict import (
+    AnswerAgreement,
+    DeploymentParity,
+    PredictionDivergence,
+    Verdict,
+    VerdictRecord,
+)
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 
 ARMS = {
     "base": {"spec": "b"},
@@ -30,7 +36,7 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
 
     def ship(
         shipped: list[float | None], *gates: Gate, tuned: list[float] | None = None, **more: Any
-    ) -> tuple[VerdictRecord, Parity]:
+    ) -> tuple[VerdictRecord, DeploymentParity]:
         base = [YES] * 70 + [NO] * 130
         tuned = tuned or [YES] * 190 + [NO] * 10
         suite = columns(gates or [GAIN], {"m": (base, tuned)})
@@ -47,7 +53,7 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
         ]
         manifest = made.manifest([suite], arms=ARMS)
         scores = [*suite.rows(), *rows]
-        parity = compare_shipped(manifest, {"s": suite.cases()}, scores, Evidence(**more))
+        parity = compare_shipped(manifest, {"s": suite.cases()}, scores, ParityEvidence(**more))
         verdict = judge(suite, arms=ARMS).after(parity=parity)
         validator.validate(json.loads(record_json(verdict)))
         return verdict, parity
@@ -189,7 +195,9 @@ def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
         for i in range(60)
     ]
     manifest = made.manifest([suite], arms=ARMS)
-    parity = compare_shipped(manifest, {"s": suite.cases()}, [*suite.rows(), *rows], Evidence())
+    parity = compare_shipped(
+        manifest, {"s": suite.cases()}, [*suite.rows(), *rows], ParityEvidence()
+    )
 
     assert parity.suites[0].metrics == ()
     assert parity.verdict is Verdict.UNDECIDED
@@ -198,8 +206,10 @@ def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
 
 def test_what_else_is_known_is_put_on_record(ship: Any) -> None:
     """Agreement and divergence stand beside the metrics of their suite."""
-    agreed = Agreement(answers=4, same=3, until=0.9)
-    apart = Divergence(answers=4, tokens=40, kl=1e-3, logprob=-0.01, same_choice=0.99, until=0.95)
+    agreed = AnswerAgreement(answers=4, same=3, until=0.9)
+    apart = PredictionDivergence(
+        answers=4, tokens=40, kl=1e-3, logprob=-0.01, same_choice=0.99, until=0.95
+    )
     _, parity = ship([YES] * 190 + [NO] * 10, agreement={"s": agreed}, divergence={"s": apart})
 
     assert parity.suites[0].agreement == agreed

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import Standing, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import IncumbentResult, Verdict, VerdictRecord
 from tunegate.harness.verdict.incumbent import compare_incumbent
 
 ARMS = {"base": {"spec": "b"}, "tuned": {"spec": "t"}, "incumbent": {"spec": "i"}}
@@ -28,7 +28,7 @@ TUNED = [YES] * 190 + [NO] * 10
 def _stand(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) -> Any:
     """Judge base, tuned and incumbent on 200 cases of one 0/1 metric; tuned gains 60 points."""
 
-    def stand(incumbent: list[float | None], *gates: Gate) -> tuple[VerdictRecord, Standing]:
+    def stand(incumbent: list[float | None], *gates: Gate) -> tuple[VerdictRecord, IncumbentResult]:
         suite = columns(gates or [GAIN], {"m": (BASE, TUNED)})
         rows = [
             ScoreRow(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.interim_look import Look
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
-from tunegate.harness.records.manifest import Gate, Looks
+from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.decide import decide
 from tunegate.harness.verdict.redecide import answer_texts, decide_again, standing_labels
@@ -44,11 +44,13 @@ def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(45, 5, 30, 20)})  # fmt: skip
     order = tuple(case.id for case in suite.cases())
-    looks = Looks(order=order, sizes=(60, 100), shares=(0.6, 1.0))
+    looks = LookSchedule(order=order, sizes=(60, 100), shares=(0.6, 1.0))
     manifest = made.manifest([suite])
     record = manifest.suites[0].model_copy(update={"looks": looks})
     manifest = manifest.model_copy(update={"suites": (record,)})
-    verdict = decide(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": Look(looks, 0)})
+    verdict = decide(
+        manifest, {"s": suite.cases()}, suite.rows(), looks={"s": InterimLook(looks, 0)}
+    )
     cells = [stored(case, "base", None) for case in order[60:]]
     again = decide_again(run_of(suite, manifest, cells, verdict))
 

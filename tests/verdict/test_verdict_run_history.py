@@ -13,7 +13,7 @@ from tests.compared_runs import candidate
 from tunegate.harness.errors import UnknownName
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.run_history import History, Promotion, narrowed, read_history
+from tunegate.harness.verdict.run_history import Promotion, RunHistory, narrowed, read_history
 
 
 def _stored(folder: Path, name: str, day: int, solved: int = 60, **changes: Any) -> Path:
@@ -25,7 +25,7 @@ def _stored(folder: Path, name: str, day: int, solved: int = 60, **changes: Any)
     return place
 
 
-def _read(folder: Path, **options: Any) -> History:
+def _read(folder: Path, **options: Any) -> RunHistory:
     return read_history(sorted(folder.iterdir()), **options)
 
 

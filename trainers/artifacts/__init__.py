@@ -32,7 +32,7 @@ MARK = "tunegate_artifact.json"
 """File beside an artifact that says what it was made of."""
 
 
-class Artifact(Protocol):
+class DeploymentArtifact(Protocol):
     """What a module of `tunegate.trainers.artifacts` offers."""
 
     NAME: str
@@ -44,7 +44,7 @@ class Artifact(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BuiltArtifact:
     """An artifact on the disk."""
 
     spec: str
@@ -54,14 +54,14 @@ class Made:
     """Whether it had been made before, of the same base and adapter."""
 
 
-def available() -> dict[str, Artifact]:
+def available() -> dict[str, DeploymentArtifact]:
     """Return name → artifact, sorted by name."""
     modules = (import_module(f"{ROOM}.{name}") for name in lookup.module_names(ROOM))
-    found = (cast("Artifact", module) for module in modules)
+    found = (cast("DeploymentArtifact", module) for module in modules)
     return {artifact.NAME: artifact for artifact in sorted(found, key=lambda a: a.NAME)}
 
 
-def named(name: str) -> Artifact:
+def named(name: str) -> DeploymentArtifact:
     """Return the artifact called `name`.
 
     Raises:
@@ -73,17 +73,18 @@ def named(name: str) -> Artifact:
     return known[name]
 
 
-def made(artifact: Artifact, base: Path, adapter: Path, out: Path) -> Made:
+def made(artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path) -> BuiltArtifact:
     """Make an artifact in `out`, or find it there as it was made before.
 
     Raises:
-        UsageError: `out` holds files that are no artifact of ours; or as `Artifact.make` says.
+        UsageError: `out` holds files that are no artifact of ours; or as `DeploymentArtifact.make`
+            says.
     """
     mark = out / MARK
     wanted = sha256([artifact.NAME, fingerprint(base), fingerprint(adapter), versions()])
     known = _read(mark)
     if known.get("made_of") == wanted:
-        return Made(known["spec"], _size(out), again=True)
+        return BuiltArtifact(known["spec"], _size(out), again=True)
     if out.is_dir() and any(out.iterdir()) and not mark.is_file():
         raise UsageError(f"{out}: holds other files; name another folder, or move them away")
     shutil.rmtree(out, ignore_errors=True)
@@ -91,7 +92,7 @@ def made(artifact: Artifact, base: Path, adapter: Path, out: Path) -> Made:
     write_atomic(mark, "{}\n")
     spec = artifact.make(base, adapter, out)
     write_atomic(mark, json.dumps({"made_of": wanted, "spec": spec}, indent=2) + "\n")
-    return Made(spec, _size(out), again=False)
+    return BuiltArtifact(spec, _size(out), again=False)
 
 
 def _read(mark: Path) -> dict[str, str]:

@@ -141,7 +141,7 @@ def _stored(shape: tuple[int, ...], quantisation: str) -> Any:
     return kind if whole else GGMLQuantizationType.F32
 
 
-def _announce(writer: Any, source: Source, kind: Any) -> None:
+def _announce(writer: Any, source: TensorSource, kind: Any) -> None:
     """Add a tensor's line to the table in front of the data."""
     from gguf import GGML_QUANT_SIZES
 
@@ -155,7 +155,7 @@ FREQUENCIES = "rope_freqs.weight"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TensorSource:
     """Where a tensor of the file comes from."""
 
     name: str
@@ -181,7 +181,7 @@ def head_width(config: Mapping[str, Any]) -> int:
     return int(given or config["hidden_size"] // config["num_attention_heads"])
 
 
-def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[Source]:
+def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[TensorSource]:
     """Yield where every tensor of the file comes from.
 
     Raises:
@@ -192,7 +192,7 @@ def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[Source]:
 
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     if _frequencies(config, folder) is not None:
-        yield Source(FREQUENCIES, (head_width(config) // 2,), folder)
+        yield TensorSource(FREQUENCIES, (head_width(config) // 2,), folder)
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for key in sorted(file.keys()):
@@ -205,7 +205,7 @@ def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[Source]:
                         f"{path}: tensor {key} has no place in a GGUF file of a Llama model; merge "
                         "the adapter first, or use llama.cpp's convert_hf_to_gguf.py"
                     )
-                yield Source(name, tuple(file.get_slice(key).get_shape()), path, key)
+                yield TensorSource(name, tuple(file.get_slice(key).get_shape()), path, key)
 
 
 def _ordered(name: str, values: Any, config: Mapping[str, Any]) -> Any:

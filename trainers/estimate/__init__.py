@@ -20,14 +20,14 @@ from typing import Any
 
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.trainers.estimate import process
-from tunegate.trainers.estimate.step_memory import METHODS, Setting, StepMemory, simulate
+from tunegate.trainers.estimate.step_memory import METHODS, StepMemory, TrainingSetting, simulate
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MemoryEstimate:
     """Memory of one way of training."""
 
-    setting: Setting
+    setting: TrainingSetting
     step: StepMemory
     process: int
     """Bytes of the process beside its tensors."""
@@ -53,7 +53,7 @@ def settings(
     lengths: Sequence[int],
     batches: Sequence[int],
     **rest: Any,
-) -> list[Setting]:
+) -> list[TrainingSetting]:
     """Return every combination; the rank means nothing to `full`, which is there once.
 
     Args:
@@ -70,13 +70,15 @@ def settings(
         if method not in METHODS:
             raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
     found = [
-        Setting(method, 0 if method == "full" else rank, length, batch, **rest)
+        TrainingSetting(method, 0 if method == "full" else rank, length, batch, **rest)
         for method, rank, length, batch in product(methods, ranks, lengths, batches)
     ]
     return list(dict.fromkeys(found))
 
 
-def estimates(config: Any, wanted: Sequence[Setting], *, process: int) -> Iterator[Estimate]:
+def estimates(
+    config: Any, wanted: Sequence[TrainingSetting], *, process: int
+) -> Iterator[MemoryEstimate]:
     """Yield the memory of each setting, each as soon as it is known.
 
     Args:
@@ -85,7 +87,7 @@ def estimates(config: Any, wanted: Sequence[Setting], *, process: int) -> Iterat
         process: Bytes of a training process beside its tensors, as `process_bytes` measures.
     """
     for setting in wanted:
-        yield Estimate(setting, simulate(config, setting), process)
+        yield MemoryEstimate(setting, simulate(config, setting), process)
 
 
 def process_bytes() -> int:

@@ -24,7 +24,7 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """One step of a training."""
 
     model: Any
@@ -41,7 +41,7 @@ class Step:
         return self.model is not self.causal
 
 
-def sft(step: Step) -> Any:
+def sft(step: TrainingStep) -> Any:
     """Compute TRL's `chunked_nll`: logits of 256 tokens at a time, made again backwards."""
     from torch.utils.checkpoint import checkpoint
 
@@ -68,7 +68,7 @@ def _chunk(hidden: Any, head: Any, labels: Any) -> Any:
     return torch.nn.functional.nll_loss(log_p, labels, reduction="sum")
 
 
-def dpo(step: Step) -> Any:
+def dpo(step: TrainingStep) -> Any:
     """Compute DPO's loss of as many pairs as there are rows."""
     import torch
 
@@ -87,7 +87,7 @@ def dpo(step: Step) -> Any:
     return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
 
-def kto(step: Step) -> Any:
+def kto(step: TrainingStep) -> Any:
     """Compute KTO's loss."""
     import torch
 
@@ -108,7 +108,7 @@ def kto(step: Step) -> Any:
     return torch.sigmoid(log_p).mean()
 
 
-def grpo(step: Step) -> Any:
+def grpo(step: TrainingStep) -> Any:
     """Write the answers, then compute GRPO's loss of them."""
     ids, written = step.ids, step.written
     generate(step.causal, ids[:, :-written], written)
@@ -120,7 +120,12 @@ def grpo(step: Step) -> Any:
     return -log_p.mean()
 
 
-LOSSES: dict[str, Callable[[Step], Any]] = {"sft": sft, "dpo": dpo, "kto": kto, "grpo": grpo}
+LOSSES: dict[str, Callable[[TrainingStep], Any]] = {
+    "sft": sft,
+    "dpo": dpo,
+    "kto": kto,
+    "grpo": grpo,
+}
 """Name of `tunegate train` → its way to a loss."""
 
 

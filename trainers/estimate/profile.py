@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class StepProfile:
     """Some timed steps of a training."""
 
     seconds: tuple[float, ...]
@@ -51,11 +51,11 @@ class Profile:
         return whole[0], whole[1], whole[2]
 
 
-class _Enough(Exception):
+class _ProfileComplete(Exception):
     """So many steps are timed."""
 
 
-def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Profile:
+def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfile:
     """Time some steps of the training that `tunegate train sft` would do with these flags.
 
     Args:
@@ -76,27 +76,27 @@ def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Profile:
         trainer.args.save_strategy = trainer.args.eval_strategy = "no"
         trainer.train()
         planned = trainer.state.max_steps
-        raise _Enough
+        raise _ProfileComplete
 
     with tempfile.TemporaryDirectory() as folder:
         flags = [*argv, "--output_dir", folder]
         config = parse(train.parser_of(sft.METHOD, "tunegate estimate"), flags)
-        with contextlib.suppress(_Enough):
+        with contextlib.suppress(_ProfileComplete):
             train.train(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
     seconds = tuple(after - before for before, after in itertools.pairwise(clock))
     if len(seconds) < 2:
         raise UsageError(f"the training has {len(clock)} steps; three at least are needed to time")
-    return Profile(seconds, planned, clock[0] - begun, peak_memory())
+    return StepProfile(seconds, planned, clock[0] - begun, peak_memory())
 
 
 def _clock(at: list[float], steps: int) -> Any:
     """Return a callback that notes the end of each step and ends the training after enough."""
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):
+    class StepClock(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             at.append(time.monotonic())
             if len(at) > steps:
                 control.should_training_stop = True
 
-    return Clock()
+    return StepClock()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.trainers.estimate.losses import LOSSES, Step
+from tunegate.trainers.estimate.losses import LOSSES, TrainingStep
 
 METHODS = ("lora", "qlora", "full")
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -24,7 +24,7 @@ _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TrainingSetting:
     """One way of training."""
 
     method: str
@@ -60,7 +60,7 @@ class StepMemory:
     """Bytes, before that, of what is quantised: read from the file once, and not used again."""
 
 
-def simulate(config: Any, setting: Setting) -> StepMemory:
+def simulate(config: Any, setting: TrainingSetting) -> StepMemory:
     """Return what a step takes.
 
     Args:
@@ -96,7 +96,7 @@ def cache_bytes(config: Any, dtype: str = "float32") -> int:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    _, causal = _model(config, Setting("full", 0, 128, 1, dtype))
+    _, causal = _model(config, TrainingSetting("full", 0, 128, 1, dtype))
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         warnings.simplefilter("ignore")
         causal.to_empty(device="cpu")
@@ -105,7 +105,7 @@ def cache_bytes(config: Any, dtype: str = "float32") -> int:
         return int(sum(t.numel() * t.element_size() for t in held)) // 128
 
 
-def _model(config: Any, setting: Setting) -> tuple[Any, Any]:
+def _model(config: Any, setting: TrainingSetting) -> tuple[Any, Any]:
     """Return the model that is trained, and the causal model in it, on the meta device."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -126,7 +126,7 @@ def _model(config: Any, setting: Setting) -> tuple[Any, Any]:
         return get_peft_model(causal, adapter, low_cpu_mem_usage=True), causal
 
 
-def _step(model: Any, causal: Any, setting: Setting) -> StepMemory:
+def _step(model: Any, causal: Any, setting: TrainingSetting) -> StepMemory:
     """Run two steps, of which the second has the optimiser's state from its beginning."""
     import torch
 
@@ -143,7 +143,7 @@ def _step(model: Any, causal: Any, setting: Setting) -> StepMemory:
     with memory:
         for _ in range(2):
             before = memory.now
-            loss = LOSSES[setting.trainer](Step(model, causal, ids, setting.written))
+            loss = LOSSES[setting.trainer](TrainingStep(model, causal, ids, setting.written))
             activations = memory.now - before
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0, foreach=False)
@@ -188,7 +188,7 @@ def _four_bits(linear: Any) -> Any:
         shape = shape[::-1]
     size = int(linear.weight.numel() * _NF4)
 
-    class Unpacked(torch.autograd.Function):
+    class UnpackedLinear(torch.autograd.Function):
         @staticmethod
         def forward(context: Any, x: Any) -> Any:
             return torch.nn.functional.linear(x, torch.empty(shape, dtype=x.dtype))
@@ -198,15 +198,15 @@ def _four_bits(linear: Any) -> Any:
             (gradient,) = gradients
             return gradient @ torch.empty(shape, dtype=gradient.dtype)
 
-    class FourBits(torch.nn.Module):
+    class FourBitLinear(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("packed", torch.empty(size, dtype=torch.uint8, device="meta"))
 
         def forward(self, x: Any) -> Any:
-            return Unpacked.apply(x)  # type: ignore[no-untyped-call]  # torch's is not annotated
+            return UnpackedLinear.apply(x)  # type: ignore[no-untyped-call]  # torch's is not annotated
 
-    return FourBits()
+    return FourBitLinear()
 
 
 def tracker() -> Any:
@@ -223,7 +223,7 @@ def tracker() -> Any:
 
     mode: Any = TorchDispatchMode  # not annotated in torch
 
-    class Tracker(mode):  # type: ignore[misc]  # likewise
+    class MemoryTracker(mode):  # type: ignore[misc]  # likewise
         def __init__(self) -> None:
             super().__init__()
             self.now = 0
@@ -252,7 +252,7 @@ def tracker() -> Any:
                 self.peak = max(self.peak, self.now + sum(map(_copied, args)))
             return result
 
-    return Tracker()
+    return MemoryTracker()
 
 
 def _copied(operand: Any) -> int:

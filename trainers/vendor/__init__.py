@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import BackendError, Interrupted, TunegateError, UsageError
+from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.packaging import installed
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.remote.litellm import provider_of
@@ -27,7 +27,7 @@ from tunegate.trainers.vendor import rows
 from tunegate.trainers.vendor.api import VendorApi
 from tunegate.trainers.vendor.job import VendorJob
 from tunegate.trainers.vendor.options import VendorOptions, parse
-from tunegate.trainers.vendor.rows import Chats, Tokens
+from tunegate.trainers.vendor.rows import ChatRows, TokenCount
 
 ORDER = 70
 
@@ -78,8 +78,10 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
             days = {name: api.shutdown(name) for name in (record.base, str(record.tuned))}
     except KeyboardInterrupt as error:
         if record is None:
-            raise Interrupted("stopped; no job runs, and the same command begins again") from error
-        raise Interrupted(f"the job goes on at the vendor; {_again(record, folder)}") from error
+            raise RunInterrupted(
+                "stopped; no job runs, and the same command begins again"
+            ) from error
+        raise RunInterrupted(f"the job goes on at the vendor; {_again(record, folder)}") from error
     record = record.model_copy(update={"shutdown": days})
     record.write(folder)
     _say_done(record, folder, say)
@@ -181,7 +183,7 @@ def _base(options: VendorOptions) -> str:
     return spec.removeprefix("openai/")
 
 
-def _tell(chats: Chats, tokens: Tokens, base: str, options: VendorOptions, say: Say) -> None:
+def _tell(chats: ChatRows, tokens: TokenCount, base: str, options: VendorOptions, say: Say) -> None:
     say(f"{len(chats.rows)} rows, {tokens.words}")
     say(rows.training_price(tokens, options))
     say(rows.answer_price(base))
@@ -210,8 +212,8 @@ def _need_consent(what: str, options: VendorOptions, ask: Ask | None) -> None:
 def _submitted(
     api: VendorApi,
     record: VendorJob,
-    chats: Chats,
-    evaluation: Chats | None,
+    chats: ChatRows,
+    evaluation: ChatRows | None,
     options: VendorOptions,
 ) -> VendorJob:
     """Upload what is not there yet, and start the job."""

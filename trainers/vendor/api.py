@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.remote.http import Failure, Later, Refused, refusal
-from tunegate.harness.remote.worker_pool import Limits, ask_all
+from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError, refusal
+from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -37,7 +37,7 @@ UNKNOWN = "unknown"
 NONE_ANNOUNCED = "none announced"
 
 
-class NoAnswer(BackendError):
+class VendorUnreachable(BackendError):
     """Nobody answered, after all attempts; it may be otherwise later."""
 
 
@@ -47,7 +47,7 @@ class VendorApi:
 
     base_url: str
     client: OpenAI = field(repr=False)
-    limits: Limits = field(default_factory=lambda: Limits(concurrency=1, deadline_s=600.0))
+    limits: PoolLimits = field(default_factory=lambda: PoolLimits(concurrency=1, deadline_s=600.0))
 
     @classmethod
     def from_environment(cls) -> VendorApi:
@@ -112,7 +112,7 @@ class VendorApi:
         def ask(client: OpenAI) -> dict[str, Any]:
             job = self._fields(lambda: client.fine_tuning.jobs.retrieve(job_id))
             if not isinstance(job.get("status"), str):
-                raise Later("the reply has no `status`")
+                raise RetryableError("the reply has no `status`")
             return job
 
         return self._patiently(f"asking for {job_id}", ask)
@@ -124,7 +124,7 @@ class VendorApi:
             jobs = client.fine_tuning.jobs
             try:
                 found = self._fields(lambda: jobs.list_events(job_id, limit=_LATEST))
-            except Refused:
+            except PermanentError:
                 return []
             return [e for e in reversed(found.get("data") or []) if isinstance(e, dict)]
 
@@ -136,7 +136,7 @@ class VendorApi:
         def ask(client: OpenAI) -> str:
             try:
                 card = self._fields(lambda: client.models.retrieve(model))
-            except Refused:
+            except PermanentError:
                 return UNKNOWN
             if "shutdown_date" not in card:
                 return UNKNOWN
@@ -164,34 +164,34 @@ class VendorApi:
             text = error.response.text.replace(self.client.api_key, "[key]")
             raise refusal(error.status_code, error.response.headers, text) from error
         except openai.APIConnectionError as error:
-            raise Later(f"{self.host}: {error.__cause__ or error}") from error
+            raise RetryableError(f"{self.host}: {error.__cause__ or error}") from error
         if not isinstance(reply, openai.BaseModel):
-            raise Later("the reply is no JSON object")
+            raise RetryableError("the reply is no JSON object")
         return reply.to_dict(mode="json", warnings=False)
 
     def _patiently(self, what: str, ask: Callable[[OpenAI], R]) -> R:
         """Ask until there is an answer.
 
         Raises:
-            NoAnswer: there is none.
+            VendorUnreachable: there is none.
             BackendError: the vendor refuses.
         """
 
         def once(_: str, deadline: float) -> R:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise Later("no time left to ask")
+                raise RetryableError("no time left to ask")
             return ask(self.client.with_options(timeout=left))
 
         ((_, result),) = ask_all([what], once, self.limits, backend=self.host)
-        if not isinstance(result, Failure):
+        if not isinstance(result, RequestFailure):
             return result
-        kind = BackendError if result.refused else NoAnswer
+        kind = BackendError if result.refused else VendorUnreachable
         raise kind(f"{self.host}: {what}: {result.message}")
 
 
 def _id(value: dict[str, Any]) -> str:
     found = value.get("id")
     if not isinstance(found, str) or not found:
-        raise Later("the reply has no `id`")
+        raise RetryableError("the reply has no `id`")
     return found

@@ -17,8 +17,8 @@ from tunegate.harness.errors import BackendError, TunegateError, UsageError
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.trainers.callbacks import Say
-from tunegate.trainers.training_card import DataFile
-from tunegate.trainers.vendor.api import NoAnswer, VendorApi
+from tunegate.trainers.training_card import DatasetFile
+from tunegate.trainers.vendor.api import VendorApi, VendorUnreachable
 
 FILE = "tunegate_vendor.json"
 """Name of the record in the output folder."""
@@ -38,7 +38,7 @@ class VendorJob(Record):
     """Address of the API."""
     base: str
     """Name of the base at the vendor."""
-    files: tuple[DataFile, ...] = ()
+    files: tuple[DatasetFile, ...] = ()
     rows: int = 0
     uploaded: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of what was uploaded → the vendor's id of it."""
@@ -110,7 +110,7 @@ def watch(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str,
             job = api.job(job_id)
             for event in api.events(job_id):
                 _say_event(event, seen, say)
-        except NoAnswer as error:
+        except VendorUnreachable as error:
             if time.monotonic() - answered > _PATIENCE_S:
                 raise
             say(f"warning: {error}; asking again")

@@ -52,14 +52,14 @@ class VendorOptions:
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-class _Parser(argparse.ArgumentParser):
+class _VendorParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of `tunegate train vendor`."""
-    parser = _Parser(
+    parser = _VendorParser(
         prog="tunegate train vendor",
         description="Fine-tune a hosted model through the OpenAI fine-tuning API.",
         allow_abbrev=False,

@@ -26,7 +26,7 @@ from typing import Any
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
 from tunegate.harness.remote.litellm import library
-from tunegate.trainers.training_card import DataFile
+from tunegate.trainers.training_card import DatasetFile
 from tunegate.trainers.vendor.options import VendorOptions
 
 FEWEST = 10
@@ -37,16 +37,16 @@ _ROW = {"messages", "tools", "parallel_tool_calls"}
 _SHOWN = 20
 
 
-class _Bad(Exception):
+class _InvalidChat(Exception):
     """What is wrong with one row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chats:
+class ChatRows:
     """The rows of some files, in their order."""
 
     rows: tuple[dict[str, Any], ...] = field(repr=False)
-    files: tuple[DataFile, ...]
+    files: tuple[DatasetFile, ...]
 
     @property
     def content(self) -> bytes:
@@ -55,7 +55,7 @@ class Chats:
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> Chats:
+def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
     """Read and check the rows of all files.
 
     Raises:
@@ -68,9 +68,9 @@ def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> Chats:
         for where, line in _lines(path):
             try:
                 rows.append(_row(line))
-            except _Bad as error:
+            except _InvalidChat as error:
                 problems.append(f"{where}: {error}")
-        files.append(DataFile(path=str(path), sha256=file_sha256(path), rows=len(rows) - before))
+        files.append(DatasetFile(path=str(path), sha256=file_sha256(path), rows=len(rows) - before))
     if problems:
         more = len(problems) - _SHOWN
         tail = [f"… and {more} more problems"] if more > 0 else []
@@ -78,7 +78,7 @@ def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> Chats:
     if len(rows) < fewest:
         names = ", ".join(map(str, paths)) or "no files"
         raise UsageError(f"{names}: {len(rows)} rows; a job needs {fewest} at least")
-    return Chats(tuple(rows), tuple(files))
+    return ChatRows(tuple(rows), tuple(files))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -95,15 +95,15 @@ def _row(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8-sig"), parse_constant=_no_number)
     except UnicodeDecodeError as error:
-        raise _Bad("not UTF-8; save the file as UTF-8") from error
+        raise _InvalidChat("not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise _Bad(f"not one JSON object a line ({error})") from error
+        raise _InvalidChat(f"not one JSON object a line ({error})") from error
     if not isinstance(row, dict):
-        raise _Bad("must be an object with `messages`")
+        raise _InvalidChat("must be an object with `messages`")
     if "messages" not in row and isinstance(row.get("prompt"), list):
         joined = [row["prompt"], row.get("completion")]
         if not all(isinstance(part, list) for part in joined):
-            raise _Bad("`completion` must be a list of messages, as `prompt` is")
+            raise _InvalidChat("`completion` must be a list of messages, as `prompt` is")
         row = {"messages": joined[0] + joined[1]}
     _check_row(row)
     return row
@@ -116,40 +116,46 @@ def _no_number(text: str) -> float:
 def _check_row(row: dict[str, Any]) -> None:
     if "messages" not in row:
         there = ", ".join(map(str, row)) or "none"
-        raise _Bad(f"no `messages` (keys there: {there}); a vendor takes chats, no plain text")
+        raise _InvalidChat(
+            f"no `messages` (keys there: {there}); a vendor takes chats, no plain text"
+        )
     if extra := sorted(set(row) - _ROW):
-        raise _Bad(f"`{extra[0]}` is no key of a row; allowed are {', '.join(sorted(_ROW))}")
+        raise _InvalidChat(
+            f"`{extra[0]}` is no key of a row; allowed are {', '.join(sorted(_ROW))}"
+        )
     turns = row["messages"]
     if not isinstance(turns, list) or len(turns) < 2:
-        raise _Bad("`messages` must be a list of two or more turns")
+        raise _InvalidChat("`messages` must be a list of two or more turns")
     for i, turn in enumerate(turns):
         _check_turn(f"messages[{i}]", turn)
     if turns[-1]["role"] != "assistant":
-        raise _Bad(f"the last turn is of {turns[-1]['role']!r}; it must be the assistant's")
+        raise _InvalidChat(f"the last turn is of {turns[-1]['role']!r}; it must be the assistant's")
     if not any(turn["role"] == "assistant" and turn.get("weight", 1) for turn in turns):
-        raise _Bad("every assistant's turn has weight 0; there is nothing to learn")
+        raise _InvalidChat("every assistant's turn has weight 0; there is nothing to learn")
 
 
 def _check_turn(name: str, turn: Any) -> None:
     if not isinstance(turn, dict):
-        raise _Bad(f"`{name}` must be an object with `role` and `content`")
+        raise _InvalidChat(f"`{name}` must be an object with `role` and `content`")
     if turn.get("role") not in _ROLES:
-        raise _Bad(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
+        raise _InvalidChat(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
     if extra := sorted(set(turn) - _TURN):
-        raise _Bad(f"`{name}` has `{extra[0]}`; allowed are {', '.join(sorted(_TURN))}")
+        raise _InvalidChat(f"`{name}` has `{extra[0]}`; allowed are {', '.join(sorted(_TURN))}")
     if turn.get("weight", 1) not in (0, 1):
-        raise _Bad(f"`{name}` weight={turn['weight']!r}; allowed are 0 and 1")
+        raise _InvalidChat(f"`{name}` weight={turn['weight']!r}; allowed are 0 and 1")
     content, calls = turn.get("content"), turn.get("tool_calls")
     if content is None and turn["role"] == "assistant" and isinstance(calls, list) and calls:
         return
     if not isinstance(content, str | list):
-        raise _Bad(f"`{name}` content must be text, not {content!r:.60}")
+        raise _InvalidChat(f"`{name}` content must be text, not {content!r:.60}")
     if turn["role"] == "assistant" and not calls and not str(content).strip():
-        raise _Bad(f"`{name}` is an assistant's turn without content; there is nothing to learn")
+        raise _InvalidChat(
+            f"`{name}` is an assistant's turn without content; there is nothing to learn"
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenCount:
     """Tokens of an epoch, and who says so."""
 
     count: int
@@ -165,7 +171,7 @@ class Tokens:
         return f"about {self.count:,} tokens an epoch (tokenizer {self.tokenizer}: {whose})"
 
 
-def count(rows: Sequence[dict[str, Any]], model: str) -> Tokens:
+def count(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
     """Return the tokens of all rows, tools included.
 
     Args:
@@ -190,12 +196,12 @@ def count(rows: Sequence[dict[str, Any]], model: str) -> Tokens:
     import tiktoken  # after litellm, which tells it where its files are
 
     try:
-        return Tokens(total, tiktoken.encoding_name_for_model(model), own=True)
+        return TokenCount(total, tiktoken.encoding_name_for_model(model), own=True)
     except KeyError:
-        return Tokens(total, "cl100k_base", own=False)
+        return TokenCount(total, "cl100k_base", own=False)
 
 
-def training_price(tokens: Tokens, options: VendorOptions) -> str:
+def training_price(tokens: TokenCount, options: VendorOptions) -> str:
     """Return what the training will cost, in words; unknown where no price is known."""
     price, epochs = options.price_per_million_tokens, options.num_train_epochs
     if price is None:

@@ -26,22 +26,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.contamination.index import CaseIndex, Overlap
+from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan
 from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import MissingExtra, NotComparable, UsageError
 from tunegate.harness.records.training_card import (
     MOST,
-    Checked,
-    DataFile,
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMatch,
+    ContaminationMode,
     FileState,
-    Found,
-    Leakage,
-    Match,
-    Mode,
-    SuiteLeakage,
-    Training,
+    OverlapKind,
+    SuiteContamination,
+    TrainingDataFile,
+    TrainingSummary,
 )
 from tunegate.harness.suite import Suite
 
@@ -54,8 +54,12 @@ _NAMED = 10
 
 
 def compare(
-    suites: Sequence[Suite], sources: Sequence[Source], *, mode: Mode, unknown: str = ""
-) -> Leakage:
+    suites: Sequence[Suite],
+    sources: Sequence[TrainingSource],
+    *,
+    mode: ContaminationMode,
+    unknown: str = "",
+) -> ContaminationCheck:
     """Compare training rows with the cases of suites.
 
     Args:
@@ -68,17 +72,19 @@ def compare(
         UsageError: a file that the user names cannot be read.
     """
     index = CaseIndex.of([[case_text(s.case) for s in suite.cases] for suite in suites])
-    rows = Rows(sources)
+    rows = TrainingRowStream(sources)
     count = scan(index, rows)
     overlaps = iter(index.overlaps)
     absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
     absent += [unknown] if unknown else []
     if not count:
         why = "; ".join(absent) or "the files of the training hold no rows"
-        return Leakage(mode=mode, checked=Checked.NOTHING, why=why, files=tuple(rows.files))
-    return Leakage(
+        return ContaminationCheck(
+            mode=mode, checked=ContaminationCoverage.NOTHING, why=why, files=tuple(rows.files)
+        )
+    return ContaminationCheck(
         mode=mode,
-        checked=Checked.PART if absent else Checked.ALL,
+        checked=ContaminationCoverage.PART if absent else ContaminationCoverage.ALL,
         why="; ".join(absent),
         files=tuple(rows.files),
         rows=count,
@@ -86,7 +92,7 @@ def compare(
     )
 
 
-def refuse_too_many(leakage: Leakage, suites: Sequence[Suite]) -> None:
+def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> None:
     """Refuse a run one of whose gating suites is known to the fine-tune.
 
     Raises:
@@ -94,7 +100,7 @@ def refuse_too_many(leakage: Leakage, suites: Sequence[Suite]) -> None:
     """
     gated = {suite.name for suite in suites if suite.gates}
     for suite in leakage.suites:
-        if leakage.mode is Mode.GATE and suite.name in gated and suite.too_many:
+        if leakage.mode is ContaminationMode.GATE and suite.name in gated and suite.too_many:
             touched = suite.touched
             more = len(touched) - _NAMED
             named = ", ".join(touched[:_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -105,9 +111,9 @@ def refuse_too_many(leakage: Leakage, suites: Sequence[Suite]) -> None:
             )
 
 
-def _suite(suite: Suite, overlaps: Sequence[Overlap]) -> SuiteLeakage:
+def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
     matches = (_match(s.case.id, o) for s, o in zip(suite.cases, overlaps, strict=True))
-    return SuiteLeakage(
+    return SuiteContamination(
         name=suite.name,
         n_cases=len(suite.cases),
         n_templates=sum(not overlap.runs for overlap in overlaps),
@@ -115,16 +121,16 @@ def _suite(suite: Suite, overlaps: Sequence[Overlap]) -> SuiteLeakage:
     )
 
 
-def _match(case: str, overlap: Overlap) -> Match | None:
+def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:
     found = judged(overlap)
     if found is None:
         return None
     places = {
-        Found.EXACT: overlap.exact_at,
-        Found.RUN: overlap.longest_at,
-        Found.WHOLE: overlap.one_at or overlap.answered_at,
+        OverlapKind.EXACT: overlap.exact_at,
+        OverlapKind.RUN: overlap.longest_at,
+        OverlapKind.WHOLE: overlap.one_at or overlap.answered_at,
     }
-    return Match(
+    return ContaminationMatch(
         case=case,
         found=found,
         share=round(overlap.seen / overlap.runs, 3) if overlap.runs else 0.0,
@@ -133,38 +139,40 @@ def _match(case: str, overlap: Overlap) -> Match | None:
     )
 
 
-def judged(overlap: Overlap) -> Found | None:
+def judged(overlap: CaseOverlap) -> OverlapKind | None:
     """Return the strongest thing that a case and the rows have in common; None if it is too little.
 
     Example:
-        >>> judged(Overlap(words=20, runs=13, seen=6, in_one=6, longest=13))
+        >>> judged(CaseOverlap(words=20, runs=13, seen=6, in_one=6, longest=13))
         <Found.RUN: '13 words in a row'>
     """
     if overlap.exact_at:
-        return Found.EXACT
+        return OverlapKind.EXACT
     if overlap.words < RUN:
         whole = overlap.answered_at or (overlap.runs and overlap.in_one == overlap.runs)
-        return Found.WHOLE if whole else None
+        return OverlapKind.WHOLE if whole else None
     if overlap.longest >= RUN:
-        return Found.RUN
+        return OverlapKind.RUN
     share = overlap.seen / overlap.runs if overlap.runs else 0.0
     if share >= DIRTY:
-        return Found.SHARE
+        return OverlapKind.SHARE
     if overlap.answered_at:
-        return Found.WHOLE
-    return Found.SUSPECT if share >= SUSPECT else None
+        return OverlapKind.WHOLE
+    return OverlapKind.SUSPECT if share >= SUSPECT else None
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TrainingSource:
     """A file of training rows and what became of it."""
 
-    file: DataFile
+    file: TrainingDataFile
     path: Path | None
     """Where it is read from; None if it is not."""
 
 
-def find(training: Training, folder: Path | None, given: Sequence[Path]) -> list[Source]:
+def find(
+    training: TrainingSummary, folder: Path | None, given: Sequence[Path]
+) -> list[TrainingSource]:
     """Return the files of the card and those that the user names.
 
     Args:
@@ -184,12 +192,14 @@ def find(training: Training, folder: Path | None, given: Sequence[Path]) -> list
     used = {source.path for source in sources}
     for path, digest in named.items():
         if path not in used:
-            state = DataFile(path=str(path), sha256=digest, rows=None, state=FileState.GIVEN)
-            sources.append(Source(state, path))
+            state = TrainingDataFile(
+                path=str(path), sha256=digest, rows=None, state=FileState.GIVEN
+            )
+            sources.append(TrainingSource(state, path))
     return sources
 
 
-def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> Source:
+def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> TrainingSource:
     """Return the file that a card names, if its content is still that of the training."""
     wanted, path = file["sha256"], Path(file["path"])
     places = [path] + ([] if folder is None else [folder / path.name])
@@ -200,7 +210,9 @@ def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> Source:
     state = FileState.SAME
     if same is None:
         state = FileState.CHANGED if there else FileState.MISSING
-    return Source(DataFile(path=str(same or path), sha256=wanted, rows=None, state=state), same)
+    return TrainingSource(
+        TrainingDataFile(path=str(same or path), sha256=wanted, rows=None, state=state), same
+    )
 
 
 def _is_folder_of_rows(path: Path) -> bool:
@@ -208,10 +220,10 @@ def _is_folder_of_rows(path: Path) -> bool:
     return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
-class Rows:
+class TrainingRowStream:
     """The rows of all files that are read, one after the other."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[TrainingSource]) -> None:
         """Take the files; nothing is read yet."""
         self._sources = sources
         self.files = [source.file for source in sources]

@@ -28,7 +28,7 @@ GAP = 0
 
 
 @dataclass
-class Vocabulary:
+class WordVocabulary:
     """The words of the cases, numbered from 1."""
 
     numbers: dict[str, int] = field(default_factory=dict)
@@ -184,7 +184,7 @@ SHORT = range(4, N)
 
 
 @dataclass(slots=True)
-class Overlap:
+class CaseOverlap:
     """What training rows and one case have in common."""
 
     words: int
@@ -213,9 +213,9 @@ class CaseIndex:
 
     texts: Sequence[CaseText]
     """All cases, one suite after the other."""
-    overlaps: Sequence[Overlap]
+    overlaps: Sequence[CaseOverlap]
     """One a case, filled in by the pass over the rows."""
-    vocabulary: Vocabulary
+    vocabulary: WordVocabulary
     runs: NDArray[np.uint64] = field(repr=False)
     """Sorted hash of every run that is a case's own."""
     places: NDArray[np.int64] = field(repr=False)
@@ -234,8 +234,8 @@ class CaseIndex:
         """Index the cases of suites: what is a template in one is none in another."""
         import numpy as np
 
-        vocabulary = Vocabulary()
-        parts = [_Part.of(texts, vocabulary) for texts in suites]
+        vocabulary = WordVocabulary()
+        parts = [_SuiteCases.of(texts, vocabulary) for texts in suites]
         starts = np.cumsum([0, *(len(part.case_at) for part in parts)])
         firsts = np.cumsum([0, *(len(texts) for texts in suites)])
         runs = [p.hashes[p.own] for p in parts]
@@ -261,7 +261,7 @@ class CaseIndex:
         )
 
 
-def _turns(texts: Sequence[CaseText], vocabulary: Vocabulary) -> dict[str, list[int]]:
+def _turns(texts: Sequence[CaseText], vocabulary: WordVocabulary) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
         for piece in text.prompt:
@@ -273,10 +273,10 @@ def _turns(texts: Sequence[CaseText], vocabulary: Vocabulary) -> dict[str, list[
 
 
 @dataclass
-class _Part:
+class _SuiteCases:
     """One suite's cases."""
 
-    overlaps: list[Overlap]
+    overlaps: list[CaseOverlap]
     hashes: NDArray[np.uint64]
     own: NDArray[np.bool_]
     """At which places a run begins that is a case's own, and is followed."""
@@ -286,7 +286,7 @@ class _Part:
     lengths: set[int]
 
     @classmethod
-    def of(cls, texts: Sequence[CaseText], vocabulary: Vocabulary) -> _Part:
+    def of(cls, texts: Sequence[CaseText], vocabulary: WordVocabulary) -> _SuiteCases:
         import numpy as np
 
         cut = trimmed(texts)
@@ -302,7 +302,7 @@ class _Part:
         own = hashed(kept, N)[1]
         words = np.bincount(case_at[kept != GAP], minlength=len(texts))
         runs = np.bincount(case_at[own], minlength=len(texts))
-        overlaps = [Overlap(int(w), int(r)) for w, r in zip(words, runs, strict=True)]
+        overlaps = [CaseOverlap(int(w), int(r)) for w, r in zip(words, runs, strict=True)]
         short = list(_short(texts, cut, overlaps))
         return cls(
             overlaps,
@@ -336,7 +336,7 @@ def _followed(
 def _short(
     texts: Sequence[CaseText],
     cut: Sequence[tuple[tuple[Words, ...], tuple[Words, ...]]],
-    overlaps: Sequence[Overlap],
+    overlaps: Sequence[CaseOverlap],
 ) -> Iterator[tuple[Words, int]]:
     """Yield the prompts, with their case, that hold no run and have an answer to be found beside.
 
@@ -351,7 +351,7 @@ def _short(
             yield prompt[0], i
 
 
-def _key(vocabulary: Vocabulary, prompt: Words) -> int:
+def _key(vocabulary: WordVocabulary, prompt: Words) -> int:
     import numpy as np
 
     return int(hashed(np.array(vocabulary.learn(prompt), np.int64), len(prompt))[0][0])

@@ -8,7 +8,14 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.contamination.index import GAP, CaseIndex, N, Vocabulary, hashed, laid
+from tunegate.harness.checks.contamination.index import (
+    GAP,
+    CaseIndex,
+    N,
+    WordVocabulary,
+    hashed,
+    laid,
+)
 from tunegate.harness.checks.contamination.text import words
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ class TrainingText:
 
 
 @dataclass(slots=True)
-class Hits:
+class NgramMatches:
     """Own runs of cases that a batch of rows holds: one entry for each pair of places."""
 
     row: NDArray[np.int64]
@@ -48,7 +55,7 @@ def scan(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
     seen = np.zeros(len(index.case_at), bool)
     count = 0
     stream = iter(rows)
-    reader = _Reader(index.vocabulary)
+    reader = _RowTokenizer(index.vocabulary)
     while batch := list(islice(stream, BATCH)):
         count += len(batch)
         numbered = [[reader.read(text) for text in row.texts] for row in batch]
@@ -69,14 +76,14 @@ def scan(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
     return count
 
 
-class _Reader:
+class _RowTokenizer:
     """Reads texts as numbers of words; a text that many rows repeat is read once."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: WordVocabulary) -> None:
         self.read = lru_cache(maxsize=256)(lambda text: tuple(vocabulary.read(words(text))))
 
 
-def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> Hits:
+def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> NgramMatches:
     """Return the places at which rows hold an own run of a case."""
     import numpy as np
 
@@ -87,10 +94,10 @@ def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -
     at, left, counts = at[counts > 0], left[counts > 0], counts[counts > 0]
     at = np.repeat(at, counts)
     within = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return Hits(row_at[at], at, index.places[np.repeat(left, counts) + within])
+    return NgramMatches(row_at[at], at, index.places[np.repeat(left, counts) + within])
 
 
-def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: Hits) -> None:
+def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
     """Note the longest run of words that each case and one text of the rows have in common."""
     import numpy as np
 
@@ -108,7 +115,7 @@ def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: Hits) -> Non
             overlap.longest, overlap.longest_at = int(lengths[i]), batch[rows[i]].where
 
 
-def _most(index: CaseIndex, batch: Sequence[TrainingText], hits: Hits) -> None:
+def _most(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
     """Note the row that holds the most runs of each case."""
     import numpy as np
 

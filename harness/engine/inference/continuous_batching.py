@@ -28,8 +28,15 @@ from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.fallbacks import in_lockstep, one_by_one, written
-from tunegate.harness.engine.inference.sequence import ALL, Levers, Row, advance, choose, so_far
-from tunegate.harness.engine.inference.speculative import Watch
+from tunegate.harness.engine.inference.sequence import (
+    ALL,
+    DecodingSequence,
+    Optimizations,
+    advance,
+    choose,
+    so_far,
+)
+from tunegate.harness.engine.inference.speculative import DraftAcceptance
 from tunegate.harness.model import LocalArm
 
 WIDTH = 96
@@ -51,7 +58,9 @@ AHEAD = (16, 8, 4)
 """How many tokens to guess at once when a row is back on its draft."""
 
 
-def decode(arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers = ALL) -> Iterator[Row]:
+def decode(
+    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations = ALL
+) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish; rows that have tokens already go on from there.
 
     Args:
@@ -69,14 +78,14 @@ def decode(arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers = ALL)
         return
     with torch.inference_mode():
         if levers.slots and prefix_cache.plain(model):
-            yield from _Decoding.of(arm, model, rows, levers).run()
+            yield from _DecodingLoop.of(arm, model, rows, levers).run()
             return
         width = _width(model, _longest(rows))
         for at in range(0, len(rows), width):
             yield from in_lockstep(arm, model, rows[at : at + width])
 
 
-class Slots:
+class DecodingSlots:
     """Rows in the making with their cache; the n-th row stands in the n-th slot."""
 
     def __init__(self, width: int, columns: int) -> None:
@@ -86,10 +95,10 @@ class Slots:
             width: Most rows at a time.
             columns: Tokens of the longest row that will enter, as far as that is known.
         """
-        self.rows: list[Row] = []
+        self.rows: list[DecodingSequence] = []
         self.width = width
         self.columns = columns
-        self.span = Span()
+        self.span = ColumnRange()
         self._first: list[int] = []
         self._lengths: list[int] = []
         self._layers: list[Any] = []
@@ -100,7 +109,9 @@ class Slots:
         """How many rows can enter."""
         return self.width - len(self.rows)
 
-    def enter(self, row: Row, cache: Any, index: int, *, prefix: int, own: slice) -> None:
+    def enter(
+        self, row: DecodingSequence, cache: Any, index: int, *, prefix: int, own: slice
+    ) -> None:
         """Take a row in.
 
         Args:
@@ -125,7 +136,7 @@ class Slots:
         self._lengths.append(length)
         self.span.start = min(self._first)
 
-    def leave(self, slot: int) -> Row:
+    def leave(self, slot: int) -> DecodingSequence:
         """Let the row in a slot go and return it; the last row takes its slot."""
         row, last = self.rows[slot], len(self.rows) - 1
         if slot != last:
@@ -203,23 +214,25 @@ class Slots:
 
 
 @dataclass
-class _Decoding:
+class _DecodingLoop:
     """Rows on their way from waiting through the slots to finished."""
 
     arm: LocalArm
     model: Any
-    waiting: deque[Row]
-    slots: Slots
-    shared: prefix_cache.Prefix
+    waiting: deque[DecodingSequence]
+    slots: DecodingSlots
+    shared: prefix_cache.SharedPrefix
     step: float
     """What a forward costs beside its tokens."""
     strict: bool
     """Whether no column may lie between a row's tokens: a sliding window counts them."""
-    back: Watch = field(default_factory=Watch)
+    back: DraftAcceptance = field(default_factory=DraftAcceptance)
     """How well guesses are accepted where rows came back to their drafts."""
 
     @classmethod
-    def of(cls, arm: LocalArm, model: Any, rows: Sequence[Row], levers: Levers) -> _Decoding:
+    def of(
+        cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
+    ) -> _DecodingLoop:
         longest = _longest(rows)
         room = max(row.request.generation.max_new_tokens for row in rows)
         ids = [so_far(row) for row in rows]
@@ -227,13 +240,13 @@ class _Decoding:
             arm,
             model,
             deque(rows),
-            Slots(min(_width(model, longest), len(rows)), longest),
+            DecodingSlots(min(_width(model, longest), len(rows)), longest),
             prefix_cache.shared(model, ids, room=room) if levers.prefixes else prefix_cache.NOTHING,
             STEP.get(model.device.type, STEP_ELSEWHERE),
             prefix_cache.window(model) < longest,
         )
 
-    def run(self) -> Iterator[Row]:
+    def run(self) -> Iterator[DecodingSequence]:
         """Yield every row as it finishes."""
         while self.waiting or self.slots.rows:
             if self._enough_room():
@@ -245,7 +258,7 @@ class _Decoding:
         wanted = min(len(self.waiting), max(1, self.slots.width // 8))
         return bool(self.waiting) and (not self.slots.rows or self.slots.free >= wanted)
 
-    def _open(self) -> Iterator[Row]:
+    def _open(self) -> Iterator[DecodingSequence]:
         """Prefill the next rows, each with its guess; yield those that are finished by that."""
         group = self._group()
         ids = [[*so_far(row), *guess] for row, guess in group]
@@ -264,9 +277,9 @@ class _Decoding:
                 own = slice(end - len(ids[i]) + head, end - len(guess) + taken)
                 self.slots.enter(row, ready.cache, i, prefix=head, own=own)
 
-    def _group(self) -> list[tuple[Row, tuple[int, ...]]]:
+    def _group(self) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
         """Take the rows that are prefilled next with their guesses, as many as memory holds."""
-        group: list[tuple[Row, tuple[int, ...]]] = []
+        group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
         tokens = keep = 0
         words = int(self.model.get_input_embeddings().weight.shape[0])
         while self.waiting and len(group) < self.slots.free:
@@ -280,10 +293,10 @@ class _Decoding:
             group.append((self.waiting.popleft(), guess))
         return group
 
-    def _untried(self, row: Row) -> bool:
+    def _untried(self, row: DecodingSequence) -> bool:
         return row.draft is not None and row.draft.watch.share(row.request.suite) is None
 
-    def _guess(self, row: Row) -> tuple[int, ...]:
+    def _guess(self, row: DecodingSequence) -> tuple[int, ...]:
         """Return how a row that is not begun should go on, if guessing pays."""
         if row.draft is None:
             return ()
@@ -292,7 +305,7 @@ class _Decoding:
             return ()
         return row.draft.ahead(row.request.generation.max_new_tokens - len(row.token_ids) - 1)
 
-    def _write(self) -> Iterator[Row]:
+    def _write(self) -> Iterator[DecodingSequence]:
         """Write the next token of every row, or several; yield the finished rows."""
         rows = self.slots.rows
         most = self._most_ahead()
@@ -327,11 +340,11 @@ class _Decoding:
                 return most
         return 0
 
-    def _ahead(self, row: Row, most: int) -> tuple[int, ...]:
+    def _ahead(self, row: DecodingSequence, most: int) -> tuple[int, ...]:
         left = row.request.generation.max_new_tokens - len(row.token_ids) - 1
         return row.draft.ahead(min(most, left)) if row.draft is not None and most else ()
 
-    def _take(self, row: Row, guess: Sequence[int], own: Sequence[int]) -> int:
+    def _take(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
         """Take the model's own tokens while they are the guessed ones, and the next.
 
         Returns:
@@ -344,7 +357,7 @@ class _Decoding:
         return len(guess)
 
 
-def _longest(rows: Sequence[Row]) -> int:
+def _longest(rows: Sequence[DecodingSequence]) -> int:
     """Return how many tokens the longest row may come to."""
     return max(len(so_far(row)) + row.request.generation.max_new_tokens for row in rows)
 
@@ -363,7 +376,7 @@ ROOM = 64
 
 
 @dataclass(slots=True)
-class Span:
+class ColumnRange:
     """Columns in use, from the first token of any row to the last."""
 
     start: int = 0
@@ -378,7 +391,7 @@ def _layer() -> Any:
     class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # Transformers' own hook
         """One layer's buffer; it shows the model the columns in use."""
 
-        def __init__(self, span: Span) -> None:
+        def __init__(self, span: ColumnRange) -> None:
             super().__init__()  # type: ignore[no-untyped-call]  # Transformers is untyped there
             self.span = span  # not the slots: a cycle would keep their memory for a while
             self.all_keys: Any = None

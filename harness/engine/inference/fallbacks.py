@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.engine.inference.prefix_cache import plain, positions, prefill
-from tunegate.harness.engine.inference.sequence import Row, advance, choose, so_far
+from tunegate.harness.engine.inference.sequence import DecodingSequence, advance, choose, so_far
 from tunegate.harness.model import Arm, LocalArm
 
 
@@ -50,7 +50,9 @@ def _running_state(arm: LocalArm) -> bool:
     return bool(getattr(arm, "running_state", False))
 
 
-def written(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
+def written(
+    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
+) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish."""
     import torch
 
@@ -105,7 +107,9 @@ def _inputs(torch: Any, model: Any, ids: Sequence[int]) -> dict[str, Any]:
     return {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
 
 
-def in_lockstep(arm: LocalArm, model: Any, rows: Sequence[Row]) -> Iterator[Row]:
+def in_lockstep(
+    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
+) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish.
 
     Args:

@@ -15,8 +15,8 @@ from typing import Any
 
 from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import ALL, Levers, Row, start
-from tunegate.harness.engine.inference.speculative import Draft, Known, draft_ids
+from tunegate.harness.engine.inference.sequence import ALL, DecodingSequence, Optimizations, start
+from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import Answer, LocalArm, Request
 from tunegate.harness.models._chat_template import continuations
@@ -26,8 +26,8 @@ from tunegate.harness.records.cases import CellKind, Completion
 def complete(
     arm: LocalArm,
     requests: Sequence[Request],
-    known: Mapping[str, Known] = MappingProxyType({}),
-    levers: Levers = ALL,
+    known: Mapping[str, KnownAnswer] = MappingProxyType({}),
+    levers: Optimizations = ALL,
 ) -> Iterator[Answer]:
     """Yield an answer for each request.
 
@@ -94,8 +94,8 @@ def _generate(
     arm: LocalArm,
     model: Any,
     requests: Sequence[Request],
-    known: Mapping[str, Known],
-    levers: Levers,
+    known: Mapping[str, KnownAnswer],
+    levers: Optimizations,
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     rows = [start(request, _draft(arm, known.get(request.key))) for request in requests]
@@ -104,11 +104,13 @@ def _generate(
         yield Answer(row.request.key, completion, None, started)
 
 
-def _draft(arm: LocalArm, known: Known | None) -> Draft | None:
-    return None if known is None else Draft(draft_ids(arm, known.completion), known.watch)
+def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
+    return None if known is None else AnswerDraft(draft_ids(arm, known.completion), known.watch)
 
 
-def _completion(arm: LocalArm, row: Row, seconds: float, batch_size: int) -> Completion:
+def _completion(
+    arm: LocalArm, row: DecodingSequence, seconds: float, batch_size: int
+) -> Completion:
     text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
     for stop in row.request.generation.stop:
         text = text.partition(stop)[0]
@@ -127,7 +129,7 @@ def _score(
     model: Any,
     requests: Sequence[Request],
     asked: Mapping[str, Sequence[tuple[int, ...]]],
-    levers: Levers,
+    levers: Optimizations,
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
@@ -154,7 +156,7 @@ def _score(
 
 
 def _read(
-    arm: LocalArm, model: Any, requests: Sequence[Request], levers: Levers
+    arm: LocalArm, model: Any, requests: Sequence[Request], levers: Optimizations
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
     found = loglikelihood.bits_per_byte(

@@ -23,12 +23,12 @@ from typing import Any
 from tunegate.harness.engine.inference.fallbacks import log_probabilities, one_by_one
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
-    Prefilled,
+    PrefillResult,
     positions,
     prefill,
     shared,
 )
-from tunegate.harness.engine.inference.sequence import ALL, Levers
+from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
@@ -45,7 +45,7 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class ContinuationLikelihood:
     """How likely a continuation is."""
 
     total: float
@@ -59,7 +59,7 @@ def score(
     model: Any,
     prompts: Sequence[Prompt],
     wanted: Sequence[Continuation],
-    levers: Levers = ALL,
+    levers: Optimizations = ALL,
 ) -> list[float]:
     """Return the summed natural-log likelihood of each wanted continuation.
 
@@ -78,8 +78,8 @@ def measure(
     model: Any,
     prompts: Sequence[Prompt],
     wanted: Sequence[Continuation],
-    levers: Levers = ALL,
-) -> list[Likelihood]:
+    levers: Optimizations = ALL,
+) -> list[ContinuationLikelihood]:
     """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
     import torch
 
@@ -93,22 +93,26 @@ def measure(
         first = torch.log_softmax(ready.logits.float(), dim=-1)
         best = first.argmax(dim=-1).tolist()
         found = [
-            Likelihood(float(first[c.row, c.token_ids[0]]), best[c.row] == c.token_ids[0])
+            ContinuationLikelihood(
+                float(first[c.row, c.token_ids[0]]), best[c.row] == c.token_ids[0]
+            )
             for c in wanted
         ]
         longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
         for block in _blocks(wanted, longer, first.shape[-1]):
             rest = _rest(model, ready, [wanted[i] for i in block])
             for i, more in zip(block, rest, strict=True):
-                found[i] = Likelihood(found[i].total + more.total, found[i].greedy and more.greedy)
+                found[i] = ContinuationLikelihood(
+                    found[i].total + more.total, found[i].greedy and more.greedy
+                )
     return found
 
 
-def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> Likelihood:
+def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> ContinuationLikelihood:
     logprobs = log_probabilities(model, prompt.token_ids or (), wanted.token_ids)
     picked = logprobs[range(len(wanted.token_ids)), list(wanted.token_ids)]
     greedy = logprobs.argmax(dim=-1).tolist() == list(wanted.token_ids)
-    return Likelihood(float(picked.sum()), greedy)
+    return ContinuationLikelihood(float(picked.sum()), greedy)
 
 
 def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:
@@ -126,7 +130,9 @@ def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) 
     return blocks
 
 
-def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[Likelihood]:
+def _rest(
+    model: Any, ready: PrefillResult, wanted: Sequence[Continuation]
+) -> list[ContinuationLikelihood]:
     """Score the tokens after the first, on a copy of the prompts' cache."""
     import copy
 
@@ -158,7 +164,8 @@ def _rest(model: Any, ready: Prefilled, wanted: Sequence[Continuation]) -> list[
     picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside
     greedy = ((logprobs.argmax(dim=-1) == targets) | (inside == 0)).all(dim=-1)
     return [
-        Likelihood(*both) for both in zip(picked.sum(dim=-1).tolist(), greedy.tolist(), strict=True)
+        ContinuationLikelihood(*both)
+        for both in zip(picked.sum(dim=-1).tolist(), greedy.tolist(), strict=True)
     ]
 
 
@@ -167,7 +174,7 @@ LONGEST = 2048
 
 
 def bits_per_byte(
-    arm: LocalArm, model: Any, texts: Sequence[Prompt], levers: Levers = ALL
+    arm: LocalArm, model: Any, texts: Sequence[Prompt], levers: Optimizations = ALL
 ) -> list[float]:
     """Return the bits per byte of each text.
 

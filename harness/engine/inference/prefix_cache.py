@@ -23,7 +23,7 @@ SHORTEST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class SharedPrefix:
     """What prompts begin with, computed once."""
 
     token_ids: tuple[int, ...] = ()
@@ -44,12 +44,12 @@ class Prefix:
         return own
 
 
-NOTHING = Prefix()
+NOTHING = SharedPrefix()
 """No shared prefix."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prefilled:
+class PrefillResult:
     """Prompts after their prefill."""
 
     tail: Any
@@ -75,7 +75,7 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     return same if same >= SHORTEST else 0
 
 
-def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Prefix:
+def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> SharedPrefix:
     """Compute what all prompts begin with.
 
     Args:
@@ -87,11 +87,11 @@ def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Prefix
 
     length = shared_length(prompts)
     if not length or window(model) < max(map(len, prompts)) + room:
-        return Prefix()
+        return SharedPrefix()
     ids = tuple(prompts[0][:length])
     head = torch.tensor([list(ids)], device=model.device)
     out = model(input_ids=head, cache=_empty(model), use_cache=True, logits_to_keep=1)
-    return Prefix(ids, out.cache)
+    return SharedPrefix(ids, out.cache)
 
 
 def prefill(
@@ -99,9 +99,9 @@ def prefill(
     model: Any,
     prompts: Sequence[Sequence[int]],
     *,
-    prefix: Prefix = NOTHING,
+    prefix: SharedPrefix = NOTHING,
     keep: int = 1,
-) -> Prefilled:
+) -> PrefillResult:
     """Compute the prompts' cache and last logits.
 
     Args:
@@ -124,7 +124,7 @@ def prefill(
         use_cache=True,
         logits_to_keep=keep,
     )
-    return Prefilled(out.logits, out.cache, mask)
+    return PrefillResult(out.logits, out.cache, mask)
 
 
 def plain(model: Any) -> bool:

@@ -3,8 +3,8 @@
 What makes the engine fast, each to be switched off: the answers are the same without it.
 
 Example:
-    >>> Levers.named("drafts,slots")
-    Levers(drafts=True, prefixes=False, slots=True)
+    >>> Optimizations.named("drafts,slots")
+    Optimizations(drafts=True, prefixes=False, slots=True)
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tunegate.harness.engine.inference.speculative import Draft
+from tunegate.harness.engine.inference.speculative import AnswerDraft
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown
 from tunegate.harness.model import LocalArm, Request
 
 
 @dataclass(slots=True)
-class Row:
+class DecodingSequence:
     """A completion in the making."""
 
     request: Request
@@ -28,25 +28,25 @@ class Row:
     finish_reason: str | None = None
     random: Any = None
     """torch.Generator of this row; None for greedy decoding."""
-    draft: Draft | None = None
+    draft: AnswerDraft | None = None
     """A guess at the answer; none for sampled rows."""
 
 
-def start(request: Request, draft: Draft | None = None) -> Row:
+def start(request: Request, draft: AnswerDraft | None = None) -> DecodingSequence:
     """Return an empty row for a request, with a random generator of its own if it samples."""
     import torch
 
     if request.generation.temperature == 0:
-        return Row(request, draft=draft)
-    return Row(request, random=torch.Generator().manual_seed(request.seed))
+        return DecodingSequence(request, draft=draft)
+    return DecodingSequence(request, random=torch.Generator().manual_seed(request.seed))
 
 
-def so_far(row: Row) -> list[int]:
+def so_far(row: DecodingSequence) -> list[int]:
     """Return the prompt's tokens and those written since."""
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
-def choose(rows: Sequence[Row], logits: Any, *, drawn_at: int = -1) -> list[list[int]]:
+def choose(rows: Sequence[DecodingSequence], logits: Any, *, drawn_at: int = -1) -> list[list[int]]:
     """Return each row's tokens at each position of its logits.
 
     Args:
@@ -61,7 +61,7 @@ def choose(rows: Sequence[Row], logits: Any, *, drawn_at: int = -1) -> list[list
     ]
 
 
-def _draw(row: Row, logits: Any) -> int:
+def _draw(row: DecodingSequence, logits: Any) -> int:
     import torch
 
     settings = row.request.generation
@@ -74,7 +74,7 @@ def _draw(row: Row, logits: Any) -> int:
     return int(torch.multinomial(probabilities, 1, generator=row.random))
 
 
-def advance(row: Row, token: int, arm: LocalArm) -> bool:
+def advance(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
     """Append a token; return whether the row is finished."""
     settings = row.request.generation
     if token in arm.stop_ids:
@@ -90,13 +90,13 @@ def advance(row: Row, token: int, arm: LocalArm) -> bool:
     return row.finish_reason is not None
 
 
-def _stops(row: Row, arm: LocalArm) -> bool:
+def _stops(row: DecodingSequence, arm: LocalArm) -> bool:
     text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
     return any(stop in text for stop in row.request.generation.stop)
 
 
 @dataclass(frozen=True, slots=True)
-class Levers:
+class Optimizations:
     """Which levers are on."""
 
     drafts: bool = True
@@ -107,7 +107,7 @@ class Levers:
     """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
 
     @classmethod
-    def named(cls, text: str) -> Levers:
+    def named(cls, text: str) -> Optimizations:
         """Return the levers that `text` names: `all`, `none` or some with commas between.
 
         Raises:
@@ -123,5 +123,5 @@ class Levers:
         return cls(*[name in asked for name in names])
 
 
-ALL = Levers()
+ALL = Optimizations()
 """Everything on."""

@@ -24,7 +24,7 @@ RUN = 4
 
 
 @dataclass
-class Watch:
+class DraftAcceptance:
     """How well an arm's drafts are accepted, by suite; it ends drafting where they are not."""
 
     drafted: dict[str, int] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Watch:
 
 
 @dataclass(slots=True)
-class Draft:
+class AnswerDraft:
     """A guess at one answer, and how far the answer has followed it."""
 
     token_ids: tuple[int, ...]
-    watch: Watch
+    watch: DraftAcceptance
     """Counts how well drafts from where this one comes are accepted."""
     place: int | None = 0
     """Where the answer stands in it; None where the answer has left it."""
@@ -88,11 +88,11 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownAnswer:
     """What another arm answered to a question."""
 
     completion: Completion
-    watch: Watch
+    watch: DraftAcceptance
     """Counts how well that arm's answers do as drafts."""
 
 

@@ -10,18 +10,18 @@ from typing import Any
 
 from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.lookup import unknown
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion
-from tunegate.harness.remote.http import Failure
-from tunegate.harness.remote.worker_pool import Limits, ask_all
+from tunegate.harness.remote.http import RequestFailure
+from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
 MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""
 
 
-def messages(question: Question) -> list[dict[str, str]]:
+def messages(question: JudgeQuestion) -> list[dict[str, str]]:
     """Return the conversation that asks a question."""
     return [
         {"role": "system", "content": question.system},
@@ -29,7 +29,7 @@ def messages(question: Question) -> list[dict[str, str]]:
     ]
 
 
-def schema_of(question: Question) -> dict[str, Any]:
+def schema_of(question: JudgeQuestion) -> dict[str, Any]:
     """Return the reply's schema in OpenAI's form, without what strict decoders refuse."""
     schema = question.schema
     properties = {name: _plain(form) for name, form in schema["properties"].items()}
@@ -43,17 +43,17 @@ def schema_of(question: Question) -> dict[str, Any]:
     }
 
 
-def tokens(question: Question) -> float:
+def tokens(question: JudgeQuestion) -> float:
     """Return about how many tokens a question takes, its reply included."""
     return (len(question.system) + len(question.text)) / 4 + 200
 
 
 def answers(
-    questions: Mapping[str, Question],
-    ask: Callable[[Question, float], Completion],
-    limits: Limits,
+    questions: Mapping[str, JudgeQuestion],
+    ask: Callable[[JudgeQuestion, float], Completion],
+    limits: PoolLimits,
     *,
-    cost_of: Callable[[Question], float],
+    cost_of: Callable[[JudgeQuestion], float],
     backend: str,
 ) -> Generator[Answer, None, None]:
     """Yield an answer for each question from a pool of askers; a failure is an error in words.
@@ -62,7 +62,7 @@ def answers(
         BackendError: the judge as a whole is gone.
     """
 
-    def timed(item: tuple[str, Question], deadline: float) -> tuple[Completion, float]:
+    def timed(item: tuple[str, JudgeQuestion], deadline: float) -> tuple[Completion, float]:
         begun, started = time.time(), time.monotonic()
         completion = ask(item[1], deadline)
         return completion.model_copy(update={"latency_s": time.monotonic() - started}), begun
@@ -76,7 +76,7 @@ def answers(
     )
     try:
         for (key, _), result in pool:
-            if isinstance(result, Failure):
+            if isinstance(result, RequestFailure):
                 yield Answer(key, None, result.message, time.time())
             else:
                 completion, begun = result
@@ -95,7 +95,7 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-USUAL = Limits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
+USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
 _NAMES = {
     "concurrency": ("concurrency", int),
     "attempts": ("attempts", int),
@@ -108,15 +108,15 @@ _QUERY = re.compile(r"\?([^#]*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JudgeTarget:
     """A spec's target, and how hard it may be asked."""
 
     target: str
     """Without the settings."""
-    limits: Limits
+    limits: PoolLimits
 
 
-def limited(backend: str, target: str) -> Place:
+def limited(backend: str, target: str) -> JudgeTarget:
     """Take the limits out of a spec's target.
 
     Raises:
@@ -125,7 +125,7 @@ def limited(backend: str, target: str) -> Place:
     """
     found = _QUERY.search(target)
     if found is None:
-        return Place(target, USUAL)
+        return JudgeTarget(target, USUAL)
     given: dict[str, Any] = {}
     for part in found[1].split("&"):
         name, _, value = part.partition("=")
@@ -139,4 +139,6 @@ def limited(backend: str, target: str) -> Place:
         except ValueError as error:
             raise ModelError(f"judge {backend}:{target}: {name}={value!r} is no number") from error
     usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
-    return Place(target[: found.start()] + target[found.end() :], Limits(**{**usual, **given}))
+    return JudgeTarget(
+        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given})
+    )

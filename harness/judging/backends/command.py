@@ -32,9 +32,9 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from tunegate.harness.defaults import JUDGE_CONCURRENCY
-from tunegate.harness.engine.answer_cache import Store, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judging.contract import Outcome, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.records.cases import (
     LARGEST,
     Completion,
@@ -76,12 +76,12 @@ class CommandJuror:
 
     command: tuple[str, ...]
     spec: str
-    store: Store | None = None
+    store: AnswerCache | None = None
     deadline_s: float = DEADLINE_S
     files: Mapping[str, str] = field(default_factory=dict)
     """Files that the command names → hash of their content."""
 
-    def keeping(self, store: Store | None) -> CommandJuror:
+    def keeping(self, store: AnswerCache | None) -> CommandJuror:
         """Return the juror with a store for what it says."""
         return replace(self, store=store)
 
@@ -100,9 +100,11 @@ class CommandJuror:
         """Hash of the command and of the files it names."""
         return sha256(["command", self.command, dict(self.files)])
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
-        left: dict[str, Task] = {}
+        left: dict[str, JudgementTask] = {}
         for task in tasks:
             key = sha256([self.fingerprint, task.key])
             known = self._known(key, task)
@@ -113,17 +115,19 @@ class CommandJuror:
         if left:
             yield from self._ask(left)
 
-    def _known(self, key: str, task: Task) -> Outcome | None:
+    def _known(self, key: str, task: JudgementTask) -> JudgementOutcome | None:
         row = None if self.store is None else self.store.get([key]).get(key)
         if row is None or row.completion is None:
             return None
         found = _outcome(row.completion.text or "", key, task)
         return None if found.score is None else found
 
-    def _ask(self, left: dict[str, Task]) -> Iterator[tuple[Task, Outcome]]:
+    def _ask(
+        self, left: dict[str, JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         waiting: dict[str, float] = {}
         coming = iter(list(left.items()))
-        with Process(self.command) as process:
+        with JudgeProcess(self.command) as process:
             while left:
                 for key, task in coming if len(waiting) < AT_ONCE else ():
                     process.send(json.dumps(_asked(key, task), ensure_ascii=True))
@@ -142,9 +146,9 @@ class CommandJuror:
                     process.note(line)
             why = process.why(self.deadline_s)
         for task in left.values():
-            yield task, Outcome(None, f"{self.spec}: {why}")
+            yield task, JudgementOutcome(None, f"{self.spec}: {why}")
 
-    def _taken(self, line: str, key: str, task: Task) -> Outcome:
+    def _taken(self, line: str, key: str, task: JudgementTask) -> JudgementOutcome:
         outcome = _outcome(line, key, task)
         if outcome.score is not None and self.store is not None:
             row = StoredAnswer(Completion(text=line), None, time.time())
@@ -152,7 +156,7 @@ class CommandJuror:
         return outcome
 
 
-def _asked(key: str, task: Task) -> dict[str, Any]:
+def _asked(key: str, task: JudgementTask) -> dict[str, Any]:
     """Return the line that asks for a judgement."""
     texts = [completion.text for completion in task.completions]
     names = ("base", "tuned") if task.judge.pairs else ("completion",)
@@ -177,26 +181,28 @@ def _key_of(line: str) -> str | None:
     return key if isinstance(key, str) else None
 
 
-def _outcome(line: str, key: str, task: Task) -> Outcome:
+def _outcome(line: str, key: str, task: JudgementTask) -> JudgementOutcome:
     replies = (JudgeReply(step="command", text=line),)
     try:
         said = CommandReply.model_validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "line"
-        return Outcome(None, f"unreadable line: {place}: {first['msg']}", replies, attempts=1)
+        return JudgementOutcome(
+            None, f"unreadable line: {place}: {first['msg']}", replies, attempts=1
+        )
     if said.error is not None:
-        return Outcome(None, said.error, replies, attempts=1)
+        return JudgementOutcome(None, said.error, replies, attempts=1)
     low, high = (-1.0, 1.0) if task.judge.pairs else task.judge.range or (-LARGEST, LARGEST)
     if said.value is not None and not low <= said.value <= high:
         text = f"the value {said.value:g} is outside {low:g} to {high:g}"
-        return Outcome(None, text, replies, attempts=1)
+        return JudgementOutcome(None, text, replies, attempts=1)
     score = (
         Score.unscored(said.abstained or "it abstained")
         if said.value is None
         else Score.of(said.value, said.reason, parts=said.parts)
     )
-    return Outcome(score, None, replies, attempts=1, cost=said.cost)
+    return JudgementOutcome(score, None, replies, attempts=1, cost=said.cost)
 
 
 def command(target: str) -> CommandJuror:
@@ -225,7 +231,7 @@ _LONGEST_LINE = 10_000_000
 
 
 @dataclass
-class Process:
+class JudgeProcess:
     """A running program; `with` starts it and ends it."""
 
     command: Sequence[str]

@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
@@ -22,7 +22,7 @@ from tunegate.harness.judging.backends._chat import (
 )
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LitellmJudge:
     """A judge model behind litellm."""
 
     model: str
-    limits: Limits = USUAL
+    limits: PoolLimits = USUAL
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of each call; by default temperature 0 and a limit on the reply."""
 
@@ -49,13 +49,13 @@ class LitellmJudge:
         """Hash of model and parameters."""
         return sha256(["litellm", self.model, dict(self.settings)])
 
-    def ask(self, questions: Mapping[str, Question]) -> Generator[Answer, None, None]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[Answer, None, None]:
         """Yield an answer for each question, as many at once as the limits say."""
         yield from answers(
             questions, self._ask, self.limits, cost_of=tokens, backend=f"litellm:{self.model}"
         )
 
-    def _ask(self, question: Question, deadline: float) -> Completion:
+    def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
         import time
 
         from tunegate.harness.remote import litellm
@@ -74,7 +74,7 @@ class LitellmJudge:
             cost=reply.cost,
         )
 
-    def _form(self, question: Question) -> dict[str, Any]:
+    def _form(self, question: JudgeQuestion) -> dict[str, Any]:
         """Return the schema as this model takes it; nothing where it takes none."""
         from tunegate.harness.remote.litellm import library
 

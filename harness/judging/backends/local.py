@@ -13,14 +13,14 @@ from typing import Any
 
 from tunegate.harness.engine.inference import local_engine as engine
 from tunegate.harness.errors import ModelError, OutOfMemory
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.model import Answer, Arm, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Generation, sha256
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 BATCH = 8
 """Questions that are read together."""
 _FORM = "Answer with one of these, and nothing else: {labels}."
-_WRITTEN = Generation(max_new_tokens=768)
+_WRITTEN = GenerationSettings(max_new_tokens=768)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LocalJudge:
         """Hash of the model's and of how it is asked."""
         return sha256([self.arm.fingerprint, _FORM, _WRITTEN.model_dump(mode="json")])
 
-    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
         """Yield the probabilities of each choice's verdicts, and a written reply to the rest."""
         choices = [self._request(k, q) for k, q in questions.items() if q.choice]
         written = [self._request(k, q) for k, q in questions.items() if not q.choice]
@@ -67,7 +67,7 @@ class LocalJudge:
                 if part:
                     yield from self._answers(part)
 
-    def _request(self, key: str, question: Question) -> Request:
+    def _request(self, key: str, question: JudgeQuestion) -> Request:
         text = question.text
         if question.choice:
             labels = ", ".join(question.labels)

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judging.contract import Outcome, Place, Task
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTarget, JudgementTask
 from tunegate.harness.records import cases
 from tunegate.harness.records.cases import (
     LARGEST,
@@ -34,7 +34,7 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.files import read_records
 
 
-class ReplayLine(Record):
+class RecordedJudgement(Record):
     """One recorded judgement."""
 
     id: str
@@ -49,18 +49,18 @@ class ReplayLine(Record):
     """Why there is no value, if the judge failed."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> ReplayLine:
+    def _says_something(self) -> RecordedJudgement:
         if self.value is None and self.reason is None and self.error is None:
             raise ValueError("needs value, or reason (it abstained), or error (it failed)")
         return self
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> JudgementOutcome:
         """Return the line as what came of a task."""
         if self.error is not None:
-            return Outcome(None, self.error)
+            return JudgementOutcome(None, self.error)
         if self.value is None:
-            return Outcome(Score.unscored(self.reason or ""))
-        return Outcome(Score.of(self.value, self.reason, parts=self.parts))
+            return JudgementOutcome(Score.unscored(self.reason or ""))
+        return JudgementOutcome(Score.of(self.value, self.reason, parts=self.parts))
 
 
 Key = tuple[str | None, str | None, str, str | None, int]
@@ -71,7 +71,7 @@ class ReplayJuror:
     """A juror that reads its judgements."""
 
     spec: str
-    lines: Mapping[Key, ReplayLine] = field(repr=False)
+    lines: Mapping[Key, RecordedJudgement] = field(repr=False)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -88,15 +88,17 @@ class ReplayJuror:
         """Hash of the lines."""
         return sha256([line.model_dump(mode="json") for line in self.lines.values()])
 
-    def judge(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield the recorded outcomes; what was not recorded is a judge error, no zero."""
         for task in tasks:
-            place = task.place or Place("", task.metric, task.case.id, "")
+            place = task.place or JudgementTarget("", task.metric, task.case.id, "")
             line = self._find(place)
             missing = f"{self.spec} has no judgement of {task.case.id!r} ({place.arm or 'any arm'})"
-            yield task, Outcome(None, missing) if line is None else line.outcome()
+            yield task, JudgementOutcome(None, missing) if line is None else line.outcome()
 
-    def _find(self, place: Place) -> ReplayLine | None:
+    def _find(self, place: JudgementTarget) -> RecordedJudgement | None:
         for suite in (place.suite, None):
             for metric in (place.metric, None):
                 for arm in (place.arm, None):
@@ -118,13 +120,13 @@ def replay(target: str) -> ReplayJuror:
         return _from_run(target, path, judge)
     if not path.is_file():
         raise ModelError(f"judge replay:{target}: no such file or run folder")
-    lines: dict[Key, ReplayLine] = {}
+    lines: dict[Key, RecordedJudgement] = {}
     problems = []
     for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
         if not raw.strip():
             continue
         try:
-            line = ReplayLine.model_validate_json(raw)
+            line = RecordedJudgement.model_validate_json(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
@@ -156,9 +158,9 @@ def _key(row: Judgement) -> Key:
     return (row.suite, row.metric, row.case, row.arm, row.sample)
 
 
-def _line(row: Judgement) -> ReplayLine:
+def _line(row: Judgement) -> RecordedJudgement:
     failed = row.status is JudgementStatus.JUDGE_ERROR
-    return ReplayLine(
+    return RecordedJudgement(
         id=row.case,
         suite=row.suite,
         metric=row.metric,

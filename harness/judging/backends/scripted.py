@@ -20,12 +20,12 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, Record, sha256
 
 
-class Rule(Record):
+class ScriptedReply(Record):
     """One rule of a script."""
 
     contains: str
@@ -38,19 +38,19 @@ class Rule(Record):
     """Fail instead, with these words."""
 
 
-class Script(Record):
+class JudgeScript(Record):
     """The content of a script file."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ScriptedReply, ...] = ()
     default: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ScriptedJudge:
-    """A judge model that reads its replies from a `Script`."""
+    """A judge model that reads its replies from a `JudgeScript`."""
 
     spec: str
-    script: Script = field(repr=False)
+    script: JudgeScript = field(repr=False)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ class ScriptedJudge:
         """Hash of the script."""
         return sha256(self.script.model_dump(mode="json"))
 
-    def ask(self, questions: Mapping[str, Question]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
         """Yield the scripted replies."""
         for key, question in questions.items():
             rule = self._rule(question)
@@ -72,12 +72,12 @@ class ScriptedJudge:
             given = self.script.default if rule is None else rule.reply or {}
             yield Answer(key, _completion(question, given), None, time.time())
 
-    def _rule(self, question: Question) -> Rule | None:
+    def _rule(self, question: JudgeQuestion) -> ScriptedReply | None:
         fitting = (r for r in self.script.rules if r.step in (None, question.step))
         return next((r for r in fitting if r.contains in question.text), None)
 
 
-def _completion(question: Question, given: Mapping[str, Any]) -> Completion:
+def _completion(question: JudgeQuestion, given: Mapping[str, Any]) -> Completion:
     blank = {n: [] if f.get("type") == "array" else "" for n, f in question.fields.items()}
     told = {name: given[name] for name in question.fields if name in given}
     text = json.dumps({"nonce": question.nonce, **blank, **told})
@@ -91,7 +91,7 @@ def scripted(path: str) -> ScriptedJudge:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = Script.model_validate_json(Path(path).read_bytes())
+        script = JudgeScript.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

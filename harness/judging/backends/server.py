@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import Question
+from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
@@ -24,8 +24,8 @@ from tunegate.harness.judging.backends._chat import (
 )
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
-from tunegate.harness.remote.http import Http, Later, Refused
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
+from tunegate.harness.remote.worker_pool import PoolLimits
 
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
@@ -40,7 +40,7 @@ class ServerJudge:
     url: str
     model: str
     key: str | None = field(default=None, repr=False)
-    limits: Limits = USUAL
+    limits: PoolLimits = USUAL
     schemas: bool = True
     """Whether the server takes a schema; found out by the first question that has one."""
 
@@ -59,25 +59,25 @@ class ServerJudge:
         """Hash of address, model and parameters."""
         return sha256(["server", self.url, self.model, _SETTINGS])
 
-    def ask(self, questions: Mapping[str, Question]) -> Generator[Answer, None, None]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[Answer, None, None]:
         """Yield an answer for each question, as many at once as the limits say."""
-        with Http(self.key) as http:
+        with HttpClient(self.key) as http:
 
-            def ask(question: Question, deadline: float) -> Completion:
+            def ask(question: JudgeQuestion, deadline: float) -> Completion:
                 return self._ask(http, question, deadline)
 
             yield from answers(
                 questions, ask, self.limits, cost_of=tokens, backend=self.identity["spec"]
             )
 
-    def _ask(self, http: Http, question: Question, deadline: float) -> Completion:
+    def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
         body = {"model": self.model, "messages": messages(question), **_SETTINGS}
         url = f"{self.url}/chat/completions"
         if self.schemas:
             try:
                 form = {"response_format": schema_of(question)}
                 return _read(http.post_json(url, {**body, **form}, deadline=deadline))
-            except Refused as refusal:
+            except PermanentError as refusal:
                 if refusal.status not in _NO_SCHEMA:
                     raise
             found = _read(http.post_json(url, body, deadline=deadline))
@@ -103,7 +103,7 @@ def _read(reply: Mapping[str, Any]) -> Completion:
             output_tokens=usage.get("completion_tokens"),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise Later(f"the reply is no chat completion ({type(error).__name__})") from error
+        raise RetryableError(f"the reply is no chat completion ({type(error).__name__})") from error
 
 
 def server(target: str) -> ServerJudge:

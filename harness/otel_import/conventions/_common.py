@@ -1,4 +1,4 @@
-"""Shared by all conventions: request facts, tools, parameters, and assembly of a `Call`."""
+"""Shared by all conventions: request facts, tools, parameters, and assembly of a `ModelCall`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.otel_import.conventions._flattened import loaded, structured
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.conventions._messages import FirstAnswer, MessageTranscript
+from tunegate.harness.otel_import.types import ModelCall, Span
 from tunegate.harness.records.cases import readable
 
 NO_CONTENT = "no content was captured"
@@ -20,11 +20,11 @@ _TOLD = 3
 def assembled(
     span: Span,
     convention: str,
-    transcript: Transcript,
+    transcript: MessageTranscript,
     offered: Any,
     settings: Mapping[str, Any],
-    answer: Answer,
-) -> Call:
+    answer: FirstAnswer,
+) -> ModelCall:
     """Return the call of a span; in its texts U+FFFD stands for half a surrogate pair.
 
     Args:
@@ -41,7 +41,7 @@ def assembled(
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
     obstacles = obstacles or list(_unasked(transcript.messages))
-    return Call(
+    return ModelCall(
         span=span,
         convention=convention,
         messages=tuple(readable(transcript.messages)),

@@ -13,7 +13,7 @@ _OWN = None
 """Key of the value of a name that has names below it."""
 
 
-class _Node(dict[str | None, Any]):
+class _TreeNode(dict[str | None, Any]):
     """A level of the tree, told apart from an object that is itself an attribute's value."""
 
 
@@ -28,28 +28,28 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
         >>> nested({"p.0.role": "user", "p.0.content": "Hi", "q": 1}, "p")
         [{'role': 'user', 'content': 'Hi'}]
     """
-    tree = _Node()
+    tree = _TreeNode()
     for name, value in attributes.items():
         if name.startswith(f"{prefix}."):
             _put(tree, name[len(prefix) + 1 :].split(".", _DEEPEST), value)
     return _plain(tree) if tree else None
 
 
-def _put(node: _Node, path: list[str], value: Any) -> None:
+def _put(node: _TreeNode, path: list[str], value: Any) -> None:
     for step in path[:-1]:
         below = node.get(step)
-        if not isinstance(below, _Node):
-            below = node[step] = _Node({} if below is None else {_OWN: below})
+        if not isinstance(below, _TreeNode):
+            below = node[step] = _TreeNode({} if below is None else {_OWN: below})
         node = below
     below = node.get(path[-1])
-    if isinstance(below, _Node):
+    if isinstance(below, _TreeNode):
         below[_OWN] = value
     else:
         node[path[-1]] = value
 
 
 def _plain(node: Any) -> Any:
-    if not isinstance(node, _Node):
+    if not isinstance(node, _TreeNode):
         return node
     below = {step: _plain(value) for step, value in node.items() if step is not None}
     if not all(map(is_index, below)):

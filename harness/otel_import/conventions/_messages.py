@@ -17,7 +17,7 @@ ROLES = {
 
 
 @dataclass(slots=True)
-class Transcript:
+class MessageTranscript:
     """A conversation that is being read."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Transcript:
 
     def add_system(self, parts: Any) -> None:
         """Put a system prompt first: a text, a part or a list of parts."""
-        read = Parts()
+        read = MessageParts()
         read.add(parts)
         if read.texts:
             self.messages.insert(0, {"role": "system", "content": "\n".join(read.texts)})
@@ -86,7 +86,7 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FirstAnswer:
     """What came back first."""
 
     text: str | None = None
@@ -94,33 +94,33 @@ class Answer:
     finish_reason: str | None = None
 
 
-def answer_of(values: Sequence[Any], choices: Any = 1) -> Answer:
+def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
     """Return the first answer of a list, put together from its pieces where they are several.
 
     Args:
         values: Messages, of which each is an answer, or an item of the only one.
         choices: How many answers were asked for.
     """
-    found = answer(values[0]) if values else Answer()
+    found = answer(values[0]) if values else FirstAnswer()
     for value in values[1:] if choices in (None, 1) else ():
         more = answer(value)
         if found.text and more.text:
             break
         text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
         reason = more.finish_reason or found.finish_reason
-        found = Answer(text, (*found.calls, *more.calls), reason)
+        found = FirstAnswer(text, (*found.calls, *more.calls), reason)
     return found
 
 
-def answer(value: Any) -> Answer:
+def answer(value: Any) -> FirstAnswer:
     """Return the answer that a message, or a choice that holds one, is."""
     if not isinstance(value, Mapping):
-        return Answer(None if value is None else written(value))
+        return FirstAnswer(None if value is None else written(value))
     message = _unwrapped(value)
     read = _parts(message)
     reason = value.get("finish_reason") or message.get("finish_reason")
     held = read.texts or read.calls or read.reasoning
-    return Answer(
+    return FirstAnswer(
         "".join(read.texts) if held else None,
         tuple(read.calls),
         reason if isinstance(reason, str) else None,
@@ -133,8 +133,8 @@ def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else value
 
 
-def _parts(message: Mapping[str, Any]) -> Parts:
-    read = Parts()
+def _parts(message: Mapping[str, Any]) -> MessageParts:
+    read = MessageParts()
     for name in ("content", "parts", "contents", "blocks"):
         read.add(message.get(name))
     # OpenInference and LlamaIndex tell of the same calls twice.
@@ -164,7 +164,7 @@ def _function_call(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield tool_call({"name": name, "arguments": arguments})
 
 
-def _message(role: str, source: Mapping[str, Any], read: Parts) -> dict[str, Any]:
+def _message(role: str, source: Mapping[str, Any], read: MessageParts) -> dict[str, Any]:
     # A model's own parts are pieces of one text; those of others are texts of their own.
     content = ("" if role == "assistant" else "\n").join(read.texts)
     message: dict[str, Any] = {"role": role, "content": content}
@@ -197,7 +197,7 @@ _LOCATED = {"blob", "uri", "file"}
 
 
 @dataclass(slots=True)
-class Parts:
+class MessageParts:
     """What the parts of a message come to."""
 
     texts: list[str] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Parts:
             self.obstacles.append(_medium(part))
 
     def _result(self, part: Mapping[str, Any]) -> None:
-        said = Parts()
+        said = MessageParts()
         value = _first(part, "response", "result", "content", "output")
         blocks = structured(value) if isinstance(value, list | tuple) else None
         if blocks and all(isinstance(b, Mapping) and "type" in b for b in blocks):

@@ -14,8 +14,13 @@ from typing import Any
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_import.conventions._common import assembled, request_parameters
 from tunegate.harness.otel_import.conventions._flattened import structured
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer, answer_of
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer,
+    answer_of,
+)
+from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "genai"
 ORDER = 50
@@ -34,7 +39,7 @@ def matches(span: Span) -> bool:
     return a.INPUT_MESSAGES in span.attributes or any(e.name == DETAILS for e in span.events)
 
 
-def call(span: Span) -> Call:
+def call(span: Span) -> ModelCall:
     """Read a call from the attributes of its span and of its details event."""
     known = with_details(span)
     transcript = messages(known.get(a.INPUT_MESSAGES))
@@ -53,9 +58,9 @@ def with_details(span: Span) -> Mapping[str, Any]:
     return known
 
 
-def messages(value: Any) -> Transcript:
+def messages(value: Any) -> MessageTranscript:
     """Return the messages of a list, or of its JSON."""
-    transcript = Transcript()
+    transcript = MessageTranscript()
     found = structured(value)
     if isinstance(found, Mapping):
         found = [found]
@@ -67,7 +72,7 @@ def messages(value: Any) -> Transcript:
     return transcript
 
 
-def first(value: Any, choices: Any = None) -> Answer:
+def first(value: Any, choices: Any = None) -> FirstAnswer:
     """Return the first answer of a list of output messages, or of its JSON.
 
     Args:

@@ -14,8 +14,12 @@ from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.conventions._common import assembled, request_parameters
 from tunegate.harness.otel_import.conventions._flattened import loaded
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer
-from tunegate.harness.otel_import.types import Call, Span, SpanEvent
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer,
+)
+from tunegate.harness.otel_import.types import ModelCall, Span, SpanEvent
 
 NAME = "genai-events"
 ORDER = 40
@@ -36,14 +40,14 @@ def matches(span: Span) -> bool:
     )
 
 
-def call(span: Span) -> Call:
+def call(span: Span) -> ModelCall:
     """Read a call whose messages are the events of its span, in their order."""
-    transcript = Transcript()
-    found = Answer()
+    transcript = MessageTranscript()
+    found = FirstAnswer()
     for event in span.events:
         if event.name in _ROLES:
             transcript.add(_body(event), _ROLES[event.name])
-        elif event.name == _CHOICE and found == Answer():
+        elif event.name == _CHOICE and found == FirstAnswer():
             found = answer(_body(event))
     tools = span.attributes.get(genai.TOOLS)
     return assembled(span, NAME, transcript, tools, request_parameters(span.attributes), found)

@@ -11,8 +11,13 @@ from typing import Any
 
 from tunegate.harness.otel_import.conventions._common import assembled, parameters
 from tunegate.harness.otel_import.conventions._flattened import nested, structured
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer, answer_of
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer,
+    answer_of,
+)
+from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "openinference"
 ORDER = 10
@@ -26,10 +31,10 @@ def matches(span: Span) -> bool:
     return str(span.attributes.get(_KIND)).upper() == "LLM"
 
 
-def call(span: Span) -> Call:
+def call(span: Span) -> ModelCall:
     """Read a call of a chat or, with `llm.prompts`, of a text completion."""
     known = span.attributes
-    transcript = Transcript()
+    transcript = MessageTranscript()
     for message in listed(known, "llm.input_messages") or _prompts(known):
         transcript.add(message)
     settings = structured(known.get(_PARAMETERS))
@@ -46,7 +51,7 @@ def listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _add_system(transcript: Transcript, system: Any) -> None:
+def _add_system(transcript: MessageTranscript, system: Any) -> None:
     """Add Anthropic's system prompt, which is a parameter, where no message holds it."""
     if not any(message["role"] == "system" for message in transcript.messages):
         transcript.add_system(system)
@@ -57,7 +62,7 @@ def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
     return [{"role": "user", "content": text} for text in texts if text is not None]
 
 
-def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
+def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     found = listed(attributes, "llm.output_messages")
     if found:
         said = answer_of(found, choices)

@@ -20,8 +20,12 @@ from tunegate.harness.otel_import.conventions._common import (
     request_parameters,
 )
 from tunegate.harness.otel_import.conventions._flattened import is_index, nested, structured
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer,
+)
+from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "openllmetry"
 ORDER = 30
@@ -45,11 +49,11 @@ def matches(span: Span) -> bool:
     return genai.matches(span) and bool(_entity(span.attributes, _ENTITY_INPUT))
 
 
-def call(span: Span) -> Call:
+def call(span: Span) -> ModelCall:
     """Read a call from indexed attributes, or from the arguments that LlamaIndex was given."""
     known = span.attributes
     entity = _entity(known, _ENTITY_INPUT)
-    transcript = Transcript()
+    transcript = MessageTranscript()
     for message in entity.get("messages") or _listed(known, _PROMPT):
         transcript.add(_with_parts(message))
     own = {name: known[f"llm.{name}"] for name in _SETTINGS if f"llm.{name}" in known}
@@ -81,7 +85,7 @@ def _listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     return found or []
 
 
-def _answer(attributes: Mapping[str, Any]) -> Answer:
+def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the first completion that is no thinking, which has one of its own before it."""
     for completion in _listed(attributes, _COMPLETION):
         if isinstance(completion, Mapping) and completion.get("role") != "thinking":
@@ -89,7 +93,7 @@ def _answer(attributes: Mapping[str, Any]) -> Answer:
     return _complete(genai.first(attributes.get(a.OUTPUT_MESSAGES)), attributes)
 
 
-def _complete(found: Answer, attributes: Mapping[str, Any]) -> Answer:
+def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the answer with the tool calls that only the result of LlamaIndex holds."""
     result = answer(_entity(attributes, _ENTITY_OUTPUT).get("message"))
     if found.calls or not result.calls:

@@ -22,13 +22,13 @@ from tunegate.harness.otel_import.conventions._common import (
 )
 from tunegate.harness.otel_import.conventions._flattened import nested, structured, written
 from tunegate.harness.otel_import.conventions._messages import (
-    Answer,
-    Transcript,
+    FirstAnswer,
+    MessageTranscript,
     answer,
     answer_of,
     tool_call,
 )
-from tunegate.harness.otel_import.types import Call, Span
+from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "traceai"
 ORDER = 20
@@ -44,12 +44,12 @@ def matches(span: Span) -> bool:
     return any(str(span.attributes.get(name)).upper() == "LLM" for name in _KINDS)
 
 
-def call(span: Span) -> Call:
+def call(span: Span) -> ModelCall:
     """Read a call from flattened messages, or from a JSON of them."""
     known = span.attributes
     found = next((s for n in _PARAMETERS if (s := structured(known.get(n)))), None)
     settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    transcript = Transcript()
+    transcript = MessageTranscript()
     for message in _listed(known, _INPUT):
         _add(transcript, message, known)
     if settings.get("system"):
@@ -70,7 +70,7 @@ def _listed(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
     return []
 
 
-def _add(transcript: Transcript, message: Any, attributes: Mapping[str, Any]) -> None:
+def _add(transcript: MessageTranscript, message: Any, attributes: Mapping[str, Any]) -> None:
     """Add a message; of Hugging Face's the content is what Python prints of it."""
     inner = message.get("message") if isinstance(message, Mapping) else None
     if attributes.get(a.PROVIDER) == "huggingface" and isinstance(inner, Mapping):
@@ -93,27 +93,27 @@ def _printed(content: str) -> Any:
     return parts if is_parts else content
 
 
-def _answer(attributes: Mapping[str, Any], choices: Any) -> Answer:
+def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     """Return the answer from the whole reply where that was kept, as the messages lack parts."""
     reply = structured(attributes.get("output.value"))
     flat = _listed(attributes, _OUTPUT)
     found = answer_of(flat, choices)
     if isinstance(reply, Mapping):
         whole = _first_of(reply)
-        return whole if whole != Answer() else found
+        return whole if whole != FirstAnswer() else found
     deltas = structured(attributes.get("huggingface.tool_calls"))
     if isinstance(deltas, list) and not found.calls:
-        return Answer(found.text, tuple(_joined(deltas)), "tool_calls")
+        return FirstAnswer(found.text, tuple(_joined(deltas)), "tool_calls")
     if len(flat) > 1 and choices in (None, 1):
         # A thought of the Responses API is listed as a text before the answer's.
         said = [answer(one) for one in flat]
         text = next((one.text for one in reversed(said) if one.text), None)
-        return Answer(text, tuple(call for one in said for call in one.calls))
+        return FirstAnswer(text, tuple(call for one in said for call in one.calls))
     text = attributes.get("output.value")
-    return Answer(text) if found == Answer() and isinstance(text, str) and text else found
+    return FirstAnswer(text) if found == FirstAnswer() and isinstance(text, str) and text else found
 
 
-def _first_of(reply: Mapping[str, Any]) -> Answer:
+def _first_of(reply: Mapping[str, Any]) -> FirstAnswer:
     """Return the first answer of a reply of OpenAI's form, or of a result of LangChain's."""
     choices, several = reply.get("choices"), reply.get("generations")
     if isinstance(choices, list) and choices:
@@ -121,7 +121,7 @@ def _first_of(reply: Mapping[str, Any]) -> Answer:
     first = several[0] if isinstance(several, list) and several else None
     one = first[0] if isinstance(first, list) and first else None
     if not isinstance(one, Mapping):
-        return Answer()
+        return FirstAnswer()
     info, message = one.get("generation_info"), one.get("message")
     fields = message.get("kwargs") if isinstance(message, Mapping) else None
     reason = info.get("finish_reason") if isinstance(info, Mapping) else None

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.property_settings import examples
 from tunegate.harness.checks.contamination import scan as scanning
 from tunegate.harness.checks.contamination.check import judged
-from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, N, Overlap
+from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, CaseOverlap, N
 from tunegate.harness.checks.contamination.scan import TrainingText, scan
 from tunegate.harness.checks.contamination.text import case_text, row_texts, words
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.training_card import Found
+from tunegate.harness.records.training_card import OverlapKind
 
 ALPHABET = [f"w{i}" for i in range(40)]
 
@@ -26,7 +26,7 @@ def numbered(first: int, last: int, stem: str = "w") -> str:
     return " ".join(f"{stem}{i}" for i in range(first, last + 1))
 
 
-def overlaps(cases: list[Case], *rows: Any) -> list[Overlap]:
+def overlaps(cases: list[Case], *rows: Any) -> list[CaseOverlap]:
     """Return what each case has in common with rows, which are texts or lists of texts."""
     index = CaseIndex.of([[case_text(case) for case in cases]])
     texts = [tuple(row) if isinstance(row, list) else (row,) for row in rows]
@@ -170,7 +170,7 @@ def test_short_opening_and_closing_words_are_a_template() -> None:
     found = overlaps(cases, numbered(1, 12, "c2x"))
 
     assert [overlap.words for overlap in found] == [12] * 4
-    assert [judged(overlap) for overlap in found] == [None, None, Found.WHOLE, None]
+    assert [judged(overlap) for overlap in found] == [None, None, OverlapKind.WHOLE, None]
 
 
 def test_a_passage_shared_within_a_cluster_is_its_cases_own() -> None:
@@ -245,29 +245,29 @@ def test_a_short_prompt_counts_where_its_answer_stands_too(row: list[str], found
     )
 
     assert bool(overlap.answered_at) is found
-    assert (judged(overlap) is Found.WHOLE) is found
+    assert (judged(overlap) is OverlapKind.WHOLE) is found
 
 
 @pytest.mark.parametrize(
     ("overlap", "found"),
     [
-        (Overlap(words=40, runs=33, exact_at="f:1"), Found.EXACT),
-        (Overlap(words=40, runs=33, seen=6, in_one=6, longest=13), Found.RUN),
-        (Overlap(words=40, runs=33, seen=5, in_one=5, longest=12), None),
+        (CaseOverlap(words=40, runs=33, exact_at="f:1"), OverlapKind.EXACT),
+        (CaseOverlap(words=40, runs=33, seen=6, in_one=6, longest=13), OverlapKind.RUN),
+        (CaseOverlap(words=40, runs=33, seen=5, in_one=5, longest=12), None),
         # 20 runs of 40 are half of them; 8 are a fifth
-        (Overlap(words=47, runs=40, seen=20, in_one=9, longest=12), Found.SHARE),
-        (Overlap(words=47, runs=40, seen=19, in_one=9, longest=12), Found.SUSPECT),
-        (Overlap(words=47, runs=40, seen=8, in_one=8, longest=12), Found.SUSPECT),
-        (Overlap(words=47, runs=40, seen=7, in_one=7, longest=12), None),
+        (CaseOverlap(words=47, runs=40, seen=20, in_one=9, longest=12), OverlapKind.SHARE),
+        (CaseOverlap(words=47, runs=40, seen=19, in_one=9, longest=12), OverlapKind.SUSPECT),
+        (CaseOverlap(words=47, runs=40, seen=8, in_one=8, longest=12), OverlapKind.SUSPECT),
+        (CaseOverlap(words=47, runs=40, seen=7, in_one=7, longest=12), None),
         # fewer than 13 words: all or nothing, in one row
-        (Overlap(words=12, runs=5, seen=5, in_one=5, longest=12), Found.WHOLE),
-        (Overlap(words=12, runs=5, seen=5, in_one=4, longest=11), None),
-        (Overlap(words=6, runs=0, answered_at="f:1"), Found.WHOLE),
-        (Overlap(words=6, runs=0), None),
-        (Overlap(words=0, runs=0), None),
+        (CaseOverlap(words=12, runs=5, seen=5, in_one=5, longest=12), OverlapKind.WHOLE),
+        (CaseOverlap(words=12, runs=5, seen=5, in_one=4, longest=11), None),
+        (CaseOverlap(words=6, runs=0, answered_at="f:1"), OverlapKind.WHOLE),
+        (CaseOverlap(words=6, runs=0), None),
+        (CaseOverlap(words=0, runs=0), None),
     ],
 )
-def test_what_counts(overlap: Overlap, found: Found | None) -> None:
+def test_what_counts(overlap: CaseOverlap, found: OverlapKind | None) -> None:
     """The thresholds of the specification, on both sides of each."""
     assert judged(overlap) is found
 
@@ -288,7 +288,7 @@ def test_one_word_over_and_over_ends() -> None:
     [overlap] = overlaps([Case(id="c", prompt="ha " * 5_000)], "ha " * 5_000)
 
     assert overlap.longest >= 64
-    assert judged(overlap) is Found.EXACT
+    assert judged(overlap) is OverlapKind.EXACT
 
 
 def naive(cases: list[Case], rows: list[str]) -> list[tuple[int, int, int, int]]:

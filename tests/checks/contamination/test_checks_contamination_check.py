@@ -18,12 +18,12 @@ from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.records import training_card
 from tunegate.harness.records.training_card import (
     FILE,
-    Checked,
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMode,
     FileState,
-    Found,
-    Leakage,
-    Mode,
-    Training,
+    OverlapKind,
+    TrainingSummary,
 )
 from tunegate.harness.suite import Suite
 
@@ -64,15 +64,17 @@ def pair(prompt: str, completion: str = "fine") -> dict[str, Any]:
     }
 
 
-def given(suite: Suite, *paths: Path, mode: Mode = Mode.GATE) -> Leakage:
+def given(
+    suite: Suite, *paths: Path, mode: ContaminationMode = ContaminationMode.GATE
+) -> ContaminationCheck:
     """Compare files that a user named."""
-    return compare([suite], check.find(Training(), None, paths), mode=mode)
+    return compare([suite], check.find(TrainingSummary(), None, paths), mode=mode)
 
 
-def card(*files: Path, **more: Any) -> Training:
+def card(*files: Path, **more: Any) -> TrainingSummary:
     """Return the card of a training on files."""
     named = [{"path": str(f), "sha256": content_sha256(f), "rows": 1} for f in files]
-    return Training(card={"files": named} | more)
+    return TrainingSummary(card={"files": named} | more)
 
 
 def test_planted_leaks_are_found_with_their_kind_and_row(suite: Suite, tmp_path: Path) -> None:
@@ -91,10 +93,10 @@ def test_planted_leaks_are_found_with_their_kind_and_row(suite: Suite, tmp_path:
     found = given(suite, write(tmp_path / "t.jsonl", rows)).suites[0]
 
     assert [(m.case, m.found, m.longest, m.share, m.where) for m in found.matches] == [
-        ("c3", Found.EXACT, 20, 1.0, "t.jsonl:2"),
-        ("c7", Found.RUN, 13, 0.462, "t.jsonl:3"),
-        ("c9", Found.SUSPECT, 12, 0.462, "t.jsonl:4"),
-        ("c20", Found.SUSPECT, 10, 0.231, "t.jsonl:5"),
+        ("c3", OverlapKind.EXACT, 20, 1.0, "t.jsonl:2"),
+        ("c7", OverlapKind.RUN, 13, 0.462, "t.jsonl:3"),
+        ("c9", OverlapKind.SUSPECT, 12, 0.462, "t.jsonl:4"),
+        ("c20", OverlapKind.SUSPECT, 10, 0.231, "t.jsonl:5"),
     ]
     assert found.touched == ("c3", "c7")
     assert found.suspect == ("c9", "c20")
@@ -104,13 +106,13 @@ def test_planted_leaks_are_found_with_their_kind_and_row(suite: Suite, tmp_path:
     ("changed", "more", "found", "share", "longest"),
     [
         # parts of 11 words hold 4 runs each, the last 11 too: 16 of 40
-        ((11, 23, 35), None, Found.SUSPECT, 0.4, 11),
+        ((11, 23, 35), None, OverlapKind.SUSPECT, 0.4, 11),
         # parts of 12, 12, 12 and 8 words hold 5 + 5 + 5 + 1 runs
-        ((12, 25, 38), None, Found.SUSPECT, 0.4, 12),
+        ((12, 25, 38), None, OverlapKind.SUSPECT, 0.4, 12),
         # another row with words 9-20 adds the runs at 9, 10, 11 and 12: 20 of 40
-        ((12, 25, 38), (9, 21), Found.SHARE, 0.5, 12),
+        ((12, 25, 38), (9, 21), OverlapKind.SHARE, 0.5, 12),
         # parts of 15 words
-        ((15, 31), None, Found.RUN, 0.6, 15),
+        ((15, 31), None, OverlapKind.RUN, 0.6, 15),
     ],
 )
 def test_edited_copies(
@@ -118,7 +120,7 @@ def test_edited_copies(
     tmp_path: Path,
     changed: tuple[int, ...],
     more: tuple[int, int] | None,
-    found: Found,
+    found: OverlapKind,
     share: float,
     longest: int,
 ) -> None:
@@ -152,7 +154,7 @@ def test_reporting_leaves_nothing_out(suite: Suite, tmp_path: Path) -> None:
     """With `report` all cases gate, however many are touched, and the sentence says so."""
     rows = write(tmp_path / "t.jsonl", [pair(sentence(i)) for i in range(50)])
 
-    found = given(suite, rows, mode=Mode.REPORT)
+    found = given(suite, rows, mode=ContaminationMode.REPORT)
 
     refuse_too_many(found, [suite])
     assert found.left_out == {}
@@ -176,7 +178,7 @@ def test_a_file_is_found_where_it_was_beside_the_weights_or_where_the_user_says(
     assert _state(known, folder, elsewhere) == (FileState.SAME, str(elsewhere))
 
 
-def _state(known: Training, folder: Path, *given: Path) -> tuple[FileState, str]:
+def _state(known: TrainingSummary, folder: Path, *given: Path) -> tuple[FileState, str]:
     [source] = check.find(known, folder, given)
     return source.file.state, source.file.path
 
@@ -188,9 +190,9 @@ def test_a_changed_file_is_said_and_not_compared(suite: Suite, tmp_path: Path) -
     known = card(one, two)
     write(two, [pair("harmless")])
 
-    found = compare([suite], check.find(known, None, ()), mode=Mode.GATE)
+    found = compare([suite], check.find(known, None, ()), mode=ContaminationMode.GATE)
 
-    assert found.checked is Checked.PART
+    assert found.checked is ContaminationCoverage.PART
     assert found.suites[0].touched == ("c1",)
     assert [file.state for file in found.files] == [FileState.SAME, FileState.CHANGED]
     assert [file.rows for file in found.files] == [1, None]
@@ -207,11 +209,11 @@ def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> N
     unknown = card(now, went_on_from=earlier | {"files": None})
 
     both, one = (
-        compare([suite], check.find(c, None, ()), mode=Mode.GATE, unknown=c.unknown)
+        compare([suite], check.find(c, None, ()), mode=ContaminationMode.GATE, unknown=c.unknown)
         for c in (known, unknown)
     )
-    assert (both.checked, both.suites[0].touched) == (Checked.ALL, ("c1", "c2"))
-    assert (one.checked, one.suites[0].touched) == (Checked.PART, ("c1",))
+    assert (both.checked, both.suites[0].touched) == (ContaminationCoverage.ALL, ("c1", "c2"))
+    assert (one.checked, one.suites[0].touched) == (ContaminationCoverage.PART, ("c1",))
     assert one.sentence.endswith("; what sft was trained on before is not known")
 
 
@@ -221,9 +223,9 @@ def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:
     known = card(rows)
     rows.unlink()
 
-    found = compare([suite], check.find(known, None, ()), mode=Mode.GATE)
+    found = compare([suite], check.find(known, None, ()), mode=ContaminationMode.GATE)
 
-    assert found.checked is Checked.NOTHING
+    assert found.checked is ContaminationCoverage.NOTHING
     assert found.sentence == f"leakage not checked: {rows}: not found"
     assert found.suites == ()
 
@@ -323,7 +325,7 @@ def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:
     rows = sorted((ROOT / "suites").glob("*/train.jsonl"))
     loaded = [suites.load(path) for path in sorted(folders)]
 
-    found = compare(loaded, check.find(Training(), None, rows), mode=Mode.GATE)
+    found = compare(loaded, check.find(TrainingSummary(), None, rows), mode=ContaminationMode.GATE)
 
     assert found.rows == 1030
     assert len(found.suites) == len(folders) >= 7

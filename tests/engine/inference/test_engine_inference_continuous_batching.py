@@ -10,7 +10,7 @@ import pytest
 from tests.tiny_models import ARCHITECTURES, muted
 from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import Row, start
+from tunegate.harness.engine.inference.sequence import DecodingSequence, start
 from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
@@ -29,7 +29,7 @@ def _cases(prompts: tuple[str, ...]) -> list[Case]:
     return [Case(id=f"c{i}", prompt=text) for i, text in enumerate(prompts)]
 
 
-def _decoded(arm: Any, requests: list[Any]) -> dict[str, Row]:
+def _decoded(arm: Any, requests: list[Any]) -> dict[str, DecodingSequence]:
     with arm.active() as model:
         return {row.request.key: row for row in decode(arm, model, [start(r) for r in requests])}
 
@@ -138,7 +138,7 @@ def test_going_on_from_tokens(tiny: Any, ask: Ask) -> None:
     arm = tiny.pair("gpt2")["base"]
     requests = ask(arm, _cases(PROMPTS), max_new_tokens=20)
     whole = _decoded(arm, requests)
-    begun = [Row(r, token_ids=whole[r.key].token_ids[:3]) for r in requests]
+    begun = [DecodingSequence(r, token_ids=whole[r.key].token_ids[:3]) for r in requests]
     open_rows = [row for row in begun if len(whole[row.request.key].token_ids) > 3]
     assert open_rows
     with arm.active() as model:

@@ -11,7 +11,7 @@ from tunegate.harness.engine.inference import continuous_batching as decoding
 from tunegate.harness.engine.inference import continuous_batching as module
 from tunegate.harness.engine.inference.continuous_batching import decode
 from tunegate.harness.engine.inference.sequence import start
-from tunegate.harness.engine.inference.speculative import RUN, Draft, Watch
+from tunegate.harness.engine.inference.speculative import RUN, AnswerDraft, DraftAcceptance
 from tunegate.harness.records.cases import Case
 
 Ask = Callable[..., list[Any]]
@@ -62,13 +62,13 @@ def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     arm = tiny.pair("llama")["base"]
     requests = _requests(arm, ask)
     widths: list[int] = []
-    forward = module.Slots.forward
+    forward = module.DecodingSlots.forward
 
     def watched(self: Any, model: Any, tokens: Any) -> Any:
         widths.append(len(self.rows))
         return forward(self, model, tokens)
 
-    monkeypatch.setattr(module.Slots, "forward", watched)
+    monkeypatch.setattr(module.DecodingSlots, "forward", watched)
     config = arm.loaded.torch_model.config
     heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -91,8 +91,8 @@ def test_an_answer_that_comes_back_to_its_draft(
     requests = _requests(arm, ask, 40)
     expected = _alone(arm, requests)
     for spoil in (lambda ids: (*ids[:3], 7, *ids[4:]), lambda ids: (*ids[:4], *ids[6:])):
-        watch = Watch()
-        drafts = {key: Draft(spoil(tuple(ids)), watch) for key, ids in expected.items()}
+        watch = DraftAcceptance()
+        drafts = {key: AnswerDraft(spoil(tuple(ids)), watch) for key, ids in expected.items()}
         assert _decoded(arm, [start(r, drafts[r.key]) for r in requests]) == expected
 
 
@@ -103,14 +103,14 @@ def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     request = max(_requests(arm, ask, 60), key=lambda r: len(_alone(arm, [r])[r.key]))
     (ids,) = _alone(arm, [request]).values()
     steps: list[int] = []
-    forward = module.Slots.forward
+    forward = module.DecodingSlots.forward
 
     def counted(self: Any, model: Any, tokens: Any) -> Any:
         steps.append(max(map(len, tokens)))
         return forward(self, model, tokens)
 
-    monkeypatch.setattr(module.Slots, "forward", counted)
-    wrong = Draft((*ids[:2], ids[2] + 1, *ids[3:]), Watch())
+    monkeypatch.setattr(module.DecodingSlots, "forward", counted)
+    wrong = AnswerDraft((*ids[:2], ids[2] + 1, *ids[3:]), DraftAcceptance())
 
     assert _decoded(arm, [start(request, wrong)])[request.key] == ids
     assert max(steps) > RUN
@@ -126,8 +126,8 @@ def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.Mo
     cases = [Case(id=f"s{i}", prompt=text) for i, text in enumerate(PROMPTS[::3])]
     sampled = ask(arm, cases, max_new_tokens=30, temperature=1.3)
     expected = ids | _alone(arm, sampled)
-    watch = Watch()
-    spoilt = [Draft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
+    watch = DraftAcceptance()
+    spoilt = [AnswerDraft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
     rows = [start(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
 
     assert _decoded(arm, [*rows, *map(start, sampled)]) == expected
@@ -135,7 +135,7 @@ def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.Mo
 
 def test_a_draft_is_followed_left_and_found_again() -> None:
     """Four tokens in a row that stand in the draft are where the answer is back on it."""
-    draft = Draft((1, 2, 3, 4, 5, 6, 7, 8, 9), Watch())
+    draft = AnswerDraft((1, 2, 3, 4, 5, 6, 7, 8, 9), DraftAcceptance())
     written: list[int] = []
     places = []
     for token in (1, 2, 50, 4, 5, 6, 7, 8):
@@ -155,14 +155,14 @@ def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
 
     arm = tiny.pair("llama")["base"]
     seen: list[Any] = []
-    made = module.Slots.__init__
+    made = module.DecodingSlots.__init__
 
     def noted(self: Any, *args: Any) -> None:
         made(self, *args)
         seen.append(weakref.ref(self))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module.Slots, "__init__", noted)
+        patched.setattr(module.DecodingSlots, "__init__", noted)
         gc.disable()
         try:
             _decoded(arm, [start(r) for r in _requests(arm, ask)])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny_models import CONTEXT
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.records.cases import Case, Completion
 
 Ask = Callable[..., list[Any]]
@@ -130,9 +130,9 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
     base = {a.key: a.completion for a in local_engine.complete(arms["base"], requests)}
-    watch = Watch()
+    watch = DraftAcceptance()
     guesses = {**base, "c0": Completion(text="the parcel")}
-    drafts = {key: Known(completion, watch) for key, completion in guesses.items()}
+    drafts = {key: KnownAnswer(completion, watch) for key, completion in guesses.items()}
     plain = {a.key: a.completion for a in local_engine.complete(arms["tuned"], requests)}
     drafted = {a.key: a.completion for a in local_engine.complete(arms["tuned"], requests, drafts)}
     same = {key: done.model_copy(update={"latency_s": 0.0}) for key, done in plain.items()}

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.sequence import Levers
-from tunegate.harness.engine.inference.speculative import Known, Watch
+from tunegate.harness.engine.inference.sequence import Optimizations
+from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 Ask = Callable[..., list[Any]]
-SUBSETS = [Levers(*switches) for switches in itertools.product((True, False), repeat=3)]
+SUBSETS = [Optimizations(*switches) for switches in itertools.product((True, False), repeat=3)]
 
 
-def _answers(arm: Any, ask: Ask, kind: str, levers: Levers, known: Any = None) -> dict[str, Any]:
+def _answers(
+    arm: Any, ask: Ask, kind: str, levers: Optimizations, known: Any = None
+) -> dict[str, Any]:
     cases = [
         Case(id=str(i), prompt=LONG + text, choices=("late", "a refund", "B"), expected="Madrid")
         for i, text in enumerate(("a", "the parcel", "12", "the customer wants", "Zz!", "of"))
@@ -30,13 +32,13 @@ def _answers(arm: Any, ask: Ask, kind: str, levers: Levers, known: Any = None) -
 
 
 @pytest.mark.parametrize("levers", SUBSETS, ids=str)
-def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Levers) -> None:
+def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Optimizations) -> None:
     """Answers are the same tokens and likelihoods the same within 1e-4, whatever is on."""
     pair = tiny.pair("llama")
-    watch = Watch()
-    base = _answers(pair["base"], ask, "generate", Levers())
-    known = {key: Known(completion, watch) for key, completion in base.items()}
-    plain = Levers.named("none")
+    watch = DraftAcceptance()
+    base = _answers(pair["base"], ask, "generate", Optimizations())
+    known = {key: KnownAnswer(completion, watch) for key, completion in base.items()}
+    plain = Optimizations.named("none")
 
     written = _answers(pair["tuned"], ask, "generate", levers, known if levers.drafts else None)
     expected = _answers(pair["tuned"], ask, "generate", plain)
@@ -48,12 +50,12 @@ def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Levers) -> None
 
 def test_names() -> None:
     """`all`, `none` and any list of names."""
-    assert Levers.named("all") == Levers(True, True, True)
-    assert Levers.named("none") == Levers(False, False, False)
-    assert Levers.named("slots, prefixes") == Levers(False, True, True)
+    assert Optimizations.named("all") == Optimizations(True, True, True)
+    assert Optimizations.named("none") == Optimizations(False, False, False)
+    assert Optimizations.named("slots, prefixes") == Optimizations(False, True, True)
 
 
 def test_an_unknown_name_is_refused() -> None:
     """The message offers the nearest name."""
     with pytest.raises(UsageError, match="unknown lever 'draft'; did you mean 'drafts'"):
-        Levers.named("draft")
+        Optimizations.named("draft")

@@ -11,7 +11,7 @@ from tests.tiny_models import ARCHITECTURES
 from tunegate.harness.engine.inference import continuous_batching as module
 from tunegate.harness.engine.inference.continuous_batching import decode
 from tunegate.harness.engine.inference.sequence import start
-from tunegate.harness.engine.inference.speculative import Draft, Watch, draft_ids
+from tunegate.harness.engine.inference.speculative import AnswerDraft, DraftAcceptance, draft_ids
 from tunegate.harness.records.cases import Case, Completion
 
 PROMPTS = ("a", "the parcel", "the customer wants a refund for the parcel", "12", "Zz! ")
@@ -31,10 +31,10 @@ def _plain(arm: Any, requests: list[Any]) -> dict[str, tuple[list[int], str | No
 
 
 def _drafted(
-    arm: Any, requests: list[Any], drafts: dict[str, tuple[int, ...]], watch: Watch
+    arm: Any, requests: list[Any], drafts: dict[str, tuple[int, ...]], watch: DraftAcceptance
 ) -> dict[str, tuple[list[int], str | None]]:
     with arm.active() as model:
-        guessed = {key: Draft(ids, watch) for key, ids in drafts.items()}
+        guessed = {key: AnswerDraft(ids, watch) for key, ids in drafts.items()}
         rows = list(decode(arm, model, [start(r, guessed.get(r.key)) for r in requests]))
     return {row.request.key: (row.token_ids, row.finish_reason) for row in rows}
 
@@ -54,7 +54,7 @@ def test_a_draft_never_changes_an_answer(
     half_wrong = {key: (*tokens[:2], 50, 51, 52) for key, tokens in own.items()}
     some = {key: tokens for key, tokens in own.items() if key in ("c1", "c3")}
     for drafts in (base, own, stopped, half_wrong, some, {"c0": (7,) * 100}):
-        assert _drafted(arms["tuned"], requests, drafts, Watch()) == expected
+        assert _drafted(arms["tuned"], requests, drafts, DraftAcceptance()) == expected
 
 
 def test_chunks_do_not_change_an_answer(
@@ -66,7 +66,7 @@ def test_chunks_do_not_change_an_answer(
     expected = _plain(arm, requests)
     monkeypatch.setattr(module, "LOGIT_BYTES", 1)
     own = {key: tuple(tokens) for key, (tokens, _) in expected.items()}
-    assert _drafted(arm, requests, own, Watch()) == expected
+    assert _drafted(arm, requests, own, DraftAcceptance()) == expected
 
 
 def test_a_perfect_draft_is_counted_as_accepted(tiny: Any, ask: Ask) -> None:
@@ -76,7 +76,7 @@ def test_a_perfect_draft_is_counted_as_accepted(tiny: Any, ask: Ask) -> None:
     for key, (tokens, reason) in _plain(arm, requests).items():
         if reason != "stop":
             continue
-        watch = Watch()
+        watch = DraftAcceptance()
         request = [r for r in requests if r.key == key]
         _drafted(arm, request, {key: (*tokens, 0)}, watch)
         # Some other id may have ended the answer; then the last guess is the only miss.
@@ -92,7 +92,7 @@ def test_a_wrong_draft_is_counted_as_rejected(tiny: Any, ask: Ask) -> None:
     request = _requests(arm, ask)[2:3]
     ((tokens, _),) = _plain(arm, request).values()
     wrong = (tokens[0] + 1,) * 9
-    watch = Watch()
+    watch = DraftAcceptance()
     assert watch.pays("suite", rows=1, step=60)
     _drafted(arm, request, {request[0].key: wrong}, watch)
     assert (watch.drafted, watch.accepted) == ({"suite": 9}, {"suite": 0})

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import.conventions._messages import Answer, Transcript, answer_of
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer_of,
+)
 
 ASKED = {"role": "user", "content": "Weather?"}
 THOUGHT = {"role": "assistant", "content": [{"type": "reasoning", "text": "Hm."}]}
@@ -26,7 +30,7 @@ def result(known: str) -> dict[str, Any]:
 
 def read(*turns: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of a transcript."""
-    transcript = Transcript()
+    transcript = MessageTranscript()
     for turn in turns:
         transcript.add(turn)
     transcript.pair()
@@ -71,6 +75,6 @@ def test_an_answer_is_put_together_and_a_choice_is_not() -> None:
     whole = answer_of([THOUGHT, SAID, called("a")])
 
     assert (whole.text, [call["id"] for call in whole.calls]) == ("I look.", ["a"])
-    assert answer_of([SAID, {**SAID, "content": "Or so."}]) == Answer("I look.")
+    assert answer_of([SAID, {**SAID, "content": "Or so."}]) == FirstAnswer("I look.")
     assert answer_of([called("a"), called("b")], 2).calls == answer_of([called("a")]).calls
-    assert answer_of([]) == Answer()
+    assert answer_of([]) == FirstAnswer()

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.trainers.estimate import Estimate, configuration, process_bytes, settings
+from tunegate.trainers.estimate import MemoryEstimate, configuration, process_bytes, settings
 from tunegate.trainers.estimate.losses import generate
-from tunegate.trainers.estimate.profile import Profile, profile
+from tunegate.trainers.estimate.profile import StepProfile, profile
 from tunegate.trainers.estimate.step_memory import (
-    Setting,
     StepMemory,
+    TrainingSetting,
     cache_bytes,
     simulate,
     tracker,
@@ -29,7 +29,7 @@ ADAPTER = 4 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
 
 def test_full_training_counts_every_weight(tiny_base: Path) -> None:
     """4 bytes a weight, and three times as much again for gradient and AdamW."""
-    found = simulate(configuration(str(tiny_base)), Setting("full", 0, 16, 2))
+    found = simulate(configuration(str(tiny_base)), TrainingSetting("full", 0, 16, 2))
 
     assert found.parameters == PARAMETERS
     assert found.weights == pytest.approx(4 * PARAMETERS, rel=0.001)  # and positions' frequencies
@@ -41,13 +41,13 @@ def test_an_adapter_is_as_large_as_its_rank_says(tiny_base: Path) -> None:
     """r · (in + out) for each linear layer; only it has gradients and moments."""
     config = configuration(str(tiny_base))
 
-    found = simulate(config, Setting("lora", 4, 16, 2))
+    found = simulate(config, TrainingSetting("lora", 4, 16, 2))
 
     assert found.parameters == ADAPTER
     assert found.trained == 12 * ADAPTER
     assert found.weights == pytest.approx(4 * (PARAMETERS + ADAPTER), rel=0.001)
     assert found.packed == 0
-    assert simulate(config, Setting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
+    assert simulate(config, TrainingSetting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
 
 
 def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Pat
 
     The adapter has two bytes a number, as TRL leaves it, and so have its gradients and moments.
     """
-    found = simulate(configuration(str(tiny_base)), Setting("qlora", 4, 16, 2))
+    found = simulate(configuration(str(tiny_base)), TrainingSetting("qlora", 4, 16, 2))
 
     packed = LINEAR * (0.5 + 1 / 64 + 4 / 16384)
     rest = 4 * (PARAMETERS - LINEAR) + 2 * ADAPTER
@@ -68,14 +68,14 @@ def test_activations_grow_with_the_rows(tiny_base: Path) -> None:
     """Three times the rows of under 256 tokens keep three times as much, to a percent."""
     config = configuration(str(tiny_base))
 
-    one, three = (simulate(config, Setting("lora", 4, 24, n)).activations for n in (1, 3))
+    one, three = (simulate(config, TrainingSetting("lora", 4, 24, n)).activations for n in (1, 3))
 
     assert three == pytest.approx(3 * one, rel=0.01)
 
 
 def test_half_the_bytes_a_number_halve_the_base(tiny_base: Path) -> None:
     """Weights in bfloat16; PEFT keeps adapters in float32."""
-    found = simulate(configuration(str(tiny_base)), Setting("lora", 4, 16, 2, "bfloat16"))
+    found = simulate(configuration(str(tiny_base)), TrainingSetting("lora", 4, 16, 2, "bfloat16"))
 
     assert found.weights == pytest.approx(2 * PARAMETERS + 4 * ADAPTER, rel=0.001)
 
@@ -92,7 +92,7 @@ def test_architectures_need_no_formula(architecture: str) -> None:
 
     config = make_config(architecture)
 
-    assert simulate(config, Setting("full", 0, 16, 1)).parameters == _count(config)
+    assert simulate(config, TrainingSetting("full", 0, 16, 1)).parameters == _count(config)
 
 
 def _count(config: object) -> int:
@@ -135,7 +135,7 @@ def test_the_file_of_a_quantised_base_stays_mapped() -> None:
     """Needed are process and step, 10 + 60; beside them lie the 30 bytes that were packed."""
     step = StepMemory(weights=30, trained=6, activations=20, peak=60, parameters=1, packed=30)
 
-    found = Estimate(Setting("qlora", 8, 16, 1), step, 10)
+    found = MemoryEstimate(TrainingSetting("qlora", 8, 16, 1), step, 10)
 
     assert (found.needed, found.total) == (70, 100)
 
@@ -150,7 +150,8 @@ def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: 
     config = make_config(architecture)
 
     few, many = (
-        simulate(config, Setting(method, 4, 32, n, trainer=trainer, written=16)) for n in (2, 8)
+        simulate(config, TrainingSetting(method, 4, 32, n, trainer=trainer, written=16))
+        for n in (2, 8)
     )
 
     assert few.parameters == many.parameters
@@ -167,11 +168,11 @@ def test_a_pair_has_all_its_logits_and_the_references(tiny_base: Path) -> None:
     """
     config = configuration(str(tiny_base))
 
-    pair = simulate(config, Setting("lora", 4, 512, 1, trainer="dpo"))
-    rows = simulate(config, Setting("lora", 4, 512, 2))
+    pair = simulate(config, TrainingSetting("lora", 4, 512, 1, trainer="dpo"))
+    rows = simulate(config, TrainingSetting("lora", 4, 512, 2))
     assert pair.peak - rows.peak > (2 * 2 * 512 - 4 * 256) * VOCABULARY * 4
-    full = simulate(config, Setting("full", 0, 512, 1, trainer="dpo"))
-    kto = simulate(config, Setting("full", 0, 512, 2, trainer="kto"))
+    full = simulate(config, TrainingSetting("full", 0, 512, 1, trainer="dpo"))
+    kto = simulate(config, TrainingSetting("full", 0, 512, 2, trainer="kto"))
     assert full.activations == pytest.approx(kto.activations, rel=0.02)
 
 
@@ -180,7 +181,8 @@ def test_grpo_has_logits_of_what_it_writes_alone(tiny_base: Path) -> None:
     config = configuration(str(tiny_base))
 
     few, many = (
-        simulate(config, Setting("lora", 4, 512, 2, trainer="grpo", written=n)) for n in (8, 504)
+        simulate(config, TrainingSetting("lora", 4, 512, 2, trainer="grpo", written=n))
+        for n in (8, 504)
     )
 
     assert many.peak - few.peak > 2 * 2 * 496 * VOCABULARY * 4
@@ -228,7 +230,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 def test_time_is_start_and_the_steps_that_remain() -> None:
     """10 s to the end of step 1, 99 more of 2 s; t(0.975, 2) = 4.303 · 1 s / √3 = 2.484 a step."""
-    found = Profile(seconds=(1.0, 2.0, 3.0), steps=100, start_s=10.0, peak=1)
+    found = StepProfile(seconds=(1.0, 2.0, 3.0), steps=100, start_s=10.0, peak=1)
 
     middle, low, high = found.total_s
 
@@ -258,7 +260,9 @@ def test_a_real_training_takes_what_was_estimated() -> None:
     from benchmarks._apart import apart
     from benchmarks.estimate import trained
 
-    setting = Setting("lora", 8, 64, 4)
-    found = Estimate(setting, simulate(configuration("embedded"), setting), process_bytes()).total
+    setting = TrainingSetting("lora", 8, 64, 4)
+    found = MemoryEstimate(
+        setting, simulate(configuration("embedded"), setting), process_bytes()
+    ).total
 
     assert found == pytest.approx(apart(trained, setting).peak, rel=0.15)

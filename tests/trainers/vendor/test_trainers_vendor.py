@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.remote.worker_pool import Limits
+from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import run
-from tunegate.trainers.vendor.api import NoAnswer, VendorApi
+from tunegate.trainers.vendor.api import VendorApi, VendorUnreachable
 from tunegate.trainers.vendor.job import FILE, VendorJob
 
 SERVER = Path(__file__).parents[3] / "examples" / "vendor" / "server.py"
@@ -285,7 +285,7 @@ def test_a_vendor_that_is_silent_for_long_is_left(
 
     def hasty() -> VendorApi:
         api = made()
-        api.limits = Limits(concurrency=1, attempts=1)
+        api.limits = PoolLimits(concurrency=1, attempts=1)
         return api
 
     monkeypatch.setattr(VendorApi, "from_environment", hasty)
@@ -330,7 +330,7 @@ def test_a_reply_that_is_no_job_is_one_line(
 
     with VendorApi.from_environment() as api:
         api.limits = replace(api.limits, attempts=1)
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(VendorUnreachable) as caught:
             api.job("ftjob-000001")
 
     assert "asking for ftjob-000001: the reply " in str(caught.value)
