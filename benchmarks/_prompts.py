@@ -52,4 +52,4 @@ def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> 
     (folder / "cases.jsonl").write_text(text, encoding="utf-8")
     toml = TOML.format(tokens=tokens, system=system)
     (folder / "suite.toml").write_text(toml, encoding="utf-8")
-    return suites.load(folder)
+    return suites.load_suite(folder)

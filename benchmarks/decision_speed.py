@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 GATES = 20
 
@@ -47,7 +47,7 @@ def _timed(n: int, *, continuous: int, gains: int) -> float:
     scores = [row for metric in metrics for row in _scores(metric, n)]
     manifest = _manifest(metrics, gates, n)
     start = time.perf_counter()
-    decide(manifest, {"s": cases}, scores)
+    decide_run(manifest, {"s": cases}, scores)
     return time.perf_counter() - start
 
 

@@ -35,8 +35,8 @@ def main() -> int:
     """Print every setting; return 1 if one is off by more than allowed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("settings", nargs="*", default=SETTINGS.split(), help="default: all")
-    from tunegate.trainers.estimate import MemoryEstimate, configuration, process_bytes
-    from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
+    from tunegate.trainers.estimate import MemoryEstimate, load_configuration, process_bytes
+    from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
     process, worst = process_bytes(), 0.0
     print(f"process beside its tensors: {process / 1e6:.0f} MB")
@@ -45,7 +45,9 @@ def main() -> int:
         trainer, method, *numbers = name.split("-")
         rank, length, batch = map(int, numbers)
         setting = TrainingSetting(method, rank, length, batch, trainer=trainer, written=length // 2)
-        found = MemoryEstimate(setting, simulate(configuration("embedded"), setting), process).total
+        found = MemoryEstimate(
+            setting, simulate_step(load_configuration("embedded"), setting), process
+        ).total
         peak = apart(trained, setting).peak
         off = found / peak - 1
         worst = max(worst, abs(off))

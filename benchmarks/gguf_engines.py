@@ -87,7 +87,7 @@ def _asked(
         for case in cases
     ]
     here = isinstance(arm, LocalArm)
-    answers = local_engine.complete(arm, requests) if here else arm.complete(requests)
+    answers = local_engine.complete_requests(arm, requests) if here else arm.complete(requests)
     found = {answer.key: answer.completion for answer in answers}
     return [found[case.id] or Completion() for case in cases]
 

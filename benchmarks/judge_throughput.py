@@ -54,7 +54,7 @@ def main() -> int:
 
 def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]:
     """Return the seconds of n judgements, and how many have a score."""
-    rubric = lookup.find("tunegate.harness.judges", "rubric", what="judge")
+    rubric = lookup.find_object("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(rubric, Judge)
     judge = replace(rubric, options={"criteria": "Is polite."})
     tasks = [

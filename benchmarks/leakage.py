@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tunegate.harness.checks.contamination.check import compare, find
+from tunegate.harness.checks.contamination.check import check_contamination, find_training_files
 from tunegate.harness.records.cases import Case, canonical_json
 from tunegate.harness.records.training_card import ContaminationMode, TrainingSummary
 from tunegate.harness.suite import Suite
@@ -46,9 +46,9 @@ def main() -> int:
         _write(path, rng, rows, list(planted.values()))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start, busy = time.perf_counter(), time.process_time()
-        found = compare(
+        found = check_contamination(
             [cast("Suite", suite)],
-            find(TrainingSummary(), None, [path]),
+            find_training_files(TrainingSummary(), None, [path]),
             mode=ContaminationMode.GATE,
         )
         seconds, busy = time.perf_counter() - start, time.process_time() - busy

@@ -216,10 +216,10 @@ def _answered(arm: Any, rows: int, prompt: int, tokens: int) -> tuple[float, Wat
 
     asked = _requests(arm, rows, prompt, tokens)
     endless = _Endless(arm)
-    list(local_engine.complete(endless, asked))
+    list(local_engine.complete_requests(endless, asked))
     with watched(arm.loaded.torch_model) as watch:
         start = time.perf_counter()
-        list(local_engine.complete(endless, asked))
+        list(local_engine.complete_requests(endless, asked))
         spent = time.perf_counter() - start
     return spent, watch
 

@@ -94,7 +94,7 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
     (place / "cases.jsonl").write_text("".join(lines[:questions]), encoding="utf-8")
     toml = (source / "suite.toml").read_text(encoding="utf-8")
     (place / "suite.toml").write_text(toml.replace("tolerance = 0.02", "tolerance = 0.5"))
-    return [prompts_suite(folder / "prompts", prompts, tokens), suites.load(place)]
+    return [prompts_suite(folder / "prompts", prompts, tokens), suites.load_suite(place)]
 
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:

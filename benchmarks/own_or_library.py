@@ -66,14 +66,14 @@ def yaml_with_lines(folder: Path) -> None:
     test = "  - vars: {{q: 'question {0}?'}}\n    assert: [{{type: equals, value: answer {0}}}]\n"
     path = folder / "config.yaml"
     path.write_text("tests:\n" + "".join(test.format(i) for i in range(TESTS)), encoding="utf-8")
-    show("ours", lambda: _yaml.read(path, form="write YAML"))
+    show("ours", lambda: _yaml.read_yaml(path, form="write YAML"))
     show("ruamel.yaml", lambda: reader().load(path))
     path.write_text("a: 1\na: 2\nb: 1\nb: 2\n", encoding="utf-8")
-    show("ours, two keys twice", lambda: _yaml.read(path, form="write YAML"))
+    show("ours, two keys twice", lambda: _yaml.read_yaml(path, form="write YAML"))
     show("ruamel.yaml, the same", lambda: reader().load(path))
     links = "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 10))
     path.write_text(f"k0: &k0 [x]\n{links}", encoding="utf-8")
-    show("ours, 9⁹ aliased values", lambda: _yaml.read(path, form="write YAML"))
+    show("ours, 9⁹ aliased values", lambda: _yaml.read_yaml(path, form="write YAML"))
     show("ruamel.yaml, the same", lambda: reader().load(path))
     switch = reader().load("bf16: no")["bf16"]
     print(f"  `bf16: no`, which TRL reads as False: ruamel.yaml reads {switch!r}")
@@ -90,7 +90,7 @@ def gguf_header(folder: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    readers = {"ours": _gguf_file.read, "gguf.GGUFReader": gguf.GGUFReader}
+    readers = {"ours": _gguf_file.read_gguf, "gguf.GGUFReader": gguf.GGUFReader}
     for name, read in readers.items():
         show(name, partial(read, path))
     path.write_bytes(path.read_bytes()[:-100_000])

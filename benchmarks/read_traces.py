@@ -65,17 +65,17 @@ def write(path: Path, count: int) -> None:
 
 def spans(path: Path) -> int:
     """Read every span."""
-    from tunegate.harness.otel_import import read
+    from tunegate.harness.otel_import import read_spans
     from tunegate.harness.otel_import.types import ImportReport
 
-    return sum(1 for _ in read([path], ImportReport()))
+    return sum(1 for _ in read_spans([path], ImportReport()))
 
 
 def cases(path: Path) -> int:
     """Find the calls, draw 200 by strata, scrub them and make cases of them."""
-    from tunegate.harness.sources.traces import TraceSelection, collect
+    from tunegate.harness.sources.traces import TraceSelection, collect_cases
 
-    found = collect([path], TraceSelection(sample=200, stratify=("model", "route")))
+    found = collect_cases([path], TraceSelection(sample=200, stratify=("model", "route")))
     return found.reading.calls
 
 

@@ -26,13 +26,13 @@ import pytest
 
 PROMISE = 30.0
 STAGES = {
-    "load the suite": "tunegate.harness.suite:load",
+    "load the suite": "tunegate.harness.suite:load_suite",
     "open the arms": "tunegate.harness.pipeline.run:open_arms",
     "plan": "tunegate.harness.pipeline.steps:make_plan",
     "answer and store": "tunegate.harness.pipeline.steps:Runner.run",
-    "collect": "tunegate.harness.pipeline.steps:collect",
+    "collect": "tunegate.harness.pipeline.steps:collect_cells",
     "score": "tunegate.harness.pipeline.steps:score_suite",
-    "decide": "tunegate.harness.pipeline.steps:decide",
+    "decide": "tunegate.harness.pipeline.steps:decide_run",
     "traces": "tunegate.harness.otel_export:write_traces",
     "files of the run": "tunegate.harness.pipeline.run_writer:write_atomic",
     "read the run again": "tunegate.harness.records.run_folder:Run.load",

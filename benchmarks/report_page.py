@@ -30,7 +30,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.reports.page import LIMIT, render
+from tunegate.reports.page import LIMIT, render_page
 
 PAINT_S, FILTER_S, ELEMENTS = 1.5, 0.1, 2_000
 ROUNDS = 5
@@ -44,7 +44,7 @@ def main() -> int:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     run = _run(n, random.Random(0))
     start = time.perf_counter()
-    html = render(run)
+    html = render_page(run)
     wrote = time.perf_counter() - start
     size = len(html.encode())
     with tempfile.TemporaryDirectory() as folder:

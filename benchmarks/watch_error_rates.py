@@ -22,11 +22,11 @@ from tunegate.harness.stats.confidence_sequences import (
     BLOCK,
     STREAM_BETS,
     BettingCapital,
-    advance,
     units_needed,
+    update_capital,
 )
 from tunegate.harness.stats.tolerance_bounds import (
-    threshold,
+    order_statistic,
     worst_clustered_rate,
     worst_excess,
     worst_rate,
@@ -71,7 +71,7 @@ class Streams:
         for calls, rate in rates:
             for _ in range(0, calls, BLOCK):
                 values = (rng.random((count, BLOCK)) < rate).astype(np.float64)
-                capital = advance(capital, values, bound=self.bound, seen=seen)
+                capital = update_capital(capital, values, bound=self.bound, seen=seen)
                 seen += BLOCK
                 when = np.where((capital.peak >= needed) & np.isinf(when), seen, when)
                 if np.isfinite(when).all():
@@ -95,14 +95,14 @@ def false_alarms(rng: np.random.Generator, rate: float, calls: int, count: int) 
 def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float:
     """Return the same of `slower`: lognormal seconds above the ninth tenth of 250 of the gate's."""
     gates = rng.lognormal(size=(count, 250))
-    limits = [threshold(gate, 0.9) for gate in gates]
+    limits = [order_statistic(gate, 0.9) for gate in gates]
     bound = np.array([worst_excess(limit, alpha=ALPHA / 2) for limit in limits])
     # Above the threshold lies this share of all seconds there can be.
     above = np.array([0.5 * math.erfc(math.log(x.value) / math.sqrt(2)) for x in limits])
     capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     for seen in range(0, WEEKS * calls, BLOCK):
         values = (rng.random((count, BLOCK)) < above[:, np.newaxis]).astype(np.float64)
-        capital = advance(capital, values, bound=bound, seen=seen)
+        capital = update_capital(capital, values, bound=bound, seen=seen)
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
 

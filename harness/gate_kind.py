@@ -177,7 +177,7 @@ class GateKind(ABC):
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the complete pairs of its metric."""
 
-    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+    def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs on the gate's own scale, and what their difference must exceed."""
         return JudgedPairs(pairs, 0.0)
 
@@ -229,7 +229,7 @@ class GateKind(ABC):
         """
         return PlannedTest(None, f"not planned: {self.name}", counts=False)
 
-    def hoped(self, gate: Gate, provable: float) -> float | None:
+    def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return the true improvement at which a gate is given up during a run.
 
         Args:
@@ -237,7 +237,7 @@ class GateKind(ABC):
             provable: The smallest improvement that all cases prove in 4 of 5 runs.
 
         Returns:
-            The improvement on the scale of `judged`; None for a gate that is never given up.
+            The improvement on the scale of `judged_pairs`; None for a gate that is never given up.
         """
         return None
 
@@ -284,13 +284,14 @@ class GateKind(ABC):
         """
         if result.n == 0:
             return f"{result.metric}: no case has a score in both arms"
-        return f"{self.measured(result)}{_uncorrected(pairs)}: {self.conclusion(result, pairs)}"
+        measurement = f"{self.measurement(result)}{_uncorrected_note(pairs)}"
+        return f"{measurement}: {self.conclusion(result, pairs)}"
 
-    def measured(self, result: GateResult) -> str:
+    def measurement(self, result: GateResult) -> str:
         """Return what was measured, with its interval and the number of cases."""
         interval = interval_words(result.low, result.high, sign=False)
-        cases = counted(result.n, "case")
-        value = number(self.value(result))
+        cases = count_noun(result.n, "case")
+        value = format_number(self.value(result))
         return f"{result.metric}: {self.described} is {value}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
@@ -405,12 +406,12 @@ def gate_kinds() -> tuple[GateKind, ...]:
     Raises:
         UsageError: the kind of another package cannot be imported, or has the name of another one.
     """
-    found = map(_load, lookup.available(ROOM))
+    found = map(_load, lookup.available_names(ROOM))
     return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
 
 
 def _load(name: str) -> GateKind:
-    kind = lookup.find(ROOM, name, what="gate kind")
+    kind = lookup.find_object(ROOM, name, what="gate kind")
     if not isinstance(kind, GateKind) or kind.name != name:
         raise UsageError(
             f"gate kind {name!r}: the entry point of {GROUP!r} must name a GateKind whose name is "
@@ -419,21 +420,21 @@ def _load(name: str) -> GateKind:
     return kind
 
 
-def number(value: float | None, *, sign: bool = False) -> str:
+def format_number(value: float | None, *, sign: bool = False) -> str:
     """Return a number with four significant digits; `–` for none."""
     if value is None:
         return "–"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
 
 
-def counted(count: int, noun: str) -> str:
+def count_noun(count: int, noun: str) -> str:
     """Return `1 case` or `2 cases`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def margin_words(margin: float | str) -> str:
     """Return a margin as sentences write it."""
-    return margin if isinstance(margin, str) else number(margin)
+    return margin if isinstance(margin, str) else format_number(margin)
 
 
 def margin_label(margin: float | str) -> str:
@@ -445,7 +446,7 @@ def interval_words(low: float | None, high: float | None, *, sign: bool) -> str:
     """Return the interval in brackets; nothing where the data bound neither end."""
     if low is None and high is None:
         return ""
-    return f" [{number(low, sign=sign)}, {number(high, sign=sign)}]"
+    return f" [{format_number(low, sign=sign)}, {format_number(high, sign=sign)}]"
 
 
 def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
@@ -464,7 +465,7 @@ def what_would_decide(result: GateResult, pairs: Pairs) -> str:
     if pairs.labels is not None:
         return "more labels would narrow it"
     if clusters is not None and clusters < FEW_CLUSTERS:
-        there = counted(clusters, "cluster")
+        there = count_noun(clusters, "cluster")
         return f"the cases come in {there}, and it takes {FEW_CLUSTERS} at least"
     if result.low is None and result.high is None:
         return "all differences are equal, which says nothing about the next one"
@@ -472,15 +473,18 @@ def what_would_decide(result: GateResult, pairs: Pairs) -> str:
         return "at the difference seen here, more cases of the kind would not decide it"
     more = result.needed_n - result.n
     if more <= 0:
-        needed = counted(result.needed_n, "case")
+        needed = count_noun(result.needed_n, "case")
         return f"{needed} would decide it in 4 of 5 runs, and this was the fifth"
     return f"about {more} more ({result.needed_n} in all) would decide it in 4 of 5 runs"
 
 
-def _uncorrected(pairs: Pairs) -> str:
+def _uncorrected_note(pairs: Pairs) -> str:
     """Return what the judge alone would have made of it, where labels correct it."""
     if pairs.labels is None or not pairs.n:
         return ""
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
-    labelled = counted(n_labelled(pairs.labels), "pair")
-    return f" (corrected by labels on {labelled}; the judge alone says {number(alone, sign=True)})"
+    labelled = count_noun(n_labelled(pairs.labels), "pair")
+    return (
+        f" (corrected by labels on {labelled}; the judge alone says "
+        f"{format_number(alone, sign=True)})"
+    )

@@ -1,7 +1,7 @@
 """Validation against the JSON schemas of our own files, with problems in words.
 
-`library` returns the jsonschema library without the grammars that only its `iri` formats need:
-`import jsonschema` imports rfc3987_syntax where it is installed, and that package compiles 38
+`jsonschema_library` returns the jsonschema library without the grammars that only its `iri` formats
+need: `import jsonschema` imports rfc3987_syntax where it is installed, and that package compiles 38
 grammars when it is imported: 1 to 2 seconds in every run, for two formats that few schemas use.
 Here they are compiled when an `iri` is first checked.
 
@@ -10,7 +10,7 @@ Example:
     ["unknown key 'promt'; did you mean 'prompt'?"]
 
 Example:
-    >>> validator = library().Draft202012Validator({"type": "string"})
+    >>> validator = jsonschema_library().Draft202012Validator({"type": "string"})
     >>> validator.is_valid("text")
     True
 """
@@ -30,7 +30,7 @@ from types import ModuleType
 from typing import Any
 
 from tunegate.harness.gate_kind import gate_kinds
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -43,7 +43,7 @@ def schema_problems(value: Any, schema: str) -> list[str]:
 def located_problems(value: Any, schema: str) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the problems as (path of the offending value, sentence), in the order of the paths."""
     errors = sorted(_validator(schema).iter_errors(value), key=lambda e: [*map(_rank, e.path)])
-    return [(_place(error), _in_words(error)) for error in errors]
+    return [(_place(error), _format_error(error)) for error in errors]
 
 
 def load_schema(name: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _complete_gates(table: dict[str, Any]) -> None:
 
 @cache
 def _validator(schema: str) -> Any:
-    return library().Draft202012Validator(load_schema(schema))
+    return jsonschema_library().Draft202012Validator(load_schema(schema))
 
 
 def _rank(step: str | int) -> tuple[str, int]:
@@ -88,25 +88,25 @@ def _extra(error: Any) -> list[str]:
     return sorted(set(error.instance) - set(error.schema["properties"]))
 
 
-def _in_words(error: Any) -> str:
+def _format_error(error: Any) -> str:
     place = ".".join(map(str, error.absolute_path))
-    return (f"{place}: " if place else "") + _said(error)
+    return (f"{place}: " if place else "") + _explain_error(error)
 
 
-def _said(error: Any) -> str:
+def _explain_error(error: Any) -> str:
     """Return what is wrong, by the schema's keyword that says so."""
     keyword, wanted = error.validator, error.validator_value
     if keyword in ("anyOf", "oneOf"):
         return _no_alternative(error)
     if keyword == "additionalProperties":
         allowed = tuple(sorted(error.schema["properties"]))
-        return "; ".join(unknown(key, allowed, what="key") for key in _extra(error))
+        return "; ".join(unknown_name_message(key, allowed, what="key") for key in _extra(error))
     if keyword == "required":
         return f"the key {error.message.partition(' is a')[0]} is missing"
     if keyword == "dependentRequired":
         return "'answer' needs 'choices' beside it"
     if keyword == "enum":
-        return _not_among(error.instance, wanted)
+        return _allowed_values_message(error.instance, wanted)
     if keyword == "minLength" and wanted == 1:
         return f"{_short(error.instance)} must not be empty"
     if keyword in _LIMITS:
@@ -122,12 +122,12 @@ def _no_alternative(error: Any) -> str:
         return f"a gate needs at least one of {', '.join(keys)}"
     incomplete = [one for one in error.context if one.validator == "required"]
     if incomplete:
-        return _said(incomplete[0])
+        return _explain_error(incomplete[0])
     kinds = " or ".join(_kind(option) for option in error.validator_value)
     return f"{_short(error.instance)} must be {kinds}"
 
 
-def _not_among(value: Any, allowed: Sequence[str]) -> str:
+def _allowed_values_message(value: Any, allowed: Sequence[str]) -> str:
     choices = ", ".join(map(repr, allowed))
     near = get_close_matches(value, allowed, n=1) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -174,7 +174,7 @@ _importing = threading.Lock()
 
 
 @cache
-def library() -> Any:
+def jsonschema_library() -> Any:
     """Return the module `jsonschema`."""
     with _importing:
         loaded = "jsonschema" in sys.modules or GRAMMARS in sys.modules

@@ -216,14 +216,14 @@ def question(
         choice: The key that holds the verdict.
     """
     mark = mark_for(data)
-    values = {n: fenced(n, text, mark) for n, text in data.items()} | dict(told or {})
-    form = FORM.replace("{mark}", mark).replace("{fields}", _in_words(fields))
-    body = fill(sections(prompt)[step], values)
+    values = {n: fence_data(n, text, mark) for n, text in data.items()} | dict(told or {})
+    form = FORM.replace("{mark}", mark).replace("{fields}", _describe_fields(fields))
+    body = fill_template(prompt_sections(prompt)[step], values)
     system = SYSTEM.replace("{mark}", mark)
     return JudgeQuestion(step, system, body, form, mark, fields, choice)
 
 
-def conversation(case: Case) -> str:
+def format_conversation(case: Case) -> str:
     """Return a case's prompt as a judge reads it: one turn plain, several with their roles."""
     turns = case.input_messages()
     if len(turns) == 1:
@@ -233,22 +233,22 @@ def conversation(case: Case) -> str:
 
 def _content_of(turn: Mapping[str, Any]) -> str:
     content = turn.get("content")
-    return content if isinstance(content, str) else as_json(content or turn)
+    return content if isinstance(content, str) else format_json(content or turn)
 
 
-def as_json(value: Any) -> str:
+def format_json(value: Any) -> str:
     """Return a JSON value as text that people read."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _in_words(fields: Mapping[str, Mapping[str, Any]]) -> str:
+def _describe_fields(fields: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what the keys of a reply hold, for the judge to read."""
     return "; ".join(f'"{name}", {_kind(schema)}' for name, schema in fields.items())
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return "one of " + ", ".join(as_json(value) for value in schema["enum"])
+        return "one of " + ", ".join(format_json(value) for value in schema["enum"])
     if schema.get("type") == "array":
         return f"a list, each of its items {_kind(schema['items'])}"
     return {"string": "a short text", "boolean": "true or false"}[schema["type"]]
@@ -269,7 +269,7 @@ _MARK_LENGTH = 12
 
 
 @cache
-def sections(path: Path) -> Mapping[str, str]:
+def prompt_sections(path: Path) -> Mapping[str, str]:
     """Return name → text of a prompt file; a file without headings has the one section `verdict`.
 
     Raises:
@@ -281,12 +281,12 @@ def sections(path: Path) -> Mapping[str, str]:
     return found or {"verdict": pieces[0].strip()}
 
 
-def placeholders(text: str) -> frozenset[str]:
+def template_placeholders(text: str) -> frozenset[str]:
     """Return the names of a template's placeholders."""
     return frozenset(_PLACEHOLDER.findall(text))
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def fill_template(template: str, values: Mapping[str, str]) -> str:
     """Put values in the place of their placeholders, in one pass.
 
     Raises:
@@ -306,6 +306,6 @@ def mark_for(data: Mapping[str, str]) -> str:
     return mark
 
 
-def fenced(name: str, text: str, mark: str) -> str:
+def fence_data(name: str, text: str, mark: str) -> str:
     """Return data between its two marked lines."""
     return f"<<{name} {mark}>>\n{text}\n<</{name} {mark}>>"

@@ -37,14 +37,14 @@ def module_names(room: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
-def available(room: str) -> tuple[str, ...]:
+def available_names(room: str) -> tuple[str, ...]:
     """Return the names that the package `room` (such as `tunegate.harness.metrics`) and installed
     packages offer, sorted.
     """
     return tuple(sorted({*module_names(room), *(plugin.name for plugin in entry_points_of(room))}))
 
 
-def find(room: str, name: str, *, what: str) -> Any:
+def find_object(room: str, name: str, *, what: str) -> Any:
     """Return the object called `name` in `room`, or the user's own `pkg.mod:attribute`.
 
     Raises:
@@ -57,7 +57,7 @@ def find(room: str, name: str, *, what: str) -> Any:
     if plugin is not None:
         return _load(plugin, what=what)
     if name not in module_names(room):
-        raise UnknownName(unknown(name, available(room), what=what))
+        raise UnknownName(unknown_name_message(name, available_names(room), what=what))
     return getattr(importlib.import_module(f"{room}.{name}"), name)
 
 
@@ -106,7 +106,7 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
 
 
-def unknown(name: str, allowed: tuple[str, ...], *, what: str) -> str:
+def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:
     """Return the sentence for a name that is not among `allowed`."""
     near = get_close_matches(name, allowed, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(allowed)
@@ -234,4 +234,6 @@ def _find_own(name: str, *, what: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         names = tuple(n for n in vars(module) if not n.startswith("_"))
-        raise UnknownName(f"{module_name}: {unknown(attribute, names, what=what)}") from None
+        raise UnknownName(
+            f"{module_name}: {unknown_name_message(attribute, names, what=what)}"
+        ) from None

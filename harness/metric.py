@@ -156,7 +156,9 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     return declare
 
 
-def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, where: str) -> Metric:
+def load_metric(
+    use: str, settings: Mapping[str, Any], *, name: str, folder: Path, where: str
+) -> Metric:
     """Return the metric called `use` with its options checked and bound.
 
     Args:
@@ -177,13 +179,13 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
     own = dict(settings)
     if isinstance(found, Judge):
         given = 3 if found.pairs else 2
-        bound = options.bind(found.steps, own, given=given, folder=folder, where=place)
-        return _judged(replace(found, options=bound), name)
+        bound = options.bind_options(found.steps, own, given=given, folder=folder, where=place)
+        return _metric_of_judge(replace(found, options=bound), name)
     base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     corpus = base.corpus
     if corpus is not None and _aggregate(own, base.aggregate, place) == "mean":
         corpus = None
-    bound = options.bind(base.score, own, given=2, folder=folder, where=place)
+    bound = options.bind_options(base.score, own, given=2, folder=folder, where=place)
     # Exact tests count successes, of which a corpus value knows nothing.
     binary = base.binary and corpus is None
     return replace(base, name=name, options=bound, corpus=corpus, binary=binary)
@@ -192,25 +194,27 @@ def load(use: str, settings: Mapping[str, Any], *, name: str, folder: Path, wher
 def _find(use: str) -> Any:
     """Return the metric, function or judge called `use`."""
     judges, metrics = (
-        lookup.available("tunegate.harness.judges"),
-        lookup.available("tunegate.harness.metrics"),
+        lookup.available_names("tunegate.harness.judges"),
+        lookup.available_names("tunegate.harness.metrics"),
     )
     if use in judges and use in metrics:
         raise UnknownName(
             f"{use!r} is a metric and a judge; write one of them as 'package.module:function'"
         )
     if ":" in use or use in metrics:
-        return lookup.find("tunegate.harness.metrics", use, what="metric")
+        return lookup.find_object("tunegate.harness.metrics", use, what="metric")
     if use in judges:
-        return lookup.find("tunegate.harness.judges", use, what="judge")
-    raise UnknownName(lookup.unknown(use, tuple(sorted({*judges, *metrics})), what="metric"))
+        return lookup.find_object("tunegate.harness.judges", use, what="judge")
+    raise UnknownName(
+        lookup.unknown_name_message(use, tuple(sorted({*judges, *metrics})), what="metric")
+    )
 
 
-def _judged(judge: Judge, name: str) -> Metric:
+def _metric_of_judge(judge: Judge, name: str) -> Metric:
     """Return a judge as the metric it is to gates, verdict and report."""
     return Metric(
         name=name,
-        score=_unjudged,
+        score=_unjudged_score,
         higher_is_better=judge.higher_is_better,
         range=judge.range,
         requires=judge.requires,
@@ -220,7 +224,7 @@ def _judged(judge: Judge, name: str) -> Metric:
     )
 
 
-def _unjudged(case: Case, completion: Completion, **options: Any) -> Score:
+def _unjudged_score(case: Case, completion: Completion, **options: Any) -> Score:
     """Leave a case unscored that no judge has seen."""
     return Score.unscored("no judge was asked")
 
@@ -231,7 +235,7 @@ def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[fl
     Raises:
         UnknownName: nothing is called `use`, or it has no corpus function.
     """
-    found = lookup.find("tunegate.harness.metrics", use, what="metric")
+    found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
     if not isinstance(found, Metric) or found.corpus is None:
         raise UnknownName(f"metric {use!r} has no corpus function, which this run was judged by")
     return partial(found.corpus, **given)

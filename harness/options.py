@@ -5,7 +5,7 @@ is allowed. Every problem of a table is reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...
-    >>> bind(shout, {"times": 2}, given=2, folder=Path(), where="suite.toml:7")
+    >>> bind_options(shout, {"times": 2}, given=2, folder=Path(), where="suite.toml:7")
     {'times': 2}
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 _LOOSE = (
     float,
@@ -34,7 +34,7 @@ _LOOSE = (
 """Types that TOML has no form of its own for: 1 for 1.0, text for a path, arrays for tuples."""
 
 
-def bind(
+def bind_options(
     function: Callable[..., Any],
     options: Mapping[str, Any],
     *,
@@ -62,7 +62,7 @@ def bind(
     for name, value in options.items():
         if name not in parameters:
             allowed = tuple(parameters) or ("none",)
-            problems.append(f"{where}: {unknown(name, allowed, what='option')}")
+            problems.append(f"{where}: {unknown_name_message(name, allowed, what='option')}")
             continue
         try:
             bound[name] = _convert(value, hints.get(name, Any), folder)

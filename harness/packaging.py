@@ -8,12 +8,12 @@ from collections.abc import Iterable
 _PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a verdict's numbers depend on."""
-    return {"python": platform.python_version(), **installed(_PACKAGES)}
+    return {"python": platform.python_version(), **installed_versions(_PACKAGES)}
 
 
-def installed(packages: Iterable[str]) -> dict[str, str]:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of those packages that are installed."""
     from importlib import metadata  # 10 ms, which `tunegate --help` need not take
 

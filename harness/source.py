@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tunegate.harness.json_schema import schema_problems
-from tunegate.harness.records.cases import Case, readable, sha256
+from tunegate.harness.records.cases import Case, replace_surrogates, sha256
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
@@ -45,7 +45,7 @@ class AccountedCases:
         return iter(self.cases)
 
 
-def brief(account: Sequence[str]) -> tuple[str, ...]:
+def account_summary(account: Sequence[str]) -> tuple[str, ...]:
     """Return the first lines of an account, with where the others are told."""
     more = len(account) - SHOWN
     if more <= 1:
@@ -92,7 +92,7 @@ def make_case(row: Mapping[str, Any]) -> Case:
     Raises:
         ValueError: what is wrong, in words, without the place.
     """
-    fields: dict[str, Any] = readable(dict(row))
+    fields: dict[str, Any] = replace_surrogates(dict(row))
     problems = schema_problems(fields, "case")
     if problems:
         raise ValueError("; ".join(problems))
@@ -102,5 +102,5 @@ def make_case(row: Mapping[str, Any]) -> Case:
         raise ValueError(
             f"answer={row['answer']!r} names no choice: there are {len(fields['choices'])}"
         )
-    fields.setdefault("id", sha256(readable(dict(row)))[:12])
+    fields.setdefault("id", sha256(replace_surrogates(dict(row)))[:12])
     return Case.model_validate(fields)

@@ -47,7 +47,7 @@ class Annotation:
         return f"::{self.level} {given}::{_data(self.message)}"
 
 
-def remarks(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...]:
+def run_annotations(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...]:
     """Return the remarks on a run.
 
     Args:
@@ -69,7 +69,7 @@ def remarks(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...
     return (verdict, *gates)
 
 
-def failure(message: str) -> Annotation:
+def failure_annotation(message: str) -> Annotation:
     """Return the remark on a run that ended without a verdict."""
     return Annotation("error", "tunegate", one_line(message, 1_000))
 

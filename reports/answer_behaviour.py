@@ -70,7 +70,7 @@ class ArmBehaviour:
         return sum(self.read), sum(self.wrote)
 
 
-def behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
+def arm_behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
     """Return what each arm did on each suite, in the order of suites and arms."""
     found: dict[tuple[str, str], ArmBehaviour] = {}
     for stored in data.run.cells:
@@ -109,18 +109,18 @@ def _count(own: ArmBehaviour, stored: StoredCell) -> None:
         own.called += 1
         own.retried += done.attempts > 1
         own.calls += done.attempts
-    own.read += _known(done.input_tokens)
+    own.read += _known_values(done.input_tokens)
     if done.cost is not None:
         own.cost = (own.cost or 0.0) + done.cost
     if stored.cell.kind is CellKind.GENERATE:
-        own.latencies += _known(done.latency_s)
+        own.latencies += _known_values(done.latency_s)
         own.batched |= (done.batch_size or 1) > 1
-        own.wrote += _known(done.output_tokens)
+        own.wrote += _known_values(done.output_tokens)
         own.finished += done.finish_reason is not None
         own.cut += done.finish_reason == "length"
 
 
-def _known(value: Number | None) -> Sequence[Number]:
+def _known_values(value: Number | None) -> Sequence[Number]:
     """Return a value that is known, alone."""
     return () if value is None else (value,)
 

@@ -14,11 +14,18 @@ from tunegate.harness.records.comparison import Candidate, CandidateComparison, 
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports import charts, pareto_chart
-from tunegate.reports.escaping import code, prose
-from tunegate.reports.formatting import FACES, REASONS, STATUSES, direction, number, signed
+from tunegate.reports.escaping import code_span, escape_markdown
+from tunegate.reports.formatting import (
+    FACES,
+    REASONS,
+    STATUSES,
+    format_difference,
+    format_level,
+    metric_direction,
+)
 from tunegate.reports.identity import short_of
 from tunegate.reports.page import scriptless
-from tunegate.reports.pareto_chart import share
+from tunegate.reports.pareto_chart import format_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +52,17 @@ def render_page(comparison: CandidateComparison) -> str:
         faces=FACES,
         statuses=STATUSES,
         reasons=REASONS,
-        direction=direction,
-        plot=pareto_chart.draw(comparison),
+        direction=metric_direction,
+        plot=pareto_chart.draw_pareto(comparison),
         plot_size=(pareto_chart.WIDTH, pareto_chart.HEIGHT),
         row_size=(charts.FOREST_WIDTH, charts.FOREST_HEIGHT),
-        share=pareto_chart.share,
+        share=pareto_chart.format_share,
         short=short_of,
         gates=list(gate_tables(comparison)),
     )
 
 
-def write(comparison: CandidateComparison, path: Path) -> None:
+def write_page(comparison: CandidateComparison, path: Path) -> None:
     """Write the page; a reader sees the old file or the new one, never a part."""
     write_atomic(path, render_page(comparison))
 
@@ -66,7 +73,7 @@ def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
     for at, suite in enumerate(first.suites):
         for index, gate in enumerate(suite.gates):
             found = [(one.letter, one.suites[at].gates[index]) for one in comparison.candidates]
-            drawn = charts.rows([result for _, result in found])
+            drawn = charts.candidate_marks([result for _, result in found])
             rows: Any = tuple(
                 (letter, result, row) for (letter, result), row in zip(found, drawn, strict=True)
             )
@@ -84,7 +91,7 @@ def render_markdown(found: CandidateComparison) -> str:
         [
             f"### {face.sign} tunegate compare: {face.word}",
             "",
-            prose(found.sentence),
+            escape_markdown(found.sentence),
             "",
             f"{len(found.candidates)} candidates, each gate at 1/{found.of} of its error.",
             "",
@@ -93,7 +100,7 @@ def render_markdown(found: CandidateComparison) -> str:
                 map(_candidate, found.candidates),
             ),
             "",
-            *(f"- {prose(note)}" for note in _notes(found)),
+            *(f"- {escape_markdown(note)}" for note in _notes(found)),
             "",
             "### One against the other",
             "",
@@ -116,13 +123,15 @@ def _candidate(one: Candidate) -> list[str]:
     gain = one.gain
     return [
         one.letter,
-        code(one.spec),
-        code(one.folder),
+        code_span(one.spec),
+        code_span(one.folder),
         _face(one.verdict),
         _face(one.alone),
-        signed(gain.estimate) if gain else number(None),
-        f"{signed(gain.low)} to {signed(gain.high)}" if gain else number(None),
-        share(one.forgetting),
+        format_difference(gain.estimate) if gain else format_level(None),
+        f"{format_difference(gain.low)} to {format_difference(gain.high)}"
+        if gain
+        else format_level(None),
+        format_share(one.forgetting),
     ]
 
 
@@ -135,11 +144,11 @@ def _duel(duel: PairwiseComparison) -> list[str]:
     proven = f"{duel.better} is better" if duel.better else "nothing"
     return [
         f"{duel.first} → {duel.second}",
-        code(duel.suite),
-        code(duel.metric),
-        signed(duel.delta),
-        f"{signed(duel.low)} to {signed(duel.high)}",
-        number(duel.p_value),
+        code_span(duel.suite),
+        code_span(duel.metric),
+        format_difference(duel.delta),
+        f"{format_difference(duel.low)} to {format_difference(duel.high)}",
+        format_level(duel.p_value),
         proven + (" (advisory)" if duel.advisory else ""),
         str(duel.n),
     ]

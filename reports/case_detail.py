@@ -86,7 +86,7 @@ class CaseView:
     """What is known about how each answer came to be, base and tuned first."""
 
 
-def view(pair: CasePair) -> CaseView:
+def case_view(pair: CasePair) -> CaseView:
     """Return a case ready to be shown."""
     case = pair.case.case
     turns = case.input_messages()
@@ -94,12 +94,12 @@ def view(pair: CasePair) -> CaseView:
     return CaseView(
         pair=pair,
         question=(
-            *(_text(str(turn.get("role", "turn")), content(turn)) for turn in turns),
+            *(_text(str(turn.get("role", "turn")), turn_text(turn)) for turn in turns),
             *_optional("context", case.context),
             *_optional("tools", case.tools),
         ),
         rendered=_text("prompt after the chat template", rendered) if rendered else None,
-        expected=_expected(case),
+        expected=_expected_content(case),
         diff=_diff(pair),
         others=tuple(_others(pair)),
         choices=_choices(pair),
@@ -107,12 +107,12 @@ def view(pair: CasePair) -> CaseView:
     )
 
 
-def snippet(pair: CasePair) -> str:
+def prompt_snippet(pair: CasePair) -> str:
     """Return the start of what the user asked, on one line."""
-    return one_line(content(pair.case.case.input_messages()[-1]))
+    return one_line(turn_text(pair.case.case.input_messages()[-1]))
 
 
-def content(turn: dict[str, Any]) -> str:
+def turn_text(turn: dict[str, Any]) -> str:
     """Return the text of one turn of a conversation; other content as JSON."""
     value = turn.get("content")
     if isinstance(value, str):
@@ -121,7 +121,7 @@ def content(turn: dict[str, Any]) -> str:
 
 
 def _text(label: str, text: str) -> TextExcerpt:
-    return TextExcerpt(label, *cut(text))
+    return TextExcerpt(label, *cut_text(text))
 
 
 def _optional(label: str, value: Any) -> tuple[TextExcerpt, ...]:
@@ -130,7 +130,7 @@ def _optional(label: str, value: Any) -> tuple[TextExcerpt, ...]:
     return (_text(label, value if isinstance(value, str) else canonical_json(value)),)
 
 
-def _expected(case: Case) -> tuple[TextExcerpt, ...]:
+def _expected_content(case: Case) -> tuple[TextExcerpt, ...]:
     texts = tuple(_text("expected", text) for text in case.expected_texts())
     calls = _optional("expected calls", case.expected_calls)
     return (*texts, *calls, *_optional("schema", case.answer_schema))
@@ -141,8 +141,10 @@ def _diff(pair: CasePair) -> WordDiff | None:
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
-        return WordDiff((DiffSegment(cut(base or "")[0], cut(tuned or "")[0], changed=False),))
-    return compare(base, tuned)
+        return WordDiff(
+            (DiffSegment(cut_text(base or "")[0], cut_text(tuned or "")[0], changed=False),)
+        )
+    return compare_texts(base, tuned)
 
 
 def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
@@ -166,17 +168,17 @@ def _choices(pair: CasePair) -> tuple[ChoiceComparison, ...]:
     base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
     return tuple(
         ChoiceComparison(
-            text=cut(text)[0],
+            text=cut_text(text)[0],
             right=at == case.answer,
             logprobs=(_at(base, at), _at(tuned, at)),
-            shares=(_at(shares(base), at), _at(shares(tuned), at)),
-            picked=(_picked(base, at), _picked(tuned, at)),
+            shares=(_at(choice_shares(base), at), _at(choice_shares(tuned), at)),
+            picked=(_is_picked(base, at), _is_picked(tuned, at)),
         )
         for at, text in enumerate(case.choices)
     )
 
 
-def shares(logprobs: Sequence[float]) -> tuple[float, ...]:
+def choice_shares(logprobs: Sequence[float]) -> tuple[float, ...]:
     """Return the choices' probabilities among themselves (softmax)."""
     if not logprobs:
         return ()
@@ -188,7 +190,7 @@ def _at(values: Sequence[float], at: int) -> float | None:
     return values[at] if at < len(values) else None
 
 
-def _picked(logprobs: Sequence[float], at: int) -> bool:
+def _is_picked(logprobs: Sequence[float], at: int) -> bool:
     return at < len(logprobs) and logprobs[at] == max(logprobs)
 
 
@@ -202,7 +204,7 @@ _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
 
 
-def compare(base: str, tuned: str) -> WordDiff:
+def compare_texts(base: str, tuned: str) -> WordDiff:
     """Return both texts in stretches, marked where they differ."""
     left, left_cut = _words(base)
     right, right_cut = _words(tuned)
@@ -215,14 +217,14 @@ def compare(base: str, tuned: str) -> WordDiff:
     return WordDiff(segments, note)
 
 
-def cut(text: str) -> tuple[str, int]:
+def cut_text(text: str) -> tuple[str, int]:
     """Return the part of a text that is shown, and how many characters are left out."""
     return text[:CHARACTERS], max(0, len(text) - CHARACTERS)
 
 
 def _words(text: str) -> tuple[list[str], bool]:
     """Return words with the white space before them, and whether the text was cut."""
-    shown, missing = cut(text)
+    shown, missing = cut_text(text)
     words = _WORD.findall(shown)
     if len(words) > WORD_LIMIT:
         return words[:WORD_LIMIT], True
@@ -236,7 +238,7 @@ def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[DiffSegment
 
     opcodes = Indel.opcodes([w.strip() for w in left], [w.strip() for w in right])
     base, tuned, kind = "", "", False
-    for changed, words in _marked(opcodes, left, right):
+    for changed, words in _mark_changes(opcodes, left, right):
         if changed != kind:
             yield from _segment(base, tuned, changed=kind)
             base, tuned, kind = "", "", changed
@@ -244,7 +246,7 @@ def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[DiffSegment
     yield from _segment(base, tuned, changed=kind)
 
 
-def _marked(
+def _mark_changes(
     opcodes: Opcodes, left: Sequence[str], right: Sequence[str]
 ) -> Iterator[tuple[bool, tuple[str, str]]]:
     """Yield whether each stretch changed, and its text on each side."""

@@ -16,9 +16,9 @@ from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha2
 from tunegate.harness.records.cases import Judgement, StoredCell
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping
-from tunegate.reports.case_detail import CaseView, TextExcerpt, snippet, view
+from tunegate.reports.case_detail import CaseView, TextExcerpt, case_view, prompt_snippet
 from tunegate.reports.data import CaseChange, CasePair, ReportData
-from tunegate.reports.judge_disagreement import by_case, doubts
+from tunegate.reports.judge_disagreement import disagreement_notes, judgements_by_case
 
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""
@@ -61,16 +61,16 @@ class CaseListing:
 
     def index(self) -> Iterator[str]:
         """Yield the JSON of the run's names and of a row for every case."""
-        yield f'{escaping.text(self._names()).removesuffix("}")},"cases":['
+        yield f'{escaping.script_json(self._names()).removesuffix("}")},"cases":['
         for at, pair in enumerate(self.pairs):
-            yield f"{',' if at else ''}{escaping.text(self._row(pair))}"
+            yield f"{',' if at else ''}{escaping.script_json(self._row(pair))}"
         yield "]}"
 
     def bodies(self, room: int) -> Iterator[str]:
         """Yield the JSON of the first cases' texts, as many as `room` bytes hold."""
         yield "["
         for at, pair in enumerate(self.pairs):
-            body = f"{',' if at else ''}{escaping.text(self._body(pair))}"
+            body = f"{',' if at else ''}{escaping.script_json(self._body(pair))}"
             room -= len(body.encode())
             if room < 0:
                 break
@@ -105,17 +105,17 @@ class CaseListing:
             "how": _KEYS[pair.outcome],
             "by": places[id(deciding.metric)] if deciding else None,
             "scores": values,
-            "start": snippet(pair),
+            "start": prompt_snippet(pair),
             "doubts": self.doubts.get(pair.anchor),
-            "gap": _unscored(pair) or None,
-            "trained": _trained(pair),
+            "gap": _is_unscored(pair) or None,
+            "trained": _contamination_note(pair),
         }
         return {key: value for key, value in row.items() if value is not None}
 
     def _body(self, pair: CasePair) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
         lines = self.judged.get((pair.suite, pair.name), ())
-        body = _texts(view(pair)) | {
+        body = _texts(case_view(pair)) | {
             "where": pair.case.where,
             "span": self.traces.case(pair.suite, pair.name) if self.traces else None,
             "found": [*_reasons(pair, places)],
@@ -124,21 +124,27 @@ class CaseListing:
         return {key: value for key, value in body.items() if value}
 
 
-def listing(data: ReportData) -> CaseListing:
+def list_cases(data: ReportData) -> CaseListing:
     """Return the cases of a run in the order of the page."""
-    judged = by_case(data.run.judgements)
+    judged = judgements_by_case(data.run.judgements)
     asks = {suite.name: [m.name for m in suite.metrics if m.judge] for suite in _suites(data)}
     found = {
         pair.anchor: said
         for pair in data.pairs
-        if (said := doubts(pair, judged.get((pair.suite, pair.name), ()), asks[pair.suite]))
+        if (
+            said := disagreement_notes(
+                pair, judged.get((pair.suite, pair.name), ()), asks[pair.suite]
+            )
+        )
     }
     rest = [p for p in data.pairs if p.outcome in (CaseChange.EQUAL, CaseChange.CHANGED)]
     rest.sort(
-        key=lambda p: (p.anchor not in found, not _unscored(p), p.outcome is CaseChange.EQUAL)
+        key=lambda p: (p.anchor not in found, not _is_unscored(p), p.outcome is CaseChange.EQUAL)
     )
     pairs = (*data.regressions, *data.improvements, *rest)
-    return CaseListing(data=data, pairs=pairs, judged=judged, doubts=found, traces=traces(data.run))
+    return CaseListing(
+        data=data, pairs=pairs, judged=judged, doubts=found, traces=trace_viewer(data.run)
+    )
 
 
 def _suites(data: ReportData) -> Sequence[Any]:
@@ -154,12 +160,12 @@ def _round(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _unscored(pair: CasePair) -> bool:
+def _is_unscored(pair: CasePair) -> bool:
     """Return whether a gated metric lacks a score on either arm."""
     return any(s.metric.gated and s.delta is None for s in pair.scores)
 
 
-def _trained(pair: CasePair) -> str | None:
+def _contamination_note(pair: CasePair) -> str | None:
     """Return in words what training rows have in common with a case, and what follows from it."""
     if pair.touched is None:
         return None
@@ -249,7 +255,7 @@ def _short(text: str) -> str:
     return text if len(text) <= REASON else text[:REASON] + "…"
 
 
-def traces(run: Run) -> TraceViewer | None:
+def trace_viewer(run: Run) -> TraceViewer | None:
     """Return what is known of a run's traces; None where it left none.
 
     Whatever the run's folder says, a link leads to a web page: it was read from a file.
@@ -257,5 +263,5 @@ def traces(run: Run) -> TraceViewer | None:
     link = run.manifest.origin.get(collector.ORIGIN)
     if link is None and not (run.folder / TRACES).is_file():
         return None
-    known = link if link is not None and collector.problem(link) is None else None
+    known = link if link is not None and collector.template_problem(link) is None else None
     return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), known)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import GateResult
-from tunegate.reports.formatting import number, written
+from tunegate.reports.formatting import format_gate_value, format_level
 
 WIDTH, HEIGHT, EDGE = 240, 46, 12
 """The drawing's size, and the space left and right of the outermost mark."""
@@ -51,7 +51,7 @@ class IntervalDrawing:
     """The drawing in words, for those who cannot see it."""
 
 
-def draw(gate: GateResult) -> IntervalDrawing | None:
+def draw_interval(gate: GateResult) -> IntervalDrawing | None:
     """Return the drawing of a gate's interval, None if nothing was estimated."""
     kind = gate_kind(gate.kind)
     estimate, limit, compared_with = kind.value(gate), kind.boundary(gate), kind.reference(gate)
@@ -68,14 +68,14 @@ def draw(gate: GateResult) -> IntervalDrawing | None:
         low=at(gate.low) if gate.low is not None else (0.0 if known else at(estimate)),
         high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(estimate)),
         zone=_zone(gate, None if limit is None else at(limit)),
-        margin=None if limit is None else _mark(at(limit), written(gate, limit)),
+        margin=None if limit is None else _mark(at(limit), format_gate_value(gate, limit)),
         reference=zero,
         noise=None if noise is None else (at(-noise), round(at(noise) - at(-noise), 1)),
         label=_words(gate, estimate, limit),
     )
 
 
-def boundary(gate: GateResult) -> float | None:
+def gate_boundary(gate: GateResult) -> float | None:
     """Return the value that the interval must clear, on the axis that is drawn."""
     return gate_kind(gate.kind).boundary(gate)
 
@@ -107,12 +107,13 @@ def _mark(x: float, label: str) -> ChartMark:
 
 
 def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
-    text = f"{gate.metric}, {gate_kind(gate.kind).quantity} {written(gate, estimate)}"
+    text = f"{gate.metric}, {gate_kind(gate.kind).quantity} {format_gate_value(gate, estimate)}"
     if gate.low is not None or gate.high is not None:
-        text += f", interval from {written(gate, gate.low)} to {written(gate, gate.high)}"
+        low, high = (format_gate_value(gate, end) for end in (gate.low, gate.high))
+        text += f", interval from {low} to {high}"
     if limit is not None:
-        text += f", {gate.kind} line at {written(gate, limit)}"
-    return text if gate.noise is None else f"{text}, noise floor {number(gate.noise)}"
+        text += f", {gate.kind} line at {format_gate_value(gate, limit)}"
+    return text if gate.noise is None else f"{text}, noise floor {format_level(gate.noise)}"
 
 
 FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
@@ -138,29 +139,29 @@ class CandidateMarks:
     """The interval in words."""
 
 
-def rows(gates: Sequence[GateResult]) -> list[CandidateMarks]:
+def candidate_marks(gates: Sequence[GateResult]) -> list[CandidateMarks]:
     """Return a row for each candidate's outcome of one gate."""
     values = [v for gate in gates for v in _values(gate) if v is not None]
     scale = AxisScale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
     return [_row(gate, scale) for gate in gates]
 
 
-def point(gate: GateResult) -> float | None:
+def gate_point(gate: GateResult) -> float | None:
     """Return what a gate is about: the difference, tuned's level, or what its kind measures."""
     return gate_kind(gate.kind).value(gate)
 
 
-def reference(gate: GateResult) -> float | None:
+def gate_reference(gate: GateResult) -> float | None:
     """Return what the drawing compares with: zero, or base for a level."""
     return gate_kind(gate.kind).reference(gate)
 
 
 def _values(gate: GateResult) -> tuple[float | None, ...]:
-    return point(gate), gate.low, gate.high, boundary(gate), reference(gate)
+    return gate_point(gate), gate.low, gate.high, gate_boundary(gate), gate_reference(gate)
 
 
 def _row(gate: GateResult, scale: AxisScale) -> CandidateMarks:
-    where, limit, zero = point(gate), boundary(gate), reference(gate)
+    where, limit, zero = gate_point(gate), gate_boundary(gate), gate_reference(gate)
     low = scale.low if gate.low is None else gate.low
     high = scale.high if gate.high is None else gate.high
     return CandidateMarks(
@@ -183,8 +184,8 @@ def _forest_zone(gate: GateResult, x: float) -> tuple[float, float]:
 def interval_text(gate: GateResult) -> str:
     """Return a gate's interval in words; a dash without one."""
     if gate.low is None and gate.high is None:
-        return number(None)
-    return f"{written(gate, gate.low)} to {written(gate, gate.high)}"
+        return format_level(None)
+    return f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}"
 
 
 @dataclass(frozen=True, slots=True)

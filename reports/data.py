@@ -19,7 +19,7 @@ from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.training_card import ContaminationMatch
 from tunegate.harness.records.verdict import GateResult
-from tunegate.reports.identity import ArmIdentity, arms
+from tunegate.reports.identity import ArmIdentity, arm_identities
 
 BASE, TUNED = "base", "tuned"
 """The two arms that a report compares; further ones appear under provenance."""
@@ -186,7 +186,7 @@ class ReportData:
         return self.outcomes.get(outcome, 0)
 
 
-def prepare(run: Run) -> ReportData:
+def prepare_data(run: Run) -> ReportData:
     """Return everything that the sections of `run`'s report share."""
     metrics = {(m.suite, m.name): m for m in _metrics(run)}
     pairs = tuple(_pairs(run, metrics))
@@ -195,17 +195,17 @@ def prepare(run: Run) -> ReportData:
         lists[pair.outcome].append(pair)
     return ReportData(
         run=run,
-        arms=arms(run),
+        arms=arm_identities(run),
         metrics=metrics,
         pairs=pairs,
-        regressions=_sorted(lists[CaseChange.BROKE]) + _sorted(lists[CaseChange.WORSE]),
-        improvements=_sorted(lists[CaseChange.FIXED]) + _sorted(lists[CaseChange.BETTER]),
+        regressions=_sort_pairs(lists[CaseChange.BROKE]) + _sort_pairs(lists[CaseChange.WORSE]),
+        improvements=_sort_pairs(lists[CaseChange.FIXED]) + _sort_pairs(lists[CaseChange.BETTER]),
         changed=tuple(lists[CaseChange.CHANGED]),
         outcomes={outcome: len(found) for outcome, found in lists.items()},
     )
 
 
-def _sorted(pairs: Iterable[CasePair]) -> tuple[CasePair, ...]:
+def _sort_pairs(pairs: Iterable[CasePair]) -> tuple[CasePair, ...]:
     """Sort by the size of the deciding change, largest first; ties keep the plan's order."""
 
     def size(pair: CasePair) -> float:

@@ -34,18 +34,18 @@ _HIDDEN = re.compile(
 )
 
 
-def plain(text: str) -> str:
+def escape_hidden(text: str) -> str:
     r"""Return `text` with every hidden character written as `\uXXXX`; not yet escaped for HTML."""
     return _HIDDEN.sub(lambda match: _name(match[0]), text)
 
 
 def one_line(text: str, limit: int = 120) -> str:
     """Return `text` on one line, hidden characters written out, cut at `limit` characters."""
-    line = " ".join(plain(text[: 4 * limit]).split())
+    line = " ".join(escape_hidden(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def marked(text: str) -> str:
+def mark_for_script(text: str) -> str:
     r"""Return `text` for the page's script: each written-out character between two `\x01`.
 
     No text holds that character itself, as it is hidden and so written out.
@@ -53,12 +53,12 @@ def marked(text: str) -> str:
     return _HIDDEN.sub(lambda match: f"\x01{_name(match[0])}\x01", text)
 
 
-def address(text: str) -> str:
+def link_address(text: str) -> str:
     """Return `text`, as the page's script knows it, for a link's address."""
-    return quote(marked(text), safe="")
+    return quote(mark_for_script(text), safe="")
 
 
-def visible(text: str) -> Markup:
+def escape_html(text: str) -> Markup:
     """Return `text` escaped for HTML, each written-out character marked as such."""
     from markupsafe import Markup, escape
 
@@ -84,7 +84,7 @@ _MENTIONS = re.compile(r"([@#]|(?i:\bGH-))(?=\w)")
 _ADDRESSES = re.compile(r"((?i:\b(?:https?|ftp|mailto|xmpp)):|(?i:\bwww)(?=\.))")
 
 
-def prose(text: str, limit: int = 2_000) -> str:
+def escape_markdown(text: str, limit: int = 2_000) -> str:
     """Return a sentence that renders as its own characters, on one line."""
     line = escape(one_line(text, limit), quote=False)
     # Entities hold "&#…;" only for marks escape() made, and those have no "#".
@@ -93,7 +93,7 @@ def prose(text: str, limit: int = 2_000) -> str:
     return _NUMBERED.sub(r"\1\\.", _MARKS.sub(r"\\\1", line))
 
 
-def code(text: str, limit: int = 200) -> str:
+def code_span(text: str, limit: int = 200) -> str:
     """Return a name as a code span, on one line, safe in a table cell too."""
     line = one_line(text, limit) or "(empty)"
     ticks = _fence(line, 1)
@@ -109,7 +109,7 @@ def html_code(text: str, limit: int = 200) -> str:
 
 def fenced_block(text: str, language: str = "", *, limit: int = 4_000) -> str:
     """Return a fenced block that `text` cannot leave, cut at `limit` characters."""
-    shown = plain(text[:limit])
+    shown = escape_hidden(text[:limit])
     if len(text) > limit:
         shown += f"\n… {len(text) - limit:,} more characters in the report"
     fence = _fence(shown, 3)
@@ -125,9 +125,11 @@ _MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 """What HTML could read as a tag, a comment or an entity; JSON has another spelling for each."""
 
 
-def text(value: Any) -> str:
+def script_json(value: Any) -> str:
     """Return a value as JSON that is safe inside a `<script>`, hidden characters written out."""
-    written = json.dumps(_marked(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    written = json.dumps(
+        _mark_value(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return written.translate(_MARKUP)
 
 
@@ -138,11 +140,11 @@ def json_block(name: str, content: Iterable[str]) -> Iterator[str]:
     yield "</script>\n"
 
 
-def _marked(value: Any) -> Any:
+def _mark_value(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() and value.isprintable() else marked(value)
+        return value if value.isascii() and value.isprintable() else mark_for_script(value)
     if isinstance(value, dict):
-        return {_marked(key): _marked(inner) for key, inner in value.items()}
+        return {_mark_value(key): _mark_value(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_marked(inner) for inner in value]
+        return [_mark_value(inner) for inner in value]
     return value

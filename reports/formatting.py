@@ -18,7 +18,7 @@ NONE = "–"
 """What stands where there is no number."""
 
 
-def number(value: float | None) -> str:
+def format_level(value: float | None) -> str:
     """Return a level such as a mean score: three decimals, four digits from ten on."""
     if value is None:
         return NONE
@@ -31,42 +31,44 @@ def number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
-def signed(value: float | None) -> str:
-    """Return a difference: as `number`, with its sign."""
-    text = number(value)
+def format_difference(value: float | None) -> str:
+    """Return a difference: as `format_level`, with its sign."""
+    text = format_level(value)
     return text if value is None or value <= 0 or text == "0.000" else f"+{text}"
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """Return a probability or share in per cent."""
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     """Return a duration in milliseconds or seconds."""
     if value is None:
         return NONE
     return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def dollars(value: float | None) -> str:
+def format_dollars(value: float | None) -> str:
     """Return a price; an unknown one is unknown, not zero."""
     return "unknown" if value is None else f"${value:.4f}"
 
 
-def counted(n: int, one: str, many: str | None = None) -> str:
+def count_noun(n: int, one: str, many: str | None = None) -> str:
     """Return `n` with its noun, in the singular for one."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def rule(gate: GateResult) -> str:
+def gate_rule(gate: GateResult) -> str:
     """Return what the gate asks for, in words."""
-    return gate_kind(gate.kind).label(gate, number)
+    return gate_kind(gate.kind).label(gate, format_level)
 
 
-def written(gate: GateResult, value: float | None) -> str:
+def format_gate_value(gate: GateResult, value: float | None) -> str:
     """Return a value on a gate's axis: a difference with its sign, a level without."""
-    return signed(value) if gate_kind(gate.kind).tests_difference else number(value)
+    return (
+        format_difference(value) if gate_kind(gate.kind).tests_difference else format_level(value)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,6 @@ def goal_rule(suite: SuiteResult) -> str:
     return GOAL_RULES.get(suite.goal_rule, suite.goal_rule)
 
 
-def direction(higher_is_better: bool) -> str:
+def metric_direction(higher_is_better: bool) -> str:
     """Return which direction of a metric is better, in words."""
     return "higher is better" if higher_is_better else "lower is better"

@@ -10,7 +10,7 @@ from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult, SuiteResult
 from tunegate.harness.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.reports import trend_chart
-from tunegate.reports.formatting import FACES, STATUSES, direction
+from tunegate.reports.formatting import FACES, STATUSES, metric_direction
 from tunegate.reports.identity import short_of
 from tunegate.reports.page import scriptless
 
@@ -27,7 +27,7 @@ class SuiteTimeline:
     """Ids of its gates, those of the newest run first: the table's columns."""
 
 
-def render(history: RunHistory) -> str:
+def render_history(history: RunHistory) -> str:
     """Return the page of a history: the same runs give the same bytes."""
     newest = history.runs[-1] if history.runs else None
     return scriptless(
@@ -41,15 +41,15 @@ def render(history: RunHistory) -> str:
         faces=FACES,
         statuses=STATUSES,
         tones={status.value: face.tone for status, face in STATUSES.items()},
-        direction=direction,
+        direction=metric_direction,
         short=short_of,
         size=(trend_chart.WIDTH, trend_chart.HEIGHT),
     )
 
 
-def write(history: RunHistory, path: Path) -> None:
+def write_history(history: RunHistory, path: Path) -> None:
     """Write the page; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, render(history))
+    write_atomic(path, render_history(history))
 
 
 def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
@@ -57,7 +57,7 @@ def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
     for name in history.names:
         rows = tuple(history.of_suite(name))
         ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
-        drawn = (trend_chart.draw(_seen(rows, gate)) for gate in ids)
+        drawn = (trend_chart.draw_trend(_gate_history(rows, gate)) for gate in ids)
         yield SuiteTimeline(
             name=name,
             rows=tuple(reversed(rows)),
@@ -71,7 +71,7 @@ def _id(gate: GateResult) -> str:
     return f"{gate.metric}::{gate.kind}"
 
 
-def _seen(
+def _gate_history(
     rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str
 ) -> list[trend_chart.HistoricalOutcome]:
     return [

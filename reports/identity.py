@@ -30,7 +30,7 @@ class ArmIdentity:
     """Every recorded fact; nested ones under dotted names."""
 
 
-def arms(run: Run) -> dict[str, ArmIdentity]:
+def arm_identities(run: Run) -> dict[str, ArmIdentity]:
     """Return the arms of a run, base and tuned first."""
     recorded = run.verdict.arms
     first = [name for name in ("base", "tuned") if name in recorded]
@@ -38,19 +38,19 @@ def arms(run: Run) -> dict[str, ArmIdentity]:
     return {name: _arm(name, recorded[name]) for name in names}
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten_record(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return a nested record as dotted names and texts, sorted by name."""
     flat: dict[str, str] = {}
     for key in sorted(value):
         inner = value[key]
         if isinstance(inner, Mapping):
-            flat |= flatten(inner, f"{prefix}{key}.") or {f"{prefix}{key}": "none"}
+            flat |= flatten_record(inner, f"{prefix}{key}.") or {f"{prefix}{key}": "none"}
         else:
             flat[f"{prefix}{key}"] = _text(inner)
     return flat
 
 
-def command(run: Run) -> str:
+def run_command(run: Run) -> str:
     """Return the shell command that repeats the run."""
     if not run.manifest.command:
         return "# no command of `tunegate gate` made this run"
@@ -59,11 +59,11 @@ def command(run: Run) -> str:
 
 def short_of(recorded: Mapping[str, Any]) -> str:
     """Return ten characters that tell an arm from another one."""
-    return _short(flatten(recorded))
+    return _short(flatten_record(recorded))
 
 
 def _arm(name: str, recorded: Mapping[str, Any]) -> ArmIdentity:
-    facts = flatten(recorded)
+    facts = flatten_record(recorded)
     return ArmIdentity(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)
 
 

@@ -12,7 +12,7 @@ SPREAD = "jury_spread"
 """Part of a jury's score: how far its judges lie apart."""
 
 
-def swaps(judgement: Judgement) -> bool:
+def order_changed(judgement: Judgement) -> bool:
     """Return whether a judge of pairs said otherwise with the answers the other way round."""
     parts = judgement.parts or {}
     if not {"base_first", "tuned_first"} <= parts.keys():
@@ -21,7 +21,9 @@ def swaps(judgement: Judgement) -> bool:
     return first * second < 0 or (first == 0) != (second == 0)
 
 
-def by_case(judgements: Iterable[Judgement]) -> Mapping[tuple[str, str], tuple[Judgement, ...]]:
+def judgements_by_case(
+    judgements: Iterable[Judgement],
+) -> Mapping[tuple[str, str], tuple[Judgement, ...]]:
     """Return (suite, case) → what the judges said of it."""
     found: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
@@ -29,7 +31,9 @@ def by_case(judgements: Iterable[Judgement]) -> Mapping[tuple[str, str], tuple[J
     return {key: tuple(lines) for key, lines in found.items()}
 
 
-def doubts(pair: CasePair, judged: Iterable[Judgement], metrics: Iterable[str]) -> tuple[str, ...]:
+def disagreement_notes(
+    pair: CasePair, judged: Iterable[Judgement], metrics: Iterable[str]
+) -> tuple[str, ...]:
     """Return in words what about a case the judges disagree on.
 
     Args:
@@ -41,9 +45,9 @@ def doubts(pair: CasePair, judged: Iterable[Judgement], metrics: Iterable[str]) 
     scores = [score for score in pair.scores if score.metric.name in names]
     said = [
         f"{name}: another answer with the completions the other way round"
-        for name in sorted({line.metric for line in judged if swaps(line)})
+        for name in sorted({line.metric for line in judged if order_changed(line)})
     ]
-    said += [f"{s.metric.name}: the jury is divided" for s in scores if _divided(s)]
+    said += [f"{s.metric.name}: the jury is divided" for s in scores if _is_divided(s)]
     rules = {_sign(s) for s in pair.scores if s.metric.ranks and s.metric.name not in names}
     said += [
         f"{s.metric.name}: the judge and a rule point in opposite directions"
@@ -53,7 +57,7 @@ def doubts(pair: CasePair, judged: Iterable[Judgement], metrics: Iterable[str]) 
     return tuple(said)
 
 
-def _divided(score: PairScore) -> bool:
+def _is_divided(score: PairScore) -> bool:
     rows = (row for row in (score.base, score.tuned) if row is not None)
     return any((row.parts or {}).get(SPREAD, 0) > 0 for row in rows)
 

@@ -21,8 +21,8 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.reports.data import CasePair, ReportData, prepare
-from tunegate.reports.escaping import plain
+from tunegate.reports.data import CasePair, ReportData, prepare_data
+from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
 """Regressed cases named of one metric; those of thousands stand in scores.jsonl."""
@@ -39,14 +39,14 @@ _TAGS = {
 }
 
 
-def junit(run: Run, data: ReportData | None = None) -> str:
+def render_junit(run: Run, data: ReportData | None = None) -> str:
     """Return the run as JUnit XML; the same run gives the same text.
 
     Args:
         run: The run.
-        data: What `prepare` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where that is at hand.
     """
-    data = data or prepare(run)
+    data = data or prepare_data(run)
     root = ET.Element("testsuites", name="tunegate")
     _verdict(root, run)
     for suite in run.verdict.suites:
@@ -83,7 +83,7 @@ def _further_arm(parent: ET.Element, name: str, found: DeploymentParity | Incumb
 
 
 def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
-    parent = ET.SubElement(root, "testsuite", name=plain(suite.name))
+    parent = ET.SubElement(root, "testsuite", name=escape_hidden(suite.name))
     facts = suite.model_dump(exclude={"gates", "notes", "n_unscored", "unscored_reasons", "name"})
     unscored = {f"n_unscored.{arm}": n for arm, n in sorted(suite.n_unscored.items())}
     _properties(parent, facts | unscored)
@@ -93,13 +93,15 @@ def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
     for metric in dict.fromkeys(failed):
         counted = (p for p in _all_worse(data, suite.name, metric) if not p.left_out)
         for pair in islice(counted, NAMED):
-            _broken(parent, metric, pair)
+            _add_regressed_case(parent, metric, pair)
     _count(parent)
 
 
 def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: ReportData) -> None:
-    name = plain(f"{gate.metric}::{gate.kind}")
-    case = ET.SubElement(parent, "testcase", classname=plain(suite.name), name=name, time="0")
+    name = escape_hidden(f"{gate.metric}::{gate.kind}")
+    case = ET.SubElement(
+        parent, "testcase", classname=escape_hidden(suite.name), name=name, time="0"
+    )
     _properties(case, gate.model_dump(exclude={"metric", "kind", "sentence"}))
     tag = _TAGS.get(gate.status)
     if tag and gate.advisory:
@@ -111,19 +113,21 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
     lines += [f"  {pair.case.case.id} ({_place(pair)})" for pair in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
-    ET.SubElement(case, "system-out").text = plain("\n".join(map(_one_line, lines)))
+    ET.SubElement(case, "system-out").text = escape_hidden("\n".join(map(_one_line, lines)))
 
 
-def _broken(parent: ET.Element, metric: str, pair: CasePair) -> None:
+def _add_regressed_case(parent: ET.Element, metric: str, pair: CasePair) -> None:
     """Add a case that got worse on the metric of a gate that failed."""
     score = next(score for score in pair.scores if score.metric.name == metric)
-    name = plain(f"{metric}::{pair.case.case.id}")
-    case = ET.SubElement(parent, "testcase", classname=plain(pair.suite), name=name, time="0")
+    name = escape_hidden(f"{metric}::{pair.case.case.id}")
+    case = ET.SubElement(
+        parent, "testcase", classname=escape_hidden(pair.suite), name=name, time="0"
+    )
     base, tuned = (row.value if row else None for row in (score.base, score.tuned))
     _properties(case, {"base": base, "tuned": tuned, "delta": score.change})
     why = (score.tuned.reason if score.tuned else None) or "got worse"
     _outcome(case, "failure", "regressed", f"{metric} {base:.4g} → {tuned:.4g}: {why}")
-    ET.SubElement(case, "system-out").text = plain(_one_line(pair.case.where))
+    ET.SubElement(case, "system-out").text = escape_hidden(_one_line(pair.case.where))
 
 
 def _place(pair: CasePair) -> str:
@@ -151,7 +155,7 @@ def _worse(pair: CasePair, suite: str, metric: str) -> bool:
 def _outcome(case: ET.Element, tag: str | None, kind: str, sentence: str) -> None:
     if tag is None:
         return
-    message = plain(" ".join(sentence.split()))
+    message = escape_hidden(" ".join(sentence.split()))
     outcome = ET.SubElement(case, tag, message=message)
     if tag != "skipped":
         outcome.set("type", str(kind))
@@ -162,7 +166,9 @@ def _properties(parent: ET.Element, facts: dict[str, object]) -> None:
     properties = ET.SubElement(parent, "properties")
     for name, value in facts.items():
         if value is not None:
-            ET.SubElement(properties, "property", name=plain(name), value=plain(str(value)))
+            ET.SubElement(
+                properties, "property", name=escape_hidden(name), value=escape_hidden(str(value))
+            )
 
 
 def _count(suite: ET.Element) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.records.cases import sha256
-from tunegate.reports.page import policy
-from tunegate.reports.templating import FOLDER, fill
+from tunegate.reports.page import content_policy
+from tunegate.reports.templating import FOLDER, fill_page_template
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-def render(
+def render_sheet(
     rows: Sequence[Mapping[str, Any]], *, title: str, question: str, values: Sequence[float]
 ) -> str:
     """Return the page.
@@ -33,11 +33,11 @@ def render(
     style = Markup((FOLDER / "label_sheet.css").read_text(encoding="utf-8"))
     script = Markup((FOLDER / "label_sheet.js").read_text(encoding="utf-8"))
     data = {"rows": list(rows), "values": list(values), "key": sha256([list(rows), title])[:16]}
-    return fill(
+    return fill_page_template(
         "label_sheet.html",
         title=title,
         question=question,
-        csp=policy(style, script),
+        csp=content_policy(style, script),
         style=style,
         script=script,
         data=Markup(json.dumps(data).translate(_ESCAPES)),  # nothing of HTML is left in it

@@ -23,21 +23,21 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
 )
 from tunegate.reports.case_detail import line_diff
-from tunegate.reports.data import BASE, TUNED, CaseChange, CasePair, ReportData, prepare
-from tunegate.reports.escaping import code, fenced_block, html_code, prose
+from tunegate.reports.data import BASE, TUNED, CaseChange, CasePair, ReportData, prepare_data
+from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
     FACES,
     PARITIES,
     STATUSES,
-    counted,
-    number,
-    rule,
-    signed,
-    written,
+    count_noun,
+    format_difference,
+    format_gate_value,
+    format_level,
+    gate_rule,
 )
-from tunegate.reports.identity import command
+from tunegate.reports.identity import run_command
 from tunegate.reports.sections import judge_health
-from tunegate.reports.slices import TagSlice, by_tag
+from tunegate.reports.slices import TagSlice, slices_by_tag
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -57,23 +57,23 @@ _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 _ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
 
 
-def summary(run: Run, data: ReportData | None = None) -> str:
+def render_summary(run: Run, data: ReportData | None = None) -> str:
     """Return the summary of a run; the same run gives the same text.
 
     Args:
         run: The run.
-        data: What `prepare` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where that is at hand.
     """
-    return _fitted(data or prepare(run), lambda text: len(text.encode()) <= LIMIT)
+    return _fit_text(data or prepare_data(run), lambda text: len(text.encode()) <= LIMIT)
 
 
-def comment(run: Run, data: ReportData | None = None) -> str:
+def render_comment(run: Run, data: ReportData | None = None) -> str:
     """Return the comment on a pull request: its hidden marker, then the summary, kept shorter."""
     room = COMMENT - len(MARKER) - 1
-    return f"{MARKER}\n{_fitted(data or prepare(run), lambda text: len(text) <= room)}"
+    return f"{MARKER}\n{_fit_text(data or prepare_data(run), lambda text: len(text) <= room)}"
 
 
-def _fitted(data: ReportData, fits: Callable[[str], bool]) -> str:
+def _fit_text(data: ReportData, fits: Callable[[str], bool]) -> str:
     """Return the longest text that fits: with fewer cases, then without sections."""
     head, sections = _head(data.run), _sections(data)
     for cases in _FEWER:
@@ -98,22 +98,31 @@ def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
     parity, leaked = run.verdict.parity, run.verdict.leakage
     texts = {
         "Gates": gates_table(run),
-        **({"What ships": _shipped(parity)} if parity else {}),
+        **({"What ships": _parity_section(parity)} if parity else {}),
         **({"Training data": _leakage(leaked)} if leaked else {}),
-        **({"Incumbent": _incumbent(standing)} if (standing := run.verdict.standing) else {}),
+        **(
+            {"Incumbent": _incumbent_section(standing)}
+            if (standing := run.verdict.standing)
+            else {}
+        ),
         "Regressions": "",
         "Subjects": _subjects(data),
         **judges,
         "Provenance": _provenance(data),
-        "Reproduce": fenced_block(command(run), "sh"),
+        "Reproduce": fenced_block(run_command(run), "sh"),
     }
     return [
-        (title, partial(_regressions, data) if title == "Regressions" else partial(_whole, text))
+        (
+            title,
+            partial(_regressions, data)
+            if title == "Regressions"
+            else partial(_whole_section, text),
+        )
         for title, text in texts.items()
     ]
 
 
-def _whole(text: str, cases: int) -> str:
+def _whole_section(text: str, cases: int) -> str:
     """Return a section's text, which shows no cases."""
     return text
 
@@ -124,13 +133,13 @@ def _part(title: str, body: str) -> str:
 
 def _head(run: Run) -> str:
     verdict, face = run.verdict, FACES[run.verdict.verdict]
-    lines = [f"### {face.sign} tunegate: {face.word}", "", prose(verdict.sentence), ""]
-    lines += [f"> Filtered run: {prose(why)}\n" for why in run.manifest.filtered]
+    lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
     touched = sum(suite.n_touched for suite in verdict.suites)
     apart = f", {touched} left out: they stand in the training rows" if touched else ""
-    lines.append(f"{scored} of {counted(planned, 'case')} scored{apart}.")
+    lines.append(f"{scored} of {count_noun(planned, 'case')} scored{apart}.")
     return "\n".join(lines) + "\n"
 
 
@@ -149,63 +158,68 @@ def gates_table(run: Run) -> str:
     head = ("result", "suite", "metric", "rule", "base", "tuned", "difference", "interval", "n")
     table = _table(head, (_gate(suite, gate) for suite, gate in gates[:GATES]))
     notes = [  # each begins with its suite's name
-        f"- {prose(note)}" for suite in run.verdict.suites for note in suite.notes
+        f"- {escape_markdown(note)}" for suite in run.verdict.suites for note in suite.notes
     ]
     return "\n".join([table, *_more(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])])
 
 
-def _shipped(parity: DeploymentParity) -> str:
+def _parity_section(parity: DeploymentParity) -> str:
     head = ("result", "suite", "metric", "tuned", "shipped", "difference", "interval", "margin")
     metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
     table = _table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
     answers = [
-        f"- {code(s.name)}: {s.agreement.same} of {counted(s.agreement.answers, 'answer')} equal"
+        f"- {code_span(s.name)}: {s.agreement.same} of {count_noun(s.agreement.answers, 'answer')} "
+        "equal"
         for s in parity.suites
         if s.agreement is not None
     ]
     more = _more(len(metrics) - GATES, "metric")
-    return "\n".join([prose(parity.sentence), "", table, *more, *(["", *answers])])
+    return "\n".join([escape_markdown(parity.sentence), "", table, *more, *(["", *answers])])
 
 
 def _leakage(found: ContaminationResult) -> str:
     head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
     rows = [
         [
-            code(suite.name),
-            code(metric.metric),
+            code_span(suite.name),
+            code_span(metric.metric),
             name,
-            number(part.base),
-            number(part.tuned),
-            signed(part.delta),
+            format_level(part.base),
+            format_level(part.tuned),
+            format_difference(part.delta),
             str(part.n),
         ]
         for suite in found.suites
         for metric in suite.metrics
         for name, part in (("clean", metric.clean), ("touched", metric.touched))
     ]
-    told = f"{prose(found.sentence)}."
+    told = f"{escape_markdown(found.sentence)}."
     return f"{told}\n\n{_table(head, rows[:GATES])}" if rows else told
 
 
-def _incumbent(standing: IncumbentResult) -> str:
+def _incumbent_section(standing: IncumbentResult) -> str:
     numbers = ("incumbent", "tuned", "difference", "interval", "n")
     gates = [(suite, gate) for suite in standing.suites for gate in suite.gates]
     rows = (_gate(suite, gate) for suite, gate in gates[:GATES])
     table = _table(("result", "suite", "metric", "rule", *numbers), rows)
-    return "\n".join([prose(standing.sentence), "", table, *_more(len(gates) - GATES, "gate")])
+    return "\n".join(
+        [escape_markdown(standing.sentence), "", table, *_more(len(gates) - GATES, "gate")]
+    )
 
 
 def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
     face = PARITIES[metric.status]
     return [
         f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
-        code(suite.name),
-        code(metric.metric),
-        number(metric.tuned),
-        number(metric.shipped),
-        signed(metric.delta),
-        "–" if metric.low is None else f"{signed(metric.low)} to {signed(metric.high)}",
-        f"±{metric.margin if isinstance(metric.margin, str) else number(metric.margin)}",
+        code_span(suite.name),
+        code_span(metric.metric),
+        format_level(metric.tuned),
+        format_level(metric.shipped),
+        format_difference(metric.delta),
+        "–"
+        if metric.low is None
+        else f"{format_difference(metric.low)} to {format_difference(metric.high)}",
+        f"±{metric.margin if isinstance(metric.margin, str) else format_level(metric.margin)}",
     ]
 
 
@@ -215,13 +229,15 @@ def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[s
     better = "higher" if gate.higher_is_better else "lower"
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
-        code(suite.name),
-        f"{code(gate.metric)} ({better} is better)",
-        f"{gate.kind}: {prose(rule(gate))}",
-        number(gate.base),
-        number(gate.tuned),
-        signed(gate.delta),
-        f"{written(gate, gate.low)} to {written(gate, gate.high)}" if known else "–",
+        code_span(suite.name),
+        f"{code_span(gate.metric)} ({better} is better)",
+        f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
+        format_level(gate.base),
+        format_level(gate.tuned),
+        format_difference(gate.delta),
+        f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}"
+        if known
+        else "–",
         str(gate.n),
     ]
 
@@ -232,7 +248,7 @@ def _regressions(data: ReportData, cases: int) -> str:
     broke, worse = data.with_outcome(CaseChange.BROKE), data.with_outcome(CaseChange.WORSE)
     touched = sum(pair.touched is not None for pair in data.regressions)
     apart = f"; {touched} of them in training rows" if touched else ""
-    head = f"{counted(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
+    head = f"{count_noun(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
     shown = [_case(pair) for pair in data.regressions[:cases]]
     return "\n\n".join([head, *shown, *_more(len(data.regressions) - cases, "regression")])
 
@@ -241,8 +257,8 @@ def _case(pair: CasePair) -> str:
     score = pair.deciding
     line = f"{pair.outcome} · {html_code(pair.suite)} {html_code(pair.case.case.id)}"
     if score and score.base and score.tuned:
-        line += f" · {html_code(score.metric.name)} {number(score.base.value)}"
-        line += f" → {number(score.tuned.value)}"
+        line += f" · {html_code(score.metric.name)} {format_level(score.base.value)}"
+        line += f" → {format_level(score.tuned.value)}"
     line += " · in training rows" if pair.touched else ""
     turns = pair.case.case.input_messages()
     ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
@@ -254,7 +270,7 @@ def _case(pair: CasePair) -> str:
 
 
 def _subjects(data: ReportData) -> str:
-    worst = [s for s in by_tag(data) if s.enough][:SUBJECTS]
+    worst = [s for s in slices_by_tag(data) if s.enough][:SUBJECTS]
     if not worst:
         return "No subject has cases enough to tell."
     head = ("subject", "suite", "metric", "base", "tuned", "difference", "n")
@@ -262,13 +278,19 @@ def _subjects(data: ReportData) -> str:
 
 
 def _subject(s: TagSlice) -> list[str]:
-    names = [code(s.tag), code(s.metric.suite), code(s.metric.name)]
-    return [*names, number(s.base), number(s.tuned), signed(s.delta), str(s.n)]
+    names = [code_span(s.tag), code_span(s.metric.suite), code_span(s.metric.name)]
+    return [
+        *names,
+        format_level(s.base),
+        format_level(s.tuned),
+        format_difference(s.delta),
+        str(s.n),
+    ]
 
 
 def _judges(data: ReportData) -> dict[str, str]:
     """Return a line for each judge; nothing where no metric asks one."""
-    lines = [_judge(health) for health in judge_health.healths(data)]
+    lines = [_judge(health) for health in judge_health.judge_healths(data)]
     return {"Judge health": "\n".join(lines)} if lines else {}
 
 
@@ -276,19 +298,22 @@ def _judge(health: judge_health.JudgeHealth) -> str:
     facts, known = dict(health.facts), dict(health.known)
     parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
     parts += [f"kappa {known['kappa']}"] if known else []
-    told = "; ".join(map(prose, parts))
-    return f"- {code(health.suite)} {code(health.metric.name)}: {told}"
+    told = "; ".join(map(escape_markdown, parts))
+    return f"- {code_span(health.suite)} {code_span(health.metric.name)}: {told}"
 
 
 def _provenance(data: ReportData) -> str:
-    rows = [[code(arm.name), code(arm.spec), code(arm.short)] for arm in data.arms.values()]
+    rows = [
+        [code_span(arm.name), code_span(arm.spec), code_span(arm.short)]
+        for arm in data.arms.values()
+    ]
     rows += [
-        [f"suite {code(suite.name)}", "", code(suite.hash[:10])]
+        [f"suite {code_span(suite.name)}", "", code_span(suite.hash[:10])]
         for suite in data.run.verdict.suites
     ]
-    run = f"Run {code(data.run.verdict.run_id)}, seed {data.run.verdict.seed}."
+    run = f"Run {code_span(data.run.verdict.run_id)}, seed {data.run.verdict.seed}."
     return _table(("what", "spec", "hash"), rows) + f"\n\n{run}"
 
 
 def _more(n: int, noun: str) -> list[str]:
-    return [f"\n{counted(n, 'more ' + noun)} in the report."] if n > 0 else []
+    return [f"\n{count_noun(n, 'more ' + noun)} in the report."] if n > 0 else []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.escaping import code, one_line, prose
+from tunegate.reports.escaping import code_span, escape_markdown, one_line
 from tunegate.reports.formatting import FACES
 from tunegate.reports.markdown import gates_table
 
@@ -26,7 +26,7 @@ OURS = " (tunegate suite)"
 """How the names of our data sets end in `model-index`."""
 
 
-def updated(text: str | None, run: Run, name: str, *, proven: bool) -> str:
+def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str:
     """Return the README with the run's section and results in it.
 
     Args:
@@ -39,7 +39,7 @@ def updated(text: str | None, run: Run, name: str, *, proven: bool) -> str:
         UsageError: the metadata of the README cannot be read.
     """
     card = _card(text)
-    card.text = _with_section(card.text, section(run, proven=proven))
+    card.text = _replace_section(card.text, render_section(run, proven=proven))
     data: Any = card.data
     kept = [r for r in data.eval_results or [] if not str(r.dataset_name).endswith(OURS)]
     data.eval_results = kept + list(_results(run)) or None
@@ -47,20 +47,24 @@ def updated(text: str | None, run: Run, name: str, *, proven: bool) -> str:
     return str(card)
 
 
-def section(run: Run, *, proven: bool) -> str:
+def render_section(run: Run, *, proven: bool) -> str:
     """Return the text between the markers; the same run gives the same text."""
     face, verdict = FACES[run.verdict.verdict], run.verdict
-    suites = ", ".join(f"{code(suite.name)} ({code(suite.hash[:12])})" for suite in verdict.suites)
+    suites = ", ".join(
+        f"{code_span(suite.name)} ({code_span(suite.hash[:12])})" for suite in verdict.suites
+    )
     base = verdict.arms.get("base", {}).get("spec", "base")
     made = (
-        f"Both models got the same prompts; differences are paired. Base is {code(str(base))}. "
-        f"Suites: {suites or 'none'}. Run {code(verdict.run_id)} of {code(run.manifest.created)}, "
-        f"tunegate {code(verdict.versions.get('tunegate', 'unknown'))}."
+        "Both models got the same prompts; differences are paired. Base is "
+        f"{code_span(str(base))}. "
+        f"Suites: {suites or 'none'}. Run {code_span(verdict.run_id)} of "
+        f"{code_span(run.manifest.created)}, "
+        f"tunegate {code_span(verdict.versions.get('tunegate', 'unknown'))}."
     )
     doubt = "The answers were judged as given: that this model made them is not proven here."
     parts = [
         "## Evaluation against the base model",
-        f"**{face.sign} {face.word}**: {prose(verdict.sentence)}",
+        f"**{face.sign} {face.word}**: {escape_markdown(verdict.sentence)}",
         gates_table(run),
         made if proven else f"{made} {doubt}",
     ]
@@ -84,7 +88,7 @@ def _card(text: str | None) -> ModelCard:
         raise UsageError(f"README.md: its metadata cannot be read: {cause}") from error
 
 
-def _with_section(text: str, own: str) -> str:
+def _replace_section(text: str, own: str) -> str:
     """Return a text with our section in the place of an earlier one, or at its end."""
     whole = f"{BEGIN}\n{own}\n{END}"
     start, end = text.find(BEGIN), text.rfind(END)
@@ -115,7 +119,7 @@ def _results(run: Run) -> Iterator[EvalResult]:
             )
 
 
-def new(base_model: str | None, adapter: Path) -> str:
+def new_readme(base_model: str | None, adapter: Path) -> str:
     """Return a README for an adapter without one.
 
     Args:
@@ -125,4 +129,4 @@ def new(base_model: str | None, adapter: Path) -> str:
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(base_model=base_model, library_name="peft")
-    return f"---\n{data.to_yaml()}\n---\n\n# {prose(adapter.name)}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n# {escape_markdown(adapter.name)}\n"

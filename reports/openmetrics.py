@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict
-from tunegate.reports.escaping import plain
+from tunegate.reports.escaping import escape_hidden
 
 HELP = {
     "tunegate_ships": "1 if the verdict is SHIP, else 0.",
@@ -27,7 +27,7 @@ HELP = {
 Labels = tuple[tuple[str, str], ...]
 
 
-def metrics(run: Run) -> str:
+def render_openmetrics(run: Run) -> str:
     """Return the run's numbers; the same run gives the same text."""
     found: dict[str, dict[Labels, float]] = {name: {} for name in HELP}
     found["tunegate_ships"][()] = float(run.verdict.verdict is Verdict.SHIP)
@@ -61,5 +61,5 @@ def _family(name: str, rows: Mapping[Labels, float]) -> Iterator[str]:
 
 
 def _label(text: str) -> str:
-    shown = plain(text)
+    shown = escape_hidden(text)
     return shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -3,7 +3,8 @@
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
 ten thousand cases it stays a small document. The sections are the modules of
 `tunegate.reports.sections`; each has `TITLE` (empty if it brings its own heading), `ORDER` and
-`render(data) -> Markup`. A new one is a file there and a template, or an entry point of a package.
+`render_page(data) -> Markup`. A new one is a file there and a template, or an entry point of a
+package.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from tunegate.harness import lookup
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping, junit, markdown, openmetrics
-from tunegate.reports.annotations import code_quality, remarks
-from tunegate.reports.case_list import listing
-from tunegate.reports.data import ReportData, prepare
+from tunegate.reports.annotations import code_quality, run_annotations
+from tunegate.reports.case_list import list_cases
+from tunegate.reports.data import ReportData, prepare_data
 from tunegate.reports.formatting import FACES
-from tunegate.reports.templating import FOLDER, fill
+from tunegate.reports.templating import FOLDER, fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -69,27 +70,27 @@ class ReportSection(Protocol):
         ...
 
 
-def render(run: Run) -> str:
+def render_page(run: Run) -> str:
     """Return the whole page of a run: the same run gives the same bytes."""
-    return "".join(pieces(run))
+    return "".join(page_pieces(run))
 
 
-def pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
+def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
     """Yield the page piece by piece: its list of cases takes more memory than its sections.
 
     Args:
         run: The run.
-        data: What `prepare` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where that is at hand.
     """
     from markupsafe import Markup
 
-    data, found = data or prepare(run), discover()
+    data, found = data or prepare_data(run), discover_sections()
     style, script = Markup(_asset("style.css")), Markup(_script())
-    shell = fill(
+    shell = fill_page_template(
         "page.html",
         run=run,
         face=FACES[run.verdict.verdict],
-        csp=policy(style, script),
+        csp=content_policy(style, script),
         style=style,
         script=script,
         keys=KEYS,
@@ -104,9 +105,9 @@ def pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
 
 def _data(data: ReportData, room: int) -> Iterator[str]:
     """Yield the elements that hold all scores, two files, and the texts that there is room for."""
-    found = listing(data)
-    said = markdown.comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
-    ready = escaping.text({"junit": junit.junit(data.run, data), "markdown": said})
+    found = list_cases(data)
+    said = markdown.render_comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
+    ready = escaping.script_json({"junit": junit.render_junit(data.run, data), "markdown": said})
     for piece in chain(
         escaping.json_block("index", found.index()), escaping.json_block("files", [ready])
     ):
@@ -116,17 +117,17 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
     yield from escaping.json_block("texts", found.bodies(room))
 
 
-def write(run: Run, path: Path) -> None:
+def write_report(run: Run, path: Path) -> None:
     """Write the page of a run; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, pieces(run))
+    write_atomic(path, page_pieces(run))
 
 
-def discover() -> dict[str, ReportSection]:
+def discover_sections() -> dict[str, ReportSection]:
     """Return name → section, in the order of the page."""
     return lookup.ordered_modules(SECTIONS, extensible=True)
 
 
-def policy(style: str, script: str) -> str:
+def content_policy(style: str, script: str) -> str:
     """Return the content security policy: only these two texts apply, nothing is fetched."""
     return (
         f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
@@ -146,9 +147,9 @@ def scriptless(template: str, *, tone: str, style: str, **values: Any) -> str:
     from markupsafe import Markup
 
     rules = Markup("").join(Markup(_asset(name)) for name in ("style.css", style))
-    allowed = policy(rules, "").split("; ")
+    allowed = content_policy(rules, "").split("; ")
     csp = "; ".join(part for part in allowed if not part.startswith("script-src"))
-    return fill(template, tone=tone, csp=csp, style=rules, **values)
+    return fill_page_template(template, tone=tone, csp=csp, style=rules, **values)
 
 
 def _source(text: str) -> str:
@@ -185,14 +186,14 @@ def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
     Raises:
         OSError: as the file system says; files that were there are whole, old or new.
     """
-    data = prepare(run)
+    data = prepare_data(run)
     texts: dict[str, str | Iterator[str]] = {
-        "report.html": pieces(run, data),
-        "summary.md": markdown.summary(run, data),
-        "comment.md": markdown.comment(run, data),
-        "junit.xml": junit.junit(run, data),
-        "metrics.txt": openmetrics.metrics(run),
-        "codequality.json": code_quality(remarks(run, root)),
+        "report.html": page_pieces(run, data),
+        "summary.md": markdown.render_summary(run, data),
+        "comment.md": markdown.render_comment(run, data),
+        "junit.xml": junit.render_junit(run, data),
+        "metrics.txt": openmetrics.render_openmetrics(run),
+        "codequality.json": code_quality(run_annotations(run, root)),
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)

@@ -15,7 +15,7 @@ from functools import partial
 
 from tunegate.harness.records.comparison import Candidate, CandidateComparison, CandidateEffect
 from tunegate.reports.charts import AxisScale, tick_text
-from tunegate.reports.formatting import number, signed
+from tunegate.reports.formatting import format_difference, format_level
 
 WIDTH, HEIGHT = 420, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
@@ -69,7 +69,7 @@ class ParetoDrawing:
     """The drawing in words."""
 
 
-def draw(comparison: CandidateComparison) -> ParetoDrawing | None:
+def draw_pareto(comparison: CandidateComparison) -> ParetoDrawing | None:
     """Return the drawing; None unless two candidates have both a gain and a guardrail."""
     known = [c for c in comparison.candidates if c.gain and c.forgetting]
     if len(known) < 2:
@@ -144,7 +144,8 @@ def _cross(
 
 def _words(known: list[Candidate], metric: str) -> str:
     parts = [
-        f"{c.letter}: {metric} {signed(c.gain.estimate)}, tolerance used {share(c.forgetting)}"
+        f"{c.letter}: {metric} {format_difference(c.gain.estimate)}, tolerance used "
+        f"{format_share(c.forgetting)}"
         f"{', beaten on both by ' + ' and '.join(c.beaten_by) if c.beaten_by else ''}"
         for c in known
         if c.gain and c.forgetting
@@ -152,8 +153,8 @@ def _words(known: list[Candidate], metric: str) -> str:
     return f"Gain against forgetting. {'; '.join(parts)}."
 
 
-def share(effect: CandidateEffect | None) -> str:
+def format_share(effect: CandidateEffect | None) -> str:
     """Return a share of a tolerance in per cent; a guardrail that improved is below zero."""
     if effect is None or effect.estimate is None:
-        return number(None)
+        return format_level(None)
     return f"{tick_text(round(100 * effect.estimate))} %"

@@ -81,17 +81,17 @@ Names = Callable[[Case], Iterable[str]]
 """Case → the names of the slices it is in."""
 
 
-def by_tag(data: ReportData) -> tuple[TagSlice, ...]:
+def slices_by_tag(data: ReportData) -> tuple[TagSlice, ...]:
     """Return every gated metric on every tag, worst first, those with too few cases last."""
-    return _sliced(data, lambda case: case.tags)
+    return _make_slices(data, lambda case: case.tags)
 
 
-def by_group(data: ReportData) -> tuple[TagSlice, ...]:
+def slices_by_group(data: ReportData) -> tuple[TagSlice, ...]:
     """Return the same by group of subjects; nothing where no tag is in a known group."""
-    return _sliced(data, lambda case: filter(None, map(group_of, case.tags)))
+    return _make_slices(data, lambda case: filter(None, map(group_of, case.tags)))
 
 
-def _sliced(data: ReportData, names_of: Names) -> tuple[TagSlice, ...]:
+def _make_slices(data: ReportData, names_of: Names) -> tuple[TagSlice, ...]:
     run = data.run
     tables = tables_of(run.manifest, run.cases_of, run.scores, {})
     found = [s for table in tables for s in _slices(data, table, names_of)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "templates"
 
 
-def fill(template: str | Path, /, **values: Any) -> Markup:
+def fill_page_template(template: str | Path, /, **values: Any) -> Markup:
     """Return a template filled with `values`, safe to put into a page.
 
     Args:
@@ -26,13 +26,13 @@ def fill(template: str | Path, /, **values: Any) -> Markup:
     from markupsafe import Markup
 
     if isinstance(template, str):
-        return Markup(environment().get_template(template).render(values))
-    own = environment().from_string(template.read_text(encoding="utf-8"))
+        return Markup(template_environment().get_template(template).render(values))
+    own = template_environment().from_string(template.read_text(encoding="utf-8"))
     return Markup(own.render(values))
 
 
 @cache
-def environment() -> Environment:
+def template_environment() -> Environment:
     """Return the environment of all templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -45,17 +45,17 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "visible": escaping.visible,
-        "address": escaping.address,
-        "number": formatting.number,
-        "signed": formatting.signed,
-        "percent": formatting.percent,
-        "seconds": formatting.seconds,
-        "dollars": formatting.dollars,
-        "counted": formatting.counted,
-        "rule": formatting.rule,
+        "visible": escaping.escape_html,
+        "address": escaping.link_address,
+        "number": formatting.format_level,
+        "signed": formatting.format_difference,
+        "percent": formatting.format_percent,
+        "seconds": formatting.format_seconds,
+        "dollars": formatting.format_dollars,
+        "counted": formatting.count_noun,
+        "rule": formatting.gate_rule,
     }
-    made.globals |= {"gate_kind": gate_kind, "written": formatting.written}
+    made.globals |= {"gate_kind": gate_kind, "written": formatting.format_gate_value}
     return made
 
 
@@ -63,4 +63,8 @@ def _finalize(value: Any) -> Any:
     """Write out hidden characters of every value that a template prints."""
     from markupsafe import Markup
 
-    return escaping.plain(value) if isinstance(value, str) and type(value) is not Markup else value
+    return (
+        escaping.escape_hidden(value)
+        if isinstance(value, str) and type(value) is not Markup
+        else value
+    )

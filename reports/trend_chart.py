@@ -15,8 +15,8 @@ from itertools import groupby
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.verdict.run_history import PastRun
-from tunegate.reports.charts import AxisScale, boundary, point, reference, tick_text
-from tunegate.reports.formatting import written
+from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
+from tunegate.reports.formatting import format_gate_value
 
 WIDTH, HEIGHT = 340, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
@@ -71,13 +71,13 @@ class TrendDrawing:
     """The drawing in words."""
 
 
-def draw(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
+def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
-    known = [one for one in seen if point(one.gate) is not None]
+    known = [one for one in seen if gate_point(one.gate) is not None]
     if not known:
         return None
     newest = known[-1].gate
-    limit, zero = boundary(newest), reference(newest)
+    limit, zero = gate_boundary(newest), gate_reference(newest)
     y = _scale(known, [v for v in (limit, zero) if v is not None])
     places = _places(len(known))
     dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
@@ -98,7 +98,9 @@ def draw(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
 
 
 def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisScale:
-    values = [v for s in known for v in (point(s.gate), s.gate.low, s.gate.high) if v is not None]
+    values = [
+        v for s in known for v in (gate_point(s.gate), s.gate.low, s.gate.high) if v is not None
+    ]
     return AxisScale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
 
 
@@ -114,7 +116,7 @@ def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
     gate = one.gate
     return TrendDot(
         x=x,
-        y=y.at(point(gate) or 0.0),
+        y=y.at(gate_point(gate) or 0.0),
         low=y.at(y.low if gate.low is None else gate.low),
         high=y.at(y.high if gate.high is None else gate.high),
         known=gate.low is not None or gate.high is not None,
@@ -139,8 +141,12 @@ def _zone(gate: GateResult, y: float) -> tuple[float, float]:
 
 def _value(gate: GateResult) -> str:
     known = gate.low is not None or gate.high is not None
-    interval = f" ({written(gate, gate.low)} to {written(gate, gate.high)})" if known else ""
-    return f"{written(gate, point(gate))}{interval}"
+    interval = (
+        f" ({format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)})"
+        if known
+        else ""
+    )
+    return f"{format_gate_value(gate, gate_point(gate))}{interval}"
 
 
 def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:

@@ -12,7 +12,7 @@ from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 GAIN, TOLERANCE = "gain", "tolerance"
 GOAL = Gate(metric="solved", kind=GAIN, margin=0.1)
@@ -102,7 +102,7 @@ def run_of(
         },
         cells=(),
         scores=tuple(rows),
-        verdict=decide(manifest, {record.name: cases}, rows),
+        verdict=decide_run(manifest, {record.name: cases}, rows),
     )
 
 

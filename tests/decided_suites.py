@@ -14,7 +14,7 @@ from tunegate.harness.records.cases import Case, Cell, CellKind, ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 from tunegate.harness.verdict.json_schemas import verdict_schema
 
 Column = Sequence[float | None]
@@ -145,7 +145,7 @@ def _judge(validator: Draft202012Validator) -> Callable[..., VerdictRecord]:
     def judge(*suites: SuiteOfColumns, **changes: Any) -> VerdictRecord:
         manifest = manifest_of(suites, **changes)
         cases = {s.name: s.cases() for s in suites}
-        verdict = decide(manifest, cases, [row for s in suites for row in s.rows()])
+        verdict = decide_run(manifest, cases, [row for s in suites for row in s.rows()])
         validator.validate(json.loads(record_json(verdict)))
         return verdict
 

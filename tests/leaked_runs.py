@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.comparison.contamination_strata import strata
+from tunegate.harness.comparison.contamination_strata import compute_strata
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.training_card import (
     ContaminationCheck,
@@ -61,7 +61,7 @@ def with_leakage(run: Run, **changes: Any) -> Run:
     manifest = run.manifest.model_copy(update={"leakage": known, "training": training})
     verdict = run.verdict.model_copy(
         update={
-            "leakage": strata(manifest, run.cases_of, run.scores),
+            "leakage": compute_strata(manifest, run.cases_of, run.scores),
             "training": training.facts,
         }
     )

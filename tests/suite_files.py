@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 HEAD = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
 """Four lines of a suite that is in order."""
@@ -37,7 +37,7 @@ def _refused(written: Callable[..., Path]) -> Callable[..., list[str]]:
     def problems(toml: str | bytes = HEAD, cases: str | bytes = CASE) -> list[str]:
         folder = written(toml, cases)
         with pytest.raises(SuiteError) as caught:
-            load(folder)
+            load_suite(folder)
         return [p.replace(f"{folder}/", "") for p in caught.value.problems]
 
     return problems

@@ -104,6 +104,13 @@ VOCABULARY = {
 
 MOST_ONE_WORD_CLASSES = 0.25
 """Share of all classes, private ones and those within functions included."""
+MOST_ONE_WORD_FUNCTIONS = 0.30
+"""Share of the public functions of modules."""
+PARTICIPLE = re.compile(
+    r"[a-z]*(?:ed|wn|ght)|built|done|found|given|gone|hidden|kept|known|lost|made|met|said|seen"
+    r"|sent|taken|told|understood|written"
+)
+NO_PARTICIPLES = {"embed", "feed", "need", "seed", "speed", "weight", "height"}
 
 
 @dataclass(frozen=True)
@@ -430,6 +437,36 @@ def test_class_names_of_one_word_are_terms_of_the_glossary() -> None:
 
     assert sorted(set(short) - VOCABULARY) == []
     assert len(short) <= MOST_ONE_WORD_CLASSES * len(class_names())
+
+
+def functions() -> list[tuple[Path, str]]:
+    """Return file and name of every function of a module, methods and inner ones left out."""
+    return [
+        (path, node.name)
+        for path in sources()
+        for node in parsed(path).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def test_public_functions_say_what_they_act_on() -> None:
+    """`render_page`, not `render`: a name is clear where it is called."""
+    public = [name for _, name in functions() if not name.startswith("_")]
+    short = [name for name in public if len(words_of(name)) == 1]
+
+    assert len(short) <= MOST_ONE_WORD_FUNCTIONS * len(public)
+
+
+def test_functions_are_named_by_verbs_and_nouns() -> None:
+    """No participle is a name; an instance that is found by its file's name keeps that name."""
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, name in functions()
+        for word in [name.strip("_")]
+        if PARTICIPLE.fullmatch(word) and word not in NO_PARTICIPLES and path.stem != name
+    ]
+
+    assert wrong == []
 
 
 def test_every_test_is_a_sentence() -> None:

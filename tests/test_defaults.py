@@ -37,7 +37,7 @@ from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.power import binary_sample_size
 
-loaded = suite.load(Path(sys.argv[1]))
+loaded = suite.load_suite(Path(sys.argv[1]))
 record = loaded.record()
 delta = compare([0.1, 0.4, 0.2], [0.3, 0.5, 0.9], metric=record.metrics[0])
 options = {option.name: option for option in OPTIONS}

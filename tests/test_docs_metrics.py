@@ -12,7 +12,7 @@ import pytest
 from tunegate.harness import lookup
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
-NAMES = lookup.available("tunegate.harness.metrics")
+NAMES = lookup.available_names("tunegate.harness.metrics")
 
 
 @pytest.fixture(name="maker", scope="module")
@@ -34,7 +34,7 @@ def test_the_page_is_fresh(maker: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_metric_says_all_that_a_reader_needs(maker: Any, name: str) -> None:
     """What it does, why, known problems and an example are there, and each option is told."""
-    metric = lookup.find("tunegate.harness.metrics", name, what="metric")
+    metric = lookup.find_object("tunegate.harness.metrics", name, what="metric")
     parameters = inspect.signature(metric.score).parameters.values()
     keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 

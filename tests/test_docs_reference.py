@@ -53,6 +53,6 @@ def test_the_suite_page_has_every_source_and_no_key_without_a_meaning() -> None:
     text = (FOLDER / "suite-file.md").read_text(encoding="utf-8")
 
     assert [
-        n for n in lookup.available("tunegate.harness.sources") if f"\n### {n}\n" not in text
+        n for n in lookup.available_names("tunegate.harness.sources") if f"\n### {n}\n" not in text
     ] == []
     assert [line for line in text.splitlines() if line.endswith("|  |")] == []

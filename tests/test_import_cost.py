@@ -70,8 +70,8 @@ def test_the_command_answers_without_the_heavy_libraries() -> None:
 
 GATE = """
 import sys
-from tunegate.harness.cli.gate import run
-code = run(["suites", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl"])
+from tunegate.harness.cli.gate import run_gate
+code = run_gate(["suites", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl"])
 print(code, *sorted(sys.modules))
 """
 

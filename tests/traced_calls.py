@@ -12,7 +12,7 @@ from tunegate.harness.otel_import.types import ModelCall, Span
 from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredCell
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.suite import Suite, load
+from tunegate.harness.suite import Suite, load_suite
 
 GOOD = '{"ok": true}'
 BAD = '{"ok": tru'
@@ -62,7 +62,7 @@ def shipped(
     ]
     lines = "".join(json.dumps(case) + "\n" for case in cases)
     (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
-    suite = load(folder)
+    suite = load_suite(folder)
     record = suite.record()
     settings = {"finish_reason": "stop", "output_tokens": 4, "batch_size": 1, "latency_s": 0.5}
     cells = [_cell(number, text, {**settings, **completion}) for number, text in enumerate(answers)]

@@ -32,7 +32,7 @@ def _alive(base: Path, tuned: Path) -> dict[str, Any]:
     """Open both arms as the gate opens them, proven to be two."""
     with muted():
         arms: Any = open_arms({"base": str(base), "tuned": str(tuned)})
-        assert liveness.check(arms)["tuned"]["status"] == "proven"
+        assert liveness.check_liveness(arms)["tuned"]["status"] == "proven"
     return dict(arms)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from tunegate.harness.errors import TunegateError
 from tunegate.trainers import datasets, estimate
 from tunegate.trainers.estimate.losses import LOSSES
-from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
+from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
 TREE = Path(__file__).with_name("advice.toml")
 _NOT_GATED = ("vendor", "reward")
@@ -119,7 +119,10 @@ class AdviceRule:
         if all(_holds(situation.get(name), wanted) for name, wanted in rest.items()):
             for name, wanted in self.when.items():
                 if name in COUNTS and situation.get(name) < wanted:
-                    yield f"{self.name}: {situation.get(name)} of {wanted} rows {_what(name)}"
+                    yield (
+                        f"{self.name}: {situation.get(name)} of {wanted} rows "
+                        f"{_describe_format(name)}"
+                    )
 
     def begun(self, situation: TrainingSituation) -> bool:
         """Return whether there is any row that it could be trained on."""
@@ -132,14 +135,14 @@ def _holds(value: Any, wanted: Any) -> bool:
     return bool(value == wanted)
 
 
-def _what(name: str) -> str:
+def _describe_format(name: str) -> str:
     forms = {form.name: form for form in datasets.ALL}
     form = forms.get("prompts" if name == "questions" else name)
     return f"with {form.columns}" if form else name
 
 
 @cache
-def tree() -> tuple[tuple[AdviceQuestion, ...], tuple[AdviceRule, ...], Mapping[str, Any]]:
+def decision_tree() -> tuple[tuple[AdviceQuestion, ...], tuple[AdviceRule, ...], Mapping[str, Any]]:
     """Return the questions, the rules and the note on synthetic data."""
     data = tomllib.loads(TREE.read_text(encoding="utf-8"))
     return (
@@ -153,10 +156,10 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def steps(situation: TrainingSituation) -> tuple[AdviceRule, ...]:
+def advice_steps(situation: TrainingSituation) -> tuple[AdviceRule, ...]:
     """Return what to do, in order."""
     found: list[AdviceRule] = []
-    for rule in tree()[1]:
+    for rule in decision_tree()[1]:
         trained = any(step.method for step in found)
         if rule.holds(situation) and not (rule.fallback and trained):
             found.append(rule)
@@ -165,24 +168,24 @@ def steps(situation: TrainingSituation) -> tuple[AdviceRule, ...]:
     return tuple(found)
 
 
-def ended(situation: TrainingSituation) -> bool:
+def is_decided(situation: TrainingSituation) -> bool:
     """Return whether more answers could not change the advice."""
-    return any(rule.last for rule in steps(situation))
+    return any(rule.last for rule in advice_steps(situation))
 
 
-def missing(situation: TrainingSituation) -> tuple[str, ...]:
+def missing_data(situation: TrainingSituation) -> tuple[str, ...]:
     """Return what is too little for methods that everything else speaks for.
 
     Where there is enough for some method, only rows that were begun on are counted.
     """
-    if ended(situation):
+    if is_decided(situation):
         return ()
-    trained = any(rule.method for rule in steps(situation))
-    found = [(rule, text) for rule in tree()[1] for text in rule.lacking(situation)]
+    trained = any(rule.method for rule in advice_steps(situation))
+    found = [(rule, text) for rule in decision_tree()[1] for text in rule.lacking(situation)]
     return tuple(text for rule, text in found if not trained or rule.begun(situation))
 
 
-def commands(
+def step_commands(
     rule: AdviceRule, situation: TrainingSituation, *, base: str, suite: str, reward: str
 ) -> Iterator[str]:
     """Yield the commands of a step, ready to be run; no training by a method that is not here."""
@@ -193,16 +196,18 @@ def commands(
         files = situation.files.get(rule.rows or "", ()) or ("ROWS.jsonl",)
         out = f"adapters/{rule.name}"
         train = ["tunegate", "train", rule.method, "--model_name_or_path", "{base}"]
-        yield _filled([*train, "--train_files", *files, *rule.options, "--output_dir", out], names)
+        yield _fill_words(
+            [*train, "--train_files", *files, *rule.options, "--output_dir", out], names
+        )
         if rule.method not in _NOT_GATED:
-            yield _filled(
+            yield _fill_words(
                 ["tunegate", "gate", "{suite}", "--base", "{base}", "--tuned", out], names
             )
     for text in rule.next:
-        yield _filled(shlex.split(text), names)
+        yield _fill_words(shlex.split(text), names)
 
 
-def _filled(words: Sequence[str], names: Mapping[str, str]) -> str:
+def _fill_words(words: Sequence[str], names: Mapping[str, str]) -> str:
     for name, value in names.items():
         words = [value if word == f"{{{name}}}" else word for word in words]
     return shlex.join(words)
@@ -225,7 +230,7 @@ class TrainingMachine:
     gpu: bool
 
 
-def sentences(
+def fit_sentences(
     base: str, trainer: str | None, *, method: str, machine: TrainingMachine
 ) -> Iterator[str]:
     """Yield whether a training fits, and if not, with which flags it would.
@@ -245,26 +250,27 @@ def sentences(
 
 
 def _sentences(base: str, trainer: str, method: str, machine: TrainingMachine) -> Iterator[str]:
-    config = estimate.configuration(base)
+    config = estimate.load_configuration(base)
     process = 0 if machine.gpu else estimate.process_bytes()
-    wanted = _wanted(config, trainer, method)
-    needed = process + simulate(config, wanted).peak
+    wanted = _default_setting(config, trainer, method)
+    needed = process + simulate_step(config, wanted).peak
     fits = needed <= machine.memory
     yield (
-        f"memory: {_gb(needed)} ({_said(wanted)}); {machine.name} has {_gb(machine.memory)}: "
+        f"memory: {_gb(needed)} ({_describe_setting(wanted)}); {machine.name} has "
+        f"{_gb(machine.memory)}: "
         f"{'fits' if fits else 'does not fit'}"
     )
     if fits:
         return
-    for flags, setting in variants(wanted):
-        needed = process + simulate(config, setting).peak
+    for flags, setting in memory_variants(wanted):
+        needed = process + simulate_step(config, setting).peak
         if needed <= machine.memory:
             yield f"cheapest variant that fits: {flags} ({_gb(needed)})"
             return
     yield f"no variant fits: {flags} still takes {_gb(needed)}"
 
 
-def _wanted(config: Any, trainer: str, method: str) -> TrainingSetting:
+def _default_setting(config: Any, trainer: str, method: str) -> TrainingSetting:
     context = getattr(config.get_text_config(), "max_position_embeddings", None) or TOKENS
     if trainer == "grpo":
         written = min(WRITTEN, context // 2)
@@ -272,7 +278,7 @@ def _wanted(config: Any, trainer: str, method: str) -> TrainingSetting:
     return TrainingSetting(method, RANK, min(TOKENS, context), ROWS, trainer=trainer)
 
 
-def variants(wanted: TrainingSetting) -> Iterator[tuple[str, TrainingSetting]]:
+def memory_variants(wanted: TrainingSetting) -> Iterator[tuple[str, TrainingSetting]]:
     """Yield flags of `tunegate train` and what they make of a setting, the cheapest first."""
     flags = f"--per_device_train_batch_size 1 --gradient_accumulation_steps {wanted.batch}"
     small = replace(wanted, batch=1)
@@ -292,7 +298,7 @@ def variants(wanted: TrainingSetting) -> Iterator[tuple[str, TrainingSetting]]:
     yield f"{flags} --{name} {shown}", replace(small, length=short, written=written)
 
 
-def _said(setting: TrainingSetting) -> str:
+def _describe_setting(setting: TrainingSetting) -> str:
     rows = {"dpo": "pairs", "grpo": "answers"}.get(setting.trainer, "rows")
     return (
         f"{setting.batch} {rows} a step of {setting.length:,} tokens at most, {setting.dtype} "

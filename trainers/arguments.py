@@ -5,7 +5,8 @@ tunegate train sft --config good.yaml --learning_rate 3e-4
 ```
 A flag wins over the file, the file over our defaults, and our defaults over TRL's. Ours only make
 TRL run on a machine without CUDA (fp32, no pinned memory) and keep it from reporting anywhere.
-This module knows nothing of one kind of trainer: `parse` is given TRL's configuration class.
+This module knows nothing of one kind of trainer: `parse_arguments` is given TRL's configuration
+class.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tunegate.harness.errors import MissingExtra, UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.trainers import yaml_config
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def make_parser(
     return parser
 
 
-def parse(
+def parse_arguments(
     parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
 ) -> TrainingConfig:
     """Return the options in `argv` and in the file after `--config`.
@@ -202,8 +203,8 @@ def parse(
     path = _config_path(argv)
     given = _apply_file(parser, path) if path is not None else set()
     given |= _check_flags(parser, argv)
-    words = _gathered(argv, "--eval-suite", "--eval_suite")
-    words = _gathered(words, "--reward", "--rewards")
+    words = _gather_repeated(argv, "--eval-suite", "--eval_suite")
+    words = _gather_repeated(words, "--reward", "--rewards")
     try:
         with quiet_warnings():
             data, training, model, peft, *rest = parser.parse_args_into_dataclasses(
@@ -211,8 +212,8 @@ def parse(
             )
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
-    data.train_files = _found(data.train_files, path, "train_files")
-    data.eval_files = _found(data.eval_files, path, "eval_files")
+    data.train_files = _resolve_paths(data.train_files, path, "train_files")
+    data.eval_files = _resolve_paths(data.eval_files, path, "eval_files")
     data.eval_suite = _suites(data.eval_suite, path)
     data.gate_callback = _suites(data.gate_callback, path)
     last = rest[0] if own else None
@@ -243,7 +244,7 @@ def _config_path(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _gathered(argv: Sequence[str], *flags: str) -> list[str]:
+def _gather_repeated(argv: Sequence[str], *flags: str) -> list[str]:
     """Return the words with a flag that is given several times in one place, as lists are read."""
     values: list[str] = []
     rest: list[str] = []
@@ -265,7 +266,7 @@ def _apply_file(parser: TrlParser, path: Path) -> set[str]:
     Returns the names of the options that the file sets.
     """
     allowed = _names(parser) | {"env"}
-    values = yaml_config.read(path, allowed=tuple(allowed))
+    values = yaml_config.read_config(path, allowed=tuple(allowed))
     for name in _ONLY_AS_FLAG:
         key, _, inner = name.partition(".")
         held = values.get(key)
@@ -297,7 +298,7 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
             if flag[2:] in _TRL_DATA:
                 raise UsageError(f"{flag}: training rows are local files; use --train_files")
             options = tuple(sorted(f"--{name}" for name in _names(parser)))
-            raise UsageError(unknown(flag, options, what="option"))
+            raise UsageError(unknown_name_message(flag, options, what="option"))
     words = {word.partition("=")[0] for word in argv}
     return {action.dest for action in parser._actions if words & set(action.option_strings)}
 
@@ -311,7 +312,7 @@ def _suites(names: list[str] | str, config: Path | None) -> list[str]:
     return found
 
 
-def _found(names: list[str] | str, config: Path | None, key: str) -> list[str]:
+def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> list[str]:
     """Return absolute paths; a relative one is looked for beside the configuration first."""
     found, missing = [], []
     folders = [config.parent, Path()] if config else [Path()]

@@ -25,7 +25,7 @@ from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import Suite
-from tunegate.trainers.quick_gate import goal
+from tunegate.trainers.quick_gate import ranking_metric
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BaseMeasurement:
         return found is None or found != 0
 
 
-def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
+def measure_base(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
     """Ask base every case and compare its levels with the suite's floors and ceilings.
 
     Raises:
@@ -82,10 +82,10 @@ def measure(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
     """
     arm = open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]
     comparability.check_answerable([suite], {"base": arm})
-    return _measured(suite, arm)
+    return _measure_suite(suite, arm)
 
 
-def _measured(suite: Suite, arm: Arm) -> BaseMeasurement:
+def _measure_suite(suite: Suite, arm: Arm) -> BaseMeasurement:
     with prepare([suite], {"base": arm}, STORE) as run:
         run.answer(sys.stderr)
         scores = tuple(run.score(run.cells()))
@@ -103,7 +103,7 @@ def _measured(suite: Suite, arm: Arm) -> BaseMeasurement:
     (table,) = tables_of(manifest, run.cases, both, {})
     return BaseMeasurement(
         levels=tuple(_levels(table, result.gates)),
-        goal=goal(suite),
+        goal=ranking_metric(suite),
         complete=len(bounds) == len(levels),
     )
 
@@ -118,7 +118,7 @@ def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[MetricLevel]:
             )
 
 
-def parameters(folder: Path) -> int | None:
+def count_parameters(folder: Path) -> int | None:
     """Return the number of weights in a model folder, from the headers of its files alone."""
     from safetensors import safe_open
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, UsageError
 
 EMBEDDED = "embedded"
@@ -22,11 +22,11 @@ class BaseModel:
     weights_sha256: str
 
 
-def find(name: str | None, *, revision: str = "main", trusted: bool = False) -> BaseModel:
+def find_base(name: str | None, *, revision: str = "main", trusted: bool = False) -> BaseModel:
     """Return the base that `--model_name_or_path` names.
 
     Args:
-        name: a folder, a hub id in the local cache, or `embedded`.
+        name: a folder, a hub id in the local cache, or `make_demo_model`.
         revision: of the hub id.
         trusted: whether the user allowed the model's own code with a flag.
 
@@ -38,20 +38,20 @@ def find(name: str | None, *, revision: str = "main", trusted: bool = False) -> 
         raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
     folder = Path(name).expanduser()
     if name == EMBEDDED and not folder.is_dir():
-        from tunegate.harness.models.demo_model import embedded
+        from tunegate.harness.models.demo_model import make_demo_model
 
-        folder = embedded()
+        folder = make_demo_model()
     local = folder.is_dir()
     if not local:
-        folder = _cached(name, revision)
+        folder = _cached_snapshot(name, revision)
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
     if not trusted:
         refuse_unsafe(folder)
-    return BaseModel(str(folder.resolve()) if local else name, folder, fingerprint(folder))
+    return BaseModel(str(folder.resolve()) if local else name, folder, weights_fingerprint(folder))
 
 
-def _cached(name: str, revision: str) -> Path:
+def _cached_snapshot(name: str, revision: str) -> Path:
     """Return the snapshot of a hub id, from the cache unless the user allows the network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

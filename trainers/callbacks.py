@@ -30,7 +30,7 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def to_stderr(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     """Show one line at once, without mixing into what a command prints as its result.
 
     Of several processes that train together the first one speaks.
@@ -173,13 +173,13 @@ def at_the_next_step(trainer: Any, say: Say) -> Iterator[None]:
     asked = _StopSignal()
     trainer.add_callback(_callback(asked))
     main = threading.current_thread() is threading.main_thread()
-    with _handling(asked, say, alone=main and trainer.args.world_size == 1):
+    with _handle_signals(asked, say, alone=main and trainer.args.world_size == 1):
         yield
     if asked.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise RunInterrupted(f"training stopped; {resume(trainer.args)}", asked.signal)
+        raise RunInterrupted(f"training stopped; {resume_advice(trainer.args)}", asked.signal)
 
 
-def resume(args: Any) -> str:
+def resume_advice(args: Any) -> str:
     """Return how a training goes on, from its last checkpoint if there is one.
 
     Args:
@@ -192,7 +192,7 @@ def resume(args: Any) -> str:
 
 
 @contextmanager
-def _handling(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
+def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
     """Handle the signals, and put back what handled them before.
 
     Args:

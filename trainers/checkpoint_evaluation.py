@@ -26,7 +26,7 @@ from tunegate.harness.errors import (
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.model import Arm
-from tunegate.harness.models._model_folder import resolve
+from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.live import (
     SeparateBaseArm,
     adapter_of,
@@ -36,10 +36,10 @@ from tunegate.harness.models.live import (
     live_whole,
 )
 from tunegate.harness.records.cases import sha256
-from tunegate.harness.suite import Suite, load
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint
-from tunegate.trainers.quick_gate import look
+from tunegate.trainers.quick_gate import evaluate_checkpoint
 
 
 def suites_of(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
@@ -48,7 +48,7 @@ def suites_of(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite
     Raises:
         UsageError: one cannot be loaded, is sealed or needs a judge; there is none, or one twice.
     """
-    suites = tuple(load(Path(path), max_cases=max_cases) for path in paths)
+    suites = tuple(load_suite(Path(path), max_cases=max_cases) for path in paths)
     if not suites:
         raise UsageError("suites: none; name at least one folder that holds a suite.toml")
     names = [suite.name for suite in suites]
@@ -65,7 +65,7 @@ def suites_of(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite
     return suites
 
 
-def overlap(selecting: Suite, shipping: Path) -> None:
+def refuse_overlap(selecting: Suite, shipping: Path) -> None:
     """Refuse a suite that selects and shares cases with the one that decides shipping.
 
     The best of several checkpoints on a suite looks better there than it is.
@@ -73,7 +73,7 @@ def overlap(selecting: Suite, shipping: Path) -> None:
     Raises:
         UsageError: with how many cases they share.
     """
-    theirs = load(shipping)
+    theirs = load_suite(shipping)
     shared = _prompts(selecting) & _prompts(theirs)
     if shared:
         raise UsageError(
@@ -122,7 +122,7 @@ class MonitoredTraining:
         if tokenizer is None:
             raise UsageError("the trainer has no tokenizer; give it as `processing_class`")
         adapter = adapter_of(model)
-        with undisturbed(model):
+        with evaluation_mode(model):
             loaded = live_model(model, tokenizer, adapter=adapter)
             arm: Arm = live_arm(loaded, None) if adapter else _apart(base, loaded)
         for suite in suites:
@@ -149,8 +149,10 @@ class MonitoredTraining:
         """
         folder = f"checkpoint-{step}"
         try:
-            with undisturbed(self.model):
-                suites = look(self.suites, self._arms(), number=number, asked=self.asked)
+            with evaluation_mode(self.model):
+                suites = evaluate_checkpoint(
+                    self.suites, self._arms(), number=number, asked=self.asked
+                )
         except RunInterrupted:
             raise
         except Exception as error:
@@ -184,7 +186,7 @@ def _apart(given: str | None, live: Any) -> Arm:
     """
     name = given or str(live.folder)
     try:
-        return base_apart(resolve(name), live)
+        return base_apart(resolve_folder(name), live)
     except ModelError as error:
         raise ModelError(
             f"{error}; this training has no adapter that could be switched off, so base is loaded "
@@ -200,7 +202,7 @@ def _problem(error: Exception) -> str:
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
+def evaluation_mode(model: Any) -> Iterator[None]:
     """Put the model into evaluation mode and full precision; put everything back afterwards.
 
     Args:
@@ -210,8 +212,8 @@ def undisturbed(model: Any) -> Iterator[None]:
         for put_back in (*_random_numbers(), *_modes(model), *_gradients(model)):
             undo.callback(put_back)
         # Answers are stored for other runs, which compute in full precision as well.
-        undo.enter_context(trl_environment.precision("highest"))
-        undo.enter_context(_without_autocast(model))
+        undo.enter_context(trl_environment.matmul_precision("highest"))
+        undo.enter_context(_disable_autocast(model))
         undo.enter_context(_quiet())
         model.eval()
         yield
@@ -223,29 +225,29 @@ def _random_numbers() -> Iterator[Callable[[], Any]]:
     import torch
 
     cuda: Any = torch.cuda
-    yield _later(random.setstate, random.getstate())
-    yield _later(numpy.random.set_state, numpy.random.get_state())  # noqa: NPY002  # the libraries'
-    yield _later(torch.set_rng_state, torch.get_rng_state())
+    yield _defer_call(random.setstate, random.getstate())
+    yield _defer_call(numpy.random.set_state, numpy.random.get_state())  # noqa: NPY002  # the libraries'
+    yield _defer_call(torch.set_rng_state, torch.get_rng_state())
     if cuda.is_available() and cuda.is_initialized():
-        yield _later(cuda.set_rng_state_all, cuda.get_rng_state_all())
+        yield _defer_call(cuda.set_rng_state_all, cuda.get_rng_state_all())
     if torch.backends.mps.is_available():
-        yield _later(torch.mps.set_rng_state, torch.mps.get_rng_state())
+        yield _defer_call(torch.mps.set_rng_state, torch.mps.get_rng_state())
 
 
 def _modes(model: Any) -> Iterator[Callable[[], Any]]:
     """Yield what sets each module's mode back; some may be frozen in evaluation mode."""
     for module in model.modules():
-        yield _later(setattr, module, "training", module.training)
+        yield _defer_call(setattr, module, "training", module.training)
 
 
 def _gradients(model: Any) -> Iterator[Callable[[], Any]]:
     """Yield what sets `requires_grad` back, which PEFT changes as it switches adapters."""
     for parameter in model.parameters():
-        yield _later(parameter.requires_grad_, parameter.requires_grad)
+        yield _defer_call(parameter.requires_grad_, parameter.requires_grad)
 
 
 @contextmanager
-def _without_autocast(model: Any) -> Iterator[None]:
+def _disable_autocast(model: Any) -> Iterator[None]:
     """Take off the forward that accelerate put around the model's own for mixed precision."""
     around = vars(model).get("forward")
     own = vars(model).get("_original_forward")
@@ -275,5 +277,5 @@ def _quiet() -> Iterator[None]:
         (talk.enable_progress_bar if bars else talk.disable_progress_bar)()
 
 
-def _later(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+def _defer_call(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     return lambda: function(*arguments)

@@ -141,7 +141,7 @@ class CheckpointRanking(Record):
         )
 
 
-def read(folder: Path) -> CheckpointRanking | None:
+def read_ranking(folder: Path) -> CheckpointRanking | None:
     """Return what lies in the output folder; None if there is nothing that can be read."""
     try:
         return read_record(folder / FILE, CheckpointRanking)
@@ -149,12 +149,12 @@ def read(folder: Path) -> CheckpointRanking | None:
         return None
 
 
-def write(record: CheckpointRanking, folder: Path) -> None:
+def write_ranking(record: CheckpointRanking, folder: Path) -> None:
     """Write the file into the output folder."""
     write_atomic(folder / FILE, record_json(record))
 
 
-def wanted(args: Any) -> str | None:
+def resume_folder(args: Any) -> str | None:
     """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
 
     Args:

@@ -61,7 +61,7 @@ class TrainingRows:
         return Dataset.from_list([dict(row) for row in self.rows])
 
 
-def load(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
+def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
     """Read the rows of all files and mix them in an order that `seed` decides.
 
     Raises:
@@ -103,7 +103,7 @@ def form_of(path: str) -> RowFormat:
     """
     if not Path(path).exists():
         raise UsageError(f"{path}: no such file")
-    return guess(next((value for _, value in _read(Path(path))), None))
+    return guess_format(next((value for _, value in _read(Path(path))), None))
 
 
 def raise_all(problems: list[str]) -> None:
@@ -144,7 +144,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise UsageError(f"{path}: not readable as Parquet ({error})") from error
-    yield from _numbered(path, rows)
+    yield from _number_rows(path, rows)
 
 
 def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
@@ -160,14 +160,14 @@ def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
         if "train" not in rows:
             raise UsageError(f"{path}: no split 'train'; name one: {_splits(path, rows)}")
         rows = rows["train"]
-    yield from _numbered(path, rows)
+    yield from _number_rows(path, rows)
 
 
 def _splits(path: Path, rows: Mapping[str, Any]) -> str:
     return ", ".join(str(path / split) for split in rows)
 
 
-def _numbered(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
+def _number_rows(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
     """Yield rows of a table; its empty cells are columns that the row does not have."""
     for number, row in enumerate(rows, start=1):
         yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
@@ -240,7 +240,7 @@ def _preferences(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
-def _labelled(value: Mapping[str, Any]) -> dict[str, Any]:
+def _labelled_row(value: Mapping[str, Any]) -> dict[str, Any]:
     _require(value, LABELLED, "prompt", "completion", "label")
     prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
     _check_answer("completion", prompt, completion)
@@ -328,7 +328,7 @@ PREFERENCES = RowFormat(
 LABELLED = RowFormat(
     "labelled",
     "`prompt`, `completion` and `label`",
-    _labelled,
+    _labelled_row,
     '{"prompt": "…", "completion": "…", "label": true}',
 )
 PROMPTS = RowFormat(
@@ -338,7 +338,7 @@ PROMPTS = RowFormat(
 ALL = (COMPLETIONS, PREFERENCES, LABELLED, PROMPTS)
 
 
-def guess(value: Any) -> RowFormat:
+def guess_format(value: Any) -> RowFormat:
     """Return the format that a row seems to follow, by its columns; it may still be wrong."""
     keys = set(value) if isinstance(value, dict) else set()
     if keys & {"chosen", "rejected"}:

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.errors import MissingExtra, RunInterrupted, UsageError
 from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
-from tunegate.trainers.callbacks import to_stderr
-from tunegate.trainers.checkpoint_evaluation import MonitoredTraining, overlap, suites_of
+from tunegate.trainers.callbacks import print_to_stderr
+from tunegate.trainers.checkpoint_evaluation import MonitoredTraining, refuse_overlap, suites_of
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointRanking
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class GateCallback(_EventCallback):
         if chosen not in names:
             raise UsageError(f"select={select!r}: no suite of that name; there are {names}")
         if ship is not None:
-            overlap(self.suites[names.index(chosen)], Path(ship))
+            refuse_overlap(self.suites[names.index(chosen)], Path(ship))
         self.record = CheckpointRanking(selected_by=chosen)
         self._watched: MonitoredTraining | None = None
         self._trainer: Any = None
@@ -132,21 +132,25 @@ class GateCallback(_EventCallback):
         self._watched = MonitoredTraining.of(
             args, more["model"], more["processing_class"], self.suites, self._base
         )
-        before = checkpoint_ranking.read(Path(args.output_dir)) if state.global_step else None
+        before = (
+            checkpoint_ranking.read_ranking(Path(args.output_dir)) if state.global_step else None
+        )
         if before is not None and before.selected_by == self.record.selected_by:
             self.record = before.until(state.global_step, Path(args.output_dir))
             self._set_best(state, self.record.best_step, self._best_folder())
         else:
             self.record = CheckpointRanking(selected_by=self.record.selected_by)
-        to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
+        print_to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
         if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
-            to_stderr("gate: save_strategy is 'no', so there will be no look at all")
+            print_to_stderr("gate: save_strategy is 'no', so there will be no look at all")
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
         """Look at the model that was saved [transformers]."""
         self._state = state
         stop = self._look(args, state, control) if state.is_world_process_zero else None
-        stop, step, folder = _shared(args, (stop, self.record.best_step, self.record.best))
+        stop, step, folder = _broadcast_result(
+            args, (stop, self.record.best_step, self.record.best)
+        )
         if not state.is_world_process_zero:
             self.record = self.record.model_copy(update={"best": folder})
         self._set_best(state, step, None if folder is None else Path(args.output_dir) / folder)
@@ -186,22 +190,24 @@ class GateCallback(_EventCallback):
         self._write(Path(args.output_dir))
         self._log(args, state, control, look)
         best = " · kept as the best" if self.record.best == look.folder else ""
-        to_stderr(f"{words(look)}{best} · {time.monotonic() - started:.0f} s")
+        print_to_stderr(f"{look_line(look)}{best} · {time.monotonic() - started:.0f} s")
         forgotten = [text for suite in look.suites for text in suite.forgotten]
         if not (forgotten and self._stops):
             return False
-        to_stderr(f"gate: the training is stopped: {forgotten[0]}")
+        print_to_stderr(f"gate: the training is stopped: {forgotten[0]}")
         return True
 
     def _write(self, folder: Path) -> None:
         try:
-            checkpoint_ranking.write(self.record, folder)
+            checkpoint_ranking.write_ranking(self.record, folder)
         except OSError as error:
-            to_stderr(f"gate: {folder / checkpoint_ranking.FILE}: not written ({error.strerror})")
+            print_to_stderr(
+                f"gate: {folder / checkpoint_ranking.FILE}: not written ({error.strerror})"
+            )
 
     def _log(self, args: Any, state: Any, control: Any, look: Checkpoint) -> None:
         """Put the numbers into the trainer's history, and before its reporters."""
-        logs = numbers(look)
+        logs = history_numbers(look)
         if not logs:
             return
         state.log_history.append({**logs, "epoch": state.epoch, "step": state.global_step})
@@ -210,7 +216,7 @@ class GateCallback(_EventCallback):
             self._trainer.callback_handler.on_log(args, state, control, logs)
 
 
-def numbers(look: Checkpoint) -> dict[str, float]:
+def history_numbers(look: Checkpoint) -> dict[str, float]:
     """Return the numbers of a look under the keys of the trainer's history."""
     return {
         f"gate/{suite.name}/{metric.name}/{key}": float(value)
@@ -221,7 +227,7 @@ def numbers(look: Checkpoint) -> dict[str, float]:
     }
 
 
-def words(look: Checkpoint) -> str:
+def look_line(look: Checkpoint) -> str:
     """Return a look in one line."""
     if look.problem is not None:
         return f"gate at step {look.step}: not judged: {look.problem}"
@@ -236,7 +242,7 @@ def words(look: Checkpoint) -> str:
     return f"gate at step {look.step}: {'; '.join(parts)}"
 
 
-def _shared(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     """Return what the first process found, in every process."""
     if getattr(args, "world_size", 1) < 2:
         return found
@@ -254,22 +260,22 @@ _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "A
 """What `accelerate launch` sets; the gate is one process."""
 
 
-def check(suites: Sequence[str], *, wanted: bool) -> None:
+def check_suites(suites: Sequence[str], *, wanted: bool) -> None:
     """Refuse, before anything is trained, suites that the gate could not read.
 
     Raises:
         UsageError: a suite is not there or broken, or `--gate` has none.
     """
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     if wanted and not suites:
         raise UsageError("--gate: say on which suites with --eval-suite SUITE (repeatable)")
     for suite in suites:
         for file in _files(suite, "--eval-suite"):
-            load(file)
+            load_suite(file)
 
 
-def callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
+def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
     """Return what looks at every checkpoint; None where no suite is to.
 
     Raises:
@@ -291,22 +297,22 @@ def _files(suite: str, option: str) -> list[Path]:
     return files
 
 
-def arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
+def gate_arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
     """Return the words after `tunegate` that gate a fine-tune."""
     return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
 
 
-def command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
+def gate_command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
     """Return the command line to be shown: the gate, or PPO after a reward model."""
     if task != "CAUSAL_LM":
         policy = ["--model_name_or_path", base, "--reward_model_path", str(tuned)]
         return shlex.join(["tunegate", "train", "ppo", *policy, "--train_files", "PROMPTS"])
-    return shlex.join(["tunegate", *arguments(suites, base, tuned)])
+    return shlex.join(["tunegate", *gate_arguments(suites, base, tuned)])
 
 
-def run(suites: Sequence[str], base: str, tuned: Path) -> int:
+def run_gate(suites: Sequence[str], base: str, tuned: Path) -> int:
     """Gate a fine-tune and return the exit code, which is the verdict's."""
     environment = {k: v for k, v in os.environ.items() if k not in _OF_MANY_PROCESSES}
     paths = os.pathsep.join(filter(None, (str(_IMPORTED_FROM), os.environ.get("PYTHONPATH"))))
-    words = [sys.executable, "-m", "tunegate.harness.cli", *arguments(suites, base, tuned)]
+    words = [sys.executable, "-m", "tunegate.harness.cli", *gate_arguments(suites, base, tuned)]
     return subprocess.run(words, env={**environment, "PYTHONPATH": paths}, check=False).returncode

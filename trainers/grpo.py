@@ -66,9 +66,11 @@ class GrpoArguments:
     )
 
 
-def run(argv: Sequence[str], *, say: training_callbacks.Say = training_callbacks.to_stderr) -> int:
+def run(
+    argv: Sequence[str], *, say: training_callbacks.Say = training_callbacks.print_to_stderr
+) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train grpo`."""
-    return train.run(METHOD, argv, say=say)
+    return train.run_method(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -82,10 +84,12 @@ def _build(job: TrainingJob) -> Any:
 
     args, tokenizer = job.config.training, job.tokenizer
     used = _rewards(job)
-    room = prompt_rows.room(job, args.max_completion_length)
-    rows = prompt_rows.fitting(prompt_rows.load(job.rows), tokenizer, room=room, say=job.say)
-    held = prompt_rows.load(job.evaluation) if job.evaluation else ()
-    verifiable_rewards.check(used, [row.sourced for row in (*rows, *held)], where="rewards")
+    room = prompt_rows.prompt_room(job, args.max_completion_length)
+    rows = prompt_rows.fitting_prompts(
+        prompt_rows.load_prompts(job.rows), tokenizer, room=room, say=job.say
+    )
+    held = prompt_rows.load_prompts(job.evaluation) if job.evaluation else ()
+    verifiable_rewards.check_rewards(used, [row.sourced for row in (*rows, *held)], where="rewards")
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)
@@ -94,10 +98,10 @@ def _build(job: TrainingJob) -> Any:
         args=args,
         processing_class=tokenizer,
         reward_funcs=list(verifier.functions()),
-        train_dataset=prompt_rows.dataset(rows, tokenizer),
-        eval_dataset=prompt_rows.dataset(held, tokenizer, first=len(rows)) if held else None,
+        train_dataset=prompt_rows.prompt_dataset(rows, tokenizer),
+        eval_dataset=prompt_rows.prompt_dataset(held, tokenizer, first=len(rows)) if held else None,
         callbacks=[
-            *callbacks(verifier, job.say),
+            *group_callbacks(verifier, job.say),
             training_callbacks.evaluation_callback(job.say),
             training_callbacks.gradient_callback(),
         ],
@@ -111,17 +115,20 @@ def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
         raise UsageError("reward_weights: give each entry of `rewards` its `weight` instead")
     in_file = file is not None and any(isinstance(entry, dict) for entry in entries)
     folder = file.parent if file is not None and in_file else Path()
-    return verifiable_rewards.load(
+    return verifiable_rewards.load_rewards(
         entries, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
     )
 
 
-def callbacks(verifier: RewardVerifier, say: training_callbacks.Say) -> list[TrainerCallback]:
+def group_callbacks(verifier: RewardVerifier, say: training_callbacks.Say) -> list[TrainerCallback]:
     """Return the callbacks of a training by groups: its progress, and its one warning."""
-    return [training_callbacks.progress_callback(say, more=words), signal(verifier, say)]
+    return [
+        training_callbacks.progress_callback(say, more=group_statistics),
+        signal_callback(verifier, say),
+    ]
 
 
-def words(logs: Mapping[str, Any]) -> str:
+def group_statistics(logs: Mapping[str, Any]) -> str:
     """Return the group statistics of a log entry: mean, spread, groups that teach nothing."""
     mean, spread = logs.get("reward"), logs.get("reward_std")
     if mean is None or spread is None:
@@ -130,7 +137,7 @@ def words(logs: Mapping[str, Any]) -> str:
     return f"reward {mean:.3f} ± {spread:.3f}  groups without signal {silent:.0%}"
 
 
-def signal(verifier: RewardVerifier, say: training_callbacks.Say) -> TrainerCallback:
+def signal_callback(verifier: RewardVerifier, say: training_callbacks.Say) -> TrainerCallback:
     """Return a callback that warns once where the first groups had nothing to learn from."""
     from transformers import TrainerCallback
 

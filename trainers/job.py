@@ -50,7 +50,7 @@ class TrainingJob:
         model: Any = self.base.name
         quantised = self.quantization_config()
         if config.peft.adapter_name_or_path:
-            model = peft_adapters.attached(config, self.base)
+            model = peft_adapters.attach_adapter(config, self.base)
         elif peft_adapters.kind_of(config) == "bitfit":
             model = peft_adapters.model_of(self.base, init, self.say)
         if model is not self.base.name:

@@ -21,9 +21,9 @@ from tunegate.trainers.job import TrainingJob, TrainingMethod
 ORDER = 30
 
 
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train kto`."""
-    return train.run(METHOD, argv, say=say)
+    return train.run_method(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:

@@ -47,7 +47,7 @@ PAGED = "paged_adamw_32bit"
 (https://arxiv.org/abs/2305.14314, section 3)."""
 
 
-def settle(config: TrainingConfig, allowed: tuple[str, ...]) -> None:
+def settle_peft_options(config: TrainingConfig, allowed: tuple[str, ...]) -> None:
     """Write what `--peft` means into TRL's own options, and refuse what contradicts it.
 
     Args:
@@ -117,7 +117,7 @@ def peft_config(config: TrainingConfig, base: BaseModel) -> Any:
     )
 
 
-def attached(config: TrainingConfig, base: BaseModel) -> Any:
+def attach_adapter(config: TrainingConfig, base: BaseModel) -> Any:
     """Return the base with the adapter of `--adapter_name_or_path` on it, ready to train.
 
     Raises:

@@ -21,7 +21,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, RunInterrupted, UsageError
 from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train, trl_environment
 from tunegate.trainers.job import TrainingJob, TrainingMethod
@@ -29,9 +29,9 @@ from tunegate.trainers.job import TrainingJob, TrainingMethod
 ORDER = 60
 
 
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr) -> int:
+def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train ppo`."""
-    return train.run(METHOD, argv, say=say)
+    return train.run_method(METHOD, argv, say=say)
 
 
 def _configuration() -> type[Any]:
@@ -46,17 +46,17 @@ def _build(job: TrainingJob) -> Any:
 
     args, tokenizer, init = job.config.training, job.tokenizer, _init(job)
     _settle(job)
-    folder = check(args.reward_model_path, tokenizer, base=job.base.name)
-    args.reward_model_sha256 = fingerprint(folder)
+    folder = check_reward_model(args.reward_model_path, tokenizer, base=job.base.name)
+    args.reward_model_sha256 = weights_fingerprint(folder)
     dataset = _tokens(job)
-    pad = trl_environment.apart(tokenizer, dataset["input_ids"])
+    pad = trl_environment.separate_padding(tokenizer, dataset["input_ids"])
     return PPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(
             job.base.name, quantization_config=job.quantization_config(), **init
         ),
         ref_model=None,
-        reward_model=load(folder, dtype=init["dtype"]),
-        value_model=load(folder, dtype=init["dtype"]),
+        reward_model=load_reward_model(folder, dtype=init["dtype"]),
+        value_model=load_reward_model(folder, dtype=init["dtype"]),
         peft_config=job.peft_config(),
         args=args,
         processing_class=tokenizer,
@@ -105,8 +105,10 @@ def _tokens(job: TrainingJob) -> Any:
     """Return TRL's dataset: the token ids of each prompt that fits."""
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-    room = prompt_rows.room(job, job.config.training.response_length)
-    rows = prompt_rows.fitting(prompt_rows.load(job.rows), job.tokenizer, room=room, say=job.say)
+    room = prompt_rows.prompt_room(job, job.config.training.response_length)
+    rows = prompt_rows.fitting_prompts(
+        prompt_rows.load_prompts(job.rows), job.tokenizer, room=room, say=job.say
+    )
     return Dataset.from_list(
         [{"input_ids": prompt_rows.token_ids(row.prompt, job.tokenizer)} for row in rows]
     )
@@ -130,7 +132,7 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
 _HEAD = "ForSequenceClassification"
 
 
-def check(name: str, tokenizer: Any, *, base: str) -> Path:
+def check_reward_model(name: str, tokenizer: Any, *, base: str) -> Path:
     """Return the folder of a reward model that can judge a policy's tokens.
 
     Args:
@@ -166,7 +168,7 @@ def check(name: str, tokenizer: Any, *, base: str) -> Path:
     return folder
 
 
-def load(folder: Path, **settings: Any) -> Any:
+def load_reward_model(folder: Path, **settings: Any) -> Any:
     """Return the model, an adapter merged into its base; `settings` go to `from_pretrained`."""
     from transformers import AutoModelForSequenceClassification
 
@@ -175,7 +177,7 @@ def load(folder: Path, **settings: Any) -> Any:
     from peft import PeftModel
 
     config = json.loads((folder / "adapter_config.json").read_bytes())
-    base = base_model.find(config["base_model_name_or_path"])
+    base = base_model.find_base(config["base_model_name_or_path"])
     model = AutoModelForSequenceClassification.from_pretrained(base.name, num_labels=1, **settings)
     merged: Any = PeftModel.from_pretrained(model, str(folder))
     return merged.merge_and_unload()

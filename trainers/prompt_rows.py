@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.models._chat_template import render
+from tunegate.harness.models._chat_template import render_prompt
 from tunegate.harness.records.cases import GenerationSettings
 from tunegate.harness.source import SourcedCase, make_case
 from tunegate.trainers.callbacks import Say
@@ -47,7 +47,7 @@ class PromptRow:
     """All columns of the row."""
 
 
-def load(rows: TrainingRows) -> tuple[PromptRow, ...]:
+def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
     """Return rows as cases, in their order.
 
     Raises:
@@ -65,7 +65,7 @@ def load(rows: TrainingRows) -> tuple[PromptRow, ...]:
     return tuple(found)
 
 
-def dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0) -> Dataset:
+def prompt_dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0) -> Dataset:
     """Return TRL's dataset: the prompts, and in the column `row` the number of each from `first`.
 
     Raises:
@@ -73,12 +73,12 @@ def dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0) -> Dat
     """
     from datasets import Dataset
 
-    shown = _with_tools(rows, tokenizer) if any(r.sourced.case.tools for r in rows) else None
+    shown = _render_tools(rows, tokenizer) if any(r.sourced.case.tools for r in rows) else None
     prompts = shown or [row.prompt for row in rows]
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
 
-def room(job: TrainingJob, answer: int | None) -> int | None:
+def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
     """Return how many tokens a prompt may have beside an answer of `answer` tokens; None: any.
 
     Raises:
@@ -99,7 +99,7 @@ def room(job: TrainingJob, answer: int | None) -> int | None:
     return int(context) - answer
 
 
-def fitting(
+def fitting_prompts(
     rows: Sequence[PromptRow], tokenizer: Any, *, room: int | None, say: Say
 ) -> tuple[PromptRow, ...]:
     """Return the rows whose prompts have at most `room` tokens, and say how many have more.
@@ -140,7 +140,7 @@ def _structure(key: str, value: Any) -> Any:
         raise ValueError(f"{key} is text that is no JSON ({error})") from error
 
 
-def _with_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
+def _render_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
     """Return the prompts as text that shows each row's tools, which TRL itself does not."""
     texts = []
     for row in rows:
@@ -148,7 +148,7 @@ def _with_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
         if isinstance(row.prompt, str):
             raise UsageError(f"{where}: `tools` need a chat template; write the prompt as messages")
         try:
-            prompt = render(tokenizer, row.sourced.case, GenerationSettings(), spec=where)
+            prompt = render_prompt(tokenizer, row.sourced.case, GenerationSettings(), spec=where)
         except ValueError as error:
             raise UsageError(f"{where}: {error}") from error
         if tuple(tokenizer(prompt.text)["input_ids"]) != prompt.token_ids:

@@ -25,7 +25,7 @@ from tunegate.trainers.checkpoint_ranking import CheckpointMetric, CheckpointSui
 _FORGOTTEN = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
 
 
-def look(
+def evaluate_checkpoint(
     suites: Sequence[Suite], arms: Mapping[str, Arm], *, number: int, asked: Sequence[str] = ()
 ) -> tuple[CheckpointSuite, ...]:
     """Ask both arms and compare them.
@@ -42,18 +42,18 @@ def look(
         Interrupted: the user stopped it; finished answers are stored.
     """
     comparability.check_answerable(suites, arms)
-    liveness.check(arms)
+    liveness.check_liveness(arms)
     with prepare(suites, arms, STORE, PlanOptions(purpose=RunPurpose.GATE)) as run:
         left = {name: arm for name, arm in run.arms.items() if name not in asked}
         run.answer(io.StringIO(), arms=left)
         scores = tuple(run.score(run.cells()))
     manifest = run.manifest("look")
     verdict = run.decide(run.with_scores(manifest, scores))
-    forgotten = {r.name: found for r in verdict.suites if (found := _forgotten(r))}
+    forgotten = {r.name: found for r in verdict.suites if (found := _forgetting_sentences(r))}
     if forgotten and number > 1:
         # A training that is looked at often would otherwise be stopped by chance.
         strict = run.decide(run.with_scores(_at_look(manifest, number), scores))
-        forgotten = {r.name: found for r in strict.suites if (found := _forgotten(r))}
+        forgotten = {r.name: found for r in strict.suites if (found := _forgetting_sentences(r))}
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(
         CheckpointSuite(
@@ -61,7 +61,7 @@ def look(
             hash=table.suite.hash,
             verdict=result.verdict,
             attempt=manifest.attempts[table.suite.hash],
-            goal=goal(suite),
+            goal=ranking_metric(suite),
             metrics=tuple(_metrics(table)),
             forgotten=forgotten.get(suite.name, ()),
             broken=tuple(
@@ -74,7 +74,7 @@ def look(
     )
 
 
-def goal(suite: Suite) -> str:
+def ranking_metric(suite: Suite) -> str:
     """Return the metric by which checkpoints are ranked: what the suite wants to gain."""
     gains = [gate.metric for gate in suite.gates if gate_kind(gate.kind).is_goal]
     gated = [gate.metric for gate in suite.gates]
@@ -111,7 +111,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _forgotten(result: SuiteResult) -> tuple[str, ...]:
+def _forgetting_sentences(result: SuiteResult) -> tuple[str, ...]:
     return tuple(
         gate.sentence for gate in result.gates if gate.reason in _FORGOTTEN and not gate.advisory
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.models._chat_template import fingerprint_of
 from tunegate.harness.records import training_card
@@ -61,13 +61,13 @@ _SECRETS = ("token", "api_key", "password")
 """Ends of the names of options whose values are nobody's business."""
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the output folder and remove an earlier training's record from it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / training_card.FILE).unlink(missing_ok=True)
 
 
-def save(
+def save_training(
     trainer: Any,
     job: TrainingJob,
     method: TrainingMethod,
@@ -81,14 +81,14 @@ def save(
         trainer: TRL's trainer, trained.
         job: What was trained.
         method: How.
-        before: `sums` of the weights before the first step.
+        before: `tensor_sums` of the weights before the first step.
         seconds: How long the training took.
 
     Raises:
         TunegateError: the weights are not finite, or the training changed nothing.
     """
     config = job.config
-    check(trainer.model, before, rate=config.training.learning_rate)
+    check_weights(trainer.model, before, rate=config.training.learning_rate)
     folder = Path(config.training.output_dir).resolve()
     drop_reference(trainer.model)
     trainer.save_model(str(folder))
@@ -96,7 +96,7 @@ def save(
         return folder
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
-    record.write(_record(trainer, job, method, folder=folder, seconds=seconds), folder)
+    record.write_card(_record(trainer, job, method, folder=folder, seconds=seconds), folder)
     return folder
 
 
@@ -115,19 +115,19 @@ def _record(
         went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
         eval_files=_files(job.evaluation),
         rows=len(trainer.train_dataset),
-        hyperparameters=hyperparameters(config, method.settings),
+        hyperparameters=effective_hyperparameters(config, method.settings),
         settings=_settings(config),
         seed=config.training.seed,
-        versions=record.versions(),
+        versions=record.training_versions(),
         steps=trainer.state.global_step,
         final_loss=_final_loss(trainer.state.log_history),
         seconds=round(seconds, 3),
         peak_memory_bytes=hardware.peak_memory(),
         peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
-        hardware=hardware.hardware(),
+        hardware=hardware.current_hardware(),
         chat_template_sha256=template,
         tokenizer_sha256=fingerprint_of(trainer.processing_class),
-        weights_sha256=fingerprint(folder),
+        weights_sha256=weights_fingerprint(folder),
     )
 
 
@@ -157,21 +157,23 @@ def _settings(config: TrainingConfig) -> dict[str, Any]:
         "peft": vars(config.peft),
         "data": vars(config.data) | own,
     }
-    text = json.dumps(_without_secrets(options), default=str)
+    text = json.dumps(_hide_secrets(options), default=str)
     plain: dict[str, Any] = json.loads(text, parse_constant=str)
     return plain
 
 
-def _without_secrets(value: Any) -> Any:
+def _hide_secrets(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        str(key): "<hidden>" if inner and str(key).endswith(_SECRETS) else _without_secrets(inner)
+        str(key): "<hidden>" if inner and str(key).endswith(_SECRETS) else _hide_secrets(inner)
         for key, inner in value.items()
     }
 
 
-def hyperparameters(config: TrainingConfig, settings: Sequence[str] = ()) -> dict[str, Any]:
+def effective_hyperparameters(
+    config: TrainingConfig, settings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the effective values that decide the training, under TRL's names.
 
     Args:
@@ -211,7 +213,7 @@ def _sort_target_modules(path: Path) -> None:
             write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def sums(model: Any) -> dict[str, float]:
+def tensor_sums(model: Any) -> dict[str, float]:
     """Return the sum of each tensor that is trained, to see later whether any has moved."""
     import torch
 
@@ -219,18 +221,18 @@ def sums(model: Any) -> dict[str, float]:
     return {name: float(p.detach().sum(dtype=torch.float64)) for name, p in trained}
 
 
-def check(model: Any, before: Mapping[str, float], *, rate: float) -> None:
+def check_weights(model: Any, before: Mapping[str, float], *, rate: float) -> None:
     """Refuse weights that are not numbers, and weights that are what they were.
 
     Args:
         model: The trained model.
-        before: `sums` of it before the first step.
+        before: `tensor_sums` of it before the first step.
         rate: The learning rate, for the message.
 
     Raises:
         TunegateError: with the option to change.
     """
-    after = sums(model)
+    after = tensor_sums(model)
     if not all(math.isfinite(total) for total in after.values()):
         raise TunegateError(
             f"the training diverged: weights are not finite; lower learning_rate={rate}"

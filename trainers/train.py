@@ -1,6 +1,6 @@
 """The trainer contract: what a method supplies, and everything around it that all methods share.
 
-A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
+A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run_method`:
 
 ```python
 ORDER = 25                               # its place in `tunegate train --help`
@@ -52,19 +52,19 @@ from tunegate.trainers import (
 from tunegate.trainers.arguments import (
     TrainingConfig,
     make_parser,
-    parse,
+    parse_arguments,
     prepare_environment,
     require_extra,
 )
-from tunegate.trainers.datasets import load
+from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
     from tunegate.trainers.job import TrainingMethod
 
 
-def run(
-    method: TrainingMethod, argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr
+def run_method(
+    method: TrainingMethod, argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr
 ) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train METHOD`.
 
@@ -75,12 +75,12 @@ def run(
     """
     try:
         prog = f"tunegate train {method.name}"
-        config = parse(parser_of(method, prog), argv, own=method.options)
-        gate_callback.check(config.data.eval_suite, wanted=config.data.gate)
-        folder = train(method, config, say=say)
+        config = parse_arguments(parser_of(method, prog), argv, own=method.options)
+        gate_callback.check_suites(config.data.eval_suite, wanted=config.data.gate)
+        folder = train_method(method, config, say=say)
         if config.data.gate and callbacks.is_first_process():
-            return gate_callback.run(
-                config.data.eval_suite, training_card.read(folder).base.path, folder
+            return gate_callback.run_gate(
+                config.data.eval_suite, training_card.read_card(folder).base.path, folder
             )
     except TunegateError as error:
         say(f"error: {error}")
@@ -97,8 +97,11 @@ def parser_of(method: TrainingMethod, prog: str | None = None) -> Any:
     return make_parser(method.configuration(), prog, own=method.options)
 
 
-def train(
-    method: TrainingMethod, config: TrainingConfig, *, say: callbacks.Say = callbacks.to_stderr
+def train_method(
+    method: TrainingMethod,
+    config: TrainingConfig,
+    *,
+    say: callbacks.Say = callbacks.print_to_stderr,
 ) -> Path:
     """Train, save the weights with their record, and return the folder.
 
@@ -108,29 +111,31 @@ def train(
         TunegateError: the training diverged or changed nothing.
     """
     args = config.training
-    checkpoint = checkpoint_ranking.wanted(args)
+    checkpoint = checkpoint_ranking.resume_folder(args)
     _settle(method, config, checkpoint)
-    watching = gate_callback.callback(config.data.gate_callback, config.data.gate_stop_on)
+    watching = gate_callback.make_callback(config.data.gate_callback, config.data.gate_stop_on)
     job = _job(method, config, say)
     base = job.base
     say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
     with (
-        trl_environment.quiet(),
-        trl_environment.precision(config.data.float32_matmul_precision),
-        trl_environment.failures(config),
+        trl_environment.quiet_libraries(),
+        trl_environment.matmul_precision(config.data.float32_matmul_precision),
+        trl_environment.explain_failures(config),
     ):
-        trainer = _built(method, job)
+        trainer = _build_trainer(method, job)
         method.check(trainer, job)
         if watching is not None:
             watching.attach(trainer)
-        save.prepare(Path(args.output_dir))
-        before = save.sums(trainer.model)
+        save.prepare_folder(Path(args.output_dir))
+        before = save.tensor_sums(trainer.model)
         start = time.monotonic()
         with callbacks.at_the_next_step(trainer, say) if method.can_resume else nullcontext():
             method.train(trainer, checkpoint)
-        folder = save.save(trainer, job, method, before=before, seconds=time.monotonic() - start)
+        folder = save.save_training(
+            trainer, job, method, before=before, seconds=time.monotonic() - start
+        )
     suites = config.data.eval_suite
-    command = gate_callback.command(suites, base.name, folder, task=method.task)
+    command = gate_callback.gate_command(suites, base.name, folder, task=method.task)
     say(f"saved to {folder}; next: {command}")
     return folder
 
@@ -148,16 +153,16 @@ def _settle(method: TrainingMethod, config: TrainingConfig, checkpoint: str | No
     if config.peft.adapter_name_or_path and not method.goes_on:
         raise UsageError(f"--adapter_name_or_path: {method.name} makes a new adapter; leave it out")
     config.model.lora_task_type = method.task
-    peft_adapters.settle(config, method.kinds)
+    peft_adapters.settle_peft_options(config, method.kinds)
 
 
 def _job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> TrainingJob:
     args, options, data = config.training, config.model, config.data
     if not data.train_files:
         raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
-    rows = load(data.train_files, method.rows, seed=args.seed)
-    unseen = load(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
-    base = base_model.find(
+    rows = load_rows(data.train_files, method.rows, seed=args.seed)
+    unseen = load_rows(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
+    base = base_model.find_base(
         options.model_name_or_path,
         revision=options.model_revision,
         trusted=getattr(args, "trust_remote_code", False),
@@ -165,7 +170,7 @@ def _job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> 
     return TrainingJob(config, base, _tokenizer(config, base), rows, unseen, say)
 
 
-def _built(method: TrainingMethod, job: TrainingJob) -> Any:
+def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
     """Return the method's trainer; what TRL refuses is the user's mistake, in one line."""
     from transformers import PrinterCallback, set_seed
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.checks.weight_files import fingerprint
-from tunegate.harness.packaging import installed
+from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.packaging import installed_versions
 from tunegate.harness.records.cases import Json, Record, Text
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.training_card import FILE
@@ -34,8 +34,8 @@ class BaseIdentity(Record):
     commit: str | None = None
     """Commit of the hub that it was."""
     weights_sha256: str
-    """`tunegate.harness.checks.weight_files.fingerprint` of the base: what decides whether it is
-    the same."""
+    """`tunegate.harness.checks.weight_files.weights_fingerprint` of the base: what decides whether
+    it is the same."""
     chat_template_sha256: str | None
     """Of the tokenizer's chat template; None if it has none."""
 
@@ -60,7 +60,7 @@ class ParentAdapter(Record):
 
 def went_on_from(folder: Path) -> ParentAdapter:
     """Return what is known of the adapter in `folder` and of all that it was trained on."""
-    own = fingerprint(folder)
+    own = weights_fingerprint(folder)
     files: tuple[DatasetFile, ...] | None = None
     try:
         card = TrainingRecord.model_validate_json((folder / FILE).read_bytes())
@@ -133,24 +133,24 @@ class TrainingRecord(Record):
     """Fingerprint of the weights that were saved."""
 
 
-def versions() -> dict[str, str]:
+def training_versions() -> dict[str, str]:
     """Return the versions of the packages that decide what a training does."""
-    return installed(_PACKAGES)
+    return installed_versions(_PACKAGES)
 
 
-def write(record: TrainingRecord, folder: Path) -> Path:
+def write_card(record: TrainingRecord, folder: Path) -> Path:
     """Write the record into `folder` and return its path."""
     path = folder / FILE
     write_atomic(path, record_json(record))
     return path
 
 
-def read(folder: Path) -> TrainingRecord:
-    """Return the record in a folder that `write` wrote."""
+def read_card(folder: Path) -> TrainingRecord:
+    """Return the record in a folder that `write_card` wrote."""
     return TrainingRecord.model_validate_json((folder / FILE).read_bytes())
 
 
-def hardware() -> HardwareInfo:
+def current_hardware() -> HardwareInfo:
     """Return the machine that this process runs on."""
     import torch
 

@@ -37,7 +37,7 @@ _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Hide progress bars and chatter of the libraries; their errors are still shown."""
     import datasets  # type: ignore[import-untyped]  # ships no types
     from transformers.utils import logging
@@ -58,12 +58,12 @@ def quiet() -> Iterator[None]:
         if not datasets.are_progress_bars_disabled():
             undo.callback(datasets.enable_progress_bars)
         datasets.disable_progress_bars()
-        undo.enter_context(_without_bars())
+        undo.enter_context(_hide_bars())
         yield
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def _hide_bars() -> Iterator[None]:
     """Hide the bars that TRL shows itself."""
     before = os.environ.get(_BARS)
     os.environ[_BARS] = "1"
@@ -76,7 +76,7 @@ def _without_bars() -> Iterator[None]:
 
 
 @contextmanager
-def precision(name: str) -> Iterator[None]:
+def matmul_precision(name: str) -> Iterator[None]:
     """Set torch's precision of float32 products, and set it back: the gate needs it whole."""
     import torch
 
@@ -89,7 +89,7 @@ def precision(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def failures(config: TrainingConfig) -> Iterator[None]:
+def explain_failures(config: TrainingConfig) -> Iterator[None]:
     """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy.
 
     Raises:
@@ -101,26 +101,28 @@ def failures(config: TrainingConfig) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise RunInterrupted(f"training stopped; {callbacks.resume(config.training)}") from error
+        raise RunInterrupted(
+            f"training stopped; {callbacks.resume_advice(config.training)}"
+        ) from error
     except TunegateError:
         raise
     except Exception as error:
-        if known := _known(error, config):
+        if known := _known_failure(error, config):
             raise known from error
         raise
 
 
-def _known(error: Exception, config: TrainingConfig) -> TunegateError | None:
+def _known_failure(error: Exception, config: TrainingConfig) -> TunegateError | None:
     """Return our error for a failure that is not a defect, None for one that is."""
     if isinstance(error, RewardFailed):
-        return TunegateError(f"{error}; {callbacks.resume(config.training)}")
+        return TunegateError(f"{error}; {callbacks.resume_advice(config.training)}")
     if _is_out_of_memory(error):
         return BackendError(_too_big(config))
     first = (str(error).splitlines() or [""])[0]
     of_the_system = isinstance(error, OSError) and error.errno is not None
     if of_the_system or any(part in first for part in _DISK):
         return BackendError(
-            f"{config.training.output_dir}: {first}; {callbacks.resume(config.training)}"
+            f"{config.training.output_dir}: {first}; {callbacks.resume_advice(config.training)}"
         )
     if isinstance(error, ValueError) and first.startswith(_OPTION):
         return UsageError(f"TRL cannot train so: {first}")
@@ -148,7 +150,7 @@ def _too_big(config: TrainingConfig) -> str:
     )
 
 
-def apart(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | None:
+def separate_padding(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | None:
     """Pad with a token that is not the end of a text, and return what padded before.
 
     Args:

@@ -69,7 +69,7 @@ class Reward:
         return {**plain, "options": dict(self.settings), "files": files}
 
 
-def load(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[Reward, ...]:
+def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[Reward, ...]:
     """Return the rewards that a configuration or flags name.
 
     Args:
@@ -101,7 +101,7 @@ def load(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[Reward, .
     return tuple(rewards)
 
 
-def check(rewards: Sequence[Reward], cases: Sequence[SourcedCase], *, where: str) -> None:
+def check_rewards(rewards: Sequence[Reward], cases: Sequence[SourcedCase], *, where: str) -> None:
     """Refuse rows that lack what a reward needs, by the metrics' own rules.
 
     Raises:
@@ -120,7 +120,9 @@ def _table(entry: Any, place: str) -> dict[str, Any]:
     """Return an entry as a mapping with `use`."""
     value = entry
     if isinstance(entry, str):
-        value = yaml_config.value(entry, where=place) if entry.lstrip().startswith("{") else entry
+        value = (
+            yaml_config.parse_value(entry, where=place) if entry.lstrip().startswith("{") else entry
+        )
     if isinstance(value, str):
         return {"use": value}
     if not isinstance(value, dict) or not isinstance(value.get("use"), str):
@@ -137,12 +139,14 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
             "better is turned round by itself"
         )
     name = settings.pop("name", use.rpartition(":")[2])
-    found = lookup.find("tunegate.harness.metrics", use, what="reward") if ":" in use else None
+    found = (
+        lookup.find_object("tunegate.harness.metrics", use, what="reward") if ":" in use else None
+    )
     if found is not None and _is_of_trl(found):
         if settings:
             raise UsageError(f"{place}: {use!r} is called as TRL calls it and takes no options")
         return Reward(name, use, float(weight), function=found)
-    metric = metric_contract.load(use, settings, name=name, folder=folder, where=place)
+    metric = metric_contract.load_metric(use, settings, name=name, folder=folder, where=place)
     if metric.judge is not None or metric.needs is not CellKind.GENERATE:
         asks = "a judge" if metric.judge is not None else f"{metric.needs.value} questions"
         raise UsageError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import MissingExtra, UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 if TYPE_CHECKING:
     import yaml  # type: ignore[import-untyped]  # ships no types
@@ -24,7 +24,7 @@ _LIMIT = 1_000_000
 """Largest configuration file in bytes."""
 
 
-def read(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
+def read_config(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
     """Return the mapping in the YAML file `path`, whose top keys must be among `allowed`.
 
     Raises:
@@ -48,7 +48,7 @@ def read(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
     return value
 
 
-def value(text: str, *, where: str) -> Any:
+def parse_value(text: str, *, where: str) -> Any:
     """Return the value of a YAML text on the command line, such as `{use: numeric}`.
 
     Raises:
@@ -98,7 +98,10 @@ def _problems(node: yaml.Node, allowed: tuple[str, ...]) -> Iterator[str]:
         return
     for key, _ in node.value:
         if key.value not in allowed:
-            yield f"{key.start_mark.line + 1}: {unknown(str(key.value), allowed, what='key')}"
+            yield (
+                f"{key.start_mark.line + 1}: "
+                f"{unknown_name_message(str(key.value), allowed, what='key')}"
+            )
     yield from _doubtful(node)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
-from tunegate.harness.comparison.delta import Delta, compare, proven
+from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.errors import Undecided
 from tunegate.harness.records.cases import CellKind
@@ -20,7 +20,7 @@ from tunegate.harness.records.manifest import MetricRecord
 Rule = Callable[[Pairs, float, float], bool]
 """(pairs, margin, two-sided confidence) → whether the margin is proven to be exceeded."""
 
-gate: Rule = proven
+gate: Rule = is_proven
 """What a gain and a tolerance rest on."""
 
 

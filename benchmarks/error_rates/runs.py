@@ -22,7 +22,7 @@ from tunegate.harness.gating.error_control import ProvenRegressions
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateReason, Verdict
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 TOLERANCE = 0.05
 CASES = 100
@@ -93,7 +93,9 @@ def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
         attempts={},
     )
     cases = [Case(id=str(i), prompt="p") for i in range(n)]
-    return decide(manifest, {SUITE: cases}, [row for part in suite for row in _rows(part)]).verdict
+    return decide_run(
+        manifest, {SUITE: cases}, [row for part in suite for row in _rows(part)]
+    ).verdict
 
 
 def _rows(part: Gated) -> list[ScoreRow]:

@@ -41,8 +41,10 @@ _ASKED = {
 
 def render() -> str:
     """Return the page: one section for each metric, in the order of their names."""
-    names = lookup.available("tunegate.harness.metrics")
-    metrics = [lookup.find("tunegate.harness.metrics", name, what="metric") for name in names]
+    names = lookup.available_names("tunegate.harness.metrics")
+    metrics = [
+        lookup.find_object("tunegate.harness.metrics", name, what="metric") for name in names
+    ]
     index = "\n".join(f"- [`{m.name}`](#{m.name}): {_summary(m)}" for m in metrics)
     return "\n".join([_INTRODUCTION, index, *map(_section, metrics)])
 

@@ -59,7 +59,7 @@ file = "tickets.csv"
 def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
-    sources = lookup.available("tunegate.harness.sources")
+    sources = lookup.available_names("tunegate.harness.sources")
     tables.insert(4, _KINDS + "".join(map(_kind, gate_kinds())))
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
@@ -109,7 +109,7 @@ def _range(form: Mapping[str, Any]) -> str:
 
 
 def _source(name: str) -> str:
-    source = lookup.find("tunegate.harness.sources", name, what="source")
+    source = lookup.find_object("tunegate.harness.sources", name, what="source")
     doc = inspect.getdoc(inspect.getmodule(source)) or ""
     summary, _, rest = doc.partition("\n\nExample:\n")
     example = f"\n```toml\n{inspect.cleandoc(rest)}\n```\n" if rest else ""

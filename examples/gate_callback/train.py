@@ -15,7 +15,7 @@ from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
 from tunegate import GateCallback
-from tunegate.harness.models.demo_model import embedded
+from tunegate.harness.models.demo_model import make_demo_model
 
 SUITE = Path(__file__).parents[2] / "suites/support_json"
 
@@ -23,7 +23,7 @@ SUITE = Path(__file__).parents[2] / "suites/support_json"
 def main(out: str) -> None:
     """Train for thirty steps and let the gate look at both checkpoints."""
     trainer = SFTTrainer(
-        str(embedded()),
+        str(make_demo_model()),
         args=SFTConfig(
             out,
             max_steps=30,

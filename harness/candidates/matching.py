@@ -133,7 +133,7 @@ def _itself(arm: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cases(one: Run, other: Run) -> Iterator[str]:
-    mine, theirs = _asked(one), _asked(other)
+    mine, theirs = _prompt_hashes(one), _prompt_hashes(other)
     for suite, case in [*mine, *theirs]:
         if (suite, case) not in mine or (suite, case) not in theirs:
             where = one if (suite, case) in mine else other
@@ -148,7 +148,7 @@ def _cases(one: Run, other: Run) -> Iterator[str]:
             )
 
 
-def _asked(run: Run) -> dict[tuple[str, str], tuple[str, str | None]]:
+def _prompt_hashes(run: Run) -> dict[tuple[str, str], tuple[str, str | None]]:
     """Return (suite, case) → hash of the case, and of the prompt as the models saw it."""
     return {
         key: (

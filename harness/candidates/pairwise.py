@@ -34,7 +34,7 @@ class _UnadjustedComparison:
     noise: float | None
 
 
-def duels(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
+def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
     """Compare every two candidates on every gated metric.
 
     Args:
@@ -45,7 +45,7 @@ def duels(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
     # What is only shown must not make it harder to claim what counts.
     for advisory in (False, True):
         family = {i: b for i, b in enumerate(bouts) if _advisory(b) is advisory}
-        adjusted = _adjusted(list(family.values()))
+        adjusted = _adjust_p_values(list(family.values()))
         found |= {i: _duel(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
     return tuple(found[i] for i in range(len(bouts)))
 
@@ -54,13 +54,13 @@ def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
     tables = {letter: _tables(run, runs) for letter, run in runs.items()}
     for first, second in combinations(runs, 2):
         for mine, theirs in zip(tables[first], tables[second], strict=True):
-            for metric in _compared(mine):
+            for metric in _comparable_metrics(mine):
                 levels = [g.confidence for g in mine.suite.gates if g.metric == metric.name]
                 noises = [n for t in (mine, theirs) if (n := t.noise(metric.name)) is not None]
                 yield _UnadjustedComparison(
                     first,
                     second,
-                    _beside(mine, theirs).pairs(metric),
+                    _paired_table(mine, theirs).pairs(metric),
                     max(levels),
                     max(noises, default=None),
                 )
@@ -80,7 +80,7 @@ def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
     return sorted(tables, key=lambda table: order.index(table.suite.name))
 
 
-def _compared(table: ScoreTable) -> list[MetricRecord]:
+def _comparable_metrics(table: ScoreTable) -> list[MetricRecord]:
     """Return the gated metrics of which each candidate has scores of its own."""
     gated = {gate.metric for gate in table.suite.gates}
     return [
@@ -88,7 +88,7 @@ def _compared(table: ScoreTable) -> list[MetricRecord]:
     ]
 
 
-def _beside(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
+def _paired_table(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
     """Return a table in which one candidate stands in base's place and the other in tuned's."""
     places = ((mine, "base"), (theirs, "tuned"))
     values = {
@@ -104,7 +104,7 @@ def _advisory(bout: _UnadjustedComparison) -> bool:
     return bout.pairs.metric.advisory or bout.pairs.advisory
 
 
-def _adjusted(bouts: Sequence[_UnadjustedComparison]) -> list[tuple[float, float] | None]:
+def _adjust_p_values(bouts: Sequence[_UnadjustedComparison]) -> list[tuple[float, float] | None]:
     """Return each bout's adjusted p-values: "the second is better", "the first is better"."""
     from tunegate.harness.stats.multiplicity import holm
 

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunegate.harness.candidates.matching import refuse_unmatched
-from tunegate.harness.candidates.pairwise import duels
-from tunegate.harness.gate_kind import counted, gate_kind
-from tunegate.harness.gating.error_control import attempt
+from tunegate.harness.candidates.pairwise import compare_pairwise
+from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gating.error_control import attempt_number
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.comparison import (
     Candidate,
@@ -56,14 +56,14 @@ def compare_runs(
     share = max(of, len(runs))
     named = {_letter(i): run for i, run in enumerate(runs)}
     goal, order = _goal(runs[0]), [suite.name for suite in runs[0].manifest.suites]
-    candidates = _ranked(
+    candidates = _rank_candidates(
         [
             _candidate(name, run, judge_among(run, share).in_order(order), goal)
             for name, run in named.items()
         ]
     )
     chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
-    fought = duels(named)
+    fought = compare_pairwise(named)
     return CandidateComparison(
         verdict=chosen.verdict,
         chosen=chosen.letter,
@@ -109,7 +109,7 @@ def _candidate(
         sentence=judged.sentence,
         suites=judged.suites,
         gain=_gain(judged.suites, goal),
-        forgetting=_forgetting(judged.suites),
+        forgetting=_worst_tolerance_use(judged.suites),
         notes=tuple(candidate_notes(run, judged)),
     )
 
@@ -118,7 +118,7 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Candid
     for suite in suites:
         for gate in suite.gates:
             if (suite.name, f"{gate.metric}::{gate.kind}") == goal and gate.delta is not None:
-                low, high = _oriented(gate)
+                low, high = _improvement_interval(gate)
                 sign = 1 if gate.higher_is_better else -1
                 return CandidateEffect(
                     suite=suite.name,
@@ -131,22 +131,22 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Candid
     return None
 
 
-def _forgetting(suites: Sequence[SuiteResult]) -> CandidateEffect | None:
+def _worst_tolerance_use(suites: Sequence[SuiteResult]) -> CandidateEffect | None:
     """Return how much of its tolerance the guardrail has used up that has used up most."""
     used = [
         effect
         for suite in suites
         for gate in suite.gates
-        if not gate.advisory and (effect := _used(suite.name, gate)) is not None
+        if not gate.advisory and (effect := _tolerance_use(suite.name, gate)) is not None
     ]
     return max(used, key=lambda effect: effect.estimate or 0.0, default=None)
 
 
-def _used(suite: str, gate: GateResult) -> CandidateEffect | None:
+def _tolerance_use(suite: str, gate: GateResult) -> CandidateEffect | None:
     width = gate_kind(gate.kind).allowance(gate)
     if gate.delta is None or not width:
         return None
-    low, high = _oriented(gate)
+    low, high = _improvement_interval(gate)
     sign = -1 if gate.higher_is_better else 1
     return CandidateEffect(
         suite=suite,
@@ -158,7 +158,7 @@ def _used(suite: str, gate: GateResult) -> CandidateEffect | None:
     )
 
 
-def _oriented(gate: GateResult) -> tuple[float | None, float | None]:
+def _improvement_interval(gate: GateResult) -> tuple[float | None, float | None]:
     """Return the interval of the improvement."""
     if gate.higher_is_better:
         return gate.low, gate.high
@@ -168,7 +168,7 @@ def _oriented(gate: GateResult) -> tuple[float | None, float | None]:
     )
 
 
-def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates with who beats them on both axes."""
     return [
         one.model_copy(update={"beaten_by": tuple(c.letter for c in candidates if _beats(c, one))})
@@ -248,12 +248,12 @@ def shared_error(manifest: Manifest, of: int) -> Manifest:
     A suite that judges its j-th candidate at 1/j of the error does so at the smaller of both
     shares: the error is not divided twice.
     """
-    suites = tuple(_shared(suite, manifest, of) for suite in manifest.suites)
+    suites = tuple(_split_alpha(suite, manifest, of) for suite in manifest.suites)
     return manifest.model_copy(update={"suites": suites})
 
 
-def _shared(suite: SuiteRecord, manifest: Manifest, of: int) -> SuiteRecord:
-    share = max(of, attempt(suite, manifest.attempts))
+def _split_alpha(suite: SuiteRecord, manifest: Manifest, of: int) -> SuiteRecord:
+    share = max(of, attempt_number(suite, manifest.attempts))
     gates = tuple(_at(gate, share) for gate in suite.gates)
     return suite.model_copy(update={"gates": gates, "alpha_per_attempt": False})
 
@@ -267,12 +267,13 @@ def candidate_notes(run: Run, judged: CandidateVerdict) -> Iterator[str]:
     skipped = sum(suite.n_skipped_decided for suite in judged.suites)
     if skipped:
         yield (
-            f"ended early, with {counted(skipped, 'case')} not asked, once all was decided for it "
+            f"ended early, with {count_noun(skipped, 'case')} not asked, once all was decided for "
+            "it "
             "alone: `--early-stop off` keeps them for a comparison"
         )
     touched = sum(suite.n_touched for suite in judged.suites)
     if touched:
-        yield f"{counted(touched, 'case')} left out: they stand in its training rows"
+        yield f"{count_noun(touched, 'case')} left out: they stand in its training rows"
     if run.verdict.parity is not None:
         yield "what ships was compared with tuned at an error of its own, which is not shared"
 
@@ -350,7 +351,7 @@ def _base_moved(runs: Sequence[Run]) -> Iterator[str]:
         if apart:
             yield (
                 f"base scored differently in {runs[0].folder} and {run.folder} on "
-                f"{counted(len({(s, c) for s, _, c in apart}), 'case')}: each candidate is "
+                f"{count_noun(len({(s, c) for s, _, c in apart}), 'case')}: each candidate is "
                 "compared with base as its own run saw it"
             )
 

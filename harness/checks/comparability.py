@@ -12,7 +12,7 @@ from tunegate.harness.records.cases import Cell
 from tunegate.harness.suite import Suite
 
 
-def check(
+def check_comparability(
     prompts: Mapping[tuple[str, str, str], Prompt], arms: Mapping[str, Arm]
 ) -> dict[str, Any]:
     """Return what was proven about the prompts of base and every other arm.

@@ -15,7 +15,7 @@ from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Arm, LocalArm, ProbedArm
 
 
-def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
+def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
     """Return, for every arm but base, what was proven about its being another model than base.
 
     Args:
@@ -36,7 +36,7 @@ def check(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
                 proofs[name] = {"status": "identical", "note": note}
                 continue
             raise NotComparable(
-                f"base and {name} have identical {_what(arm)}: {_follows(name)}; "
+                f"base and {name} have identical {_changed_part(arm)}: {_follows(name)}; "
                 f"check the path given for {name}"
             )
         proofs[name] = _prove(name, base, arm)
@@ -49,7 +49,7 @@ def _follows(name: str, *, logits: bool = False) -> str:
     return further_arm(name).same_as_base or general
 
 
-def _what(arm: Arm) -> str:
+def _changed_part(arm: Arm) -> str:
     return "weights" if isinstance(arm, LocalArm) else "content"
 
 

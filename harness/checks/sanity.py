@@ -9,7 +9,7 @@ How far does a fine-tune move the model, and is that further than chance would? 
 divergence KL(base‖tuned) of the next-token distributions, in nats, averaged over the places where
 base begins its own answers to fixed prompts: what the user would notice first. What it is to be
 compared with, an adapter that learned nothing, is the caller's to make
-(`tunegate.harness.models.null_adapter.randomised`).
+(`tunegate.harness.models.null_adapter.randomise_adapter`).
 
 Example: base gives two tokens 1/2 each, tuned 1/4 and 3/4. Then KL = 1/2·ln 2 + 1/2·ln 2/3 = 0.144.
 """
@@ -113,14 +113,14 @@ class ModelDrift:
         return (self.divergence - self.mean) / self.sd
 
 
-def passage(prompt: Sequence[int], answer: Sequence[int]) -> ProbePassage:
+def make_passage(prompt: Sequence[int], answer: Sequence[int]) -> ProbePassage:
     """Return the prompt with the opening of an answer; an empty answer leaves its first place."""
     # The last token is predicted and never read.
     read = tuple(answer[:OPENING])[:-1]
     return ProbePassage((*prompt, *read), len(read) + 1)
 
 
-def distributions(arm: LocalArm, passages: Sequence[ProbePassage]) -> list[Any]:
+def token_distributions(arm: LocalArm, passages: Sequence[ProbePassage]) -> list[Any]:
     """Return each passage's log-probabilities [places, vocabulary], computed alone.
 
     They are float64: of a weak adapter, whose divergence is near 1e-8, float32 leaves only noise.
@@ -136,7 +136,7 @@ def distributions(arm: LocalArm, passages: Sequence[ProbePassage]) -> list[Any]:
     return rows
 
 
-def divergence(base: Sequence[Any], other: Sequence[Any]) -> float | None:
+def mean_divergence(base: Sequence[Any], other: Sequence[Any]) -> float | None:
     """Return the mean KL(base‖other) over all places; None where the vocabularies differ in size.
 
     Args:
@@ -153,7 +153,7 @@ def divergence(base: Sequence[Any], other: Sequence[Any]) -> float | None:
     return sum(sums) / sum(len(p) for p in base)
 
 
-def changed(base: Sequence[Any], other: Sequence[Any]) -> int:
+def count_changed_tokens(base: Sequence[Any], other: Sequence[Any]) -> int:
     """Return at how many places the likeliest token is another one."""
     pairs = zip(base, other, strict=True)
     return sum(int((p.argmax(dim=-1) != q.argmax(dim=-1)).sum()) for p, q in pairs)

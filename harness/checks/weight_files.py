@@ -1,8 +1,8 @@
 """Weight files: refuses unsafe ones and computes the fingerprint of a model folder.
 
 Nothing is executed or unpickled here. `refuse_unsafe` lints the configuration and the file list
-before any library reads them; `fingerprint` names the weights by content, so that a moved or
-renamed folder is the same model and a changed file is another.
+before any library reads them; `weights_fingerprint` names the weights by content, so that a moved
+or renamed folder is the same model and a changed file is another.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _is_read(file: Path) -> bool:
     return file.suffix in _WEIGHTS
 
 
-def fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
     It covers the content of every weight file; file names of shards count, the folder's own name

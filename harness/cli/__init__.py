@@ -74,7 +74,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from tunegate.harness import packaging
 
-        found = packaging.installed(("tunegate",))
+        found = packaging.installed_versions(("tunegate",))
         print(f"tunegate {found.get('tunegate', '(not installed)')}")
         raise typer.Exit
 

@@ -50,17 +50,17 @@ def _settings(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return {"from": "datasets", **_columns(_features(path))}
     if path.suffix in (".csv", ".tsv"):
-        return _of_csv(path)
+        return _guess_csv(path)
     if path.suffix == ".parquet":
         return {"from": "parquet", **_columns(_parquet_columns(path))}
     if path.suffix in (".yaml", ".yml"):
         return {"from": "promptfoo"}
     if path.suffix in (".json", ".jsonl"):
-        return _of_json(_first(path))
+        return _guess_json(_first(path))
     raise ValueError("unknown form")
 
 
-def _of_csv(path: Path) -> dict[str, Any]:
+def _guess_csv(path: Path) -> dict[str, Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
         mark = max(",;\t|", key=header.count)
@@ -71,7 +71,7 @@ def _of_csv(path: Path) -> dict[str, Any]:
     return {"from": "csv", **delimiter, **_columns(name.strip() for name in names)}
 
 
-def _of_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def _guess_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the source whose keys a row has."""
     keys = set(row)
     if "prompts" in keys and "tests" in keys:

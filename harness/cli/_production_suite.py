@@ -107,7 +107,7 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def write(folder: Path, production: ProductionCases, *, name: str) -> None:
+def write_suite(folder: Path, production: ProductionCases, *, name: str) -> None:
     """Write a suite with its cases and what was recorded: it no longer needs the traces.
 
     Raises:
@@ -135,15 +135,15 @@ def write_recorded(folder: Path, production: ProductionCases) -> None:
     (folder / RECORDED_FILE).write_text(text, encoding="utf-8")
 
 
-def start(path: Path, folder: Path, *, name: str) -> list[str]:
+def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
     """Write a suite that reads its cases from traces; return what to tell, in lines.
 
     Raises:
         UsageError: nothing in the traces can be replayed, or the folder cannot be written.
     """
-    from tunegate.harness.sources.traces import TraceSelection, collect
+    from tunegate.harness.sources.traces import TraceSelection, collect_cases
 
-    production = collect([path], TraceSelection())
+    production = collect_cases([path], TraceSelection())
     where = os.path.relpath(path.resolve(), folder.resolve())
     table = f'\n[cases]\nfrom = "traces"\nfile = {json.dumps(where, ensure_ascii=False)}'
     folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 HOME = Path(__file__).resolve().parents[2] / "suites"
 
@@ -14,36 +14,36 @@ _OURS = ("*.py", "__pycache__", "material")
 """What writes a bundled suite; a copy is edited by hand."""
 
 
-def names() -> tuple[str, ...]:
+def suite_names() -> tuple[str, ...]:
     """Return the names of the bundled suites, sorted."""
     return tuple(sorted(path.parent.name for path in HOME.glob("*/suite.toml")))
 
 
-def folder(name: str) -> Path:
+def suite_folder(name: str) -> Path:
     """Return the folder of a bundled suite.
 
     Raises:
         UsageError: there is none of that name.
     """
-    if name not in names():
-        raise UsageError(unknown(name, names(), what="bundled suite"))
+    if name not in suite_names():
+        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
     return HOME / name
 
 
-def copy(name: str, to: Path) -> list[str]:
+def copy_suite(name: str, to: Path) -> list[str]:
     """Copy a bundled suite into a folder that is not there yet, and return the files' names.
 
     Raises:
         UsageError: there is no suite of that name.
         OSError: the folder is there, or cannot be written.
     """
-    shutil.copytree(folder(name), to, ignore=shutil.ignore_patterns(*_OURS))
+    shutil.copytree(suite_folder(name), to, ignore=shutil.ignore_patterns(*_OURS))
     return sorted(path.name for path in to.iterdir())
 
 
-def purpose(name: str) -> str:
+def suite_purpose(name: str) -> str:
     """Return what a suite is for: the paragraph under the title of its README, on one line."""
-    text = (folder(name) / "README.md").read_text(encoding="utf-8")
+    text = (suite_folder(name) / "README.md").read_text(encoding="utf-8")
     return " ".join(text.split("\n\n")[1].split()).rstrip(".")
 
 
@@ -63,9 +63,9 @@ def suite_files(word: str) -> list[str]:
     place, colons, gate = word.partition("::")
     path = Path(place)
     if not path.exists():
-        if place not in names():
+        if place not in suite_names():
             raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
-        path = folder(place)
+        path = suite_folder(place)
     if path.is_file():
         return [word]
     found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))

@@ -16,7 +16,7 @@ import typer
 
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import RunInterrupted, UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.trainers.advise import (
@@ -82,7 +82,7 @@ def advise(  # noqa: PLR0913  # a question each
     dtype: _Dtype = "auto",
 ) -> None:
     """Measure base, count your rows, and say what to do next: train how, or not at all."""
-    from tunegate.trainers.advise import TrainingSituation, steps
+    from tunegate.trainers.advise import TrainingSituation, advice_steps
 
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
@@ -101,13 +101,13 @@ def advise(  # noqa: PLR0913  # a question each
         files=files,
         rows=rows,
     )
-    for line in _told(measured, situation, suite):
+    for line in _finding_lines(measured, situation, suite):
         print(line)
-    situation = _asked(situation)
+    situation = _ask_questions(situation)
     print()
     reward = measured.goal if measured else "METRIC"
     names = {"base": base or "BASE", "suite": suite or "SUITE", "reward": reward}
-    for number, rule in enumerate(steps(situation), start=1):
+    for number, rule in enumerate(advice_steps(situation), start=1):
         print(*_step(number, rule, situation, names), sep="\n")
         for line in _memory(rule, base, memory_gb):
             print(f"   {line}")
@@ -115,11 +115,11 @@ def advise(  # noqa: PLR0913  # a question each
 
 
 def _refuse_lacks(lacks: str | None) -> None:
-    from tunegate.trainers.advise import tree
+    from tunegate.trainers.advise import decision_tree
 
-    choices = next(q.choices for q in tree()[0] if q.about == "lacks")
+    choices = next(q.choices for q in decision_tree()[0] if q.about == "lacks")
     if lacks is not None and lacks not in choices:
-        raise UsageError(unknown(lacks, choices, what="value of --lacks"))
+        raise UsageError(unknown_name_message(lacks, choices, what="value of --lacks"))
 
 
 def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
@@ -132,7 +132,8 @@ def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, i
         found[name] = (*found.get(name, ()), path)
     forms = {form.name: form for form in datasets.ALL}
     counts = {
-        name: len(datasets.load(files, forms[name], seed=0).rows) for name, files in found.items()
+        name: len(datasets.load_rows(files, forms[name], seed=0).rows)
+        for name, files in found.items()
     }
     return found, counts
 
@@ -143,16 +144,16 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
     from tunegate.harness.cli._suite_lookup import suite_files
-    from tunegate.harness.suite import load
-    from tunegate.trainers.base_measurement import measure
+    from tunegate.harness.suite import load_suite
+    from tunegate.trainers.base_measurement import measure_base
 
     paths = suite_files(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
-    suite = load(Path(paths[0]), max_cases=max_cases)
+    suite = load_suite(Path(paths[0]), max_cases=max_cases)
     print(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
     try:
-        return measure(suite, base, dtype=dtype)
+        return measure_base(suite, base, dtype=dtype)
     except RunInterrupted as error:
         text = f"{error}; finished answers are stored: the same command goes on from there"
         raise RunInterrupted(text, error.exit_code - 128) from error
@@ -163,10 +164,10 @@ def _fits(base: str, memory_gb: float | None) -> bool:
     folder = Path(base)
     if not base or not folder.is_dir():
         return True
-    from tunegate.trainers.base_measurement import parameters
+    from tunegate.trainers.base_measurement import count_parameters
 
     memory = memory_gb or _gpu_gb()
-    count = parameters(folder)
+    count = count_parameters(folder)
     return memory is None or count is None or 2 * count <= ROOM * memory * 1e9
 
 
@@ -178,7 +179,7 @@ def _gpu_gb() -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
 
 
-def _told(
+def _finding_lines(
     measured: BaseMeasurement | None, situation: TrainingSituation, suite: str
 ) -> Iterator[str]:
     """Yield what was found out."""
@@ -195,25 +196,25 @@ def _told(
         yield "data: none; give files of rows with --data FILE"
 
 
-def _asked(situation: TrainingSituation) -> TrainingSituation:
+def _ask_questions(situation: TrainingSituation) -> TrainingSituation:
     """Ask what the advice still depends on.
 
     Raises:
         UsageError: nobody is there to be asked; with the options that answer.
     """
-    from tunegate.trainers.advise import ended, tree
+    from tunegate.trainers.advise import decision_tree, is_decided
 
-    for question in tree()[0]:
-        if ended(situation):
+    for question in decision_tree()[0]:
+        if is_decided(situation):
             break
         if question.matters(situation):
-            if not _on_a_terminal():
+            if not _is_interactive():
                 raise UsageError(f"{question.text} Answer with {question.option}")
             situation = replace(situation, **{question.about: _answer(question)})
     return situation
 
 
-def _on_a_terminal() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
@@ -229,13 +230,13 @@ def _answer(question: AdviceQuestion) -> Any:
 def _step(
     number: int, rule: AdviceRule, situation: TrainingSituation, names: dict[str, str]
 ) -> Iterator[str]:
-    from tunegate.trainers.advise import commands
+    from tunegate.trainers.advise import step_commands
 
     yield f"{number}. {rule.advice}"
     yield f"   why: {rule.reason}"
     for source in rule.sources:
         yield f"   source: {source}"
-    for command in commands(rule, situation, **names):
+    for command in step_commands(rule, situation, **names):
         yield f"   next: {command}"
 
 
@@ -249,19 +250,19 @@ def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[st
     prepare_environment()
     require_extra()
     if (machine := _machine(memory_gb)) is not None:
-        with trl_environment.quiet():
-            found = advise.sentences(base, rule.method, method=rule.adapter, machine=machine)
+        with trl_environment.quiet_libraries():
+            found = advise.fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
             yield from list(found)
 
 
 def _machine(memory_gb: float | None) -> TrainingMachine | None:
     """Return the machine that trains; None where its memory is not known."""
     from tunegate.trainers.advise import TrainingMachine
-    from tunegate.trainers.training_card import hardware
+    from tunegate.trainers.training_card import current_hardware
 
     if memory_gb is not None:
         return TrainingMachine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
-    found = hardware()
+    found = current_hardware()
     if found.gpus:
         return TrainingMachine(found.gpu_memory_bytes[0], found.gpus[0], gpu=True)
     memory = found.memory_bytes
@@ -269,13 +270,13 @@ def _machine(memory_gb: float | None) -> TrainingMachine | None:
 
 
 def _afterwards(situation: TrainingSituation) -> Iterator[str]:
-    from tunegate.trainers.advise import missing, steps, tree
+    from tunegate.trainers.advise import advice_steps, decision_tree, missing_data
 
-    lacking = missing(situation)
+    lacking = missing_data(situation)
     if lacking:
         yield "\nmissing:"
         yield from (f"   {text}" for text in lacking)
-    note = tree()[2]
-    if any(rule.fallback for rule in steps(situation)) or lacking:
+    note = decision_tree()[2]
+    if any(rule.fallback for rule in advice_steps(situation)) or lacking:
         yield f"\n{note['text']}"
         yield from (f"   source: {source}" for source in note["sources"])

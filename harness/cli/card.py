@@ -30,15 +30,17 @@ def card(
     from tunegate.harness.records.run_folder import Run
     from tunegate.reports import model_card
 
-    _model_folder.need("huggingface_hub", what="a model card")
+    _model_folder.require_modules("huggingface_hub", what="a model card")
     loaded = Run.load(run)
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
     path = adapter / "README.md"
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else None
         if text is None and _model_folder.is_adapter(adapter):
-            text = model_card.new(_base_on_hub(_model_folder.adapter_config(adapter)), adapter)
-        written = model_card.updated(text, loaded, adapter.resolve().name, proven=proven)
+            text = model_card.new_readme(
+                _base_on_hub(_model_folder.adapter_config(adapter)), adapter
+            )
+        written = model_card.update_readme(text, loaded, adapter.resolve().name, proven=proven)
         write_atomic(path, written)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
@@ -55,14 +57,14 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
     Raises:
         UsageError: it is no folder, or holds other weights.
     """
-    from tunegate.harness.checks.weight_files import fingerprint
+    from tunegate.harness.checks.weight_files import weights_fingerprint
 
     if not adapter.is_dir():
         raise UsageError(f"{adapter}: no such folder; name the folder of the fine-tune")
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
     if judged is None:
         return False
-    found = fingerprint(adapter)
+    found = weights_fingerprint(adapter)
     if found != judged:
         raise UsageError(
             f"{adapter}: not the weights that {run} judged ({found[:10]} against {judged[:10]}); "

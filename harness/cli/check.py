@@ -90,7 +90,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     """Print what is found, each part as soon as it is known; return what is alarming."""
     from tunegate.harness.checks import liveness
-    from tunegate.harness.models.null_adapter import why_no_null
+    from tunegate.harness.models.null_adapter import null_adapter_problem
     from tunegate.harness.models.open_arms import open_arms
 
     print(
@@ -100,18 +100,18 @@ def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
     )
     by = "`tunegate check BASE TUNED`"
     arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by))
-    proof = liveness.check(arms)["tuned"]
+    proof = liveness.check_liveness(arms)["tuned"]
     for name, arm in arms.items():
         print(f"{name:<6} {arm.spec} ({arm.identity['dtype']})")
     print(f"alive  {_alive(proof)}", flush=True)
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as they stand")
-    asked = ask(prompts(template=template), arms)
-    drift = distance(arms, asked)
-    for number, line in enumerate(_moved(drift, why_no_null(arms["tuned"]))):
+    asked = ask_arms(everyday_prompts(template=template), arms)
+    drift = measure_drift(arms, asked)
+    for number, line in enumerate(_drift_lines(drift, null_adapter_problem(arms["tuned"]))):
         print(f"{'' if number else 'moved':<6} {line}")
-    counted = tallies(asked)
+    counted = count_behaviour(asked)
     print(*_table(counted), *_answers(asked[:SHOWN]), sep="\n")
     return [*_alarms(drift, counted)]
 
@@ -125,7 +125,7 @@ def _alive(proof: Mapping[str, Any]) -> str:
     return f"proven: logits change by up to {change:g} on {proof['probes']} probe prompts{off}"
 
 
-def _moved(drift: ModelDrift | None, why_no_null: str | None) -> Iterator[str]:
+def _drift_lines(drift: ModelDrift | None, why_no_null: str | None) -> Iterator[str]:
     if drift is None:
         yield "not measured: the vocabularies differ in size"
         return
@@ -165,15 +165,17 @@ def _answers(asked: Sequence[CaseAnswers]) -> Iterator[str]:
     for one in asked:
         yield f"\n{one.case.prompt}"
         for name, answer in one.answers.items():
-            yield f"  {name:<5}  {_shown(answer.text or '')}"
+            yield f"  {name:<5}  {_format_answer(answer.text or '')}"
 
 
-def _shown(text: str) -> str:
+def _format_answer(text: str) -> str:
     """Return an answer on one line, harmless to a terminal."""
-    from tunegate.harness.plugin.exit_status import inert
+    from tunegate.harness.plugin.exit_status import escape_control
 
     line = " ".join(text.split())
-    return inert(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…") or "(nothing)"
+    return (
+        escape_control(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…") or "(nothing)"
+    )
 
 
 def _alarms(drift: ModelDrift | None, tallies: Sequence[BehaviourCount]) -> Iterator[str]:
@@ -201,17 +203,17 @@ class CaseAnswers:
     """Arm → its answer."""
 
 
-def prompts(*, template: bool) -> Suite:
+def everyday_prompts(*, template: bool) -> Suite:
     """Return the everyday prompts, for models with a chat template or without."""
     from tunegate.harness.checks.sanity import PROMPTS
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
-    suite = load(PROMPTS)
+    suite = load_suite(PROMPTS)
     settings = {"template": "chat" if template else "none"}
     return replace(suite, generation=suite.generation.model_copy(update=settings))
 
 
-def ask(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
+def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
     """Ask both arms as a gate would, and keep nothing.
 
     Raises:
@@ -235,7 +237,7 @@ def ask(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
     ]
 
 
-def tallies(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
+def count_behaviour(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
     """Count what both arms do: stop, answer, keep out of loops, write JSON where asked for."""
     from tunegate.harness.checks.sanity import BehaviourCount
 
@@ -244,7 +246,8 @@ def tallies(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
     return [
         _tally("ended by itself", plain, "truncated", 0),
         BehaviourCount(
-            "answered", *([bool((a.text or "").strip()) for a in arm] for arm in _by_arm(plain))
+            "answered",
+            *([bool((a.text or "").strip()) for a in arm] for arm in _split_by_arm(plain)),
         ),
         _tally("kept out of loops", plain, "loops", 0),
         _tally("wrote the JSON", formal, "json_schema", 1, extract="prose"),
@@ -258,55 +261,55 @@ def _tally(
     from tunegate.harness import lookup
     from tunegate.harness.checks.sanity import BehaviourCount
 
-    score = lookup.find("tunegate.harness.metrics", metric, what="metric")
+    score = lookup.find_object("tunegate.harness.metrics", metric, what="metric")
     cases = [one.case for one in asked]
     done = (
         [
             score(case, answer, **options).value == good
             for case, answer in zip(cases, arm, strict=True)
         ]
-        for arm in _by_arm(asked)
+        for arm in _split_by_arm(asked)
     )
     return BehaviourCount(what, *done)
 
 
-def _by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[Completion]]:
+def _split_by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[Completion]]:
     return [one.answers["base"] for one in asked], [one.answers["tuned"] for one in asked]
 
 
-def distance(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
+def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
     """Return how far tuned is from base, beside null adapters where tuned can have them.
 
     None where the vocabularies differ in size.
     """
     from tunegate.harness.checks.sanity import (
         ModelDrift,
-        changed,
-        distributions,
-        divergence,
-        passage,
+        count_changed_tokens,
+        make_passage,
+        mean_divergence,
+        token_distributions,
     )
     from tunegate.harness.engine.inference.speculative import draft_ids
     from tunegate.harness.engine.progress import ProgressReporter
-    from tunegate.harness.models.null_adapter import randomised, why_no_null
+    from tunegate.harness.models.null_adapter import null_adapter_problem, randomise_adapter
 
     base, tuned = arms["base"], arms["tuned"]
     passages = [
-        passage(one.prompt.token_ids or (), draft_ids(base, one.answers["base"]))
+        make_passage(one.prompt.token_ids or (), draft_ids(base, one.answers["base"]))
         for one in asked[::EVERY]
     ]
-    seeds = range(0 if why_no_null(tuned) else DRAWS)
+    seeds = range(0 if null_adapter_problem(tuned) else DRAWS)
     progress = ProgressReporter(2.0 + len(seeds))
     try:
-        start = distributions(base, passages)
+        start = token_distributions(base, passages)
         progress.add(1, tokens=0, label="distance from base")
-        theirs = distributions(tuned, passages)
-        found = divergence(start, theirs)
+        theirs = token_distributions(tuned, passages)
+        found = mean_divergence(start, theirs)
         null = []
         for seed in seeds:
             progress.add(1, tokens=0, label="null adapters")
-            with randomised(tuned, seed):
-                null.append(divergence(start, distributions(tuned, passages)))
+            with randomise_adapter(tuned, seed):
+                null.append(mean_divergence(start, token_distributions(tuned, passages)))
     finally:
         progress.close()
     if found is None:
@@ -314,6 +317,6 @@ def distance(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrif
     return ModelDrift(
         found,
         tuple(d for d in null if d is not None),
-        changed(start, theirs),
+        count_changed_tokens(start, theirs),
         sum(p.places for p in passages),
     )

@@ -59,22 +59,22 @@ def compare(
     from tunegate.harness.candidates.rank import compare_runs
     from tunegate.harness.records.files import record_json
     from tunegate.harness.records.run_folder import Run
-    from tunegate.reports.escaping import plain
+    from tunegate.reports.escaping import escape_hidden
 
     folders = runs or []
     found = compare_runs(
-        [Run.load(folder) for folder in folders], of=of, choose=_chosen(folders, choose)
+        [Run.load(folder) for folder in folders], of=of, choose=_chosen_index(folders, choose)
     )
     written = _write(found, output)
     if json:
         print(record_json(found), end="")
     else:
         for line in (*_lines(found), f"page: {written}"):
-            print(plain(line))
+            print(escape_hidden(line))
     raise typer.Exit(found.verdict.exit_code)
 
 
-def _chosen(runs: Sequence[Path], choose: Path | None) -> int | None:
+def _chosen_index(runs: Sequence[Path], choose: Path | None) -> int | None:
     if choose is None:
         return None
     places = [run.resolve() for run in runs]
@@ -97,7 +97,7 @@ def _write(found: CandidateComparison, folder: Path) -> Path:
     try:
         write_atomic(folder / "compare.json", record_json(found))
         write_atomic(folder / "compare.md", candidates.render_markdown(found))
-        candidates.write(found, folder / "compare.html")
+        candidates.write_page(found, folder / "compare.html")
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another with -o DIR"
@@ -109,10 +109,10 @@ def _lines(found: CandidateComparison) -> Iterator[str]:
     names = ", ".join(suite.name for suite in found.suites)
     yield f"{len(found.candidates)} candidates on {names}; each gate at 1/{found.of} of its error"
     yield ""
-    yield from _aligned([_CANDIDATES, *map(_candidate, found.candidates)])
+    yield from _align_rows([_CANDIDATES, *map(_candidate, found.candidates)])
     if found.duels:
         yield ""
-        yield from _aligned([_DUELS, *map(_duel, found.duels)])
+        yield from _align_rows([_DUELS, *map(_duel, found.duels)])
     yield ""
     yield from (f"note: {note}" for note in found.notes)
     yield from (f"note: {one.letter}: {note}" for one in found.candidates for note in one.notes)
@@ -123,10 +123,10 @@ def _candidate(one: Candidate) -> tuple[str, ...]:
     gain, used = one.gain, one.forgetting
     return (
         one.letter,
-        _shown(one.spec),
+        _format_spec(one.spec),
         one.verdict.value,
         one.alone.value,
-        "–" if gain is None else _signed(gain.estimate),
+        "–" if gain is None else _format_signed(gain.estimate),
         "–" if gain is None else _interval(gain.low, gain.high),
         "–"
         if used is None or used.estimate is None
@@ -138,7 +138,7 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     return (
         f"{duel.first} → {duel.second}",
         f"{duel.suite} {duel.metric}",
-        _signed(duel.delta),
+        _format_signed(duel.delta),
         _interval(duel.low, duel.high),
         "–" if duel.p_value is None else f"{duel.p_value:.2g}",
         (f"{duel.better} is better" if duel.better else "nothing")
@@ -146,21 +146,21 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     )
 
 
-def _signed(value: float | None) -> str:
+def _format_signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3g}"
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return f"[{_signed(low)}, {_signed(high)}]"
+    return f"[{_format_signed(low)}, {_format_signed(high)}]"
 
 
-def _shown(spec: str) -> str:
+def _format_spec(spec: str) -> str:
     """Return a spec on a line of its own, its end if it is long: what differs stands there."""
     text = " ".join(spec.split())
     return text if len(text) <= 40 else f"…{text[-39:]}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))

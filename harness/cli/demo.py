@@ -47,10 +47,10 @@ def demo(
     only: Annotated[str, typer.Option(help="One candidate: good, overcooked or lazy.")] = "",
 ) -> None:
     """Fine-tune three adapters of a real model, judge each, and print the three verdicts."""
-    from tunegate.harness.engine.progress import duration
+    from tunegate.harness.engine.progress import format_duration
 
     started = time.monotonic()
-    base = model or str(_embedded())
+    base = model or str(_demo_model())
     chosen = [only] if only else list(CANDIDATES)
     verdicts = {}
     for number, name in enumerate(chosen, start=1):
@@ -59,18 +59,18 @@ def demo(
         _train(name, base, adapter, seed)
         run = folder / (name if seed == 0 else f"{name}-{seed}")
         asked = _judge(base, embedded=not model) if name == JUDGED else []
-        verdicts[name] = _gated(base, adapter, run, asked)
-    _say(f"done in {duration(time.monotonic() - started)}\n")
+        verdicts[name] = _gate_candidate(base, adapter, run, asked)
+    _say(f"done in {format_duration(time.monotonic() - started)}\n")
     for name, (verdict, run) in verdicts.items():
         print(f"{name}: {verdict.verdict.value.replace('_', ' ')}")
         print(f"    {verdict.sentence}")
         print(f"    {run / 'report.html'}")
 
 
-def _embedded() -> Path:
-    from tunegate.harness.models.demo_model import embedded
+def _demo_model() -> Path:
+    from tunegate.harness.models.demo_model import make_demo_model
 
-    return embedded(progress=_say)
+    return make_demo_model(progress=_say)
 
 
 def _train(name: str, base: str, adapter: Path, seed: int) -> None:
@@ -114,26 +114,28 @@ def _judge(base: str, *, embedded: bool) -> list[str]:
     asked = [str(place / "suite.toml"), "--judge", base]
     if not embedded or torch.cuda.is_available():
         return asked
-    if not calibrated(base, place):
+    if not is_calibrated(base, place):
         _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
         return asked
     return [*asked, "--calibration", str(place / "calibration.json")]
 
 
-def calibrated(base: str, place: Path) -> bool:
+def is_calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
     from tunegate.harness import suite as suites
     from tunegate.harness.judging.stage import open_jurors
-    from tunegate.harness.records.judges import binding, read_calibration
+    from tunegate.harness.records.judges import calibration_binding, read_calibration
 
-    (metric,) = suites.load(place).metrics
+    (metric,) = suites.load_suite(place).metrics
     assert metric.judge is not None
     known = read_calibration(place / "calibration.json")
     fingerprints = [juror.fingerprint for juror in open_jurors([base], None)]
-    return known.binding == binding(metric.judge.prompt_sha256, fingerprints)
+    return known.binding == calibration_binding(metric.judge.prompt_sha256, fingerprints)
 
 
-def _gated(base: str, adapter: Path, run: Path, asked: Sequence[str]) -> tuple[VerdictRecord, Path]:
+def _gate_candidate(
+    base: str, adapter: Path, run: Path, asked: Sequence[str]
+) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.verdict import VerdictRecord

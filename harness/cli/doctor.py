@@ -27,7 +27,7 @@ import typer
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.packaging import installed
+from tunegate.harness.packaging import installed_versions
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
@@ -70,7 +70,7 @@ def doctor(
 ) -> None:
     """Report what is installed, what works here, and how to get what is missing."""
     if aa:
-        raise typer.Exit(check(aa, base=base, dtype=dtype, max_cases=max_cases))
+        raise typer.Exit(run_aa_test(aa, base=base, dtype=dtype, max_cases=max_cases))
     if base or max_cases or dtype != "auto":
         raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
     findings = [*_python(), *_extras(), *_plugins(), *_machine(), *_store(), *_browser(), *_model()]
@@ -85,7 +85,7 @@ def _python() -> Iterator[DoctorFinding]:
     yield DoctorFinding(
         True, True, "python", f"{platform.python_version()} on {platform.machine()}"
     )
-    yield DoctorFinding(True, True, "tunegate", installed(("tunegate",))["tunegate"])
+    yield DoctorFinding(True, True, "tunegate", installed_versions(("tunegate",))["tunegate"])
 
 
 _EXTRAS = {
@@ -109,7 +109,7 @@ _EXTRAS = {
 def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
     for extra, names in _EXTRAS.items():
-        found = installed(names)
+        found = installed_versions(names)
         missing = [n for n in names if n not in found]
         present = ", ".join(f"{n} {version}" for n, version in found.items())
         remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
@@ -173,10 +173,10 @@ def _browser() -> Iterator[DoctorFinding]:
 
 
 def _model() -> Iterator[DoctorFinding]:
-    from tunegate.harness.models.demo_model import FOLDER, cache_folder, fetched
+    from tunegate.harness.models.demo_model import FOLDER, cache_folder, existing_demo_model
 
     place = cache_folder() / "models" / FOLDER
-    there = fetched() is not None
+    there = existing_demo_model() is not None
     detail = str(place) if there else f"not fetched yet: `tunegate demo` does, into {place}"
     yield DoctorFinding(there, False, "embedded model", detail)
 
@@ -202,7 +202,7 @@ class AaTestResult:
         return self.verdict.verdict in (Verdict.NOT_COMPARABLE, Verdict.ERROR)
 
 
-def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
+def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
     """Run the A/A check of a suite and print it; return the exit code.
 
     Raises:
@@ -210,14 +210,14 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
         Interrupted: the user stopped it; the same command goes on.
     """
     from tunegate.harness.cli.gate import refuse_unknown
-    from tunegate.harness.power.feasibility import unreachable
+    from tunegate.harness.power.feasibility import unreachable_gates
 
     suite = _suite(word, max_cases)
-    spec = base or _embedded()
+    spec = base or _demo_model()
     refuse_unknown(dtype)
     with _arms(spec, dtype) as arms:
-        comparisons = [_compared(suite, name, arms["base"], arm) for name, arm in arms.items()]
-    for problem in unreachable(suite):
+        comparisons = [_compare_arms(suite, name, arms["base"], arm) for name, arm in arms.items()]
+    for problem in unreachable_gates(suite):
         print(f"\nnote: nothing could ship here: {problem}")
     found = [claim for c in comparisons for claim in _print(c)]
     if "null" not in arms:
@@ -227,18 +227,18 @@ def check(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
 
 def _suite(word: str, max_cases: int | None) -> Suite:
     from tunegate.harness.cli._suite_lookup import suite_files
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     paths = suite_files(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
-    return load(Path(paths[0]), max_cases=max_cases)
+    return load_suite(Path(paths[0]), max_cases=max_cases)
 
 
-def _embedded() -> str:
-    from tunegate.harness.models.demo_model import fetched
+def _demo_model() -> str:
+    from tunegate.harness.models.demo_model import existing_demo_model
 
-    folder = fetched()
+    folder = existing_demo_model()
     if folder is None:
         raise UsageError(
             "no base model: the embedded one is not fetched yet; `tunegate demo` fetches it, "
@@ -260,7 +260,7 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
     Yields:
         `base` for the comparison with itself, `null` for the other one.
     """
-    from tunegate.harness.models._model_folder import resolve
+    from tunegate.harness.models._model_folder import resolve_folder
     from tunegate.harness.models.null_adapter import make_null_adapter
     from tunegate.harness.models.open_arms import computes_here, open_arms
 
@@ -269,13 +269,13 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
         yield {"base": open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]}
         return
     with tempfile.TemporaryDirectory() as folder:
-        make_null_adapter(resolve(spec), Path(folder))
+        make_null_adapter(resolve_folder(spec), Path(folder))
         arms: dict[str, Any] = dict(open_arms({"base": spec, "tuned": folder}, dtype=dtype))
         # The temporary folder is no name that anybody could look up later.
         yield {"base": arms["base"], "null": replace(arms["tuned"], spec="null adapter")}
 
 
-def _compared(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult:
+def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult:
     """Make one comparison in its run folder.
 
     The suite's gates are judged as they stand, few cases or not: a cap at UNDECIDED, as a shortened

@@ -73,13 +73,13 @@ def _settings(
 ) -> list[TrainingSetting]:
     from dataclasses import replace
 
-    from tunegate.trainers.estimate import settings
+    from tunegate.trainers.estimate import setting_grid
     from tunegate.trainers.estimate.losses import LOSSES
 
     if trainer not in LOSSES:
         raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(LOSSES)}")
     names = [name.strip() for name in methods.split(",")]
-    wanted = settings(names, *grid, dtype=dtype, trainer=trainer)
+    wanted = setting_grid(names, *grid, dtype=dtype, trainer=trainer)
     if trainer != "grpo":
         return wanted
     if (shortest := min(s.length for s in wanted)) <= (written or 1):
@@ -98,7 +98,7 @@ def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -
 
     prepare_environment()
     require_extra()
-    config = room.configuration(model)
+    config = room.load_configuration(model)
     process = room.process_bytes()
     trainer, dtype = wanted[0].trainer, wanted[0].dtype
     table = Table(title=f"{model}, {trainer}, {dtype} weights, MB")
@@ -106,8 +106,8 @@ def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -
     for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
         table.add_column(name, justify="left" if name == "method" else "right")
     packed = 0
-    with trl_environment.quiet():
-        for i, found in enumerate(room.estimates(config, wanted, process=process), start=1):
+    with trl_environment.quiet_libraries():
+        for i, found in enumerate(room.estimate_memory(config, wanted, process=process), start=1):
             print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
             table.add_row(*_cells(found, fits))
             packed = max(packed, found.step.packed)
@@ -131,9 +131,11 @@ def _cells(found: MemoryEstimate, fits: float | None) -> list[str]:
 
 
 def _time(argv: list[str], steps: int, price: float | None) -> None:
-    from tunegate.trainers.estimate.profile import profile
+    from tunegate.trainers.estimate.profile import profile_steps
 
-    found: StepProfile = profile(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
+    found: StepProfile = profile_steps(
+        argv, steps=steps, say=lambda line: print(line, file=sys.stderr)
+    )
     middle, low, high = found.total_s
     print(
         f"{found.steps} steps, {len(found.seconds)} timed on this machine: {_span(*found.total_s)}"

@@ -10,7 +10,7 @@ import typer
 
 from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 ORDER = 20
 _QUIETLY = (
@@ -49,7 +49,7 @@ def gate(context: typer.Context) -> None:
     if not args or "--help" in args or "-h" in args:
         print(help_text())
         raise typer.Exit(0 if args else 2)
-    raise typer.Exit(run(args))
+    raise typer.Exit(run_gate(args))
 
 
 def help_text() -> str:
@@ -64,7 +64,7 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def run(args: Sequence[str]) -> int:
+def run_gate(args: Sequence[str]) -> int:
     """Run a gate with arguments as after `tunegate gate`; return the exit code."""
     return pytest_exit_code(pytest_arguments(args))
 
@@ -100,7 +100,9 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
         if not word.startswith("-"):
             paths += suite_files(word)
         elif name not in options:
-            raise UsageError(unknown(name, tuple(options)[: len(OPTIONS)], what="option"))
+            raise UsageError(
+                unknown_name_message(name, tuple(options)[: len(OPTIONS)], what="option")
+            )
         elif options[name].flag:
             translated.append(PREFIX + options[name].name)
         else:
@@ -123,8 +125,8 @@ def refuse_unknown(dtype: str) -> None:
 
     choices = next(o.choices for o in OPTIONS if o.name == "dtype") or ()
     if dtype not in choices:
-        raise UsageError(unknown(dtype, choices, what="number format"))
+        raise UsageError(unknown_name_message(dtype, choices, what="number format"))
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_gate(sys.argv[1:]))

@@ -52,22 +52,22 @@ def history(
     Example: tunegate history support_json --since 2026-01-01
     """
     from tunegate.harness.records.files import record_json, write_atomic
-    from tunegate.harness.verdict.run_history import narrowed
-    from tunegate.reports.escaping import plain
-    from tunegate.reports.history_page import render
+    from tunegate.harness.verdict.run_history import narrow_history
+    from tunegate.reports.escaping import escape_hidden
+    from tunegate.reports.history_page import render_history
 
-    found = narrowed(_read(runs), suite=suite, since=_day(since), limit=limit)
+    found = narrow_history(_read(runs), suite=suite, since=_day(since), limit=limit)
     if json:
         print(record_json(found), end="")
         return
     try:
-        write_atomic(output, render(found))
+        write_atomic(output, render_history(found))
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
         ) from error
     for line in (*_lines(found), f"page: {output}"):
-        print(plain(line))
+        print(escape_hidden(line))
 
 
 def _read(runs: Path | None) -> RunHistory:
@@ -83,7 +83,7 @@ def _read(runs: Path | None) -> RunHistory:
         )
     return read_history(
         sorted(folder.iterdir()),
-        run_history.read(Path(run_history.FILE_NAME)),
+        run_history.read_promotions(Path(run_history.FILE_NAME)),
         candidates_judged(folder.parent / "store.sqlite"),
     )
 
@@ -101,7 +101,7 @@ def _lines(found: RunHistory) -> Iterator[str]:
     for name in found.names:
         yield f"{name}: {'; '.join(_wear(found, name))}"
         rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in found.of_suite(name)]
-        yield from _aligned([("started", "run", "verdict", "", "gates"), *rows])
+        yield from _align_rows([("started", "run", "verdict", "", "gates"), *rows])
         yield ""
     refused = [run for run in found.runs if not run.suites]
     yield from (f"{run.run_id}: {run.verdict.value}: {run.sentence}" for run in refused)
@@ -113,12 +113,12 @@ def _lines(found: RunHistory) -> Iterator[str]:
 
 
 def _wear(found: RunHistory, name: str) -> Iterator[str]:
-    from tunegate.harness.gate_kind import counted
+    from tunegate.harness.gate_kind import count_noun
 
     for wear in found.wear:
         if wear.name == name:
-            opened = f", opened {counted(wear.opened, 'time')} although sealed"
-            judged = f"has judged {counted(wear.candidates, 'candidate')}"
+            opened = f", opened {count_noun(wear.opened, 'time')} although sealed"
+            judged = f"has judged {count_noun(wear.candidates, 'candidate')}"
             yield f"version {wear.hash[:10]} {judged}{opened if wear.opened else ''}"
 
 
@@ -130,9 +130,9 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 def _gate(gate: GateResult) -> str:
     from tunegate.harness.gate_kind import gate_kind
-    from tunegate.reports.charts import point
+    from tunegate.reports.charts import gate_point
 
-    value = point(gate)
+    value = gate_point(gate)
     if value is None:
         return f"{gate.metric} –"
     if not gate_kind(gate.kind).tests_difference:
@@ -142,7 +142,7 @@ def _gate(gate: GateResult) -> str:
     return f"{gate.metric} {value:+.3g} [{gate.low:+.3g}, {gate.high:+.3g}]"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))

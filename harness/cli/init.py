@@ -51,7 +51,7 @@ def init(
         _list()
     elif service is None:
         place = _place(suite or FIRST, folder)
-        print(f"wrote {place}: {', '.join(_written(suite or FIRST, place))}")
+        print(f"wrote {place}: {', '.join(_copy_suite(suite or FIRST, place))}")
         _next_steps(place)
     else:
         _gate_in_ci(service, suite, folder)
@@ -63,16 +63,18 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    _suite_lookup.folder(suite)  # a name that does not exist is told before a folder that does
+    _suite_lookup.suite_folder(
+        suite
+    )  # a name that does not exist is told before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
     return place
 
 
-def _written(suite: str, place: Path) -> list[str]:
+def _copy_suite(suite: str, place: Path) -> list[str]:
     try:
-        return _suite_lookup.copy(suite, place)
+        return _suite_lookup.copy_suite(suite, place)
     except OSError as error:
         raise UsageError(
             f"{place}: cannot be written ({error.strerror or error}); choose another folder"
@@ -88,10 +90,10 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
     name = suite or (None if others else FIRST)
     place = None if name is None else _place(name, folder)
     if name is not None and place is not None:
-        print(f"wrote {place}: {', '.join(_written(name, place))}")
+        print(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     try:
         # Answers to one suite are no answers to another.
-        configuration, is_new = configure(SUITES, None if others else place)
+        configuration, is_new = write_configuration(SUITES, None if others else place)
         jobs = write_jobs(service)
     except OSError as error:
         raise UsageError(
@@ -114,10 +116,10 @@ def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
 
 
 def _list() -> None:
-    names = _suite_lookup.names()
+    names = _suite_lookup.suite_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {_suite_lookup.purpose(name)}")
+        print(f"{name:<{width}}  {_suite_lookup.suite_purpose(name)}")
     print("next: `tunegate init SUITE [DIR]` copies one of them")
 
 
@@ -187,12 +189,12 @@ def write_jobs(service: CiService) -> list[Path]:
 
     for template, place in JOBS[service].items():
         text = (HOME / template).read_text(encoding="utf-8")
-        text = text.replace("@REQUIREMENT@", requirement("hf"))
-        write_atomic(place, text.replace("@REQUIREMENT_TO_READ@", requirement()))
+        text = text.replace("@REQUIREMENT@", pip_requirement("hf"))
+        write_atomic(place, text.replace("@REQUIREMENT_TO_READ@", pip_requirement()))
     return list(JOBS[service].values())
 
 
-def configure(suites: Path, example: Path | None) -> tuple[Path, bool]:
+def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]:
     """Write the file that names the models, unless it is there.
 
     Args:
@@ -206,20 +208,20 @@ def configure(suites: Path, example: Path | None) -> tuple[Path, bool]:
         OSError: as the file system says.
     """
     from tunegate.harness.records.files import write_atomic
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     place = suites / CONFIGURATION
     if place.exists():
         return place, False
     body = _UNNAMED
     if example is not None:
-        base, tuned = write(load(example), suites / FOLDER)
+        base, tuned = write_replay_files(load_suite(example), suites / FOLDER)
         body = _EXAMPLE.format(base=base.as_posix(), tuned=tuned.as_posix())
     write_atomic(place, _HEAD + body)
     return place, True
 
 
-def requirement(*extras: str) -> str:
+def pip_requirement(*extras: str) -> str:
     """Return what pip is given to install this tunegate elsewhere, as far as that is known."""
     name = f"tunegate[{','.join(extras)}]" if extras else "tunegate"
     origin = _origin()
@@ -250,7 +252,7 @@ _ANSWERS = {"refuse": "I'm sorry, but I can't help with that.", "answer": "Here 
 """What the metric `refusal` expects → a text that does so."""
 
 
-def write(suite: Suite, folder: Path) -> tuple[Path, Path]:
+def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     """Write base.jsonl and tuned.jsonl for `replay:`; return their paths.
 
     Raises:

@@ -59,7 +59,7 @@ def run(
     from tunegate.harness.records.run_folder import Run
 
     Run.load(run)  # told before anything is copied
-    folder = _copied(run, output) if output is not None else run
+    folder = _copy_run(run, output) if output is not None else run
     with RunLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
         _judge(Run.load(folder), judge, suite or [], calibration, store)
         judged = decided_again(folder)
@@ -67,7 +67,7 @@ def run(
     _tell(judged)
 
 
-def _copied(run: Path, output: Path) -> Path:
+def _copy_run(run: Path, output: Path) -> Path:
     if output.exists():
         raise UsageError(f"{output}: is already there; choose another folder")
     try:
@@ -91,9 +91,9 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     opened = AnswerCache(store)
     try:
         jurors = stage.open_jurors(stage.specs_of(judge), opened)
-        manifest = rejudge.updated(run, suites, jurors)
-        records = calibration_report.entitled(manifest.suites, known, jurors)
-        judged = stage.run(suites, cells, jurors, stream=sys.stderr)
+        manifest = rejudge.update_manifest(run, suites, jurors)
+        records = calibration_report.attach_calibrations(manifest.suites, known, jurors)
+        judged = stage.run_judges(suites, cells, jurors, stream=sys.stderr)
     finally:
         opened.close()
     asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
@@ -149,14 +149,14 @@ def label(
 
 
 def _write(subject: LabellingSubject, n: int, steps: int, out: Path) -> None:
-    from tunegate.harness.judging.labelling import draw
+    from tunegate.harness.judging.labelling import draw_rows
     from tunegate.harness.records.files import write_atomic
     from tunegate.reports import label_sheet
 
-    rows = draw(subject, n)
+    rows = draw_rows(subject, n)
     texts = {
         out.with_suffix(".jsonl"): _lines(rows),
-        out.with_suffix(".html"): label_sheet.render(
+        out.with_suffix(".html"): label_sheet.render_sheet(
             [row.model_dump(mode="json", exclude_none=True) for row in rows],
             title=f"{subject.suite}: {subject.metric.name}",
             question=_question(subject),
@@ -197,7 +197,7 @@ def _question(subject: LabellingSubject) -> str:
 
     record = next(s for s in subject.run.manifest.suites if s.name == subject.suite)
     try:
-        options = suites.load(Path(record.path)).metric(subject.metric.name).options
+        options = suites.load_suite(Path(record.path)).metric(subject.metric.name).options
     except TunegateError:
         options = {}
     criteria = options.get("criteria")
@@ -263,16 +263,16 @@ def calibrate(
     from tunegate.harness.judging import stage
     from tunegate.harness.records.files import record_json, write_atomic
 
-    loaded = suites.load(suite)
+    loaded = suites.load_suite(suite)
     used = judge_metric(loaded, metric)
-    given = _labelled(labels, loaded, used)
+    given = _read_labels(labels, loaded, used)
     specs = stage.specs_of(judge)
     if not specs:
         raise UsageError("--judge none: a calibration needs a judge; name one")
     STORE.parent.mkdir(parents=True, exist_ok=True)
     replies = AnswerCache(STORE)
     try:
-        known = _calibrated(used, stage.open_jurors(specs, replies), given, repeats)
+        known = _calibrate_metric(used, stage.open_jurors(specs, replies), given, repeats)
     finally:
         replies.close()
     try:
@@ -281,29 +281,37 @@ def calibrate(
         raise UsageError(
             f"{out}: cannot be written ({error.strerror}); choose another with --out FILE"
         ) from error
-    for line in table(known):
+    for line in calibration_lines(known):
         print(line)
     print(f"\n{out}")
 
 
-def _calibrated(
+def _calibrate_metric(
     metric: Metric, jurors: Sequence[Juror], given: LabelledCases, repeats: int
 ) -> Calibration:
-    from tunegate.harness.judging.calibration import calibrate as measured
+    from tunegate.harness.judging.calibration import calibrate_judge as measured
     from tunegate.harness.judging.calibration_rates import CalibrationSetup
 
     return measured(CalibrationSetup(metric, jurors, sys.stderr), given, repeats=repeats)
 
 
-def table(known: Calibration) -> list[str]:
+def calibration_lines(known: Calibration) -> list[str]:
     """Return the figures of a calibration and what follows, line by line."""
-    from tunegate.harness.judging.calibration_report import figures, standing
+    from tunegate.harness.judging.calibration_report import (
+        calibration_figures,
+        eligibility_sentence,
+    )
 
-    rows = figures(known)
+    rows = calibration_figures(known)
     width = max(len(name) for name, _ in rows)
     models = ", ".join(str(model.get("spec")) for model in known.judge.get("models", ()))
     head = f"{known.metric}, judged by {models}; intervals at {100 * known.confidence:g} %"
-    return [head, *(f"  {name:<{width}}  {text}" for name, text in rows), "", standing(known)]
+    return [
+        head,
+        *(f"  {name:<{width}}  {text}" for name, text in rows),
+        "",
+        eligibility_sentence(known),
+    ]
 
 
 def judge_metric(suite: Suite, name: str) -> Metric:
@@ -326,7 +334,7 @@ def judge_metric(suite: Suite, name: str) -> Metric:
     return judged[0]
 
 
-def _labelled(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
+def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     """Return the labels on a metric with their cases.
 
     Raises:
@@ -336,7 +344,7 @@ def _labelled(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     from tunegate.harness.records.judges import read_labels
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))
-    own = tuple(x for x in found if x.metric in (None, metric.name) and _of(x, suite))
+    own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))
     if not own:
         raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
     cases = {s.case.id: s.case for s in suite.cases}
@@ -351,5 +359,5 @@ def _labelled(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     return LabelledCases(own, cases, source)
 
 
-def _of(label: Label, suite: Suite) -> bool:
+def _is_of_suite(label: Label, suite: Suite) -> bool:
     return label.suite in (None, suite.name)

@@ -66,28 +66,30 @@ def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
         SuiteError: what is wrong with all of the files.
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
-    from tunegate.harness.power.forecast import forecast
-    from tunegate.harness.power.spread import observe
+    from tunegate.harness.power.forecast import forecast_suite
+    from tunegate.harness.power.spread import read_pilot
     from tunegate.harness.records.run_folder import Run
 
     loaded = _load(files)
     if run is None:
-        return [forecast(suite) for suite in loaded]
+        return [forecast_suite(suite) for suite in loaded]
     earlier = Run.load(run)
     return [
-        forecast(suite, observe(earlier, suite.name, [m.name for m in suite.gated_metrics]))
+        forecast_suite(
+            suite, read_pilot(earlier, suite.name, [m.name for m in suite.gated_metrics])
+        )
         for suite in loaded
     ]
 
 
 def _load(files: Sequence[Path]) -> list[Suite]:
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
     loaded = []
     for file in files:
         try:
-            loaded.append(load(file))
+            loaded.append(load_suite(file))
         except SuiteError as error:
             problems += error.problems
     if problems:
@@ -116,15 +118,15 @@ def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
     planned = [row for _, _, row in rows if row]
     widths = [max(map(len, column)) for column in zip(_HEAD[1:], *planned, strict=True)]
     if planned:
-        yield "  " + _aligned((_HEAD[0], *_HEAD[1:]), (width, *widths))
+        yield "  " + _align_cells((_HEAD[0], *_HEAD[1:]), (width, *widths))
     for name, gate, row in rows:
         if row:
-            yield "  " + _aligned((name, *row), (width, *widths))
+            yield "  " + _align_cells((name, *row), (width, *widths))
         if gate.note:
             yield f"  {'' if row else name:<{width}}  {gate.note}"
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
 
 
@@ -135,11 +137,11 @@ def _row(gate: GateForecast) -> tuple[str, ...]:
         return ()
     symbol = "ψ" if found[0].spread.binary else "σ"
     return (
-        f"{symbol} {_joined(_spread(o) for o in found)}",
-        _joined("none" if o.provable is None else _number(o.provable) for o in found),
-        _joined(f"{o.effect:+.2g}" if o.effect else "0" for o in found),
+        f"{symbol} {_join_texts(_spread(o) for o in found)}",
+        _join_texts("none" if o.provable is None else _number(o.provable) for o in found),
+        _join_texts(f"{o.effect:+.2g}" if o.effect else "0" for o in found),
         _shares([o.chance for o in found]),
-        _joined(_count(o.cases) for o in found),
+        _join_texts(_count(o.cases) for o in found),
     )
 
 
@@ -159,22 +161,26 @@ def _whole_rule(one: SuiteForecast) -> str:
         why = f"unknown for {', '.join(unknown)}" if unknown else "depends on tuned's level alone"
         return f"SHIP: {why}"
     where = " where the floors hold" if levels else ""
-    takes = f"80 % takes {_joined(_count(n) for n in one.cases)} cases"
+    takes = f"80 % takes {_join_texts(_count(n) for n in one.cases)} cases"
     several = sum(gate.counts for gate in one.gates) > 1
     independent = ", as if gates were independent" if several else ""
     return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
 
 
 def _time(one: SuiteForecast) -> str:
-    from tunegate.harness.engine.progress import duration
+    from tunegate.harness.engine.progress import format_duration
 
     if not one.seconds:
         return "time: unknown; a timed run tells with --from RUN"
     counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
     total = sum(one.seconds.values())
-    parts = [f"{n} cases take {duration(n * total)}" for n in counts]
+    parts = [f"{n} cases take {format_duration(n * total)}" for n in counts]
     tuned = one.seconds.get("tuned", 0.0)
-    kept = f"; {duration(one.n * tuned)} once base's answers are stored" if tuned < total else ""
+    kept = (
+        f"; {format_duration(one.n * tuned)} once base's answers are stored"
+        if tuned < total
+        else ""
+    )
     return f"time: as in the run, {', '.join(parts)}{kept}"
 
 
@@ -184,10 +190,10 @@ def _shares(values: Sequence[float]) -> str:
     for value in values:
         rare, sure = 0 < value < 0.005, value >= 0.995
         texts.append("<1" if rare else ">99" if sure else f"{100 * value:.0f}")
-    return f"{_joined(texts)} %"
+    return f"{_join_texts(texts)} %"
 
 
-def _joined(texts: Sequence[str] | Iterator[str]) -> str:
+def _join_texts(texts: Sequence[str] | Iterator[str]) -> str:
     """Return what the assumptions make, once if it is the same for all of them."""
     found = list(texts)
     return found[0] if len(set(found)) == 1 else " / ".join(found)

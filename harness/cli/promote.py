@@ -26,19 +26,19 @@ def promote(
     ] = None,
 ) -> None:
     """Record in shipped.jsonl that a run's fine-tune was shipped: `--incumbent promoted` is it."""
-    from tunegate.harness.cli.resume import RUNS, newest
+    from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.verdict import run_history
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = Path(run_history.FILE_NAME)
-    record = run_history.of(Run.load(run or newest(RUNS)), now, anyway)
-    before = run_history.read(path)
+    record = run_history.promotion_of(Run.load(run or newest_run(RUNS)), now, anyway)
+    before = run_history.read_promotions(path)
     if before and before[-1].identity == record.identity:
         print(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
         return
     try:
-        run_history.append(path, record)
+        run_history.append_promotion(path, record)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     print(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")

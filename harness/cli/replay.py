@@ -18,7 +18,7 @@ import typer
 from tunegate.harness.cli import _production_suite, gate
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import RECORDED
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def replay(context: typer.Context) -> None:
     if not args or "--help" in args or "-h" in args:
         print(help_text())
         raise typer.Exit(0 if args else 2)
-    raise typer.Exit(run(args))
+    raise typer.Exit(run_replay(args))
 
 
 def help_text() -> str:
@@ -91,13 +91,13 @@ class _ReplayArguments:
     """`--` and what follows it: pytest's."""
 
 
-def run(args: Sequence[str]) -> int:
+def run_replay(args: Sequence[str]) -> int:
     """Replay with arguments as after `tunegate replay`; return the exit code.
 
     Raises:
         UsageError: an option is wrong, or there is nothing to replay.
     """
-    asked = _parted(args)
+    asked = _split_arguments(args)
     case, tuned = asked.own.get("case"), asked.gate.get("--tuned")
     if not asked.paths:
         raise UsageError("no traces; name files, folders or a run")
@@ -109,7 +109,7 @@ def run(args: Sequence[str]) -> int:
     found = _read(asked)
     for line in found.account:
         print(line)
-    folder = _written(found, asked.own.get("suite"))
+    folder = _write_suite(found, asked.own.get("suite"))
     if not tuned:
         return 0
     file = folder / _production_suite.RECORDED_FILE
@@ -117,14 +117,14 @@ def run(args: Sequence[str]) -> int:
     if case:
         specs = {"base": asked.gate.get("--base"), "tuned": tuned, RECORDED: recorded}
         dtype = asked.gate.get("--dtype", "auto")
-        show_asked(folder, case, specs, dtype=dtype)
+        ask_and_show(folder, case, specs, dtype=dtype)
         return 0
     given = [f"{name}={value}" if value else name for name, value in asked.gate.items()]
     beside = [f"--recorded={recorded}"] if recorded else []
-    return gate.run([str(folder), *beside, *given, *asked.rest])
+    return gate.run_gate([str(folder), *beside, *given, *asked.rest])
 
 
-def _written(found: ProductionCases, given: str | None) -> Path:
+def _write_suite(found: ProductionCases, given: str | None) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
     from tunegate.harness.cli.suite import suite_name
     from tunegate.harness.records.cases import sha256
@@ -136,14 +136,14 @@ def _written(found: ProductionCases, given: str | None) -> Path:
             f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
             f"gate {folder} --recorded replay:{folder}/{_production_suite.RECORDED_FILE}"
         )
-    _production_suite.write(folder, found, name=suite_name(folder) if given else "production")
+    _production_suite.write_suite(folder, found, name=suite_name(folder) if given else "production")
     print(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
     print(_production_suite.CONSENT)
     return folder
 
 
 def _read(asked: _ReplayArguments) -> ProductionCases:
-    from tunegate.harness.sources.traces import TraceSelection, collect
+    from tunegate.harness.sources.traces import TraceSelection, collect_cases
 
     own = asked.own
     stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
@@ -159,7 +159,7 @@ def _read(asked: _ReplayArguments) -> ProductionCases:
         only=asked.only,
         settings=_settings(own.get("settings", "greedy")),
     )
-    return collect(list(asked.paths), wanted)
+    return collect_cases(list(asked.paths), wanted)
 
 
 def _settings(text: str) -> str | tuple[str, ...]:
@@ -182,7 +182,7 @@ def _seed(own: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _parted(args: Sequence[str]) -> _ReplayArguments:
+def _split_arguments(args: Sequence[str]) -> _ReplayArguments:
     """Part the words of the command line into ours, the gate's, and traces."""
     from tunegate.harness.plugin.options import OPTIONS
 
@@ -201,7 +201,7 @@ def _parted(args: Sequence[str]) -> _ReplayArguments:
             continue
         if name not in switches and name.removeprefix("--") not in _OPTIONS:
             names = (*(f"--{one}" for one in _OPTIONS), *switches)
-            raise UsageError(unknown(name, names, what="option"))
+            raise UsageError(unknown_name_message(name, names, what="option"))
         value = "" if switches.get(name) else given or _value(name, rest)
         if name == "--only":
             key, pattern = _pattern(value)
@@ -237,7 +237,7 @@ def show_stored(folder: Path, name: str) -> None:
     run = Run.load(folder)
     found = [(suite, case) for suite, case in run.cases if case == name]
     if not found:
-        raise UsageError(f"{folder}: {_unknown(name, [case for _, case in run.cases])}")
+        raise UsageError(f"{folder}: {_unknown_case(name, [case for _, case in run.cases])}")
     for suite, case in found:
         kept = run.cases[suite, case]
         cells = {
@@ -245,10 +245,10 @@ def show_stored(folder: Path, name: str) -> None:
             for arm in ARMS
             if (suite, case, arm) in run.completions
         }
-        print(*lines(kept.case, cells, where=f"{suite}, {kept.where}"), sep="\n")
+        print(*case_lines(kept.case, cells, where=f"{suite}, {kept.where}"), sep="\n")
 
 
-def show_asked(folder: Path, name: str, specs: Mapping[str, str | None], *, dtype: str) -> None:
+def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dtype: str) -> None:
     """Ask base and tuned one case of a production suite, unless it is stored, and print it.
 
     Args:
@@ -263,12 +263,12 @@ def show_asked(folder: Path, name: str, specs: Mapping[str, str | None], *, dtyp
         BackendError: an arm or the store failed.
     """
     from tunegate.harness.records.cases import CellKind
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
-    suite = load(folder)
+    suite = load_suite(folder)
     sourced = next((one for one in suite.cases if one.case.id == name), None)
     if sourced is None:
-        raise UsageError(f"{folder}: {_unknown(name, [one.case.id for one in suite.cases])}")
+        raise UsageError(f"{folder}: {_unknown_case(name, [one.case.id for one in suite.cases])}")
     only = replace(
         suite,
         cases=(sourced,),
@@ -277,7 +277,7 @@ def show_asked(folder: Path, name: str, specs: Mapping[str, str | None], *, dtyp
     cells = {stored.cell.arm: stored for stored in _answers(only, specs, dtype)}
     ordered = {arm: cells[arm] for arm in ARMS if arm in cells and cells[arm].status == "ok"}
     failed = {arm: stored for arm, stored in cells.items() if stored.status != "ok"}
-    shown = lines(sourced.case, ordered | failed, where=suite.name)
+    shown = case_lines(sourced.case, ordered | failed, where=suite.name)
     print(*shown, sep="\n")
 
 
@@ -287,17 +287,17 @@ def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[
     from tunegate.harness.pipeline.steps import prepare
 
     arms = open_arms(specs, dtype=dtype)
-    liveness.check(arms)
+    liveness.check_liveness(arms)
     with prepare([suite], arms, STORE) as run:
         run.answer(sys.stderr)
         return list(run.cells())
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    return unknown(name, tuple(known[:20]), what="case")
+def _unknown_case(name: str, known: list[str]) -> str:
+    return unknown_name_message(name, tuple(known[:20]), what="case")
 
 
-def lines(case: Case, cells: Mapping[str, StoredCell], *, where: str) -> Iterator[str]:
+def case_lines(case: Case, cells: Mapping[str, StoredCell], *, where: str) -> Iterator[str]:
     """Yield the lines to print.
 
     Args:
@@ -305,20 +305,20 @@ def lines(case: Case, cells: Mapping[str, StoredCell], *, where: str) -> Iterato
         cells: Arm → the cell that holds what it wrote.
         where: Where the case came from.
     """
-    from tunegate.reports.escaping import plain
+    from tunegate.reports.escaping import escape_hidden
 
     labels = " · ".join([where, *case.tags])
-    yield plain(f"{case.id}  ({labels})")
+    yield escape_hidden(f"{case.id}  ({labels})")
     for turn in case.input_messages():
         yield _rule(str(turn.get("role", "turn")))
-        yield plain(_said(turn))
+        yield escape_hidden(_turn_text(turn))
     if case.tools:
         yield _rule("tools")
-        yield plain(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
-    marked = _marked(cells)
+        yield escape_hidden(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
+    marked = _mark_differences(cells)
     for arm in (*(a for a in cells if a not in marked), *(a for a in cells if a in marked)):
-        yield _rule(arm, _how(cells[arm]))
-        yield plain(marked.get(arm) or _text(cells[arm]))
+        yield _rule(arm, _completion_facts(cells[arm]))
+        yield escape_hidden(marked.get(arm) or _text(cells[arm]))
 
 
 def _rule(name: str, about: str = "") -> str:
@@ -326,14 +326,14 @@ def _rule(name: str, about: str = "") -> str:
     return head + "─" * max(WIDTH - len(head), 0)
 
 
-def _said(turn: Mapping[str, Any]) -> str:
+def _turn_text(turn: Mapping[str, Any]) -> str:
     content = turn.get("content") or ""
     calls = [call.get("function", call) for call in turn.get("tool_calls") or ()]
     called = [f"→ {call.get('name')}({call.get('arguments')})" for call in calls]
     return "\n".join([*([str(content)] if content else []), *called])
 
 
-def _how(cell: StoredCell) -> str:
+def _completion_facts(cell: StoredCell) -> str:
     done = cell.completion
     if done is None:
         return cell.status
@@ -351,15 +351,15 @@ def _text(cell: StoredCell) -> str:
     return cell.completion.text or "(empty)"
 
 
-def _marked(cells: Mapping[str, StoredCell]) -> dict[str, str]:
+def _mark_differences(cells: Mapping[str, StoredCell]) -> dict[str, str]:
     """Return arm → its answer with what the other has not marked."""
-    from tunegate.reports.case_detail import compare
+    from tunegate.reports.case_detail import compare_texts
 
     both = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]
     if len(both) < 2 or any(one is None or one.text is None for one in both):
         return {}
     base, tuned = (one.text or "" for one in both if one is not None)
-    segments = compare(base, tuned).segments
+    segments = compare_texts(base, tuned).segments
     return {
         "base": "".join(_mark("[-", s.base, "-]", s.changed) for s in segments),
         "tuned": "".join(_mark("{+", s.tuned, "+}", s.changed) for s in segments),

@@ -30,15 +30,15 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
-    from tunegate.harness.cli.resume import RUNS, newest
+    from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.otel_export import collector
     from tunegate.harness.records.run_folder import Run
     from tunegate.reports.page import write_all
 
-    folder = run or newest(RUNS)
+    folder = run or newest_run(RUNS)
     loaded = Run.load(folder)
     if trace_link is not None:
-        origin = {**loaded.manifest.origin, collector.ORIGIN: collector.checked(trace_link)}
+        origin = {**loaded.manifest.origin, collector.ORIGIN: collector.check_template(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})
         loaded = replace(loaded, manifest=made)
     try:

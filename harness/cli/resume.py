@@ -30,7 +30,7 @@ def resume(
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.manifest import Manifest
 
-    folder = run or newest(RUNS)
+    folder = run or newest_run(RUNS)
     if not (folder / "manifest.json").is_file():
         raise UsageError(
             f"{folder}: no manifest.json: no run was begun here; start with `tunegate gate`"
@@ -45,10 +45,10 @@ def run_again(folder: Path, manifest: Manifest) -> int:
     """Run pytest with the recorded arguments, on the recorded folder."""
     from tunegate.harness.cli.gate import pytest_exit_code
 
-    return pytest_exit_code([*_without_folder(manifest.command), f"--gate-run-dir={folder}"])
+    return pytest_exit_code([*_drop_run_folder(manifest.command), f"--gate-run-dir={folder}"])
 
 
-def _without_folder(command: Sequence[str]) -> Iterator[str]:
+def _drop_run_folder(command: Sequence[str]) -> Iterator[str]:
     """Yield the arguments but the run folder, which may have moved since."""
     rest = iter(command)
     for word in rest:
@@ -58,7 +58,7 @@ def _without_folder(command: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def newest(runs: Path) -> Path:
+def newest_run(runs: Path) -> Path:
     """Return the newest run folder.
 
     Raises:

@@ -71,13 +71,13 @@ def ship_check(
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
     from tunegate.harness.cli._suite_lookup import suite_files
-    from tunegate.harness.models._model_folder import is_adapter, resolve
-    from tunegate.harness.suite import load
+    from tunegate.harness.models._model_folder import is_adapter, resolve_folder
+    from tunegate.harness.suite import load_suite
 
     refuse_unknown(dtype)
-    chosen = _chosen(artifacts)
-    suites = [load(Path(path)) for word in suite for path in suite_files(word)]
-    folders = resolve(base), resolve(adapter)
+    chosen = _choose_artifacts(artifacts)
+    suites = [load_suite(Path(path)) for word in suite for path in suite_files(word)]
+    folders = resolve_folder(base), resolve_folder(adapter)
     if not is_adapter(folders[1]):
         raise UsageError(f"{adapter}: no adapter; its artifacts are made of one and its base")
     run = ArtifactComparison(suites, base, adapter, STORE, dtype)
@@ -106,12 +106,12 @@ class ArtifactOutcome:
     """Whether it is not comparable, rather than not to be had here."""
 
 
-def _chosen(names: str) -> list[DeploymentArtifact]:
+def _choose_artifacts(names: str) -> list[DeploymentArtifact]:
     from tunegate.trainers import artifacts
 
     if not names:
-        return list(artifacts.available().values())
-    return [artifacts.named(name.strip()) for name in names.split(",") if name.strip()]
+        return list(artifacts.available_artifacts().values())
+    return [artifacts.find_artifact(name.strip()) for name in names.split(",") if name.strip()]
 
 
 @contextmanager
@@ -128,12 +128,12 @@ def _outcome(
     run: ArtifactComparison, artifact: DeploymentArtifact, folders: tuple[Path, Path], place: Path
 ) -> ArtifactOutcome:
     """Make and compare one artifact, and print what was found."""
-    from tunegate.trainers.artifacts import made
+    from tunegate.trainers.artifacts import build_artifact
 
     size = None
     try:
         print(f"\n{artifact.NAME}: {artifact.STEP}", flush=True)
-        found = made(artifact, *folders, place / artifact.NAME)
+        found = build_artifact(artifact, *folders, place / artifact.NAME)
         size = found.size
         parity = run.compared(found.spec)
     except (MissingExtra, ModelError) as error:
@@ -146,12 +146,12 @@ def _outcome(
         raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
-    for line in _found(parity):
+    for line in _parity_lines(parity):
         print(f"  {line}")
     return ArtifactOutcome(artifact.NAME, size, parity)
 
 
-def _found(parity: DeploymentParity) -> Iterator[str]:
+def _parity_lines(parity: DeploymentParity) -> Iterator[str]:
     yield f"{parity.status.value.replace('_', ' ')}: {parity.step}"
     for suite in parity.suites:
         yield f"{suite.name}: {_answers(suite)}"
@@ -246,19 +246,19 @@ class ArtifactComparison:
             {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}, dtype=self.dtype
         )
         comparability.check_answerable(self.suites, {name: arms[name] for name in PAIR})
-        liveness.check(arms)
+        liveness.check_liveness(arms)
         # Times are compared with base's, which is not asked; new ones would replace a gate's.
         options = PlanOptions(asked=PAIR, timed=False)
         with prepare(self.suites, arms, self.store, options) as run:
             run.answer(sys.stderr)
             cells = tuple(run.cells())
-        manifest = run.manifest("ship-check", map(_unjudged, self.suites))
+        manifest = run.manifest("ship-check", map(_drop_judge_gates, self.suites))
         scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
         found: DeploymentParity = comparisons(run.opened)[SHIPPED].compare(scored)
         return found
 
 
-def _unjudged(suite: Suite) -> SuiteRecord:
+def _drop_judge_gates(suite: Suite) -> SuiteRecord:
     """Return a suite without the gates on what a judge says: no judge is asked here."""
     record = suite.record()
     known = {metric.name for metric in record.metrics if metric.judge is None}

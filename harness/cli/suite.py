@@ -12,7 +12,7 @@ import typer
 from tunegate.harness.cli import _production_suite, _suite_lookup
 from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
@@ -64,19 +64,19 @@ def new(
     if len(named) > 1:
         raise UsageError(f"{' and '.join(f'{n} {given[n]}' for n in named)}: give one of them")
     if template is not None:
-        print(write(template, folder))
+        print(write_suite_folder(template, folder))
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
         if of is not None and _production_suite.is_traces(of):
-            print(*_production_suite.start(of, folder, name=suite_name(folder)), sep="\n")
+            print(*_production_suite.start_suite(of, folder, name=suite_name(folder)), sep="\n")
             return
         table = None if of is None else cases_table(of, folder)
         if like is None:
             _write(folder, table)
         else:
-            _suite_lookup.copy(like, folder)
+            _suite_lookup.copy_suite(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
@@ -105,17 +105,17 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from tunegate.harness.power.feasibility import unreachable
-    from tunegate.harness.suite import load
+    from tunegate.harness.power.feasibility import unreachable_gates
+    from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
     for path in (suite for given in paths for suite in _suites_in(given)):
         try:
-            suite = load(path)
+            suite = load_suite(path)
         except SuiteError as error:
             problems += error.problems
             continue
-        problems += unreachable(suite)
+        problems += unreachable_gates(suite)
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
         print(*(f"  {line}\n" for line in suite.account), sep="", end="")
@@ -136,12 +136,12 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
-    from tunegate.harness.source import brief
-    from tunegate.harness.suite import load
+    from tunegate.harness.source import account_summary
+    from tunegate.harness.suite import load_suite
 
-    suite = load(path)
+    suite = load_suite(path)
     print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
-    print(*(f"  {line}\n" for line in brief(suite.account)), sep="", end="")
+    print(*(f"  {line}\n" for line in account_summary(suite.account)), sep="", end="")
     for key, value in suite.generation.model_dump(exclude_defaults=True).items():
         print(f"  {key} {value!r:.100}")
     for metric in suite.metrics:
@@ -164,9 +164,9 @@ def sample(
 ) -> None:
     """Print some of a suite's cases, drawn by seed, with the places they came from."""
     from tunegate.harness.records.files import record_lines
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
-    cases = load(path).cases
+    cases = load_suite(path).cases
     if count > len(cases):
         raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
     drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
@@ -222,14 +222,14 @@ TEMPLATES = {"mmlu": MMLU}
 """Name → text of suite.toml with a place for the suite's name."""
 
 
-def write(template: str, folder: Path) -> str:
+def write_suite_folder(template: str, folder: Path) -> str:
     """Write a suite folder; return what was done and what comes next, in words.
 
     Raises:
         UsageError: there is no such template, or the folder cannot be made.
     """
     if template not in TEMPLATES:
-        raise UsageError(unknown(template, tuple(TEMPLATES), what="template"))
+        raise UsageError(unknown_name_message(template, tuple(TEMPLATES), what="template"))
     try:
         folder.mkdir(parents=True)
         text = TEMPLATES[template].format(name=suite_name(folder))

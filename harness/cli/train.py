@@ -32,5 +32,5 @@ def train(context: typer.Context) -> None:
     trainer = lookup.ordered_module(METHODS, method)
     if trainer is None:
         methods = tuple(lookup.ordered_modules(METHODS))
-        raise UsageError(lookup.unknown(method, methods, what="trainer"))
+        raise UsageError(lookup.unknown_name_message(method, methods, what="trainer"))
     raise typer.Exit(trainer.run(rest))

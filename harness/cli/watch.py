@@ -94,22 +94,22 @@ def watch(  # noqa: PLR0913  # one an option
         tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
     """
     from tunegate.harness.monitoring import state as states
-    from tunegate.harness.monitoring.report import outcome
+    from tunegate.harness.monitoring.report import watch_record
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
     window = _window(since, until, model or [], where or [])
-    gated, shipped = _shipped(run, suite)
+    gated, shipped = _shipped_run(run, suite)
     sample = judged_sample(gated, shipped, judge, judge_sample, store) if judge else None
     names = [name.strip() for name in figures.split(",") if name.strip()]
-    wanted = _wanted(shipped, sample, names)
+    wanted = _choose_figures(shipped, sample, names)
     before = _before(state, gated, shipped, wanted, alpha)
-    found, account = _looked(before, wanted, traces, window, sample)
-    record = outcome(found, drop=drop, reading=tuple(account))
+    found, account = _look_at_traces(before, wanted, traces, window, sample)
+    record = watch_record(found, drop=drop, reading=tuple(account))
     advice = _advice(record, traces)
     _write(output, record, advice)
     if state is not None:
-        states.save(state, found.state)  # last: a look that was not told is made again
+        states.save_state(state, found.state)  # last: a look that was not told is made again
     _show(record, advice, alone=state is None)
     raise typer.Exit(record.verdict.exit_code)
 
@@ -156,32 +156,32 @@ def _moment(option: str, text: str, now: float) -> float | None:
     return moment.timestamp()
 
 
-def _shipped(folder: Path, word: str) -> tuple[Run, Suite]:
+def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     """Return the run, and the suite that production's answers are measured by."""
     from tunegate.harness.monitoring.baseline import suite_of
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     run = Run.load(folder)
-    moved = load(Path(word)) if word and (Path(word) / "suite.toml").is_file() else None
+    moved = load_suite(Path(word)) if word and (Path(word) / "suite.toml").is_file() else None
     record = suite_of(run, moved.name if moved else word or None)
     if moved is None and not Path(record.path).is_file():
         raise UsageError(
             f"{record.path}: suite {record.name!r} is not there any more; say --suite FOLDER"
         )
-    suite = moved or load(Path(record.path))
+    suite = moved or load_suite(Path(record.path))
     if suite.hash != record.hash:
         print(f"tunegate: {suite.path} has changed since {folder}", file=sys.stderr)
     return run, suite
 
 
-def _wanted(
+def _choose_figures(
     suite: Suite, sample: JudgeSample | None, names: Sequence[str]
 ) -> list[MonitoredFigure]:
-    from tunegate.harness.monitoring.indicators import figures
-    from tunegate.harness.monitoring.monitor import chosen
+    from tunegate.harness.monitoring.indicators import suite_figures
+    from tunegate.harness.monitoring.monitor import select_figures
 
-    return chosen([*figures(suite), *(sample.figures if sample else ())], names)
+    return select_figures([*suite_figures(suite), *(sample.figures if sample else ())], names)
 
 
 def _before(
@@ -190,12 +190,12 @@ def _before(
     """Return the state that earlier looks left, or that of the beginning."""
     from tunegate.harness.monitoring import state
     from tunegate.harness.monitoring.baseline import arm_of
-    from tunegate.harness.monitoring.monitor import begin
+    from tunegate.harness.monitoring.monitor import initial_state
 
     arm = arm_of(run)
-    kept = None if path is None else state.load(path)
+    kept = None if path is None else state.load_state(path)
     if kept is None:
-        return begin(run, suite, arm, wanted, alpha)
+        return initial_state(run, suite, arm, wanted, alpha)
     state.refuse_other(
         path or Path(),
         kept,
@@ -208,7 +208,7 @@ def _before(
     return kept
 
 
-def _looked(
+def _look_at_traces(
     state: WatchState,
     wanted: Sequence[MonitoredFigure],
     traces: Sequence[str],
@@ -216,16 +216,16 @@ def _looked(
     sample: JudgeSample | None,
 ) -> tuple[MonitoringLook, list[str]]:
     """Return what the traces showed, and what could not be read of them."""
-    from tunegate.harness.monitoring.monitor import look
-    from tunegate.harness.otel_import import read
-    from tunegate.harness.otel_import.model_calls import calls
+    from tunegate.harness.monitoring.monitor import update_state
+    from tunegate.harness.otel_import import read_spans
+    from tunegate.harness.otel_import.model_calls import find_model_calls
     from tunegate.harness.otel_import.types import ImportReport
 
     reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
     plain = [figure for figure in wanted if figure.name not in judged]
-    found = calls(read(traces, reading), reading.leave_out)
-    return look(state, plain, found, window, sample=sample), reading.sentences()
+    found = find_model_calls(read_spans(traces, reading), reading.leave_out)
+    return update_state(state, plain, found, window, sample=sample), reading.sentences()
 
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
@@ -243,12 +243,12 @@ def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str]) -> None:
-    from tunegate.harness.monitoring.report import summary
+    from tunegate.harness.monitoring.report import watch_summary
     from tunegate.harness.records.files import record_json, write_atomic
 
     try:
         write_atomic(folder / "watch.json", record_json(record))
-        write_atomic(folder / "summary.md", summary(record, advice))
+        write_atomic(folder / "summary.md", watch_summary(record, advice))
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
 
@@ -258,15 +258,15 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tunegate.harness.monitoring.report import COLUMNS, cells, notes
+    from tunegate.harness.monitoring.report import COLUMNS, figure_cells, watch_notes
 
     table = Table(title=f"production beside {record.suite} of run {record.run_id}")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("figure", "status") else "right")
     for figure in record.figures:
-        table.add_row(*(Text(cell) for cell in cells(figure)))
+        table.add_row(*(Text(cell) for cell in figure_cells(figure)))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    for line in notes(record):
+    for line in watch_notes(record):
         print(line)
     if alone:
         print("without --state FILE every call tests on its own, and their false alarms add up")
@@ -289,12 +289,12 @@ def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> 
         UsageError: no metric of the suite takes one answer alone to a judge, or the run was
             judged by another one.
     """
-    from tunegate.harness.monitoring.indicators import judged
+    from tunegate.harness.monitoring.indicators import judge_figures
     from tunegate.harness.monitoring.monitor import JudgeSample
 
-    figures = judged(suite)
+    figures = judge_figures(suite)
     _refuse_other_judge(run, suite, figures, spec)
-    return JudgeSample(_judging(figures, spec, store), tuple(figures), size)
+    return JudgeSample(_make_judging(figures, spec, store), tuple(figures), size)
 
 
 def _refuse_other_judge(
@@ -324,7 +324,7 @@ def _refuse_other_judge(
             )
 
 
-def _judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judging:
+def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judging:
     """Return what judges answers: every figure's judge by every juror, each answer once."""
 
     def judge(answers: Sequence[AnsweredCase]) -> list[Mapping[str, Score]]:
@@ -334,7 +334,7 @@ def _judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judg
             JudgementOutcome,
             JudgementTarget,
             JudgementTask,
-            combined,
+            combine_jurors,
         )
 
         tasks: dict[tuple[str, str], JudgementTask] = {}
@@ -357,7 +357,7 @@ def _judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judg
         finally:
             opened.close()
         return [
-            {f.name: combined(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
+            {f.name: combine_jurors(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
             for one in answers
         ]
 

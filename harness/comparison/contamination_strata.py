@@ -26,7 +26,7 @@ NAMED = 5
 """Touched cases that a note names; the report lists them all."""
 
 
-def strata(
+def compute_strata(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]] = MappingProxyType({}),
     scores: Iterable[ScoreRow] = (),

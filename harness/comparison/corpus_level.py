@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tunegate.harness.comparison.estimator import Estimator, centre, shifted
-from tunegate.harness.comparison.sample_size import ScoreSpread, cases_for_mean, deviation
+from tunegate.harness.comparison.estimator import Estimator, interval_centre, shift_interval
+from tunegate.harness.comparison.sample_size import ScoreSpread, cases_for_mean, sample_deviation
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import corpus_function
 from tunegate.harness.records.manifest import MetricRecord
@@ -44,9 +44,9 @@ class ArmCounts:
     @cached_property
     def replicates(self) -> JackknifeReplicates:
         """The level on all units and with each left out, times the factor."""
-        from tunegate.harness.stats.corpus_jackknife import replicates
+        from tunegate.harness.stats.corpus_jackknife import jackknife_replicates
 
-        return replicates(self.rows, self.level).scaled(self.factor)
+        return jackknife_replicates(self.rows, self.level).scaled(self.factor)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,12 @@ class PairedCounts:
             )
         level = level_of(metric)
         sign = 1.0 if metric.higher_is_better else -1.0
-        columns = _filled(base, level, -sign), _filled(tuned, level, sign)
+        columns = _impute_counts(base, level, -sign), _impute_counts(tuned, level, sign)
         if not all(columns):
             return None
-        base_sums, tuned_sums = (ArmCounts(_by_cluster(rows, clusters), level) for rows in columns)
+        base_sums, tuned_sums = (
+            ArmCounts(_sum_clusters(rows, clusters), level) for rows in columns
+        )
         return cls(base_sums, tuned_sums, metric.higher_is_better)
 
     @cached_property
@@ -139,7 +141,7 @@ class CorpusEstimator(Estimator):
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return σ for a case; pseudo-values of clusters leave no design effect of theirs."""
         found = _pseudo_values(self.counts.difference)
-        sigma = deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
+        sigma = sample_deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
         return ScoreSpread(sigma, binary=False) if sigma > 0 else None
 
     def _interval(self, confidence: float) -> Interval:
@@ -149,9 +151,9 @@ class CorpusEstimator(Estimator):
         return self.counts.difference.test(margin=margin, bound=self.metric.bound)
 
     def _level(self, confidence: float) -> Interval:
-        middle, bound = centre(self.metric)
+        middle, bound = interval_centre(self.metric)
         moved = self.counts.tuned.replicates.scaled(1.0, shift=-middle)
-        return shifted(moved.interval(confidence=confidence, bound=bound), middle)
+        return shift_interval(moved.interval(confidence=confidence, bound=bound), middle)
 
     def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
         independent = _pseudo_values(self.counts.difference)
@@ -185,17 +187,19 @@ def level_of(metric: MetricRecord) -> Level:
         try:
             value = float(function(counts))
         except Exception as error:
-            raise UsageError(_failed(metric, counts, f"{type(error).__name__}: {error}")) from error
+            raise UsageError(
+                _failure_message(metric, counts, f"{type(error).__name__}: {error}")
+            ) from error
         low, high = metric.range or (float("-inf"), float("inf"))
         slack = 1e-9 * (high - low) if metric.range else 0.0
         if not low - slack <= value <= high + slack or abs(value) == float("inf"):
-            raise UsageError(_failed(metric, counts, f"it returned {value!r}"))
+            raise UsageError(_failure_message(metric, counts, f"it returned {value!r}"))
         return max(low, min(high, value))
 
     return level
 
 
-def _filled(rows: Sequence[Row | None], level: Level, sign: float) -> list[Row]:
+def _impute_counts(rows: Sequence[Row | None], level: Level, sign: float) -> list[Row]:
     """Return an arm's counts, in place of missing ones those that lower `sign` · level most."""
     known = [row for row in rows if row is not None]
     if len(known) in (0, len(rows)):
@@ -208,7 +212,7 @@ def _filled(rows: Sequence[Row | None], level: Level, sign: float) -> list[Row]:
     return [worst if row is None else row for row in rows]
 
 
-def _failed(metric: MetricRecord, counts: Sequence[float], why: str) -> str:
+def _failure_message(metric: MetricRecord, counts: Sequence[float], why: str) -> str:
     shown = ", ".join(f"{count:g}" for count in counts[:12]) + (", …" if len(counts) > 12 else "")
     return (
         f"metric {metric.name!r}: its corpus function fails on the sums ({shown}): {why[:200]}; it "
@@ -216,7 +220,7 @@ def _failed(metric: MetricRecord, counts: Sequence[float], why: str) -> str:
     )
 
 
-def _by_cluster(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[Row, ...]:
+def _sum_clusters(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[Row, ...]:
     if clusters is None:
         return tuple(rows)
     grouped: dict[str, list[Row]] = {}

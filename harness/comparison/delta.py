@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunegate.harness.comparison.pairs import Pairs, shared
+from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import Undecided
 from tunegate.harness.records.cases import LARGEST
@@ -80,9 +80,9 @@ class Delta:
         return self._decide(-within, f"holds within {within:g}")
 
     def _decide(self, margin: float, claim: str) -> bool:
-        if proven(self.pairs, margin, self.confidence):
+        if is_proven(self.pairs, margin, self.confidence):
             return True
-        if not self.pairs.too_few and proven(self.pairs.exchanged(), -margin, self.confidence):
+        if not self.pairs.too_few and is_proven(self.pairs.exchanged(), -margin, self.confidence):
             return False
         place = f" on {self.pairs.suite}" if self.pairs.suite else ""
         cases = "1 case" if self.n == 1 else f"{self.n} cases"
@@ -100,7 +100,7 @@ class Delta:
         )
 
 
-def proven(pairs: Pairs, margin: float, confidence: float) -> bool:
+def is_proven(pairs: Pairs, margin: float, confidence: float) -> bool:
     """Return whether the oriented difference is proven to exceed `margin`.
 
     Interval and test must agree; they are one statement except where a second test joins in.
@@ -144,6 +144,6 @@ def compare(
         metric=metric,
         base=tuple(map(float, base)),
         tuned=tuple(map(float, tuned)),
-        clusters=shared(clusters),
+        clusters=shared_clusters(clusters),
     )
     return Delta(pairs, confidence)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
-from tunegate.harness.comparison.delta import one_sided, proven
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.delta import is_proven, one_sided
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arms import SHIPPED
@@ -56,7 +56,7 @@ class EquivalencePairs:
     @property
     def within(self) -> bool:
         """Whether the difference is proven to lie within the margin."""
-        return all(proven(side, -margin, self.confidence) for side, margin in self._sides())
+        return all(is_proven(side, -margin, self.confidence) for side, margin in self._sides())
 
     @property
     def beyond(self) -> float | None:
@@ -116,7 +116,7 @@ def proven_beyond(found: dict[tuple[str, str], EquivalencePairs]) -> set[tuple[s
     return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
 
 
-def agreement(cells: Iterable[StoredCell]) -> dict[str, AnswerAgreement]:
+def answer_agreement(cells: Iterable[StoredCell]) -> dict[str, AnswerAgreement]:
     """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
 
     Args:
@@ -132,12 +132,12 @@ def agreement(cells: Iterable[StoredCell]) -> dict[str, AnswerAgreement]:
         for both in texts.values():
             if {"tuned", SHIPPED} <= both.keys():
                 found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
-    return {suite: _of(shares) for suite, shares in found.items()}
+    return {suite: _summarize_shares(shares) for suite, shares in found.items()}
 
 
-def _of(shares: list[float]) -> AnswerAgreement:
+def _summarize_shares(shares: list[float]) -> AnswerAgreement:
     return AnswerAgreement(
-        answers=len(shares), same=sum(share == EQUAL for share in shares), until=mean(shares)
+        answers=len(shares), same=sum(share == EQUAL for share in shares), until=exact_mean(shares)
     )
 
 

@@ -194,7 +194,7 @@ class Estimator(PairedScores, ABC):
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None: ...
 
 
-def centre(metric: MetricRecord) -> tuple[float, float | None]:
+def interval_centre(metric: MetricRecord) -> tuple[float, float | None]:
     """Return the middle of a metric's range and half its width; 0 and None without a range."""
     if metric.range is None:
         return 0.0, None
@@ -202,7 +202,7 @@ def centre(metric: MetricRecord) -> tuple[float, float | None]:
     return (least + most) / 2, (most - least) / 2
 
 
-def shifted(interval: Interval, by: float) -> Interval:
+def shift_interval(interval: Interval, by: float) -> Interval:
     """Return an interval moved along the scale."""
     return replace(
         interval,
@@ -223,14 +223,14 @@ def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
     return metric.corpus is None and possible and set(values) <= {0.0, 1.0}
 
 
-def mean(values: Sequence[float]) -> float:
+def exact_mean(values: Sequence[float]) -> float:
     """Return the arithmetic mean; 0.0 is never returned for no values: it raises ValueError."""
     if not values:
         raise ValueError("values must hold at least one value")
     return math.fsum(values) / len(values)
 
 
-def by_unit(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
+def unit_values(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
     """Return the independent values: those of the cases, or each cluster's share of the mean."""
     if clusters is None:
         return list(values)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tunegate.harness.comparison.estimator import Estimator, centre, shifted
+from tunegate.harness.comparison.estimator import Estimator, interval_centre, shift_interval
 from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats.types import Interval, OneSidedTest
@@ -74,11 +74,11 @@ class LabelledEstimator(Estimator):
     def _level(self, confidence: float) -> Interval:
         from tunegate.harness.stats.ppi import ppi_interval
 
-        middle, bound = centre(self.metric)
+        middle, bound = interval_centre(self.metric)
         side = self._side(tuned=True)
         moved = [[value - middle for value in c] for c in (side.human, side.judge, side.rest)]
         found = ppi_interval(*moved, confidence=confidence, bound=bound, weight=self._weight)
-        return shifted(found, middle)
+        return shift_interval(found, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
         return None  # more labels narrow the interval, not more cases

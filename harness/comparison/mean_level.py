@@ -12,17 +12,17 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.estimator import (
     Estimator,
-    by_unit,
-    centre,
+    exact_mean,
+    interval_centre,
     is_binary,
-    mean,
-    shifted,
+    shift_interval,
+    unit_values,
 )
 from tunegate.harness.comparison.sample_size import (
     ScoreSpread,
     cases_for_mean,
     cases_to_certify,
-    deviation,
+    sample_deviation,
     within_limit,
 )
 from tunegate.harness.defaults import POWER
@@ -35,17 +35,17 @@ class MeanEstimator(Estimator):
     @property
     def base_level(self) -> float:
         """Base's mean score; NaN if there are no pairs."""
-        return mean(self.base) if self.n else math.nan
+        return exact_mean(self.base) if self.n else math.nan
 
     @property
     def tuned_level(self) -> float:
         """Tuned's mean score; NaN if there are no pairs."""
-        return mean(self.tuned) if self.n else math.nan
+        return exact_mean(self.tuned) if self.n else math.nan
 
     @property
     def estimate(self) -> float:
         """The mean of the oriented differences."""
-        return mean(self.differences)
+        return exact_mean(self.differences)
 
     @property
     def skewed(self) -> bool:
@@ -56,11 +56,11 @@ class MeanEstimator(Estimator):
 
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
         """Return σ of the differences, with the design effect of the clusters."""
-        sigma = deviation(self.differences)
+        sigma = sample_deviation(self.differences)
         if not sigma > 0:
             return None
-        independent = by_unit(self.differences, self._several_clusters)
-        ratio = deviation(independent) / sigma
+        independent = unit_values(self.differences, self._several_clusters)
+        ratio = sample_deviation(independent) / sigma
         deff = max(1.0, ratio**2 * self.n / len(independent))
         return ScoreSpread(sigma, binary=False, deff=deff)
 
@@ -92,17 +92,17 @@ class MeanEstimator(Estimator):
             return rate_interval([round(v) for v in self.tuned], self.clusters, confidence)
         from tunegate.harness.stats.paired_mean import mean_interval
 
-        middle, bound = centre(self.metric)
+        middle, bound = interval_centre(self.metric)
         moved = mean_interval(
             [value - middle for value in self.tuned],
             confidence=confidence,
             bound=bound,
             clusters=self.clusters,
         )
-        return shifted(moved, middle)
+        return shift_interval(moved, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
-        independent = by_unit(self.differences, self.clusters)
+        independent = unit_values(self.differences, self.clusters)
         return cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence
         )
@@ -113,7 +113,7 @@ class MeanEstimator(Estimator):
             if sign < 0:  # a ceiling of successes is a floor of failures
                 rate, floor = 1 - rate, 1 - floor
             return cases_to_certify(rate, floor, confidence)
-        independent = by_unit(self.tuned, self.clusters)
+        independent = unit_values(self.tuned, self.clusters)
         effect, margin = sign * self.tuned_level, sign * bound
         return cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence

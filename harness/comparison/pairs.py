@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tunegate.harness.comparison.corpus_level import CorpusEstimator, PairedCounts
-from tunegate.harness.comparison.estimator import Estimator, PairedScores, is_binary, mean
+from tunegate.harness.comparison.estimator import Estimator, PairedScores, exact_mean, is_binary
 from tunegate.harness.comparison.labelled_level import LabelledEstimator, Labels, n_labelled
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.records.cases import CellKind
@@ -104,7 +104,7 @@ class Pairs(PairedScores):
         sign = 1.0 if self.metric.higher_is_better else -1.0
         shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))
         metric = self.metric.model_copy(
-            update={"binary": False, "range": _widened(self.metric.range, share)}
+            update={"binary": False, "range": _widen_range(self.metric.range, share)}
         )
         corpus = self.corpus and self.corpus.with_base(1 - sign * slack)
         labels = self.labels and tuple(
@@ -120,7 +120,7 @@ class Pairs(PairedScores):
 
         Source: `tunegate.harness.stats.latency.geometric_mean_ratio`.
         """
-        level, allowed = mean(self.base), math.log1p(share)
+        level, allowed = exact_mean(self.base), math.log1p(share)
         shifted = tuple(
             b - level * (allowed - math.log(t / b))
             for b, t in zip(self.base, self.tuned, strict=True)
@@ -128,7 +128,7 @@ class Pairs(PairedScores):
         return replace(self, tuned=shifted)
 
 
-def _widened(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:
+def _widen_range(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:
     """Return a range as wide as the largest difference once a share of base is added to it."""
     if range_ is None:
         return None
@@ -161,7 +161,7 @@ def _labelled_alone(pairs: Pairs, labels: Labels) -> Pairs | None:
     )
 
 
-def shared(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
+def shared_clusters(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the clusters' labels; None if no two cases have the same one."""
     names = tuple(clusters or ())
     return names if len(set(names)) < len(names) else None

@@ -119,15 +119,15 @@ class PlannedComparison:
         least = z2 / (self.n / self.spread.deff + z2)
         if excess(least) >= 0:
             return least
-        return distributions.root(excess, least, 1 - 1e-9) if excess(1 - 1e-9) > 0 else None
+        return distributions.find_root(excess, least, 1 - 1e-9) if excess(1 - 1e-9) > 0 else None
 
 
 def cases_to_certify(rate: float, floor: float, confidence: float) -> int | None:
     """Return the cases whose successes certify a floor of the rate in 4 runs of 5."""
-    return fewest(lambda n: often_certified(n, rate, floor, confidence))
+    return smallest_n(lambda n: often_certified(n, rate, floor, confidence))
 
 
-def fewest(enough: Callable[[int], bool]) -> int | None:
+def smallest_n(enough: Callable[[int], bool]) -> int | None:
     """Return the smallest n with `enough(n)`, by doubling and bisection; None beyond the limit."""
     high = 1
     while not enough(high):
@@ -166,7 +166,7 @@ def cases_for_mean(
     """
     from tunegate.harness.stats import power
 
-    sigma = deviation(independent)
+    sigma = sample_deviation(independent)
     # Without this, differences of a billionth would search through astronomic numbers.
     if not sigma > 0 or (effect - margin) / sigma < 2 / LIMIT**0.5:
         return None
@@ -181,7 +181,7 @@ def within_limit(cases: int) -> int | None:
     return cases if cases <= LIMIT else None
 
 
-def deviation(values: Sequence[float]) -> float:
+def sample_deviation(values: Sequence[float]) -> float:
     """Return the standard deviation of a sample of at least two values, however large they are."""
     import numpy as np
 

@@ -14,9 +14,9 @@ from functools import cached_property
 from itertools import groupby, product
 
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import Pairs, shared
+from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.metric import Metric
@@ -45,7 +45,7 @@ def score_suite(
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {s.case.id: s.case for s in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
-    for (of_suite, name), group in _by_case(cells):
+    for (of_suite, name), group in _group_cells(cells):
         if of_suite != suite.name:
             continue
         found: dict[tuple[str, CellKind], list[StoredCell]] = {}
@@ -58,7 +58,7 @@ def score_suite(
                 yield row or _row(suite.name, metric, cases[name], arm, asked)
 
 
-def _by_case(
+def _group_cells(
     cells: Iterable[StoredCell],
 ) -> Iterator[tuple[tuple[str, str], Iterator[StoredCell]]]:
     """Yield (suite, case) with its cells, as they stand together in a plan."""
@@ -76,7 +76,7 @@ def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[Store
         metric=metric.name,
         case=case.id,
         arm=arm,
-        value=mean(values) if values and not unscored else None,
+        value=exact_mean(values) if values and not unscored else None,
         reason=(unscored or reasons or [None])[0],
         parts=None if unscored else _parts(scores),
         counts=None if unscored else _counts(scores),
@@ -88,7 +88,7 @@ def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
     for score in scores:
         for name, value in (score.parts or {}).items():
             found.setdefault(name, []).append(value)
-    return {name: mean(values) for name, values in found.items()} or None
+    return {name: exact_mean(values) for name, values in found.items()} or None
 
 
 def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
@@ -110,7 +110,7 @@ def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
         cells: The cells of a run, those of a case together.
     """
     counts: dict[str, tuple[int, int]] = {}
-    for (suite, _), group in _by_case(cells):
+    for (suite, _), group in _group_cells(cells):
         texts: dict[int, dict[str, str | None]] = {}
         for stored in group:
             if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
@@ -195,7 +195,7 @@ class ScoreTable:
             if (first := self.value(metric, case, "base")) is not None
             and (again := self.value(metric, case, BASE_AGAIN)) is not None
         ]
-        return mean(apart) if apart else None
+        return exact_mean(apart) if apart else None
 
     def imputed(self, metric: MetricRecord, *, level: bool = False) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.
@@ -220,7 +220,7 @@ class ScoreTable:
         self, metric: MetricRecord, rows: Sequence[tuple[str, float, float]], arm: str
     ) -> Pairs:
         ids = [case for case, _, _ in rows]
-        clusters = shared([self.cases[i].cluster or f"\0{i}" for i in ids])
+        clusters = shared_clusters([self.cases[i].cluster or f"\0{i}" for i in ids])
         return Pairs(
             suite=self.suite.name,
             metric=metric,

@@ -97,7 +97,7 @@ class AnswerCache:
         except sqlite3.DatabaseError as error:
             if "readonly" in str(error) or "unable to open" in str(error):
                 raise UsageError(_unwritable(path, str(error))) from error
-            raise BackendError(_damaged(path, error)) from error
+            raise BackendError(_damage_message(path, error)) from error
         except OSError as error:
             raise UsageError(_unwritable(path, error.strerror or str(error))) from error
 
@@ -109,7 +109,7 @@ class AnswerCache:
             for start in range(0, len(wanted), _CHUNK):
                 found |= self._rows(wanted[start : start + _CHUNK])
         except sqlite3.DatabaseError as error:
-            raise BackendError(_damaged(self.path, error)) from error
+            raise BackendError(_damage_message(self.path, error)) from error
         return found
 
     def answered(self, keys: Iterable[str]) -> set[str]:
@@ -202,7 +202,7 @@ class AnswerCache:
                 if row is not None:
                     found[suite.name] = str(row[0])
         except sqlite3.DatabaseError as error:
-            raise BackendError(_damaged(self.path, error)) from error
+            raise BackendError(_damage_message(self.path, error)) from error
         return found
 
     def close(self) -> None:
@@ -242,7 +242,7 @@ def _read(
         return None
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _damage_message(path: Path, error: Exception) -> str:
     return f"{path}: {error}; move the file away and run again: it is only a cache"
 
 
@@ -250,7 +250,7 @@ def _unwritable(path: Path, reason: str) -> str:
     return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
 
 
-def reusable(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
+def reusable_answers(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
     """Return the rows that hold a completion: errors are tried again."""
     return {key: row for key, row in rows.items() if row.completion is not None}
 

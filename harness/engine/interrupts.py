@@ -31,7 +31,7 @@ class StopRequest:
 
 
 @contextmanager
-def stoppable() -> Iterator[StopRequest]:
+def stop_on_signal() -> Iterator[StopRequest]:
     """While open, the first Ctrl-C or SIGTERM finishes the batch, the second stops at once."""
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():

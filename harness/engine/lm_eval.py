@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.loglikelihood import Continuation, measure
+from tunegate.harness.engine.inference.loglikelihood import Continuation, measure_likelihoods
 from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
@@ -130,13 +130,15 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
             wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
             with local_engine.memory_watched(), self.arm.active() as model:
-                found = measure(self.arm, model, [Prompt("", ids) for ids in mine], wanted)
+                found = measure_likelihoods(
+                    self.arm, model, [Prompt("", ids) for ids in mine], wanted
+                )
             for (_, i), likelihood in zip(place, found, strict=True):
                 yield i, (likelihood.total, likelihood.greedy)
 
         longest = [max(len(requests[i][2]) for i in asked[context]) for context in contexts]
         for batch in _batches(contexts, longest, CellKind.CHOICES):
-            for i, answer in _halved(batch, work):
+            for i, answer in _halve_on_memory(batch, work):
                 answers[i] = answer
                 if requests[i][0] is not None:
                     self.cache_hook.add_partial("loglikelihood", requests[i][0], answer)
@@ -181,7 +183,9 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         answers: dict[int, str] = {}
 
         def work(questions: Sequence[PlannedQuestion]) -> Iterator[tuple[int, str]]:
-            for answer in local_engine.complete(self.arm, [made[int(q.case)] for q in questions]):
+            for answer in local_engine.complete_requests(
+                self.arm, [made[int(q.case)] for q in questions]
+            ):
                 if answer.completion is None:
                     raise BackendError(f"lm-eval request {answer.key}: {answer.error}")
                 yield int(answer.key), answer.completion.text or ""
@@ -189,7 +193,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         prompts = [request.prompt.token_ids or () for request in made]
         longest = [request.generation.max_new_tokens for request in made]
         for batch in _batches(prompts, longest, CellKind.GENERATE):
-            for i, text in _halved(batch, work):
+            for i, text in _halve_on_memory(batch, work):
                 answers[i] = text
                 self.cache_hook.add_partial("generate_until", requests[i].args, text)
         return [answers[i] for i in range(len(requests))]
@@ -256,7 +260,7 @@ def _batches(
     return make_batches(lengths, prompts=dict(zip(questions, prompts, strict=True)))
 
 
-def _halved(
+def _halve_on_memory(
     batch: RequestBatch[PlannedQuestion], work: Callable[[Sequence[PlannedQuestion]], Iterator[T]]
 ) -> Iterator[T]:
     """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
@@ -266,7 +270,7 @@ def _halved(
         if len(batch.questions) == 1:
             raise BackendError(f"one request alone does not fit the memory ({error})") from error
         for half in batch.halves():
-            yield from _halved(half, work)
+            yield from _halve_on_memory(half, work)
         return
     yield from whole
 

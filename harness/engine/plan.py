@@ -99,7 +99,7 @@ def make_plan(
     questions: dict[PlannedQuestion, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
-        again = sampled((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
+        again = noise_sample((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
         for case in (s.case for s in suite.cases):
             asked = {
                 n: a for n, a in arms.items() if case.id in again or not further_arm(n).sampled
@@ -233,7 +233,7 @@ def _request(
         "prompt": known.sha256,
         "case": [suite.name, case.id],
         "kind": question.kind.value,
-        "asked": _asked(question.kind, case, suite),
+        "asked": _question_content(question.kind, case, suite),
         "sample": question.sample,
         "seed": sampling_seed if settings.temperature else None,
     }
@@ -249,7 +249,7 @@ def _request(
     )
 
 
-def _asked(kind: CellKind, case: Case, suite: Suite) -> Any:
+def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:
     """Return what, beside the prompt, decides the answer to a question of this kind."""
     delimiter = () if case.delimiter is None else (case.delimiter,)
     if kind is CellKind.CHOICES:
@@ -279,7 +279,7 @@ SAMPLE = 50
 """Cases of a suite that a sampled arm is asked."""
 
 
-def sampled(cases: Iterable[str], *, suite: str, seed: int) -> frozenset[str]:
+def noise_sample(cases: Iterable[str], *, suite: str, seed: int) -> frozenset[str]:
     """Return the cases that sampled arms are asked: at most 50, by the hash of seed and id."""
     ordered = sorted(cases, key=lambda case: sha256(["noise", seed, suite, case]))
     return frozenset(ordered[:SAMPLE])

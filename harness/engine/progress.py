@@ -16,7 +16,7 @@ _ENOUGH = 0.02
 """Share of the work that tells how long the rest takes; the first answers of a batch do not."""
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time as people write it: `0:07`, `12:30`, `1:02:03`."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
@@ -58,7 +58,7 @@ class ProgressReporter:
         self._told = self.clock()
         spent = self._told - self._started
         share = min(1.0, self.done / self.total) if self.total else 1.0
-        left = f" · {duration(spent / share - spent)} left" if share >= _ENOUGH else ""
+        left = f" · {format_duration(spent / share - spent)} left" if share >= _ENOUGH else ""
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
         text = f"tunegate: {share:4.0%} · {label}{speed}{left}"
         if self.stream.isatty():

@@ -33,7 +33,7 @@ from tunegate.harness.engine.sharding import (
     WorkerSetup,
 )
 from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.models._model_folder import need
+from tunegate.harness.models._model_folder import require_modules
 
 TRIES = 3
 """How often a batch is begun whose worker was lost, before the run ends as resumable."""
@@ -64,7 +64,7 @@ class RayWorkerPool:
         )
         try:
             # Closed at once, whatever comes: Ray must not end while its data set is at work.
-            with _closing(iter(blocks)) as tables:
+            with _close_after(iter(blocks)) as tables:
                 for table in tables:
                     yield from (pickle.loads(row.as_py()) for row in table["answered"])
         except ray.exceptions.RayTaskError:
@@ -124,7 +124,7 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _closing(tables: Any) -> Iterator[Any]:
+def _close_after(tables: Any) -> Iterator[Any]:
     """Yield the tables and close them; that tasks are broken off then is no news."""
     try:
         yield tables
@@ -164,7 +164,7 @@ QUIET = {
 
 def refuse_missing() -> None:
     """Raise MissingExtra unless Ray Data is installed."""
-    need("ray", "pyarrow", "pandas", what="--gate-engine ray", extra="ray")
+    require_modules("ray", "pyarrow", "pandas", what="--gate-engine ray", extra="ray")
 
 
 @contextmanager

@@ -17,13 +17,18 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tunegate.harness.engine.answer_cache import AnswerCache, AnswerStore, StoredAnswer, reusable
+from tunegate.harness.engine.answer_cache import (
+    AnswerCache,
+    AnswerStore,
+    StoredAnswer,
+    reusable_answers,
+)
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
-from tunegate.harness.engine.interrupts import StopRequest, stoppable
+from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.scheduling import RequestBatch, effort
+from tunegate.harness.engine.scheduling import RequestBatch, estimate_effort
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
@@ -60,7 +65,7 @@ class Runner:
         left = list(self.plan.batches)
         stage = 0
         try:
-            with stoppable() as stop:
+            with stop_on_signal() as stop:
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
@@ -88,8 +93,8 @@ class Runner:
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str], stop: StopRequest
     ) -> None:
         """Ask the arms behind a network all they lack, arm by arm."""
-        for arm in remote(self.arms):
-            requests = unanswered(self.plan, arm, batches, known)
+        for arm in remote_arms(self.arms):
+            requests = unanswered_requests(self.plan, arm, batches, known)
             suites = {request.key: request.suite for request in requests}
             with closing(self._answers(arm, InterruptibleRequests(requests, stop), {})) as answers:
                 for answer in answers:
@@ -122,7 +127,7 @@ class Runner:
     @cached_property
     def _effort(self) -> dict[str, float]:
         """Request key → work, in tokens that have to be written."""
-        return {r.key: effort(r) for r in self.plan.requests.values()}
+        return {r.key: estimate_effort(r) for r in self.plan.requests.values()}
 
     def answer(
         self, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool = False
@@ -199,7 +204,7 @@ class Runner:
         if isinstance(backend, LocalArm):
             from tunegate.harness.engine.inference import local_engine
 
-            answers = local_engine.complete(backend, requests, known, self.levers)
+            answers = local_engine.complete_requests(backend, requests, known, self.levers)
         else:
             answers = backend.complete(requests)
         try:
@@ -224,7 +229,9 @@ class Runner:
         offers = {
             q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
         }
-        stored = reusable(self.store.get(key for keys in offers.values() for key in keys.values()))
+        stored = reusable_answers(
+            self.store.get(key for keys in offers.values() for key in keys.values())
+        )
         found: dict[str, KnownAnswer] = {}
         for question, keys in offers.items():
             known = [source for source, key in keys.items() if key in stored]
@@ -260,7 +267,7 @@ class Runner:
         return 1.0 if share is None else share
 
 
-def collect(
+def collect_cells(
     plan: Plan,
     store: AnswerCache,
     cached: set[str],
@@ -282,10 +289,10 @@ def collect(
             yield StoredCell(cell=cell, status="skipped")
         else:
             _, row = next(rows)
-            yield _stored(cell, row, plan.failures.get(cell.key), cell.key in cached)
+            yield _make_cell(cell, row, plan.failures.get(cell.key), cell.key in cached)
 
 
-def _stored(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:
+def _make_cell(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:
     if failure is not None:
         return StoredCell(cell=cell, status="error", error=failure)
     if row is None:
@@ -317,12 +324,12 @@ class InterruptibleRequests(list[Request]):
             yield request
 
 
-def remote(arms: Mapping[str, Arm]) -> tuple[str, ...]:
+def remote_arms(arms: Mapping[str, Arm]) -> tuple[str, ...]:
     """Return the arms behind a network."""
     return tuple(name for name, arm in arms.items() if isinstance(arm, RemoteArm))
 
 
-def unanswered(
+def unanswered_requests(
     plan: Plan, arm: str, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
 ) -> list[Request]:
     """Return what an arm has to answer of some batches; timed questions stay with their batches."""

@@ -90,7 +90,7 @@ def make_batches(
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
-        for family in families(members, prompts) if read else [members]:
+        for family in prefix_families(members, prompts) if read else [members]:
             ordered = sorted(family, key=lambda q: -lengths[q])
             here = kind is CellKind.GENERATE and all(q in prompts for q in members)
             rows = _rows(ordered, lengths, kind, here=here)
@@ -121,7 +121,7 @@ FORWARD = 256
 """Tokens whose computation a further forward costs on top of its own."""
 
 
-def families(
+def prefix_families(
     members: Sequence[Member], prompts: Mapping[Member, Sequence[int]]
 ) -> list[list[Member]]:
     """Split questions into families whose prompts share their beginning.
@@ -160,7 +160,7 @@ _READING = 0.25
 less, and the time left is then told too long at first."""
 
 
-def effort(request: Request) -> float:
+def estimate_effort(request: Request) -> float:
     """Return how much work a request is, in tokens that have to be written.
 
     Texts whose likelihood is asked are only read, like the prompt.

@@ -12,16 +12,16 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tunegate.harness.comparison.delta import Delta, proven
+from tunegate.harness.comparison.delta import Delta, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     JudgedPairs,
-    counted,
+    count_noun,
+    format_number,
     interval_words,
-    number,
     percentage_hint,
     what_would_decide,
 )
@@ -64,9 +64,9 @@ class DifferenceGate(GateKind):
     def _beyond_margin(
         self, gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool
     ) -> GateOutcome:
-        judged = self.judged(gate, pairs)
+        judged = self.judged_pairs(gate, pairs)
         test = judged.pairs.test(judged.margin)
-        passed = proven(judged.pairs, judged.margin, gate.confidence)
+        passed = is_proven(judged.pairs, judged.margin, gate.confidence)
         status, reason = self._verdict_on(
             gate, pairs, passed=passed, regressed=regressed, high=delta.oriented.high
         )
@@ -113,18 +113,20 @@ class DifferenceGate(GateKind):
             return share_of_base(gate.margin) * abs(base_level)
         return gate.margin
 
-    def measured(self, result: GateResult) -> str:
+    def measurement(self, result: GateResult) -> str:
         """Return both levels and their difference with its interval."""
-        cases = counted(result.n, "case")
+        cases = count_noun(result.n, "case")
         interval = interval_words(result.low, result.high, sign=True)
         if result.delta == 0:
             return (
-                f"{result.metric} stayed at {number(result.tuned)}, a change of 0{interval} on "
+                f"{result.metric} stayed at {format_number(result.tuned)}, a change of 0{interval} "
+                "on "
                 f"{cases}"
             )
         return (
-            f"{result.metric} went from {number(result.base)} to {number(result.tuned)}, "
-            f"a change of {number(result.delta, sign=True)}{interval} on {cases}"
+            f"{result.metric} went from {format_number(result.base)} to "
+            f"{format_number(result.tuned)}, "
+            f"a change of {format_number(result.delta, sign=True)}{interval} on {cases}"
         )
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:

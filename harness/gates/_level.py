@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import fewest
+from tunegate.harness.comparison.sample_size import smallest_n
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     PlannedTest,
-    counted,
+    count_noun,
+    format_number,
     interval_words,
     margin_words,
-    number,
     percentage_hint,
     what_would_decide,
 )
@@ -79,7 +79,7 @@ class LevelGate(GateKind):
             return outcome(GateStatus.FAIL, self.broken)
         if pairs.n < 2:  # the method of the interval then says what there is too little of
             return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
-        least, most = _curtailed(pairs, remaining)
+        least, most = _curtailed_bounds(pairs, remaining)
         if _beyond(most if floor else least, margin, floor=floor):
             return outcome(GateStatus.FAIL, self.broken)
         if gate.floor_mode != "certified" and _beyond(
@@ -131,7 +131,7 @@ class LevelGate(GateKind):
 
     def _certifying_cases(self, gate: Gate) -> int | None:
         """Return the fewest cases, all of them flawless, that certify a bound of 0/1 scores."""
-        return fewest(lambda n: self._certifies(gate, n))
+        return smallest_n(lambda n: self._certifies(gate, n))
 
     def _certifies(self, gate: Gate, n: int) -> bool:
         """Return whether n flawless cases certify the bound (Clopper and Pearson 1934)."""
@@ -144,15 +144,15 @@ class LevelGate(GateKind):
     def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
         """Return what was measured and what follows; with cases not asked, that it is open."""
         if result.n and remaining and result.status is GateStatus.UNDECIDED:
-            cases = counted(remaining, "case")
-            return f"{self.measured(result)}: {self.rule(result)} is open with {cases} not asked"
+            cases = count_noun(remaining, "case")
+            return f"{self.measurement(result)}: {self.rule(result)} is open with {cases} not asked"
         return super().sentence(result, pairs, remaining)
 
-    def measured(self, result: GateResult) -> str:
+    def measurement(self, result: GateResult) -> str:
         """Return tuned's level with its interval."""
-        cases = counted(result.n, "case")
+        cases = count_noun(result.n, "case")
         interval = interval_words(result.low, result.high, sign=False)
-        return f"{result.metric} of tuned is {number(result.tuned)}{interval} on {cases}"
+        return f"{result.metric} of tuned is {format_number(result.tuned)}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the floor of 0.9`."""
@@ -181,7 +181,7 @@ def _bound(gate: Gate) -> float:
     return gate.margin
 
 
-def _curtailed(pairs: Pairs, remaining: int) -> tuple[float, float]:
+def _curtailed_bounds(pairs: Pairs, remaining: int) -> tuple[float, float]:
     """Return the least and the largest level of tuned, whatever the remaining cases bring.
 
     Source: deterministic curtailment: exact, and free of charge.

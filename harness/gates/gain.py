@@ -51,7 +51,7 @@ class GainGate(DifferenceGate):
             )
         yield from super().problems(gate, metric)
 
-    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+    def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs, whose difference must exceed the gain."""
         return JudgedPairs(pairs, _margin(gate))
 
@@ -61,7 +61,7 @@ class GainGate(DifferenceGate):
         """Return a pass."""
         return GateStatus.PASS, None
 
-    def hoped(self, gate: Gate, provable: float) -> float | None:
+    def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return the expected gain, or the smallest gain that can be proven."""
         return provable if gate.expected_gain is None else gate.expected_gain
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tunegate.harness.comparison.delta import proven
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
@@ -23,11 +23,11 @@ from tunegate.harness.gate_kind import (
     JudgedPairs,
     KeySchemas,
     PlannedTest,
-    counted,
+    count_noun,
+    format_number,
     interval_words,
     margin_label,
     margin_words,
-    number,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -85,11 +85,11 @@ class RatioGate(GateKind):
         answers nothing, so the gate is undecided then.
         """
         without = sum(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True))
-        estimate = math.exp(mean(_logs(pairs))) if pairs.n and not without else None
+        estimate = math.exp(exact_mean(_logs(pairs))) if pairs.n and not without else None
         reason, method = GateReason.UNDERPOWERED, pairs.why_too_few
         if without:
             reason = GateReason.NOT_COMPUTABLE
-            method = f"no ratio: {without} of {counted(pairs.n, 'pair')} not above 0"
+            method = f"no ratio: {without} of {count_noun(pairs.n, 'pair')} not above 0"
         open_ = GateOutcome(
             GateStatus.UNDECIDED,
             reason,
@@ -105,7 +105,7 @@ class RatioGate(GateKind):
         """Decide a gate of which each pair has a ratio."""
         from tunegate.harness.stats.latency import geometric_mean_ratio
 
-        judged, confidence = self.judged(gate, pairs), gate.confidence
+        judged, confidence = self.judged_pairs(gate, pairs), gate.confidence
         found = geometric_mean_ratio(
             pairs.base, pairs.tuned, confidence=confidence, clusters=pairs.clusters
         )
@@ -118,9 +118,9 @@ class RatioGate(GateKind):
             high=found.high,
             method=found.method,
         )
-        if proven(judged.pairs, judged.margin, confidence):
+        if is_proven(judged.pairs, judged.margin, confidence):
             return replace(open_, status=GateStatus.PASS, reason=None)
-        if proven(judged.pairs.exchanged(), -judged.margin, confidence):
+        if is_proven(judged.pairs.exchanged(), -judged.margin, confidence):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
         # Where no change is within the bound, it is planned without the change seen here.
         allows_equality = judged.margin < 0
@@ -129,7 +129,7 @@ class RatioGate(GateKind):
             open_, needed_n=plan(judged.margin, confidence, without_gain=allows_equality)
         )
 
-    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+    def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the log-ratios, whose mean must be on the right side of the bound's logarithm.
 
         If a pair has no ratio there is no scale, and all differences are 0.
@@ -170,7 +170,7 @@ class RatioGate(GateKind):
         note = f"in logarithms: the bound is {abs(margin):.2g}"
         return PlannedTest(margin, note, bounded=False)
 
-    def hoped(self, gate: Gate, provable: float) -> float | None:
+    def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return equality, or the smallest provable change where equality breaks the bound."""
         return 0.0 if _log_margin(gate) < 0 else provable
 
@@ -178,14 +178,15 @@ class RatioGate(GateKind):
         """Return the gate if equal arms satisfy it: a change asked of base is not asked twice."""
         return gate if _log_margin(gate) < 0 else None
 
-    def measured(self, result: GateResult) -> str:
+    def measurement(self, result: GateResult) -> str:
         """Return `length of tuned is 1.05 times base [0.98, 1.13] on 40 cases`."""
-        cases = counted(result.n, "case")
+        cases = count_noun(result.n, "case")
         if result.estimate is None:
             return f"{result.metric} has no ratio of tuned to base on {cases}"
         interval = interval_words(result.low, result.high, sign=False)
         return (
-            f"{result.metric} of tuned is {number(result.estimate)} times base{interval} on {cases}"
+            f"{result.metric} of tuned is {format_number(result.estimate)} times base{interval} on "
+            f"{cases}"
         )
 
     def rule(self, result: GateResult) -> str:

@@ -14,18 +14,18 @@ from dataclasses import replace
 from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import fewest, often_certified
+from tunegate.harness.comparison.sample_size import often_certified, smallest_n
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     KeySchemas,
     PlannedTest,
-    counted,
+    count_noun,
+    format_number,
     interval_words,
     margin_label,
     margin_words,
-    number,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -102,7 +102,7 @@ class SevereDropGate(GateKind):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
         if share >= limit:
             return open_
-        needed = fewest(lambda n: often_certified(n, 1 - share, 1 - limit, gate.confidence))
+        needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, gate.confidence))
         return replace(open_, needed_n=needed)
 
     def judge_refusal(self, gate: Gate) -> str:
@@ -114,7 +114,7 @@ class SevereDropGate(GateKind):
         from tunegate.harness.stats.binary import clopper_pearson
 
         limit, confidence = _limit(gate), gate.confidence
-        needed = fewest(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
+        needed = smallest_n(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
         if needed is not None and n < needed:
             yield (
                 f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {n} cases even if "
@@ -126,14 +126,15 @@ class SevereDropGate(GateKind):
         note = "not planned: depends on how many cases collapse"
         return PlannedTest(None, note, counts=False)
 
-    def measured(self, result: GateResult) -> str:
+    def measurement(self, result: GateResult) -> str:
         """Return the number and share of the cases that lost `drop` or more."""
-        cases = counted(result.n, "case")
+        cases = count_noun(result.n, "case")
         interval = interval_words(result.low, result.high, sign=False)
         count = round((result.share or 0.0) * result.n)
         return (
-            f"{result.metric} lost {number(result.drop)} or more on {count} of {cases}, a share of "
-            f"{number(result.share)}{interval}"
+            f"{result.metric} lost {format_number(result.drop)} or more on {count} of {cases}, a "
+            "share of "
+            f"{format_number(result.share)}{interval}"
         )
 
     def rule(self, result: GateResult) -> str:

@@ -48,7 +48,7 @@ class ToleranceGate(DifferenceGate):
         elif metric.higher_is_better and share_of_base(gate.margin) >= 1:
             yield f"tolerance={gate.margin!r} lets tuned lose all it has; allow less"
 
-    def judged(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
+    def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs and minus the tolerance; a relative one shifts the pairs instead."""
         if isinstance(gate.margin, str):
             return JudgedPairs(pairs.relative(share_of_base(gate.margin)), 0.0)
@@ -94,7 +94,7 @@ class ToleranceGate(DifferenceGate):
             note = "base is not proven above chance in the run: whatever it keeps proves nothing"
         return PlannedTest(margin, note, refused=blind)
 
-    def hoped(self, gate: Gate, provable: float) -> float | None:
+    def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return no difference; a relative tolerance is never given up."""
         return None if isinstance(gate.margin, str) else 0.0
 

@@ -16,7 +16,7 @@ from tunegate.harness.gating.judge_eligibility import (
     RULE,
     EligibilityStatus,
     JudgeEligibility,
-    right,
+    judge_eligibility,
 )
 from tunegate.harness.records.manifest import Gate, Manifest
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
@@ -46,14 +46,14 @@ def decide_gates(
         tables: The suites' scores.
         imputed: Whether unscored cases went worst for tuned and best for base.
     """
-    asked = _asked(tables, imputed=imputed)
+    asked = _gate_inputs(tables, imputed=imputed)
     alarms = _alarms(manifest, tables, [a for a in asked if a.right.counts])
     # What is only shown must not make it harder to claim the regression of a metric that counts.
     shown = _alarms(manifest, tables, [a for a in asked if not a.right.counts])
     found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
     for one in asked:
         found[one.table.suite.name].append(
-            _decided(manifest, one, alarms if one.right.counts else shown)
+            _decide_input(manifest, one, alarms if one.right.counts else shown)
         )
     return {suite: tuple(gates) for suite, gates in found.items()}
 
@@ -113,22 +113,22 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _asked(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:
+def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:
     made: dict[tuple[str, str, bool], Pairs] = {}
     found = []
     for table in tables:
         for gate in table.suite.gates:
             key = (table.suite.name, gate.metric, gate_kind(gate.kind).reads_level)
             pairs = made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
-            found.append(_with_right(table, gate, pairs))
+            found.append(_add_eligibility(table, gate, pairs))
     return found
 
 
-def _with_right(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
+def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     if pairs.metric.judge is None:
         return _GateInput(table, gate, pairs, RULE)
     # Whoever may decide is settled by what was seen, not by what might have been.
-    found = right(gate, table.labelled(table.pairs(pairs.metric)))
+    found = judge_eligibility(gate, table.labelled(table.pairs(pairs.metric)))
     labelled = table.labelled(pairs) if found.standing is EligibilityStatus.CORRECTED else pairs
     return _GateInput(table, gate, labelled, found)
 
@@ -139,10 +139,12 @@ def _alarms(
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
     family = {a.metric: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
     whole = any(a.right.counts for a in asked)
-    return ProvenRegressions(family, looks=looks, compared=_compared(manifest) if whole else None)
+    return ProvenRegressions(
+        family, looks=looks, compared=_family_size(manifest) if whole else None
+    )
 
 
-def _compared(manifest: Manifest) -> int:
+def _family_size(manifest: Manifest) -> int:
     """Return how many metrics of the run are compared: the family of its alarms."""
     return len(
         {
@@ -157,11 +159,11 @@ def _compared(manifest: Manifest) -> int:
     )
 
 
-def _decided(manifest: Manifest, one: _GateInput, alarms: ProvenRegressions) -> GateResult:
+def _decide_input(manifest: Manifest, one: _GateInput, alarms: ProvenRegressions) -> GateResult:
     table = one.table
     level = at_attempt(one.gate, table.suite, manifest.attempts)
     result = decide_gate(
-        _leveled(one.gate, table, manifest.attempts),
+        _gate_at_level(one.gate, table, manifest.attempts),
         one.pairs,
         regressed=alarms.proven(*one.metric, one_sided(level.confidence)),
         noise=table.noise(one.gate.metric),
@@ -183,7 +185,7 @@ def _decided(manifest: Manifest, one: _GateInput, alarms: ProvenRegressions) -> 
     return result.model_copy(update=changes)
 
 
-def _leveled(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:
+def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:
     """Return the gate at the level that its suite's attempts and look allow."""
     gate = at_attempt(gate, table.suite, attempts)
     look: InterimLook | None = table.look

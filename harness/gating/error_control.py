@@ -85,19 +85,19 @@ def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
 
 def at_attempt(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> Gate:
     """Return a gate at the level of this attempt: alpha/k for the k-th candidate."""
-    count = attempt(suite, attempts)
+    count = attempt_number(suite, attempts)
     if count == 1:
         return gate
     return gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / count})
 
 
-def attempt(suite: SuiteRecord, attempts: Mapping[str, int]) -> int:
+def attempt_number(suite: SuiteRecord, attempts: Mapping[str, int]) -> int:
     """Return which candidate this is where the suite's level depends on it, else 1."""
     return max(1, attempts.get(suite.hash, 1)) if suite.alpha_per_attempt else 1
 
 
 def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[str]:
     """Yield what a reader must know of a suite that has judged other candidates."""
-    count = attempt(suite, attempts)
+    count = attempt_number(suite, attempts)
     if count > 1:
         yield f"candidate {count} on this suite, judged at 1/{count} of the error"

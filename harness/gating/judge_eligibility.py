@@ -52,7 +52,7 @@ class JudgeEligibility:
 RULE = JudgeEligibility(EligibilityStatus.RULE)
 
 
-def right(gate: Gate, pairs: Pairs) -> JudgeEligibility:
+def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     """Return whether a gate may rest on its metric.
 
     Args:
@@ -72,7 +72,7 @@ def right(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
-    earned = _corrected(pairs) or _earned(gate, pairs, known)
+    earned = _eligibility_by_labels(pairs) or _eligibility_by_calibration(gate, pairs, known)
     if earned.counts and known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return JudgeEligibility(
@@ -85,7 +85,7 @@ def _advisory(why: str) -> JudgeEligibility:
     return JudgeEligibility(EligibilityStatus.ADVISORY, why)
 
 
-def _corrected(pairs: Pairs) -> JudgeEligibility | None:
+def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
     """Return the right that labels on this run give; None if they give none."""
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
@@ -95,7 +95,7 @@ def _corrected(pairs: Pairs) -> JudgeEligibility | None:
     )
 
 
-def _earned(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
+def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
     """Return the right that the calibration gives, and if none, what is missing."""
     margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
     if margin is None:

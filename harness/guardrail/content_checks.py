@@ -24,7 +24,7 @@ from tunegate.harness.guardrail.settings import (
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 _OPERATOR = ("system", "developer", "assistant")
 """Roles whose texts are not the callers'."""
@@ -122,8 +122,12 @@ class ResponseChecks:
         """
         self.settings = settings
         self.metrics = _metrics(settings)
-        self._refusal: Any = lookup.find("tunegate.harness.metrics", "refusal", what="metric")
-        self._schema: Any = lookup.find("tunegate.harness.metrics", "json_schema", what="metric")
+        self._refusal: Any = lookup.find_object(
+            "tunegate.harness.metrics", "refusal", what="metric"
+        )
+        self._schema: Any = lookup.find_object(
+            "tunegate.harness.metrics", "json_schema", what="metric"
+        )
 
     def violations(
         self, request: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]
@@ -138,7 +142,7 @@ class ResponseChecks:
         self, request: Mapping[str, Any], choice: Mapping[str, Any]
     ) -> Iterator[CheckViolation]:
         message = dict(choice.get("message") or {"content": choice.get("text")})
-        message["content"] = said(message.get("content"))
+        message["content"] = message_text(message.get("content"))
         reason = choice.get("finish_reason")
         case = Case(id="guarded", messages=_messages(request), prompt=_prompt(request))
         calls = message.get("tool_calls") or ()
@@ -157,7 +161,7 @@ class ResponseChecks:
         if calls:
             return  # the form that the suite asks for is that of its texts
         for metric in self.metrics:
-            yield from _failed(metric, metric(case, completion))
+            yield from _violations_of(metric, metric(case, completion))
         if self.settings.refusal:
             score = self._refusal(case, completion, expected="answer")
             if (score.parts or {}).get("refused"):
@@ -166,7 +170,7 @@ class ResponseChecks:
     def _of_calls(
         self, request: Mapping[str, Any], calls: Sequence[Any]
     ) -> Iterator[CheckViolation]:
-        tools = offered(request)
+        tools = offered_tools(request)
         for call in calls:
             function = call.get("function") or {}
             name, arguments = str(function.get("name")), function.get("arguments") or "{}"
@@ -185,7 +189,7 @@ def _metrics(settings: GuardrailSettings) -> tuple[Metric, ...]:
         if settings.metrics:
             raise UsageError("guardrail: metrics are the suite's: give suite: FOLDER")
         return ()
-    suite = load(settings.suite)
+    suite = load_suite(settings.suite)
     usable = {m.name: m for m in suite.metrics if m.binary and m.needs_prompt_only and not m.judge}
     if settings.metrics is None:
         return tuple(usable.values())
@@ -199,7 +203,7 @@ def _metrics(settings: GuardrailSettings) -> tuple[Metric, ...]:
     return tuple(usable[name] for name in settings.metrics)
 
 
-def _failed(metric: Metric, score: Score) -> Iterator[CheckViolation]:
+def _violations_of(metric: Metric, score: Score) -> Iterator[CheckViolation]:
     bad = 0.0 if metric.higher_is_better else 1.0
     if score.value == bad:
         yield CheckViolation(metric.name, _short(score.reason))
@@ -239,14 +243,14 @@ def choices_of(response: Any) -> list[Mapping[str, Any]] | None:
     return None
 
 
-def said(content: Any) -> str:
+def message_text(content: Any) -> str:
     """Return the text of a message's content: itself, or that of its parts."""
     if isinstance(content, list):
         return "".join(_part_texts([part for part in content if isinstance(part, Mapping)]))
     return content if isinstance(content, str) else ""
 
 
-def offered(request: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def offered_tools(request: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the tools of a request: name → JSON schema of the arguments."""
     found = {}
     for tool in request.get("tools") or ():

@@ -20,8 +20,8 @@ from tunegate.harness.guardrail.settings import (
     OURS,
     CheckViolation,
     FailureAction,
-    in_words,
-    settings,
+    format_violations,
+    parse_settings,
 )
 
 LOGGER = logging.getLogger("tunegate.guardrail")
@@ -55,7 +55,7 @@ class _LitellmHooks:
             UsageError: a setting of ours cannot be.
             ValueError: the mode is another than `pre_call` and `post_call`.
         """
-        self.own = settings({key: given.pop(key) for key in OURS & given.keys()})
+        self.own = parse_settings({key: given.pop(key) for key in OURS & given.keys()})
         self.answers = ResponseChecks(self.own)
         from litellm.types.guardrails import GuardrailEventHooks
 
@@ -135,7 +135,7 @@ class _LitellmHooks:
 
         error: Exception = GuardrailRaisedException(
             guardrail_name=self.guardrail_name,
-            message=f"{what}: {in_words(found)}",
+            message=f"{what}: {format_violations(found)}",
             should_wrap_with_default_message=False,
             blocked_content=True,
         )

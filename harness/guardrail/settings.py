@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_export.redaction import scrub
+from tunegate.harness.otel_export.redaction import scrub_text
 
 
 class FailureAction(StrEnum):
@@ -53,7 +53,7 @@ OURS = frozenset(GuardrailSettings.model_fields)
 """Keys that are taken out of litellm's."""
 
 
-def settings(given: Mapping[str, Any]) -> GuardrailSettings:
+def parse_settings(given: Mapping[str, Any]) -> GuardrailSettings:
     """Return the settings of a guardrail.
 
     Raises:
@@ -83,7 +83,7 @@ class CheckViolation:
     reason: str
 
 
-def in_words(violations: list[CheckViolation]) -> str:
+def format_violations(violations: list[CheckViolation]) -> str:
     """Return violations in one line."""
     return "; ".join(f"{one.check}: {one.reason}" for one in violations)
 
@@ -95,6 +95,6 @@ _MARK = re.compile(f"<({'|'.join(KINDS)})>")
 
 def personal_data(text: str, kinds: tuple[str, ...] = KINDS) -> Counter[str]:
     """Return how often each of the kinds stands in a text."""
-    found = Counter(_MARK.findall(scrub(text)))
+    found = Counter(_MARK.findall(scrub_text(text)))
     found.subtract(_MARK.findall(text))  # a text that was redacted before has marks of its own
     return Counter({kind: found[kind] for kind in kinds if found[kind] > 0})

@@ -13,7 +13,7 @@ PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"on_brand": 1.0, "mixed": 0.5, "off_brand": 0.0}
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_guide(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the guide."""
     guide = options["guide"]
     try:
@@ -22,7 +22,7 @@ def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         return [f"{guide}: not UTF-8 at byte {error.start}"]
 
 
-@judge(range=(0.0, 1.0), check=check)
+@judge(range=(0.0, 1.0), check=check_guide)
 def brand_voice(
     case: Case, completion: Completion, *, guide: Path, examples: tuple[str, ...] = ()
 ) -> Steps:

@@ -12,7 +12,7 @@ from tunegate.harness.judge import (
     JudgeQuestion,
     ParsedReply,
     Steps,
-    conversation,
+    format_conversation,
     judge,
     question,
 )
@@ -74,7 +74,7 @@ def _split(case: Case, text: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "claims",
-        data={"prompt": conversation(case), "completion": text},
+        data={"prompt": format_conversation(case), "completion": text},
         fields={"claims": {"type": "array", "items": _CLAIM, "maxItems": MOST_CLAIMS}},
     )
 
@@ -90,7 +90,7 @@ def _verdict(claim: str, context: str) -> JudgeQuestion:
 
 
 def _score(claims: Sequence[str], replies: Sequence[ParsedReply], context: str) -> Score:
-    made_up = [_made_up(reply, context) for reply in replies]
+    made_up = [_is_made_up(reply, context) for reply in replies]
     verdicts = [
         "not_found" if invented else reply.verdict
         for reply, invented in zip(replies, made_up, strict=True)
@@ -103,12 +103,12 @@ def _score(claims: Sequence[str], replies: Sequence[ParsedReply], context: str) 
     shares = {name: verdicts.count(name) / n for name in _SUPPORTED}
     return Score.of(
         sum(values) / n,
-        "; ".join(_told(claims, verdicts)) or None,
+        "; ".join(_unsupported_claims(claims, verdicts)) or None,
         parts={**shares, "claims": float(n), "made_up_quotes": sum(made_up) / n},
     )
 
 
-def _made_up(reply: ParsedReply, context: str) -> bool:
+def _is_made_up(reply: ParsedReply, context: str) -> bool:
     """Return whether a verdict rests on words that are not in the context."""
     if reply.weights is not None or reply.verdict == "not_found":
         return False
@@ -122,7 +122,7 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" \"'“”‘’«».,;:")
 
 
-def _told(claims: Sequence[str], verdicts: Sequence[str]) -> Iterator[str]:
+def _unsupported_claims(claims: Sequence[str], verdicts: Sequence[str]) -> Iterator[str]:
     """Yield the claims that are not supported, the worst first."""
     for wanted in ("contradicted", "not_found"):
         for claim, verdict in zip(claims, verdicts, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, conversation, judge, question
+from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, format_conversation, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -15,7 +15,7 @@ _CHECK = {"type": "string", "minLength": 1, "maxLength": 500}
 _KEPT = {"yes": 1.0, "no": 0.0}
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with a checklist of the suite's own."""
     given = options.get("checklist", ())
     if len(given) > MOST_CHECKS:
@@ -23,7 +23,7 @@ def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return ["checklist: one of its items is empty"] if not all(map(str.strip, given)) else []
 
 
-@judge(range=(0.0, 1.0), check=check)
+@judge(range=(0.0, 1.0), check=check_checklist)
 def instruction_following(
     case: Case, completion: Completion, *, checklist: tuple[str, ...] = ()
 ) -> Steps:
@@ -71,7 +71,7 @@ def _list(case: Case) -> JudgeQuestion:
     return question(
         PROMPT,
         "checklist",
-        data={"prompt": conversation(case)},
+        data={"prompt": format_conversation(case)},
         fields={"checks": {"type": "array", "items": _CHECK, "maxItems": MOST_CHECKS}},
     )
 
@@ -80,7 +80,7 @@ def _ask(case: Case, text: str, item: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "check",
-        data={"prompt": conversation(case), "completion": text, "check": item},
+        data={"prompt": format_conversation(case), "completion": text, "check": item},
         fields={"reason": TEXT, "verdict": {"enum": list(_KEPT)}},
         choice="verdict",
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, conversation, judge, question
+from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, format_conversation, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -15,13 +15,13 @@ _LABELS = ("first", "second", "tie")
 _FOR_FIRST = {"first": 1.0, "second": -1.0, "tie": 0.0}
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_criteria(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the criteria."""
     given = options.get("criteria", "x")
     return [] if given.strip() else ["criteria is empty; say what makes an answer better"]
 
 
-@judge(range=(0.0, 1.0), check=check, pairs=True)
+@judge(range=(0.0, 1.0), check=check_criteria, pairs=True)
 def pairwise(
     case: Case,
     base: Completion,
@@ -77,7 +77,7 @@ def _ask(case: Case, first: str, second: str, criteria: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "verdict",
-        data={"prompt": conversation(case), "first": first, "second": second},
+        data={"prompt": format_conversation(case), "first": first, "second": second},
         told={"criteria": criteria},
         fields={"reason": TEXT, "verdict": {"enum": list(_LABELS)}},
         choice="verdict",

@@ -12,8 +12,8 @@ from tunegate.harness.judge import (
     TEXT,
     JudgeQuestion,
     Steps,
-    as_json,
-    conversation,
+    format_conversation,
+    format_json,
     judge,
     question,
 )
@@ -24,7 +24,7 @@ _KNOWN = ("criterion", "scale", "examples", "prompt", "completion", "expected", 
 _EXAMPLE_KEYS = ("completion", "score", "reason", "criterion")
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_rubric(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with criteria, scale, examples and prompt, and with them together."""
     problems = [] if all(_criteria(options["criteria"])) else ["criteria: one of them is empty"]
     if not _criteria(options["criteria"]):
@@ -41,7 +41,7 @@ def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return problems + _prompt_problems(options.get("prompt"), cases)
 
 
-@judge(range=(0.0, 1.0), check=check)
+@judge(range=(0.0, 1.0), check=check_rubric)
 def rubric(
     case: Case,
     completion: Completion,
@@ -78,7 +78,9 @@ def rubric(
     if not (completion.text or "").strip():
         return Score.of(0.0, "the answer is empty")
     asked = [
-        _question(case, completion, criterion, steps, _shown(examples, criterion, steps), prompt)
+        _question(
+            case, completion, criterion, steps, _format_examples(examples, criterion, steps), prompt
+        )
         for criterion in _criteria(criteria)
     ]
     replies = yield asked
@@ -101,10 +103,12 @@ def _question(
     examples: str,
     prompt: Path | None,
 ) -> JudgeQuestion:
-    data = {"prompt": conversation(case), "completion": completion.text or ""}
+    data = {"prompt": format_conversation(case), "completion": completion.text or ""}
     if prompt is not None:
         data |= {"context": case.context or "", "expected": "\n".join(case.expected_texts())}
-        used = judge_contract.placeholders(judge_contract.sections(prompt)["verdict"])
+        used = judge_contract.template_placeholders(
+            judge_contract.prompt_sections(prompt)["verdict"]
+        )
         data = {name: text for name, text in data.items() if name in used}
     return question(
         prompt or PROMPT,
@@ -134,12 +138,14 @@ def _scale_text(steps: Mapping[int, str]) -> str:
     return f"1 (does not meet the criterion at all) to {len(steps)} (meets it completely)"
 
 
-def _shown(examples: Sequence[Mapping[str, Any]], criterion: str, steps: Mapping[int, str]) -> str:
+def _format_examples(
+    examples: Sequence[Mapping[str, Any]], criterion: str, steps: Mapping[int, str]
+) -> str:
     shown = [e for e in examples if e.get("criterion", criterion) == criterion]
     if not shown:
         return ""
     lines = [
-        f"An answer: {as_json(e['completion'])}\nIts score: {e['score']}"
+        f"An answer: {format_json(e['completion'])}\nIts score: {e['score']}"
         + (f", because {e['reason']}" if e.get("reason") else "")
         for e in shown
     ]
@@ -160,12 +166,12 @@ def _prompt_problems(prompt: Path | None, cases: Sequence[Case]) -> list[str]:
     if prompt is None:
         return []
     try:
-        found = judge_contract.sections(prompt)
+        found = judge_contract.prompt_sections(prompt)
     except UnicodeDecodeError as error:
         return [f"{prompt}: not UTF-8 at byte {error.start}"]
     if list(found) != ["verdict"]:
         return [f"{prompt}: its only section may be '--- verdict ---', not {', '.join(found)}"]
-    used = judge_contract.placeholders(found["verdict"])
+    used = judge_contract.template_placeholders(found["verdict"])
     if "completion" not in used:
         return [f"{prompt}: it never shows the answer; put {{completion}} where it belongs"]
     unknown = sorted(used - set(_KNOWN))

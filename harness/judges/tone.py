@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, Steps, conversation, judge, question
+from tunegate.harness.judge import TEXT, Steps, format_conversation, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"fits": 1.0, "partly": 0.5, "misses": 0.0}
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_tone(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the tone."""
     given = options.get("tone", "x")
     return [] if given.strip() else ["tone is empty; describe it in words, or leave it out"]
 
 
-@judge(range=(0.0, 1.0), check=check)
+@judge(range=(0.0, 1.0), check=check_tone)
 def tone(
     case: Case, completion: Completion, *, tone: str = "polite, calm and professional"
 ) -> Steps:
@@ -47,7 +47,7 @@ def tone(
         question(
             PROMPT,
             "verdict",
-            data={"prompt": conversation(case), "completion": text},
+            data={"prompt": format_conversation(case), "completion": text},
             told={"tone": tone},
             fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
             choice="verdict",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.judge import TEXT, Steps, as_json, conversation, judge, question
+from tunegate.harness.judge import TEXT, Steps, format_conversation, format_json, judge, question
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -43,7 +43,7 @@ def tool_use(case: Case, completion: Completion) -> Steps:
     text = (completion.text or "").strip()
     if not text:
         return Score.of(0.0, "the answer is empty")
-    data = {"tools": as_json(list(case.tools or ())), "prompt": conversation(case),
+    data = {"tools": format_json(list(case.tools or ())), "prompt": format_conversation(case),
             "completion": text}  # fmt: skip
     replies = yield [
         question(

@@ -16,9 +16,15 @@ from tunegate.harness.judging.calibration_rates import (
     JudgedLabel,
     PairedDifference,
 )
-from tunegate.harness.judging.known_bad_answers import EMPTY, IGNORE, CanaryAnswer, canaries
+from tunegate.harness.judging.known_bad_answers import EMPTY, IGNORE, CanaryAnswer, make_canaries
 from tunegate.harness.records.cases import Case, Score
-from tunegate.harness.records.judges import Calibration, CanaryResult, Label, binding, labels_hash
+from tunegate.harness.records.judges import (
+    Calibration,
+    CanaryResult,
+    Label,
+    calibration_binding,
+    labels_hash,
+)
 from tunegate.harness.stats import judge_accuracy, judge_bias
 
 REPEATED = 50
@@ -40,7 +46,7 @@ class LabelledCases:
         return label.case or self.cases[label.id]
 
 
-def calibrate(
+def calibrate_judge(
     bench: CalibrationSetup, given: LabelledCases, *, repeats: int = 2, seed: int = 0
 ) -> Calibration:
     """Ask a judge about labelled answers and return how it does.
@@ -67,19 +73,22 @@ def calibrate(
         reason = next((s.reason for s in scores.values() if s.reason), "no reply")
         raise UsageError(f"the judge scored none of {len(given.labels)} answers: {reason}")
     good = bench.good_from
-    counts, pairs = calibration_rates.table(rows, good), calibration_rates.paired(rows)
+    counts, pairs = (
+        calibration_rates.confusion_table(rows, good),
+        calibration_rates.paired_differences(rows),
+    )
     again = _again(bench, given, rows, repeats, seed)
     verdicts = [[value >= good for value in said] for said in again]
     return Calibration(
         **_facts(bench, given, seed),
         n_unscored=len(given.labels) - len(rows),
-        agreement=calibration_rates.rate(judge_accuracy.accuracy(counts), len(rows)),
+        agreement=calibration_rates.rate_estimate(judge_accuracy.accuracy(counts), len(rows)),
         baseline=judge_accuracy.constant_baseline(counts),
-        balanced_accuracy=calibration_rates.balanced(counts),
-        kappa=calibration_rates.kappa(counts),
-        arms=calibration_rates.errors(rows, good),
-        differential=calibration_rates.differential(pairs, bench.metric.bound),
-        repeat_flips=calibration_rates.rate(judge_bias.repeat_flips(verdicts), len(again))
+        balanced_accuracy=calibration_rates.balanced_accuracy(counts),
+        kappa=calibration_rates.cohen_kappa(counts),
+        arms=calibration_rates.arm_errors(rows, good),
+        differential=calibration_rates.differential_error(pairs, bench.metric.bound),
+        repeat_flips=calibration_rates.rate_estimate(judge_bias.repeat_flips(verdicts), len(again))
         if again
         else None,
         repeat_variance=judge_bias.repeat_variance(again) if again else None,
@@ -99,7 +108,7 @@ def _facts(bench: CalibrationSetup, given: LabelledCases, seed: int) -> dict[str
             "options": {name: str(value) for name, value in bench.judge.options.items()},
             "models": [dict(juror.identity) for juror in bench.jurors],
         },
-        "binding": binding(prompt, [juror.fingerprint for juror in bench.jurors]),
+        "binding": calibration_binding(prompt, [juror.fingerprint for juror in bench.jurors]),
         "labels": given.source,
         "labels_sha256": labels_hash(given.labels),
         "good_from": bench.good_from,
@@ -142,13 +151,15 @@ def _canaries(
         for row in rows
         if row.label.label < good and row.score < good and row.label.completion.strip()
     }
-    asked = canaries(list(cases), bad)
+    asked = make_canaries(list(cases), bad)
     tasks = [bench.task(cases[canary.case], canary.text) for canary in asked]
     scores = bench.scores(tasks)
-    return told([(c, scores[task.key].value) for c, task in zip(asked, tasks, strict=True)], good)
+    return canary_result(
+        [(c, scores[task.key].value) for c, task in zip(asked, tasks, strict=True)], good
+    )
 
 
-def told(found: Sequence[tuple[CanaryAnswer, float | None]], good: float) -> CanaryResult:
+def canary_result(found: Sequence[tuple[CanaryAnswer, float | None]], good: float) -> CanaryResult:
     """Return what a judge made of known bad answers, from canary and score."""
     liked = [c for c, score in found if score is not None and score >= good]
     fooled = tuple(c.name for c in liked if c.attack)
@@ -207,12 +218,12 @@ def calibrate_pairs(
     return Calibration(
         **facts,
         n_unscored=2 * (len(pairs) - len(rows)),
-        agreement=calibration_rates.rate(judge_accuracy.accuracy(counts), len(rows)),
+        agreement=calibration_rates.rate_estimate(judge_accuracy.accuracy(counts), len(rows)),
         baseline=judge_accuracy.constant_baseline(counts),
         balanced_accuracy=None,
-        kappa=calibration_rates.kappa(counts),
+        kappa=calibration_rates.cohen_kappa(counts),
         arms={},
-        differential=calibration_rates.differential(seen, 1.0),
+        differential=calibration_rates.differential_error(seen, 1.0),
         length_slope=calibration_rates.length_slope(seen),
         canaries=_pair_canaries(bench, pairs, case_of),
         **_orders([score for _, score in rows]),
@@ -252,10 +263,10 @@ def _orders(scores: Sequence[Score]) -> dict[str, Any]:
     first = sum((ab < 0) + (ba > 0) for ab, ba in both)
     second = sum((ab > 0) + (ba < 0) for ab, ba in both)
     flips = judge_bias.order_flips([ab for ab, _ in both], [ba for _, ba in both])
-    found: dict[str, Any] = {"order_flips": calibration_rates.rate(flips, len(both))}
+    found: dict[str, Any] = {"order_flips": calibration_rates.rate_estimate(flips, len(both))}
     if first + second:
         share = judge_bias.first_position_share(first, second)
-        found["first_position"] = calibration_rates.rate(share, first + second)
+        found["first_position"] = calibration_rates.rate_estimate(share, first + second)
         found["first_position_p"] = judge_bias.first_position_test(first, second).p_value
     return found
 

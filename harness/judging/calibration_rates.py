@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.judge import Judge
-from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, Juror, combined
+from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, Juror, combine_jurors
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.judges import ArmErrors, Label, RateEstimate
@@ -29,12 +29,12 @@ class JudgedLabel:
     score: float
 
 
-def rate(interval: Interval, n: int) -> RateEstimate:
+def rate_estimate(interval: Interval, n: int) -> RateEstimate:
     """Return an interval of the statistics as a record."""
     return RateEstimate(estimate=interval.estimate, low=interval.low, high=interval.high, n=n)
 
 
-def table(rows: Sequence[JudgedLabel], good_from: float) -> list[list[int]]:
+def confusion_table(rows: Sequence[JudgedLabel], good_from: float) -> list[list[int]]:
     """Return counts: rows by people, columns by the judge, good before bad."""
     counts = [[0, 0], [0, 0]]
     for row in rows:
@@ -42,32 +42,32 @@ def table(rows: Sequence[JudgedLabel], good_from: float) -> list[list[int]]:
     return counts
 
 
-def kappa(counts: Sequence[Sequence[int]]) -> RateEstimate:
+def cohen_kappa(counts: Sequence[Sequence[int]]) -> RateEstimate:
     """Return the agreement beyond chance."""
-    return rate(cohens_kappa(counts), _size(counts))
+    return rate_estimate(cohens_kappa(counts), _size(counts))
 
 
-def balanced(counts: Sequence[Sequence[int]]) -> RateEstimate | None:
+def balanced_accuracy(counts: Sequence[Sequence[int]]) -> RateEstimate | None:
     """Return the mean of sensitivity and specificity; None if people used one label only."""
     if not all(map(sum, counts)):
         return None
-    return rate(judge_accuracy.balanced_accuracy(counts), _size(counts))
+    return rate_estimate(judge_accuracy.balanced_accuracy(counts), _size(counts))
 
 
-def errors(rows: Sequence[JudgedLabel], good_from: float) -> dict[str, ArmErrors]:
+def arm_errors(rows: Sequence[JudgedLabel], good_from: float) -> dict[str, ArmErrors]:
     """Return the judge's errors on each arm."""
     arms: dict[str, list[JudgedLabel]] = {}
     for row in rows:
         arms.setdefault(row.label.arm or ALL, []).append(row)
-    return {arm: _errors(table(own, good_from)) for arm, own in sorted(arms.items())}
+    return {arm: _errors(confusion_table(own, good_from)) for arm, own in sorted(arms.items())}
 
 
 def _errors(counts: Sequence[Sequence[int]]) -> ArmErrors:
     good, bad = map(sum, counts)
     return ArmErrors(
         n=good + bad,
-        sensitivity=rate(judge_accuracy.sensitivity(counts), good) if good else None,
-        specificity=rate(judge_accuracy.specificity(counts), bad) if bad else None,
+        sensitivity=rate_estimate(judge_accuracy.sensitivity(counts), good) if good else None,
+        specificity=rate_estimate(judge_accuracy.specificity(counts), bad) if bad else None,
     )
 
 
@@ -81,7 +81,7 @@ class PairedDifference:
     """Logarithm of the lengths' ratio, tuned's to base's."""
 
 
-def paired(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
+def paired_differences(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
     """Return the cases on which both arms' answers have a label and a score."""
     found: dict[str, dict[str, JudgedLabel]] = {}
     for row in rows:
@@ -103,12 +103,14 @@ def log_ratio(base: str, tuned: str) -> float:
     return math.log((len(tuned.strip()) + 1) / (len(base.strip()) + 1))
 
 
-def differential(pairs: Sequence[PairedDifference], bound: float | None) -> RateEstimate | None:
+def differential_error(
+    pairs: Sequence[PairedDifference], bound: float | None
+) -> RateEstimate | None:
     """Return how far the judge's mean difference lies from people's; None below two pairs."""
     if len(pairs) < 2:
         return None
     human, judge = [p.human for p in pairs], [p.judge for p in pairs]
-    return rate(judge_accuracy.differential_error(human, judge, bound=bound), len(pairs))
+    return rate_estimate(judge_accuracy.differential_error(human, judge, bound=bound), len(pairs))
 
 
 def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
@@ -117,10 +119,10 @@ def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
     if len(pairs) < 4 or max(ratios) - min(ratios) < 1e-9:
         return None
     fitted = judge_bias.length_fit([p.judge for p in pairs], ratios)
-    return rate(fitted.slope, len(pairs))
+    return rate_estimate(fitted.slope, len(pairs))
 
 
-def by_key(rows: Mapping[str, Sequence[float]]) -> list[Sequence[float]]:
+def repeated_values(rows: Mapping[str, Sequence[float]]) -> list[Sequence[float]]:
     """Return the repeats that came, for answers asked at least twice."""
     return [values for values in rows.values() if len(values) > 1]
 
@@ -169,4 +171,4 @@ class CalibrationSetup:
         finally:
             if progress is not None:
                 progress.close()
-        return {key: combined(outcomes) for key, outcomes in found.items()}
+        return {key: combine_jurors(outcomes) for key, outcomes in found.items()}

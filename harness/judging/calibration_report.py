@@ -11,18 +11,18 @@ from tunegate.harness.records.judges import (
     LEAST_KAPPA,
     Calibration,
     RateEstimate,
-    binding,
+    calibration_binding,
     read_calibration,
 )
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
 
-def figures(known: Calibration) -> list[tuple[str, str]]:
+def calibration_figures(known: Calibration) -> list[tuple[str, str]]:
     """Return name and value of everything a calibration measured, in the order of reading."""
     return [(name, text) for name, text in _figures(known) if text]
 
 
-def standing(known: Calibration) -> str:
+def eligibility_sentence(known: Calibration) -> str:
     """Return in a sentence whether gates may rest on the judge."""
     reasons = known.why_not()
     if reasons:
@@ -117,7 +117,7 @@ def read_all(given: str | None) -> dict[Path, Calibration]:
     return {Path(name): read_calibration(Path(name)) for name in names}
 
 
-def entitled(
+def attach_calibrations(
     suites: Sequence[SuiteRecord], known: dict[Path, Calibration], jurors: Sequence[Juror]
 ) -> tuple[SuiteRecord, ...]:
     """Return the suites with each judge's calibration, where there is one of this very judge.
@@ -128,35 +128,37 @@ def entitled(
     fingerprints = [juror.fingerprint for juror in jurors]
     by_binding = {calibration.binding: calibration for calibration in known.values()}
     judged = {
-        binding(m.judge.prompt_sha256, fingerprints): m
+        calibration_binding(m.judge.prompt_sha256, fingerprints): m
         for suite in suites
         for m in suite.metrics
         if m.judge is not None
     }
     for path, calibration in known.items():
         if jurors and calibration.binding not in judged:
-            raise UsageError(f"{path}: {_why_other(calibration, list(judged.values()))}")
+            raise UsageError(f"{path}: {_judge_differences(calibration, list(judged.values()))}")
     return tuple(
         suite.model_copy(
             update={
-                "metrics": tuple(_with(m, by_binding, fingerprints) for m in suite.metrics),
+                "metrics": tuple(
+                    _attach_calibration(m, by_binding, fingerprints) for m in suite.metrics
+                ),
             }
         )
         for suite in suites
     )
 
 
-def _with(
+def _attach_calibration(
     metric: MetricRecord, known: dict[str, Calibration], fingerprints: Sequence[str]
 ) -> MetricRecord:
     if metric.judge is None or not fingerprints:
         return metric
-    found = known.get(binding(metric.judge.prompt_sha256, fingerprints))
+    found = known.get(calibration_binding(metric.judge.prompt_sha256, fingerprints))
     judge = metric.judge.model_copy(update={"calibration": found})
     return metric.model_copy(update={"judge": judge})
 
 
-def _why_other(calibration: Calibration, judged: Sequence[MetricRecord]) -> str:
+def _judge_differences(calibration: Calibration, judged: Sequence[MetricRecord]) -> str:
     """Return in what the judge of a calibration differs from those of the run."""
     again = "calibrate it again with `tunegate judge calibrate`"
     if not judged:

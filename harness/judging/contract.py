@@ -162,7 +162,7 @@ SPREAD = "jury_spread"
 """Part of a jury's score: its largest value minus its smallest."""
 
 
-def combined(outcomes: Sequence[JudgementOutcome]) -> Score:
+def combine_jurors(outcomes: Sequence[JudgementOutcome]) -> Score:
     """Return the score of all jurors together; one juror's own score where there is one.
 
     More than half of them must have given a value: else the completion is unscored, for the reason
@@ -170,7 +170,7 @@ def combined(outcomes: Sequence[JudgementOutcome]) -> Score:
     """
     given = [o.score for o in outcomes if o.score is not None and o.score.value is not None]
     if 2 * len(given) <= len(outcomes):
-        return _unscored(outcomes)
+        return _first_unscored(outcomes)
     if len(outcomes) == 1:
         return given[0]
     values = [score.value for score in given if score.value is not None]
@@ -180,7 +180,7 @@ def combined(outcomes: Sequence[JudgementOutcome]) -> Score:
     return Score.of(middle, nearest.reason, parts={**parts, SPREAD: max(values) - min(values)})
 
 
-def _unscored(outcomes: Sequence[JudgementOutcome]) -> Score:
+def _first_unscored(outcomes: Sequence[JudgementOutcome]) -> Score:
     failed = [o for o in outcomes if o.status is JudgementStatus.JUDGE_ERROR]
     if failed:
         return Score.unscored(f"judge_error: {failed[0].error}")

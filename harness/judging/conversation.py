@@ -29,7 +29,7 @@ from tunegate.harness.records.cases import (
     JudgeReply,
     Score,
     canonical_json,
-    readable,
+    replace_surrogates,
     sha256,
 )
 
@@ -59,7 +59,7 @@ class _OpenQuestion:
         """Read a reply that was asked for then, and note it; return whether it could be read."""
         problem = None
         try:
-            self.reply = read(self.question, completion)
+            self.reply = parse_reply(self.question, completion)
         except UnreadableReply as error:
             problem = str(error)
         weights = None if self.reply is None else self.reply.weights
@@ -232,7 +232,7 @@ class ModelJuror:
         if not left:
             return
         unanswered = dict(left)
-        put = _RoundQuestions({key: _as_put(asked) for key, asked in left.items()}, self)
+        put = _RoundQuestions({key: _question_to_send(asked) for key, asked in left.items()}, self)
         answers = iter(()) if self.gone else self.model.ask(put)
         try:
             for answer in answers:
@@ -278,7 +278,7 @@ class _RoundQuestions(dict[str, JudgeQuestion]):
             yield pair
 
 
-def _as_put(asked: _OpenQuestion) -> JudgeQuestion:
+def _question_to_send(asked: _OpenQuestion) -> JudgeQuestion:
     """Return the question as it is put: again, with what was wrong with the reply before."""
     if not asked.attempts:
         return asked.question
@@ -318,14 +318,14 @@ class UnreadableReply(ValueError):
     """A reply that is not of the form asked for."""
 
 
-def read(question: JudgeQuestion, completion: Completion) -> ParsedReply:
+def parse_reply(question: JudgeQuestion, completion: Completion) -> ParsedReply:
     """Return a judge model's reply.
 
     Raises:
         UnreadableReply: in words, why it is none.
     """
     if completion.choice_logprobs is not None:
-        return _weighed(question, completion.choice_logprobs)
+        return _reply_of_logprobs(question, completion.choice_logprobs)
     text = completion.text or ""
     if not text.strip():
         raise UnreadableReply("the reply is empty")
@@ -333,21 +333,21 @@ def read(question: JudgeQuestion, completion: Completion) -> ParsedReply:
         raise UnreadableReply("the reply was cut at its token limit")
     if len(text) > LONGEST:
         raise UnreadableReply(f"the reply has {len(text)} characters, more than {LONGEST}")
-    value = _parsed(text)
+    value = _parse_json(text)
     if not isinstance(value, dict):
         raise UnreadableReply(f"the reply is no JSON object: {_short(text)}")
     _check(question, value)
-    fields = {name: _as_asked(value[name], form) for name, form in question.fields.items()}
+    fields = {name: _coerce_value(value[name], form) for name, form in question.fields.items()}
     return ParsedReply(fields, question.choice)
 
 
-def _as_asked(value: Any, form: Mapping[str, Any]) -> Any:
+def _coerce_value(value: Any, form: Mapping[str, Any]) -> Any:
     """Return a value as the question spells it: JSON's 4.0 is the verdict 4."""
     allowed = form.get("enum")
-    return readable(value) if allowed is None else allowed[allowed.index(value)]
+    return replace_surrogates(value) if allowed is None else allowed[allowed.index(value)]
 
 
-def _weighed(question: JudgeQuestion, logprobs: tuple[float, ...]) -> ParsedReply:
+def _reply_of_logprobs(question: JudgeQuestion, logprobs: tuple[float, ...]) -> ParsedReply:
     """Return the reply of a local model: the probabilities of the verdicts it could give."""
     import math
 
@@ -363,7 +363,7 @@ def _weighed(question: JudgeQuestion, logprobs: tuple[float, ...]) -> ParsedRepl
     return ParsedReply({choice: value}, choice, weights)
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
@@ -402,7 +402,7 @@ def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:
 @cache
 def _validator(schema: str) -> Any:
     """Return the validator of a schema without the nonce, which is another in each question."""
-    return json_schema.library().Draft202012Validator(json.loads(schema))
+    return json_schema.jsonschema_library().Draft202012Validator(json.loads(schema))
 
 
 def _short(text: str) -> str:

@@ -58,7 +58,7 @@ class CanaryAnswer:
     """Whether it tells the judge what to say."""
 
 
-def canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[CanaryAnswer]:
+def make_canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[CanaryAnswer]:
     """Return the known bad answers to ask about.
 
     Args:
@@ -68,13 +68,13 @@ def canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[CanaryAnswer]
     empty = [CanaryAnswer(n, case, text, False) for n, text in EMPTY.items() for case in cases[:3]]
     rows = list(bad.items())
     attacks = [
-        CanaryAnswer(name, *_attacked(rows[at % len(rows)], text), True)
+        CanaryAnswer(name, *_append_attack(rows[at % len(rows)], text), True)
         for at, (name, text) in enumerate(ATTACKS.items())
         if rows
     ]
     return [*empty, *attacks]
 
 
-def _attacked(row: tuple[str, str], text: str) -> tuple[str, str]:
+def _append_attack(row: tuple[str, str], text: str) -> tuple[str, str]:
     case, answer = row
     return case, f"{answer}\n\n{text}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.judge import conversation
+from tunegate.harness.judge import format_conversation
 from tunegate.harness.records.cases import Record, Text
 from tunegate.harness.records.judges import ARMS, Label, read_labels
 from tunegate.harness.records.manifest import MetricRecord
@@ -81,7 +81,7 @@ class LabellingSubject:
         return [x for x in labels if (x.suite, x.metric) == (self.suite, self.metric.name)]
 
 
-def draw(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
+def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
     """Return the rows of `n` cases drawn at random from those without a label, shuffled.
 
     Raises:
@@ -115,7 +115,7 @@ def _row(subject: LabellingSubject, case: RunCase, text: str) -> LabelSheetRow:
         suite=subject.suite,
         metric=subject.metric.name,
         id=case.case.id,
-        prompt=conversation(case.case),
+        prompt=format_conversation(case.case),
         context=case.case.context,
         completion=text,
     )
@@ -130,7 +130,7 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
     """
     given = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
     answers = subject.answers()
-    found = [label for one in given for label in _placed(subject, one, answers)]
+    found = [label for one in given for label in _labels_by_arm(subject, one, answers)]
     missing = [one for one in given if one.completion not in answers.get(one.id, {}).values()]
     if missing:
         raise SuiteError(
@@ -145,7 +145,7 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
     return tuple((before | now).values())
 
 
-def _placed(
+def _labels_by_arm(
     subject: LabellingSubject, one: Label, answers: dict[str, dict[str, str]]
 ) -> Iterator[Label]:
     """Yield the label for each arm that gave this answer."""

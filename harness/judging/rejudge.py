@@ -29,12 +29,12 @@ def suites_of(run: Run, given: Sequence[Path] = ()) -> list[Suite]:
     Raises:
         UsageError: a suite is gone, its cases or prompts are others, or none asks a judge.
     """
-    moved = {suite.name: suite for suite in map(suites.load, given)}
+    moved = {suite.name: suite for suite in map(suites.load_suite, given)}
     names = {record.name for record in run.manifest.suites}
     stranger = next((name for name in moved if name not in names), None)
     if stranger is not None:
         raise UsageError(f"{moved[stranger].path}: {run.folder} has no suite {stranger!r}")
-    found = [_loaded(run, record, moved) for record in run.manifest.suites]
+    found = [_load_suite(run, record, moved) for record in run.manifest.suites]
     if not stage.judge_metrics(found):
         raise UsageError(
             f"{run.folder}: no metric of its suites asks a judge; add one to suite.toml, such as "
@@ -43,10 +43,10 @@ def suites_of(run: Run, given: Sequence[Path] = ()) -> list[Suite]:
     return found
 
 
-def updated(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -> Manifest:
+def update_manifest(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -> Manifest:
     """Return the run's manifest with the judges, and the judge metrics, of now."""
     records = [
-        _with_judges(record, suite)
+        _update_judges(record, suite)
         for record, suite in zip(run.manifest.suites, found, strict=True)
     ]
     attempts = dict(run.manifest.attempts)
@@ -62,7 +62,7 @@ def updated(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -> Manife
     )
 
 
-def _loaded(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Suite:
+def _load_suite(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Suite:
     suite = moved.get(record.name) or _at_its_place(record)
     now = {sourced.case.id: sourced for sourced in suite.cases}
     for case in run.cases_of[record.name]:
@@ -83,10 +83,10 @@ def _at_its_place(record: SuiteRecord) -> Suite:
     path = Path(record.path)
     if not path.is_file():
         raise UsageError(f"{path}: suite {record.name!r} is not there any more; say --suite DIR")
-    return suites.load(path)
+    return suites.load_suite(path)
 
 
-def _with_judges(record: SuiteRecord, suite: Suite) -> SuiteRecord:
+def _update_judges(record: SuiteRecord, suite: Suite) -> SuiteRecord:
     """Return a suite's record with the judge metrics and gates of now, the others as they were."""
     fresh = suite.record()
     judged = {m.name: m for m in fresh.metrics if m.judge is not None}

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from tunegate.harness import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.interrupts import stoppable
+from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arms import further_arm
@@ -22,7 +22,7 @@ from tunegate.harness.judging.contract import (
     JudgementTarget,
     JudgementTask,
     Juror,
-    combined,
+    combine_jurors,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
@@ -78,7 +78,7 @@ def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:
     return [(s, m) for s in suites for m in s.metrics if m.judge is not None]
 
 
-def run(
+def run_judges(
     suites: Sequence[Suite],
     cells: Iterable[StoredCell],
     jurors: Sequence[Juror],
@@ -97,7 +97,7 @@ def run(
         Interrupted: the user asked to stop; replies that came are stored.
         BackendError: the store failed.
     """
-    asked = list(_asked(suites, cells)) if judge_metrics(suites) else []
+    asked = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []
     places: dict[str, list[JudgementTarget]] = {}
     tasks: dict[str, JudgementTask] = {}
     for one in asked if jurors else ():
@@ -130,7 +130,7 @@ def _outcomes(
         None if stream is None else ProgressReporter(float(len(tasks) * len(jurors)), stream=stream)
     )
     try:
-        with stoppable() as stop:
+        with stop_on_signal() as stop:
             for juror in jurors:
                 for task, outcome in juror.judge(tasks) if tasks else ():
                     yield JudgedTask(task, outcome, juror)
@@ -151,7 +151,9 @@ def _outcomes(
             progress.close()
 
 
-def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_CompletionToJudge]:
+def _completions_to_judge(
+    suites: Sequence[Suite], cells: Iterable[StoredCell]
+) -> Iterator[_CompletionToJudge]:
     """Yield what is to be judged, in the order of suites, metrics, cases, arms and samples."""
     metrics = judge_metrics(suites)
     names = {suite.name for suite, _ in metrics}
@@ -160,7 +162,7 @@ def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_Co
         if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
     for suite, metric in metrics:
-        for case in (_as_seen(s.case, suite.generation.system) for s in suite.cases):
+        for case in (_case_with_system(s.case, suite.generation.system) for s in suite.cases):
             found = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
                 for pair in _pairs(found):
@@ -170,7 +172,7 @@ def _asked(suites: Sequence[Suite], cells: Iterable[StoredCell]) -> Iterator[_Co
                     yield _CompletionToJudge(metric, case, (stored,))
 
 
-def _as_seen(case: Case, system: str | None) -> Case:
+def _case_with_system(case: Case, system: str | None) -> Case:
     if system is None:
         return case
     turns = case.input_messages(system)
@@ -198,9 +200,9 @@ def _rows(
         if one.missing is not None:
             score = Score.unscored(one.missing)
         else:
-            score = Score.unscored(NO_JUDGE) if outcomes is None else combined(outcomes)
+            score = Score.unscored(NO_JUDGE) if outcomes is None else combine_jurors(outcomes)
         pairs = one.metric.judge is not None and one.metric.judge.pairs
-        for arm, own in _by_arm(score) if pairs else [(place.arm, score)]:
+        for arm, own in _split_advantage(score) if pairs else [(place.arm, score)]:
             scores.setdefault((place.suite, place.metric, place.case, arm), []).append(own)
     for (suite, metric, case, arm), samples in scores.items():
         values = [score.value for score in samples if score.value is not None]
@@ -217,7 +219,7 @@ def _rows(
         )
 
 
-def _by_arm(advantage: Score) -> list[tuple[str, Score]]:
+def _split_advantage(advantage: Score) -> list[tuple[str, Score]]:
     """Return a pair's score as two, whose difference is tuned's advantage, from -1 to 1."""
     if advantage.value is None:
         return [("base", advantage), ("tuned", advantage)]
@@ -280,13 +282,13 @@ def open_jurors(specs: Sequence[str], store: AnswerCache | None) -> tuple[Juror,
     Raises:
         UsageError: one cannot be opened.
     """
-    return tuple(_open(spec, store) for spec in specs)
+    return tuple(_open_juror(spec, store) for spec in specs)
 
 
-def _open(spec: str, store: AnswerCache | None) -> Juror:
+def _open_juror(spec: str, store: AnswerCache | None) -> Juror:
     prefix, has_prefix, target = spec.partition(":")
-    name = prefix if has_prefix and prefix in lookup.available(ROOM) else "local"
-    factory: Any = lookup.find(ROOM, name, what="judge backend")
+    name = prefix if has_prefix and prefix in lookup.available_names(ROOM) else "local"
+    factory: Any = lookup.find_object(ROOM, name, what="judge backend")
     opened: Any = factory(spec if name == "local" else target)
     if hasattr(opened, "ask"):
         from tunegate.harness.judging.conversation import ModelJuror

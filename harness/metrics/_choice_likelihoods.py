@@ -18,7 +18,7 @@ class UnusableCase(ValueError):
     """The case or the completion lacks what a multiple-choice metric needs."""
 
 
-def likelihoods(case: Case, completion: Completion, normalize: Normalize) -> Sequence[float]:
+def choice_likelihoods(case: Case, completion: Completion, normalize: Normalize) -> Sequence[float]:
     """Return the log-likelihood of each choice, divided by its UTF-8 length for `byte`.
 
     Raises:

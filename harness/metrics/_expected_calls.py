@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.lookup import unknown
-from tunegate.harness.metrics._tool_call_parsers import show
+from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.metrics._tool_call_parsers import format_value
 from tunegate.harness.records.cases import Case
 
 
@@ -52,7 +52,7 @@ class ExpectedCall:
         return None if self.tool is None else self.tool.arguments.get(argument)
 
 
-def expected(case: Case) -> tuple[ExpectedCall, ...]:
+def expected_calls(case: Case) -> tuple[ExpectedCall, ...]:
     """Return the calls that a case without problems expects."""
     tools = _tools(case)
     return tuple(
@@ -61,7 +61,7 @@ def expected(case: Case) -> tuple[ExpectedCall, ...]:
     )
 
 
-def problems(case: Case) -> list[str]:
+def expectation_problems(case: Case) -> list[str]:
     """Return why no answer could meet the expectation, in words; empty if one can."""
     try:
         tools = _tools(case)
@@ -94,12 +94,16 @@ def _tools(case: Case) -> dict[str, OfferedTool]:
 
 def _tool(name: str, schema: Any) -> OfferedTool:
     if not isinstance(schema, Mapping):
-        raise ValueError(f"the parameters of {name} must be a JSON schema, not {show(schema)}")
+        raise ValueError(
+            f"the parameters of {name} must be a JSON schema, not {format_value(schema)}"
+        )
     known, required = schema.get("properties") or {}, schema.get("required") or []
     if not isinstance(known, Mapping):
-        raise ValueError(f"the properties of {name} must be an object, not {show(known)}")
+        raise ValueError(f"the properties of {name} must be an object, not {format_value(known)}")
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
-        raise ValueError(f"required of {name} must be a list of names, not {show(required)}")
+        raise ValueError(
+            f"required of {name} must be a list of names, not {format_value(required)}"
+        )
     return OfferedTool(name, known, tuple(required))
 
 
@@ -111,7 +115,7 @@ def _call_problems(
         yield 'write {"name": a text, "arguments": {argument: [allowed values]}}'
         return
     if tools is not None and name not in tools:
-        yield unknown(name, tuple(tools), what="tool")
+        yield unknown_name_message(name, tuple(tools), what="tool")
         return
     tool = None if tools is None else tools[name]
     for missing in sorted(set(tool.required) - allowed.keys()) if tool else ():
@@ -122,10 +126,10 @@ def _call_problems(
 
 def _argument_problems(argument: str, values: Any, tool: OfferedTool | None) -> Iterator[str]:
     if not isinstance(values, list) or not values:
-        yield f"{argument}={show(values)} must be a list of the allowed values"
+        yield f"{argument}={format_value(values)} must be a list of the allowed values"
         return
     if tool is not None and argument not in tool.arguments:
-        yield unknown(argument, tuple(tool.arguments) or ("none",), what="argument")
+        yield unknown_name_message(argument, tuple(tool.arguments) or ("none",), what="argument")
         return
     if tool is not None and argument in tool.required and values == [""]:
         yield f"{argument} is required, so it needs an allowed value beside the empty text"
@@ -157,10 +161,10 @@ _WORDS = {
 _PYTHON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
 
 
-def misfit(value: Any, schema: Any, place: str) -> str | None:
+def type_mismatch(value: Any, schema: Any, place: str) -> str | None:
     """Return what of an argument's value has a type that its schema does not allow, or None."""
     return _wrong(value, schema, place) or next(
-        filter(None, (misfit(*part) for part in _parts(value, schema, place))), None
+        filter(None, (type_mismatch(*part) for part in _parts(value, schema, place))), None
     )
 
 
@@ -169,7 +173,7 @@ def allowed_misfit(allowed: Any, schema: Any, place: str) -> str | None:
     if isinstance(allowed, dict):
         for key, values in allowed.items():
             if not isinstance(values, list) or not values:
-                return f"{place}.{key}={show(values)} must be a list of the allowed values"
+                return f"{place}.{key}={format_value(values)} must be a list of the allowed values"
     return _wrong(allowed, schema, place) or next(
         filter(None, (allowed_misfit(*part) for part in _allowed_parts(allowed, schema, place))),
         None,
@@ -181,7 +185,9 @@ def _wrong(value: Any, schema: Any, place: str) -> str | None:
     kind = "null" if value is None else _PYTHON.get(type(value), "object")
     if kinds is None or kind in kinds or (kind == "integer" and "number" in kinds):
         return None
-    return f"{place}={show(value)} must be {' or '.join(_WORDS[one] for one in sorted(kinds))}"
+    return (
+        f"{place}={format_value(value)} must be {' or '.join(_WORDS[one] for one in sorted(kinds))}"
+    )
 
 
 def _kinds(schema: Any) -> frozenset[str] | None:
@@ -204,26 +210,28 @@ def _kinds(schema: Any) -> frozenset[str] | None:
 
 def _parts(value: Any, schema: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
     """Yield what is inside a value with the schema that holds for it."""
-    if isinstance(value, list) and isinstance(items := _of(schema, "items"), Mapping):
+    if isinstance(value, list) and isinstance(items := _schema_value(schema, "items"), Mapping):
         for index, part in enumerate(value):
             yield part, items, f"{place}[{index}]"
-    if isinstance(value, dict) and isinstance(known := _of(schema, "properties"), Mapping):
+    if isinstance(value, dict) and isinstance(
+        known := _schema_value(schema, "properties"), Mapping
+    ):
         for key in value.keys() & known.keys():
             yield value[key], known[key], f"{place}.{key}"
 
 
 def _allowed_parts(allowed: Any, schema: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
     if isinstance(allowed, list):
-        items = _of(schema, "items")
+        items = _schema_value(schema, "items")
         for index, part in enumerate(allowed):
             yield part, items, f"{place}[{index}]"
     if isinstance(allowed, dict):
-        known = _of(schema, "properties")
+        known = _schema_value(schema, "properties")
         for key, values in allowed.items():
             for value in values:
                 if value not in ("", None):
-                    yield value, _of(known, key), f"{place}.{key}"
+                    yield value, _schema_value(known, key), f"{place}.{key}"
 
 
-def _of(schema: Any, key: str) -> Any:
+def _schema_value(schema: Any, key: str) -> Any:
     return schema.get(key) if isinstance(schema, Mapping) else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metrics import _json_parsing
 
 Holds = Callable[[str, Any], bool]
@@ -42,16 +42,16 @@ class FormatRule:
         if value is True or name == "repeats_prompt":
             return name
         found = f" (found {self.count(text)})" if self.count else ""
-        return _json_parsing.shorten(f"{name}={value!r}{found}", 150)
+        return _json_parsing.shorten_text(f"{name}={value!r}{found}", 150)
 
 
-def problems(rules: Mapping[str, Any]) -> Iterator[str]:
+def rule_problems(rules: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a table of rules, each with the value and what is allowed."""
     for name, value in rules.items():
         if name not in RULES:
-            yield unknown(name, tuple(RULES), what="rule")
+            yield unknown_name_message(name, tuple(RULES), what="rule")
         elif not RULES[name].valid(value):
-            yield _json_parsing.shorten(f"{name}={value!r} must be {RULES[name].allowed}")
+            yield _json_parsing.shorten_text(f"{name}={value!r} must be {RULES[name].allowed}")
     for thing in COUNTS:
         low = _bound(rules, f"min_{thing}", thing)
         high = _bound(rules, f"max_{thing}", thing)
@@ -101,7 +101,7 @@ def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _folded(value: str | Sequence[str]) -> tuple[str, ...]:
+def _fold_texts(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(text.strip().casefold() for text in _texts(value))
 
 
@@ -115,17 +115,19 @@ def _numbered_sections(text: str, word: str) -> int:
 
 def _contains(text: str, value: Any) -> bool:
     folded = text.casefold()
-    return all(word in folded for word in _folded(value))
+    return all(word in folded for word in _fold_texts(value))
 
 
 def _contains_any(text: str, value: Any) -> bool:
     folded = text.casefold()
-    return any(word in folded for word in _folded(value))
+    return any(word in folded for word in _fold_texts(value))
 
 
 def _not_contains(text: str, value: Any) -> bool:
     folded = text.casefold()
-    return not any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", folded) for word in _folded(value))
+    return not any(
+        re.search(rf"(?<!\w){re.escape(word)}(?!\w)", folded) for word in _fold_texts(value)
+    )
 
 
 def _bare(text: str) -> tuple[str, str]:
@@ -135,11 +137,11 @@ def _bare(text: str) -> tuple[str, str]:
 
 
 def _starts_with(text: str, value: Any) -> bool:
-    return any(bare.startswith(_folded(value)) for bare in _bare(text))
+    return any(bare.startswith(_fold_texts(value)) for bare in _bare(text))
 
 
 def _ends_with(text: str, value: Any) -> bool:
-    return any(bare.endswith(_folded(value)) for bare in _bare(text))
+    return any(bare.endswith(_fold_texts(value)) for bare in _bare(text))
 
 
 def _one_of(text: str, value: Any) -> bool:
@@ -148,12 +150,12 @@ def _one_of(text: str, value: Any) -> bool:
 
 def _postscript(text: str, value: Any) -> bool:
     folded = text.casefold()
-    marks = (r"\s?".join(map(re.escape, "".join(mark.split()))) for mark in _folded(value))
+    marks = (r"\s?".join(map(re.escape, "".join(mark.split()))) for mark in _fold_texts(value))
     return any(re.search(rf"(?<!\w){mark}", folded) for mark in marks)
 
 
 def _paragraph_first_word(text: str, value: Mapping[str, str]) -> bool:
-    there = paragraphs(text)
+    there = split_paragraphs(text)
     for number, wanted in value.items():
         if int(number) > len(there):
             return False
@@ -171,7 +173,7 @@ def _letters(word: str) -> str:
 
 def _json_only(text: str, _: Any) -> bool:
     try:
-        _json_parsing.read(text)
+        _json_parsing.parse_json(text)
     except _json_parsing.UnreadableJson:
         return False
     return True
@@ -241,7 +243,7 @@ _YES_RULES: dict[str, Holds] = {
 }
 
 
-def paragraphs(text: str) -> list[str]:
+def split_paragraphs(text: str) -> list[str]:
     """Return the stretches between blank lines."""
     found: list[list[str]] = [[]]
     for line in text.split("\n"):
@@ -275,19 +277,19 @@ _DOTTED = re.compile(r"(?:[^\W\d_]\.)++")
 _INITIAL = re.compile(r"[A-Z]\.")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the runs without white space that hold a letter or a digit."""
     return [word for word in text.split() if any(map(str.isalnum, word))]
 
 
-def sentences(text: str) -> int:
+def count_sentences(text: str) -> int:
     """Return how many sentences there are; a list item and a heading are at least one each."""
     return sum(map(_sentences_of, _blocks(text)))
 
 
 def _blocks(text: str) -> Iterator[list[str]]:
     """Yield the words of each stretch that no sentence crosses, without list markers."""
-    for paragraph in paragraphs(_WIDE_STOP.sub(r"\1 ", text)):
+    for paragraph in split_paragraphs(_WIDE_STOP.sub(r"\1 ", text)):
         block: list[str] = []
         for line in paragraph.split("\n"):
             marked = _starts_block(line)
@@ -331,7 +333,7 @@ def _bullets(text: str) -> int:
 
 
 def _capital_words(text: str) -> int:
-    return sum(word.isupper() for word in words(text))
+    return sum(word.isupper() for word in split_words(text))
 
 
 def _matching_lines(pattern: re.Pattern[str]) -> Callable[[str], int]:
@@ -343,12 +345,12 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], int]:
 
 
 COUNTS: dict[str, Callable[[str], int]] = {
-    "words": lambda text: len(words(text)),
+    "words": lambda text: len(split_words(text)),
     "characters": lambda text: len(text.strip()),
-    "sentences": sentences,
-    "lines": lambda text: len(lines(text)),
-    "paragraphs": lambda text: len(paragraphs(text)),
-    "parts": lambda text: len(parts(text)),
+    "sentences": count_sentences,
+    "lines": lambda text: len(split_lines(text)),
+    "paragraphs": lambda text: len(split_paragraphs(text)),
+    "parts": lambda text: len(split_parts(text)),
     "bullets": _bullets,
     "numbered": _matching_lines(_NUMBERED),
     "headings": _matching_lines(_HEADING),
@@ -379,11 +381,11 @@ RULES: dict[str, FormatRule] = {
 _DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Return the lines that are not blank."""
     return [line for line in text.split("\n") if line.strip()]
 
 
-def parts(text: str) -> list[str]:
+def split_parts(text: str) -> list[str]:
     """Return the stretches between `***` dividers that are not blank."""
     return [part for part in _DIVIDER.split(text) if part.strip()]

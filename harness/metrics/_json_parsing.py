@@ -41,7 +41,7 @@ class LocatedJson:
         return f"JSON taken from {self.where}" if self.where else None
 
 
-def read(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """Return the value of `text`, which must be JSON from its first character to its last.
 
     Raises:
@@ -49,7 +49,7 @@ def read(text: str) -> Any:
     """
     if not text.strip():
         raise UnreadableJson("the text is empty")
-    with _in_words():
+    with _readable_errors():
         return json.loads(text, **_HOOKS)
 
 
@@ -59,12 +59,12 @@ def read_first(text: str, start: int) -> tuple[Any, int]:
     Raises:
         Unreadable: there is none.
     """
-    with _in_words():
+    with _readable_errors():
         return _DECODER.raw_decode(text, start)
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _readable_errors() -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
@@ -73,7 +73,7 @@ def _in_words() -> Iterator[None]:
         raise UnreadableJson("nested too deeply to be read") from error
 
 
-def find(text: str, extract: Extract | None = None) -> LocatedJson:
+def find_json(text: str, extract: Extract | None = None) -> LocatedJson:
     """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
 
     With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
@@ -84,11 +84,11 @@ def find(text: str, extract: Extract | None = None) -> LocatedJson:
         Unreadable: there is none; the message is about the whole text.
     """
     try:
-        return LocatedJson(read(text), text)
+        return LocatedJson(parse_json(text), text)
     except UnreadableJson:
         for part, where in _parts(text, extract):
             try:
-                return LocatedJson(read(part), part, where)
+                return LocatedJson(parse_json(part), part, where)
             except UnreadableJson:
                 continue
         raise
@@ -96,7 +96,7 @@ def find(text: str, extract: Extract | None = None) -> LocatedJson:
 
 def _parts(text: str, extract: Extract | None) -> Iterator[tuple[str, str]]:
     for block in text.split("```")[1::2] if extract else ():
-        yield _without_language(block), "a ``` fence"
+        yield _drop_language(block), "a ``` fence"
     brackets = ("{}", "[]") if extract == "prose" else ()
     for start, pair in sorted((text.find(pair[0]), pair) for pair in brackets if pair[0] in text):
         end = text.rfind(pair[1])
@@ -104,7 +104,7 @@ def _parts(text: str, extract: Extract | None) -> Iterator[tuple[str, str]]:
             yield text[start : end + 1], "the text around it"
 
 
-def _without_language(block: str) -> str:
+def _drop_language(block: str) -> str:
     """Drop the word after the opening ```: `json` and the like."""
     first, newline, rest = block.partition("\n")
     if newline and (first.strip().isalnum() or not first.strip()):
@@ -112,12 +112,12 @@ def _without_language(block: str) -> str:
     return block.removeprefix("json")
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = next(key for key, count in counts.items() if count > 1)
-        raise UnreadableJson(f"the key {shorten(repr(twice))} stands twice in one object")
+        raise UnreadableJson(f"the key {shorten_text(repr(twice))} stands twice in one object")
     return value
 
 
@@ -128,7 +128,7 @@ def _no_constant(text: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise UnreadableJson(f"the number {shorten(text)} is too large")
+        raise UnreadableJson(f"the number {shorten_text(text)} is too large")
     return value
 
 
@@ -139,7 +139,7 @@ def _integer(text: str) -> int:
 
 
 _HOOKS: dict[str, Any] = {
-    "object_pairs_hook": _without_duplicates,
+    "object_pairs_hook": _refuse_duplicates,
     "parse_constant": _no_constant,
     "parse_float": _finite,
     "parse_int": _integer,
@@ -147,7 +147,7 @@ _HOOKS: dict[str, Any] = {
 _DECODER = json.JSONDecoder(**_HOOKS)
 
 
-def shorten(text: str, longest: int = 300) -> str:
+def shorten_text(text: str, longest: int = 300) -> str:
     """Return `text` fit for a reason: the middle cut out if long, lone surrogates escaped."""
     if len(text) > longest:
         text = f"{text[: longest - 100]} … {text[-90:]}"

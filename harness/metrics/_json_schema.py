@@ -20,7 +20,7 @@ from referencing.jsonschema import specification_with
 from tunegate.harness import json_schema
 from tunegate.harness.metrics import _json_parsing
 
-jsonschema = json_schema.library()
+jsonschema = json_schema.jsonschema_library()
 
 _DRAFTS: dict[str, Any] = {
     "http://json-schema.org/draft-07/schema": jsonschema.Draft7Validator,
@@ -37,29 +37,29 @@ class _CompiledSchema:
     problems: tuple[str, ...] = ()
 
 
-def problems(schema: str) -> list[str]:
+def schema_problems(schema: str) -> list[str]:
     """Return what makes the schema text unusable, in words; empty if nothing does."""
     return list(_compile(schema).problems)
 
 
-def violation(schema: str, text: str) -> dict[str, str]:
+def schema_violation(schema: str, text: str) -> dict[str, str]:
     """Return `{}` if `text` satisfies the schema, else one key.
 
-    `violation`: the first thing wrong with the text. `problem`: the schema is unusable.
+    `schema_violation`: the first thing wrong with the text. `problem`: the schema is unusable.
     """
     compiled = _compile(schema)
     if compiled.problems:
         return {"problem": compiled.problems[0]}
-    first = next(compiled.validator.iter_errors(_json_parsing.read(text)), None)
+    first = next(compiled.validator.iter_errors(_json_parsing.parse_json(text)), None)
     if first is None:
         return {}
-    return {"violation": _in_words(jsonschema.exceptions.best_match(iter([first])))}
+    return {"violation": _format_error(jsonschema.exceptions.best_match(iter([first])))}
 
 
 @lru_cache(maxsize=128)
 def _compile(text: str) -> _CompiledSchema:
     try:
-        schema = _json_parsing.read(text)
+        schema = _json_parsing.parse_json(text)
     except _json_parsing.UnreadableJson as error:
         return _CompiledSchema(problems=(f"not JSON: {error}",))
     if not isinstance(schema, dict | bool):
@@ -75,13 +75,15 @@ def _compile(text: str) -> _CompiledSchema:
     try:
         draft.check_schema(schema)
     except jsonschema.exceptions.SchemaError as error:
-        return _CompiledSchema(problems=(_in_words(error),))
+        return _CompiledSchema(problems=(_format_error(error),))
     validator = draft(schema, registry=Registry(), format_checker=draft.FORMAT_CHECKER)
-    references = _dangling(schema, specification_with(dialect))
+    references = _dangling_references(schema, specification_with(dialect))
     return _CompiledSchema(validator, tuple(dict.fromkeys(references)))
 
 
-def _dangling(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:
+def _dangling_references(
+    schema: dict[str, Any] | bool, dialect: Specification[Any]
+) -> Iterator[str]:
     """Yield a sentence for each reference that does not lead to a place inside the schema."""
     root = dialect.create_resource(schema)
     waiting = [(REGISTRY.resolver_with_root(root), root)]
@@ -105,5 +107,5 @@ def _dangling(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Ite
         waiting += [(resolver.in_subresource(part), part) for part in resource.subresources()]
 
 
-def _in_words(error: Any) -> str:
-    return _json_parsing.shorten(f"{error.json_path}: {error.message}")
+def _format_error(error: Any) -> str:
+    return _json_parsing.shorten_text(f"{error.json_path}: {error.message}")

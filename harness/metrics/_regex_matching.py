@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 
-def problem(pattern: str) -> str | None:
+def pattern_problem(pattern: str) -> str | None:
     """Return what is wrong with a pattern, or None."""
     try:
         re.compile(pattern)
@@ -14,6 +14,6 @@ def problem(pattern: str) -> str | None:
     return None
 
 
-def matches(patterns: list[str], text: str, mode: str) -> bool:
+def any_match(patterns: list[str], text: str, mode: str) -> bool:
     """Return whether one of the patterns matches: somewhere (`search`) or the whole text."""
     return any(getattr(re, mode)(pattern, text) is not None for pattern in patterns)

@@ -9,7 +9,7 @@ from tunegate.harness.errors import MissingExtra
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+def check_expected_texts(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return the cases whose expected texts are empty.
 
     Raises:
@@ -22,7 +22,7 @@ def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return [f"case {case.id!r}: an expected text is empty" for case in cases if _blank(case)]
 
 
-def unscored(case: Case, completion: Completion) -> Score | None:
+def unscored_reason(case: Case, completion: Completion) -> Score | None:
     """Return why there is nothing to compare; None if there is."""
     if completion.text is None:
         return Score.unscored("the completion has no text")
@@ -31,7 +31,7 @@ def unscored(case: Case, completion: Completion) -> Score | None:
     return Score.unscored("an expected text is empty") if _blank(case) else None
 
 
-def signature(scorer: Any, cases: Sequence[Case]) -> str:
+def sacrebleu_signature(scorer: Any, cases: Sequence[Case]) -> str:
     """Return sacrebleu's signature of one of its metrics on these cases."""
     counts = {len(case.expected_texts()) for case in cases}
     scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # -1 is written "var"

@@ -5,7 +5,7 @@ be killed. One child serves all calls of a process: it starts at the first, agai
 ends when its parent does. Arguments and results travel as JSON, one line each way.
 
 Example:
-    >>> run("math", "sqrt", 16, limit_s=1.0)
+    >>> run_with_timeout("math", "sqrt", 16, limit_s=1.0)
     4.0
 """
 
@@ -26,7 +26,7 @@ _START_LIMIT_S = 60.0
 
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    "from tunegate.harness.metrics import _subprocess_timeout; _subprocess_timeout.serve()"
+    "from tunegate.harness.metrics import _subprocess_timeout; _subprocess_timeout.serve_requests()"
 )
 
 
@@ -103,7 +103,7 @@ _lock = threading.Lock()
 _child: _ChildProcess | None = None
 
 
-def run(
+def run_with_timeout(
     module: str, function: str, *arguments: Any, limit_s: float, needs: tuple[str, ...] = ()
 ) -> Any:
     """Return what `function` of `module` returns for `arguments`, all of it JSON.
@@ -121,7 +121,7 @@ def run(
     """
     with _lock:
         for _ in range(2):  # a child that died between two calls is replaced
-            child = _running()
+            child = _running_child()
             if not all(map(child.has_imported, (*needs, module))):
                 child.end()
                 continue
@@ -135,7 +135,7 @@ def run(
     raise CallFailed("its process ended")
 
 
-def _running() -> _ChildProcess:
+def _running_child() -> _ChildProcess:
     global _child
     if _child is None:
         atexit.register(_end)
@@ -158,7 +158,7 @@ def _end() -> None:
         _child.end()
 
 
-def serve() -> None:
+def serve_requests() -> None:
     """Answer requests from standard input until it closes: the child's whole life."""
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(json.dumps(_answer(line)).encode() + b"\n")

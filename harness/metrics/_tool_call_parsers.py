@@ -12,7 +12,7 @@ literal arguments are calls; a variable, arithmetic or another call as an argume
 Python program to mean anything.
 
 Example:
-    >>> read('<tool_call>{"name": "ping", "arguments": {}}</tool_call>').syntax
+    >>> parse_tool_calls('<tool_call>{"name": "ping", "arguments": {}}</tool_call>').syntax
     'hermes'
 """
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunegate.harness.metrics import _json_parsing
-from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._json_parsing import shorten_text
 
 Syntax = Literal["auto", "openai", "anthropic", "hermes", "llama3", "mistral", "json", "python"]
 SYNTAXES: tuple[Syntax, ...] = (
@@ -58,16 +58,16 @@ class ParsedCalls:
     """Why an attempt to call a tool cannot be read."""
 
 
-def read(text: str, syntax: Syntax = "auto") -> ParsedCalls:
+def parse_tool_calls(text: str, syntax: Syntax = "auto") -> ParsedCalls:
     """Return the calls that a text makes; none if it is just an answer.
 
     Args:
         text: The completion's text.
         syntax: The only syntax to be read; `auto` takes the first that fits.
     """
-    text = _without_ends(text)
+    text = _strip_end_tokens(text)
     try:
-        value, forms = _json_parsing.read(text), _OF_JSON
+        value, forms = _json_parsing.parse_json(text), _OF_JSON
     except _json_parsing.UnreadableJson:
         value, forms = text, _OF_TEXT
     for name in forms if syntax == "auto" else (syntax,):
@@ -80,7 +80,7 @@ def read(text: str, syntax: Syntax = "auto") -> ParsedCalls:
     return ParsedCalls()
 
 
-def _without_ends(text: str) -> str:
+def _strip_end_tokens(text: str) -> str:
     end = len(text.rstrip())
     while text.endswith(_ENDS, 0, end):
         end -= next(len(mark) for mark in _ENDS if text.endswith(mark, 0, end))
@@ -89,7 +89,7 @@ def _without_ends(text: str) -> str:
     return text[:end].lstrip()
 
 
-def _unfinished(text: str) -> None:
+def _refuse_unfinished(text: str) -> None:
     """Tell JSON that begins as a call does and breaks off from an answer.
 
     Raises:
@@ -97,7 +97,7 @@ def _unfinished(text: str) -> None:
     """
     if _BROKEN.match(text):
         try:
-            _json_parsing.read(text)
+            _json_parsing.parse_json(text)
         except _json_parsing.UnreadableJson as error:
             raise MalformedCall(f"not JSON: {error}") from error
 
@@ -116,7 +116,7 @@ def openai(value: Any) -> list[ToolCall] | None:
     if isinstance(value, dict) and {"tool_calls", "function_call"} & value.keys():
         entries = value.get("tool_calls") or []
         if not isinstance(entries, list):
-            raise MalformedCall(f"tool_calls is {show(entries)}, not a list")
+            raise MalformedCall(f"tool_calls is {format_value(entries)}, not a list")
         legacy = value.get("function_call")
         return [_openai_call(one) for one in (entries if legacy is None else [*entries, legacy])]
     entries = value if isinstance(value, list) else [value]
@@ -136,7 +136,7 @@ def _openai_call(entry: Any) -> ToolCall:
         return call_of(inner, "arguments")
     text = inner["arguments"]
     try:
-        arguments = _json_parsing.read(text) if text.strip() else {}
+        arguments = _json_parsing.parse_json(text) if text.strip() else {}
     except _json_parsing.UnreadableJson as error:
         raise MalformedCall(f"the arguments are not JSON: {error}") from error
     return call_of({**inner, "arguments": arguments}, "arguments")
@@ -195,22 +195,24 @@ def call_of(value: Any, *keys: str) -> ToolCall:
         Malformed: it describes none.
     """
     if not isinstance(value, dict):
-        raise MalformedCall(f"{show(value)} is no call")
+        raise MalformedCall(f"{format_value(value)} is no call")
     name = value.get("name")
     if not isinstance(name, str) or not name:
-        raise MalformedCall(f"a call's name must be a text, not {show(name)}")
+        raise MalformedCall(f"a call's name must be a text, not {format_value(name)}")
     key = next((key for key in keys if key in value), None)
     if key is None:
-        raise MalformedCall(f"the call of {shorten(name, 200)} has no {keys[0]!r}")
+        raise MalformedCall(f"the call of {shorten_text(name, 200)} has no {keys[0]!r}")
     if not isinstance(value[key], dict):
-        raise MalformedCall(f"{key} of {shorten(name, 200)} is {show(value[key])}, not an object")
+        raise MalformedCall(
+            f"{key} of {shorten_text(name, 200)} is {format_value(value[key])}, not an object"
+        )
     return ToolCall(name, value[key])
 
 
-def show(value: Any, longest: int = 150) -> str:
+def format_value(value: Any, longest: int = 150) -> str:
     """Return a value as a reason shows it."""
     try:
-        return shorten(repr(value), longest)
+        return shorten_text(repr(value), longest)
     except RecursionError:
         return "a deeply nested value"
 
@@ -251,7 +253,7 @@ def hermes(text: str) -> list[ToolCall] | None:
         end = _skip(text, end)
         if end < len(text) and not text.startswith((_HERMES_END, _HERMES), end):
             raise MalformedCall(
-                f"{show(text[end : end + 40])} follows the call of {calls[-1].name}"
+                f"{format_value(text[end : end + 40])} follows the call of {calls[-1].name}"
             )
         start = text.find(_HERMES, end)
     return calls
@@ -274,7 +276,7 @@ def llama3(text: str) -> list[ToolCall] | None:
         return _objects(body)
     calls = python(body)
     if calls is None:
-        raise MalformedCall(f"{show(body, 80)} after {_LLAMA} is no call")
+        raise MalformedCall(f"{format_value(body, 80)} after {_LLAMA} is no call")
     return calls
 
 
@@ -288,7 +290,7 @@ def _objects(text: str) -> list[ToolCall]:
         position = after.end() if after else position
         if position < len(text) and not separated:
             raise MalformedCall(
-                f"{show(text[position : position + 40])} follows a call without ';'"
+                f"{format_value(text[position : position + 40])} follows a call without ';'"
             )
     return calls
 
@@ -303,25 +305,27 @@ def mistral(text: str) -> list[ToolCall] | None:
     start = text.find(_MISTRAL)
     if start < 0:
         try:
-            return _named(text, 0) if _HEAD.match(text) else None
+            return _parse_named(text, 0) if _HEAD.match(text) else None
         except MalformedCall:
             return None
     body = _skip(text, start + len(_MISTRAL))
     if not text.startswith("[", body) or text.startswith(_MISTRAL, body):
-        return _named(text, start)
+        return _parse_named(text, start)
     value, end = _value(text, body)
     if end < len(text.rstrip()):
-        raise MalformedCall(f"{show(text[end : end + 40])} follows the list of calls")
+        raise MalformedCall(f"{format_value(text[end : end + 40])} follows the list of calls")
     return [call_of(one, "arguments") for one in value]
 
 
-def _named(text: str, position: int) -> list[ToolCall]:
+def _parse_named(text: str, position: int) -> list[ToolCall]:
     calls = []
     end = len(text.rstrip())
     while position < end:
         head = _HEAD.match(text, position)
         if head is None:
-            raise MalformedCall(f"{show(text[position : position + 40])} is no name with arguments")
+            raise MalformedCall(
+                f"{format_value(text[position : position + 40])} is no name with arguments"
+            )
         value, position = _value(text, head.end())
         calls.append(call_of({"name": head["name"], "arguments": value}, "arguments"))
     return calls
@@ -358,7 +362,7 @@ def python(text: str) -> list[ToolCall] | None:
     if not _CALL.match(text):
         return None
     try:
-        calls = _parsed(text)
+        calls = _parse_python(text)
     except MalformedCall as error:
         if _SURELY.match(text):
             raise MalformedCall(f"not Python: {error}") from error
@@ -366,7 +370,7 @@ def python(text: str) -> list[ToolCall] | None:
     return [_call(node) for node in calls]
 
 
-def _parsed(text: str) -> list[ast.Call]:
+def _parse_python(text: str) -> list[ast.Call]:
     if len(text) > _LONGEST:
         raise MalformedCall(f"{len(text)} characters are more than the {_LONGEST} that are parsed")
     try:
@@ -425,7 +429,7 @@ def _json_value(value: Any) -> Any:
     whole = isinstance(value, int) and value.bit_length() <= _LARGEST_BITS
     if plain or whole or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise ValueError(f"{show(type(value))} is not JSON")
+    raise ValueError(f"{format_value(type(value))} is not JSON")
 
 
 _OF_TEXT: Mapping[Syntax, _Form] = {
@@ -433,7 +437,7 @@ _OF_TEXT: Mapping[Syntax, _Form] = {
     "llama3": llama3,
     "mistral": mistral,
     "python": python,
-    "json": _unfinished,
-    "openai": _unfinished,
+    "json": _refuse_unfinished,
+    "openai": _refuse_unfinished,
 }
 """Readers of any other text."""

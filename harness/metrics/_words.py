@@ -19,7 +19,7 @@ BEHIND = rf"(?![{LETTER}\d_])(?!-[{LETTER}\d])(?![.,]\d)"
 """Where it may end."""
 
 
-def finder(names: Sequence[str], text: str) -> re.Pattern[str] | None:
+def name_pattern(names: Sequence[str], text: str) -> re.Pattern[str] | None:
     """Return a pattern that finds any of the names in `text`, as a word of its own.
 
     Case of letters does not count, and any white space stands for any other. A longer name wins
@@ -38,11 +38,11 @@ def finder(names: Sequence[str], text: str) -> re.Pattern[str] | None:
     return re.compile(f"{BEFORE}(?:{longest_first}){BEHIND}", re.I) if parts else None
 
 
-def which(found: re.Match[str]) -> int:
-    """Return the index of the name that a match of `finder` holds."""
+def matched_index(found: re.Match[str]) -> int:
+    """Return the index of the name that a match of `name_pattern` holds."""
     return int((found.lastgroup or "")[1:])
 
 
-def squeeze(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return `text` case-folded, with one space for each run of white space and none around."""
     return " ".join(text.casefold().split())

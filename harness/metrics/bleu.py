@@ -34,13 +34,13 @@ def corpus_bleu(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.signature(_scorer(used.corpus is None, **used.options), cases)
+    return _sacrebleu.sacrebleu_signature(_scorer(used.corpus is None, **used.options), cases)
 
 
 @metric(
     range=(0.0, 100.0),
     requires=("expected",),
-    check=_sacrebleu.check,
+    check=_sacrebleu.check_expected_texts,
     corpus=corpus_bleu,
     signature=_signature,
 )
@@ -77,7 +77,7 @@ def bleu(
             characters, `none` for texts that are split into words already.
         aggregate: `corpus`, or `mean` for the mean of sentence BLEU.
     """
-    missing = _sacrebleu.unscored(case, completion)
+    missing = _sacrebleu.unscored_reason(case, completion)
     if missing is not None:
         return missing
     scorer = _scorer(True, lowercase=lowercase, tokenize=tokenize)

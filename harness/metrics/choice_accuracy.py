@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, likelihoods
+from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
@@ -33,7 +33,7 @@ def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize 
             is the same where all choices are ASCII.
     """
     try:
-        values = likelihoods(case, completion, normalize)
+        values = choice_likelihoods(case, completion, normalize)
     except UnusableCase as problem:
         return Score.unscored(str(problem))
     right = values[case.answer or 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, likelihoods
+from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
@@ -37,7 +37,7 @@ def choice_probability(
             choice first.
     """
     try:
-        values = likelihoods(case, completion, normalize)
+        values = choice_likelihoods(case, completion, normalize)
     except UnusableCase as problem:
         return Score.unscored(str(problem))
     highest = max(values)

@@ -31,13 +31,13 @@ def corpus_chrf(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.signature(_scorer(**used.options), cases)
+    return _sacrebleu.sacrebleu_signature(_scorer(**used.options), cases)
 
 
 @metric(
     range=(0.0, 100.0),
     requires=("expected",),
-    check=_sacrebleu.check,
+    check=_sacrebleu.check_expected_texts,
     corpus=corpus_chrf,
     signature=_signature,
 )
@@ -69,7 +69,7 @@ def chrf(
         lowercase: Compare without case.
         aggregate: `corpus`, or `mean` for the mean over the cases' own scores.
     """
-    unscored = _sacrebleu.unscored(case, completion)
+    unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:
         return unscored
     scorer = _scorer(word_order=word_order, lowercase=lowercase)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._json_parsing import shorten
-from tunegate.harness.metrics._words import finder, squeeze, which
+from tunegate.harness.metrics._json_parsing import shorten_text
+from tunegate.harness.metrics._words import matched_index, name_pattern, normalize_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
@@ -29,7 +29,8 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         if not known[index] or known[index] in known[:index]
     ]
     return problems + [
-        f"metric 'classification': case {case.id!r} has expected={shorten(text, 80)!r}, which is "
+        f"metric 'classification': case {case.id!r} has expected={shorten_text(text, 80)!r}, which "
+        "is "
         f"none of the labels {', '.join(labels)}"
         for case in cases
         for text in case.expected_texts()
@@ -105,8 +106,8 @@ def classification(
     answer = _plain(completion.text, fold)
     known = [_plain(label, fold) for label in labels]
     if extract and answer not in known:
-        names = finder(labels, answer)
-        found = sorted({which(place) for place in names.finditer(answer)}) if names else []
+        names = name_pattern(labels, answer)
+        found = sorted({matched_index(place) for place in names.finditer(answer)}) if names else []
         if len(found) > 1:
             several = " and ".join(labels[index] for index in found)
             return Score.unscored(f"ambiguous: the answer names {several}")
@@ -118,7 +119,7 @@ def classification(
 
 
 def _plain(text: str, fold: bool) -> str:
-    return squeeze(text) if fold else text.strip()
+    return normalize_text(text) if fold else text.strip()
 
 
 def _counts(answer: str, wanted: Sequence[str], known: Sequence[str]) -> list[float]:

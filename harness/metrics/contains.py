@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
@@ -84,4 +84,4 @@ def contains(
     missing = [text for text in wanted if plain(text) not in answer]
     if not missing or (mode == "any" and len(missing) < len(wanted)):
         return Score.of(1.0)
-    return Score.of(0.0, f"missing: {shorten(', '.join(map(repr, missing)))}")
+    return Score.of(0.0, f"missing: {shorten_text(', '.join(map(repr, missing)))}")

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
@@ -84,7 +84,7 @@ def price_of(model: str) -> TokenPrice:
 
 def _near(model: str, models: tuple[str, ...]) -> str:
     """Return the sentence for a model that is not in the table, without listing all of it."""
-    sentence = unknown(model, models, what="model")
+    sentence = unknown_name_message(model, models, what="model")
     near, _, _ = sentence.partition("; there are:")
     return near if "; there are:" in sentence else sentence
 
@@ -147,12 +147,12 @@ def cost(
     for problem in _problems({"price_in": price_in, "price_out": price_out, "hourly": hourly}):
         return Score.unscored(problem)
     if price_in is not None and price_out is not None:
-        return _of_tokens(completion, TokenPrice(price_in / 1e6, price_out / 1e6))
+        return _token_cost(completion, TokenPrice(price_in / 1e6, price_out / 1e6))
     if hourly is not None:
-        return _of_time(completion, hourly)
+        return _time_cost(completion, hourly)
     if model is not None:
         try:
-            return _of_tokens(completion, price_of(model))
+            return _token_cost(completion, price_of(model))
         except UnknownPrice as error:
             return Score.unscored(str(error))
     if completion.cost is not None:
@@ -160,7 +160,7 @@ def cost(
     return Score.unscored("unknown price: give model, price_in and price_out, or hourly")
 
 
-def _of_tokens(completion: Completion, price: TokenPrice) -> Score:
+def _token_cost(completion: Completion, price: TokenPrice) -> Score:
     if completion.input_tokens is None or completion.output_tokens is None:
         return Score.unscored("the completion has no counts of its tokens")
     parts = {
@@ -170,7 +170,7 @@ def _of_tokens(completion: Completion, price: TokenPrice) -> Score:
     return Score.of(sum(parts.values()), parts=parts)
 
 
-def _of_time(completion: Completion, hourly: float) -> Score:
+def _time_cost(completion: Completion, hourly: float) -> Score:
     if completion.latency_s is None:
         return Score.unscored("the completion was not timed")
     if completion.batch_size is None:

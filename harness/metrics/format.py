@@ -13,7 +13,7 @@ from tunegate.harness.records.cases import Case, Completion, Score
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the rules before any case is spent."""
     general = options.get("rules") or {}
-    problems = [f"rules: {problem}" for problem in _format_rules.problems(general)]
+    problems = [f"rules: {problem}" for problem in _format_rules.rule_problems(general)]
     for case in cases:
         rules = {**general, **(case.rules or {})}
         if not rules:
@@ -22,7 +22,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
             )
         elif case.rules:
             problems += [
-                f"case {case.id!r}: {problem}" for problem in _format_rules.problems(rules)
+                f"case {case.id!r}: {problem}" for problem in _format_rules.rule_problems(rules)
             ]
         if rules.get("repeats_prompt") is True and not _prompt(case):
             problems.append(f"case {case.id!r}: repeats_prompt needs a prompt that is a text")
@@ -99,7 +99,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
     wanted = {**(rules or {}), **(case.rules or {})}
     if not wanted:
         return Score.unscored("neither the case nor the metric has rules")
-    for problem in _format_rules.problems(wanted):
+    for problem in _format_rules.rule_problems(wanted):
         return Score.unscored(f"the rules are unusable: {problem}")
     if wanted.get("repeats_prompt"):
         wanted["repeats_prompt"] = _prompt(case)

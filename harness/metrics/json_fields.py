@@ -45,9 +45,9 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     for case in cases:
         for text in case.expected_texts():
             try:
-                _json_parsing.read(text)
+                _json_parsing.parse_json(text)
             except _json_parsing.UnreadableJson as error:
-                shown = _json_parsing.shorten(repr(text), 120)
+                shown = _json_parsing.shorten_text(repr(text), 120)
                 problems.append(
                     f"case {case.id!r}: expected={shown} is not JSON: "
                     f"{error}; metric 'json_fields' compares JSON only"
@@ -102,26 +102,26 @@ def json_fields(
     if not case.expected_texts():
         return Score.unscored("the case has no expected answer")
     try:
-        wanted = [_json_parsing.read(text) for text in case.expected_texts()]
+        wanted = [_json_parsing.parse_json(text) for text in case.expected_texts()]
     except _json_parsing.UnreadableJson as error:
         return Score.unscored(f"the case's expected answer is not JSON: {error}")
     try:
-        found = _json_parsing.find(completion.text, extract)
+        found = _json_parsing.find_json(completion.text, extract)
     except _json_parsing.UnreadableJson as error:
         nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
         return Score.of(0.0, f"not JSON: {error}", parts=nothing)
     compared = (_compare(found.value, value, lists, numeric_tolerance) for value in wanted)
     best = max(compared, key=lambda one: one.f1)
-    return Score.of(best.f1, _in_words(best, found.source), parts=best.parts)
+    return Score.of(best.f1, _format_counts(best, found.source), parts=best.parts)
 
 
 def _tolerance_problem(tolerance: float) -> str | None:
     return None if tolerance >= 0 else f"numeric_tolerance={tolerance} must be 0 or more"
 
 
-def _in_words(best: _LeafCounts, source: str | None) -> str:
+def _format_counts(best: _LeafCounts, source: str | None) -> str:
     text = f"{best.right} of {best.wanted} expected fields right, {best.given} given"
-    wrong = None if best.wrong is None else _json_parsing.shorten(f"first wrong: {best.wrong}")
+    wrong = None if best.wrong is None else _json_parsing.shorten_text(f"first wrong: {best.wrong}")
     return "; ".join(filter(None, (text, source, wrong)))
 
 

@@ -82,7 +82,7 @@ def json_schema(
     if document is None:
         return Score.unscored("no schema: give the metric the option 'schema' or the case one")
     try:
-        found = _json_parsing.find(completion.text, extract)
+        found = _json_parsing.find_json(completion.text, extract)
     except _json_parsing.UnreadableJson as error:
         return Score.of(0.0, f"not JSON: {error}")
     return _validate(document, found)
@@ -92,8 +92,8 @@ def check_schema(schema: Path) -> tuple[str, ...]:
     """Return what makes the schema file unusable, each as `file: what`; empty if nothing does."""
     try:
         document = _read(schema)
-        problems = _subprocess_timeout.run(
-            _VALIDATION, "problems", document, limit_s=LIMIT_S, needs=_grammars(document)
+        problems = _subprocess_timeout.run_with_timeout(
+            _VALIDATION, "schema_problems", document, limit_s=LIMIT_S, needs=_grammars(document)
         )
     except (OSError, ValueError) as error:
         problems = [f"cannot be read: {error}"]
@@ -120,9 +120,9 @@ def _grammars(document: str) -> tuple[str, ...]:
 
 def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
     try:
-        answer = _subprocess_timeout.run(
+        answer = _subprocess_timeout.run_with_timeout(
             _VALIDATION,
-            "violation",
+            "schema_violation",
             document,
             found.text,
             limit_s=LIMIT_S,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
@@ -26,7 +26,11 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     except MissingExtra as error:
         return [str(error)]
     among = tuple(options.get("among") or ())
-    problems = [unknown(code, known, what="language code") for code in among if code not in known]
+    problems = [
+        unknown_name_message(code, known, what="language code")
+        for code in among
+        if code not in known
+    ]
     allowed = among or known
     general = options.get("expected")
     if general is not None:
@@ -43,7 +47,9 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 def _strange(where: str, codes: Sequence[str], allowed: tuple[str, ...]) -> list[str]:
     strange = (code for code in codes if code not in allowed)
-    return [f"{where}: {unknown(code, allowed, what='language code')}" for code in strange]
+    return [
+        f"{where}: {unknown_name_message(code, allowed, what='language code')}" for code in strange
+    ]
 
 
 @metric(binary=True, check=_check)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _REPEATS = 4
@@ -80,7 +80,7 @@ def _loop(parts: Sequence[str], ids: Any, scale: _RepetitionRule) -> str | None:
         for start, run in _runs(ids, size, max(scale.short_run, _REPEATS * size)):
             unit = scale.joint.join(parts[start : start + size])
             if _counts(unit, run, run / len(parts), scale):
-                return shorten(f"{unit!r} stands {run // size} times in a row")
+                return shorten_text(f"{unit!r} stands {run // size} times in a row")
     return None
 
 

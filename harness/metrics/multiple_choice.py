@@ -6,7 +6,7 @@ so does the answer. Every pattern looks at a few characters around a place, so t
 the text.
 
 Example:
-    >>> chosen("I first thought of A, but the answer is (B).", "ABCD", ())
+    >>> find_choices("I first thought of A, but the answer is (B).", "ABCD", ())
     {1}
 """
 
@@ -19,8 +19,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._json_parsing import shorten
-from tunegate.harness.metrics._words import LETTER, finder, squeeze, which
+from tunegate.harness.metrics._json_parsing import shorten_text
+from tunegate.harness.metrics._words import LETTER, matched_index, name_pattern, normalize_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _LETTERS = "ABCD"
@@ -44,13 +44,13 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 def _problems(case: Case, letters: str) -> list[str]:
     if case.choices and len(case.choices) > len(ascii_uppercase):
         return [f"{len(case.choices)} choices; there are letters for {len(ascii_uppercase)}"]
-    if _right(case, letters) is not None:
+    if _right_choice(case, letters) is not None:
         return []
-    named = f"expected={shorten(repr(case.expected), 80)} is" if case.expected else "there is"
+    named = f"expected={shorten_text(repr(case.expected), 80)} is" if case.expected else "there is"
     return [f"{named} no right choice; give 'choices' with 'answer', or a letter as 'expected'"]
 
 
-def _right(case: Case, letters: str) -> int | None:
+def _right_choice(case: Case, letters: str) -> int | None:
     """Return the index of the right choice: `answer`, or the one `expected` names; else None."""
     choices = case.choices or ()
     if choices and case.answer is not None:
@@ -60,7 +60,7 @@ def _right(case: Case, letters: str) -> int | None:
         letter = text.strip().strip("().").upper()
         if len(letter) == 1 and letter in known:
             return known.index(letter)
-        same = [squeeze(choice) == squeeze(text) for choice in choices]
+        same = [normalize_text(choice) == normalize_text(text) for choice in choices]
         return same.index(True) if True in same else None
     return None
 
@@ -104,12 +104,12 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
-    right = _right(case, letters)
+    right = _right_choice(case, letters)
     if right is None:
         return Score.unscored("the case has no right choice")
     if case.choices:
         letters = ascii_uppercase[: len(case.choices)]
-    found = sorted(chosen(completion.text, letters, case.choices or ()))
+    found = sorted(find_choices(completion.text, letters, case.choices or ()))
     names = " and ".join(letters[index] for index in found)
     if len(found) > 1:
         return Score.unscored(f"ambiguous: the answer names {names}")
@@ -138,7 +138,7 @@ _TEXT_BEHIND = re.compile(r"[\s)\].:*_\"'–-]{1,8}")
 _SENTENCE_ENDS = re.compile(r"[*_`\"')]{0,4}[ \t]{0,4}(?:[.:;!\n]|\Z)")
 
 
-def chosen(text: str, letters: str, choices: Sequence[str]) -> set[int]:
+def find_choices(text: str, letters: str, choices: Sequence[str]) -> set[int]:
     """Return the indices of the choices that the answer names by its strongest evidence.
 
     Args:
@@ -163,7 +163,7 @@ class _ChoiceReader:
     @cached_property
     def texts(self) -> re.Pattern[str] | None:
         """What finds the choices' texts, their last full stop aside."""
-        return finder([choice.strip().rstrip(".;,") for choice in self.choices], self.text)
+        return name_pattern([choice.strip().rstrip(".;,") for choice in self.choices], self.text)
 
     def alone(self) -> Iterator[int]:
         """Yield the choice if the whole answer is its letter: `B`, `(b)`, `Option B.`."""
@@ -193,7 +193,7 @@ class _ChoiceReader:
         start = re.match(r"\s*+[*_`\"'(\[]{0,4}", self.text)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text and _SENTENCE_ENDS.match(self.text, found_text.end()):
-            yield which(found_text)
+            yield matched_index(found_text)
 
     def mentioned(self) -> Iterator[int]:
         """Yield every letter and text anywhere but negated ones, `A is wrong` and the article."""
@@ -207,7 +207,7 @@ class _ChoiceReader:
                 yield self._index(found[1])
         for found in self.texts.finditer(self.text) if self.texts else ():
             if not self._negated(found):
-                yield which(found)
+                yield matched_index(found)
 
     def _named(self, place: int) -> Iterator[int]:
         """Yield the letters or the text right behind a place such as `the answer is`."""
@@ -219,7 +219,7 @@ class _ChoiceReader:
         start = re.compile(_OPEN).match(self.text, place)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text:
-            yield which(found_text)
+            yield matched_index(found_text)
 
     def _from(self, found: re.Match[str]) -> Iterator[int]:
         """Yield a letter, those joined to it (`A or B`), and the choice whose text follows it."""
@@ -235,7 +235,7 @@ class _ChoiceReader:
         behind = _TEXT_BEHIND.match(self.text, end)
         text = self.texts and behind and self.texts.match(self.text, behind.end())
         if text:
-            yield which(text)
+            yield matched_index(text)
 
     def _index(self, letter: str) -> int:
         return self.letters.index(letter.upper())

@@ -7,7 +7,7 @@ plain text and in LaTeX. Nothing is calculated: of `2\sqrt{3}` the 3 is read. Ev
 time linear in the text: repeats are possessive (`++`), other searches look at a few characters.
 
 Example:
-    >>> final("3 + 4 = 7, so the answer is 7 apples").value
+    >>> find_final_number("3 + 4 = 7, so the answer is 7 apples").value
     Fraction(7, 1)
 """
 
@@ -22,7 +22,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._words import LETTER
 from tunegate.harness.records.cases import Case, Completion, Score
 
@@ -37,11 +37,12 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     ]
     reading = {key: value for key, value in options.items() if key not in limits}
     return problems + [
-        f"metric 'numeric': case {case.id!r} has expected={shorten(text, 80)!r}, in which there is "
+        f"metric 'numeric': case {case.id!r} has expected={shorten_text(text, 80)!r}, in which "
+        "there is "
         'no number; write one, such as "12.5"'
         for case in cases
         for text in case.expected_texts()
-        if final(text, **reading) is None
+        if find_final_number(text, **reading) is None
     ]
 
 
@@ -114,7 +115,7 @@ class LocatedNumber:
     end: int
 
 
-def final(
+def find_final_number(
     text: str, *, percent: Percent = "unit", decimal: Decimal = "point"
 ) -> LocatedNumber | None:
     r"""Return the number that `text` gives as its answer; None if it holds none.
@@ -122,15 +123,15 @@ def final(
     The last of `\boxed{…}` and GSM8K's `####` decides; else the last "answer is" or "Answer:";
     without any of them, or where no number follows it, the last number counts.
     """
-    text = _simplified(text)
-    for segment in (_boxed_or_marked(text), _said(text)):
+    text = _simplify_latex(text)
+    for segment in (_boxed_or_marked(text), _final_answer(text)):
         stated = segment and _first(_numbers(text[segment], percent, decimal), text[segment])
         if stated:
             return stated
     return _last(text, percent, decimal)
 
 
-def _simplified(text: str) -> str:
+def _simplify_latex(text: str) -> str:
     """Replace LaTeX's spellings of what plain text writes in one character."""
     for old, new in (
         ("{,}", ","), ("\\,", "\u2009"), ("\\!", ""), ("\\;", " "), ("\\left", ""), ("\\right", ""),
@@ -147,10 +148,10 @@ def _boxed_or_marked(text: str) -> slice | None:
         mark = found.end()
     if box < 0 and mark < 0:
         return None
-    return slice(mark, None) if mark > box else _inside(text, box + len("\\boxed{"))
+    return slice(mark, None) if mark > box else _brace_content(text, box + len("\\boxed{"))
 
 
-def _inside(text: str, start: int) -> slice:
+def _brace_content(text: str, start: int) -> slice:
     """Return what stands from `start` to the brace that closes; `=` ends a name before it."""
     depth, end = 1, len(text)
     for brace in re.finditer(r"[{}]", text[start:]):
@@ -161,7 +162,7 @@ def _inside(text: str, start: int) -> slice:
     return slice(max(start, text.rfind("=", start, end) + 1), end)
 
 
-def _said(text: str) -> slice | None:
+def _final_answer(text: str) -> slice | None:
     end = None
     for found in _SAID.finditer(text):
         end = found.end()
@@ -214,16 +215,18 @@ def _values(found: re.Match[str], decimal: Decimal) -> list[Fraction]:
     if top is not None:
         bottom = found["frac_bottom"] or found["digit_bottom"] or found["bottom"]
         whole = found["frac_whole"] or found["whole"]
-        return _mixed(whole, _signed(top, decimal), _signed(bottom, decimal))
+        return _mixed_fraction(whole, _parse_run(top, decimal), _parse_run(bottom, decimal))
     if found["vulgar"] is not None:
         above, _, below = unicodedata.normalize("NFKC", found["vulgar"]).partition("\u2044")
-        return _mixed(found["vulgar_whole"], Fraction(int(above)), Fraction(int(below)))
+        return _mixed_fraction(found["vulgar_whole"], Fraction(int(above)), Fraction(int(below)))
     values = _runs(found["plain"], decimal)
-    last = _scaled(values[-1], found) if values else None
+    last = _apply_scale(values[-1], found) if values else None
     return [] if last is None else [*values[:-1], last]
 
 
-def _mixed(whole: str | None, top: Fraction | None, bottom: Fraction | None) -> list[Fraction]:
+def _mixed_fraction(
+    whole: str | None, top: Fraction | None, bottom: Fraction | None
+) -> list[Fraction]:
     if top is None or not bottom:
         return []
     part = top / bottom
@@ -232,7 +235,7 @@ def _mixed(whole: str | None, top: Fraction | None, bottom: Fraction | None) -> 
     return [int(whole) + part]
 
 
-def _signed(run: str, decimal: Decimal) -> Fraction | None:
+def _parse_run(run: str, decimal: Decimal) -> Fraction | None:
     """Return the value of one number; None if it is too long or a list."""
     values = _runs(run.lstrip("+" + _MINUS), decimal)
     if len(values) != 1:
@@ -240,7 +243,7 @@ def _signed(run: str, decimal: Decimal) -> Fraction | None:
     return -values[0] if run[0] in _MINUS else values[0]
 
 
-def _scaled(value: Fraction, found: re.Match[str]) -> Fraction | None:
+def _apply_scale(value: Fraction, found: re.Match[str]) -> Fraction | None:
     """Apply a power or a scale word; None if the result is too large or undefined."""
     if found["scale"]:
         return value * Fraction(10) ** _SCALES[found["scale"].lower()]
@@ -334,11 +337,13 @@ def numeric(
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
-    wanted = [final(text, percent=percent, decimal=decimal) for text in case.expected_texts()]
+    wanted = [
+        find_final_number(text, percent=percent, decimal=decimal) for text in case.expected_texts()
+    ]
     numbers = [number for number in wanted if number is not None]
     if not numbers:
         return Score.unscored("the case has no expected number")
-    given = final(completion.text, percent=percent, decimal=decimal)
+    given = find_final_number(completion.text, percent=percent, decimal=decimal)
     if given is None:
         return Score.of(0.0, "no number in the answer")
     absolute, relative = Fraction(repr(tolerance)), Fraction(repr(relative_tolerance))
@@ -346,4 +351,4 @@ def numeric(
         abs(given.value - number.value) <= max(absolute, relative * abs(number.value))
         for number in numbers
     )
-    return Score.of(float(right), f"read {shorten(given.text.strip(), 80)}")
+    return Score.of(float(right), f"read {shorten_text(given.text.strip(), 80)}")

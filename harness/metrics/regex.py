@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tunegate.harness.metric import metric
 from tunegate.harness.metrics import _subprocess_timeout
-from tunegate.harness.metrics._json_parsing import shorten
+from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
 LIMIT_S = 1.0
@@ -34,10 +34,12 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 def _problems(where: str, pattern: str) -> list[str]:
     try:
-        problem = _subprocess_timeout.run(_MATCHING, "problem", pattern, limit_s=LIMIT_S)
+        problem = _subprocess_timeout.run_with_timeout(
+            _MATCHING, "pattern_problem", pattern, limit_s=LIMIT_S
+        )
     except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
-    quoted = shorten(repr(pattern), 120)
+    quoted = shorten_text(repr(pattern), 120)
     return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
 
 
@@ -85,8 +87,8 @@ def regex(
     if not patterns:
         return Score.unscored("no pattern: give the metric the option 'pattern'")
     try:
-        found = _subprocess_timeout.run(
-            _MATCHING, "matches", patterns, completion.text, mode, limit_s=LIMIT_S
+        found = _subprocess_timeout.run_with_timeout(
+            _MATCHING, "any_match", patterns, completion.text, mode, limit_s=LIMIT_S
         )
     except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")

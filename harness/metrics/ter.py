@@ -21,13 +21,13 @@ def corpus_ter(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.signature(_scorer(**used.options), cases)
+    return _sacrebleu.sacrebleu_signature(_scorer(**used.options), cases)
 
 
 @metric(
     higher_is_better=False,
     requires=("expected",),
-    check=_sacrebleu.check,
+    check=_sacrebleu.check_expected_texts,
     corpus=corpus_ter,
     signature=_signature,
 )
@@ -60,7 +60,7 @@ def ter(
         normalized: Split punctuation from words first, as Tercom's normaliser does.
         aggregate: `corpus`, or `mean` for the mean over the cases' own scores.
     """
-    unscored = _sacrebleu.unscored(case, completion)
+    unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:
         return unscored
     scorer = _scorer(case_sensitive=case_sensitive, normalized=normalized)

@@ -13,9 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._expected_calls import ExpectedCall, expected, misfit, problems
-from tunegate.harness.metrics._json_parsing import shorten
-from tunegate.harness.metrics._tool_call_parsers import ParsedCalls, Syntax, ToolCall, read, show
+from tunegate.harness.metrics._expected_calls import (
+    ExpectedCall,
+    expectation_problems,
+    expected_calls,
+    type_mismatch,
+)
+from tunegate.harness.metrics._json_parsing import shorten_text
+from tunegate.harness.metrics._tool_call_parsers import (
+    ParsedCalls,
+    Syntax,
+    ToolCall,
+    format_value,
+    parse_tool_calls,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _OF_A_CALL = ("required", "optional", "not_hallucinated", "types", "values")
@@ -24,7 +35,9 @@ _OF_A_CALL = ("required", "optional", "not_hallucinated", "types", "values")
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return the expectations that no answer can meet."""
-    return [f"case {case.id!r}: {problem}" for case in cases for problem in problems(case)]
+    return [
+        f"case {case.id!r}: {problem}" for case in cases for problem in expectation_problems(case)
+    ]
 
 
 @metric(binary=True, requires=("expected_calls",), check=_check)
@@ -85,30 +98,30 @@ def tool_calls(
         return Score.unscored("the completion has no text")
     if case.expected_calls is None:
         return Score.unscored("the case has no expected calls")
-    if unmet := problems(case):
+    if unmet := expectation_problems(case):
         return Score.unscored(f"no answer can meet the expectation: {unmet[0]}")
-    wanted, reading = expected(case), read(completion.text, syntax)
+    wanted, reading = expected_calls(case), parse_tool_calls(completion.text, syntax)
     if reading.problem is not None:
-        reason = shorten(f"cannot be read as {reading.syntax}: {reading.problem}", 400)
+        reason = shorten_text(f"cannot be read as {reading.syntax}: {reading.problem}", 400)
         return Score.of(0.0, reason, parts={"syntax": 0.0})
     if not wanted or not reading.calls:
-        return _without_pairs(wanted, reading)
-    found = pairs(wanted, reading.calls, ordered=ordered, exact=strings == "exact")
+        return _score_without_calls(wanted, reading)
+    found = match_calls(wanted, reading.calls, ordered=ordered, exact=strings == "exact")
     parts = _parts(found, reading.calls)
     faults = [finding.words for pair in found for finding in pair.findings]
     if len(reading.calls) != len(wanted):
         faults.insert(0, f"{len(reading.calls)} calls instead of {len(wanted)}")
-    return Score.of(float(not faults), _in_words(reading, faults), parts=parts)
+    return Score.of(float(not faults), _format_faults(reading, faults), parts=parts)
 
 
-def _without_pairs(wanted: Sequence[ExpectedCall], reading: ParsedCalls) -> Score:
+def _score_without_calls(wanted: Sequence[ExpectedCall], reading: ParsedCalls) -> Score:
     """Score an answer without calls, or one that should have none."""
     parts = {"syntax": 1.0, "count": float(len(wanted) == len(reading.calls))}
     if wanted:
         return Score.of(0.0, "no tool is called", parts=parts)
-    names = ", ".join(show(call.name, 110) for call in reading.calls[:3])
+    names = ", ".join(format_value(call.name, 110) for call in reading.calls[:3])
     faults = [f"calls {names} where no tool may be called"] if names else []
-    reason = _in_words(reading, faults) if reading.calls else None
+    reason = _format_faults(reading, faults) if reading.calls else None
     return Score.of(parts["count"], reason, parts=parts)
 
 
@@ -124,7 +137,7 @@ def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str,
     return parts
 
 
-def _in_words(reading: ParsedCalls, faults: Sequence[str]) -> str:
+def _format_faults(reading: ParsedCalls, faults: Sequence[str]) -> str:
     more = [f"and {len(faults) - 3} more faults"] if len(faults) > 3 else []
     return "; ".join([f"read as {reading.syntax}", *faults[:3], *more])
 
@@ -153,7 +166,7 @@ class MatchedCall:
         return any(finding.part == part for finding in self.findings)
 
 
-def pairs(
+def match_calls(
     wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], *, ordered: bool, exact: bool
 ) -> list[MatchedCall]:
     """Return each expected call with the one made for it.
@@ -205,7 +218,7 @@ def _no_call(expected: ExpectedCall) -> Iterator[CallMismatch]:
 def _findings(expected: ExpectedCall, call: ToolCall, exact: bool) -> Iterator[CallMismatch]:
     if not _same_name(expected, call):
         yield CallMismatch(
-            "names", f"no call of {expected.name}, but one of {show(call.name, 110)}"
+            "names", f"no call of {expected.name}, but one of {format_value(call.name, 110)}"
         )
         return
     missing = [name for name in expected.required if name not in call.arguments]
@@ -220,7 +233,7 @@ def _findings(expected: ExpectedCall, call: ToolCall, exact: bool) -> Iterator[C
         if name not in expected.allowed:
             known = expected.tool is None or name in expected.tool.arguments
             why = "is not expected" if known else "does not exist"
-            words = f"{expected.name}: the argument {show(name, 110)} {why}"
+            words = f"{expected.name}: the argument {format_value(name, 110)} {why}"
             yield CallMismatch("not_hallucinated", words)
         elif finding := _value_finding(expected, name, value, exact):
             yield finding
@@ -232,13 +245,15 @@ def _value_finding(
     allowed = expected.allowed[name]
     if value is None and None in allowed:
         return None
-    wrong_type = misfit(value, expected.schema(name), name)
+    wrong_type = type_mismatch(value, expected.schema(name), name)
     if wrong_type:
         return CallMismatch("types", f"{expected.name}: {wrong_type}")
     if any(_equal(value, one, exact) for one in allowed):
         return None
-    listed = show([one for one in allowed if one != ""])[1:-1]
-    return CallMismatch("values", f"{expected.name}: {name}={show(value)} is none of {listed}")
+    listed = format_value([one for one in allowed if one != ""])[1:-1]
+    return CallMismatch(
+        "values", f"{expected.name}: {name}={format_value(value)} is none of {listed}"
+    )
 
 
 def _equal(given: Any, allowed: Any, exact: bool) -> bool:

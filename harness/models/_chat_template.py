@@ -28,33 +28,35 @@ PROBES = (
 """Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
 
 
-def render(tokenizer: Any, case: Case, generation: GenerationSettings, *, spec: str) -> Prompt:
+def render_prompt(
+    tokenizer: Any, case: Case, generation: GenerationSettings, *, spec: str
+) -> Prompt:
     """Return the prompt of a case: rendered with the chat template or as it is, and tokenised once.
 
     Raises:
         ValueError: the template is missing, refuses the case, or hides its tools.
     """
     if generation.template == "none":
-        text = plain(case, generation)
+        text = plain_prompt(case, generation)
         return Prompt(text, tuple(tokenizer(text)["input_ids"]))
     if not tokenizer.chat_template:
         raise ValueError(f'{spec} has no chat template; set template = "none" under [generation]')
     turns = list(case.input_messages(generation.system))
-    read = [*map(_with_arguments_read, turns)]
+    read = [*map(_parse_arguments, turns)]
     try:
-        text = _applied(tokenizer, read, case)
+        text = _apply_template(tokenizer, read, case)
     except Exception as error:  # whatever the template raises is about this case
         if read == turns:
-            raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
         try:  # there are templates that put the arguments' JSON text in as it is
-            text = _applied(tokenizer, turns, case)
+            text = _apply_template(tokenizer, turns, case)
         except Exception:
-            raise ValueError(f"the chat template refuses it: {reason(error)}") from error
+            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
     _refuse_hidden_tools(case, text)
     return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
 
 
-def _applied(tokenizer: Any, turns: list[dict[str, Any]], case: Case) -> str:
+def _apply_template(tokenizer: Any, turns: list[dict[str, Any]], case: Case) -> str:
     """Return the conversation as the chat template writes it, up to where the answer begins."""
     return str(
         tokenizer.apply_chat_template(
@@ -66,7 +68,7 @@ def _applied(tokenizer: Any, turns: list[dict[str, Any]], case: Case) -> str:
     )
 
 
-def _with_arguments_read(turn: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_arguments(turn: Mapping[str, Any]) -> dict[str, Any]:
     """Return a turn whose tool calls have their arguments as an object.
 
     OpenAI's API writes them as a JSON text; chat templates write what they are given as JSON, and
@@ -101,7 +103,7 @@ def _refuse_hidden_tools(case: Case, text: str) -> None:
         )
 
 
-def plain(case: Case, generation: GenerationSettings) -> str:
+def plain_prompt(case: Case, generation: GenerationSettings) -> str:
     """Return the text of a case that no template is applied to.
 
     Raises:
@@ -127,12 +129,12 @@ def fingerprint_of(tokenizer: Any) -> str:
     return sha256(told)
 
 
-def reason(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """Return the first line of an error's text, or its type where it has none."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def continuations(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
+def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
     """Return the token ids of the texts whose likelihood is asked; none where one is written.
 
     Raises:
@@ -143,7 +145,10 @@ def continuations(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
     delimiter = _delimiter(request)
-    return [encode(tokenizer, request.prompt, text, delimiter=delimiter) for text in texts or ()]
+    return [
+        encode_continuation(tokenizer, request.prompt, text, delimiter=delimiter)
+        for text in texts or ()
+    ]
 
 
 def _delimiter(request: Request) -> str:
@@ -155,7 +160,9 @@ def _delimiter(request: Request) -> str:
     return "" if request.prompt.text[-1:].isspace() else " "
 
 
-def encode(tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str) -> tuple[int, ...]:
+def encode_continuation(
+    tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str
+) -> tuple[int, ...]:
     """Return the token ids of `text` as the continuation of `prompt`.
 
     Raises:

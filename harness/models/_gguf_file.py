@@ -9,7 +9,8 @@ would load and answer, and be another one; here it is refused, and the frequenci
 
 The tokenizer of a GGUF file: as llama.cpp splits texts, or the one of a folder, proven equal.
 Transformers builds the vocabulary out of the file. How texts are cut before the merges is a name in
-the file (`tokenizer.ggml.pre`), of which Transformers knows some and takes GPT-2's rule for the
+the file (`gguf_tokenizer.ggml.pre`), of which Transformers knows some and takes GPT-2's rule for
+the
 others: numbers would be split in another way than the model was trained on, and nobody told. Here a
 name that is not known is refused.
 """
@@ -35,14 +36,14 @@ import numpy as np
 
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError
-from tunegate.harness.models._model_folder import need
+from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import (
     HfArm,
     LoadedModel,
     last_logits,
     load_tokenizer,
+    prefix_errors,
     refuse_nan,
-    saying,
 )
 
 _SCALARS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
@@ -89,14 +90,14 @@ class GgufFile:
         return sorted({int(self.fields[key]) for key in keys if key in self.fields})
 
 
-def read(path: Path) -> GgufFile:
+def read_gguf(path: Path) -> GgufFile:
     """Read the header.
 
     Raises:
         ModelError: it is no GGUF file, or not a whole one.
         MissingExtra: the package that knows the format's numbers is not installed.
     """
-    need("gguf", what="a GGUF file", extra="gguf")
+    require_modules("gguf", what="a GGUF file", extra="gguf")
     if not path.is_file():
         raise ModelError(f"{path}: no such file; give the path of a .gguf file")
     size = path.stat().st_size
@@ -191,7 +192,7 @@ def _parse(path: Path, cursor: _HeaderCursor) -> GgufFile:
     alignment = int(fields.get("general.alignment", 32))
     start = -(-cursor.at // alignment) * alignment
     tensors = {
-        name: _placed(path, (name, elements, kind), start + offset)
+        name: _tensor_at(path, (name, elements, kind), start + offset)
         for name, elements, kind, offset in table
     }
     cursor.at = 0
@@ -208,7 +209,7 @@ def _entry(cursor: _HeaderCursor) -> tuple[str, int, int, int]:
     return name, elements, kind, offset
 
 
-def _placed(path: Path, entry: tuple[str, int, int], begin: int) -> GgufTensor:
+def _tensor_at(path: Path, entry: tuple[str, int, int], begin: int) -> GgufTensor:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, elements, kind = entry
@@ -239,7 +240,7 @@ def _one_table_of_names() -> Iterator[None]:
         yield
 
 
-def load(file: GgufFile, tokenizer: Any) -> LoadedModel:
+def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
     """Unpack the file to float32.
 
     Raises:
@@ -253,7 +254,7 @@ def load(file: GgufFile, tokenizer: Any) -> LoadedModel:
     path = file.path.resolve()
     # Its progress bars have no common switch.
     silent = redirect_stderr(io.StringIO())
-    with saying(f"{file.path}: cannot be loaded"), silent, _one_table_of_names():
+    with prefix_errors(f"{file.path}: cannot be loaded"), silent, _one_table_of_names():
         both: Any = AutoModelForCausalLM.from_pretrained(
             path.parent,
             # The whole path: a bare name would be looked for in the working directory first.
@@ -364,14 +365,14 @@ _UNUSED = 5
 """Token type of the ids that only fill the vocabulary up."""
 
 
-def tokenizer(file: GgufFile, folder: Path | None) -> Any:
+def gguf_tokenizer(file: GgufFile, folder: Path | None) -> Any:
     """Return the tokenizer that the file describes, or `folder`'s with the file's chat template.
 
     Raises:
         ModelError: it cannot be built exactly, or the folder's has another vocabulary.
     """
     if folder is None:
-        return _own(file)
+        return _own_tokenizer(file)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; ?tokenizer= names a folder with a tokenizer")
     theirs = load_tokenizer(folder)
@@ -382,7 +383,7 @@ def tokenizer(file: GgufFile, folder: Path | None) -> Any:
     return theirs
 
 
-def _own(file: GgufFile) -> Any:
+def _own_tokenizer(file: GgufFile) -> Any:
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf.gguf_tokenizer_mapping import (
         convert_gguf_tokenizer,
@@ -394,7 +395,7 @@ def _own(file: GgufFile) -> Any:
             f"{file.path}: the file holds no vocabulary; name a folder that has the tokenizer: "
             f"gguf:{file.path}?tokenizer=DIR"
         )
-    with saying(f"{file.path}: no usable tokenizer"):
+    with prefix_errors(f"{file.path}: no usable tokenizer"):
         architecture, parts, settings = get_gguf_tokenizer(str(file.path))
         backend, _ = convert_gguf_tokenizer(architecture, parts)
         if parts.get("tokenizer_type") == "gpt2":

@@ -40,7 +40,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     return _object(folder / "adapter_config.json")
 
 
-def resolve(spec: str) -> Path:
+def resolve_folder(spec: str) -> Path:
     """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
 
     Raises:
@@ -64,7 +64,7 @@ def hub_name(folder: Path) -> str | None:
 
 
 def _from_hub(name: str) -> Path:
-    need("huggingface_hub")
+    require_modules("huggingface_hub")
     from huggingface_hub import snapshot_download
 
     repo, _, revision = name.partition("@")
@@ -97,7 +97,7 @@ def _object(path: Path) -> dict[str, Any]:
     return value
 
 
-def need(*modules: str, what: str = "a Transformers model", extra: str = "hf") -> None:
+def require_modules(*modules: str, what: str = "a Transformers model", extra: str = "hf") -> None:
     """Raise MissingExtra unless the modules are installed."""
     if any(importlib.util.find_spec(name) is None for name in modules):
         raise MissingExtra(what, extra)
@@ -108,13 +108,15 @@ def need_quantiser(folder: Path) -> None:
     path = folder / "config.json"
     quantised = _object(path).get("quantization_config") if path.is_file() else None
     if isinstance(quantised, dict) and quantised.get("quant_method") == "bitsandbytes":
-        need("bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized")
+        require_modules(
+            "bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized"
+        )
 
 
 _FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def stored(folder: Path, config: Any) -> str | None:
+def stored_format(folder: Path, config: Any) -> str | None:
     """Return in what the folder's weights are stored; None if it cannot be told.
 
     Args:
@@ -123,7 +125,7 @@ def stored(folder: Path, config: Any) -> str | None:
     """
     quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
-        return _quantised(quantised)
+        return _quantisation_name(quantised)
     sizes: Counter[str] = Counter()
     for path in folder.glob("*.safetensors"):
         sizes += _sizes(path)
@@ -133,7 +135,7 @@ def stored(folder: Path, config: Any) -> str | None:
     return _FORMATS.get(commonest, commonest.lower())
 
 
-def _quantised(config: Any) -> str:
+def _quantisation_name(config: Any) -> str:
     method = getattr(config, "quant_method", "quantised")
     name = str(getattr(method, "value", method))
     if getattr(config, "load_in_4bit", False):

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
@@ -43,7 +43,9 @@ class UnsupportedRequest(Exception):
     """The server is there and takes a question of this form not."""
 
 
-def once(ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING) -> dict[str, Any]:
+def ask_with_retries(
+    ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING
+) -> dict[str, Any]:
     """Return the answer to one question that is asked with patience.
 
     Raises:
@@ -67,14 +69,16 @@ def once(ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING) 
     return result
 
 
-def find(http: HttpClient, where: ServerTarget) -> ServerModelCard:
+def find_model_card(http: HttpClient, where: ServerTarget) -> ServerModelCard:
     """Return the card of the model that a spec names.
 
     Raises:
         ModelError: the server cannot be reached, is no such server, or has no such model.
     """
     try:
-        listed = once(lambda deadline: http.get_json(f"{where.url}/models", deadline=deadline))
+        listed = ask_with_retries(
+            lambda deadline: http.get_json(f"{where.url}/models", deadline=deadline)
+        )
     except PermanentError as refusal:
         raise ModelError(f"{where.spec()}: {_remedy(refusal, where)}") from refusal
     except RetryableError as silence:
@@ -125,14 +129,14 @@ def _version(http: HttpClient, where: ServerTarget) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def allowed(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+def try_request(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the reply to a question of some form; None if the server does not take that form.
 
     Raises:
         ModelError: the server refuses every form, or is gone.
     """
     try:
-        return once(lambda deadline: http.post_json(url, body, deadline=deadline))
+        return ask_with_retries(lambda deadline: http.post_json(url, body, deadline=deadline))
     except PermanentError as refusal:
         if refusal.status in (401, 402, 403):
             raise ModelError(f"{url}: {refusal}; check the key in {KEY}") from refusal
@@ -179,7 +183,7 @@ class ServerTarget:
         return f"server:{self.url}{query}#{model or self.model}"
 
 
-def place(target: str) -> ServerTarget:
+def parse_target(target: str) -> ServerTarget:
     """Read what follows `server:`.
 
     Raises:
@@ -200,7 +204,9 @@ def place(target: str) -> ServerTarget:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
-            raise ModelError(f"server:{target}: {unknown(name, _OPTIONS, what='option')}")
+            raise ModelError(
+                f"server:{target}: {unknown_name_message(name, _OPTIONS, what='option')}"
+            )
     if options.get("tokenizer") == "":
         raise ModelError(f"server:{target}: tokenizer= names no folder")
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")

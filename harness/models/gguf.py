@@ -31,10 +31,15 @@ from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Answer, Arm, Prompt, Request
 from tunegate.harness.models import _gguf_file
-from tunegate.harness.models._chat_template import continuations, fingerprint_of, reason, render
+from tunegate.harness.models._chat_template import (
+    continuation_ids,
+    error_reason,
+    fingerprint_of,
+    render_prompt,
+)
 from tunegate.harness.models._gguf_file import GgufFile
-from tunegate.harness.models._model_folder import need
-from tunegate.harness.models.transformers import HfArm, quiet
+from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models.transformers import HfArm, silence_libraries
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
@@ -77,19 +82,19 @@ def gguf(target: str) -> Arm:
         MissingExtra: a package is missing.
     """
     wanted = _parse(target)
-    file = _gguf_file.read(wanted.path)
-    need("torch", "transformers")
+    file = _gguf_file.read_gguf(wanted.path)
+    require_modules("torch", "transformers")
     if wanted.engine == "llama.cpp":
-        need("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
+        require_modules("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
     else:
-        need("accelerate", what="a GGUF file", extra="gguf")
-    quiet()
-    tokenizer = _gguf_file.tokenizer(file, wanted.tokenizer)
+        require_modules("accelerate", what="a GGUF file", extra="gguf")
+    silence_libraries()
+    tokenizer = _gguf_file.gguf_tokenizer(file, wanted.tokenizer)
     if wanted.engine == "llama.cpp":
         arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
         arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
         return arm
-    return GgufArm(f"gguf:{target}", _gguf_file.load(file, tokenizer), tokenizer, file=file)
+    return GgufArm(f"gguf:{target}", _gguf_file.load_gguf(file, tokenizer), tokenizer, file=file)
 
 
 def _parse(target: str) -> _GgufTarget:
@@ -169,7 +174,7 @@ class LlamaCppArm:
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
-        return render(self.tokenizer, case, generation, spec=self.spec)
+        return render_prompt(self.tokenizer, case, generation, spec=self.spec)
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Yield the answers one after the other; what fails is the case's own error."""
@@ -178,7 +183,7 @@ class LlamaCppArm:
             try:
                 fields = self._answer(request)
             except (ValueError, RuntimeError) as error:
-                yield Answer(request.key, None, reason(error), started)
+                yield Answer(request.key, None, error_reason(error), started)
                 continue
             completion = Completion(
                 input_tokens=len(request.prompt.token_ids or ()),
@@ -190,7 +195,7 @@ class LlamaCppArm:
 
     def _answer(self, request: Request) -> dict[str, Any]:
         ids = list(request.prompt.token_ids or ())
-        texts = continuations(self.tokenizer, request)
+        texts = continuation_ids(self.tokenizer, request)
         writes = request.kind in (CellKind.GENERATE, CellKind.LATENCY)
         more = request.generation.max_new_tokens if writes else max(map(len, texts), default=0)
         if not ids:
@@ -219,7 +224,9 @@ class LlamaCppArm:
         if self._model is None or self._model.n_ctx() < needed:
             if self._model is not None:
                 self._model.close()
-            self._model = opened(self.file, min(limit, max(_SMALLEST, 1 << needed.bit_length())))
+            self._model = open_llama(
+                self.file, min(limit, max(_SMALLEST, 1 << needed.bit_length()))
+            )
             # At the interpreter's end it would find its own modules gone.
             weakref.finalize(self, self._model.close)
 
@@ -240,7 +247,7 @@ class LlamaCppArm:
         self._model.reset()
         logits = self._forward(ids)
         while len(written) < settings.max_new_tokens:
-            token = chosen(logits, settings, random)
+            token = choose_token(logits, settings, random)
             if token in self.file.stop_ids:
                 reason_to_end = "stop"
                 break
@@ -272,26 +279,27 @@ class LlamaCppArm:
         return sums
 
 
-def opened(file: GgufFile, context: int) -> Any:
+def open_llama(file: GgufFile, context: int) -> Any:
     """Return the file as llama.cpp's model.
 
     Raises:
         MissingExtra: llama-cpp-python is not installed.
         ModelError: llama.cpp does not load the file.
     """
-    need("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
+    require_modules("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
     from llama_cpp import Llama
 
     try:
         return Llama(str(file.path), n_ctx=context, n_gpu_layers=-1, verbose=False)
     except (ValueError, RuntimeError) as error:
         raise ModelError(
-            f"{file.path}: llama.cpp does not load it ({reason(error)}); pip install --upgrade "
+            f"{file.path}: llama.cpp does not load it ({error_reason(error)}); pip install "
+            "--upgrade "
             "llama-cpp-python, or convert the model again"
         ) from error
 
 
-def chosen(logits: Any, settings: GenerationSettings, random: np.random.Generator) -> int:
+def choose_token(logits: Any, settings: GenerationSettings, random: np.random.Generator) -> int:
     """Return the next token: the likeliest, or one drawn from the nucleus."""
     if settings.temperature == 0:
         return int(np.argmax(logits))

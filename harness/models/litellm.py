@@ -33,11 +33,11 @@ from tunegate.harness.remote.http import PermanentError, RequestFailure
 from tunegate.harness.remote.litellm import (
     ChatReply,
     UnansweredMessage,
-    accepted,
+    accepted_parameters,
     answer_of,
-    chat,
-    objection,
+    chat_completion,
     provider_of,
+    settings_problem,
 )
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
@@ -114,7 +114,7 @@ class LitellmArm:
                 "under [generation]"
             )
         sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
-        self._refuse_settings(sampling(generation) | bounds_of(case))
+        self._refuse_settings(sampling_parameters(generation) | bounds_of(case))
         return Prompt(canonical_json(sent))
 
     @cached_property
@@ -125,7 +125,7 @@ class LitellmArm:
             BackendError: it cannot be asked.
         """
         settings = {"max_tokens": _PROBE, "temperature": 0.0}
-        if objection(self.model, settings):
+        if settings_problem(self.model, settings):
             settings.pop("temperature")
         found = {}
         for (probe, turn), result in ask_all(
@@ -151,7 +151,7 @@ class LitellmArm:
             self.limits,
             cost_of=_tokens,
             backend=self.spec,
-            counted=_counted,
+            counted=_set_attempts,
         ):
             if isinstance(result, RequestFailure):
                 yield Answer(request.key, None, result.message, time.time())
@@ -168,7 +168,7 @@ class LitellmArm:
             text = answer_of(reply.message, reply.finish_reason)
         except UnansweredMessage as error:
             return Answer(request.key, None, str(error), started)
-        kept = cut(text, generation.stop)
+        kept = cut_at_stops(text, generation.stop)
         completion = Completion(
             text=kept,
             finish_reason=reply.finish_reason if kept == text else "stop",
@@ -188,7 +188,7 @@ class LitellmArm:
             Refused: another version of the model answered than when the arm was opened.
         """
         left = max(0.1, deadline - time.monotonic())
-        reply = chat(self.model, messages, timeout_s=left, settings=settings)
+        reply = chat_completion(self.model, messages, timeout_s=left, settings=settings)
         if self.version is not None and reply.model_version != self.version:
             raise PermanentError(
                 f"{reply.model_version} answers now, {self.version} answered before: answers of "
@@ -201,7 +201,7 @@ class LitellmArm:
     def _refuse_settings(self, settings: dict[str, Any]) -> None:
         key = canonical_json(settings)
         if key not in self.checked:
-            self.checked[key] = objection(self.model, settings)
+            self.checked[key] = settings_problem(self.model, settings)
         if self.checked[key]:
             raise ModelError(f"{self.spec} does not take the suite's settings: {self.checked[key]}")
 
@@ -239,12 +239,14 @@ def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     """
     spec = f"litellm:{target}"
     provider = provider_of(spec, target)
-    arm = LitellmArm(spec, target, provider, limits or PoolLimits(), accepted=accepted(target))
+    arm = LitellmArm(
+        spec, target, provider, limits or PoolLimits(), accepted=accepted_parameters(target)
+    )
     arm.meet()
     return arm
 
 
-def _counted(answer: Answer, attempts: int) -> Answer:
+def _set_attempts(answer: Answer, attempts: int) -> Answer:
     if answer.completion is None:
         return answer
     completion = answer.completion.model_copy(update={"attempts": attempts})
@@ -285,7 +287,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
         accepted: Names of the parameters that the API takes.
     """
     generation = request.generation
-    settings = sampling(generation) | bounds_of(request.case)
+    settings = sampling_parameters(generation) | bounds_of(request.case)
     if generation.temperature and "seed" in accepted:
         settings["seed"] = request.seed
     if generation.stop and "stop" in accepted:
@@ -293,7 +295,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
     return settings
 
 
-def sampling(generation: GenerationSettings) -> dict[str, Any]:
+def sampling_parameters(generation: GenerationSettings) -> dict[str, Any]:
     """Return the parameters that an API must take, or the answers are other ones."""
     settings: dict[str, Any] = {
         "temperature": generation.temperature,
@@ -320,6 +322,6 @@ def bounds_of(case: Case) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
+def cut_at_stops(text: str, stops: Sequence[str]) -> str:
     """Return the text up to the first place where a stop begins."""
     return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -16,7 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models.transformers import HfArm, LoadedModel, effective, load, number_format
+from tunegate.harness.models.transformers import (
+    HfArm,
+    LoadedModel,
+    effective_adapter_config,
+    load_model,
+    number_format,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class LiveArm(HfArm):
         if self.adapter is None:
             return None
         config = self.loaded.torch_model.peft_config[self.adapter].to_dict()
-        return effective({key: _plain(value) for key, value in config.items()})
+        return effective_adapter_config({key: _plain(value) for key, value in config.items()})
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def base_apart(folder: Path, live: LoadedModel) -> SeparateBaseArm:
     Raises:
         ModelError: it cannot be loaded.
     """
-    loaded = load(folder, dtype=live.dtype.partition(",")[0])
+    loaded = load_model(folder, dtype=live.dtype.partition(",")[0])
     return SeparateBaseArm(str(folder), loaded, live.tokenizer)
 
 

@@ -5,7 +5,7 @@ every linear layer, but `lora_B`, which is zero before training, is drawn so sma
 should care. The numbers are seeded: the same base gets the same adapter each time, so that its
 answers are stored once.
 
-`randomised` turns a trained adapter into a null one of its own shape and size for a while.
+`randomise_adapter` turns a trained adapter into a null one of its own shape and size for a while.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.models._model_folder import is_adapter, need
+from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.transformers import HfArm
 
 RANK = 8
@@ -40,17 +40,17 @@ def make_null_adapter(base: Path, out: Path) -> None:
     """
     if is_adapter(base):
         raise UsageError(f"base={base} is an adapter; give the model it was trained on")
-    need("torch", "transformers", "peft")
-    from tunegate.harness.models.transformers import quiet, saying
+    require_modules("torch", "transformers", "peft")
+    from tunegate.harness.models.transformers import prefix_errors, silence_libraries
 
-    quiet()
+    silence_libraries()
     import torch
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
     causal: Any = AutoModelForCausalLM  # from_config has no annotation
-    with saying(f"{base}: no null adapter can be made for it"):
+    with prefix_errors(f"{base}: no null adapter can be made for it"):
         with torch.device("meta"):
             config = AutoConfig.from_pretrained(base, trust_remote_code=False)
             skeleton = causal.from_config(config)
@@ -76,7 +76,7 @@ def make_null_adapter(base: Path, out: Path) -> None:
 
 
 @contextmanager
-def randomised(arm: HfArm, seed: int) -> Iterator[None]:
+def randomise_adapter(arm: HfArm, seed: int) -> Iterator[None]:
     """Within the block the arm computes with a null adapter of its own shape and size.
 
     In every module lora_A and lora_B are drawn anew, and lora_B scaled so that the update
@@ -86,7 +86,7 @@ def randomised(arm: HfArm, seed: int) -> Iterator[None]:
     is the adapter. Its weights are put back afterwards, bit for bit.
 
     Args:
-        arm: A tuned arm for which `why_no_null` has no reason.
+        arm: A tuned arm for which `null_adapter_problem` has no reason.
         seed: Seed of the draw.
     """
     import torch
@@ -104,7 +104,7 @@ def randomised(arm: HfArm, seed: int) -> Iterator[None]:
             second.copy_(old_second)
 
 
-def why_no_null(arm: HfArm) -> str | None:
+def null_adapter_problem(arm: HfArm) -> str | None:
     """Return why an arm has no null adapter of its shape; None if it has one."""
     if arm.adapter is None:
         return "tuned is a whole model: there is no adapter whose size a null could have"

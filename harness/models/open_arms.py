@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import lookup
-from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
 from tunegate.harness.model import Arm
 from tunegate.harness.models._model_folder import (
@@ -21,8 +21,8 @@ from tunegate.harness.models._model_folder import (
     base_record,
     hub_name,
     is_adapter,
-    need,
-    resolve,
+    require_modules,
+    resolve_folder,
 )
 from tunegate.harness.remote.worker_pool import PoolLimits
 
@@ -54,7 +54,7 @@ def open_arms(
         raise UsageError("no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)")
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
-    for name, spec in _with_base(specs, base_by).items():
+    for name, spec in _order_specs(specs, base_by).items():
         backend = backend_of(spec)
         if backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype)
@@ -73,7 +73,7 @@ def backend_of(spec: str) -> Backend | None:
     prefix, colon, _ = spec.partition(":")
     if not colon or not lookup.has(ROOM, prefix, marked="SPEC"):
         return None
-    found: Backend = lookup.find(ROOM, prefix, what="backend")
+    found: Backend = lookup.find_object(ROOM, prefix, what="backend")
     return found
 
 
@@ -91,7 +91,7 @@ def computes_here(spec: str) -> bool:
     return decides is not None and bool(decides(spec.partition(":")[2]))
 
 
-def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
+def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
     """Return the specs in the order base, tuned, others, with base filled in."""
     tuned, base = specs["tuned"], specs.get("base")
     assert tuned is not None
@@ -102,7 +102,7 @@ def _with_base(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
 
 
 def _base_of(tuned: str, base_by: str) -> str:
-    folder = resolve(tuned) if backend_of(tuned) is None else None
+    folder = resolve_folder(tuned) if backend_of(tuned) is None else None
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
     named = adapter.get("base_model_name_or_path")
     if not named:
@@ -110,7 +110,7 @@ def _base_of(tuned: str, base_by: str) -> str:
             f"no base model: {tuned} is not an adapter that names one; say it with {base_by}"
         )
     try:
-        resolve(str(named))
+        resolve_folder(str(named))
     except ModelError as error:
         raise ModelError(
             f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
@@ -122,18 +122,18 @@ def _base_of(tuned: str, base_by: str) -> str:
 def _open_hf(
     spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
 ) -> Arm:
-    folder = resolve(spec)
+    folder = resolve_folder(spec)
     if name == "base" and is_adapter(folder):
         raise UsageError(f"base={spec} is an adapter; give the model it was trained on")
-    need("torch", "transformers")
+    require_modules("torch", "transformers")
     from tunegate.harness.models import transformers
 
     if not is_adapter(folder):
         if folder not in loads:
-            loads[folder] = transformers.load(folder, dtype=dtype)
+            loads[folder] = transformers.load_model(folder, dtype=dtype)
         return transformers.HfArm(spec, loads[folder], loads[folder].tokenizer)
     loaded = _base_for(spec, folder, arms["base"])
-    transformers.attach(loaded, folder, name)
+    transformers.attach_adapter(loaded, folder, name)
     own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = transformers.load_tokenizer(folder) if own else loaded.tokenizer
     return transformers.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
@@ -165,7 +165,9 @@ def _check_config(spec: str, folder: Path, base: Any) -> None:
     name = str(adapter_config(folder).get("base_model_name_or_path", ""))
     named, hub_id = Path(name), hub_name(base.folder)
     if named.is_dir():
-        differs = named.resolve() != base.folder and fingerprint(named) != base.weights_sha256
+        differs = (
+            named.resolve() != base.folder and weights_fingerprint(named) != base.weights_sha256
+        )
     else:
         differs = hub_id is not None and name.count("/") == 1 and name != hub_id
     if differs:

@@ -184,7 +184,7 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
     for row in rows:
         if row.cell.arm == arm and row.completion is not None:
             place = (row.cell.suite, row.cell.case, row.cell.sample)
-            fields.setdefault(place, {}).update(_told(row.cell.kind, row.completion))
+            fields.setdefault(place, {}).update(_case_fields(row.cell.kind, row.completion))
     if not fields:
         raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
     lines = {
@@ -194,7 +194,7 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
     return ReplayArm(f"replay:{folder}#{arm}", digest, lines)
 
 
-def _told(kind: CellKind, completion: Completion) -> dict[str, Any]:
+def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
     """Return what a cell of a run says about its case: only a timed one says how long it took."""
     if kind is CellKind.LATENCY:
         return {"latency_s": completion.latency_s, "batch_size": completion.batch_size}

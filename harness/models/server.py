@@ -17,32 +17,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Answer, Prompt, Request
 from tunegate.harness.models._chat_template import (
     PROBES,
-    continuations,
+    continuation_ids,
     fingerprint_of,
-    plain,
-    render,
+    plain_prompt,
+    render_prompt,
 )
-from tunegate.harness.models._model_folder import is_adapter, need
+from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models._server_discovery import (
     ServerModelCard,
     ServerTarget,
-    find,
+    find_model_card,
     key_for,
-    place,
+    parse_target,
 )
 from tunegate.harness.models._server_protocol import (
     ServerCompletion,
     ServerProtocol,
-    choices,
-    discover,
+    discover_protocol,
+    ordered_choices,
+    parse_completion,
     prompt_logprobs,
-    wire,
-    written,
+    wire_prompt,
 )
 from tunegate.harness.models.litellm import bounds_of
 from tunegate.harness.records.cases import (
@@ -85,16 +85,16 @@ class ServerClient:
         except ValueError as error:
             raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
-        told = written(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
+        told = parse_completion(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
         return self._completion(request, told, time.perf_counter() - clock)
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
-        body = {"model": self.where.model, **_decoding(request.generation, request.seed)}
+        body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}
         body |= self.form.plain
         if self.form.prompts != "messages":
             return "completions", {
                 **body,
-                "prompt": wire(self.form, self.tokenizer, request.prompt),
+                "prompt": wire_prompt(self.form, self.tokenizer, request.prompt),
             }
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
@@ -128,7 +128,7 @@ class ServerClient:
     def _scored(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the likelihood of the given texts, all asked in one question."""
         context = request.prompt.token_ids or ()
-        texts = continuations(self.tokenizer, request)
+        texts = continuation_ids(self.tokenizer, request)
         if not context or not texts:
             raise ValueError("the prompt is empty after tokenising")
         prompts = [[*context, *ids] for ids in texts]
@@ -151,7 +151,9 @@ class ServerClient:
         body |= self.form.logprobs or {}
         reply = http.post_json(f"{self.where.url}/completions", body, deadline=deadline)
         sums = []
-        for choice, ids, n in zip(choices(reply, len(prompts)), prompts, lengths, strict=True):
+        for choice, ids, n in zip(
+            ordered_choices(reply, len(prompts)), prompts, lengths, strict=True
+        ):
             values = prompt_logprobs(choice, ids)
             if values is None:
                 raise RetryableError("the reply lacks log-probabilities of the prompt")
@@ -215,7 +217,7 @@ class ServerArm:
         """Hashes of the weights, where a server on this machine names their folders."""
         folders = {"weights_sha256": self.card.root, "base_sha256": self.card.parent_root}
         found = {name: Path(root) for name, root in folders.items() if root and self.where.here}
-        hashes = {name: fingerprint(path) for name, path in found.items() if path.is_dir()}
+        hashes = {name: weights_fingerprint(path) for name, path in found.items() if path.is_dir()}
         whole = "weights_sha256" in hashes and (
             "base_sha256" in hashes or not is_adapter(found["weights_sha256"])
         )
@@ -235,9 +237,9 @@ class ServerArm:
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
         if self.asker.form.prompts != "messages":
-            return render(self.tokenizer, case, generation, spec=self.spec)
+            return render_prompt(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
-            return Prompt(plain(case, generation))
+            return Prompt(plain_prompt(case, generation))
         messages = list(case.input_messages(generation.system))
         return Prompt(canonical_json({"messages": messages, **bounds_of(case)}))
 
@@ -252,7 +254,7 @@ class ServerArm:
                 return self.asker.ask(http, request, deadline), started
 
             answers = ask_all(
-                requests, ask, limits, cost_of=_cost, backend=self.spec, counted=_counted
+                requests, ask, limits, cost_of=_cost, backend=self.spec, counted=_set_attempts
             )
             with closing(answers):
                 for request, result in answers:
@@ -288,7 +290,7 @@ def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSetting
     return Request(key, "probes", CellKind.GENERATE, case, 0, prompt, generation, 0)
 
 
-def _counted(answered: tuple[Completion, float], attempts: int) -> tuple[Completion, float]:
+def _set_attempts(answered: tuple[Completion, float], attempts: int) -> tuple[Completion, float]:
     completion, started = answered
     return completion.model_copy(update={"attempts": attempts}), started
 
@@ -307,13 +309,13 @@ def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
         ModelError: there is no such server or model, or its tokenizer is another one.
         MissingExtra: httpx is not installed.
     """
-    need("httpx", what="a model behind a server", extra="server")
-    where = place(target)
+    require_modules("httpx", what="a model behind a server", extra="server")
+    where = parse_target(target)
     key = key_for(where)
     with HttpClient(key) as http:
-        card = find(http, where)
+        card = find_model_card(http, where)
         tokenizer = _tokenizer(where, card)
-        form = discover(http, where, tokenizer)
+        form = discover_protocol(http, where, tokenizer)
     arm = ServerArm(where, card, ServerClient(where, form, tokenizer), limits or PoolLimits(), key)
     try:
         _ = arm.probed
@@ -329,10 +331,10 @@ def _tokenizer(where: ServerTarget, card: ServerModelCard) -> Any:
     named = where.tokenizer or next(iter(own), None)
     if named is None:
         return None
-    need("transformers", what="a tokenizer")
-    from tunegate.harness.models.transformers import load_tokenizer, quiet
+    require_modules("transformers", what="a tokenizer")
+    from tunegate.harness.models.transformers import load_tokenizer, silence_libraries
 
-    quiet()
+    silence_libraries()
     return load_tokenizer(Path(named))
 
 
@@ -340,7 +342,7 @@ _STOPS = 4
 """Texts that end a completion which OpenAI's servers take; further ones are cut off here."""
 
 
-def _decoding(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
+def _decoding_settings(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
     """Return the settings of decoding; a greedy answer needs neither seed nor top_p."""
     body: dict[str, Any] = {
         "max_tokens": generation.max_new_tokens,

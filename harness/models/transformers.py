@@ -23,16 +23,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import fingerprint, refuse_unsafe
+from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt
-from tunegate.harness.models._chat_template import PROBES, fingerprint_of, reason, render
+from tunegate.harness.models._chat_template import (
+    PROBES,
+    error_reason,
+    fingerprint_of,
+    render_prompt,
+)
 from tunegate.harness.models._model_folder import (
     BOOKKEEPING,
     adapter_config,
-    need,
     need_quantiser,
-    stored,
+    require_modules,
+    stored_format,
 )
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
@@ -167,12 +172,13 @@ class HfArm:
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
-        return render(self.tokenizer, case, generation, spec=self.spec)
+        return render_prompt(self.tokenizer, case, generation, spec=self.spec)
 
     def complete(self, requests: Sequence[Any]) -> Iterator[Any]:
         """Refuse: the engine decodes with local models."""
         raise TypeError(
-            "local models are decoded by tunegate.harness.engine.inference.local_engine.complete"
+            "local models are decoded by "
+            "tunegate.harness.engine.inference.local_engine.complete_requests"
         )
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
@@ -197,16 +203,16 @@ class HfArm:
 
     @cached_property
     def _adapter_sha256(self) -> str | None:
-        return fingerprint(self.adapter_folder) if self.adapter_folder else None
+        return weights_fingerprint(self.adapter_folder) if self.adapter_folder else None
 
     @cached_property
     def _adapter_config(self) -> Mapping[str, Any] | None:
         if self.adapter_folder is None:
             return None
-        return effective(adapter_config(self.adapter_folder))
+        return effective_adapter_config(adapter_config(self.adapter_folder))
 
 
-def effective(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def effective_adapter_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what of an adapter's configuration can change its effect: kind, rank, scale, place."""
     return {
         key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
@@ -228,7 +234,7 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
     return torch.stack(rows)
 
 
-def load(folder: Path, *, dtype: str) -> LoadedModel:
+def load_model(folder: Path, *, dtype: str) -> LoadedModel:
     """Load a model folder.
 
     Args:
@@ -239,17 +245,17 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
         UnsafeWeights: the folder could run code.
         ModelError: it cannot be loaded, or has NaN or Infinity in a tensor.
     """
-    need("torch", "transformers")
+    require_modules("torch", "transformers")
     refuse_unsafe(folder)
     need_quantiser(folder)
-    quiet()
+    silence_libraries()
     import torch
     from transformers import AutoModelForCausalLM
 
     gpu = torch.cuda.is_available()
     spread = gpu and importlib.util.find_spec("accelerate") is not None
     chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
-    with saying(f"{folder}: cannot be loaded"):
+    with prefix_errors(f"{folder}: cannot be loaded"):
         both: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=chosen if chosen == "auto" else getattr(torch, chosen),
@@ -269,9 +275,9 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
         torch_model=model,
         tokenizer=load_tokenizer(folder),
         folder=folder,
-        weights_sha256=fingerprint(folder),
+        weights_sha256=weights_fingerprint(folder),
         dtype=number_format(model),
-        stored=stored(folder, model.config),
+        stored=stored_format(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
     loaded.pristine = last_logits(model, ids)
@@ -316,21 +322,21 @@ def load_tokenizer(folder: Path) -> Any:
     """Load a folder's tokenizer, padding on the left and complete with a pad token."""
     from transformers import AutoTokenizer
 
-    with saying(f"{folder}: no usable tokenizer"):
+    with prefix_errors(f"{folder}: no usable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.padding_side = "left"
     return tokenizer
 
 
-def attach(loaded: LoadedModel, folder: Path, name: str) -> None:
+def attach_adapter(loaded: LoadedModel, folder: Path, name: str) -> None:
     """Attach the adapter in `folder` under `name`, without training and in the base's precision.
 
     Raises:
         ModelError: the adapter's file is broken or does not fit.
     """
-    need("peft")
+    require_modules("peft")
     refuse_unsafe(folder)
-    with saying(f"{folder}: the adapter cannot be attached"):
+    with prefix_errors(f"{folder}: the adapter cannot be attached"):
         from peft import PeftModel
 
         model = loaded.torch_model
@@ -377,7 +383,7 @@ def refuse_nan(parameters: Any, folder: Path) -> None:
             )
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """Keep the libraries from talking over the run: no progress bars, no advice, no telemetry."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -389,11 +395,11 @@ def quiet() -> None:
 
 
 @contextlib.contextmanager
-def saying(what: str) -> Iterator[None]:
+def prefix_errors(what: str) -> Iterator[None]:
     """Turn whatever a library raises into one line that begins with `what`; mute its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
-        raise ModelError(f"{what}: {reason(error)}") from error
+        raise ModelError(f"{what}: {error_reason(error)}") from error

@@ -103,7 +103,7 @@ def _alone(stored: StoredCell) -> bool:
     return kind is CellKind.LATENCY or (kind is CellKind.GENERATE and done.batch_size == 1)
 
 
-def promise(
+def production_baseline(
     figure: MonitoredFigure, units: Iterable[Iterable[float]], alpha: float
 ) -> ProductionBaseline:
     """Return what a figure's values on the gate's cases promise.
@@ -113,24 +113,24 @@ def promise(
         units: Its values, those of one cluster together; at least one.
         alpha: Probability that production is no worse and the bound is still too low.
     """
-    from tunegate.harness.stats.tolerance_bounds import threshold, worst_excess, worst_mean
+    from tunegate.harness.stats.tolerance_bounds import order_statistic, worst_excess, worst_mean
 
     groups = [list(values) for values in units]
     if figure.cuts:
         firsts = [figure.value(values[0]) for values in groups]  # one of a cluster: independent
-        limit = threshold(firsts, QUANTILE)
+        limit = order_statistic(firsts, QUANTILE)
         above = sum(value > limit.value for value in firsts) / len(firsts)
         return ProductionBaseline(len(firsts), above, limit.value, worst_excess(limit, alpha=alpha))
     losses = [[figure.loss(value, None) for value in values] for values in groups]
     if figure.kind is LossKind.SHARE:
-        return _of_share(losses, alpha)
+        return _share_baseline(losses, alpha)
     means = [sum(own) / len(own) for own in losses]
     return ProductionBaseline(
         len(means), sum(means) / len(means), None, worst_mean(means, alpha=alpha)
     )
 
 
-def _of_share(losses: Sequence[Sequence[float]], alpha: float) -> ProductionBaseline:
+def _share_baseline(losses: Sequence[Sequence[float]], alpha: float) -> ProductionBaseline:
     from tunegate.harness.stats.tolerance_bounds import worst_clustered_rate, worst_rate
 
     flat = [loss for own in losses for loss in own]

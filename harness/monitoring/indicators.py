@@ -79,15 +79,15 @@ class MonitoredFigure:
         return min(1.0, max(0.0, 1 - share if self.higher_is_better else share))
 
 
-def figures(suite: Suite) -> list[MonitoredFigure]:
+def suite_figures(suite: Suite) -> list[MonitoredFigure]:
     """Return what can be watched of a suite's answers: its own metrics first."""
-    return [*_of_suite(suite), *_of_any(suite)]
+    return [*_metric_figures(suite), *_general_figures(suite)]
 
 
-def judged(suite: Suite) -> list[MonitoredFigure]:
+def judge_figures(suite: Suite) -> list[MonitoredFigure]:
     """Return the figures that take a judge: of one answer, and of nothing but it."""
     return [
-        _of_metric(metric)
+        _metric_figure(metric)
         for metric in suite.metrics
         if metric.judge is not None and not metric.judge.pairs and metric.needs_prompt_only
     ]
@@ -97,14 +97,14 @@ _OF_ANY = ("refusal", "truncated", "loops", "length", "latency", "tokens", "cost
 """Metrics that are watched under names of their own, with the suite's options where it has them."""
 
 
-def _of_suite(suite: Suite) -> Iterator[MonitoredFigure]:
+def _metric_figures(suite: Suite) -> Iterator[MonitoredFigure]:
     for metric in suite.metrics:
         named = metric.name in _OF_ANY or metric.indicative or metric.judge is not None
         if not named and metric.needs_prompt_only:
-            yield _of_metric(metric)
+            yield _metric_figure(metric)
 
 
-def _of_metric(metric: Metric) -> MonitoredFigure:
+def _metric_figure(metric: Metric) -> MonitoredFigure:
     def measure(one: AnsweredCase) -> Score:
         if one.completion is None:
             return Score.unscored("the call failed")
@@ -132,17 +132,21 @@ def _of_metric(metric: Metric) -> MonitoredFigure:
     )
 
 
-def _of_any(suite: Suite) -> Iterator[MonitoredFigure]:
+def _general_figures(suite: Suite) -> Iterator[MonitoredFigure]:
     named = {metric.name: metric for metric in suite.metrics}
 
     def by(metric: str) -> Callable[[AnsweredCase], Score]:
-        found = named.get(metric) or lookup.find("tunegate.harness.metrics", metric, what="metric")
+        found = named.get(metric) or lookup.find_object(
+            "tunegate.harness.metrics", metric, what="metric"
+        )
         return lambda one: _score(found, one)
 
     above, below = LossKind.ABOVE, LossKind.BELOW
-    yield MonitoredFigure("failed", "calls that failed", LossKind.SHARE, _failed)
-    refusal = lookup.find("tunegate.harness.metrics", "refusal", what="metric")
-    yield MonitoredFigure("refused", "answers that refuse", LossKind.SHARE, _refused(refusal))
+    yield MonitoredFigure("failed", "calls that failed", LossKind.SHARE, _failure_score)
+    refusal = lookup.find_object("tunegate.harness.metrics", "refusal", what="metric")
+    yield MonitoredFigure(
+        "refused", "answers that refuse", LossKind.SHARE, _refusal_measure(refusal)
+    )
     yield MonitoredFigure(
         "truncated", "answers that the token limit cut", LossKind.SHARE, by("truncated")
     )
@@ -169,11 +173,11 @@ def _score(metric: Any, one: AnsweredCase) -> Score:
     return score
 
 
-def _failed(one: AnsweredCase) -> Score:
+def _failure_score(one: AnsweredCase) -> Score:
     return Score.of(float(one.completion is None))
 
 
-def _refused(refusal: Any) -> Callable[[AnsweredCase], Score]:
+def _refusal_measure(refusal: Any) -> Callable[[AnsweredCase], Score]:
     def measure(one: AnsweredCase) -> Score:
         if one.completion is None or one.completion.text is None:
             return Score.unscored("there is no text")
@@ -195,7 +199,7 @@ _CUT = {"length", "max_tokens", "max_output_tokens"}
 _WITHHELD = "content_filter"
 
 
-def answered(call: ModelCall) -> AnsweredCase:
+def case_of_call(call: ModelCall) -> AnsweredCase:
     """Return a traced call as metrics read it."""
     case = Case(
         id=f"{call.span.trace_id}:{call.span.span_id}",

@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
-from tunegate.harness.monitoring.baseline import BaselineAnswers, promise
-from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure, answered
+from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.monitoring.baseline import BaselineAnswers, production_baseline
+from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure, case_of_call
 from tunegate.harness.monitoring.state import CountedCalls, FigureState, WatchState
 from tunegate.harness.monitoring.window import (
     CallTally,
     TimeWindow,
     TraceUnits,
     refuse_mixed,
-    taken,
+    select_calls,
 )
 from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Score
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.stats.confidence_sequences import follow
+from tunegate.harness.stats.confidence_sequences import update_sequence
 from tunegate.harness.suite import Suite
 
 Judging = Callable[[Sequence[AnsweredCase]], Sequence[Mapping[str, Score]]]
@@ -64,7 +64,7 @@ class JudgeSample:
     """Answers a look, drawn by the hash of their names: whatever they are like."""
 
 
-def look(
+def update_state(
     state: WatchState,
     figures: Sequence[MonitoredFigure],
     calls: Iterable[ModelCall],
@@ -87,8 +87,8 @@ def look(
     seen, tally = CountedCalls(state.watermark_s, dict(state.recent)), CallTally()
     board = _LookAccumulator(state.figures)
     drawn = _HashSample(sample.size if sample is not None else 0)
-    for call in taken(calls, window, seen, tally):
-        one = answered(call)
+    for call in select_calls(calls, window, seen, tally):
+        one = case_of_call(call)
         drawn.offer(one)
         board.units.begin(_trace(one), call.span.start_s)
         for figure in figures:
@@ -101,7 +101,7 @@ def look(
     seen.settle()
     shown = board.shown()
     after = _after(state, shown, seen, tally)
-    return MonitoringLook(_alarmed(after, window.now_s), shown, tally)
+    return MonitoringLook(_raise_alarms(after, window.now_s), shown, tally)
 
 
 def _judge(sample: JudgeSample, answers: Sequence[AnsweredCase], board: _LookAccumulator) -> None:
@@ -149,7 +149,7 @@ class _LookAccumulator:
 def _after(
     state: WatchState, shown: Mapping[str, FigureObservations], seen: CountedCalls, tally: CallTally
 ) -> WatchState:
-    figures = tuple(_followed(kept, shown[kept.name].losses) for kept in state.figures)
+    figures = tuple(_update_figure(kept, shown[kept.name].losses) for kept in state.figures)
     return state.model_copy(
         update={
             "figures": figures,
@@ -163,9 +163,9 @@ def _after(
     )
 
 
-def _followed(kept: FigureState, losses: Sequence[float]) -> FigureState:
+def _update_figure(kept: FigureState, losses: Sequence[float]) -> FigureState:
     """Return a figure after the traces of a look."""
-    stream = follow(kept.stream, losses, bound=kept.bound)
+    stream = update_sequence(kept.stream, losses, bound=kept.bound)
     return kept.model_copy(
         update={
             "units": stream.units,
@@ -176,11 +176,11 @@ def _followed(kept: FigureState, losses: Sequence[float]) -> FigureState:
     )
 
 
-def _alarmed(state: WatchState, now_s: float) -> WatchState:
+def _raise_alarms(state: WatchState, now_s: float) -> WatchState:
     """Return the state with the alarms of this look; earlier ones stand."""
     needed = math.log(1 / state.own_alpha)
     figures = tuple(
-        figure.model_copy(update={"alarmed": iso(now_s)})
+        figure.model_copy(update={"alarmed": format_time(now_s)})
         if figure.alarmed is None and figure.peak >= needed
         else figure
         for figure in state.figures
@@ -188,7 +188,7 @@ def _alarmed(state: WatchState, now_s: float) -> WatchState:
     return state.model_copy(update={"figures": figures})
 
 
-def iso(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Return a Unix time as ISO 8601 in UTC."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
@@ -217,7 +217,7 @@ class _HashSample:
         return [one for _, _, one in sorted(self._heap, key=lambda entry: entry[1])]
 
 
-def begin(
+def initial_state(
     run: Run, suite: Suite, arm: str, figures: Sequence[MonitoredFigure], alpha: float
 ) -> WatchState:
     """Return the state before the first call.
@@ -238,7 +238,7 @@ def begin(
     own = alpha / max(1, len(compared)) / 2
     states = []
     for figure in compared:
-        told = promise(figure, units[figure.name], own)
+        told = production_baseline(figure, units[figure.name], own)
         states.append(
             FigureState(
                 name=figure.name,
@@ -257,11 +257,13 @@ def begin(
         arm=arm,
         alpha=alpha,
         figures=tuple(states),
-        not_compared={f.name: _why(f) for f in figures if not units[f.name]},
+        not_compared={f.name: _missing_reason(f) for f in figures if not units[f.name]},
     )
 
 
-def chosen(figures: Sequence[MonitoredFigure], names: Sequence[str]) -> list[MonitoredFigure]:
+def select_figures(
+    figures: Sequence[MonitoredFigure], names: Sequence[str]
+) -> list[MonitoredFigure]:
     """Return the figures of these names; all of them where none is named.
 
     Raises:
@@ -270,11 +272,11 @@ def chosen(figures: Sequence[MonitoredFigure], names: Sequence[str]) -> list[Mon
     known = {figure.name: figure for figure in figures}
     for name in names:
         if name not in known:
-            raise UsageError(unknown(name, tuple(known), what="figure"))
+            raise UsageError(unknown_name_message(name, tuple(known), what="figure"))
     return [known[name] for name in dict.fromkeys(names)] if names else list(figures)
 
 
-def _why(figure: MonitoredFigure) -> str:
+def _missing_reason(figure: MonitoredFigure) -> str:
     if figure.times:
         return (
             "the gate timed no answers one at a time; the metric latency in the suite has it do so"

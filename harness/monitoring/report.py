@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from tunegate.harness.monitoring.indicators import QUANTILE
-from tunegate.harness.monitoring.monitor import FigureObservations, MonitoringLook, iso
+from tunegate.harness.monitoring.monitor import FigureObservations, MonitoringLook, format_time
 from tunegate.harness.monitoring.state import FigureState
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import units_needed
@@ -108,7 +108,9 @@ class WatchRecord(Record):
     """What could not be read of the files, and where first."""
 
 
-def outcome(found: MonitoringLook, *, drop: float, reading: tuple[str, ...] = ()) -> WatchRecord:
+def watch_record(
+    found: MonitoringLook, *, drop: float, reading: tuple[str, ...] = ()
+) -> WatchRecord:
     """Return the record of a look.
 
     Args:
@@ -134,8 +136,8 @@ def outcome(found: MonitoringLook, *, drop: float, reading: tuple[str, ...] = ()
         counted=tally.counted,
         left_out={why: count for why, count in sorted(tally.left_out.items()) if count},
         models=dict(sorted(tally.models.items())),
-        first=None if tally.first_s is None else iso(tally.first_s),
-        last=None if tally.last_s is None else iso(tally.last_s),
+        first=None if tally.first_s is None else format_time(tally.first_s),
+        last=None if tally.last_s is None else format_time(tally.last_s),
         figures=looks,
         not_compared=state.not_compared,
         reading=reading,
@@ -213,8 +215,9 @@ def _sentence(
 
 def _alarm(figure: FigureLook) -> str:
     return (
-        f"{figure.says}: {percent(figure.window)} of {figure.window_n} new traces and "
-        f"{percent(figure.so_far)} of all {figure.so_far_n}, beside {percent(figure.gate)} of "
+        f"{figure.says}: {format_percent(figure.window)} of {figure.window_n} new traces and "
+        f"{format_percent(figure.so_far)} of all {figure.so_far_n}, beside "
+        f"{format_percent(figure.gate)} of "
         f"{figure.gate_n} cases in the gate (first alarm {figure.alarmed})"
     )
 
@@ -223,7 +226,7 @@ def _points(drop: float) -> str:
     return f"{100 * drop:.3g} points"
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Return a share for people."""
     return "–" if share is None else f"{100 * share:.3g} %"
 
@@ -246,7 +249,7 @@ HEADS = {
 }
 
 
-def summary(record: WatchRecord, advice: list[str]) -> str:
+def watch_summary(record: WatchRecord, advice: list[str]) -> str:
     """Return the Markdown of a look.
 
     Args:
@@ -256,23 +259,23 @@ def summary(record: WatchRecord, advice: list[str]) -> str:
     return "\n".join([*_lines(record, advice), ""])
 
 
-def cells(figure: FigureLook) -> tuple[str, ...]:
+def figure_cells(figure: FigureLook) -> tuple[str, ...]:
     """Return a figure's row, as `COLUMNS` names it."""
     status = WORDS[figure.status]
     if figure.status is FigureStatus.TOO_FEW:
         status += f" ({figure.so_far_n} of {figure.needed_n})"
     return (
         figure.name,
-        f"{percent(figure.gate)} of {figure.gate_n}",
-        percent(figure.allowed),
-        f"{percent(figure.window)} of {figure.window_n}",
-        f"{percent(figure.so_far)} of {figure.so_far_n}",
+        f"{format_percent(figure.gate)} of {figure.gate_n}",
+        format_percent(figure.allowed),
+        f"{format_percent(figure.window)} of {figure.window_n}",
+        f"{format_percent(figure.so_far)} of {figure.so_far_n}",
         f"{figure.evidence:.3g} of {figure.needed:.0f}",
         status,
     )
 
 
-def notes(record: WatchRecord) -> Iterator[str]:
+def watch_notes(record: WatchRecord) -> Iterator[str]:
     """Yield what was left out, and why, a line each."""
     for why, count in record.left_out.items():
         yield f"{count} calls left out: {why}"
@@ -287,21 +290,21 @@ def notes(record: WatchRecord) -> Iterator[str]:
 def _lines(record: WatchRecord, advice: list[str]) -> Iterator[str]:
     yield f"### Watch: {HEADS[record.verdict]}"
     yield ""
-    yield f"{_escaped(record.sentence[:1].upper() + record.sentence[1:])}."
+    yield f"{_escape_cell(record.sentence[:1].upper() + record.sentence[1:])}."
     yield ""
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|---" * len(COLUMNS) + "|"
     for figure in record.figures:
-        yield "| " + " | ".join(map(_escaped, cells(figure))) + " |"
+        yield "| " + " | ".join(map(_escape_cell, figure_cells(figure))) + " |"
     yield ""
-    beside = f"{_escaped(record.suite)} of run {_escaped(record.run_id)}"
+    beside = f"{_escape_cell(record.suite)} of run {_escape_cell(record.run_id)}"
     yield (
         f"{record.counted} calls from {record.first or '–'} to {record.last or '–'}, beside "
         f"{beside}. A false alarm of any figure, as long as the stream runs: at most "
-        f"{percent(record.alpha)}."
+        f"{format_percent(record.alpha)}."
     )
     yield ""
-    yield from (f"- {_escaped(line)}" for line in notes(record))
+    yield from (f"- {_escape_cell(line)}" for line in watch_notes(record))
     if advice:
         yield ""
         yield "Next:"
@@ -309,7 +312,7 @@ def _lines(record: WatchRecord, advice: list[str]) -> Iterator[str]:
         yield from (f"    {line}" for line in advice)
 
 
-def _escaped(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Return a text that stays in its cell and makes no markup of its own."""
     plain = " ".join(text.split())
     for sign in "\\`*_{}[]<>|#":

@@ -87,7 +87,7 @@ class WatchState(Record):
         return self.alpha / max(1, len(self.figures)) / 2
 
 
-def load(path: Path) -> WatchState | None:
+def load_state(path: Path) -> WatchState | None:
     """Read a state; None if there is none yet.
 
     Raises:
@@ -96,7 +96,7 @@ def load(path: Path) -> WatchState | None:
     return read_record(path, WatchState) if path.exists() else None
 
 
-def save(path: Path, state: WatchState) -> None:
+def save_state(path: Path, state: WatchState) -> None:
     """Write a state; readers see the old one or the new.
 
     Raises:

@@ -46,13 +46,13 @@ class CallTally:
     last_s: float | None = None
 
 
-def taken(
+def select_calls(
     calls: Iterable[ModelCall], window: TimeWindow, seen: CountedCalls, tally: CallTally
 ) -> Iterator[ModelCall]:
     """Yield the calls that are to be counted, each once."""
     for call in calls:
         tally.read += 1
-        reason = _why_not(call, window)
+        reason = _exclusion_reason(call, window)
         if reason is None and not seen.is_new(call):
             continue
         if reason is not None:
@@ -80,7 +80,7 @@ def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
         )
 
 
-def _why_not(call: ModelCall, window: TimeWindow) -> str | None:
+def _exclusion_reason(call: ModelCall, window: TimeWindow) -> str | None:
     start = call.span.start_s
     if window.models and not any(fnmatchcase(call.model or "", m) for m in window.models):
         return "of another model"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tunegate.harness.records.files import atomic, write_atomic
+from tunegate.harness.records.files import open_atomic, write_atomic
 
 if TYPE_CHECKING:
     from tunegate.harness.otel_export.completion_spans import ContentCapture
@@ -44,8 +44,10 @@ def write_traces(
 
     spans = SpanBuilder(run, content)
     version = run.manifest.versions.get("tunegate", "")
-    envelope = otlp_json.OtlpEnvelope(otlp_json.attributes(resources.attributes(version)), version)
-    with atomic(folder / LOGS) as logs:
+    envelope = otlp_json.OtlpEnvelope(
+        otlp_json.attributes_json(resources.resource_attributes(version)), version
+    )
+    with open_atomic(folder / LOGS) as logs:
         write_atomic(folder / TRACES, _lines(spans, envelope, logs))
     start, end = spans.extent
     write_atomic(folder / METRICS, envelope.line("metrics", spans.totals.metrics(start, end)))

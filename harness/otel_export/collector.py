@@ -111,7 +111,7 @@ class ExportTarget:
             raise UsageError(f"the OTEL_ variables: {type(error).__name__}: {reason}") from error
 
 
-def targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
+def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
     """Return where each signal goes; none of those that nobody named an endpoint for.
 
     `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) that is not
@@ -144,7 +144,7 @@ BATCH = 512
 """Spans or log records in a request, as OpenTelemetry's own processors have it."""
 
 
-def send(folder: Path) -> list[str]:
+def send_files(folder: Path) -> list[str]:
     """Send the files of a run to where the OTEL_ variables say; return what is to be told of it.
 
     Nothing is raised: a run's verdict does not depend on who watches.
@@ -152,7 +152,7 @@ def send(folder: Path) -> list[str]:
     told: list[str] = []
     dead: set[str] = set()
     until = time.monotonic() + LONGEST
-    for target in targets():
+    for target in export_targets():
         if target.shown in dead or not (folder / target.signal.file).is_file():
             continue
         with _quiet():
@@ -233,7 +233,7 @@ class _FileExport(threading.Thread):
 
         # So that instrumented HTTP clients do not trace the sending of traces.
         context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
-        for count, batch in otlp_json.batches(self._path, BATCH):
+        for count, batch in otlp_json.read_batches(self._path, BATCH):
             if self.given_up.is_set():
                 return "given up"
             if self._exporter.export(batch).name != "SUCCESS":
@@ -263,7 +263,7 @@ _SCHEMES = ("http", "https")
 _ADDRESS = re.compile(r"[!-~]{1,2000}")
 
 
-def problem(template: str) -> str | None:
+def template_problem(template: str) -> str | None:
     """Return what is wrong with a template; None if a link can be made of it."""
     if not _ADDRESS.fullmatch(template) or set("<>\"'`\\") & set(template):
         return "write it in visible ASCII without quotes, < and >"
@@ -285,13 +285,13 @@ def problem(template: str) -> str | None:
     return None
 
 
-def checked(template: str) -> str:
+def check_template(template: str) -> str:
     """Return a template of which links can be made.
 
     Raises:
         UsageError: it is none.
     """
-    wrong = problem(template)
+    wrong = template_problem(template)
     if wrong:
         raise UsageError(f"trace link {template!r}: {wrong}")
     return template

@@ -63,7 +63,7 @@ class CompletionSpans:
             parent_id=parent_id,
             start=self._run.start(stored),
             end=self._run.end(stored),
-            attributes=otlp_json.joined(asked.fixed, otlp_json.attributes(values)),
+            attributes=otlp_json.join_attributes(asked.fixed, otlp_json.attributes_json(values)),
             kind=asked.model.kind,
             events=tuple(results.get(own, ())),
             error=None if stored.status == "ok" else stored.error or "",
@@ -107,7 +107,7 @@ class CompletionSpans:
             return {}
         values = {}
         if record.case is not None:
-            case = seen(record.case, record.suite.generation)
+            case = case_with_system(record.case, record.suite.generation)
             values[a.INPUT_MESSAGES] = content.json(input_messages(case.input_messages()))
             if case.tools:
                 values[a.TOOL_DEFINITIONS] = content.json(tool_definitions(case.tools))
@@ -167,7 +167,7 @@ class ContentCapture:
         return REDACTED
 
 
-def seen(case: Case, settings: Mapping[str, Any]) -> Case:
+def case_with_system(case: Case, settings: Mapping[str, Any]) -> Case:
     """Return a case as the models saw it: the suite's system prompt is part of it.
 
     Asked without a system prompt and rendered as before, it gives the same prompt.
@@ -212,12 +212,12 @@ def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
         answer = {"type": "tool_call_response", "id": turn.get("tool_call_id"), "response": said}
         parts = [answer]
     else:
-        parts = [*_said(said), *(_call(call) for call in turn.get("tool_calls") or ())]
+        parts = [*_content_parts(said), *(_call(call) for call in turn.get("tool_calls") or ())]
     name = {"name": turn["name"]} if turn.get("name") else {}
     return {"role": role, "parts": parts, **name}
 
 
-def _said(content: Any) -> list[dict[str, Any]]:
+def _content_parts(content: Any) -> list[dict[str, Any]]:
     if content is None:
         return []
     if isinstance(content, str):

@@ -16,7 +16,7 @@ from tunegate.harness.otel_export import otlp_json
 from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.otel_export.resources import ModelAttributes
 from tunegate.harness.otel_export.run_metrics import RunTotals
-from tunegate.harness.otel_export.run_records import CaseRecord, TraceIdentifiers, nano
+from tunegate.harness.otel_export.run_records import CaseRecord, TraceIdentifiers, unix_nanoseconds
 from tunegate.harness.records.cases import (
     CellKind,
     Judgement,
@@ -51,7 +51,7 @@ class JudgeCall:
         return next(paid, self.lines[0])
 
 
-def calls(judgements: Sequence[Judgement]) -> Iterator[JudgeCall]:
+def judge_calls(judgements: Sequence[Judgement]) -> Iterator[JudgeCall]:
     """Yield the calls of a case's judgements, each once."""
     shared: dict[tuple[str, str, str], list[Judgement]] = {}
     for line in judgements:
@@ -89,7 +89,7 @@ class JudgeSpans:
             parent_id: Its span.
             after: When its last completion was done, in nanoseconds.
         """
-        for call in calls(record.judgements):
+        for call in judge_calls(record.judgements):
             bill = call.bill
             metric = self._evaluators.metric(bill.suite, bill.metric)
             model = self._models.get(bill.judge) or ModelAttributes.of({"spec": bill.judge})
@@ -102,7 +102,7 @@ class JudgeSpans:
                 parent_id=parent_id,
                 start=start,
                 end=start + took,
-                attributes=otlp_json.attributes(self._attributes(call, metric, model)),
+                attributes=otlp_json.attributes_json(self._attributes(call, metric, model)),
                 kind=model.kind,
                 links=tuple(self._judged(call.lines, metric)),
                 error=_error(call),
@@ -156,8 +156,10 @@ def _times(call: JudgeCall, after: int) -> tuple[int, int]:
     """Return when a call began, and how long it took, in nanoseconds."""
     reply = call.reply
     if reply is not None and reply.latency_s is not None:
-        return nano(reply.started_s) if reply.started_s else after, nano(reply.latency_s)
-    return after, nano((call.bill.latency_s or 0.0) / max(len(call.bill.replies), 1))
+        return unix_nanoseconds(reply.started_s) if reply.started_s else after, unix_nanoseconds(
+            reply.latency_s
+        )
+    return after, unix_nanoseconds((call.bill.latency_s or 0.0) / max(len(call.bill.replies), 1))
 
 
 def _error_type(call: JudgeCall) -> str | None:
@@ -209,7 +211,7 @@ class MetricEvaluator:
             a.HIGHER_IS_BETTER: metric.higher_is_better,
         }
         named = {a.CHECK_NAME: metric.name, a.CHECK_VERSION: version}
-        texts = (otlp_json.attributes(values) for values in (shared, known, named))
+        texts = (otlp_json.attributes_json(values) for values in (shared, known, named))
         return cls(metric, version, *texts)
 
     def result_of(self, row: ScoreRow, response_id: str, content: ContentCapture | None) -> str:
@@ -222,7 +224,7 @@ class MetricEvaluator:
         }
         if content is not None and row.reason:
             values[a.EXPLANATION] = content.clean(row.reason)
-        return otlp_json.joined(self.result, otlp_json.attributes(values))
+        return otlp_json.join_attributes(self.result, otlp_json.attributes_json(values))
 
     def check_of(self, row: ScoreRow) -> str:
         """Return the attributes of the check that made a score, as text."""
@@ -231,7 +233,7 @@ class MetricEvaluator:
             a.SCORE_VALUE: row.value,
             a.ERROR_TYPE: UNSCORED if row.value is None else None,
         }
-        return otlp_json.joined(self.check, otlp_json.attributes(values))
+        return otlp_json.join_attributes(self.check, otlp_json.attributes_json(values))
 
     def _label(self, row: ScoreRow) -> str | None:
         """Return pass or fail, where there is nothing between them."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.otel_export.attribute_names import ERROR_TYPE, SCHEMA_URL, SCOPE
-from tunegate.harness.records.cases import readable
+from tunegate.harness.records.cases import replace_surrogates
 
 NON_FINITE = "non_finite"
 """`error.type` of what would have held a number that is none."""
@@ -71,7 +71,7 @@ class SpanText:
         """Return the span as OTLP has it."""
         parts = [
             f'{{"traceId":"{trace_id}","spanId":"{self.span_id}","flags":{_SAMPLED}',
-            f'"name":{text(self.name)},"kind":{int(self.kind)}',
+            f'"name":{quote_json(self.name)},"kind":{int(self.kind)}',
             f'"startTimeUnixNano":"{self.start}","endTimeUnixNano":"{max(self.end, self.start)}"',
             f'"attributes":[{self.attributes}]',
         ]
@@ -83,14 +83,14 @@ class SpanText:
             linked = (f'{{"traceId":"{trace_id}","spanId":"{to}"}}' for to in self.links)
             parts.append(f'"links":[{",".join(linked)}]')
         if self.error is not None:
-            said = f'"message":{text(self.error)},' if self.error else ""
+            said = f'"message":{quote_json(self.error)},' if self.error else ""
             parts.append(f'"status":{{{said}"code":{_ERROR}}}')
         return ",".join(parts) + "}"
 
 
-def event(name: str, at: int, values: str) -> str:
+def event_json(name: str, at: int, values: str) -> str:
     """Return an event of a span; `values` are its attributes as text."""
-    return f'{{"timeUnixNano":"{at}","name":{text(name)},"attributes":[{values}]}}'
+    return f'{{"timeUnixNano":"{at}","name":{quote_json(name)},"attributes":[{values}]}}'
 
 
 def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn: bool) -> str:
@@ -106,7 +106,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
     level = LogSeverity.WARN if warn else LogSeverity.INFO
     return (
         f'{{"timeUnixNano":"{at}","observedTimeUnixNano":"{at}","severityNumber":{int(level)},'
-        f'"severityText":"{level.name}","eventName":{text(name)},"attributes":[{values}],'
+        f'"severityText":"{level.name}","eventName":{quote_json(name)},"attributes":[{values}],'
         f'"traceId":"{place[0]}","spanId":"{place[1]}","flags":{_SAMPLED}}}'
     )
 
@@ -128,7 +128,7 @@ class OtlpEnvelope:
             items: Those of the line.
         """
         outer, inner = _LEVELS[signal]
-        scope = f'{{"name":"{SCOPE}","version":{text(self.version)}}}'
+        scope = f'{{"name":"{SCOPE}","version":{quote_json(self.version)}}}'
         return (
             f'{{"{outer}":[{{"resource":{{"attributes":[{self.resource}]}},"{inner}":[{{'
             f'"scope":{scope},"{signal}":[{",".join(items)}],"schemaUrl":"{SCHEMA_URL}"}}]}}]}}\n'
@@ -142,7 +142,7 @@ _LEVELS = {
 }
 
 
-def attributes(values: Mapping[str, Any]) -> str:
+def attributes_json(values: Mapping[str, Any]) -> str:
     """Return attributes as text, without the brackets around them.
 
     What is None is left out. So is a number that is not finite, which JSON cannot hold; the error
@@ -155,19 +155,19 @@ def attributes(values: Mapping[str, Any]) -> str:
     return ",".join([f"{_key(name)}{_value_json(value)}}}" for name, value in finite.items()])
 
 
-def joined(*parts: str) -> str:
+def join_attributes(*parts: str) -> str:
     """Return several texts of attributes as one."""
     return ",".join(filter(None, parts))
 
 
-def text(value: str) -> str:
+def quote_json(value: str) -> str:
     """Return a text as JSON that protobuf reads: half of a surrogate pair is no character."""
-    return encode_basestring_ascii(readable(value))
+    return encode_basestring_ascii(replace_surrogates(value))
 
 
 @cache
 def _key(name: str) -> str:
-    return f'{{"key":{text(name)},"value":'
+    return f'{{"key":{quote_json(name)},"value":'
 
 
 def _is_finite(value: Any) -> bool:
@@ -176,21 +176,21 @@ def _is_finite(value: Any) -> bool:
 
 def json_text(value: Any) -> str:
     """Return a JSON value as text, keys in their order, with null for what is no number."""
-    return json.dumps(_without_non_finite(value), separators=(",", ":"), allow_nan=False)
+    return json.dumps(_replace_non_finite(value), separators=(",", ":"), allow_nan=False)
 
 
-def _without_non_finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     """Return a JSON value with null for what is no number."""
     if isinstance(value, Mapping):
-        return {str(name): _without_non_finite(item) for name, item in value.items()}
+        return {str(name): _replace_non_finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_non_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return value if _is_finite(value) else None
 
 
 def _value_json(value: Any) -> str:
     if isinstance(value, str):
-        return f'{{"stringValue":{text(value)}}}'
+        return f'{{"stringValue":{quote_json(value)}}}'
     if isinstance(value, bool):
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     if isinstance(value, int):
@@ -198,12 +198,12 @@ def _value_json(value: Any) -> str:
     if isinstance(value, float):
         return f'{{"doubleValue":{value!r}}}'
     if isinstance(value, Mapping):
-        return f'{{"stringValue":{text(json_text(value))}}}'
+        return f'{{"stringValue":{quote_json(json_text(value))}}}'
     items = ",".join(_value_json(item) for item in value if _is_finite(item))
     return f'{{"arrayValue":{{"values":[{items}]}}}}'
 
 
-def batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
+def read_batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
     """Yield what a file holds in parts that an exporter takes, each with its number of items.
 
     Args:
@@ -216,13 +216,13 @@ def batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
         for line in lines:
             found += make(json.loads(line))
             if len(found) >= size:
-                yield len(found), _whole(path, found)
+                yield len(found), _wrap_metrics(path, found)
                 found = []
     if found:
-        yield len(found), _whole(path, found)
+        yield len(found), _wrap_metrics(path, found)
 
 
-def _whole(path: Path, found: list[Any]) -> Any:
+def _wrap_metrics(path: Path, found: list[Any]) -> Any:
     """Return a part as its exporter wants it: metrics come wrapped."""
     if path.name != "metrics.jsonl":
         return found

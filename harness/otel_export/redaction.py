@@ -8,7 +8,7 @@ by its remainder, an address by parsing it, so that order numbers and dates stay
 It knows forms, not meanings: a name, a street or a date of birth stays. Whoever must have those out
 gives a function of their own.
 
-    >>> scrub("Mail jo@example.org or call +1 202 555 0143.")
+    >>> scrub_text("Mail jo@example.org or call +1 202 555 0143.")
     'Mail <email> or call <phone>.'
 """
 
@@ -33,17 +33,17 @@ class _RedactionRule(NamedTuple):
     """How much of what has the form is one; 0 if it is none."""
 
 
-def scrub(text: str) -> str:
+def scrub_text(text: str) -> str:
     """Return the text with `<email>`, `<phone>`, `<card>`, `<iban>`, `<ip>` and `<key>` for them.
 
     The time it takes grows with the length of the text alone.
     """
     for rule in _RULES:
-        text = rule.form.sub(_replacing(rule), text)
+        text = rule.form.sub(_replacement(rule), text)
     return text
 
 
-def _replacing(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
+def _replacement(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
     def replaced(found: re.Match[str]) -> str:
         length = rule.length(found[0])
         return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
@@ -126,7 +126,7 @@ _RULES = (
 )
 """In the order in which they are looked for: a key may hold what looks like a number."""
 
-NAMES: dict[str, Redact | None] = {"pii": scrub, "none": None}
+NAMES: dict[str, Redact | None] = {"pii": scrub_text, "none": None}
 """Name → what it does to a text; None leaves it as it is."""
 
 
@@ -140,7 +140,7 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
     Raises:
         UsageError: there is no such redaction.
     """
-    found = named(redact)
+    found = find_redaction(redact)
     if not shown:
         return None
     from tunegate.harness.otel_export.completion_spans import ContentCapture
@@ -148,7 +148,7 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
     return ContentCapture(found)
 
 
-def named(redact: str) -> Redact | None:
+def find_redaction(redact: str) -> Redact | None:
     """Return the redaction called `redact`, or the user's own; None is none at all.
 
     Raises:
@@ -160,7 +160,7 @@ def named(redact: str) -> Redact | None:
                 f"redaction {redact!r} must be pii, none or a function written pkg.mod:fn"
             )
         return NAMES[redact]
-    found = lookup.find("tunegate.harness.otel_export", redact, what="redaction")
+    found = lookup.find_object("tunegate.harness.otel_export", redact, what="redaction")
     if not callable(found):
         raise UsageError(f"redaction {redact!r} must be a function from text to text")
     return found  # type: ignore[no-any-return]  # what it returns is looked at each time

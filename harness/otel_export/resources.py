@@ -137,7 +137,7 @@ class ArmAttributes:
             a.REQUEST_MAX_TOKENS: settings.get("max_new_tokens"),
             a.REQUEST_TEMPERATURE: settings.get("temperature"),
             a.REQUEST_TOP_P: settings.get("top_p"),
-            a.GEN_PARAMS: _shown(suite.generation),
+            a.GEN_PARAMS: _public_settings(suite.generation),
             a.RUN_ID: self._manifest.run_id,
             a.ARM: arm,
             a.CELL_KIND: kind.value,
@@ -148,7 +148,7 @@ class ArmAttributes:
             a.QUANT: identity.get("stored"),
             a.ENGINE: identity.get("engine"),
         }
-        return OperationAttributes(operation, model, otlp_json.attributes(fixed))
+        return OperationAttributes(operation, model, otlp_json.attributes_json(fixed))
 
 
 def _settings(suite: SuiteRecord, case: Case | None) -> Mapping[str, Any]:
@@ -158,12 +158,14 @@ def _settings(suite: SuiteRecord, case: Case | None) -> Mapping[str, Any]:
     return GenerationSettings.model_validate(suite.generation).of(case).model_dump(mode="json")
 
 
-def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:
+def _public_settings(generation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a suite without its system prompt, which is content."""
     return {name: value for name, value in generation.items() if name != "system"}
 
 
-def attributes(version: str, environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+def resource_attributes(
+    version: str, environ: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
     """Return the attributes of the resource.
 
     Args:
@@ -172,12 +174,12 @@ def attributes(version: str, environ: Mapping[str, str] | None = None) -> dict[s
     """
     known = os.environ if environ is None else environ
     named = known.get("OTEL_SERVICE_NAME", "").strip()
-    given = _given(known.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    given = _parse_pairs(known.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     own = {a.SERVICE_NAME: "tunegate", a.SERVICE_VERSION: version or None}
     return own | given | ({a.SERVICE_NAME: named} if named else {})
 
 
-def _given(text: str) -> dict[str, str | None]:
+def _parse_pairs(text: str) -> dict[str, str | None]:
     """Return the pairs `name=value` of a list with commas; what is no pair is left out."""
     pairs = (item.partition("=") for item in text.split(","))
     return {name.strip(): unquote(value.strip()) for name, sign, value in pairs if sign and name}

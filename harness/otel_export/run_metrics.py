@@ -76,7 +76,7 @@ class RunTotals:
 
     def cases(self, suite: str, status: str, count: int = 1) -> None:
         """Count cases of a suite that went one way."""
-        name = otlp_json.attributes({a.SUITE_NAME: suite, a.STATUS: status})
+        name = otlp_json.attributes_json({a.SUITE_NAME: suite, a.STATUS: status})
         self._cases[name] = self._cases.get(name, 0) + count
 
     def metrics(self, start: int, end: int) -> Iterator[str]:
@@ -116,7 +116,7 @@ class RunTotals:
     ) -> str:
         if place not in self._shared:
             values = {a.OPERATION: operation, **model.attributes(), **more}
-            self._shared[place] = otlp_json.attributes(values)
+            self._shared[place] = otlp_json.attributes_json(values)
         return self._shared[place]
 
     def _add(
@@ -131,7 +131,7 @@ class RunTotals:
         found[shared].add(value)
 
 
-_TYPES = {kind: otlp_json.attributes({a.TOKEN_TYPE: kind}) for kind in ("input", "output")}
+_TYPES = {kind: otlp_json.attributes_json({a.TOKEN_TYPE: kind}) for kind in ("input", "output")}
 
 
 def _point(shared: str, values: Mapping[str, Any]) -> str:

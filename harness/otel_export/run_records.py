@@ -86,15 +86,15 @@ class RunRecords:
 
     def start(self, stored: StoredCell) -> int:
         """Return when a cell was begun, in nanoseconds; recorded answers have no time, so then."""
-        return nano(stored.started_s or self.begun)
+        return unix_nanoseconds(stored.started_s or self.begun)
 
     def end(self, stored: StoredCell) -> int:
         """Return when a cell was done, in nanoseconds."""
         latency = stored.completion.latency_s if stored.completion else None
-        return nano((stored.started_s or self.begun) + (latency or 0.0))
+        return unix_nanoseconds((stored.started_s or self.begun) + (latency or 0.0))
 
 
-def nano(seconds: float) -> int:
+def unix_nanoseconds(seconds: float) -> int:
     """Return a Unix time in nanoseconds, of which a float holds no more than microseconds."""
     return round(seconds * _MICRO) * 1000
 

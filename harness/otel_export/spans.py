@@ -25,7 +25,11 @@ from typing import Any
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json, resources
-from tunegate.harness.otel_export.completion_spans import CompletionSpans, ContentCapture, seen
+from tunegate.harness.otel_export.completion_spans import (
+    CompletionSpans,
+    ContentCapture,
+    case_with_system,
+)
 from tunegate.harness.otel_export.judge_spans import JudgeSpans, RunEvaluators, kind_of
 from tunegate.harness.otel_export.run_metrics import RunTotals
 from tunegate.harness.otel_export.run_records import (
@@ -115,7 +119,7 @@ class SpanBuilder:
         extent = self._suites.setdefault(record.suite.name, _TimeExtent())
         extent.take(start, end)
         self._seen.add((record.suite.name, record.id))
-        went = outcome(record)
+        went = case_outcome(record)
         self.totals.cases(record.suite.name, went.value)
         case_sha256 = _case_sha256(record)
         extent.cases.update((case_sha256 or record.id).encode("utf-8", "surrogatepass"))
@@ -130,11 +134,13 @@ class SpanBuilder:
             a.CASE_OUTCOME: went.value,
         }
         if self._content is not None and record.case is not None:
-            shown = seen(record.case, record.suite.generation)
+            shown = case_with_system(record.case, record.suite.generation)
             values[a.CASE_CONTENT] = self._content.json(_plain(shown))
         spans.insert(
             0,
-            otlp_json.SpanText("eval case", own, parent, start, end, otlp_json.attributes(values)),
+            otlp_json.SpanText(
+                "eval case", own, parent, start, end, otlp_json.attributes_json(values)
+            ),
         )
         texts = tuple(span.json(self.ids.trace_id) for span in spans)
         return CaseSignals(texts, tuple(logs))
@@ -151,10 +157,10 @@ class SpanBuilder:
                 continue
             at, span = self._run.end(stored), self.ids.cell(stored.cell)
             values = evaluator.result_of(row, stored.cell.key, self._content)
-            events.setdefault(span, []).append(otlp_json.event(a.EVALUATION, at, values))
+            events.setdefault(span, []).append(otlp_json.event_json(a.EVALUATION, at, values))
             place = self.ids.trace_id, span
             warn = row.value is None
-            told = otlp_json.joined(values, evaluator.known)
+            told = otlp_json.join_attributes(values, evaluator.known)
             logs.append(otlp_json.log_record(a.EVALUATION, at, told, place=place, warn=warn))
         return events, logs
 
@@ -190,7 +196,7 @@ class SpanBuilder:
             a.DATA_SHA256: extent.cases.hexdigest(),
         }
         own, root = self.ids.span("suite", name), self.ids.span("run")
-        fixed = otlp_json.attributes(values)
+        fixed = otlp_json.attributes_json(values)
         return otlp_json.SpanText(f"eval suite {name}", own, root, extent.start, extent.end, fixed)
 
     def _root(self, whole: _TimeExtent) -> otlp_json.SpanText:
@@ -206,7 +212,7 @@ class SpanBuilder:
             a.SUITE_SHA256: manifest.suites[0].hash if len(names) == 1 else None,
             a.DATA_SHA256: whole.cases.hexdigest(),
         }
-        fixed = otlp_json.attributes(values)
+        fixed = otlp_json.attributes_json(values)
         name = " ".join(["eval run", *names[:1]]) if len(names) == 1 else "eval run"
         return otlp_json.SpanText(name, self.ids.span("run"), None, whole.start, whole.end, fixed)
 
@@ -246,7 +252,7 @@ class CaseOutcome(StrEnum):
         return "fail" if self in (CaseOutcome.UNSCORED, CaseOutcome.REGRESSED) else "pass"
 
 
-def outcome(record: CaseRecord) -> CaseOutcome:
+def case_outcome(record: CaseRecord) -> CaseOutcome:
     """Return how a case went."""
     gated = {gate.metric for gate in record.suite.gates}
     ranked = {

@@ -6,7 +6,7 @@ join their span when it comes.
 
 Example:
     >>> reading = ImportReport()
-    >>> for span in read(["traces.jsonl"], reading): ...
+    >>> for span in read_spans(["traces.jsonl"], reading): ...
     >>> reading.sentences()
 """
 
@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.otel_import import json_reader, protobuf_reader
-from tunegate.harness.otel_import.files import FileContent, FileFormat, contents, trace_files
+from tunegate.harness.otel_import.files import FileContent, FileFormat, open_contents, trace_files
 from tunegate.harness.otel_import.records import EventIndex, EventRecord
 from tunegate.harness.otel_import.types import ImportReport, Span
 
 
-def read(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:
+def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of trace files in the order of the files.
 
     Args:
@@ -50,23 +50,23 @@ def read(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:
 
 
 def _spans(path: Path, reading: ImportReport) -> Iterator[Span]:
-    with contents(path, reading) as content:
+    with open_contents(path, reading) as content:
         if content.form is FileFormat.PROTOBUF:
-            yield from protobuf_reader.spans(content, reading)
+            yield from protobuf_reader.read_protobuf_spans(content, reading)
         elif content.form is FileFormat.JSON:
-            yield from json_reader.spans(content, reading)
+            yield from json_reader.read_json_spans(content, reading)
 
 
 def _events(path: Path, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file; the other reading tells what is wrong with the file."""
-    with contents(path, ImportReport()) as content:
+    with open_contents(path, ImportReport()) as content:
         if not _may_hold_logs(content):
             return
-    with contents(path, ImportReport()) as content:
+    with open_contents(path, ImportReport()) as content:
         if content.form is FileFormat.PROTOBUF:
-            yield from protobuf_reader.events(content, reading)
+            yield from protobuf_reader.read_protobuf_events(content, reading)
         else:
-            yield from json_reader.events(content, reading)
+            yield from json_reader.read_json_events(content, reading)
 
 
 _LOGS = (b"resourceLogs", b"resource_logs")

@@ -87,12 +87,12 @@ class FileContent:
         try:
             return read(size)
         except (EOFError, OSError, zlib.error) as error:
-            self.reading.leave_out(_in_words(error), self.name)
+            self.reading.leave_out(_format_error(error), self.name)
             return b""
 
 
 @contextmanager
-def contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
+def open_contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
     """Open a trace file and find out its form.
 
     Raises:
@@ -116,7 +116,7 @@ def _form(content: FileContent) -> FileFormat:
     try:
         head = content.stream.peek(64)
     except (EOFError, OSError, zlib.error) as error:
-        content.reading.leave_out(_in_words(error), content.name)
+        content.reading.leave_out(_format_error(error), content.name)
         return FileFormat.NONE
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
@@ -134,26 +134,26 @@ def trace_files(paths: Sequence[Path | str]) -> list[Path]:
     Raises:
         UsageError: nothing is there.
     """
-    found = [file for path in paths for file in _named(Path(path))]
-    found += [logs for file in found if (logs := _logs_beside(file)) is not None]
+    found = [file for path in paths for file in _expand_path(Path(path))]
+    found += [logs for file in found if (logs := _sibling_logs(file)) is not None]
     return list({file.resolve(): file for file in reversed(found)}.values())[::-1]
 
 
-def _named(path: Path) -> list[Path]:
+def _expand_path(path: Path) -> list[Path]:
     if path.is_dir():
-        return _in_folder(path)
+        return _folder_files(path)
     if path.exists():
         return [path]
     if any(mark in str(path) for mark in "*?["):
         base = Path(path.anchor or ".")
         matched = sorted(file for file in base.glob(str(path.relative_to(path.anchor))))
         if matched:
-            return [file for one in matched for file in _named(one)]
+            return [file for one in matched for file in _expand_path(one)]
         raise UsageError(f"{path}: no file matches")
     raise UsageError(f"{path}: no such file or folder; name trace files, a folder or a pattern")
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _folder_files(folder: Path) -> list[Path]:
     """Return the traces of a run's folder, or every file whose name ends like one of a trace."""
     own = [
         path
@@ -174,14 +174,14 @@ def _ends_well(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
-def _logs_beside(path: Path) -> Path | None:
+def _sibling_logs(path: Path) -> Path | None:
     if not path.name.startswith("traces"):
         return None
     beside = path.with_name("logs" + path.name.removeprefix("traces"))
     return beside if beside.is_file() else None
 
 
-def _in_words(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the rest of a gzip file that breaks off"
     if isinstance(error, gzip.BadGzipFile | zlib.error):

@@ -13,13 +13,13 @@ from tunegate.harness.otel_import.files import FileContent
 from tunegate.harness.otel_import.records import (
     EventRecord,
     FileRecord,
-    attributes,
     event_record,
-    snake,
-    span,
+    make_span,
+    plain_attributes,
+    snake_case,
 )
 from tunegate.harness.otel_import.types import ImportReport, Span
-from tunegate.harness.records.cases import readable
+from tunegate.harness.records.cases import replace_surrogates
 
 R = TypeVar("R")
 
@@ -31,12 +31,12 @@ _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]").search
 
 
-def spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
+def read_json_spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of a file."""
-    yield from _read(span, content, SPANS, reading)
+    yield from _read(make_span, content, SPANS, reading)
 
 
-def events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
+def read_json_events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file that are events of model calls.
 
     What is wrong with the file goes to the content's own reading, what with a record to `reading`.
@@ -50,7 +50,7 @@ def _read(
     nesting: Nesting,
     reading: ImportReport,
 ) -> Iterator[R]:
-    written = _lines if _is_lines(content) else document
+    written = _lines if _is_lines(content) else read_document
     for item in written(content, nesting):
         try:
             found = of(item, reading)
@@ -77,9 +77,9 @@ def _lines(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
     for number, line in content.lines():
         where = f"{content.name}:{number}"
         try:
-            top = DECODER.decode(_decoded(line, where, content.reading))
+            top = DECODER.decode(_decode_line(line, where, content.reading))
             if _SURROGATE(line):
-                top = mended(top, where, content.reading)
+                top = mend_surrogates(top, where, content.reading)
         except ValueError:
             whole = line.endswith(b"\n")
             reason = "a line that is no JSON" if whole else "the last line, which is cut off"
@@ -88,10 +88,10 @@ def _lines(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
             content.reading.leave_out("a line that is nested too deeply", where)
         else:
             for one in top if isinstance(top, list) else [top]:
-                yield from items(one, nesting, where, content.reading)
+                yield from read_items(one, nesting, where, content.reading)
 
 
-def _decoded(line: bytes, where: str, reading: ImportReport) -> str:
+def _decode_line(line: bytes, where: str, reading: ImportReport) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -99,7 +99,7 @@ def _decoded(line: bytes, where: str, reading: ImportReport) -> str:
         return line.decode("utf-8-sig", "replace")
 
 
-def document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
+def read_document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
     """Yield the records of JSON values that follow each other or stand in an array.
 
     A resource has to stand before its spans, where every writer puts it; one that comes later is
@@ -150,7 +150,7 @@ class _DocumentWalk:
         passed = False
         for key in self._pieces.members():
             self._known = self._known or key in TOPS
-            if key in spellings(names[0]) and self._pieces.peek() == "[":
+            if key in key_spellings(names[0]) and self._pieces.peek() == "[":
                 passed = True
                 for _ in self._pieces.elements():
                     yield from self._inner(names[1:], around)
@@ -168,7 +168,7 @@ class _DocumentWalk:
         fields = self._pieces.value()
         self._count += 1
         if self._pieces.surrogates:
-            fields = mended(fields, self.where, self._reading)
+            fields = mend_surrogates(fields, self.where, self._reading)
         if isinstance(fields, Mapping):
             yield FileRecord(fields, around.resource, around.scope, self.where)
         else:
@@ -184,14 +184,16 @@ class _DocumentWalk:
 Nesting = tuple[str, str, str]
 SPANS: Nesting = ("resourceSpans", "scopeSpans", "spans")
 LOGS: Nesting = ("resourceLogs", "scopeLogs", "logRecords")
-TOPS = {name for top in (SPANS[0], LOGS[0]) for name in (top, snake(top))}
+TOPS = {name for top in (SPANS[0], LOGS[0]) for name in (top, snake_case(top))}
 """Keys of which a value of ours has one."""
 SCOPES = ("scope", "instrumentationLibrary", "instrumentation_library")
 NEITHER = "JSON that holds neither spans nor log records"
 _OLDER = {"scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumentationLibraryLogs"}
 
 
-def items(top: Any, nesting: Nesting, where: str, reading: ImportReport) -> Iterator[FileRecord]:
+def read_items(
+    top: Any, nesting: Nesting, where: str, reading: ImportReport
+) -> Iterator[FileRecord]:
     """Yield the records in a whole value, in whatever order its keys stand."""
     if not isinstance(top, Mapping) or not TOPS & top.keys():
         reading.leave_out(NEITHER, where)
@@ -207,7 +209,7 @@ def items(top: Any, nesting: Nesting, where: str, reading: ImportReport) -> Iter
 def _inner(
     outer: Mapping[str, Any], name: str, where: str, reading: ImportReport
 ) -> Iterator[Mapping[str, Any]]:
-    found = next((outer[key] for key in spellings(name) if key in outer), None)
+    found = next((outer[key] for key in key_spellings(name) if key in outer), None)
     if found is None:
         return
     if not isinstance(found, list):
@@ -220,15 +222,17 @@ def _inner(
             reading.leave_out(f"one of the {name} that is no object", where)
 
 
-def spellings(name: str) -> tuple[str, ...]:
+def key_spellings(name: str) -> tuple[str, ...]:
     """Return the ways in which a key of the nesting is written, by age and by protobuf."""
     older = _OLDER.get(name, name)
-    return (name, snake(name), older, snake(older))
+    return (name, snake_case(name), older, snake_case(older))
 
 
 def resource_of(raw: Any, where: str, reading: ImportReport) -> dict[str, Any]:
     """Return the attributes of a resource."""
-    return attributes(raw.get("attributes"), reading, where) if isinstance(raw, Mapping) else {}
+    return (
+        plain_attributes(raw.get("attributes"), reading, where) if isinstance(raw, Mapping) else {}
+    )
 
 
 def scope_of(raw: Any) -> str:
@@ -237,9 +241,9 @@ def scope_of(raw: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def mended(value: Any, where: str, reading: ImportReport) -> Any:
+def mend_surrogates(value: Any, where: str, reading: ImportReport) -> Any:
     """Return a value without halves of surrogate pairs, which no file of ours can hold."""
-    found = readable(value)
+    found = replace_surrogates(value)
     if found != value:
         reading.mend("half of a surrogate pair, read as U+FFFD", where)
     return found

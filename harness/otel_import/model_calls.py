@@ -7,7 +7,7 @@ answer) is filled in. Where it cannot be replayed, the other one is read.
 
 Example:
     >>> reading = Reading()
-    >>> found = list(calls(read(["traces.jsonl"], reading), reading.leave_out))
+    >>> found = list(find_model_calls(read(["traces.jsonl"], reading), reading.leave_out))
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AROUND = "a further span of a model call that has one of its own"
 _Key = tuple[str, str]
 
 
-def calls(
+def find_model_calls(
     spans: Iterable[Span], leave_out: Callable[[str, str], None] | None = None
 ) -> Iterator[ModelCall]:
     """Yield every request to a language model, also those that cannot be replayed.
@@ -124,7 +124,7 @@ class _SpanWindow:
         """Return whether calls that were read before are this one; a single one gains by it."""
         same = [key for key in inner if key in self.held and _is_same(self.held[key], found)]
         if len(same) == 1:
-            self.held[same[0]] = _united(self.held[same[0]], found)
+            self.held[same[0]] = _merge_calls(self.held[same[0]], found)
         if same:
             self.leave_out(AROUND, found.span.where)
         return bool(same)
@@ -136,7 +136,7 @@ class _SpanWindow:
             if other is None or found.span.scope in self.scopes[near] or not _is_one(found, other):
                 continue
             inner, outer = (found, other) if _is_within(found, other) else (other, found)
-            self.held[near] = _united(inner, outer)
+            self.held[near] = _merge_calls(inner, outer)
             self.scopes[near].add(found.span.scope)
             self.leave_out(AROUND, outer.span.where)
             return True
@@ -150,7 +150,7 @@ class _SpanWindow:
         outer = self.held.pop(around)
         self.scopes[key] = self.scopes.pop(around)
         self.leave_out(AROUND, outer.span.where)
-        return _united(found, outer)
+        return _merge_calls(found, outer)
 
     def _rise(self, key: _Key, inner: list[_Key]) -> None:
         """Note the calls at the nearest span around them that is still to come."""
@@ -173,7 +173,7 @@ def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
     if not inner.messages or not outer.messages:
         return True
     answered = bool(inner.answer) and inner.answer == outer.answer
-    return answered or _asked(inner) == _asked(outer)
+    return answered or _last_text(inner) == _last_text(outer)
 
 
 def _is_one(one: ModelCall, other: ModelCall) -> bool:
@@ -183,7 +183,7 @@ def _is_one(one: ModelCall, other: ModelCall) -> bool:
         return during and one.model == other.model
     gap = max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
     answers = {call.answer for call in (one, other) if call.answer}
-    return _asked(one) == _asked(other) and gap <= APART_S and len(answers) <= 1
+    return _last_text(one) == _last_text(other) and gap <= APART_S and len(answers) <= 1
 
 
 def _is_during(one: ModelCall, other: ModelCall) -> bool:
@@ -195,7 +195,7 @@ def _is_within(one: ModelCall, other: ModelCall) -> bool:
     return one.span.start_s > other.span.start_s
 
 
-def _asked(call: ModelCall) -> str:
+def _last_text(call: ModelCall) -> str:
     """Return the last message's text."""
     return str(call.messages[-1].get("content")).strip() if call.messages else ""
 
@@ -207,7 +207,7 @@ _GAPS = (
 """Fields that another reading of the same request may fill."""
 
 
-def _united(inner: ModelCall, outer: ModelCall) -> ModelCall:
+def _merge_calls(inner: ModelCall, outer: ModelCall) -> ModelCall:
     """Return the better of two readings of one request, with what only the other one has."""
     best, other = sorted((inner, outer), key=_worth, reverse=True)
     filled = {name: getattr(other, name) for name in _GAPS if getattr(best, name) in (None, ())}

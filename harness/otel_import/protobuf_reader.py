@@ -40,7 +40,7 @@ class _RawRecord(NamedTuple):
     where: str
 
 
-def spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
+def read_protobuf_spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
     """Yield the spans of a file.
 
     Raises:
@@ -52,14 +52,14 @@ def spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
     if content.holds_logs:
         return
     for record in _records(content, content.reading):
-        message = _decoded(SpanMessage, record.payload, "a span", record.where, reading)
+        message = _decode_message(SpanMessage, record.payload, "a span", record.where, reading)
         if message is not None and len(message.trace_id) == 16 and len(message.span_id) == 8:
             yield _span(message, record, reading)
         elif message is not None:
             reading.leave_out("a span without an id of 32 and one of 16 hex digits", record.where)
 
 
-def events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
+def read_protobuf_events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
     """Yield the log records of a file that are events of model calls.
 
     Raises:
@@ -69,7 +69,7 @@ def events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
     for record in _records(content, reading):
-        message = _decoded(LogRecord, record.payload, "a log record", record.where, reading)
+        message = _decode_message(LogRecord, record.payload, "a log record", record.where, reading)
         found = None if message is None else _event(message, record.where, reading)
         if found is not None:
             yield found
@@ -87,8 +87,8 @@ def _records(content: FileContent, reading: ImportReport) -> Iterator[_RawRecord
     """Yield the records of a file; where it is damaged, those before the damage."""
     count = 0
     try:
-        for block in blocks(content):
-            for record in _of_block(block, content.name, count, reading):
+        for block in read_blocks(content):
+            for record in _block_records(block, content.name, count, reading):
                 count += 1
                 yield record
     except MalformedProtobuf:
@@ -100,30 +100,34 @@ def _records(content: FileContent, reading: ImportReport) -> Iterator[_RawRecord
         reading.leave_out(reason, f"{content.name}: record {count}")
 
 
-def _of_block(block: bytes, name: str, count: int, reading: ImportReport) -> Iterator[_RawRecord]:
+def _block_records(
+    block: bytes, name: str, count: int, reading: ImportReport
+) -> Iterator[_RawRecord]:
     """Yield the records of a ResourceSpans or ResourceLogs: fields 1 and 2 are alike in both."""
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
     resource: dict[str, Any] = {}
-    for outer in parts(block):
+    for outer in read_fields(block):
         where = f"{name}: record {count + 1}"
         if outer.number == 1:
-            message = _decoded(Resource, outer.payload, "a resource", where, reading)
+            message = _decode_message(Resource, outer.payload, "a resource", where, reading)
             resource = {} if message is None else _attributes(message.attributes, reading, where)
             continue
         scope = ""
-        for inner in parts(outer.payload) if outer.number == 2 else ():
+        for inner in read_fields(outer.payload) if outer.number == 2 else ():
             where = f"{name}: record {count + 1}"
             if inner.number == 1:
-                about = _decoded(InstrumentationScope, inner.payload, "a scope", where, reading)
+                about = _decode_message(
+                    InstrumentationScope, inner.payload, "a scope", where, reading
+                )
                 scope = about.name if about is not None else ""
             elif inner.number == 2:
                 count += 1
                 yield _RawRecord(inner.payload, resource, scope, where)
 
 
-def _decoded(
+def _decode_message(
     kind: type[M], payload: bytes, what: str, where: str, reading: ImportReport
 ) -> M | None:
     from google.protobuf.message import DecodeError
@@ -211,7 +215,7 @@ class BytesField(NamedTuple):
     payload: bytes
 
 
-def parts(data: bytes) -> Iterator[BytesField]:
+def read_fields(data: bytes) -> Iterator[BytesField]:
     """Yield the fields of a message that hold bytes; numbers are passed over.
 
     Raises:
@@ -230,7 +234,7 @@ def parts(data: bytes) -> Iterator[BytesField]:
             yield part
 
 
-def blocks(content: FileContent) -> Iterator[bytes]:
+def read_blocks(content: FileContent) -> Iterator[bytes]:
     """Yield each ResourceSpans or ResourceLogs of a file.
 
     Raises:
@@ -245,7 +249,7 @@ def blocks(content: FileContent) -> Iterator[bytes]:
         raise MalformedProtobuf("no OTLP")
     while content.more():
         message = _payload(content.read, length(content.read))
-        yield from (part.payload for part in parts(message) if part.number == 1)
+        yield from (part.payload for part in read_fields(message) if part.number == 1)
 
 
 def _plain(content: FileContent) -> Iterator[bytes]:

@@ -50,7 +50,7 @@ class EventRecord:
     where: str
 
 
-def span(item: FileRecord, reading: ImportReport) -> Span | None:
+def make_span(item: FileRecord, reading: ImportReport) -> Span | None:
     """Return the span of an item; None if it has no ids, which is counted."""
     fields = _camel(item.fields)
     trace_id = hex_id(fields.get("traceId"), TRACE_ID)
@@ -60,8 +60,8 @@ def span(item: FileRecord, reading: ImportReport) -> Span | None:
         return None
     for name in fields.keys() - _SPAN_FIELDS:
         reading.leave_out(f"the unknown field {name[:40]!r} of a span", item.where)
-    start = seconds(fields.get("startTimeUnixNano"))
-    end = seconds(fields.get("endTimeUnixNano"))
+    start = unix_seconds(fields.get("startTimeUnixNano"))
+    end = unix_seconds(fields.get("endTimeUnixNano"))
     if start is None or end is None:
         reading.mend("a span without start or end, read as taking no time", item.where)
     return Span(
@@ -71,7 +71,7 @@ def span(item: FileRecord, reading: ImportReport) -> Span | None:
         name=_text(fields.get("name")),
         start_s=start or end or 0.0,
         end_s=end or start or 0.0,
-        attributes=attributes(fields.get("attributes"), reading, item.where),
+        attributes=plain_attributes(fields.get("attributes"), reading, item.where),
         where=item.where,
         events=tuple(_events(fields.get("events"), reading, item.where)),
         resource=item.resource,
@@ -83,13 +83,13 @@ def span(item: FileRecord, reading: ImportReport) -> Span | None:
 def event_record(item: FileRecord, reading: ImportReport) -> EventRecord | None:
     """Return the GenAI event of a log record; None if it is another, which is counted."""
     fields = _camel(item.fields)
-    known = attributes(fields.get("attributes"), reading, item.where)
+    known = plain_attributes(fields.get("attributes"), reading, item.where)
     name = _text(fields.get("eventName")) or _text(known.get("event.name"))
     trace_id = hex_id(fields.get("traceId"), TRACE_ID)
     span_id = hex_id(fields.get("spanId"), SPAN_ID)
     body = fields.get("body")
     try:
-        plain = None if body is None else value(body)
+        plain = None if body is None else plain_value(body)
     except (ValueError, RecursionError):
         reading.leave_out("the body of a log record, which has no known type", item.where)
         plain = None
@@ -110,7 +110,7 @@ def genai_event(record: EventRecord, reading: ImportReport) -> EventRecord | Non
     return record
 
 
-def seconds(nanos: Any) -> float | None:
+def unix_seconds(nanos: Any) -> float | None:
     """Return a time of OTLP in Unix seconds; None if it is absent or none."""
     if isinstance(nanos, bool) or not isinstance(nanos, int | float | str):
         return None
@@ -136,12 +136,14 @@ def hex_id(raw: Any, size: int) -> str | None:
     return found if found.strip("0") else None
 
 
-def snake(name: str) -> str:
+def snake_case(name: str) -> str:
     """Return protobuf's own spelling of a field, `trace_id` of `traceId`."""
     return re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name)
 
 
-_CAMEL = {snake(name): name for name in (*_SPAN_FIELDS, "eventName") if snake(name) != name}
+_CAMEL = {
+    snake_case(name): name for name in (*_SPAN_FIELDS, "eventName") if snake_case(name) != name
+}
 
 
 def _camel(fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -160,7 +162,7 @@ def _events(raw: Any, reading: ImportReport, where: str) -> Iterator[SpanEvent]:
         return
     for event in raw or ():
         if isinstance(event, Mapping):
-            found = attributes(event.get("attributes"), reading, where)
+            found = plain_attributes(event.get("attributes"), reading, where)
             yield SpanEvent(_text(event.get("name")), found)
         else:
             reading.leave_out("an event that is no object", where)
@@ -172,7 +174,7 @@ def _error(status: Any) -> str | None:
     return _text(status.get("message"))
 
 
-def attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, Any]:
+def plain_attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, Any]:
     """Return attributes as plain Python; those that have no known form are counted."""
     if raw is None:
         return {}
@@ -185,7 +187,7 @@ def attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, Any]:
     for pair in raw:
         try:
             key = pair["key"]
-            found[key if isinstance(key, str) else str(key)] = value(pair.get("value", {}))
+            found[key if isinstance(key, str) else str(key)] = plain_value(pair.get("value", {}))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             reading.leave_out("an attribute that is no key with a value of a known type", where)
         except RecursionError:
@@ -193,7 +195,7 @@ def attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, Any]:
     return found
 
 
-def value(raw: Any) -> Any:
+def plain_value(raw: Any) -> Any:
     """Return an AnyValue as plain Python; bytes stay base64.
 
     Raises:
@@ -214,14 +216,14 @@ def _list(raw: Any) -> list[Any]:
     values = raw.get("values", []) if isinstance(raw, Mapping) else None
     if not isinstance(values, list):
         raise ValueError("no array")
-    return [value(inner) for inner in values]
+    return [plain_value(inner) for inner in values]
 
 
 def _pairs(raw: Any) -> dict[str, Any]:
     values = raw.get("values", []) if isinstance(raw, Mapping) else None
     if not isinstance(values, list) or not all(isinstance(pair, Mapping) for pair in values):
         raise ValueError("no key-value list")
-    return {str(pair.get("key", "")): value(pair.get("value", {})) for pair in values}
+    return {str(pair.get("key", "")): plain_value(pair.get("value", {})) for pair in values}
 
 
 def _only(kind: type) -> Callable[[Any], Any]:
@@ -256,7 +258,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-_KINDS |= {snake(kind): read for kind, read in _KINDS.items()}
+_KINDS |= {snake_case(kind): read for kind, read in _KINDS.items()}
 
 
 _TABLE = """

@@ -61,10 +61,13 @@ class ImportReport:
 
     def found(self, cases: int) -> str:
         """Return in a line what was read, and how many cases it gave."""
-        from tunegate.harness.gate_kind import counted
+        from tunegate.harness.gate_kind import count_noun
 
         counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
-        return f"{', '.join(map(counted, *zip(*counts, strict=True)))} → {counted(cases, 'case')}"
+        return (
+            f"{', '.join(map(count_noun, *zip(*counts, strict=True)))} → "
+            f"{count_noun(cases, 'case')}"
+        )
 
     def sentences(self) -> list[str]:
         """Return a line for each reason, the most frequent first."""

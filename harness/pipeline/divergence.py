@@ -11,8 +11,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.checks.sanity import ProbePassage, changed, distributions, divergence
-from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.checks.sanity import (
+    ProbePassage,
+    count_changed_tokens,
+    mean_divergence,
+    token_distributions,
+)
+from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
@@ -32,12 +37,12 @@ IMPOSSIBLE = -50.0
 
 def compare(run: ScoredRun) -> DeploymentParity:
     """Compare the shipped arm of a run with tuned: by scores, answers and predictions."""
-    apart = measure(run.prompts, run.cells, run.arms, seed=run.manifest.seed)
-    evidence = ParityEvidence(agreement(run.cells), apart)
+    apart = measure_divergence(run.prompts, run.cells, run.arms, seed=run.manifest.seed)
+    evidence = ParityEvidence(answer_agreement(run.cells), apart)
     return compare_shipped(run.manifest, run.cases, run.scores, evidence, looks=run.looks)
 
 
-def measure(
+def measure_divergence(
     prompts: Prompts, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
 ) -> dict[str, PredictionDivergence]:
     """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
@@ -52,11 +57,13 @@ def measure(
     if not (isinstance(tuned, LocalArm) and isinstance(shipped, LocalArm)):
         return {}
     names: dict[str, list[str]] = {}
-    for stored in filter(_written, cells):
+    for stored in filter(_is_first_answer, cells):
         names.setdefault(stored.cell.suite, []).append(stored.cell.case)
-    chosen = {suite: engine_plan.sampled(n, suite=suite, seed=seed) for suite, n in names.items()}
+    chosen = {
+        suite: engine_plan.noise_sample(n, suite=suite, seed=seed) for suite, n in names.items()
+    }
     rows: dict[str, list[StoredCell]] = {suite: [] for suite in names}
-    for stored in filter(_written, cells):
+    for stored in filter(_is_first_answer, cells):
         if stored.cell.case in chosen[stored.cell.suite]:
             rows[stored.cell.suite].append(stored)
     measured = {}
@@ -64,11 +71,11 @@ def measure(
         passages = _passages(prompts, tuned, sample)
         readings = [one for passage in passages if (one := _read(passage, tuned, shipped))]
         if readings:
-            measured[suite] = _pooled(readings)
+            measured[suite] = _pool_answers(readings)
     return measured
 
 
-def _written(stored: StoredCell) -> bool:
+def _is_first_answer(stored: StoredCell) -> bool:
     """Return whether a cell is a first answer of tuned."""
     cell = stored.cell
     first = cell.kind is CellKind.GENERATE and cell.sample == 0
@@ -106,12 +113,12 @@ def _read(passage: ProbePassage, tuned: LocalArm, shipped: LocalArm) -> _ScoredA
         with memory_watched():
             # One distribution more than tokens: the one after the answer predicts nothing here.
             ours, theirs = (
-                distributions(arm, [passage])[0][:-1].clamp(min=IMPOSSIBLE)
+                token_distributions(arm, [passage])[0][:-1].clamp(min=IMPOSSIBLE)
                 for arm in (tuned, shipped)
             )
     except OutOfMemory:
         return None
-    kl = divergence([ours], [theirs])
+    kl = mean_divergence([ours], [theirs])
     if kl is None or not math.isfinite(kl):
         return None
     import torch
@@ -122,12 +129,12 @@ def _read(passage: ProbePassage, tuned: LocalArm, shipped: LocalArm) -> _ScoredA
         tokens=len(ours),
         kl=kl,
         logprob=float((theirs.gather(1, answer) - ours.gather(1, answer)).sum()),
-        changed=changed([ours], [theirs]),
+        changed=count_changed_tokens([ours], [theirs]),
         until=float(apart[0]) / len(ours) if len(apart) else 1.0,
     )
 
 
-def _pooled(readings: Sequence[_ScoredAnswer]) -> PredictionDivergence:
+def _pool_answers(readings: Sequence[_ScoredAnswer]) -> PredictionDivergence:
     tokens = sum(r.tokens for r in readings)
     return PredictionDivergence(
         answers=len(readings),

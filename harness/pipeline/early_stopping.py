@@ -15,15 +15,15 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
-from tunegate.harness.engine.runner import collect
+from tunegate.harness.engine.runner import collect_cells
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.model import Arm
-from tunegate.harness.power.feasibility import schedule
+from tunegate.harness.power.feasibility import schedule_looks
 from tunegate.harness.records.cases import Cell, ScoreRow
 from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ARMS
-from tunegate.harness.verdict.interim_analysis import stops
+from tunegate.harness.verdict.interim_analysis import should_stop
 
 
 def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
@@ -63,11 +63,11 @@ class EarlyStopping:
         """
         # A judge is asked once all completions are there, so nothing is decided before.
         whole = (
-            _without(suite, left_out.get(suite.name, frozenset()))
+            _drop_cases(suite, left_out.get(suite.name, frozenset()))
             for suite in suites
             if all(m.judge is None for m in suite.gated_metrics)
         )
-        planned = {suite.name: schedule(suite, seed=seed) for suite in whole}
+        planned = {suite.name: schedule_looks(suite, seed=seed) for suite in whole}
         return cls({name: looks for name, looks in planned.items() if looks is not None})
 
     @property
@@ -111,7 +111,7 @@ class EarlyStopping:
         looks = self.schedules[suite.name]
         start = looks.sizes[stage - 1] if stage else 0
         new = frozenset(looks.order[start : looks.sizes[stage]])
-        cells = collect(
+        cells = collect_cells(
             plan,
             store,
             set(),
@@ -121,10 +121,10 @@ class EarlyStopping:
         rows = self.scores.setdefault(suite.name, [])
         rows += score_suite(suite, asked, ARMS)
         record = next(s for s in manifest.suites if s.name == suite.name)
-        return stops(manifest, record, [s.case for s in suite.cases], rows, stage)
+        return should_stop(manifest, record, [s.case for s in suite.cases], rows, stage)
 
 
-def _without(suite: Suite, left_out: frozenset[str]) -> Suite:
+def _drop_cases(suite: Suite, left_out: frozenset[str]) -> Suite:
     """Return a suite without some of its cases."""
     if not left_out:
         return suite

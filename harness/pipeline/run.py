@@ -35,14 +35,14 @@ from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
-from tunegate.harness.packaging import versions
+from tunegate.harness.packaging import package_versions
 from tunegate.harness.pipeline import run_writer, telemetry
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
 from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
 from tunegate.harness.pipeline.training_provenance import DataOptions, TrainingProvenance
-from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredCell
 from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
@@ -50,9 +50,9 @@ from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import PoolLimits
-from tunegate.harness.source import brief
+from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import failed, not_comparable
+from tunegate.harness.verdict.decide import failed_verdict, not_comparable
 
 
 @dataclass
@@ -112,7 +112,7 @@ class EvaluationRun:
             UsageError: every problem, one a line.
         """
         self.place.refuse_impossible()
-        problems = [] if self.filtered else [p for s in self.suites for p in unreachable(s)]
+        problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
         stage.refuse_unjudged(self.suites, self.judge)
         self.known = calibration_report.read_all(self.calibration)
@@ -176,14 +176,16 @@ class EvaluationRun:
             store.close()
 
     def _compared(self, store: AnswerCache, crew: WorkerPool | None) -> VerdictRecord:
-        self._say(*(f"{s.name}: {told}" for s in self.suites for told in brief(s.account)))
+        self._say(
+            *(f"{s.name}: {told}" for s in self.suites for told in account_summary(s.account))
+        )
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
         comparability.check_answerable(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
-        alive = liveness.check(self.arms, twins=self.self_check)
+        alive = liveness.check_liveness(self.arms, twins=self.self_check)
         left_out = self._look_back()
         watching = EarlyStopping()
         if self.early_stop:
@@ -205,9 +207,9 @@ class EvaluationRun:
         """Return what slows down arms that decode in this process."""
         if not any(isinstance(arm, LocalArm) for arm in self.arms.values()):
             return ()
-        from tunegate.harness.engine.inference.fallbacks import notices
+        from tunegate.harness.engine.inference.fallbacks import fallback_notices
 
-        return notices(self.arms)
+        return fallback_notices(self.arms)
 
     def _answer(
         self,
@@ -249,7 +251,7 @@ class EvaluationRun:
         """Leave verdict.json as ERROR, as far as the disk allows."""
         with contextlib.suppress(BackendError):
             manifest = self.manifest or self._begin(self._manifest())
-            self._folder.write("verdict.json", failed(manifest, str(error)))
+            self._folder.write("verdict.json", failed_verdict(manifest, str(error)))
 
     def _decided(
         self, run: PreparedRun, manifest: Manifest, watching: EarlyStopping
@@ -268,14 +270,16 @@ class EvaluationRun:
         labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
         verdict = run.decide(scored, labels)
         recorded = RunRecords(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
-        self._say(*telemetry.write(self._folder, recorded, self.suites, self.traced.content))
+        self._say(
+            *telemetry.write_telemetry(self._folder, recorded, self.suites, self.traced.content)
+        )
         self._folder.write("verdict.json", verdict)
-        self._say(*telemetry.sent(self._folder))
+        self._say(*telemetry.send_telemetry(self._folder))
         return verdict
 
     def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""
-        judged = stage.run(self.suites, asked, self.jurors, stream=self.stream)
+        judged = stage.run_judges(self.suites, asked, self.jurors, stream=self.stream)
         if judged.judgements:
             self._folder.write_lines("judgements.jsonl", judged.judgements)
         return judged.rows
@@ -289,14 +293,14 @@ class EvaluationRun:
             created=self._folder.created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
-            suites=calibration_report.entitled(
+            suites=calibration_report.attach_calibrations(
                 [s.record().model_copy(update={"looks": at.get(s.name)}) for s in self.suites],
                 self.known,
                 self.jurors,
             ),
             seed=self.seed,
-            versions=versions(),
-            origin=run_writer.found(self.traced.link),
+            versions=package_versions(),
+            origin=run_writer.origin_facts(self.traced.link),
             judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
             training=self.trained.training,

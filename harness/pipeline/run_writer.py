@@ -188,7 +188,7 @@ def refuse_unwritable(options: Mapping[str, Any]) -> None:
             ) from error
 
 
-def copy(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:
+def copy_outputs(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:
     """Copy the files of a run folder to where the options want them.
 
     Raises:
@@ -216,7 +216,7 @@ _PATIENCE_S = 5.0
 """Seconds that git may take; a run does not wait longer for a fact about itself."""
 
 
-def found(traces: str | None = None) -> dict[str, str]:
+def origin_facts(traces: str | None = None) -> dict[str, str]:
     """Return what is known, name → value; a fact that is not known is left out.
 
     Args:
@@ -243,6 +243,6 @@ def _commit() -> str | None:
     return told.stdout.strip()
 
 
-def repository() -> Path:
+def repository_root() -> Path:
     """Return the folder from which CI names files."""
     return Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or ".")

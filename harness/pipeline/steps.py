@@ -33,7 +33,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.runner import Runner, collect_cells
 from tunegate.harness.further_arms import add_derived_arms, comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredCell
@@ -41,7 +41,7 @@ from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import ScoredRun, decide
+from tunegate.harness.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.verdict.redecide import standing_labels
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -135,7 +135,7 @@ class PreparedRun:
         Args:
             skipped: Whether a cell was left out because its suite was decided without it.
         """
-        return collect(self.plan, self.store, self.cached, skipped=skipped)
+        return collect_cells(self.plan, self.store, self.cached, skipped=skipped)
 
     def score(
         self, cells: Iterable[StoredCell], *, known: Mapping[str, Sequence[ScoreRow]] = NONE
@@ -206,7 +206,7 @@ class PreparedRun:
             scored: The run with its scores.
             labels: What people said of the answers.
         """
-        verdict = decide(
+        verdict = decide_run(
             scored.manifest,
             scored.cases,
             scored.scores,
@@ -264,7 +264,7 @@ def prepare_with(
         plan = plan.narrow(asked, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
-    proven = comparability.check(plan.prompts, arms)
+    proven = comparability.check_comparability(plan.prompts, arms)
     attempts: Mapping[str, int] = {}
     if options.purpose is RunPurpose.GATE:
         attempts = store.record_attempt([s.hash for s in suites], arms["tuned"].fingerprint)

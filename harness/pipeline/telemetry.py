@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.otel_export import redaction
-from tunegate.harness.otel_export.collector import send
+from tunegate.harness.otel_export.collector import send_files
 from tunegate.harness.pipeline.run_writer import RunFolder
 from tunegate.harness.records import cases
 from tunegate.harness.records.files import JsonlRecords
@@ -38,7 +38,7 @@ class TelemetryOptions:
         return cls(redaction.content_of(shown, options["trace-redact"]), options["trace-link"])
 
 
-def write(
+def write_telemetry(
     folder: RunFolder, run: RunRecords, suites: Sequence[Suite], content: ContentCapture | None
 ) -> Iterator[str]:
     """Write spans, log records and metrics; yield what there is to say of them.
@@ -64,6 +64,6 @@ def write(
         yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
 
 
-def sent(folder: RunFolder) -> Iterator[str]:
+def send_telemetry(folder: RunFolder) -> Iterator[str]:
     """Send the files to where the OTEL_ variables say; yield what there is to say of it."""
-    yield from send(folder.path)
+    yield from send_files(folder.path)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.models._model_folder import resolve
+from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
 from tunegate.harness.records.training_card import (
@@ -66,7 +66,7 @@ class TrainingProvenance:
             UsageError: a file that the user names cannot be used.
         """
         folder = _folder(spec or "")
-        card = training_card.read(folder, identity)
+        card = training_card.read_training_card(folder, identity)
         if options.mode is ContaminationMode.OFF:
             why = "turned off (--gate-leakage=off)"
             return cls(
@@ -86,8 +86,11 @@ class TrainingProvenance:
             )
         from tunegate.harness.checks.contamination import check
 
-        sources = check.find(card, folder, options.files)
-        return cls(card, check.compare(suites, sources, mode=options.mode, unknown=card.unknown))
+        sources = check.find_training_files(card, folder, options.files)
+        return cls(
+            card,
+            check.check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
+        )
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
         """Return suite → touched cases, which its gates leave out.
@@ -119,7 +122,7 @@ def _folder(spec: str) -> Path | None:
         path = Path(spec.partition(":")[2].partition("?")[0]).expanduser()
         return path if path.is_dir() else path.parent
     try:
-        return resolve(spec)
+        return resolve_folder(spec)
     except ModelError:
         return None
 
@@ -127,7 +130,7 @@ def _folder(spec: str) -> Path | None:
 WORD = "promoted"
 
 
-def resolved(spec: str | None) -> str | None:
+def resolve_incumbent(spec: str | None) -> str | None:
     """Return a model spec as it is, or the one that the word stands for.
 
     Raises:
@@ -137,7 +140,7 @@ def resolved(spec: str | None) -> str | None:
         return spec
     from tunegate.harness.verdict import run_history
 
-    shipped = run_history.read(Path(run_history.FILE_NAME))
+    shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
     if not shipped:
         raise UsageError(
             f"{WORD}: no {run_history.FILE_NAME} here; "
@@ -150,7 +153,7 @@ def resolved(spec: str | None) -> str | None:
 def _refuse_other_weights(newest: run_history.Promotion) -> None:
     """Find out whether a folder still holds what was promoted: the next training may be in it."""
     folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
-    if known and folder.is_dir() and fingerprint(folder) != known:
+    if known and folder.is_dir() and weights_fingerprint(folder) != known:
         raise UsageError(
             f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
             "folder that keeps them, or a revision on the Hub"

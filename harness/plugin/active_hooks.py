@@ -45,7 +45,7 @@ class ActiveHooks:
         """Mark failures that stand for another exit code than 1. (pytest_runtest_makereport)"""
         report = yield
         if call.excinfo is not None and report.failed:
-            exit_status.mark(
+            exit_status.mark_report(
                 report,
                 call.excinfo,
                 gate=isinstance(item, GateItem),
@@ -62,7 +62,7 @@ class ActiveHooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the exit code that a failure stands for. (pytest_runtest_logreport)"""
         say_once(report)
-        self.state.codes |= exit_status.of_report(report)
+        self.state.codes |= exit_status.codes_of_report(report)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that the user stopped pytest itself. (pytest_keyboard_interrupt)"""
@@ -76,7 +76,7 @@ class ActiveHooks:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the verdict, the sentence that decided it and what to do next."""
-        terminal.write(self.state, terminalreporter)
+        terminal.write_section(self.state, terminalreporter)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -3,9 +3,9 @@
 A failing gate is no failure of its own: the run's verdict speaks for it. A user's test that fails
 on an error of ours stands for that error's code; any other failing test is 1.
 
-The texts of failed gates are printed on pytest's terminal, which is a log of CI as well: `inert`
-takes from them what would be obeyed there. A lone surrogate ends an xdist session with lost
-results, and GitHub Actions obeys a line that begins with `::`.
+The texts of failed gates are printed on pytest's terminal, which is a log of CI as well:
+`escape_control` takes from them what would be obeyed there. A lone surrogate ends an xdist session
+with lost results, and GitHub Actions obeys a line that begins with `::`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 _COMMANDS = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
 
 
-def inert(text: str) -> str:
+def escape_control(text: str) -> str:
     r"""Return `text` with what a terminal or CI would obey written as `\uXXXX` or split."""
     shown = text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
     shown = _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)
     return _COMMANDS.sub(lambda m: "## [" if m[0] == "##[" else f"{m[1]}: :", shown)
 
 
-def mark(
+def mark_report(
     report: pytest.TestReport,
     excinfo: pytest.ExceptionInfo[BaseException],
     *,
@@ -72,7 +72,7 @@ def mark(
     if isinstance(error, Undecided) and undecided != "fail":
         path, line, _ = report.location
         report.outcome = "skipped"
-        report.longrepr = (path, line or 0, f"Skipped: {inert(str(error))}")
+        report.longrepr = (path, line or 0, f"Skipped: {escape_control(str(error))}")
         return
     code = None
     if isinstance(error, GateFailed):
@@ -80,24 +80,24 @@ def mark(
         vars(report)[UNJUDGED] = isinstance(error, UnevaluatedGate)
     elif isinstance(error, Undecided):
         code = Verdict.UNDECIDED.exit_code
-        report.longrepr = f"{_asked_at(excinfo)}: UNDECIDED: {inert(str(error))}"
+        report.longrepr = f"{_user_location(excinfo)}: UNDECIDED: {escape_control(str(error))}"
     elif isinstance(error, TunegateError):
         code = int(pytest.ExitCode.USAGE_ERROR) if error.exit_code == 2 else error.exit_code
-        report.longrepr = f"{_asked_at(excinfo)}: {inert(str(error))}"
+        report.longrepr = f"{_user_location(excinfo)}: {escape_control(str(error))}"
     elif gate:
         code = Verdict.ERROR.exit_code
     if code is not None:
         report.user_properties.append((_PROPERTY, code))
 
 
-def _asked_at(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+def _user_location(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     """Return file and line of the last frame that is not ours: where the user asked."""
     theirs = [f for f in excinfo.traceback if not Path(f.path).resolve().is_relative_to(_HOME)]
     found = theirs[-1] if theirs else excinfo.traceback[0]
     return f"{Path(found.path).name}:{found.lineno + 1}"
 
 
-def of_report(report: pytest.TestReport) -> set[int]:
+def codes_of_report(report: pytest.TestReport) -> set[int]:
     """Return the exit codes that a report stands for."""
     if not report.failed:
         return set()
@@ -109,14 +109,14 @@ def of_report(report: pytest.TestReport) -> set[int]:
     return {Verdict.ERROR.exit_code if died else Verdict.BLOCK.exit_code}
 
 
-def of_error(error: TunegateError) -> int:
+def code_of_error(error: TunegateError) -> int:
     """Return the exit code of an error that ended the run."""
     if isinstance(error, UsageError):
         return int(pytest.ExitCode.USAGE_ERROR)
     return error.exit_code
 
 
-def decide(codes: Iterable[int], given: int) -> int:
+def decide_exit_code(codes: Iterable[int], given: int) -> int:
     """Return the session's exit code.
 
     Args:

@@ -1,6 +1,6 @@
 """pytest hooks that are always registered: they cost nothing until a gate run is requested.
 
-Once it is, `activate` registers the hooks of `active_hooks`, which do the work.
+Once it is, `activate_session` registers the hooks of `active_hooks`, which do the work.
 Reference: https://docs.pytest.org/en/stable/reference/reference.html#hooks
 """
 
@@ -29,29 +29,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Set a gate run up if one was asked for. (pytest_configure)"""
     if is_active(config):
-        activate(config)
+        activate_session(config)
 
 
-def activate(config: pytest.Config) -> GateSession:
+def activate_session(config: pytest.Config) -> GateSession:
     """Return the gate session of this pytest run, made and hooked in by the first call.
 
     Raises:
         pytest.UsageError: an option is wrong.
     """
     if SESSION not in config.stash:
-        leave_as_written(config)
+        keep_asserts_plain(config)
         from tunegate.harness.plugin.active_hooks import ActiveHooks
         from tunegate.harness.plugin.session import GateSession
-        from tunegate.harness.plugin.terminal import guard
+        from tunegate.harness.plugin.terminal import stop_workflow_commands
 
         state = config.stash[SESSION] = GateSession.from_config(config)
         config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
-        guard(config, state)
+        stop_workflow_commands(config, state)
     found: GateSession = config.stash[SESSION]
     return found
 
 
-def leave_as_written(config: pytest.Config) -> None:
+def keep_asserts_plain(config: pytest.Config) -> None:
     """Take our packages off the list of those whose asserts pytest rewrites.
 
     pytest puts every package of a distribution with a plugin on it. Ours have no tests in them, and
@@ -70,4 +70,4 @@ def gate(request: pytest.FixtureRequest) -> GateFixture:
     """Compare base and tuned in code: `gate.compare("suites/refunds", metric="json_schema")`."""
     from tunegate.harness.plugin.fixture import GateFixture
 
-    return GateFixture(activate(request.config), Path(str(request.config.rootpath)))
+    return GateFixture(activate_session(request.config), Path(str(request.config.rootpath)))

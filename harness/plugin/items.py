@@ -10,7 +10,12 @@ import pytest
 
 from tunegate.harness.errors import RunInterrupted, TunegateError, UsageError
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.plugin.exit_status import FailureReason, GateFailed, UnevaluatedGate, inert
+from tunegate.harness.plugin.exit_status import (
+    FailureReason,
+    GateFailed,
+    UnevaluatedGate,
+    escape_control,
+)
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
@@ -40,7 +45,7 @@ class SuiteFile(pytest.File):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the problems, a line each, without a traceback."""
         if isinstance(excinfo.value, self.CollectError):
-            return FailureReason(inert(str(excinfo.value)))
+            return FailureReason(escape_control(str(excinfo.value)))
         return super().repr_failure(excinfo)
 
 
@@ -83,16 +88,16 @@ class GateItem(pytest.Item):
         except TunegateError as error:
             if isinstance(error, (RunInterrupted, UsageError)):
                 self.session.shouldstop = "the gates cannot be judged"
-            raise UnevaluatedGate(inert(str(error))) from None
+            raise UnevaluatedGate(escape_control(str(error))) from None
         if result.status is GateStatus.PASS:
             return
         if suite.verdict is Verdict.SHIP or result.advisory:
-            pytest.skip(f"the verdict does not rest on it: {inert(result.sentence)}")
+            pytest.skip(f"the verdict does not rest on it: {escape_control(result.sentence)}")
         if result.status is GateStatus.UNDECIDED and state.options["undecided"] != "fail":
             if state.options["undecided"] == "neutral":
-                pytest.skip(inert(result.sentence))
+                pytest.skip(escape_control(result.sentence))
             return
-        raise GateFailed(explain(state.folder, self.suite, result))
+        raise GateFailed(explain_failure(state.folder, self.suite, result))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return sentences for a failed gate; a defect of ours keeps its traceback."""
@@ -112,14 +117,14 @@ WORST = 3
 """Cases named below a failed gate."""
 
 
-def explain(folder: Path, suite: str, result: GateResult) -> str:
+def explain_failure(folder: Path, suite: str, result: GateResult) -> str:
     """Return the sentences of a failed gate: numbers, worst cases, where to look."""
     lines = [f"{result.status.value.upper()}: {result.sentence}."]
-    worst = [inert(text).replace("\n", " ") for text in _worst(folder, suite, result)]
+    worst = [escape_control(text).replace("\n", " ") for text in _worst(folder, suite, result)]
     if worst:
         lines.append("worst cases: " + ", ".join(worst))
-    lines.append(f"report: {relative(folder / 'report.html')}")
-    return inert("\n".join(lines))
+    lines.append(f"report: {relative_path(folder / 'report.html')}")
+    return escape_control("\n".join(lines))
 
 
 def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
@@ -145,6 +150,6 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     return [text for _, text in sorted(found)[:WORST]]
 
 
-def relative(path: Path) -> Path:
+def relative_path(path: Path) -> Path:
     """Return a path as people type it: from here, if it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -103,9 +103,9 @@ def _levers(text: str) -> str:
 
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
-    from tunegate.harness.otel_export.collector import problem
+    from tunegate.harness.otel_export.collector import template_problem
 
-    if wrong := problem(text):
+    if wrong := template_problem(text):
         raise pytest.UsageError(f"{PREFIX}trace-link={text!r}: {wrong}")
     return text
 

@@ -25,8 +25,8 @@ from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError,
 from tunegate.harness.further_arms import ARM_OPTIONS
 from tunegate.harness.pipeline import run_writer
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
-from tunegate.harness.pipeline.run_writer import folder_of, repository
-from tunegate.harness.pipeline.training_provenance import resolved
+from tunegate.harness.pipeline.run_writer import folder_of, repository_root
+from tunegate.harness.pipeline.training_provenance import resolve_incumbent
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.options import limits_of, read_options
 from tunegate.harness.records.files import read_record
@@ -109,7 +109,7 @@ class GateSession:
         """Load a suite once."""
         key = path.resolve()
         if key not in self.loaded:
-            self.loaded[key] = suites.load(path, max_cases=self.options["max-cases"])
+            self.loaded[key] = suites.load_suite(path, max_cases=self.options["max-cases"])
         return self.loaded[key]
 
     def refuse(self, reason: str) -> None:
@@ -161,7 +161,7 @@ class GateSession:
 
     def evaluate_beside(self, file: Path) -> tuple[Suite, VerdictRecord, Path]:
         """Return suite, verdict and folder of a run that only code asks for."""
-        suite = suites.load(file, max_cases=self.options["max-cases"])
+        suite = suites.load_suite(file, max_cases=self.options["max-cases"])
         folder = self.folder.with_name(f"{self.folder.name}.{suite.name}")
         if file not in self.beside:
             self.beside[file] = self.run((suite,), folder)
@@ -175,7 +175,7 @@ class GateSession:
 
         evaluation = EvaluationRun(
             suites=chosen,
-            specs={name: resolved(self.options[name]) for name in ARM_OPTIONS},
+            specs={name: resolve_incumbent(self.options[name]) for name in ARM_OPTIONS},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,
@@ -263,30 +263,32 @@ class GateSession:
 
     def _exit_status(self, given: int) -> int:
         if self.error is not None:
-            return exit_status.of_error(self.error)
+            return exit_status.code_of_error(self.error)
         codes = set(self.codes)
         if self.verdict is not None:
             undecided = self.verdict.verdict is Verdict.UNDECIDED
             neutral = undecided and self.options["undecided"] != "fail"
             codes.add(0 if neutral else self.verdict.verdict.exit_code)
-        return exit_status.decide(codes, given)
+        return exit_status.decide_exit_code(codes, given)
 
     def _write_reports(self) -> None:
         from tunegate.reports.page import write_all
 
-        written = write_all(Run.load(self.folder), self.folder, repository())
-        run_writer.copy(self.options, written)
+        written = write_all(Run.load(self.folder), self.folder, repository_root())
+        run_writer.copy_outputs(self.options, written)
 
     def workflow_commands(self) -> list[str]:
         """Return what GitHub is to hang on lines of the suites, in the form its log takes."""
-        from tunegate.reports.annotations import failure, remarks
+        from tunegate.reports.annotations import failure_annotation, run_annotations
 
         if self.error is not None:
-            return [failure(str(self.error)).command()]
+            return [failure_annotation(str(self.error)).command()]
         if self.verdict is None or not (self.folder / "report.html").is_file():
-            return [failure(self.why).command()] if self.exit_status and self.why else []
+            return [failure_annotation(self.why).command()] if self.exit_status and self.why else []
         level = "error" if self.exit_status else "warning"
-        return [a.command() for a in remarks(Run.load(self.folder), repository(), level)]
+        return [
+            a.command() for a in run_annotations(Run.load(self.folder), repository_root(), level)
+        ]
 
     def _clean(self) -> None:
         """Remove the notes by which xdist's workers knew each other."""

@@ -22,15 +22,15 @@ import pytest
 
 from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arms import comparison_results
-from tunegate.harness.plugin.exit_status import inert
-from tunegate.harness.plugin.items import relative
+from tunegate.harness.plugin.exit_status import escape_control
+from tunegate.harness.plugin.items import relative_path
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.session import GateSession
 
 
-def write(state: GateSession, terminal: pytest.TerminalReporter) -> None:
+def write_section(state: GateSession, terminal: pytest.TerminalReporter) -> None:
     """Print the verdict, the deciding sentence, the report and the next command."""
     lines = list(_lines(state))
     if not lines:
@@ -38,7 +38,7 @@ def write(state: GateSession, terminal: pytest.TerminalReporter) -> None:
     terminal.section("tunegate", sep="=")
     good = state.exit_status == 0
     for number, line in enumerate(lines):
-        terminal.line(inert(line), green=good and not number, red=not good and not number)
+        terminal.line(escape_control(line), green=good and not number, red=not good and not number)
 
 
 def _lines(state: GateSession) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _lines(state: GateSession) -> Iterator[str]:
         names = {v.exit_code: v.value.replace("_", " ") for v in Verdict}
         yield f"{names.get(code or 0, 'ERROR')}: {state.why or 'see the failed tests above'}"
     if state.verdict is not None and (state.folder / "report.html").is_file():
-        yield f"report: {relative(state.folder / 'report.html')}"
+        yield f"report: {relative_path(state.folder / 'report.html')}"
 
 
 def _verdict(verdict: VerdictRecord) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _remedy(state: GateSession) -> Iterator[str]:
     if isinstance(state.error, UsageError):
         return
     if (state.folder / "manifest.json").is_file():
-        yield f"go on with: tunegate resume {relative(state.folder)}"
+        yield f"go on with: tunegate resume {relative_path(state.folder)}"
     elif isinstance(state.error, RunInterrupted):
         yield "nothing was asked yet: give the same command again"
 
@@ -100,7 +100,7 @@ class GitHubHooks:
             sys.stdout.flush()
 
 
-def guard(config: pytest.Config, state: GateSession) -> None:
+def stop_workflow_commands(config: pytest.Config, state: GateSession) -> None:
     """Stop commands from here to the session's end, where this process writes a GitHub log."""
     if os.environ.get("GITHUB_ACTIONS") == "true" and not state.worker:
         hooks = GitHubHooks(state)

@@ -20,29 +20,33 @@ from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.suite import Suite
 
 
-def unreachable(suite: Suite) -> list[str]:
+def unreachable_gates(suite: Suite) -> list[str]:
     """Return a sentence for every gate that a flawless result could not pass."""
-    return [f"{gate.where}: {problem}" for gate in suite.gates for problem in refusals(suite, gate)]
+    return [
+        f"{gate.where}: {problem}"
+        for gate in suite.gates
+        for problem in feasibility_problems(suite, gate)
+    ]
 
 
-def refusals(suite: Suite, gate: Gate) -> Iterator[str]:
+def feasibility_problems(suite: Suite, gate: Gate) -> Iterator[str]:
     """Yield why a flawless result could not pass the gate; nothing if it could."""
     metric = suite.metric(gate.metric)
-    yield from gate_kind(gate.kind).refusals(gate, metric, asked(suite, metric), suite.gates)
+    yield from gate_kind(gate.kind).refusals(gate, metric, count_asked(suite, metric), suite.gates)
 
 
-def advisory(suite: Suite, gate: Gate) -> bool:
+def is_advisory(suite: Suite, gate: Gate) -> bool:
     """Return whether the gate has no say: on a corpus value, with few cases."""
     metric = suite.metric(gate.metric)
     over_all = metric.corpus is not None and not gate_kind(gate.kind).counts_cases
-    return over_all and asked(suite, metric) < LEAST
+    return over_all and count_asked(suite, metric) < LEAST
 
 
 def silent_goals(suite: Suite) -> Iterator[str]:
     """Yield the goals of a suite that needs one of them, where none of them has a say."""
     goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
     needed = goals[:1] if suite.goal_rule == "primary" else goals
-    if all(advisory(suite, gate) for gate in needed):
+    if all(is_advisory(suite, gate) for gate in needed):
         for gate in needed:
             too_few = few_for_corpus(gate.metric, len(suite.cases))
             yield f"{gate.where}: {gate.kind}={gate.margin} has no say; {too_few}"
@@ -52,13 +56,13 @@ def corpus_notes(suite: Suite) -> Iterator[str]:
     """Yield what a reader of the plan must know of metrics that are one value over all cases."""
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
     for metric in gated:
-        if asked(suite, metric) < LEAST:
-            yield few_for_corpus(metric.name, asked(suite, metric))
+        if count_asked(suite, metric) < LEAST:
+            yield few_for_corpus(metric.name, count_asked(suite, metric))
     if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 
 
-def asked(suite: Suite, metric: Metric) -> int:
+def count_asked(suite: Suite, metric: Metric) -> int:
     """Return the number of cases (the timed ones for latency) that the metric is asked of."""
     cases = len(suite.cases)
     return min(cases, suite.generation.latency_cases) if metric.needs is CellKind.LATENCY else cases
@@ -83,7 +87,7 @@ _FIRST_BINARY, _FIRST_MEAN = 20, 50
 """Cases of the first look: the t interval needs more of them than the score interval."""
 
 
-def schedule(suite: Suite, *, seed: int) -> LookSchedule | None:
+def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     """Return when to look at a suite; None where all its cases are asked first.
 
     Suites of fewer than 100 cases have nothing to save; suites that ask for log-likelihoods save
@@ -118,8 +122,10 @@ def schedule(suite: Suite, *, seed: int) -> LookSchedule | None:
 def _reachable(suite: Suite, looks: LookSchedule) -> bool:
     """Return whether every gate that these cases can prove is still provable at the last look."""
     last = InterimLook(looks, len(looks.sizes) - 1)
-    gates = (gate for gate in suite.gates if not any(refusals(suite, gate)))
-    return not any(problem for gate in gates for problem in refusals(suite, last.judged(gate)))
+    gates = (gate for gate in suite.gates if not any(feasibility_problems(suite, gate)))
+    return not any(
+        problem for gate in gates for problem in feasibility_problems(suite, last.judged(gate))
+    )
 
 
 def _units(cases: Sequence[Case], *, suite: str, seed: int) -> list[list[str]]:

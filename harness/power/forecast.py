@@ -13,13 +13,13 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
-from tunegate.harness.comparison.pairs import shared
+from tunegate.harness.comparison.pairs import shared_clusters
 from tunegate.harness.comparison.sample_size import GUARDED, PlannedComparison, ScoreSpread
 from tunegate.harness.defaults import POWER
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.power import feasibility
-from tunegate.harness.power.feasibility import schedule
-from tunegate.harness.power.spread import PilotRun, assumed, seen
+from tunegate.harness.power.feasibility import schedule_looks
+from tunegate.harness.power.spread import PilotRun, assumed_spreads, pilot_spread
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import Suite
@@ -78,7 +78,7 @@ class SuiteForecast:
     """Arm → seconds a case took in the earlier run."""
 
 
-def forecast(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
+def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
     """Plan a suite.
 
     Args:
@@ -90,10 +90,10 @@ def forecast(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
     is planned at power 1 - 0.2/K, K their number, which makes 80 % for all however they are
     related.
     """
-    clusters = shared([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
+    clusters = shared_clusters([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
     n_clusters = None if clusters is None else len(set(clusters))
     silent = tuple(feasibility.silent_goals(suite))
-    refusals = (*feasibility.unreachable(suite), *silent, *_undecidable(suite, n_clusters))
+    refusals = (*feasibility.unreachable_gates(suite), *silent, *_undecidable(suite, n_clusters))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
     gates = _SuitePlan(suite, observed, least).gates()
@@ -117,7 +117,7 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
     few = n_clusters is not None and n_clusters < FEW_CLUSTERS
     for gate in suite.gates:
         place = f"{gate.where}: {gate.kind}={gate.margin} on {gate.metric!r} stays undecided"
-        if feasibility.asked(suite, suite.metric(gate.metric)) < 2:
+        if feasibility.count_asked(suite, suite.metric(gate.metric)) < 2:
             yield f"{place} with 1 case: it takes 2; add cases"
         elif few and gate_kind(gate.kind).rests_on_interval(gate):
             yield (
@@ -146,7 +146,7 @@ class _SuitePlan:
         reached = {g.metric: gains[g.id].outlooks for g in self.goals}
         found = (gains.get(gate.id) or self._guard(gate, reached) for gate in self.suite.gates)
         return tuple(
-            replace(g, counts=g.counts and not feasibility.advisory(self.suite, g.gate))
+            replace(g, counts=g.counts and not feasibility.is_advisory(self.suite, g.gate))
             for g in found
         )
 
@@ -180,7 +180,7 @@ class _SuitePlan:
         if test.margin is None:
             return GateForecast(gate, (), test.note, counts=test.counts)
         spreads, why = self._spreads(gate)
-        refused = test.refused or any(feasibility.refusals(self.suite, gate))
+        refused = test.refused or any(feasibility.feasibility_problems(self.suite, gate))
         # A goal on the same metric is planned to be reached: its gain is the true difference.
         gained = reached.get(gate.metric) if gate_kind(gate.kind).tests_difference else None
         outlooks = []
@@ -205,7 +205,7 @@ class _SuitePlan:
         bounded: bool = True,
     ) -> PlannedComparison:
         metric = self.suite.metric(gate.metric)
-        n = feasibility.asked(self.suite, metric)
+        n = feasibility.count_asked(self.suite, metric)
         limit = 1.0 if spread.binary else metric.bound if bounded else None
         return PlannedComparison(n, margin, confidence, spread, limit)
 
@@ -219,17 +219,17 @@ class _SuitePlan:
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
         metric = self.suite.metric(gate.metric)
-        if feasibility.asked(self.suite, metric) < 2:
+        if feasibility.count_asked(self.suite, metric) < 2:
             return (), "not planned: it takes 2 cases"
         if self.observed is not None:
-            found = seen(self.observed.pairs[gate.metric], gate)
+            found = pilot_spread(self.observed.pairs[gate.metric], gate)
             return (
                 found,
                 "" if found else "σ unknown: all differences of the run are equal; name another",
             )
         # The samples of a case are averaged: their mean is no longer 0 or 1.
         averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
-        found = assumed(metric, binary=metric.binary and not averaged)
+        found = assumed_spreads(metric, binary=metric.binary and not averaged)
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 
@@ -273,7 +273,8 @@ def _notes(
         for outlook in g.outlooks
         if not outlook.spread.binary
         and suite.metric(g.gate.metric).bound is not None
-        and feasibility.asked(suite, suite.metric(g.gate.metric)) < GUARDED * outlook.spread.deff
+        and feasibility.count_asked(suite, suite.metric(g.gate.metric))
+        < GUARDED * outlook.spread.deff
     }
     if bounded:
         yield (
@@ -283,7 +284,7 @@ def _notes(
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
     yield from feasibility.corpus_notes(suite)
-    if planned and schedule(suite, seed=0) is not None:
+    if planned and schedule_looks(suite, seed=0) is not None:
         yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
     if suite.goal_rule == "any" and sum(gate_kind(g.gate.kind).is_goal for g in gates) > 1:
         yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"

@@ -16,7 +16,7 @@ from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import StoredCell
 from tunegate.harness.records.manifest import Gate, SuiteRecord
@@ -26,14 +26,14 @@ GRID = (0.1, 0.2, 0.3)
 """Assumed discordance, or σ as a share of the metric's range."""
 
 
-def assumed(metric: Metric, *, binary: bool) -> tuple[ScoreSpread, ...]:
+def assumed_spreads(metric: Metric, *, binary: bool) -> tuple[ScoreSpread, ...]:
     """Return the grid of a metric that no run has shown; nothing if its range is unknown."""
     if binary:
         return tuple(ScoreSpread(share, binary=True) for share in GRID)
     return tuple(ScoreSpread(share * metric.bound, binary=False) for share in GRID if metric.bound)
 
 
-def seen(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
+def pilot_spread(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
     """Return the spread that a run showed, by the scale on which the gate judges it.
 
     Args:
@@ -44,7 +44,7 @@ def seen(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
         One spread; nothing if all differences of continuous scores are equal, which says nothing
         of the next run.
     """
-    judged = gate_kind(gate.kind).judged(gate, pairs)
+    judged = gate_kind(gate.kind).judged_pairs(gate, pairs)
     # Beyond 1 there is no difference of 0/1 scores; only an undeclared range gets here.
     beyond = abs(judged.margin) >= 1 or (gate.expected_gain or 0) > 1
     found = judged.pairs.estimator.spread(beyond_counts=beyond)
@@ -64,7 +64,7 @@ class PilotRun:
     """Arm → seconds that a case took; an arm whose answers were not timed is left out."""
 
 
-def observe(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
+def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     """Return what a run tells about the metrics of a suite.
 
     Raises:
@@ -73,7 +73,9 @@ def observe(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     """
     records = {record.name: record for record in run.manifest.suites}
     if suite not in records:
-        raise UsageError(f"{run.folder}: {unknown(suite, tuple(records), what='suite')}")
+        raise UsageError(
+            f"{run.folder}: {unknown_name_message(suite, tuple(records), what='suite')}"
+        )
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
     return PilotRun(pairs, _seconds(run, suite))
@@ -93,7 +95,7 @@ def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:
     records = {record.name: record for record in table.suite.metrics}
     place = f"{run.folder}: suite {table.suite.name!r}"
     if name not in records:
-        raise UsageError(f"{place}: {unknown(name, tuple(records), what='metric')}")
+        raise UsageError(f"{place}: {unknown_name_message(name, tuple(records), what='metric')}")
     pairs = table.pairs(records[name])
     if pairs.n < 2:
         raise UsageError(

@@ -56,22 +56,22 @@ def sha256(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def readable(value: Any) -> Any:
+def replace_surrogates(value: Any) -> Any:
     """Return `value` with U+FFFD for every lone surrogate in its texts, keys included."""
     if isinstance(value, str):
         return value if value.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, dict):
-        return {readable(key): readable(item) for key, item in value.items()}
+        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(readable(item) for item in value)
+        return type(value)(replace_surrogates(item) for item in value)
     return value
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-Text = Annotated[str, BeforeValidator(readable)]
+Text = Annotated[str, BeforeValidator(replace_surrogates)]
 """A text that UTF-8 can hold."""
-Json = Annotated[dict[str, Any], BeforeValidator(readable)]
+Json = Annotated[dict[str, Any], BeforeValidator(replace_surrogates)]
 """A JSON object whose texts UTF-8 can hold."""
 
 # `case.schema.json`, the form of a case in a file, is generated from the fields of `Case`. The

@@ -105,11 +105,11 @@ class IndexedRecords(Mapping[K, R], Generic[K, R]):
         return self._records[self._places[name]]
 
 
-def parse(kind: type[R], text: bytes) -> R:
+def parse_record(kind: type[R], text: bytes) -> R:
     """Return the record that a JSON text holds.
 
     Raises:
-        ValueError: it holds none; `not_a` says why.
+        ValueError: it holds none; `record_problem` says why.
         RecursionError: it is nested too deeply.
     """
     reader = _reader(kind)
@@ -119,7 +119,7 @@ def parse(kind: type[R], text: bytes) -> R:
     return reader.validate_python(json.loads(text))
 
 
-def not_a(kind: type[Any], error: Exception) -> str:
+def record_problem(kind: type[Any], error: Exception) -> str:
     """Return in one line why something is no record of that kind."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
@@ -149,9 +149,9 @@ def _scan(
             lines.seek(start)
             for at, line in enumerate(lines, start=number):
                 try:
-                    record = parse(kind, line)
+                    record = parse_record(kind, line)
                 except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{path}:{at}: {not_a(kind, error)}") from error
+                    raise UsageError(f"{path}:{at}: {record_problem(kind, error)}") from error
                 yield start, record
                 start += len(line)
     except OSError as error:
@@ -169,11 +169,11 @@ def read_record(path: Path, kind: type[R]) -> R:
         UsageError: in one line, why it cannot be read.
     """
     try:
-        return _current(kind, path.read_bytes())
+        return _parse_current(kind, path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {not_a(kind, error)}") from error
+        raise UsageError(f"{path}: {record_problem(kind, error)}") from error
 
 
 def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
@@ -185,10 +185,10 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
     return tuple(JsonlRecords(path, kind))
 
 
-def _current(kind: type[R], text: bytes) -> R:
+def _parse_current(kind: type[R], text: bytes) -> R:
     """Return the record of a text; that it is of another version comes before other complaints."""
     try:
-        record = parse(kind, text)
+        record = parse_record(kind, text)
     except ValueError:
         content = json.loads(text)
         _refuse_other_version(content.get("schema_version") if isinstance(content, dict) else None)
@@ -214,7 +214,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[TextIO]:
+def open_atomic(path: Path) -> Iterator[TextIO]:
     """Return a file to write: readers see the old content, or all of the new once it is closed.
 
     Raises:
@@ -244,7 +244,7 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     Raises:
         OSError: as the file system says; the old file is untouched.
     """
-    with atomic(path) as file:
+    with open_atomic(path) as file:
         file.writelines((text,) if isinstance(text, str) else text)
 
 

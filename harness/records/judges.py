@@ -171,7 +171,7 @@ class Calibration(Record):
         return any(errors.near_guessing for errors in self.arms.values())
 
 
-def binding(prompt_sha256: str, fingerprints: Iterable[str]) -> str:
+def calibration_binding(prompt_sha256: str, fingerprints: Iterable[str]) -> str:
     """Return what a calibration is bound to: a judge's questions, and who answers them.
 
     Args:

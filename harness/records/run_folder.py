@@ -102,7 +102,7 @@ class Run:
     @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
         """(suite, case, arm) → the first sample's generated cell."""
-        return IndexedRecords.of(self.cells, _written)
+        return IndexedRecords.of(self.cells, _first_sample_place)
 
     @cached_property
     def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:
@@ -110,7 +110,7 @@ class Run:
         return {(s.suite, s.metric, s.case, s.arm): s for s in self.scores}
 
 
-def _written(stored: StoredCell) -> tuple[str, str, str] | None:
+def _first_sample_place(stored: StoredCell) -> tuple[str, str, str] | None:
     """Return the place of a first sample's generated cell; None for other cells."""
     cell = stored.cell
     first = cell.kind is CellKind.GENERATE and cell.sample == 0

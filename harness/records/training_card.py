@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import Json, Record, Text, readable
+from tunegate.harness.records.cases import Json, Record, Text, replace_surrogates
 
 FILE = "tunegate_training.json"
 """Name of the card in the folder of the weights."""
@@ -97,7 +97,7 @@ class TrainingSummary(Record):
         return earlier if isinstance(earlier, dict) else {}
 
 
-def read(folder: Path | None, identity: Mapping[str, Any]) -> TrainingSummary:
+def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> TrainingSummary:
     """Return the card in a folder, held against the arm that was opened from there.
 
     Args:
@@ -118,7 +118,7 @@ def read(folder: Path | None, identity: Mapping[str, Any]) -> TrainingSummary:
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
     if judged is not None and card.get("weights_sha256") not in (None, judged):
         return TrainingSummary(card=card, why=f"{path}: is of other weights than tuned's")
-    return TrainingSummary(card=card, notes=_differences(readable(card), identity))
+    return TrainingSummary(card=card, notes=_differences(replace_surrogates(card), identity))
 
 
 def _refuse(constant: str) -> None:

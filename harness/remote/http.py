@@ -93,7 +93,7 @@ class HttpClient:
             what = self._safe(str(error)) or type(error).__name__
             raise RetryableError(f"{_host(url)}: {what}") from error
         if not 200 <= status < 300:
-            raise refusal(status, headers, self._safe(raw.decode("utf-8", "replace")))
+            raise error_of_status(status, headers, self._safe(raw.decode("utf-8", "replace")))
         return self._object(raw, str(headers.get("content-type", "")))
 
     def _exchange(
@@ -142,10 +142,10 @@ class HttpClient:
             html = "html" in kind or raw.lstrip()[:1] == b"<"
             what = "HTML instead of JSON" if html else "no JSON"
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
-            raise RetryableError(f"the reply is {what}: {excerpt(text)}") from error
+            raise RetryableError(f"the reply is {what}: {quote_excerpt(text)}") from error
         if not isinstance(value, dict):
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
-            raise RetryableError(f"the reply is no JSON object: {excerpt(text)}")
+            raise RetryableError(f"the reply is no JSON object: {quote_excerpt(text)}")
         return value
 
     def _safe(self, text: str) -> str:
@@ -179,13 +179,15 @@ _BUSY_S = 1.0
 """Pause after "too many requests" where the server names none."""
 
 
-def excerpt(text: str) -> str:
+def quote_excerpt(text: str) -> str:
     """Return the beginning of a text on one line, in quotes, without control characters."""
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return repr(clean if len(clean) <= _LONGEST else clean[:_LONGEST] + "…")
 
 
-def refusal(status: int, headers: Mapping[str, str], text: str) -> RetryableError | PermanentError:
+def error_of_status(
+    status: int, headers: Mapping[str, str], text: str
+) -> RetryableError | PermanentError:
     """Return the error that a status other than 200 stands for.
 
     Args:
@@ -193,9 +195,9 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> RetryableErro
         headers: The reply's headers.
         text: Its content, without secrets.
     """
-    said = excerpt(_message(text))
+    said = quote_excerpt(_message(text))
     if 300 <= status < 400:
-        place = excerpt(str(headers.get("location", "")))
+        place = quote_excerpt(str(headers.get("location", "")))
         return PermanentError(
             f"HTTP {status}: it sends us to {place}; give the address that answers itself",
             whole=True,

@@ -41,7 +41,12 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, ModelError
-from tunegate.harness.remote.http import PermanentError, RetryableError, excerpt, refusal
+from tunegate.harness.remote.http import (
+    PermanentError,
+    RetryableError,
+    error_of_status,
+    quote_excerpt,
+)
 
 _OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
@@ -78,12 +83,12 @@ class ChatReply:
 
     @property
     def message(self) -> Mapping[str, Any]:
-        """The answer's message: `content`, `tool_calls`, `refusal`, `reasoning_content`."""
+        """The answer's message: `content`, `tool_calls`, `error_of_status`, `reasoning_content`."""
         message: Mapping[str, Any] = self.raw["choices"][0]["message"]
         return message
 
 
-def chat(
+def chat_completion(
     model: str,
     messages: Sequence[Mapping[str, Any]],
     *,
@@ -106,7 +111,7 @@ def chat(
         Later: the failure may pass; says how long the provider asked to wait.
         Refused: it will not.
     """
-    litellm = library()
+    litellm = litellm_library()
     patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
     try:
         with _alone_at_first(model, patience):
@@ -121,7 +126,7 @@ def chat(
                 **settings,
             )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
-        raise of(error) from error
+        raise error_of_exception(error) from error
     return _reply(litellm, model, response)
 
 
@@ -143,7 +148,7 @@ def _alone_at_first(model: str, patience: float) -> Iterator[None]:
         yield
 
 
-def library() -> Any:
+def litellm_library() -> Any:
     """Return litellm, imported quietly.
 
     Raises:
@@ -222,22 +227,22 @@ _SECRET = re.compile(r"(?:_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD)$", re.IGNORECAS
 _SHORTEST_SECRET = 8
 
 
-def of(error: Exception) -> RetryableError | PermanentError:
+def error_of_exception(error: Exception) -> RetryableError | PermanentError:
     """Return the failure that an exception of litellm stands for."""
-    status, text = getattr(error, "status_code", None), _in_words(error)
+    status, text = getattr(error, "status_code", None), _provider_message(error)
     if type(error).__name__ == "UnsupportedParamsError":
-        return PermanentError(excerpt(text), whole=True, status=status)
+        return PermanentError(quote_excerpt(text), whole=True, status=status)
     if status == 429 and _QUOTA.search(text):  # waiting does not help
-        said = f"HTTP 429 (the account has no means): {excerpt(text)}"
+        said = f"HTTP 429 (the account has no means): {quote_excerpt(text)}"
         return PermanentError(said, whole=True, status=status)
     headers = _headers(error)
     if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):
         # litellm gives a status to what never was an HTTP reply, too.
-        return RetryableError(f"{type(error).__name__}: {excerpt(text)}")
-    return refusal(status, headers, text)
+        return RetryableError(f"{type(error).__name__}: {quote_excerpt(text)}")
+    return error_of_status(status, headers, text)
 
 
-def _in_words(error: Exception) -> str:
+def _provider_message(error: Exception) -> str:
     """Return the provider's own words, without litellm's prefixes and without secrets."""
     text = _PREFIXES.sub("", " ".join(str(error).split())) or type(error).__name__
     for name, value in os.environ.items():
@@ -272,7 +277,7 @@ def provider_of(spec: str, model: str) -> str:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, or a variable it needs is not set.
     """
-    litellm = library()
+    litellm = litellm_library()
     try:
         provider = str(litellm.get_llm_provider(model)[1])
     except Exception as error:
@@ -280,14 +285,14 @@ def provider_of(spec: str, model: str) -> str:
             f"{spec}: no provider that litellm knows; write litellm:PROVIDER/MODEL, such as "
             "litellm:openai/gpt-4o-mini"
         ) from error
-    missing = _missing(litellm, provider, model)
+    missing = _missing_keys(litellm, provider, model)
     if missing:
         names = (" or " if provider in _EITHER else ", ").join(missing)
         raise ModelError(f"{spec}: {provider} cannot be asked without {names}: set it")
     return provider
 
 
-def _missing(litellm: Any, provider: str, model: str) -> list[str]:
+def _missing_keys(litellm: Any, provider: str, model: str) -> list[str]:
     if provider in _NEEDED:
         return [name for name in [_NEEDED[provider]] if not os.environ.get(name)]
     found = litellm.validate_environment(model)
@@ -296,32 +301,32 @@ def _missing(litellm: Any, provider: str, model: str) -> list[str]:
     return [n for n in found["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
 
 
-def accepted(model: str) -> frozenset[str]:
+def accepted_parameters(model: str) -> frozenset[str]:
     """Return OpenAI's names of the parameters that litellm can pass on to a model.
 
     Args:
         model: `PROVIDER/MODEL` as litellm names it.
     """
-    litellm = library()
+    litellm = litellm_library()
     name, provider = litellm.get_llm_provider(model)[:2]
     return frozenset(litellm.get_supported_openai_params(name, custom_llm_provider=provider) or ())
 
 
-def objection(model: str, settings: Mapping[str, Any]) -> str | None:
+def settings_problem(model: str, settings: Mapping[str, Any]) -> str | None:
     """Return why a model does not take these settings; None if it does, as far as litellm knows.
 
     Args:
         model: `PROVIDER/MODEL` as litellm names it.
         settings: OpenAI's parameters.
     """
-    litellm = library()
+    litellm = litellm_library()
     name, provider = litellm.get_llm_provider(model)[:2]
     try:
         litellm.utils.get_optional_params(
             model=name, custom_llm_provider=provider, drop_params=False, **settings
         )
     except Exception as error:
-        return str(of(error))
+        return str(error_of_exception(error))
     return None
 
 
@@ -336,7 +341,7 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
     metric `tool_calls` reads it. A refusal in words is an answer.
 
     Args:
-        message: The message in OpenAI's form: `content`, `tool_calls`, `refusal` …
+        message: The message in OpenAI's form: `content`, `tool_calls`, `error_of_status` …
         finish_reason: Why it ended.
 
     Raises:
@@ -352,7 +357,7 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
     if not text and isinstance(message.get("refusal"), str):
         text = message["refusal"]
     if not text:
-        raise UnansweredMessage(_why_empty(message, finish_reason))
+        raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
     return text
 
 
@@ -372,7 +377,7 @@ def _call(function: Mapping[str, Any]) -> str:
     return f"<tool_call>{json.dumps(told, ensure_ascii=False)}</tool_call>"
 
 
-def _why_empty(message: Mapping[str, Any], finish_reason: str | None) -> str:
+def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:
     reasoned = message.get("reasoning_content") or message.get("reasoning")
     if finish_reason == "length":
         spent = "reasoning used up its tokens" if reasoned else "its tokens were used up unseen"

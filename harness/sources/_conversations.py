@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.source import SourcedCase
-from tunegate.harness.sources._table import Columns, RowSelection, RowTable, mapped, rewritten
+from tunegate.harness.sources._table import (
+    Columns,
+    RowSelection,
+    RowTable,
+    map_columns,
+    rewrite_rows,
+)
 from tunegate.harness.sources._text import json_value
 
 PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
@@ -15,7 +21,7 @@ PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
 _SHAREGPT = {"human": "user", "gpt": "assistant", "system": "system"}
 
 
-def turns(value: Any) -> list[dict[str, Any]]:
+def conversation_turns(value: Any) -> list[dict[str, Any]]:
     """Return the turns of a conversation, OpenAI's `developer` as the `system` it replaced.
 
     Raises:
@@ -36,7 +42,7 @@ def turns(value: Any) -> list[dict[str, Any]]:
     return found
 
 
-def asked(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the fields of what the model is asked: one user's turn alone is a prompt.
 
     Raises:
@@ -50,19 +56,19 @@ def asked(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"prompt": None, "messages": list(before)}
 
 
-def answered(turn: Mapping[str, Any]) -> dict[str, Any]:
+def expected_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of what the assistant's turn is expected to say or call.
 
     Raises:
         ValueError: it says and calls nothing, or says something that is no text.
     """
-    text, calls = _said(turn.get("content")), turn.get("tool_calls") or None
+    text, calls = _text_content(turn.get("content")), turn.get("tool_calls") or None
     if not text and not calls:
         raise ValueError("the assistant's last turn is empty")
     return {"expected": text or None, "expected_calls": calls and [_call(call) for call in calls]}
 
 
-def _said(content: Any) -> str:
+def _text_content(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     parts = content if isinstance(content, list) else [content]
@@ -97,7 +103,7 @@ def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
     return {"name": call["name"], "arguments": {key: [value] for key, value in given.items()}}
 
 
-def conversation(row: Mapping[str, Any]) -> dict[str, Any]:
+def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a row of a training file.
 
     Raises:
@@ -107,21 +113,25 @@ def conversation(row: Mapping[str, Any]) -> dict[str, Any]:
     fields = {**dict.fromkeys(PRODUCED), "tools": tools}
     for key in ("messages", "conversations"):
         if key in row:
-            found = turns(row[key])
+            found = conversation_turns(row[key])
             if found[-1]["role"] != "assistant":
                 raise ValueError(
                     f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
                     "assistant's, since it is what is expected"
                 )
-            return {**fields, **asked(found[:-1]), **_called_or_not(found[-1], tools)}
+            return {**fields, **prompt_fields(found[:-1]), **_called_or_not(found[-1], tools)}
     if {"prompt", "completion"} <= set(row):
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
             return {**fields, "prompt": prompt, "expected": completion.strip()}
-        said = turns(completion)
+        said = conversation_turns(completion)
         if len(said) != 1:
             raise ValueError(f"a completion of {len(said)} turns; one is judged at a time")
-        return {**fields, **asked(turns(prompt)), **_called_or_not(said[0], tools)}
+        return {
+            **fields,
+            **prompt_fields(conversation_turns(prompt)),
+            **_called_or_not(said[0], tools),
+        }
     raise ValueError(
         f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "
         'from = "jsonl" with columns reads other forms'
@@ -130,11 +140,11 @@ def conversation(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
     """Return what is expected; where tools were offered and none was called, that none is."""
-    fields = answered(turn)
+    fields = expected_fields(turn)
     return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}
 
 
-def conversations(
+def conversation_cases(
     table: RowTable, columns: Columns | None, part: RowSelection
 ) -> Iterator[SourcedCase]:
     """Yield the cases of a table whose rows are conversations of a training file.
@@ -142,5 +152,7 @@ def conversations(
     Raises:
         SuiteError: columns are missing, or rows are broken: every one with its place.
     """
-    chats = replace(table, pick=lambda wanted: rewritten(table.pick(wanted), conversation))
-    return mapped(chats, columns, part, always=PRODUCED)
+    chats = replace(
+        table, pick=lambda wanted: rewrite_rows(table.pick(wanted), conversation_fields)
+    )
+    return map_columns(chats, columns, part, always=PRODUCED)

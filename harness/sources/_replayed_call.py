@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span
 from tunegate.harness.sources import _conversations
@@ -47,14 +47,16 @@ class ReplayedCall:
     """Settings of the request under OpenAI's names."""
 
 
-def replayed(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
+def replay_call(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
     """Return a call as a case; None where it cannot be one, which is counted with its reason."""
     span = call.span
     if call.unreplayable is not None:
         reading.leave_out(f"a call that cannot be replayed: {_kind(call.unreplayable)}", span.where)
         return None
     try:
-        asked = _conversations.asked(_conversations.turns([dict(turn) for turn in call.messages]))
+        asked = _conversations.prompt_fields(
+            _conversations.conversation_turns([dict(turn) for turn in call.messages])
+        )
     except ValueError as error:
         reading.leave_out(f"a call that cannot be replayed: {error!s:.80}", span.where)
         return None
@@ -67,12 +69,12 @@ def replayed(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
         "id": span.span_id,
         **asked,
         "tools": [dict(tool) for tool in call.tools] or None,
-        **_answered(call, reading),
+        **_answer_fields(call, reading),
         "tags": list(dict.fromkeys(facets[name] for name in ("model", "route") if facets[name])),
         "cluster": span.trace_id,
     }
     row = {key: value for key, value in row.items() if value is not None}
-    return ReplayedCall(row, _recorded(call), facets, known, span.where, call.parameters)
+    return ReplayedCall(row, _recorded_line(call), facets, known, span.where, call.parameters)
 
 
 def _kind(reason: str) -> str:
@@ -84,7 +86,7 @@ def _route(known: Mapping[str, Any]) -> str:
     return next((str(known[name]) for name in ROUTES if known.get(name)), "")
 
 
-def _answered(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
+def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     """Return what was answered as what is expected; where tools were offered, also which calls."""
     found: dict[str, Any] = {"expected": call.answer or None, "expected_calls": None}
     if call.answer is None and not call.answer_calls:
@@ -101,10 +103,10 @@ def _answered(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 
 
-def _recorded(call: ModelCall) -> dict[str, Any] | None:
+def _recorded_line(call: ModelCall) -> dict[str, Any] | None:
     if call.answer is None and not call.answer_calls:
         return None
-    said = [*([call.answer] if call.answer else []), *map(_written, call.answer_calls)]
+    said = [*([call.answer] if call.answer else []), *map(_hermes_call, call.answer_calls)]
     line = {
         "id": call.span.span_id,
         "completion": "\n".join(said),
@@ -117,7 +119,7 @@ def _recorded(call: ModelCall) -> dict[str, Any] | None:
     return {key: value for key, value in line.items() if value is not None}
 
 
-def _written(made: Mapping[str, Any]) -> str:
+def _hermes_call(made: Mapping[str, Any]) -> str:
     """Return a tool call as Hermes writes it, which is how servers' calls are kept, too."""
     function = made.get("function", made)
     arguments = function.get("arguments")
@@ -149,7 +151,7 @@ MOST_NAMED = 8
 """Settings that a line names."""
 
 
-def chosen(given: str | tuple[str, ...]) -> tuple[str, ...]:
+def choose_settings(given: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of settings that an option means: a word, or names.
 
     Raises:
@@ -160,7 +162,7 @@ def chosen(given: str | tuple[str, ...]) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else given
     for name in names:
         if name not in NAMES:
-            raise ValueError(unknown(name, (*WORDS, *NAMES), what="setting"))
+            raise ValueError(unknown_name_message(name, (*WORDS, *NAMES), what="setting"))
     return tuple(names)
 
 
@@ -209,7 +211,7 @@ class SettingsTransfer:
     def sentences(self) -> Iterator[str]:
         """Yield what became of the settings, a line each."""
         if self.kept:
-            yield f"settings kept: {_listed(self.kept)}"
+            yield f"settings kept: {_list_counts(self.kept)}"
         sampled = len(self.temperatures) + self.unnamed
         if sampled and "temperature" in self.names:
             if self.temperatures:
@@ -227,7 +229,7 @@ class SettingsTransfer:
                 'so that no chance lies between the arms (settings = "recorded" samples, too)'
             )
         if self.dropped:
-            yield f"settings not taken over: {_listed(self.dropped)}"
+            yield f"settings not taken over: {_list_counts(self.dropped)}"
         if bound := [name for name in BINDING if self.kept[name]]:
             yield (
                 f"{' and '.join(bound)} bind chat APIs (litellm:, server: that renders itself); "
@@ -242,7 +244,7 @@ class SettingsTransfer:
         return f"temperature {low:g}" + (f" to {high:g}" if high > low else "")
 
 
-def _listed(counts: Counter[str]) -> str:
+def _list_counts(counts: Counter[str]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{name} ({counts[name]})" for name, _ in ordered[:MOST_NAMED]]
     more = len(ordered) - len(told)

@@ -24,9 +24,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from tunegate.harness.errors import MissingExtra, SuiteError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.source import SourcedCase, make_case
-from tunegate.harness.sources._text import Row, json_value, some
+from tunegate.harness.sources._text import Row, json_value, summarize_problems
 
 MOST_ROWS = 100_000
 """Rows that become cases: a suite is run on every candidate, so it has thousands."""
@@ -64,10 +64,10 @@ class RowSelection:
         taken = min(count, self.sample or self.limit or count)
         if taken > MOST_ROWS:
             raise ValueError(f"{taken} rows, at most {MOST_ROWS} become cases; set sample or limit")
-        return drawn(count, taken, self.seed) if self.sample else range(taken)
+        return draw_positions(count, taken, self.seed) if self.sample else range(taken)
 
 
-def drawn(count: int, wanted: int, seed: int | str) -> list[int]:
+def draw_positions(count: int, wanted: int, seed: int | str) -> list[int]:
     """Return `wanted` of `count` positions in their order; a smaller draw is part of a larger."""
     order = list(range(count))
     random.Random(seed).shuffle(order)
@@ -115,7 +115,7 @@ def read_parquet(path: Path) -> Any:
         raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error
 
 
-def rewritten(
+def rewrite_rows(
     rows: Iterable[Row], rewrite: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> Iterator[Row]:
     """Yield rows as `rewrite` returns them; what it raises stands in the row's stead."""
@@ -126,7 +126,7 @@ def rewritten(
             yield where, str(error)
 
 
-def mapped(
+def map_columns(
     table: RowTable, columns: Columns | None, part: RowSelection, always: Sequence[str] = ()
 ) -> Iterator[SourcedCase]:
     """Yield the cases of a table whose columns are mapped.
@@ -146,10 +146,10 @@ def mapped(
         fields = ColumnMapping.of(columns, (*always, *table.columns))
     except ValueError as error:
         raise SuiteError([f"{table.place}: {line}" for line in str(error).splitlines()]) from error
-    yield from cases(table, part, fields.row)
+    yield from table_cases(table, part, fields.row)
 
 
-def cases(
+def table_cases(
     table: RowTable,
     part: RowSelection,
     form: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
@@ -184,7 +184,7 @@ def cases(
         more = f", and {len(again) - 1} more rows like it" if len(again) > 1 else ""
         problems.append(f'{again[0]}{more}; remove them, give ids, or set repeated = "drop"')
     if problems:
-        raise SuiteError(some(problems))
+        raise SuiteError(summarize_problems(problems))
 
 
 TEXTS = ("id", "prompt", "context", "delimiter", "cluster")
@@ -197,12 +197,12 @@ FIELDS = (*TEXTS, *LISTS, *STRUCTURES, "answer")
 _NAMED = re.compile(r"\{([^{}]+)\}")
 
 
-def _checked(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+def _check_columns(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
     """Refuse what can be seen to be wrong before a file is opened."""
     for field, column in columns.items():
         wrong = ""
         if field not in FIELDS:
-            wrong = unknown(field, FIELDS, what="field of a case")
+            wrong = unknown_name_message(field, FIELDS, what="field of a case")
         elif not column:
             wrong = f"{field} names no column"
         elif isinstance(column, list) and field not in LISTS:
@@ -212,7 +212,7 @@ def _checked(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
     return columns
 
 
-Columns = Annotated[dict[str, str | list[str]], AfterValidator(_checked)]
+Columns = Annotated[dict[str, str | list[str]], AfterValidator(_check_columns)]
 """Case field → column, or several for a field that may be a list."""
 
 
@@ -231,7 +231,7 @@ class ColumnMapping:
         """
         chosen = {f: f for f in FIELDS if f in there} if columns is None else columns
         problems = [
-            f"{field}: {unknown(name, tuple(there), what='column')}"
+            f"{field}: {unknown_name_message(name, tuple(there), what='column')}"
             for field, column in chosen.items()
             for name in _names(column, there)
             if name not in there and name.partition(".")[0] not in there
@@ -282,7 +282,7 @@ def _field(field: str, column: str | Sequence[str], row: Mapping[str, Any]) -> A
         return _texts(field, value)
     if field == "expected_calls" and value == []:
         return value  # no call at all is expected
-    if _missing(value):
+    if _is_missing(value):
         return None
     if field in TEXTS:
         return _text(value)
@@ -306,8 +306,8 @@ def _texts(field: str, value: Any) -> str | list[str] | None:
     if field == "choices" and isinstance(value, str) and value.lstrip().startswith("["):
         value = json_value(value)
     if isinstance(value, list):
-        return [_text(one) for one in value if not _missing(one)] or None
-    if _missing(value):
+        return [_text(one) for one in value if not _is_missing(one)] or None
+    if _is_missing(value):
         return None
     return _text(value) if field == "expected" else [_text(value)]
 
@@ -316,9 +316,9 @@ def _cell(row: Mapping[str, Any], column: str) -> Any:
     """Return the value of a column, of one within another, or of a template of them."""
     if column not in row and _NAMED.search(column):
         values = {name: _cell(row, name) for name in _NAMED.findall(column)}
-        if all(map(_missing, values.values())):
+        if all(map(_is_missing, values.values())):
             return None
-        texts = {k: "" if _missing(v) else _text(v) for k, v in values.items()}
+        texts = {k: "" if _is_missing(v) else _text(v) for k, v in values.items()}
         return _NAMED.sub(lambda match: texts[match[1]], column)
     if column in row:
         return row[column]
@@ -331,7 +331,7 @@ def _cell(row: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or value in ("", []) or (isinstance(value, float) and math.isnan(value))
 
 

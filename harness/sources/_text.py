@@ -23,7 +23,7 @@ DEEPEST = 100
 """Levels of nesting in a line; parsers, schemas and writers all recurse."""
 
 
-def read(path: Path, *, form: str) -> str:
+def read_text(path: Path, *, form: str) -> str:
     """Return a UTF-8 file's text; `form` says in messages what the file should hold.
 
     Raises:
@@ -49,7 +49,7 @@ def read(path: Path, *, form: str) -> str:
         ) from error
 
 
-def lines(text: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line) for the lines that are not blank."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -72,7 +72,7 @@ def json_value(text: str) -> Any:
     except RecursionError as error:
         raise ValueError("nested too deeply to be a case") from error
     except ValueError as error:
-        raise ValueError(_in_words(error)) from error
+        raise ValueError(_format_error(error)) from error
 
 
 def json_object(line: str) -> dict[str, Any]:
@@ -98,9 +98,11 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
     Raises:
         SuiteError: the file cannot be read, or is no JSON list.
     """
-    text = read(path, form=form)
+    text = read_text(path, form=form)
     if path.suffix != ".json":
-        yield from ((f"{path}:{number}", _tried(line)) for number, line in lines(text))
+        yield from (
+            (f"{path}:{number}", _parse_line(line)) for number, line in numbered_lines(text)
+        )
         return
     try:
         rows = json_value(text)
@@ -116,7 +118,7 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
             yield place, str(error)
 
 
-def _tried(line: str) -> dict[str, Any] | str:
+def _parse_line(line: str) -> dict[str, Any] | str:
     try:
         return json_object(line)
     except ValueError as error:
@@ -146,7 +148,7 @@ def csv_rows(path: Path, delimiter: str) -> tuple[list[str], list[Row]]:
         SuiteError: the file cannot be read, is empty, or its first line names no columns.
     """
     form = "the first line names the columns, every other one is a case"
-    records = csv_lines(read(path, form=form), delimiter)
+    records = csv_lines(read_text(path, form=form), delimiter)
     line, names = next(records, (1, f"the file is empty; {form}"))
     if isinstance(names, str):
         raise SuiteError([f"{path}:{line}: {names}"])
@@ -178,7 +180,7 @@ def _header_problem(names: Sequence[str], delimiter: str) -> str:
     return ""
 
 
-def some(problems: Sequence[str]) -> list[str]:
+def summarize_problems(problems: Sequence[str]) -> list[str]:
     """Return the first problems and how many more there are."""
     more = len(problems) - MOST_PROBLEMS
     return [*problems[:MOST_PROBLEMS], *([f"… and {more} more of the kind"] if more > 0 else [])]
@@ -198,7 +200,7 @@ def _depth(value: Any) -> int:
     return depth - 1
 
 
-def _in_words(error: ValueError) -> str:
+def _format_error(error: ValueError) -> str:
     return "a number with thousands of digits" if "int_max_str" in str(error) else str(error)
 
 

@@ -50,14 +50,14 @@ class YamlDocument:
         return f"{self.path}:{node.start_mark.line + 1}"
 
 
-def read(path: Path, *, form: str) -> YamlDocument:
+def read_yaml(path: Path, *, form: str) -> YamlDocument:
     """Return the document of a `.json` file or of a YAML file.
 
     Raises:
         SuiteError: the file cannot be read, or holds something else.
         MissingExtra: PyYAML is not installed.
     """
-    text = _text.read(path, form=form)
+    text = _text.read_text(path, form=form)
     if path.suffix == ".json":
         try:
             return YamlDocument(path, _text.json_value(text))

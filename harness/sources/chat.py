@@ -50,6 +50,6 @@ def chat(  # noqa: PLR0913 - each is a key of the suite file
     """
     path = folder / file
     table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))
-    yield from _conversations.conversations(
+    yield from _conversations.conversation_cases(
         table, columns, RowSelection(limit, sample, seed, repeated)
     )

@@ -18,7 +18,14 @@ from pydantic import Field
 
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _text
-from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable, mapped
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    map_columns,
+)
 
 
 def csv(  # noqa: PLR0913 - each is a key of the suite file
@@ -51,4 +58,4 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     path = folder / file
     names, rows = _text.csv_rows(path, delimiter)
     table = RowTable.of(f"{path}:1", rows, names)
-    yield from mapped(table, columns, RowSelection(limit, sample, seed, repeated))
+    yield from map_columns(table, columns, RowSelection(limit, sample, seed, repeated))

@@ -21,10 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, SuiteError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.source import SourcedCase
-from tunegate.harness.sources._conversations import conversations
-from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable, mapped
+from tunegate.harness.sources._conversations import conversation_cases
+from tunegate.harness.sources._table import (
+    Columns,
+    Count,
+    Repeated,
+    RowSelection,
+    RowTable,
+    map_columns,
+)
 from tunegate.harness.sources._text import Row
 
 BUILDERS = {
@@ -71,7 +78,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
     """
     with _quiet() as library:
         hub = {"path": path, "name": name, "revision": revision}
-        data = _opened(library, folder / path, split, hub)
+        data = _open_split(library, folder / path, split, hub)
         # Pictures and sounds would be decoded row by row, and are no part of a case.
         data = data.remove_columns([c for c, f in data.features.items() if hasattr(f, "decode")])
         labels = {c: f for c, f in data.features.items() if isinstance(f, library.ClassLabel)}
@@ -80,10 +87,10 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
 
         def pick(wanted: Sequence[int]) -> Iterator[Row]:
             for number, row in zip(wanted, data.select(wanted), strict=True):
-                yield f"{place}: row {number + 1}", _as_names(row, labels)
+                yield f"{place}: row {number + 1}", _label_names(row, labels)
 
         table = RowTable(place, data.column_names, len(data), pick)
-        read = conversations if chat else mapped
+        read = conversation_cases if chat else map_columns
         yield from read(table, columns, RowSelection(limit, sample, seed, repeated))
 
 
@@ -107,7 +114,7 @@ def _quiet() -> Iterator[Any]:
             library.enable_progress_bars()
 
 
-def _opened(library: Any, where: Path, split: str | None, hub: dict[str, str | None]) -> Any:
+def _open_split(library: Any, where: Path, split: str | None, hub: dict[str, str | None]) -> Any:
     """Return the one split that is meant; `hub` are the arguments that name it elsewhere.
 
     Raises:
@@ -152,11 +159,11 @@ def _split(where: Path, found: Any, split: str | None) -> Any:
     if split is None:
         raise SuiteError([f"{where}: has the splits {', '.join(found)}; set split"])
     if split not in found:
-        raise SuiteError([f"{where}: {unknown(split, tuple(found), what='split')}"])
+        raise SuiteError([f"{where}: {unknown_name_message(split, tuple(found), what='split')}"])
     return found[split]
 
 
-def _as_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
+def _label_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its labels as texts; -1, which stands for none, as no value."""
     named = {
         column: None if row[column] in (None, -1) else label.int2str(row[column])

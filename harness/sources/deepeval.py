@@ -29,8 +29,8 @@ from tunegate.harness.sources._table import (
     Repeated,
     RowSelection,
     RowTable,
-    mapped,
-    rewritten,
+    map_columns,
+    rewrite_rows,
 )
 
 FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
@@ -69,9 +69,9 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
         given: Any = _text.csv_rows(path, ",")[1]
     else:
         given = _text.json_rows(path, form=FORM)
-    rows = list(rewritten(given, partial(_fields, delimiter=context_delimiter)))
+    rows = list(rewrite_rows(given, partial(_fields, delimiter=context_delimiter)))
     part = RowSelection(limit, sample, seed, repeated)
-    yield from mapped(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
+    yield from map_columns(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
 
 
 def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:
         raise ValueError("a multi-turn golden has no answer to compare with; leave it out")
     if "input" not in row:
         raise ValueError(f"no 'input' among {', '.join(row)}")
-    contexts = (_joined(row.get(key), delimiter) for key in ("context", "retrieval_context"))
+    contexts = (_join_context(row.get(key), delimiter) for key in ("context", "retrieval_context"))
     return {
         "prompt": row["input"],
         "expected": row.get("expected_output"),
@@ -93,7 +93,7 @@ def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:
     }
 
 
-def _joined(context: Any, delimiter: str) -> str | None:
+def _join_context(context: Any, delimiter: str) -> str | None:
     """Return the parts of a context, a list or one text with delimiters, as paragraphs."""
     parts = context.split(delimiter) if isinstance(context, str) else context or []
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):

@@ -16,8 +16,8 @@ from tunegate.harness.sources._table import (
     Repeated,
     RowSelection,
     RowTable,
-    cases,
-    mapped,
+    map_columns,
+    table_cases,
 )
 
 
@@ -49,4 +49,4 @@ def jsonl(  # noqa: PLR0913 - each is a key of the suite file
     path = folder / file
     rows = list(_text.json_rows(path, form="write one case a line"))
     table, part = RowTable.of(str(path), rows), RowSelection(limit, sample, seed, repeated)
-    yield from cases(table, part) if columns is None else mapped(table, columns, part)
+    yield from table_cases(table, part) if columns is None else map_columns(table, columns, part)

@@ -94,23 +94,23 @@ def _load(folder: Path, tasks: Sequence[str], include_path: str) -> Mapping[str,
         manager = TaskManager(include_path=str(own), include_defaults=False)
         if set(tasks) <= set(manager.all_tasks):
             try:
-                return _loaded(folder, tasks, manager)
+                return _load_tasks(folder, tasks, manager)
             except SuiteError as error:
                 # A group may name tasks of lm-eval's own; a data set is missed there as well.
                 if isinstance(error.__cause__, OSError):
                     raise
-    return _loaded(folder, tasks, TaskManager(include_path=str(own) if own else None))
+    return _load_tasks(folder, tasks, TaskManager(include_path=str(own) if own else None))
 
 
-def _loaded(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, Any]:
+def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, Any]:
     names = tuple(manager.all_tasks)
     unknown = [name for name in tasks if name not in names]
     if unknown:
-        raise SuiteError([f"{folder}: {_unknown(name, names)}" for name in unknown])
+        raise SuiteError([f"{folder}: {_unknown_task(name, names)}" for name in unknown])
     found: dict[str, Any] = {}
     for name in tasks:
         try:
-            with _hushed("huggingface_hub"):
+            with _mute_warnings("huggingface_hub"):
                 found |= manager.load([name])["tasks"]
         except OSError as error:  # ConnectionError, DatasetNotFoundError, a file that is not there
             raise SuiteError(
@@ -129,7 +129,7 @@ def _loaded(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, An
 
 
 @contextlib.contextmanager
-def _hushed(library: str) -> Iterator[None]:
+def _mute_warnings(library: str) -> Iterator[None]:
     """Mute a library's warnings: the hub's client tells of every retry before it gives up."""
     logger = logging.getLogger(library)
     before = logger.level
@@ -140,8 +140,8 @@ def _hushed(library: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _unknown(name: str, names: tuple[str, ...]) -> str:
-    text = lookup.unknown(name, names, what="lm-eval task")
+def _unknown_task(name: str, names: tuple[str, ...]) -> str:
+    text = lookup.unknown_name_message(name, names, what="lm-eval task")
     if "did you mean" in text or len(names) <= NAMES_SHOWN:
         return text
     return f"unknown lm-eval task {name!r}; `lm-eval ls tasks` lists all {len(names)}"
@@ -202,7 +202,7 @@ def _fields(task: Any, doc: Any, asked: Sequence[Any]) -> dict[str, Any]:
     """
     context = asked[0].args[0]
     if task.OUTPUT_TYPE == "generate_until":
-        return {"prompt": context, **_expected(task, doc), **_stop(asked[0].args[1])}
+        return {"prompt": context, **_expected_text(task, doc), **_stop(asked[0].args[1])}
     # Spaces at the end of the prompt belong to what follows, as in lm-eval's `_encode_pair`.
     prompt = context.rstrip()
     between = context[len(prompt) :]
@@ -233,7 +233,7 @@ def _answer(target: Any, choices: Sequence[str]) -> int:
     raise ValueError(f"the target {target!r} names none of the {len(choices)} choices")
 
 
-def _expected(task: Any, doc: Any) -> dict[str, Any]:
+def _expected_text(task: Any, doc: Any) -> dict[str, Any]:
     target = task.doc_to_target(doc)
     if task.config.doc_to_choice is not None and type(target) is int:
         target = task.doc_to_choice(doc)[target]

@@ -22,7 +22,7 @@ from tunegate.harness.errors import SuiteError
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import SourcedCase, make_case
 from tunegate.harness.sources import _text
-from tunegate.harness.sources._table import drawn, read_parquet
+from tunegate.harness.sources._table import draw_positions, read_parquet
 
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
@@ -57,8 +57,8 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
         SuiteError: files, subjects or questions are missing, or rows are broken: all that is.
     """
     root = folder / path
-    asked = read(root, split, subjects)
-    problems = [*asked.problems, *_unknown(root, subjects, asked)]
+    asked = read_questions(root, split, subjects)
+    problems = [*asked.problems, *_unknown_subjects(root, subjects, asked)]
     taken = {name: found for name, found in sorted(asked.questions.items()) if found}
     problems += _too_few(root, taken, "per_subject", per_subject, split)
     shots: Mapping[str, Sequence[MmluQuestion]] = {}
@@ -67,7 +67,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     elif few_shot and root.is_file():
         problems.append(f"{root}: few_shot={few_shot} needs the folder that holds test and dev")
     elif few_shot:
-        dev = read(root, "dev", subjects)
+        dev = read_questions(root, "dev", subjects)
         shots = {name: dev.questions.get(name, []) for name in taken}
         problems += [*dev.problems, *_too_few(root, shots, "few_shot", few_shot, "dev")]
     if problems:
@@ -78,11 +78,11 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
             yield SourcedCase(_case(question, header, style), question.where)
 
 
-def _unknown(root: Path, subjects: Sequence[str], asked: MmluReading) -> Iterator[str]:
+def _unknown_subjects(root: Path, subjects: Sequence[str], asked: MmluReading) -> Iterator[str]:
     there = tuple(sorted(asked.questions))
     for name in subjects:
         if name not in there:
-            yield f"{root}: {lookup.unknown(name, there, what='subject')}"
+            yield f"{root}: {lookup.unknown_name_message(name, there, what='subject')}"
 
 
 def _too_few(
@@ -110,7 +110,7 @@ def _draw(
     """Return `count` of a subject's questions in their order."""
     if count is None:
         return questions
-    taken = drawn(len(questions), count, f"{seed}:{questions[0].subject}")
+    taken = draw_positions(len(questions), count, f"{seed}:{questions[0].subject}")
     return [questions[i] for i in taken]
 
 
@@ -212,7 +212,7 @@ class MmluReading:
                 self.problems.append(f"{where}: {error}")
 
 
-def files(root: Path, split: str) -> list[Path]:
+def split_files(root: Path, split: str) -> list[Path]:
     """Return the files of a split: `root` itself, or those that lie in it.
 
     Raises:
@@ -235,7 +235,7 @@ def files(root: Path, split: str) -> list[Path]:
     )
 
 
-def read(root: Path, split: str, wanted: Sequence[str]) -> MmluReading:
+def read_questions(root: Path, split: str, wanted: Sequence[str]) -> MmluReading:
     """Return the questions of a split.
 
     Args:
@@ -244,7 +244,7 @@ def read(root: Path, split: str, wanted: Sequence[str]) -> MmluReading:
         wanted: The subjects to read; the others are known by name only. All if there are none.
     """
     reading = MmluReading(wanted)
-    for path in files(root, split):
+    for path in split_files(root, split):
         if path.suffix == ".csv":
             subject = _subject_of(path)
             reading.questions.setdefault(subject, [])
@@ -268,7 +268,7 @@ def _subject_of(path: Path) -> str:
 
 
 def _csv(path: Path) -> Iterator[_text.Row]:
-    text = _text.read(path, form=f"one question a line: {COLUMNS}")
+    text = _text.read_text(path, form=f"one question a line: {COLUMNS}")
     for line, fields in _text.csv_lines(text):
         where = f"{path}:{line}"
         if isinstance(fields, str):

@@ -20,8 +20,8 @@ from tunegate.harness.sources._table import (
     Repeated,
     RowSelection,
     RowTable,
-    mapped,
-    rewritten,
+    map_columns,
+    rewrite_rows,
 )
 
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
@@ -52,9 +52,11 @@ def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
         SuiteError: the file cannot be read, or lines are broken: every one with its number.
     """
     path = folder / file
-    rows = list(rewritten(_text.json_rows(path, form=FORM), _fields))
+    rows = list(rewrite_rows(_text.json_rows(path, form=FORM), _fields))
     part = RowSelection(limit, sample, seed, repeated)
-    yield from mapped(RowTable.of(str(path), rows), columns, part, always=_conversations.PRODUCED)
+    yield from map_columns(
+        RowTable.of(str(path), rows), columns, part, always=_conversations.PRODUCED
+    )
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,4 +73,4 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     fields = {**dict.fromkeys(_conversations.PRODUCED), "expected": row.get("ideal")}
     if isinstance(asked, str):
         return {**fields, "prompt": asked}
-    return {**fields, **_conversations.asked(_conversations.turns(asked))}
+    return {**fields, **_conversations.prompt_fields(_conversations.conversation_turns(asked))}

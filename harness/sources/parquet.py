@@ -15,14 +15,14 @@ from pathlib import Path
 
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.source import SourcedCase
-from tunegate.harness.sources._conversations import conversations
+from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (
     Columns,
     Count,
     Repeated,
     RowSelection,
     RowTable,
-    mapped,
+    map_columns,
     read_parquet,
 )
 from tunegate.harness.sources._text import Row
@@ -76,5 +76,5 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
             yield from ((f"{one}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
 
     rows = RowTable(str(path), names, sum(t.num_rows for t in tables), pick)
-    read = conversations if chat else mapped
+    read = conversation_cases if chat else map_columns
     yield from read(rows, columns, RowSelection(limit, sample, seed, repeated))

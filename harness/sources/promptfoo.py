@@ -26,7 +26,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.source import SourcedCase
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
@@ -36,9 +36,9 @@ from tunegate.harness.sources._table import (
     Repeated,
     RowSelection,
     RowTable,
-    mapped,
+    map_columns,
 )
-from tunegate.harness.sources._yaml import YamlDocument, read
+from tunegate.harness.sources._yaml import YamlDocument, read_yaml
 
 ANSWERS = {
     "equals": "exact_match",
@@ -91,7 +91,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         MissingExtra: PyYAML is not installed.
     """
     path = folder / file
-    document = _yaml.read(path, form=FORM)
+    document = _yaml.read_yaml(path, form=FORM)
     if not isinstance(document.data, Mapping):
         raise SuiteError([f"{path}: {FORM}"])
     template = _one_prompt(document, prompt)
@@ -99,18 +99,22 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
     found = list(tests_of(document))
     problems = [test for test in found if isinstance(test, str)]
     tests = [test for test in found if isinstance(test, PromptfooTest)]
-    problems += [f"{path}: {unknown(k, kinds, what='assert')}" for k in asserts if k not in kinds]
+    problems += [
+        f"{path}: {unknown_name_message(k, kinds, what='assert')}"
+        for k in asserts
+        if k not in kinds
+    ]
     problems += _misfits(path, tests, asserts)
     if problems:
-        raise SuiteError(_text.some(problems))
-    taken = [test for test in tests if not asserts or _of(test, asserts)]
+        raise SuiteError(_text.summarize_problems(problems))
+    taken = [test for test in tests if not asserts or _asserts_of_kind(test, asserts)]
     rows = [row for test in taken for row in _rows(test, template, asserts or kinds)]
     part = RowSelection(limit, sample, seed, repeated)
-    yield from mapped(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
+    yield from map_columns(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
 
 
 def _one_prompt(document: _yaml.YamlDocument, number: int | None) -> str | list[Any]:
-    found = prompts(document)
+    found = prompt_templates(document)
     if number is None and len(found) == 1:
         return found[0]
     if number is None or number > len(found):
@@ -123,7 +127,7 @@ def _one_prompt(document: _yaml.YamlDocument, number: int | None) -> str | list[
     return found[number - 1]
 
 
-def _of(test: PromptfooTest, kinds: Sequence[str]) -> list[PromptfooAssert]:
+def _asserts_of_kind(test: PromptfooTest, kinds: Sequence[str]) -> list[PromptfooAssert]:
     return [one for one in test.asserts if one.kind in kinds]
 
 
@@ -183,16 +187,16 @@ def _fields(
         ValueError: the template or an assert cannot be read.
     """
     fields: dict[str, Any] = dict.fromkeys(PRODUCED)
-    asked = rendered(template, variables)
-    fields |= {"prompt": asked} if isinstance(asked, str) else _conversations.asked(asked)
-    for one in _of(test, kinds):
+    asked = render_template(template, variables)
+    fields |= {"prompt": asked} if isinstance(asked, str) else _conversations.prompt_fields(asked)
+    for one in _asserts_of_kind(test, kinds):
         field = "expected" if one.kind in ANSWERS else "schema"
-        value = rendered(one.value, variables)
+        value = render_template(one.value, variables)
         if isinstance(value, str) and value.startswith("file://"):
             raise ValueError(f"the value {value!r} of {one.kind!r} is not read; write it out")
         if field == "expected":
             listed = isinstance(value, list) and one.kind.endswith(("-any", "-all"))
-            value = [as_text(v) for v in (value if listed else [value])]
+            value = [javascript_text(v) for v in (value if listed else [value])]
             value = value if listed else value[0]
         elif isinstance(value, str):
             value = _text.json_value(value)
@@ -255,14 +259,14 @@ def tests_of(document: YamlDocument) -> Iterator[PromptfooTest | str]:
     default = data.get("defaultTest") or {}
     home = document
     if isinstance(default, str):
-        home = read(folder / _path(default), form="expected is a test")
+        home = read_yaml(folder / _path(default), form="expected is a test")
         default = home.data
     prefix = ("defaultTest",) if home is document else ()
     shared = _test(home, prefix, default)
     if isinstance(shared, str):
         yield shared
         return
-    for test in _listed(document, data.get("tests"), ("tests",)):
+    for test in _list_tests(document, data.get("tests"), ("tests",)):
         yield (
             test
             if isinstance(test, str)
@@ -275,36 +279,36 @@ def tests_of(document: YamlDocument) -> Iterator[PromptfooTest | str]:
         )
 
 
-def _listed(
+def _list_tests(
     document: YamlDocument, given: Any, keys: tuple[str | int, ...]
 ) -> Iterator[PromptfooTest | str]:
     """Yield the tests of a list, of a file, or of a list of both."""
     if isinstance(given, str):
-        yield from _of_file(document, given, keys)
+        yield from _tests_of_file(document, given, keys)
     elif isinstance(given, list):
         for index, one in enumerate(given):
             if isinstance(one, str):
-                yield from _of_file(document, one, (*keys, index))
+                yield from _tests_of_file(document, one, (*keys, index))
             else:
                 yield _test(document, (*keys, index), one)
     else:
         yield f"{document.where(*keys)}: tests must be a list, or a file of tests"
 
 
-def _of_file(
+def _tests_of_file(
     document: YamlDocument, name: str, keys: tuple[str | int, ...]
 ) -> Iterator[PromptfooTest | str]:
     path = document.path.parent / _path(name)
     if path.suffix == ".csv":
         for where, row in _text.csv_rows(path, ",")[1]:
-            yield f"{where}: {row}" if isinstance(row, str) else _of_cells(where, row)
+            yield f"{where}: {row}" if isinstance(row, str) else _test_of_cells(where, row)
     elif path.suffix == ".jsonl":
         for where, row in _text.json_rows(path, form="write one test a line"):
             known = YamlDocument(Path(where), row)
             yield f"{where}: {row}" if isinstance(row, str) else _test(known, (), row)
     elif path.suffix in (".yaml", ".yml", ".json"):
-        inner = read(path, form="expected is a list of tests")
-        yield from _listed(inner, inner.data, ())
+        inner = read_yaml(path, form="expected is a list of tests")
+        yield from _list_tests(inner, inner.data, ())
     else:
         yield f"{document.where(*keys)}: {name!r} is not read; tests come from YAML, JSON or CSV"
 
@@ -335,7 +339,7 @@ def _test(document: YamlDocument, keys: tuple[str | int, ...], given: Any) -> Pr
     return PromptfooTest(where, variables, found, about)
 
 
-def _of_cells(where: str, row: Mapping[str, str]) -> PromptfooTest | str:
+def _test_of_cells(where: str, row: Mapping[str, str]) -> PromptfooTest | str:
     """Return the test of a CSV row: variables, and asserts in promptfoo's short form."""
     variables = {name: cell for name, cell in row.items() if not name.startswith("__")}
     changed = next((n for n in ("__prefix", "__suffix") if row.get(n)), None)
@@ -366,7 +370,7 @@ def _short(cell: str, where: str) -> PromptfooAssert:
     return PromptfooAssert(kind, value, where)
 
 
-def prompts(document: YamlDocument) -> list[str | list[Any]]:
+def prompt_templates(document: YamlDocument) -> list[str | list[Any]]:
     """Return the prompts: a text, or the turns of a chat.
 
     Raises:
@@ -392,10 +396,10 @@ def _prompt(document: YamlDocument, text: str, where: str) -> Iterable[str | lis
         return [_chat(text) or text]
     path = document.path.parent / _path(text)
     if path.suffix in (".json", ".yaml", ".yml"):
-        return [_conversations.turns(read(path, form="expected is a chat").data)]
+        return [_conversations.conversation_turns(read_yaml(path, form="expected is a chat").data)]
     if path.suffix not in (".txt", ".md"):
         raise SuiteError([f"{where}: prompts of {text!r} are not read; give a text or a chat"])
-    whole = _text.read(path, form="expected is a prompt").strip()
+    whole = _text.read_text(path, form="expected is a prompt").strip()
     return [_chat(part) or part for part in re.split(r"\r?\n---\r?\n", whole)]
 
 
@@ -404,7 +408,7 @@ def _chat(text: str) -> list[Any] | None:
     if not text.lstrip().startswith("["):
         return None
     try:
-        return _conversations.turns(_text.json_value(text))
+        return _conversations.conversation_turns(_text.json_value(text))
     except ValueError:
         return None
 
@@ -413,16 +417,16 @@ def _path(name: str) -> str:
     return name.removeprefix("file://")
 
 
-def rendered(template: Any, variables: Mapping[str, Any]) -> Any:
+def render_template(template: Any, variables: Mapping[str, Any]) -> Any:
     """Return a template with its variables put in, the texts within it as well.
 
     Raises:
         ValueError: a variable is missing, or the template is more than variables.
     """
     if isinstance(template, Mapping):
-        return {key: rendered(value, variables) for key, value in template.items()}
+        return {key: render_template(value, variables) for key, value in template.items()}
     if isinstance(template, list):
-        return [rendered(value, variables) for value in template]
+        return [render_template(value, variables) for value in template]
     if not isinstance(template, str):
         return template
     parts = _VARIABLE.split(template)
@@ -438,12 +442,14 @@ def _value(name: str, variables: Mapping[str, Any]) -> str:
     value: Any = variables
     for step in [name] if name in variables else name.split("."):
         if not isinstance(value, Mapping) or step not in value:
-            raise ValueError(unknown(name, tuple(variables) or ("none",), what="variable"))
+            raise ValueError(
+                unknown_name_message(name, tuple(variables) or ("none",), what="variable")
+            )
         value = value[step]
-    return as_text(value)
+    return javascript_text(value)
 
 
-def as_text(value: Any) -> str:
+def javascript_text(value: Any) -> str:
     """Return a value as JavaScript prints it: a whole number without a point."""
     import json
 

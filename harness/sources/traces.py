@@ -32,9 +32,9 @@ from typing import Any, Literal
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.otel_export.redaction import scrub
-from tunegate.harness.otel_import import read
-from tunegate.harness.otel_import.model_calls import calls
+from tunegate.harness.otel_export.redaction import scrub_text
+from tunegate.harness.otel_import import read_spans
+from tunegate.harness.otel_import.model_calls import find_model_calls
 from tunegate.harness.otel_import.types import ImportReport
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.source import AccountedCases, SourcedCase, make_case
@@ -42,8 +42,8 @@ from tunegate.harness.sources._replayed_call import (
     OwnTraceFilter,
     ReplayedCall,
     SettingsTransfer,
-    chosen,
-    replayed,
+    choose_settings,
+    replay_call,
 )
 from tunegate.harness.sources._table import MOST_ROWS, Count
 
@@ -86,7 +86,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     """
     paths = [folder / one for one in ([file] if isinstance(file, str) else file)]
     wanted = TraceSelection(limit, sample, seed, stratify, repeated, scrub, only or {}, settings)
-    found = collect(paths, wanted)
+    found = collect_cases(paths, wanted)
     return AccountedCases(found.cases, found.account)
 
 
@@ -115,11 +115,11 @@ class TraceSelection:
             yield f"limit={self.limit} and sample={self.sample}: give one of them"
         for name in self.stratify:
             if name not in FACETS:
-                yield f"stratify: {lookup.unknown(name, FACETS, what='facet')}"
+                yield f"stratify: {lookup.unknown_name_message(name, FACETS, what='facet')}"
         if self.stratify and self.sample is None:
             yield "stratify says how a sample is drawn; give sample, too"
         try:
-            chosen(self.settings)
+            choose_settings(self.settings)
         except ValueError as error:
             yield f"settings: {error}"
 
@@ -156,7 +156,7 @@ class ProductionCases:
         return (found, *drawn, *self.reading.sentences(), *self.settings.sentences())
 
 
-def collect(paths: Sequence[Path | str], wanted: TraceSelection) -> ProductionCases:
+def collect_cases(paths: Sequence[Path | str], wanted: TraceSelection) -> ProductionCases:
     """Read traces and return the cases in them.
 
     Raises:
@@ -167,7 +167,7 @@ def collect(paths: Sequence[Path | str], wanted: TraceSelection) -> ProductionCa
     problems = list(wanted.problems())
     if problems:
         raise SuiteError([f"{place}: {problem}" for problem in problems])
-    clean = cleaner(wanted.scrub)
+    clean = find_cleaner(wanted.scrub)
     reading = ImportReport()
     try:
         drawn_calls = _part(_distinct(_calls(paths, reading), wanted, reading), wanted)
@@ -178,11 +178,11 @@ def collect(paths: Sequence[Path | str], wanted: TraceSelection) -> ProductionCa
     if len(drawn_calls) > MOST_ROWS:
         raise SuiteError([f"{place}: over {MOST_ROWS} calls to replay; set sample or limit"])
     template = "none" if all(map(_is_plain, drawn_calls)) else "chat"
-    settings = SettingsTransfer(chosen(wanted.settings))
+    settings = SettingsTransfer(choose_settings(wanted.settings))
     alike = _alike(drawn_calls, template, reading)
-    found = list(_finished(alike, wanted, clean, reading, settings))
+    found = list(_finish_cases(alike, wanted, clean, reading, settings))
     if not found:
-        raise SuiteError([_nothing(place, reading)])
+        raise SuiteError([_no_calls_message(place, reading)])
     cases, recorded = zip(*found, strict=True)
     answers = tuple(line for line in recorded if line is not None)
     return ProductionCases(cases, answers, reading, settings, template, _draw(wanted, reading))
@@ -212,18 +212,18 @@ def _alike(
             yield call
 
 
-def cleaner(name: str) -> Callable[[str], str] | None:
+def find_cleaner(name: str) -> Callable[[str], str] | None:
     """Return the redaction that an option names: `pii`, `none` or `pkg.mod:fn`.
 
     Raises:
         SuiteError: there is none of that name.
     """
     if name in ("pii", "none"):
-        return scrub if name == "pii" else None
+        return scrub_text if name == "pii" else None
     if ":" not in name:
         raise SuiteError([f"scrub={name!r} must be 'pii', 'none' or a function, 'pkg.mod:fn'"])
     try:
-        found: Callable[[str], str] = lookup.find(
+        found: Callable[[str], str] = lookup.find_object(
             "tunegate.harness.sources", name, what="scrub function"
         )
     except UsageError as error:
@@ -234,9 +234,9 @@ def cleaner(name: str) -> Callable[[str], str] | None:
 def _calls(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[ReplayedCall]:
     """Yield every call that can be replayed, those of our own runs last."""
     own = OwnTraceFilter(reading)
-    for call in calls(own.without(read(paths, reading)), reading.leave_out):
+    for call in find_model_calls(own.without(read_spans(paths, reading)), reading.leave_out):
         reading.calls += 1
-        found = replayed(call, reading)
+        found = replay_call(call, reading)
         if found is not None:
             yield found
     for case in own.cases():
@@ -275,7 +275,7 @@ class _DuplicateFilter:
         return new
 
 
-def _finished(
+def _finish_cases(
     drawn_calls: Iterable[ReplayedCall],
     wanted: TraceSelection,
     clean: Callable[[str], str] | None,
@@ -287,7 +287,7 @@ def _finished(
     ids: Counter[str] = Counter()
     for call in drawn_calls:
         try:
-            tidy = call if clean is None else _cleaned(call, clean)
+            tidy = call if clean is None else _clean_call(call, clean)
         except Exception as error:
             # The user's own code: what it could not read is not shown to anybody.
             reading.leave_out(f"a call on which scrub failed ({type(error).__name__})", call.where)
@@ -309,11 +309,11 @@ def _finished(
 
 def _part(found: Iterable[ReplayedCall], wanted: TraceSelection) -> list[ReplayedCall]:
     if wanted.sample is not None:
-        return drawn(found, wanted.sample, seed=wanted.seed, by=wanted.stratify)
+        return draw_calls(found, wanted.sample, seed=wanted.seed, by=wanted.stratify)
     return list(islice(found, min(wanted.limit or MOST_ROWS + 1, MOST_ROWS + 1)))
 
 
-def _cleaned(call: ReplayedCall, clean: Callable[[str], str]) -> ReplayedCall:
+def _clean_call(call: ReplayedCall, clean: Callable[[str], str]) -> ReplayedCall:
     row = {key: _clean(value, clean) if key in _TEXTS else value for key, value in call.row.items()}
     said = call.recorded and {**call.recorded, "completion": clean(call.recorded["completion"])}
     return replace(call, row=row, recorded=said)
@@ -338,7 +338,7 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
     return value
 
 
-def _nothing(place: str, reading: ImportReport) -> str:
+def _no_calls_message(place: str, reading: ImportReport) -> str:
     why = "; ".join(reading.sentences()[:5])
     return f"{place}: {reading.spans} spans, and no call to replay" + (f": {why}" if why else "")
 
@@ -357,7 +357,7 @@ class _CallStratum:
     """A heap whose top has the largest number: (−number, −place, call)."""
 
 
-def drawn(
+def draw_calls(
     calls: Iterable[ReplayedCall], wanted: int, *, seed: int, by: Sequence[str] = ()
 ) -> list[ReplayedCall]:
     """Return `wanted` calls in the order of the stream; all of them if there are fewer.
@@ -379,7 +379,7 @@ def drawn(
             heapq.heappush(stratum.kept, entry)
         elif entry[:2] > stratum.kept[0][:2]:
             heapq.heapreplace(stratum.kept, entry)
-    shares = quotas({key: stratum.count for key, stratum in strata.items()}, wanted)
+    shares = stratum_quotas({key: stratum.count for key, stratum in strata.items()}, wanted)
     taken = [
         entry
         for key, stratum in strata.items()
@@ -388,7 +388,9 @@ def drawn(
     return [call for _, _, call in sorted(taken, key=lambda entry: -entry[1])]
 
 
-def quotas(counts: Mapping[tuple[str, ...], int], wanted: int) -> dict[tuple[str, ...], int]:
+def stratum_quotas(
+    counts: Mapping[tuple[str, ...], int], wanted: int
+) -> dict[tuple[str, ...], int]:
     """Return how many each stratum gives."""
     total = sum(counts.values())
     wanted = min(wanted, total)

@@ -25,7 +25,7 @@ Which function answers which question:
 | Which share of the signal above chance is left?     | `paired_mean.retention_interval`       |
 | Is the sample too skewed to trust?                  | `paired_mean.skewness_warning`         |
 | By how much does BLEU, micro-F1, … change?          | `corpus_jackknife.jackknife_interval`  |
-| … and what is it without each of the cases?         | `corpus_jackknife.replicates`          |
+| … and what is it without each of the cases?         | `corpus_jackknife.jackknife_replicates` |
 | How many times slower or faster is tuned?           | `latency.geometric_mean_ratio`         |
 | … at a latency quantile?                            | `latency.quantile_ratio`               |
 | Is the latency promise kept?                        | `latency.service_level`                |
@@ -38,7 +38,7 @@ Which function answers which question:
 | When to look at a growing sample?                   | `group_sequential.look_sizes`          |
 | … for futility?                                     | `group_sequential.conditional_power`   |
 | … when the number of cases is not known?            | `confidence_sequences.e_process_test`  |
-| Has a stream without end become worse than that?    | `confidence_sequences.follow`          |
+| Has a stream without end become worse than that?    | `confidence_sequences.update_sequence` |
 | … and how bad may it be, as the gate's sample says? | `tolerance_bounds.worst_rate`          |
 | What does a judge plus a few human labels say?      | `ppi.ppi_interval`                     |
 | … beyond a margin?                                  | `ppi.ppi_test`                         |

@@ -45,8 +45,8 @@ def tango_interval(wins: int, losses: int, n: int, *, confidence: float = CONFID
     Trap: not symmetric about the estimate; without any discordant pair it is
     plus or minus z^2/(n + z^2), not zero.
     """
-    validation.discordant(wins, losses, n)
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_discordant(wins, losses, n)
+    validation.check_between("confidence", confidence, 0, 1)
     critical = distributions.normal_critical(confidence)
     low = tango_lower(wins, losses, n, critical)
     high = -tango_lower(losses, wins, n, critical)
@@ -71,8 +71,8 @@ def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSid
     slightly so at 0 (ask `mcnemar_midp` too). All ties at margin 0 give Z = 0, p = .5, and it is
     the mid-p of 1 that speaks.
     """
-    validation.discordant(wins, losses, n)
-    validation.between("margin", margin, -1, 1)
+    validation.check_discordant(wins, losses, n)
+    validation.check_between("margin", margin, -1, 1)
     z = float(tango_z(wins, losses, n, margin))
     return OneSidedTest(z, distributions.normal_tail(z), margin, "Tango score")
 
@@ -94,8 +94,8 @@ def mcnemar_midp(wins: int, losses: int) -> OneSidedTest:
     but reaches .06 if all are; `exact_unconditional` never exceeds the level. Without discordant
     pairs p is 1, where the asymptotic McNemar of other libraries divides by zero.
     """
-    validation.count("wins", wins)
-    validation.count("losses", losses)
+    validation.check_count("wins", wins)
+    validation.check_count("losses", losses)
     method = "McNemar mid-p"
     if wins + losses == 0:
         return OneSidedTest(0.0, 1.0, 0.0, method)
@@ -119,11 +119,11 @@ def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> Interv
 
     Trap: conservative by design; to certify a rate of .95, 59 of 59 must pass.
     """
-    validation.count("n", n, least=1)
-    validation.count("k", k)
+    validation.check_count("n", n, least=1)
+    validation.check_count("k", k)
     if k > n:
         raise ValueError(f"k={k} must not exceed n={n}")
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_between("confidence", confidence, 0, 1)
     tail = (1 - confidence) / 2
     low = distributions.beta_quantile(tail, k, n - k + 1) if k else 0.0
     # The upper limit by reflection keeps full precision near 1 and exact symmetry.
@@ -170,7 +170,7 @@ def tango_lower(wins: float, losses: float, n: float, critical: float) -> float:
     def excess(margin: float) -> float:
         return float(tango_z(wins, losses, n, margin)) - critical
 
-    return distributions.root(excess, -1 + 1e-12, estimate)
+    return distributions.find_root(excess, -1 + 1e-12, estimate)
 
 
 _OUTSIDE = 0.0025
@@ -202,8 +202,8 @@ def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> One
 
     Trap: conservative where the score test is accurate (margin <= 0); no interval belongs to it.
     """
-    validation.discordant(wins, losses, n)
-    validation.between("margin", margin, -1, 1)
+    validation.check_discordant(wins, losses, n)
+    validation.check_between("margin", margin, -1, 1)
     z = float(tango_z(wins, losses, n, margin))
     loss = _nuisance(losses, n, margin)
     needed = _fewest_wins(z - _TIE, n, margin)

@@ -87,7 +87,7 @@ def clustered_binary_interval(
     Trap: somewhat liberal when fewer than ten clusters hold a discordant pair; `benchmarks` has the
     rates.
     """
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
     critical = distributions.t_critical(confidence, data.degrees)
     low = tango_lower(data.wins, data.losses, data.n, critical)
@@ -114,7 +114,7 @@ def clustered_binary_test(
 
     Trap: there is no mid-p or exact companion for clustered cases.
     """
-    validation.between("margin", margin, -1, 1)
+    validation.check_between("margin", margin, -1, 1)
     data = _reduce(differences, clusters)
     z = float(tango_z(data.wins, data.losses, data.n, margin))
     return OneSidedTest(
@@ -134,11 +134,11 @@ class _EffectiveCounts:
 
 
 def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
-    values = validation.vector("differences", differences)
+    values = validation.check_vector("differences", differences)
     odd = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
     if odd.size:
         raise ValueError(f"differences[{odd[0]}]={values[odd[0]]} must be -1, 0 or 1")
-    numbers = validation.labels("clusters", clusters, values.size)
+    numbers = validation.check_labels("clusters", clusters, values.size)
     sizes = np.bincount(numbers).astype(np.float64)
     sums = np.bincount(numbers, weights=values).astype(np.float64)
     error = jackknife(sums, sizes).error

@@ -9,8 +9,8 @@ a change after a long quiet time is found about as fast as one at the start. Wha
 between two looks is one number a bet, however long the stream.
 
 Example:
-    >>> quiet = follow(ConfidenceSequence(), [0, 0, 1, 0] * 50, bound=0.3)
-    >>> loud = follow(ConfidenceSequence(), [1, 0, 1, 0] * 50, bound=0.3)
+    >>> quiet = update_sequence(ConfidenceSequence(), [0, 0, 1, 0] * 50, bound=0.3)
+    >>> loud = update_sequence(ConfidenceSequence(), [1, 0, 1, 0] * 50, bound=0.3)
     >>> quiet.peak < math.log(20) < loud.peak
     True
 """
@@ -52,10 +52,10 @@ def log_e_values(
     Source: Waudby-Smith and Ramdas (2024), JRSS B 86:1-27: mean over c of
     prod(1 - c + c y / m), y and m the differences and the margin mapped to [0, 1].
     """
-    validation.positive("bound", bound)
-    validation.between("margin", margin, -bound, bound)
-    values = validation.ranged("differences", differences, -bound, bound)
-    stakes = validation.vector("bets", bets)[:, np.newaxis]
+    validation.check_positive("bound", bound)
+    validation.check_between("margin", margin, -bound, bound)
+    values = validation.check_ranged("differences", differences, -bound, bound)
+    stakes = validation.check_vector("bets", bets)[:, np.newaxis]
     if (stakes <= 0).any() or (stakes >= 1).any():
         raise ValueError(f"bets={list(bets)} must all lie strictly between 0 and 1")
     gains = (values + bound) / (margin + bound)
@@ -102,8 +102,8 @@ def e_process_interval(
 
     Source: inversion of `e_process_test` by bisection; its evidence falls as the margin grows.
     """
-    validation.between("confidence", confidence, 0, 1)
-    values = validation.vector("differences", differences)
+    validation.check_between("confidence", confidence, 0, 1)
+    values = validation.check_vector("differences", differences)
     needed = math.log(2 / (1 - confidence))
     low = _lower(values, bound, needed)
     high = -_lower(-values, bound, needed)
@@ -151,7 +151,9 @@ class BettingCapital:
     """Log evidence so far, of each stream."""
 
 
-def follow(stream: ConfidenceSequence, values: ArrayLike, *, bound: float) -> ConfidenceSequence:
+def update_sequence(
+    stream: ConfidenceSequence, values: ArrayLike, *, bound: float
+) -> ConfidenceSequence:
     """Return the stream after more values; how they are cut into calls changes nothing.
 
     Args:
@@ -176,18 +178,21 @@ def follow(stream: ConfidenceSequence, values: ArrayLike, *, bound: float) -> Co
         raise ValueError(f"bound={bound} must be above 0 and at most 1")
     if np.size(values) == 0:
         return stream
-    array = validation.ranged("values", values, 0.0, 1.0)
+    array = validation.check_ranged("values", values, 0.0, 1.0)
     capital = BettingCapital(np.array(stream.wealth), np.array(stream.peak))
     seen = stream.units
     while len(array):
         part = array[: BLOCK - seen % BLOCK]
-        capital = advance(capital, part, bound=np.array(bound), seen=seen)
+        capital = update_capital(capital, part, bound=np.array(bound), seen=seen)
         seen, array = seen + len(part), array[len(part) :]
     return ConfidenceSequence(seen, tuple(map(float, capital.wealth)), float(capital.peak))
 
 
-def advance(capital: BettingCapital, values: Floats, *, bound: Floats, seen: int) -> BettingCapital:
-    """Return many streams after values that lie in one block; as `follow`, without its checks.
+def update_capital(
+    capital: BettingCapital, values: Floats, *, bound: Floats, seen: int
+) -> BettingCapital:
+    """Return many streams after values that lie in one block; as `update_sequence`, without its
+    checks.
 
     Args:
         capital: What is known so far.
@@ -213,7 +218,7 @@ def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000
 
     Args:
         rate: Mean of the units, all of them 0 or 1.
-        bound: As in `follow`.
+        bound: As in `update_sequence`.
         alpha: Error of the alarm.
         most: Where to give up.
 
@@ -224,8 +229,8 @@ def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000
     Raises:
         ValueError: If a number is out of range.
     """
-    validation.within("rate", rate, 0, 1)
-    validation.between("alpha", alpha, 0, 1)
+    validation.check_within("rate", rate, 0, 1)
+    validation.check_between("alpha", alpha, 0, 1)
     if not 0 < bound <= 1:
         raise ValueError(f"bound={bound} must be above 0 and at most 1")
     stakes = np.array(STREAM_BETS)

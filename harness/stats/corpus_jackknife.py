@@ -51,7 +51,7 @@ class JackknifeReplicates:
 
     def combined(self, other: Self, weight: float) -> Self:
         """Return this metric plus `weight` times that of a paired system: -1 is the difference."""
-        validation.paired(self.left_out, other.left_out, "left_out")
+        validation.check_paired(self.left_out, other.left_out, "left_out")
         return type(self)(
             self.value + weight * other.value, self.left_out + weight * other.left_out
         )
@@ -86,8 +86,8 @@ class JackknifeReplicates:
         Raises:
             ValueError: If the value exceeds `bound`, or `confidence` is outside (0, 1).
         """
-        validation.between("confidence", confidence, 0, 1)
-        limit = math.inf if bound is None else validation.positive("bound", bound)
+        validation.check_between("confidence", confidence, 0, 1)
+        limit = math.inf if bound is None else validation.check_positive("bound", bound)
         if abs(self.value) > limit * (1 + 1e-9):  # rounding may carry it over the end
             raise ValueError(f"bound={bound} must be at least the observed |{self.value}|")
         value = max(-limit, min(limit, self.value))
@@ -108,7 +108,7 @@ class JackknifeReplicates:
         return OneSidedTest(t, distributions.t_tail(t, self.n - 1), margin, _METHOD)
 
 
-def replicates(
+def jackknife_replicates(
     stats: ArrayLike, statistic: Statistic, *, name: str = "stats"
 ) -> JackknifeReplicates:
     """Return a corpus metric on all cases and with each left out.
@@ -165,8 +165,10 @@ def jackknife_interval(
     Trap: below 50 cases a corpus metric is advisory.
     """
     base, tuned = _table("base_stats", base_stats), _table("tuned_stats", tuned_stats)
-    validation.paired(base, tuned, "base_stats, tuned_stats")
-    difference = replicates(tuned, statistic).combined(replicates(base, statistic), -1.0)
+    validation.check_paired(base, tuned, "base_stats, tuned_stats")
+    difference = jackknife_replicates(tuned, statistic).combined(
+        jackknife_replicates(base, statistic), -1.0
+    )
     return difference.interval(confidence=confidence, bound=bound)
 
 
@@ -185,4 +187,4 @@ def _value(sums: Floats, statistic: Statistic) -> float:
         value = float(statistic(sums))
     except ZeroDivisionError:
         value = math.nan
-    return validation.finite(f"statistic({sums.tolist()})", value)
+    return validation.check_finite(f"statistic({sums.tolist()})", value)

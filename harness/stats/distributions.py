@@ -77,7 +77,7 @@ _MOST_STEPS = 4000
 """More than any bracket of floats takes by bisection alone, which is 2,100."""
 
 
-def root(function: Callable[[float], float], low: float, high: float) -> float:
+def find_root(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a function that changes sign between `low` and `high`, to within 1e-13.
 
     Raises:

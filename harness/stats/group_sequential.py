@@ -67,8 +67,8 @@ def look_sizes(n: int, *, first: int = 20) -> list[int]:
     Source: simulated with `kim_demets` at 200 cases and a true gain of 0.2: stops after .42 of the
     cases, against .37 with looks every 10.
     """
-    validation.count("n", n, least=1)
-    validation.count("first", first, least=1)
+    validation.check_count("n", n, least=1)
+    validation.check_count("first", first, least=1)
     step = max(LOOK, -(-n // MOST_LOOKS))
     sizes = [size for size in range(step, n, step) if size >= first and n - size >= step / 2]
     return [*sizes, n]
@@ -96,8 +96,8 @@ def efficacy_bounds(
     Traps: at most 20 or so looks; looks closer than .01 apart lose accuracy. Futility stops are
     not counted on (non-binding), so ignoring them is safe.
     """
-    times = validation.vector("fractions", fractions)
-    validation.between("alpha", alpha, 0, 0.5)
+    times = validation.check_vector("fractions", fractions)
+    validation.check_between("alpha", alpha, 0, 0.5)
     if times[0] <= 0 or times[-1] > 1 or (np.diff(times) <= 0).any():
         raise ValueError(f"fractions={times.tolist()} must grow within (0, 1]")
     spent = np.array([spending(float(time), alpha) for time in times])
@@ -137,7 +137,7 @@ class _ScoreProcess:
         far = 40 * math.sqrt(time)
         if rise <= self.crossing(far, step):
             return math.inf
-        return distributions.root(lambda cut: self.crossing(cut, step) - rise, -far, far)
+        return distributions.find_root(lambda cut: self.crossing(cut, step) - rise, -far, far)
 
     def advance(self, step: float, cut: float, time: float) -> None:
         """Carry the density over `step` and drop what lies above `cut`."""
@@ -163,7 +163,7 @@ def repeated_confidence(bound: float) -> float:
 
     Source: Jennison and Turnbull (1989), JRSS B 51:305-361.
     """
-    validation.positive("bound", bound)
+    validation.check_positive("bound", bound)
     # Beyond 8.2 the difference to 1 is below the resolution of a float.
     return min(1 - 2 * distributions.normal_tail(bound), math.nextafter(1, 0))
 
@@ -186,8 +186,8 @@ def conditional_power(z: float, fraction: float, *, bound: float, drift: float) 
 
     Trap: stop below .10 at the earliest from a quarter of the cases; earlier the noise decides.
     """
-    validation.between("fraction", fraction, 0, 1)
+    validation.check_between("fraction", fraction, 0, 1)
     for name, value in (("z", z), ("bound", bound), ("drift", drift)):
-        validation.finite(name, value)
+        validation.check_finite(name, value)
     expected = z * math.sqrt(fraction) + drift * (1 - fraction)
     return distributions.normal_tail((bound - expected) / math.sqrt(1 - fraction))

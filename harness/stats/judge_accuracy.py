@@ -46,9 +46,9 @@ def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> floa
 
     Trap: calibrate per model; pooled calibration errs up to always if the judge favours one.
     """
-    validation.within("rate", rate, 0, 1)
-    validation.within("sensitivity", sensitivity, 0, 1)
-    validation.within("specificity", specificity, 0, 1)
+    validation.check_within("rate", rate, 0, 1)
+    validation.check_within("sensitivity", sensitivity, 0, 1)
+    validation.check_within("specificity", specificity, 0, 1)
     total = sensitivity + specificity
     if total < 1.1:
         raise ValueError(f"sensitivity+specificity={total:.4g} must be at least 1.1")
@@ -76,13 +76,13 @@ def rogan_gladen_interval(
 
     Trap: conservative; for a difference of two models prefer `ppi.ppi_interval`.
     """
-    validation.count("n", n, least=1)
-    validation.within("positives", validation.count("positives", positives), 0, n)
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_count("n", n, least=1)
+    validation.check_within("positives", validation.check_count("positives", positives), 0, n)
+    validation.check_between("confidence", confidence, 0, 1)
     counts = counts_of(table, square=2)
     (hits, misses), (alarms, passes) = counts.tolist()
     for name, size in (("positives", hits + misses), ("negatives", alarms + passes)):
-        validation.count(f"human {name} in table", size, least=1)
+        validation.check_count(f"human {name} in table", size, least=1)
     z = distributions.normal_critical(confidence)
     estimate = rogan_gladen(
         positives / n,
@@ -126,7 +126,7 @@ def cohens_kappa(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
 
     Trap: falls with lopsided labels at equal accuracy; read it beside the balanced accuracy.
     """
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_between("confidence", confidence, 0, 1)
     counts, method = counts_of(table), "Cohen's kappa"
     shares = counts / counts.sum()
     chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
@@ -183,7 +183,7 @@ def sensitivity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     Trap: of one arm; pooled over two arms it hides a judge that is kinder to one of them.
     """
     (hits, misses), _ = counts_of(table, square=2).tolist()
-    validation.count("human yes in table", hits + misses, least=1)
+    validation.check_count("human yes in table", hits + misses, least=1)
     return clopper_pearson(hits, hits + misses, confidence=confidence)
 
 
@@ -203,7 +203,7 @@ def specificity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     Trap: as of `sensitivity`.
     """
     _, (alarms, passes) = counts_of(table, square=2).tolist()
-    validation.count("human no in table", alarms + passes, least=1)
+    validation.check_count("human no in table", alarms + passes, least=1)
     return clopper_pearson(passes, alarms + passes, confidence=confidence)
 
 
@@ -293,10 +293,10 @@ def differential_error(
 
     Trap: no error in a small sample is no proof of none; the interval keeps a width.
     """
-    limit = math.inf if bound is None else validation.positive("bound", bound) * (1 + 1e-9)
-    truth = validation.ranged("human", human, -limit, limit)
-    seen = validation.ranged("judge", judge, -limit, limit)
-    validation.paired(truth, seen, "human, judge")
+    limit = math.inf if bound is None else validation.check_positive("bound", bound) * (1 + 1e-9)
+    truth = validation.check_ranged("human", human, -limit, limit)
+    seen = validation.check_ranged("judge", judge, -limit, limit)
+    validation.check_paired(truth, seen, "human, judge")
     return mean_interval(
         seen - truth, confidence=confidence, bound=None if bound is None else 2 * bound
     )

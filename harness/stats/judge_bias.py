@@ -49,7 +49,7 @@ def order_flips(
         _verdicts(name, given)
         for name, given in (("first_order", first_order), ("second_order", second_order))
     )
-    validation.paired(one, other, "first_order, second_order")
+    validation.check_paired(one, other, "first_order, second_order")
     flipped = int((one != other).sum())
     return clopper_pearson(flipped, one.size, confidence=confidence)
 
@@ -70,7 +70,7 @@ def first_position_share(first: int, second: int, *, confidence: float = CONFIDE
 
     Trap: with one order only, an answer that is better and always shown first looks like bias.
     """
-    return clopper_pearson(first, _decided(first, second), confidence=confidence)
+    return clopper_pearson(first, _check_decided(first, second), confidence=confidence)
 
 
 def first_position_test(first: int, second: int) -> OneSidedTest:
@@ -90,7 +90,7 @@ def first_position_test(first: int, second: int) -> OneSidedTest:
 
     Trap: both orders of one pair are not independent; read the share beside it.
     """
-    total = _decided(first, second)
+    total = _check_decided(first, second)
     most = np.array(max(first, second))
     tail = float(distributions.binomial_tail(most, np.array(total), np.array(0.5)))
     p_value = min(1.0, 2 * tail)
@@ -115,7 +115,7 @@ def repeat_flips(
     Trap: more repeats find more flips; compare judges at the same number.
     """
     for number, said in enumerate(verdicts):
-        validation.count(f"len(verdicts[{number}])", len(said), least=2)
+        validation.check_count(f"len(verdicts[{number}])", len(said), least=2)
     flipped = sum(len(set(said)) > 1 for said in verdicts)
     return clopper_pearson(flipped, len(verdicts), confidence=confidence)
 
@@ -133,22 +133,22 @@ def repeat_variance(scores: Sequence[ArrayLike]) -> float:
 
     Trap: averaging repeats removes this, and none of the bias.
     """
-    rows = [validation.vector(f"scores[{at}]", row) for at, row in enumerate(scores)]
-    validation.count("number of scores", len(rows), least=1)
+    rows = [validation.check_vector(f"scores[{at}]", row) for at, row in enumerate(scores)]
+    validation.check_count("number of scores", len(rows), least=1)
     for at, row in enumerate(rows):
-        validation.count(f"len(scores[{at}])", row.size, least=2)
+        validation.check_count(f"len(scores[{at}])", row.size, least=2)
     within = sum(float(row.var(ddof=1)) * (row.size - 1) for row in rows)
     return within / sum(row.size - 1 for row in rows)
 
 
-def _decided(first: int, second: int) -> int:
-    validation.count("first", first)
-    validation.count("second", second)
-    return validation.count("first+second", first + second, least=1)
+def _check_decided(first: int, second: int) -> int:
+    validation.check_count("first", first)
+    validation.check_count("second", second)
+    return validation.check_count("first+second", first + second, least=1)
 
 
 def _verdicts(name: str, given: ArrayLike) -> validation.Floats:
-    values = validation.vector(name, given)
+    values = validation.check_vector(name, given)
     bad = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
     if bad.size:
         raise ValueError(f"{name}[{bad[0]}]={values[bad[0]]:g} must be -1, 0 or 1")
@@ -186,11 +186,11 @@ def length_fit(
 
     Trap: longer answers may be better answers; a slope alone convicts no judge.
     """
-    validation.between("confidence", confidence, 0, 1)
-    y = validation.vector("differences", differences)
-    x = validation.vector("log_ratios", log_ratios)
-    validation.paired(y, x, "differences, log_ratios")
-    validation.count("number of differences", y.size, least=4)
+    validation.check_between("confidence", confidence, 0, 1)
+    y = validation.check_vector("differences", differences)
+    x = validation.check_vector("log_ratios", log_ratios)
+    validation.check_paired(y, x, "differences, log_ratios")
+    validation.check_count("number of differences", y.size, least=4)
     if np.ptp(x) <= 1e-12:
         raise ValueError(f"log_ratios={x[0]:g} must not all be equal")
     at_mean = _line(y, x - x.mean(), confidence)

@@ -52,7 +52,7 @@ def geometric_mean_ratio(
     return Interval(estimate, low, high, confidence, f"geometric mean ratio, {logs.method}")
 
 
-def quantile(durations: ArrayLike, share: float) -> float:
+def latency_quantile(durations: ArrayLike, share: float) -> float:
     """Quantile of one model's latency, as `quantile_ratio` estimates it.
 
     Args:
@@ -64,8 +64,8 @@ def quantile(durations: ArrayLike, share: float) -> float:
 
     Source: Harrell and Davis (1982), Biometrika 69:635-640.
     """
-    values = validation.vector("durations", durations)
-    validation.between("share", share, 0, 1)
+    values = validation.check_vector("durations", durations)
+    validation.check_between("share", share, 0, 1)
     return float(np.sort(values) @ _harrell_davis(values.size, share))
 
 
@@ -81,7 +81,7 @@ def smallest_quantile_n(quantile: float) -> int:
     Source: simulation (at p95, n = 50 errs with .073, n = 100 with .046): five expected cases
     beyond the quantile, and never fewer than 20 cases.
     """
-    validation.between("quantile", quantile, 0, 1)
+    validation.check_between("quantile", quantile, 0, 1)
     return max(20, math.ceil(5 / min(quantile, 1 - quantile) - 1e-6))
 
 
@@ -116,15 +116,15 @@ def quantile_ratio(
     Trap: far less precise than `geometric_mean_ratio`; gate on that one if in doubt.
     """
     before, after = _durations(base, tuned)
-    validation.between("confidence", confidence, 0, 1)
-    validation.count("seed", seed)
-    validation.count("resamples", resamples, least=200)
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_count("seed", seed)
+    validation.check_count("resamples", resamples, least=200)
     least = smallest_quantile_n(quantile)
     if before.size < least:
         raise ValueError(f"n={before.size} must be at least {least} for quantile={quantile}")
     weights = _harrell_davis(before.size, quantile)
     estimate = float((np.sort(after) @ weights) / (np.sort(before) @ weights))
-    ratios = _resampled(before, after, weights, np.random.default_rng(seed), resamples)
+    ratios = _resampled_ratios(before, after, weights, np.random.default_rng(seed), resamples)
     tail = (1 - confidence) / 2
     low, high = (float(x) for x in np.quantile(ratios, [tail, 1 - tail]))
     if high - low <= 1e-12 * high:
@@ -153,9 +153,9 @@ def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95)
 
     Trap: with no case over the limit, p95 still needs 59 cases and p99 needs 299.
     """
-    values = validation.vector("durations", durations)
-    validation.positive("limit", limit)
-    validation.between("quantile", quantile, 0, 1)
+    values = validation.check_vector("durations", durations)
+    validation.check_positive("limit", limit)
+    validation.check_between("quantile", quantile, 0, 1)
     over = np.array(int((values > limit).sum()))
     size, rate = np.array(values.size), np.array(quantile)
     p_value = float(distributions.binomial_tail(size - over, size, rate))
@@ -163,8 +163,8 @@ def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95)
 
 
 def _durations(base: ArrayLike, tuned: ArrayLike) -> tuple[Floats, Floats]:
-    before, after = validation.vector("base", base), validation.vector("tuned", tuned)
-    validation.paired(before, after, "base, tuned")
+    before, after = validation.check_vector("base", base), validation.check_vector("tuned", tuned)
+    validation.check_paired(before, after, "base, tuned")
     for name, values in (("base", before), ("tuned", after)):
         bad = np.flatnonzero(values <= 0)
         if bad.size:
@@ -182,7 +182,7 @@ def _harrell_davis(n: int, quantile: float) -> Floats:
     return distributions.beta_steps(edges, (n + 1) * quantile, (n + 1) * (1 - quantile))
 
 
-def _resampled(
+def _resampled_ratios(
     base: Floats, tuned: Floats, weights: Floats, rng: np.random.Generator, resamples: int
 ) -> Floats:
     """Quantile ratios of resampled pairs."""

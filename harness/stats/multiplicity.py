@@ -29,10 +29,10 @@ def holm(p_values: ArrayLike) -> Floats:
 
     Trap: adjust all metrics that were looked at, not the promising ones.
     """
-    values, order = _ranked(p_values)
+    values, order = _rank_p_values(p_values)
     # The smallest of n is multiplied by n, the next by n - 1, …; none falls below one before it.
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    return _in_given_order(np.minimum(stepped, 1.0), order)
+    return _restore_order(np.minimum(stepped, 1.0), order)
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
@@ -51,19 +51,19 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
 
     Trap: for exploring slices and subjects; never a gate.
     """
-    values, order = _ranked(p_values)
+    values, order = _rank_p_values(p_values)
     # The k-th smallest is multiplied by n / k; none exceeds one after it.
     stepped = values[order] * (len(values) / np.arange(1, len(values) + 1))
-    return _in_given_order(np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0), order)
+    return _restore_order(np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0), order)
 
 
-def _ranked(p_values: ArrayLike) -> tuple[Floats, Ints]:
+def _rank_p_values(p_values: ArrayLike) -> tuple[Floats, Ints]:
     """Return the p-values as given, and the places of the smallest to the largest."""
-    values = validation.ranged("p_values", p_values, 0, 1)
+    values = validation.check_ranged("p_values", p_values, 0, 1)
     return values, np.argsort(values, kind="stable")
 
 
-def _in_given_order(stepped: Floats, order: Ints) -> Floats:
+def _restore_order(stepped: Floats, order: Ints) -> Floats:
     """Return adjusted p-values, given from the smallest to the largest, at their places."""
     adjusted = np.empty_like(stepped)
     adjusted[order] = stepped

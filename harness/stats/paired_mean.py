@@ -64,8 +64,8 @@ def mean_interval(
     Traps: unbounded lognormal-like data stay liberal (see `skewness_warning`); repeated samples
     of one case must be averaged before they come here.
     """
-    validation.between("confidence", confidence, 0, 1)
-    model = fit(differences, bound, clusters)
+    validation.check_between("confidence", confidence, 0, 1)
+    model = fit_mean(differences, bound, clusters)
     low, high = model.low(confidence), model.high(confidence)
     return Interval(model.estimate, low, high, confidence, model.method)
 
@@ -99,11 +99,11 @@ def mean_test(
     and the margin.
     """
     if bound is None:
-        validation.finite("margin", margin)
+        validation.check_finite("margin", margin)
     else:
-        validation.positive("bound", bound)
-        validation.between("margin", margin, -bound, bound)
-    model = fit(differences, bound, clusters)
+        validation.check_positive("bound", bound)
+        validation.check_between("margin", margin, -bound, bound)
+    model = fit_mean(differences, bound, clusters)
     statistic = model.statistic(margin)
     p_value = 1.0 if statistic == -math.inf else distributions.t_tail(statistic, model.degrees)
     return OneSidedTest(statistic, p_value, margin, model.method)
@@ -126,8 +126,8 @@ def severe_drops(
 
     Trap: meaningless on 0/1 scores, where every loss is a severe drop.
     """
-    values = validation.vector("differences", differences)
-    validation.positive("drop", drop)
+    values = validation.check_vector("differences", differences)
+    validation.check_positive("drop", drop)
     # 0.2 - 0.7 is -0.49999999999999994: rounding must not hide a drop.
     severe = int((values <= -drop * (1 - 1e-9)).sum())
     return clopper_pearson(severe, values.size, confidence=confidence)
@@ -163,9 +163,9 @@ def retention_interval(
 
     Trap: means nothing unless base itself is proved above chance.
     """
-    before = validation.ranged("base", base, 0, 1)
-    after = validation.ranged("tuned", tuned, 0, 1)
-    validation.paired(before, after, "base, tuned")
+    before = validation.check_ranged("base", base, 0, 1)
+    after = validation.check_ranged("tuned", tuned, 0, 1)
+    validation.check_paired(before, after, "base, tuned")
     if not 0 < retention <= 1:
         raise ValueError(f"retention={retention} must lie in (0, 1]")
     if not 0 <= chance < 1:
@@ -190,8 +190,8 @@ def skewness_warning(differences: ArrayLike) -> bool:
 
     Trap: a warning, never a verdict; a sample that missed the rare event looks symmetric.
     """
-    values = validation.vector("differences", differences)
-    return abs(skewness(values)) / math.sqrt(values.size) > 0.3
+    values = validation.check_vector("differences", differences)
+    return abs(sample_skewness(values)) / math.sqrt(values.size) > 0.3
 
 
 GUARDED_BELOW = 50
@@ -268,9 +268,9 @@ class MeanFit:
         return min(curve.statistic(margin) for curve in self.curves)
 
 
-def fit(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
+def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
     """Validate the data and choose the curves; see `paired_mean.mean_interval` for the rules."""
-    values = _bounded(differences, bound)
+    values = _clip_differences(differences, bound)
     # Working at a scale of 1 makes the result exactly equivariant and keeps squares finite.
     scale = bound or float(np.abs(values).max()) or 1.0
     sums, sizes = _units(values / scale, clusters)
@@ -292,7 +292,7 @@ def fit(differences: ArrayLike, bound: float | None, clusters: Labels | None) ->
     )
 
 
-def skewness(values: Floats) -> float:
+def sample_skewness(values: Floats) -> float:
     """Biased sample skewness; 0 without spread, where a quotient of zeros would be NaN."""
     scale = float(np.abs(values).max()) or 1.0
     centered = values / scale - (values / scale).mean()
@@ -303,19 +303,21 @@ def skewness(values: Floats) -> float:
     return float((centered**3).mean() / (centered**2).mean() ** 1.5)
 
 
-def _bounded(differences: ArrayLike, bound: float | None) -> Floats:
+def _clip_differences(differences: ArrayLike, bound: float | None) -> Floats:
     if bound is None:
-        return validation.vector("differences", differences)
-    validation.positive("bound", bound)
+        return validation.check_vector("differences", differences)
+    validation.check_positive("bound", bound)
     slack = bound * (1 + 1e-9)
-    return np.clip(validation.ranged("differences", differences, -slack, slack), -bound, bound)
+    return np.clip(
+        validation.check_ranged("differences", differences, -slack, slack), -bound, bound
+    )
 
 
 def _units(values: Floats, clusters: Labels | None) -> tuple[Floats, Floats]:
     """Sums and sizes of the independent units: clusters, or the cases themselves."""
     if clusters is None:
         return values, np.ones_like(values)
-    numbers = validation.labels("clusters", clusters, values.size)
+    numbers = validation.check_labels("clusters", clusters, values.size)
     sums = np.bincount(numbers, weights=values).astype(np.float64)
     return sums, np.bincount(numbers).astype(np.float64)
 
@@ -331,7 +333,7 @@ def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
 def _spread_curves(sums: Floats, sizes: Floats, whole: JackknifeMean) -> list[_LimitCurve]:
     """Student's t; with one case per unit, Hall's curve too."""
     curves = [_LimitCurve(whole.mean, whole.error)]
-    skew = skewness(sums) / math.sqrt(sums.size)
+    skew = sample_skewness(sums) / math.sqrt(sums.size)
     if sizes.max() == 1 and abs(skew) > _SYMMETRIC:
         curves.append(_LimitCurve(whole.mean, whole.error, skew))
     return curves

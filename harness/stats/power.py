@@ -30,8 +30,8 @@ def cluster_design_effect(size: float, correlation: float) -> float:
 
     Source: Kish (1965), Survey Sampling.
     """
-    validation.within("size", size, 1, math.inf)
-    validation.within("correlation", correlation, 0, 1)
+    validation.check_within("size", size, 1, math.inf)
+    validation.check_within("correlation", correlation, 0, 1)
     return 1 + (size - 1) * correlation
 
 
@@ -48,8 +48,8 @@ def smallest_provable_n(margin: float, *, confidence: float = CONFIDENCE) -> int
     Source: the score interval of 0 wins and 0 losses, -z^2/(n + z^2) >= -margin, solved for n:
     z^2 (1 - margin) / margin, which is 133 at a margin of .02.
     """
-    validation.between("margin", margin, 0, 1)
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_between("margin", margin, 0, 1)
+    validation.check_between("confidence", confidence, 0, 1)
     z = distributions.normal_critical(confidence)
     return math.ceil(z**2 * (1 - margin) / margin)
 
@@ -87,8 +87,8 @@ def binary_power(
 
     Trap: normal approximation, within .01 of the exact power at 100 cases, .06 at 30.
     """
-    validation.count("n", n, least=1)
-    validation.between("confidence", confidence, 0, 1)
+    validation.check_count("n", n, least=1)
+    validation.check_between("confidence", confidence, 0, 1)
     spread = _spread(effect, discordance, margin)
     power = _binary_power(n / validation.design_effect(deff), effect - margin, spread, confidence)
     return StudyDesign(n, effect, margin, power, confidence, _BINARY_METHOD)
@@ -120,10 +120,10 @@ def binary_sample_size(
 
     Trap: the discordance decides; take it from an earlier run, not from hope.
     """
-    _wanted(confidence, power)
+    _check_levels(confidence, power)
     validation.design_effect(deff)
     spread = _spread(effect, discordance, margin)
-    validation.exceeds(effect, margin)
+    validation.check_exceeds(effect, margin)
     z_alpha = distributions.normal_critical(confidence)
     z_beta = distributions.normal_upper(1 - power)
     root = (z_alpha * math.sqrt(spread.null) + z_beta * math.sqrt(spread.true)) / (effect - margin)
@@ -160,10 +160,10 @@ def binary_detectable_effect(
 
     Source: the inversion of `binary_power` by root finding.
     """
-    validation.count("n", n, least=1)
-    _wanted(confidence, power)
-    validation.within("discordance", discordance, 0, 1)
-    validation.between("margin", margin, -1, 1)
+    validation.check_count("n", n, least=1)
+    _check_levels(confidence, power)
+    validation.check_within("discordance", discordance, 0, 1)
+    validation.check_between("margin", margin, -1, 1)
     size = n / validation.design_effect(deff)
 
     def excess(effect: float) -> float:
@@ -177,7 +177,7 @@ def binary_detectable_effect(
     elif excess(nearest) >= 0:
         effect = margin
     else:
-        effect = distributions.root(excess, nearest, 1.0)
+        effect = distributions.find_root(excess, nearest, 1.0)
     return StudyDesign(n, effect, margin, power, confidence, _BINARY_METHOD)
 
 
@@ -190,9 +190,9 @@ class _PairVariances:
 
 
 def _spread(effect: float, discordance: float, margin: float) -> _PairVariances:
-    validation.within("effect", effect, -1, 1)
-    validation.within("discordance", discordance, 0, 1)
-    validation.between("margin", margin, -1, 1)
+    validation.check_within("effect", effect, -1, 1)
+    validation.check_within("discordance", discordance, 0, 1)
+    validation.check_between("margin", margin, -1, 1)
     rate = max(discordance, abs(effect))
     loss = float(null_losses((rate + effect) / 2, (rate - effect) / 2, 1, margin))
     return _PairVariances(max(0.0, 2 * loss + margin * (1 - margin)), max(0.0, rate - effect**2))
@@ -205,9 +205,9 @@ def _binary_power(n: float, gain: float, spread: _PairVariances, confidence: flo
     return distributions.normal_tail(-shift / math.sqrt(spread.true))
 
 
-def _wanted(confidence: float, power: float) -> None:
-    validation.between("confidence", confidence, 0, 1)
-    validation.between("power", power, 0, 1)
+def _check_levels(confidence: float, power: float) -> None:
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_between("power", power, 0, 1)
 
 
 _MEAN_METHOD = "t approximation"
@@ -240,11 +240,11 @@ def mean_power(
 
     Trap: the guard for fewer than 50 bounded differences widens the interval; plan for 50 or more.
     """
-    validation.count("n", n, least=2)
-    validation.between("confidence", confidence, 0, 1)
-    validation.finite("effect", effect)
-    validation.finite("margin", margin)
-    validation.positive("deviation", deviation)
+    validation.check_count("n", n, least=2)
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_finite("effect", effect)
+    validation.check_finite("margin", margin)
+    validation.check_positive("deviation", deviation)
     power = _mean_power(
         n / validation.design_effect(deff), (effect - margin) / deviation, confidence
     )
@@ -275,12 +275,12 @@ def mean_sample_size(
 
     Source: the inversion of `mean_power`; agrees with statsmodels' TTestPower.
     """
-    validation.finite("margin", margin)
-    validation.positive("deviation", deviation)
-    validation.exceeds(validation.finite("effect", effect), margin)
+    validation.check_finite("margin", margin)
+    validation.check_positive("deviation", deviation)
+    validation.check_exceeds(validation.check_finite("effect", effect), margin)
     validation.design_effect(deff)
-    validation.between("confidence", confidence, 0, 1)
-    validation.between("power", power, 0, 1)
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_between("power", power, 0, 1)
     ratio = (effect - margin) / deviation
 
     def reached(n: int) -> float:
@@ -314,11 +314,11 @@ def mean_detectable_effect(
 
     Source: margin + (t_alpha + t_beta) * deviation / sqrt(n).
     """
-    validation.count("n", n, least=2)
-    validation.finite("margin", margin)
-    validation.positive("deviation", deviation)
-    validation.between("confidence", confidence, 0, 1)
-    validation.between("power", power, 0, 1)
+    validation.check_count("n", n, least=2)
+    validation.check_finite("margin", margin)
+    validation.check_positive("deviation", deviation)
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_between("power", power, 0, 1)
     size = n / validation.design_effect(deff)
     degrees = _degrees(size)
     quantiles = distributions.t_critical(confidence, degrees)

@@ -51,7 +51,7 @@ def ppi_weight(human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike) -> flo
     Source: Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453, example 6.1:
     Cov(human, judge) / ((1 + n/N) Var(judge)), clipped to [0, 1].
     """
-    return _weight(*_labelled(human, judge, unlabelled))
+    return _weight(*_check_samples(human, judge, unlabelled))
 
 
 def ppi_interval(
@@ -90,11 +90,11 @@ def ppi_interval(
     whose errors all point one way skews the correction: the limit on that side errs with .08 at
     50 labels, .06 at 100; below 50 the interval is advisory.
     """
-    validation.between("confidence", confidence, 0, 1)
-    limit = math.inf if bound is None else validation.positive("bound", bound)
-    truth, seen, rest = _labelled(human, judge, unlabelled, limit)
+    validation.check_between("confidence", confidence, 0, 1)
+    limit = math.inf if bound is None else validation.check_positive("bound", bound)
+    truth, seen, rest = _check_samples(human, judge, unlabelled, limit)
     if weight is not None:
-        validation.within("weight", weight, 0, 1)
+        validation.check_within("weight", weight, 0, 1)
     fitted = _fit(truth, seen, rest, limit, weight)
     if fitted is None:
         return mean_interval(truth, confidence=confidence, bound=bound)
@@ -128,10 +128,10 @@ def ppi_test(
 
     Trap: as there, it promises its level from 50 labels on.
     """
-    validation.finite("margin", margin)
-    limit = math.inf if bound is None else validation.positive("bound", bound)
-    validation.between("margin", margin, -limit, limit)
-    truth, seen, rest = _labelled(human, judge, unlabelled, limit)
+    validation.check_finite("margin", margin)
+    limit = math.inf if bound is None else validation.check_positive("bound", bound)
+    validation.check_between("margin", margin, -limit, limit)
+    truth, seen, rest = _check_samples(human, judge, unlabelled, limit)
     fitted = _fit(truth, seen, rest, limit)
     if fitted is None:
         return mean_test(truth, margin=margin, bound=bound)
@@ -155,22 +155,22 @@ def corrected_mean(
     Raises:
         ValueError: As `ppi_weight`, or if `weight` is outside [0, 1].
     """
-    validation.within("weight", weight, 0, 1)
-    truth, seen, rest = _labelled(human, judge, unlabelled)
+    validation.check_within("weight", weight, 0, 1)
+    truth, seen, rest = _check_samples(human, judge, unlabelled)
     return float(weight * rest.mean() + (truth - weight * seen).mean())
 
 
-def _labelled(
+def _check_samples(
     human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike, limit: float = math.inf
 ) -> tuple[Floats, Floats, Floats]:
     # The slack is the rounding of 0.3 - 0.2.
     limit *= 1 + 1e-9
-    truth = validation.ranged("human", human, -limit, limit)
-    seen = validation.ranged("judge", judge, -limit, limit)
-    rest = validation.ranged("unlabelled", unlabelled, -limit, limit)
-    validation.paired(truth, seen, "human, judge")
-    validation.count("number of human", truth.size, least=2)
-    validation.count("number of unlabelled", rest.size, least=2)
+    truth = validation.check_ranged("human", human, -limit, limit)
+    seen = validation.check_ranged("judge", judge, -limit, limit)
+    rest = validation.check_ranged("unlabelled", unlabelled, -limit, limit)
+    validation.check_paired(truth, seen, "human, judge")
+    validation.check_count("number of human", truth.size, least=2)
+    validation.check_count("number of unlabelled", rest.size, least=2)
     return truth, seen, rest
 
 

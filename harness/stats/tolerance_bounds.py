@@ -41,7 +41,7 @@ def worst_rate(count: int, n: int, *, alpha: float) -> float:
 
     Source: Clopper and Pearson (1934), Biometrika 26:404-413.
     """
-    validation.between("alpha", alpha, 0, 0.5)
+    validation.check_between("alpha", alpha, 0, 0.5)
     return float(clopper_pearson(count, n, confidence=1 - 2 * alpha).high)
 
 
@@ -63,8 +63,8 @@ def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -
 
     Trap: unlike the other limits it is no theorem, for the design effect is estimated.
     """
-    validation.between("alpha", alpha, 0, 0.5)
-    array = validation.ranged("losses", losses, 0.0, 1.0)
+    validation.check_between("alpha", alpha, 0, 0.5)
+    array = validation.check_ranged("losses", losses, 0.0, 1.0)
     effect = design_effect(array, clusters)
     units = len(set(clusters))
     few = distributions.t_upper(alpha, units - 1) / distributions.t_upper(
@@ -87,13 +87,13 @@ def worst_mean(values: ArrayLike, *, alpha: float) -> float:
 
     Source: the betting interval of Waudby-Smith and Ramdas (2024), JRSS B 86:1-27.
     """
-    validation.between("alpha", alpha, 0, 0.5)
-    array = validation.ranged("values", values, 0.0, 1.0)
+    validation.check_between("alpha", alpha, 0, 0.5)
+    array = validation.check_ranged("values", values, 0.0, 1.0)
     around_zero = e_process_interval(2 * array - 1, bound=1.0, confidence=1 - 2 * alpha)
     return min(1.0, (1 + float(around_zero.high)) / 2)
 
 
-def threshold(values: ArrayLike, quantile: float) -> OrderStatistic:
+def order_statistic(values: ArrayLike, quantile: float) -> OrderStatistic:
     """Return the ceil(quantile n)-th smallest of n values.
 
     Args:
@@ -103,8 +103,8 @@ def threshold(values: ArrayLike, quantile: float) -> OrderStatistic:
     Raises:
         ValueError: If there is no value, or `quantile` is not between 0 and 1.
     """
-    validation.between("quantile", quantile, 0, 1)
-    array = np.sort(validation.vector("values", values))
+    validation.check_between("quantile", quantile, 0, 1)
+    array = np.sort(validation.check_vector("values", values))
     rank = max(1, math.ceil(quantile * len(array)))
     return OrderStatistic(float(array[rank - 1]), len(array) - rank, len(array))
 
@@ -122,5 +122,5 @@ def worst_excess(limit: OrderStatistic, *, alpha: float) -> float:
     Source: the share is Beta(above + 1, n - above) for any continuous distribution, and smaller
     where there are ties (Wilks 1941, Annals of Mathematical Statistics 12:91-96).
     """
-    validation.between("alpha", alpha, 0, 0.5)
+    validation.check_between("alpha", alpha, 0, 0.5)
     return distributions.beta_quantile(1 - alpha, limit.above + 1, limit.n - limit.above)

@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 """A numpy array of int64."""
 
 
-def count(name: str, value: int, *, least: int = 0) -> int:
+def check_count(name: str, value: int, *, least: int = 0) -> int:
     """Return a whole number of at least `least`; 3.0 and True are refused as slips."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
@@ -20,44 +20,44 @@ def count(name: str, value: int, *, least: int = 0) -> int:
     return int(value)
 
 
-def between(name: str, value: float, low: float, high: float) -> float:
+def check_between(name: str, value: float, low: float, high: float) -> float:
     """Return a number strictly between `low` and `high`; NaN is outside of everything."""
     if not low < value < high:
         raise ValueError(f"{name}={value} must lie strictly between {low} and {high}")
     return float(value)
 
 
-def within(name: str, value: float, low: float, high: float) -> float:
+def check_within(name: str, value: float, low: float, high: float) -> float:
     """Return a number from `low` to `high`, both included."""
     if not low <= value <= high:
         raise ValueError(f"{name}={value} must lie between {low} and {high}")
     return float(value)
 
 
-def finite(name: str, value: float) -> float:
+def check_finite(name: str, value: float) -> float:
     """Return a number that is neither NaN nor infinite."""
     if not math.isfinite(value):
         raise ValueError(f"{name}={value} must be finite")
     return float(value)
 
 
-def positive(name: str, value: float) -> float:
+def check_positive(name: str, value: float) -> float:
     """Return a finite number above zero."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name}={value} must be positive and finite")
     return float(value)
 
 
-def discordant(wins: int, losses: int, n: int) -> None:
+def check_discordant(wins: int, losses: int, n: int) -> None:
     """Check the counts of a paired binary comparison: `wins + losses <= n`, `n >= 1`."""
-    count("n", n, least=1)
-    count("wins", wins)
-    count("losses", losses)
+    check_count("n", n, least=1)
+    check_count("wins", wins)
+    check_count("losses", losses)
     if wins + losses > n:
         raise ValueError(f"wins+losses={wins + losses} must not exceed n={n}")
 
 
-def vector(name: str, values: ArrayLike) -> Floats:
+def check_vector(name: str, values: ArrayLike) -> Floats:
     """Return a one-dimensional float array of at least one finite value."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -70,22 +70,22 @@ def vector(name: str, values: ArrayLike) -> Floats:
     return array
 
 
-def ranged(name: str, values: ArrayLike, low: float, high: float) -> Floats:
-    """Return a `vector` whose values all lie from `low` to `high`, both included."""
-    array = vector(name, values)
+def check_ranged(name: str, values: ArrayLike, low: float, high: float) -> Floats:
+    """Return a `check_vector` whose values all lie from `low` to `high`, both included."""
+    array = check_vector(name, values)
     bad = np.flatnonzero((array < low) | (array > high))
     if bad.size:
         raise ValueError(f"{name}[{bad[0]}]={array[bad[0]]} must lie between {low} and {high}")
     return array
 
 
-def paired(first: Floats, second: Floats, names: str) -> None:
+def check_paired(first: Floats, second: Floats, names: str) -> None:
     """Check that two arrays describe the same cases."""
     if first.shape != second.shape:
         raise ValueError(f"{names} shapes={first.shape}, {second.shape} must be equal")
 
 
-def labels(name: str, values: Sequence[Hashable] | NDArray[np.generic], size: int) -> Ints:
+def check_labels(name: str, values: Sequence[Hashable] | NDArray[np.generic], size: int) -> Ints:
     """Return cluster numbers 0..G-1 in order of first appearance, with at least two clusters."""
     members = list(values)
     if len(members) != size:
@@ -106,7 +106,7 @@ def design_effect(deff: float) -> float:
     return float(deff)
 
 
-def exceeds(effect: float, margin: float) -> None:
+def check_exceeds(effect: float, margin: float) -> None:
     """Check that the effect a plan hopes for lies beyond the margin it must clear."""
     if not effect > margin:
         raise ValueError(f"effect={effect} must exceed margin={margin}")

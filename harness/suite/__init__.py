@@ -1,11 +1,11 @@
 """The suite contract: suite.toml and its cases, loaded and checked as a whole.
 
-`load(path)` checks everything that can be checked without a model and reports every problem at
-once, each as `file:line: what; remedy`.
+`load_suite(path)` checks everything that can be checked without a model and reports every problem
+at once, each as `file:line: what; remedy`.
 
 Example:
     >>> from pathlib import Path
-    >>> suite = load(Path("suites/support_json"))
+    >>> suite = load_suite(Path("suites/support_json"))
     >>> suite.name, suite.gates[0].kind
     ('support_json', 'floor')
 """
@@ -111,10 +111,10 @@ class Suite:
             if candidate.name == name:
                 return candidate
         names = tuple(m.name for m in self.metrics)
-        raise UnknownName(f"{self.path}: {lookup.unknown(name, names, what='metric')}")
+        raise UnknownName(f"{self.path}: {lookup.unknown_name_message(name, names, what='metric')}")
 
 
-def load(path: Path, *, max_cases: int | None = None) -> Suite:
+def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
     """Load a suite from its folder or its suite.toml.
 
     Args:
@@ -127,7 +127,7 @@ def load(path: Path, *, max_cases: int | None = None) -> Suite:
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
-    source = toml_file.read(file)
+    source = toml_file.read_toml(file)
     parts = _SuiteParts(source)
     if parts.problems:
         raise SuiteError(parts.problems)
@@ -229,11 +229,11 @@ def _cases(source: toml_file.TomlFile) -> Iterable[SourcedCase]:
     name = settings.pop("from")
     where = source.where("cases") if isinstance(given, str) else source.where("cases", "from")
     try:
-        function = lookup.find("tunegate.harness.sources", name, what="case source")
+        function = lookup.find_object("tunegate.harness.sources", name, what="case source")
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"
-    bound = options.bind(function, settings, given=1, folder=folder, where=place)
+    bound = options.bind_options(function, settings, given=1, folder=folder, where=place)
     found: Iterable[SourcedCase] = function(folder, **bound)
     return found
 
@@ -244,7 +244,7 @@ def _metric(source: toml_file.TomlFile, index: int) -> Metric:
     name = settings.pop("name", use.rpartition(":")[2])
     where = source.where("metrics", index, "use")
     try:
-        return metric_contract.load(
+        return metric_contract.load_metric(
             use, settings, name=name, folder=source.path.parent, where=where
         )
     except UnknownName as error:

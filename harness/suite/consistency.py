@@ -48,7 +48,7 @@ def lacking_problems(
     lacking: Counter[tuple[str, str]] = Counter()
     for sourced in cases:
         for used in metrics:
-            for what in _lacking(sourced.case, used):
+            for what in _missing_fields(sourced.case, used):
                 lacking[what, used.name] += 1
                 if lacking[what, used.name] <= MOST_LACKING:
                     need = f"no {what!r}, which the metric {used.name!r} needs"
@@ -61,7 +61,7 @@ def lacking_problems(
     ]
 
 
-def _lacking(case: Case, used: Metric) -> list[str]:
+def _missing_fields(case: Case, used: Metric) -> list[str]:
     needed = {"answer_schema" if name == "schema" else name for name in used.requires}
     if used.needs is CellKind.CHOICES:
         needed |= {"choices", "answer"}
@@ -105,7 +105,10 @@ def gate_problems(
     for gate in gates:
         if gate.metric not in by_name:
             if complete:
-                yield f"{gate.where}: {lookup.unknown(gate.metric, names, what='metric')}"
+                yield (
+                    f"{gate.where}: "
+                    f"{lookup.unknown_name_message(gate.metric, names, what='metric')}"
+                )
             continue
         if gate.id in seen:
             yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}; remove one"

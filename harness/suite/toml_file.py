@@ -72,7 +72,7 @@ def _header(keys: tuple[str | int, ...]) -> tuple[str | None, int]:
     return None, 0
 
 
-def read(path: Path) -> TomlFile:
+def read_toml(path: Path) -> TomlFile:
     """Read a TOML file.
 
     Raises:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tunegate.harness.comparison.contamination_strata import strata, touched_note
+from tunegate.harness.comparison.contamination_strata import compute_strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.gate_kind import counted, gate_kind
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import decide_gates
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredCell
@@ -28,7 +28,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.notes import kinship_notes, notes
+from tunegate.harness.verdict.notes import kinship_notes, suite_notes
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
@@ -52,7 +52,7 @@ class ScoredRun:
     """(suite, case, arm) → rendered prompt; none of a stored run."""
 
 
-def decide(
+def decide_run(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]],
     scores: Iterable[ScoreRow],
@@ -83,15 +83,15 @@ def decide(
         )
         for table in tables_of(manifest, cases, rows, looks)
     ]
-    suites = results(manifest, tables)
+    suites = suite_results(manifest, tables)
     gated = [s.verdict for s in suites if s.counts]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
     record = _record(manifest, verdict, run_sentence(verdict, suites), suites)
-    apart = strata(manifest, cases, rows, looks)
+    apart = compute_strata(manifest, cases, rows, looks)
     return record.model_copy(update={"leakage": apart})
 
 
-def results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
+def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
     """Return how suites end: all those of the run, or one of them while it runs."""
     observed = decide_gates(manifest, tables, imputed=False)
     complete = not any(
@@ -112,7 +112,7 @@ def not_comparable(manifest: Manifest, cause: str) -> VerdictRecord:
     return _record(manifest, Verdict.NOT_COMPARABLE, cause, ())
 
 
-def failed(manifest: Manifest, cause: str) -> VerdictRecord:
+def failed_verdict(manifest: Manifest, cause: str) -> VerdictRecord:
     """Return the verdict of a run that broke off and can be resumed."""
     return _record(manifest, Verdict.ERROR, cause, ())
 
@@ -132,7 +132,7 @@ def _record(
         seed=manifest.seed,
         versions=manifest.versions,
         training=None if manifest.training is None else manifest.training.facts,
-        leakage=strata(manifest),
+        leakage=compute_strata(manifest),
     )
 
 
@@ -175,7 +175,7 @@ def _suite_result(
         notes=(
             *caps,
             *touched_note(manifest, suite.name),
-            *notes(table, counts, manifest.attempts, gates),
+            *suite_notes(table, counts, manifest.attempts, gates),
             *kinship_notes(manifest, suite),
         ),
         gates=gates
@@ -261,7 +261,7 @@ def too_many_unscored(
     """Return the sentence of a gate whose metric has too few scores."""
     verb = "is" if count == 1 else "are"
     return (
-        f"{metric}: {count} of {counted(asked, 'case')} of {arm} {verb} unscored, more than the "
+        f"{metric}: {count} of {count_noun(asked, 'case')} of {arm} {verb} unscored, more than the "
         f"{100 * allowed:g} % that the suite allows ({reason})"
     )
 
@@ -346,7 +346,7 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     tail = {0: "", 1: "; 1 other gate holds too"}.get(others, f"; {others} other gates hold too")
     if missed:
         verb = "is" if missed == 1 else "are"
-        tail += f", and {counted(missed, 'further goal')} {verb} not needed"
+        tail += f", and {count_noun(missed, 'further goal')} {verb} not needed"
     return f"{suite.name}: {goal.sentence}{tail}"
 
 

@@ -22,7 +22,7 @@ from tunegate.harness.comparison.equivalence import EquivalencePairs, margin_of,
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
-from tunegate.harness.gate_kind import counted, gate_kind, number
+from tunegate.harness.gate_kind import count_noun, format_number, gate_kind
 from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord
@@ -37,7 +37,7 @@ from tunegate.harness.records.verdict import (
     SuiteParity,
     Verdict,
 )
-from tunegate.harness.verdict.decide import results
+from tunegate.harness.verdict.decide import suite_results
 
 PAIR = ("tuned", SHIPPED)
 
@@ -83,13 +83,13 @@ def compare_shipped(
     guarded = _guards_only(manifest)
     whole = tables_of(manifest, cases, scores, {})
     at_looks = tables_of(guarded, cases, scores, looks)
-    guards = _guards(guarded, [_with(t, tuned=SHIPPED) for t in at_looks], scores)
-    compared = _compared(manifest, whole)
+    guards = _guards(guarded, [_table_of_arms(t, tuned=SHIPPED) for t in at_looks], scores)
+    compared = _compare_metrics(manifest, whole)
     suites = tuple(
         _suite(table, compared.get(table.suite.name, ()), guards[table.suite.name], evidence)
         for table in whole
     )
-    done = step(manifest.arms["tuned"], manifest.arms[SHIPPED])
+    done = deployment_step(manifest.arms["tuned"], manifest.arms[SHIPPED])
     counted = [s for s in suites if any(not m.advisory for m in s.metrics)]
     status = max((s.status for s in counted), key=_SEVERITY.index, default=ParityStatus.UNDECIDED)
     held = [s.guards_verdict for s in suites if s.guards_verdict is not None]
@@ -102,7 +102,7 @@ def compare_shipped(
     )
 
 
-def _with(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:
+def _table_of_arms(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:
     """Return a table in which the arms named stand in the places of base and tuned."""
     places = {base: "base", tuned: "tuned"}
     if base == "base":
@@ -122,7 +122,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
     """
     suites = []
     for suite in manifest.suites:
-        known = {m.name for m in suite.metrics if _of_one_arm(m)}
+        known = {m.name for m in suite.metrics if _scores_one_arm(m)}
         gates = (g for g in suite.gates if g.metric in known)
         kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
         guards = tuple(gate for gate in kept if gate is not None)
@@ -130,7 +130,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"suites": tuple(suites), "filtered": ()})
 
 
-def _of_one_arm(metric: MetricRecord) -> bool:
+def _scores_one_arm(metric: MetricRecord) -> bool:
     """Return whether an arm has scores of its own: judges of pairs see base and tuned only."""
     return metric.judge is None or not metric.judge.pairs
 
@@ -141,10 +141,10 @@ def _guards(
     """Return suite → how shipped's guards end, and what they alone decide; None without any."""
     measured = {row.suite for row in scores if row.arm == "base"}
     tables = [t for t in tables if t.suite.name in measured]
-    ended = {result.name: result for result in results(manifest, tables)}
+    ended = {result.name: result for result in suite_results(manifest, tables)}
     return {
         suite.name: (
-            tuple(of_shipped(gate) for gate in result.gates) if result else (),
+            tuple(shipped_gate(gate) for gate in result.gates) if result else (),
             result.verdict if result and any(not g.advisory for g in result.gates) else None,
         )
         for suite in manifest.suites
@@ -152,17 +152,19 @@ def _guards(
     }
 
 
-def _compared(
+def _compare_metrics(
     manifest: Manifest, whole: Sequence[ScoreTable]
 ) -> dict[str, tuple[MetricParity, ...]]:
     """Return suite → its metrics, tuned's against shipped's."""
-    tables = {table.suite.name: _with(table, base="tuned", tuned=SHIPPED) for table in whole}
+    tables = {
+        table.suite.name: _table_of_arms(table, base="tuned", tuned=SHIPPED) for table in whole
+    }
     found = {
         (name, metric.name): _equivalence(manifest, table, metric)
         for name, table in tables.items()
         for metric in table.suite.metrics
         if metric.needs is not CellKind.LATENCY
-        and _of_one_arm(metric)
+        and _scores_one_arm(metric)
         and any(gate.metric == metric.name for gate in table.suite.gates)
     }
     beyond = proven_beyond({key: e for key, e in found.items() if not _advisory(e)})
@@ -254,7 +256,7 @@ def _suite(
 NOTHING = "no step that the identities tell"
 
 
-def step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
+def deployment_step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
     """Return what was done to the fine-tune before it ships, in words.
 
     Args:
@@ -268,7 +270,7 @@ def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str
     if tuned.get("adapter_sha256") and not shipped.get("adapter_sha256"):
         yield "the adapter merged into the weights"
     if shipped.get("stored") and shipped["stored"] != tuned.get("stored"):
-        yield f"the weights stored as {stored(shipped['stored'])}"
+        yield f"the weights stored as {stored_formats(shipped['stored'])}"
     backend = shipped.get("backend")
     same = shipped.get("engine") is not None and shipped["engine"] == tuned.get("engine")
     if backend and backend != tuned.get("backend") and not same:
@@ -280,7 +282,7 @@ def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str
             yield f"another {what}"
 
 
-def stored(value: Any) -> str:
+def stored_formats(value: Any) -> str:
     """Return how weights are stored, the commonest format first: `Q8_0 and F32`."""
     if isinstance(value, Mapping):
         ordered = sorted(value, key=lambda name: (-int(value[name]), str(name)))
@@ -307,27 +309,30 @@ def metric_sentence(found: MetricParity, missing: Mapping[str, int]) -> str:
     if found.status is ParityStatus.ERROR:
         place, count = max(missing.items(), key=lambda item: item[1])
         verb = "is" if count == 1 else "are"
-        return f"{found.metric}: {counted(count, 'case')} of {_PLACES[place]} {verb} unscored"
+        return f"{found.metric}: {count_noun(count, 'case')} of {_PLACES[place]} {verb} unscored"
     if not found.n:
         return f"{found.metric}: no case has a score in both arms"
-    return f"{_measured(found)}: {_conclusion(found, any(missing.values()))}"
+    return f"{_measurement_sentence(found)}: {_conclusion(found, any(missing.values()))}"
 
 
-def _measured(found: MetricParity) -> str:
+def _measurement_sentence(found: MetricParity) -> str:
     interval = ""
     if found.low is not None:
-        interval = f" [{number(found.low, sign=True)}, {number(found.high, sign=True)}]"
-    cases = counted(found.n, "case")
+        interval = (
+            f" [{format_number(found.low, sign=True)}, {format_number(found.high, sign=True)}]"
+        )
+    cases = count_noun(found.n, "case")
     if found.delta == 0:
-        return f"{found.metric} is {number(found.tuned)} in both{interval} on {cases}"
+        return f"{found.metric} is {format_number(found.tuned)} in both{interval} on {cases}"
     return (
-        f"{found.metric} is {number(found.tuned)} tuned and {number(found.shipped)} shipped, a "
-        f"change of {number(found.delta, sign=True)}{interval} on {cases}"
+        f"{found.metric} is {format_number(found.tuned)} tuned and {format_number(found.shipped)} "
+        "shipped, a "
+        f"change of {format_number(found.delta, sign=True)}{interval} on {cases}"
     )
 
 
 def _conclusion(found: MetricParity, unscored: bool) -> str:
-    margin = f"±{found.margin if isinstance(found.margin, str) else number(found.margin)}"
+    margin = f"±{found.margin if isinstance(found.margin, str) else format_number(found.margin)}"
     margin += f" ({found.margin_from})"
     if found.status is ParityStatus.EQUIVALENT:
         return f"within {margin}"
@@ -343,7 +348,7 @@ def _conclusion(found: MetricParity, unscored: bool) -> str:
     )
 
 
-def of_shipped(gate: GateResult) -> GateResult:
+def shipped_gate(gate: GateResult) -> GateResult:
     """Return a gate that was judged with shipped in tuned's place, in words that say so."""
     sentence = gate.sentence.replace(" of tuned ", " of shipped ")
     return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
@@ -367,7 +372,7 @@ def run_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: str)
         )
     if worst is Verdict.UNDECIDED:
         return f"{_guard(suites, worst)}; between tuned and shipped: {step}"
-    metrics = counted(sum(not m.advisory for s in suites for m in s.metrics), "gated metric")
+    metrics = count_noun(sum(not m.advisory for s in suites for m in s.metrics), "gated metric")
     return f"what ships is equivalent to tuned on {metrics} ({step})"
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arms import BASE_AGAIN, INCUMBENT
-from tunegate.harness.gate_kind import counted, gate_kind
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
@@ -27,7 +27,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.harness.verdict.decide import ScoredRun, results
+from tunegate.harness.verdict.decide import ScoredRun, suite_results
 
 _DECISIVE = {
     Verdict.BLOCK: GateStatus.FAIL,
@@ -52,8 +52,8 @@ def compare_incumbent(
         scores: Every score of the run.
     """
     guarded = _guards_only(manifest)
-    tables = [_beside(table) for table in tables_of(guarded, cases, scores, {})]
-    suites = tuple(map(_suite, results(guarded, tables)))
+    tables = [_incumbent_table(table) for table in tables_of(guarded, cases, scores, {})]
+    suites = tuple(map(_suite, suite_results(guarded, tables)))
     ended = [suite.verdict for suite in suites if suite.verdict is not None]
     verdict = Verdict.worst(ended) if ended else Verdict.UNDECIDED
     return IncumbentResult(verdict=verdict, sentence=_sentence(verdict, suites), suites=suites)
@@ -82,7 +82,7 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
             yield guard
 
 
-def _beside(table: ScoreTable) -> ScoreTable:
+def _incumbent_table(table: ScoreTable) -> ScoreTable:
     """Return a table in which the incumbent stands in base's place."""
     places = {INCUMBENT: "base", "tuned": "tuned"}
     values = {
@@ -120,7 +120,7 @@ def _sentence(verdict: Verdict, suites: Sequence[SuiteIncumbentResult]) -> str:
             "no gate compares tuned with the incumbent: a tolerance does, or a gain of more than 0"
         )
     if verdict is Verdict.SHIP:
-        return f"no worse than the incumbent by {counted(len(counting), 'gate')}"
+        return f"no worse than the incumbent by {count_noun(len(counting), 'gate')}"
     about = {
         Verdict.BLOCK: "worse than the incumbent",
         Verdict.ERROR: "tuned cannot be compared with the incumbent",

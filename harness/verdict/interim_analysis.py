@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tunegate.harness.comparison.delta import one_sided
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import deviation
+from tunegate.harness.comparison.sample_size import sample_deviation
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.defaults import POWER
 from tunegate.harness.gate_kind import gate_kind
@@ -27,7 +27,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.harness.verdict.decide import results
+from tunegate.harness.verdict.decide import suite_results
 
 FUTILE = 0.10
 """Conditional power below which a goal is given up."""
@@ -35,7 +35,7 @@ FROM_SHARE = 0.25
 """Share of the cases before which noise would decide about futility."""
 
 
-def stops(
+def should_stop(
     manifest: Manifest,
     suite: SuiteRecord,
     cases: Sequence[Case],
@@ -54,7 +54,7 @@ def stops(
     assert suite.looks is not None
     look = InterimLook(suite.looks, index)
     (table,) = tables_of(manifest, {suite.name: cases}, scores, {suite.name: look})
-    (result,) = results(manifest, [table])
+    (result,) = suite_results(manifest, [table])
     if result.verdict in (Verdict.SHIP, Verdict.BLOCK, Verdict.HOLD):
         return True
     return result.verdict is Verdict.UNDECIDED and _futile(table, result, look)
@@ -92,23 +92,23 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) ->
         return False  # that is proven: going on lets the other gates speak, and HOLD be said
     from tunegate.harness.stats.distributions import normal_upper
 
-    judged = gate_kind(gate.kind).judged(gate, pairs)
+    judged = gate_kind(gate.kind).judged_pairs(gate, pairs)
     spread = _spread(judged.pairs)
     if spread == 0:
         return False
     final = spread / math.sqrt(len(look.looks.order))
     alpha = one_sided(gate.confidence)
     found_by_most = look.last_bound(alpha) + normal_upper(1 - POWER)
-    hoped = gate_kind(gate.kind).hoped(gate, judged.margin + found_by_most * final)
-    if hoped is None:
+    effect = gate_kind(gate.kind).target_effect(gate, judged.margin + found_by_most * final)
+    if effect is None:
         return False
-    power = _power(judged.pairs, look, margin=judged.margin, effect=hoped, alpha=alpha)
+    power = _power(judged.pairs, look, margin=judged.margin, effect=effect, alpha=alpha)
     return power < FUTILE
 
 
 def _may_regress(gate: Gate, pairs: Pairs, look: InterimLook) -> bool:
     """Return whether the loss seen so far, going on, would be proven with all cases."""
-    effect = -mean(pairs.differences) if pairs.n else 0.0
+    effect = -exact_mean(pairs.differences) if pairs.n else 0.0
     if effect <= 0:
         return False
     alpha = one_sided(gate.confidence)
@@ -123,7 +123,7 @@ def _power(pairs: Pairs, look: InterimLook, *, margin: float, effect: float, alp
 
     spread = _spread(pairs)
     return conditional_power(
-        (mean(pairs.differences) - margin) * math.sqrt(pairs.n) / spread,
+        (exact_mean(pairs.differences) - margin) * math.sqrt(pairs.n) / spread,
         look.share,
         bound=look.last_bound(alpha),
         drift=(effect - margin) * math.sqrt(len(look.looks.order)) / spread,
@@ -132,4 +132,4 @@ def _power(pairs: Pairs, look: InterimLook, *, margin: float, effect: float, alp
 
 def _spread(pairs: Pairs) -> float:
     """Return the standard deviation of the differences; 0 for fewer than two."""
-    return deviation(pairs.differences) if pairs.n > 1 else 0.0
+    return sample_deviation(pairs.differences) if pairs.n > 1 else 0.0

@@ -39,7 +39,7 @@ def verdict_schema() -> dict[str, Any]:
 def schema_of(name: str) -> dict[str, Any]:
     """Return the JSON schema of one of `KINDS`."""
     record, description = KINDS[name]
-    made = _without_titles(record.model_json_schema(mode="serialization"))
+    made = _drop_titles(record.model_json_schema(mode="serialization"))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"tunegate {name}",
@@ -48,18 +48,18 @@ def schema_of(name: str) -> dict[str, Any]:
     }
 
 
-def _without_titles(schema: Any) -> Any:
+def _drop_titles(schema: Any) -> Any:
     """Drop pydantic's titles, which repeat the names of the keys."""
     if isinstance(schema, dict):
         return {
-            key: _without_titles(value)
+            key: _drop_titles(value)
             for key, value in schema.items()
             if not (key == "title" and isinstance(value, str))
         }
-    return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+    return [_drop_titles(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def files() -> dict[Path, str]:
+def schema_files() -> dict[Path, str]:
     """Return path → content of every file."""
     schemas = {"suite": load_schema("suite")} | {name: schema_of(name) for name in KINDS}
     return {
@@ -69,5 +69,5 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in files().items():
+    for path, text in schema_files().items():
         write_atomic(path, text)

@@ -22,7 +22,7 @@ from tunegate.harness.comparison.corpus_level import few_for_corpus, judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
-from tunegate.harness.gate_kind import counted, gate_kind
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
@@ -44,7 +44,7 @@ NAMED_FLIPS = 5
 """Questions named that base had right and tuned has wrong; the report lists them all."""
 
 
-def notes(
+def suite_notes(
     table: ScoreTable,
     unscored: Mapping[str, int],
     attempts: Mapping[str, int],
@@ -64,7 +64,7 @@ def notes(
         for text in (
             *_advisory(table),  # first: where no gate counts, it is why nothing is decided
             *_rights(gates),
-            *_missing(suite, unscored),
+            *_unscored_notes(suite, unscored),
             *_no_goal(suite),
             *attempt_note(suite, attempts),
             *_identical(table),
@@ -73,7 +73,7 @@ def notes(
             *comparison_notes(table),
             *_early(table),
             *_flips(table),
-            *_whole(table),
+            *_table_notes(table),
         )
     )
 
@@ -93,11 +93,11 @@ def _rights(gates: Sequence[GateResult]) -> Iterator[str]:
         yield f"{metric}: {'advisory, for ' if advisory else ''}{why}"
 
 
-def _missing(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
+def _unscored_notes(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
     for arm, count in unscored.items():
         if count > WARN_UNSCORED * max(1, suite.n_cases):
             verb = "is" if count == 1 else "are"
-            yield f"{count} of {counted(suite.n_cases, 'case')} of {arm} {verb} unscored"
+            yield f"{count} of {count_noun(suite.n_cases, 'case')} of {arm} {verb} unscored"
 
 
 def _no_goal(suite: SuiteRecord) -> Iterator[str]:
@@ -120,7 +120,8 @@ def _early(table: ScoreTable) -> Iterator[str]:
     if table.look is not None and table.remaining:
         seen = len(table.look.seen)
         yield (
-            f"ended after {seen} of {counted(table.suite.n_cases, 'case')} ({table.look}), being "
+            f"ended after {seen} of {count_noun(table.suite.n_cases, 'case')} ({table.look}), "
+            "being "
             f"decided or without a chance of its goal; the other {table.remaining} were not asked "
             "(--early-stop=off asks them)"
         )
@@ -141,10 +142,10 @@ def _flips(table: ScoreTable) -> Iterator[str]:
         lost = [case for case, base, tuned in both if (base, tuned) == (1, 0)]
         won = sum((base, tuned) == (0, 1) for _, base, tuned in both)
         if lost or won:
-            yield f"{metric.name}: right → wrong on {_named(lost)}, wrong → right on {won}"
+            yield f"{metric.name}: right → wrong on {_name_cases(lost)}, wrong → right on {won}"
 
 
-def _named(cases: Sequence[str]) -> str:
+def _name_cases(cases: Sequence[str]) -> str:
     """Return how many cases there are, and the ids of the first."""
     if not cases:
         return "0"
@@ -152,7 +153,7 @@ def _named(cases: Sequence[str]) -> str:
     return f"{len(cases)} ({', '.join([*cases[:NAMED_FLIPS], *more])})"
 
 
-def _whole(table: ScoreTable) -> Iterator[str]:
+def _table_notes(table: ScoreTable) -> Iterator[str]:
     gated = {gate.metric for gate in table.suite.gates}
     names = [m.name for m in table.suite.metrics if m.name in gated and m.corpus is not None]
     if names and table.suite.n_cases >= EARLY_STOP_CASES:
@@ -163,7 +164,7 @@ def _metrics(table: ScoreTable) -> Iterator[str]:
     compared = {g.metric for g in table.suite.gates if not gate_kind(g.kind).reads_level}
     for metric in table.suite.metrics:
         if metric.name in compared:
-            yield from _of_pairs(metric.name, table.pairs(metric))
+            yield from _pair_notes(metric.name, table.pairs(metric))
 
 
 def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
@@ -171,12 +172,12 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
     telling = len({cluster for cluster, difference in groups if difference})
     if 0 < telling < FEW_TELLING:
         yield (
-            f"{name}: the scores differ in only {counted(telling, 'cluster')}; intervals are "
+            f"{name}: the scores differ in only {count_noun(telling, 'cluster')}; intervals are "
             f"dependable from {FEW_TELLING}"
         )
 
 
-def _of_pairs(name: str, pairs: Pairs) -> Iterator[str]:
+def _pair_notes(name: str, pairs: Pairs) -> Iterator[str]:
     clusters = pairs.n_clusters
     if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
         yield (
@@ -284,7 +285,7 @@ def timing_notes(table: ScoreTable) -> Iterator[str]:
             continue
         pairs = table.pairs(metric)
         if not pairs.too_few and min(*pairs.base, *pairs.tuned) > 0:
-            yield "; ".join((_ratio(pairs), *_quantiles(pairs), *_what_was_timed(table, metric)))
+            yield "; ".join((_ratio(pairs), *_quantiles(pairs), *_timing_notes(table, metric)))
 
 
 def _ratio(pairs: Pairs) -> str:
@@ -301,10 +302,10 @@ def _ratio(pairs: Pairs) -> str:
 
 
 def _quantiles(pairs: Pairs) -> Iterator[str]:
-    from tunegate.harness.stats.latency import quantile, quantile_ratio, smallest_quantile_n
+    from tunegate.harness.stats.latency import latency_quantile, quantile_ratio, smallest_quantile_n
 
     for name, share in _QUANTILES.items():
-        base, tuned = (quantile(values, share) for values in (pairs.base, pairs.tuned))
+        base, tuned = (latency_quantile(values, share) for values in (pairs.base, pairs.tuned))
         change = f"{name} {base:.3g} s → {tuned:.3g} s"
         least = smallest_quantile_n(share)
         if pairs.n < least:
@@ -318,7 +319,7 @@ def _quantiles(pairs: Pairs) -> Iterator[str]:
             yield f"{change}, {ratio.estimate:.3g} times [{ratio.low:.3g}, {ratio.high:.3g}]"
 
 
-def _what_was_timed(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
+def _timing_notes(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
     speeds = [speed for arm in ("base", "tuned") if (speed := _speed(table, metric.name, arm))]
     if len(speeds) == 2:
         yield f"{speeds[0]:.3g} → {speeds[1]:.3g} tokens a second"

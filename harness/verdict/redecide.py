@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arms import comparisons
@@ -27,7 +27,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.decide import ScoredRun, decide, suite_verdict
+from tunegate.harness.verdict.decide import ScoredRun, decide_run, suite_verdict
 
 
 def decide_again(run: Run) -> VerdictRecord:
@@ -41,7 +41,7 @@ def decide_again(run: Run) -> VerdictRecord:
         for suite in run.manifest.suites
         if (look := _look(suite, skipped.get(suite.name, set()))) is not None
     }
-    verdict = decide(
+    verdict = decide_run(
         run.manifest,
         run.cases_of,
         run.scores,
@@ -115,7 +115,7 @@ class NoiseFloor:
     def size(self) -> float | None:
         """Mean |difference|, which for 0/1 scores is the share that flipped; None if unscored."""
         differences = self.delta.pairs.differences
-        return mean([abs(d) for d in differences]) if differences else None
+        return exact_mean([abs(d) for d in differences]) if differences else None
 
 
 def noise_floors(table: ScoreTable) -> tuple[NoiseFloor, ...]:

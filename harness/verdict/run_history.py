@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.files import JsonlRecords, read_record, record_lines, write_atomic
 from tunegate.harness.records.manifest import Manifest
@@ -128,7 +128,7 @@ def read_history(
     )
 
 
-def narrowed(
+def narrow_history(
     history: RunHistory,
     *,
     suite: str | None = None,
@@ -149,7 +149,7 @@ def narrowed(
     if suite is not None and suite not in history.names:
         from tunegate.harness.errors import UnknownName
 
-        raise UnknownName(unknown(suite, history.names, what="suite in these runs"))
+        raise UnknownName(unknown_name_message(suite, history.names, what="suite in these runs"))
     kept = [
         run
         for run in history.runs
@@ -249,7 +249,7 @@ class Promotion(Record):
     """Why it was shipped although the verdict is not SHIP; None where it is."""
 
 
-def read(path: Path) -> tuple[Promotion, ...]:
+def read_promotions(path: Path) -> tuple[Promotion, ...]:
     """Return what was shipped, oldest first; nothing if the file is not there.
 
     Raises:
@@ -258,7 +258,7 @@ def read(path: Path) -> tuple[Promotion, ...]:
     return tuple(JsonlRecords(path, Promotion))
 
 
-def of(run: Run, promoted: str, reason: str | None = None) -> Promotion:
+def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotion:
     """Return the record of shipping a run's fine-tune.
 
     Args:
@@ -287,11 +287,11 @@ def of(run: Run, promoted: str, reason: str | None = None) -> Promotion:
     )
 
 
-def append(path: Path, promotion: Promotion) -> None:
+def append_promotion(path: Path, promotion: Promotion) -> None:
     """Write the file with one more line.
 
     Raises:
         UsageError: a line that is there cannot be read.
         OSError: as the file system says; the file is as it was.
     """
-    write_atomic(path, record_lines([*read(path), promotion]))
+    write_atomic(path, record_lines([*read_promotions(path), promotion]))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.reports.answer_behaviour import READ, behaviours, length_ratios
+from tunegate.reports.answer_behaviour import READ, arm_behaviours, length_ratios
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import number, percent
-from tunegate.reports.sections.judge_health import cost
-from tunegate.reports.templating import fill
+from tunegate.reports.formatting import format_level, format_percent
+from tunegate.reports.sections.judge_health import judgement_cost
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,19 +19,19 @@ ORDER = 65
 
 def render(data: ReportData) -> Markup:
     """Return a table of arms for each suite, and what the judges took."""
-    found = behaviours(data)
-    return fill(
+    found = arm_behaviours(data)
+    return fill_page_template(
         "behaviour.html",
         behaviours=found,
         ratios=length_ratios(data),
         batched=any(b.batched for b in found),
         called=any(b.called for b in found),
         read=READ,
-        judges=cost(data.run.judgements),
+        judges=judgement_cost(data.run.judgements),
         share=_share,
     )
 
 
 def _share(n: int, of: int) -> str:
     """Return a count and what share it is; a dash of nothing."""
-    return f"{n:,} ({percent(n / of)})" if of else number(None)
+    return f"{n:,} ({format_percent(n / of)})" if of else format_level(None)

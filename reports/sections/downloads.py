@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -16,4 +16,4 @@ ORDER = 80
 
 def render(data: ReportData) -> Markup:
     """Return the buttons; the script shows them and does what they say."""
-    return fill("downloads.html", folder=data.run.verdict.run_id)
+    return fill_page_template("downloads.html", folder=data.run.verdict.run_id)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.reports.case_detail import ChoiceComparison, snippet, view
+from tunegate.reports.case_detail import ChoiceComparison, case_view, prompt_snippet
 from tunegate.reports.data import CasePair, MetricFacts, ReportData
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -45,10 +45,10 @@ class MetricFlips:
 
 def render(data: ReportData) -> Markup:
     """Return two lists for each metric that calls questions right or wrong, gated or not."""
-    return fill("flips.html", flipped=flipped(data), shown=SHOWN)
+    return fill_page_template("flips.html", flipped=find_flips(data), shown=SHOWN)
 
 
-def flipped(data: ReportData) -> list[MetricFlips]:
+def find_flips(data: ReportData) -> list[MetricFlips]:
     """Return the questions that changed sides, metric by metric, in plan order."""
     found = []
     for facts in data.metrics.values():
@@ -61,20 +61,20 @@ def flipped(data: ReportData) -> list[MetricFlips]:
 def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[AnswerFlip]:
     for pair in pairs:
         if any(s.metric is facts and s.delta == sign for s in pair.scores):
-            choices = view(pair).choices
+            choices = case_view(pair).choices
             wrong = 1 if sign < 0 else 0  # the arm that has it wrong: tuned, or base
             yield AnswerFlip(
                 pair=pair,
-                snippet=snippet(pair),
+                snippet=prompt_snippet(pair),
                 tags=pair.case.case.tags,
-                right=_right(choices),
-                picked=_picked(choices, wrong),
+                right=_right_text(choices),
+                picked=_picked_text(choices, wrong),
             )
 
 
-def _right(choices: Sequence[ChoiceComparison]) -> str:
+def _right_text(choices: Sequence[ChoiceComparison]) -> str:
     return next((choice.text for choice in choices if choice.right), "–")
 
 
-def _picked(choices: Sequence[ChoiceComparison], arm: int) -> str:
+def _picked_text(choices: Sequence[ChoiceComparison], arm: int) -> str:
     return next((c.text for c in choices if c.picked[arm] and not c.right), "–")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -32,10 +32,12 @@ class CaseGap:
 
 def render(data: ReportData) -> Markup:
     """Return a table of gaps, the largest first."""
-    return fill("gaps.html", gaps=gaps(data), named=NAMED, skipped=_skipped(data))
+    return fill_page_template(
+        "gaps.html", gaps=find_gaps(data), named=NAMED, skipped=_skipped_suites(data)
+    )
 
 
-def gaps(data: ReportData) -> list[CaseGap]:
+def find_gaps(data: ReportData) -> list[CaseGap]:
     """Return the failed cells and unscored cases, the largest group first."""
     found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for stored in data.run.cells:
@@ -49,6 +51,6 @@ def gaps(data: ReportData) -> list[CaseGap]:
     return sorted(made, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
 
 
-def _skipped(data: ReportData) -> list[tuple[str, int]]:
+def _skipped_suites(data: ReportData) -> list[tuple[str, int]]:
     suites = data.run.verdict.suites
     return [(suite.name, suite.n_skipped_decided) for suite in suites if suite.n_skipped_decided]

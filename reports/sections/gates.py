@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.harness.records.verdict import SuiteResult, Verdict
-from tunegate.reports.charts import HEIGHT, WIDTH, draw
+from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import REASONS, STATUSES, direction, face_of
-from tunegate.reports.templating import fill
+from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -22,15 +22,15 @@ ORDER = 10
 
 def render(data: ReportData) -> Markup:
     """Return a table of gates for each suite."""
-    return fill(
+    return fill_page_template(
         "gates.html",
         suites=sorted(data.run.verdict.suites, key=_severity, reverse=True),
         attempts=data.run.verdict.attempts,
         face_of=face_of,
         statuses=STATUSES,
         reasons=REASONS,
-        direction=direction,
-        draw=draw,
+        direction=metric_direction,
+        draw=draw_interval,
         width=WIDTH,
         height=HEIGHT,
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import CaseChange, ReportData
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -16,7 +16,7 @@ ORDER = 40
 
 def render(data: ReportData) -> Markup:
     """Return the counts, and the link by which the list of cases shows them."""
-    return fill(
+    return fill_page_template(
         "improvements.html",
         fixed=data.with_outcome(CaseChange.FIXED),
         better=data.with_outcome(CaseChange.BETTER),

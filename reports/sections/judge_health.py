@@ -11,9 +11,9 @@ from tunegate.harness.records.cases import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import counted
-from tunegate.reports.judge_disagreement import SPREAD, swaps
-from tunegate.reports.templating import fill
+from tunegate.reports.formatting import count_noun
+from tunegate.reports.judge_disagreement import SPREAD, order_changed
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -43,14 +43,14 @@ class JudgeHealth:
 def render(data: ReportData) -> Markup:
     """Return a block for each metric that asks a judge."""
     models = [(str(j.get("spec", "")), str(j.get("fingerprint", ""))[:10]) for j in _models(data)]
-    return fill("judge_health.html", healths=healths(data), models=models)
+    return fill_page_template("judge_health.html", healths=judge_healths(data), models=models)
 
 
 def _models(data: ReportData) -> Sequence[dict[str, object]]:
     return data.run.manifest.judges
 
 
-def healths(data: ReportData) -> list[JudgeHealth]:
+def judge_healths(data: ReportData) -> list[JudgeHealth]:
     """Return what is known of every judge of the run."""
     gates = {suite.name: suite.gates for suite in data.run.verdict.suites}
     return [
@@ -64,7 +64,10 @@ def healths(data: ReportData) -> list[JudgeHealth]:
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
 ) -> JudgeHealth:
-    from tunegate.harness.judging.calibration_report import figures, standing
+    from tunegate.harness.judging.calibration_report import (
+        calibration_figures,
+        eligibility_sentence,
+    )
 
     own = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(
@@ -77,8 +80,8 @@ def _health(
         metric=metric,
         rights=tuple(rights),
         advisory=all(gate.advisory for gate in own),
-        known=() if known is None else tuple(figures(known)),
-        standing="" if known is None else standing(known),
+        known=() if known is None else tuple(calibration_figures(known)),
+        standing="" if known is None else eligibility_sentence(known),
         facts=tuple((name, text) for name, text in _facts(data, suite, metric, lines) if text),
     )
 
@@ -87,17 +90,17 @@ def _facts(
     data: ReportData, suite: str, metric: MetricRecord, lines: Sequence[Judgement]
 ) -> list[tuple[str, str]]:
     return [
-        ("judgements", _by_arm(lines)),
+        ("judgements", _count_by_arm(lines)),
         ("no verdict", _failures(lines)),
         ("asked again", _again(lines)),
         ("order flips", _flips(lines)),
         ("jury", _spread(data, suite, metric.name)),
-        ("cost", cost(lines)),
+        ("cost", judgement_cost(lines)),
         ("labels on this run", _labels(data, suite, metric.name)),
     ]
 
 
-def _by_arm(lines: Sequence[Judgement]) -> str:
+def _count_by_arm(lines: Sequence[Judgement]) -> str:
     counts = Counter(line.arm for line in lines)
     return ", ".join(f"{arm} {n}" for arm, n in counts.items()) or "none"
 
@@ -112,14 +115,14 @@ def _failures(lines: Sequence[Judgement]) -> str:
 
 def _again(lines: Sequence[Judgement]) -> str:
     unread = sum(reply.problem is not None for line in lines for reply in line.replies)
-    return f"{counted(unread, 'reply', 'replies')} could not be read" if lines else ""
+    return f"{count_noun(unread, 'reply', 'replies')} could not be read" if lines else ""
 
 
 def _flips(lines: Sequence[Judgement]) -> str:
     """Return how often a judge of pairs said otherwise the other way round."""
     both = [line for line in lines if {"base_first", "tuned_first"} <= (line.parts or {}).keys()]
-    flipped = sum(map(swaps, both))
-    return f"{flipped} of {counted(len(both), 'pair')}" if both else ""
+    flipped = sum(map(order_changed, both))
+    return f"{flipped} of {count_noun(len(both), 'pair')}" if both else ""
 
 
 def _spread(data: ReportData, suite: str, metric: str) -> str:
@@ -135,7 +138,7 @@ def _spread(data: ReportData, suite: str, metric: str) -> str:
     return f"its judges lie {mean:.3g} apart on average, {max(apart):.3g} at most"
 
 
-def cost(lines: Sequence[Judgement]) -> str:
+def judgement_cost(lines: Sequence[Judgement]) -> str:
     """Return what the judgements took; an unknown price is unknown, not nothing."""
     asked = sum(line.attempts for line in lines)
     if not asked:
@@ -144,7 +147,7 @@ def cost(lines: Sequence[Judgement]) -> str:
     price = f"{sum(priced):.4g} US dollars" if priced else "price unknown"
     tokens = sum((line.input_tokens or 0) + (line.output_tokens or 0) for line in lines)
     seconds = sum(line.latency_s or 0.0 for line in lines)
-    return f"{counted(asked, 'question')}, {tokens} tokens, {seconds:.0f} s of replies, {price}"
+    return f"{count_noun(asked, 'question')}, {tokens} tokens, {seconds:.0f} s of replies, {price}"
 
 
 def _labels(data: ReportData, suite: str, metric: str) -> str:
@@ -153,4 +156,4 @@ def _labels(data: ReportData, suite: str, metric: str) -> str:
         if (label.suite, label.metric) == (suite, metric):
             arms.setdefault(label.id, set()).add(label.arm)
     pairs = sum({"base", "tuned"} <= found for found in arms.values())
-    return f"both answers of {counted(pairs, 'case')}" if pairs else ""
+    return f"both answers of {count_noun(pairs, 'case')}" if pairs else ""

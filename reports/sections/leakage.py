@@ -10,8 +10,8 @@ from tunegate.harness.records.training_card import (
     SuiteContamination,
 )
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import direction
-from tunegate.reports.templating import fill
+from tunegate.reports.formatting import metric_direction
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -25,18 +25,20 @@ LISTED = 200
 def render(data: ReportData) -> Markup:
     """Return what was compared with what, the strata and the cases; that nothing was, if so."""
     known = data.run.manifest.leakage
-    better = {(m.suite, m.name): direction(m.higher_is_better) for m in data.metrics.values()}
-    return fill(
+    better = {
+        (m.suite, m.name): metric_direction(m.higher_is_better) for m in data.metrics.values()
+    }
+    return fill_page_template(
         "leakage.html",
         known=known,
         result=data.run.verdict.leakage,
         checked=ContaminationCoverage,
         listed=LISTED,
         direction=better,
-        matches={suite.name: _listed(suite) for suite in (known.suites if known else ())},
+        matches={suite.name: _sort_matches(suite) for suite in (known.suites if known else ())},
     )
 
 
-def _listed(suite: SuiteContamination) -> list[ContaminationMatch]:
+def _sort_matches(suite: SuiteContamination) -> list[ContaminationMatch]:
     """Return the matches, touched ones first, the longest run first among equals."""
     return sorted(suite.matches, key=lambda m: (not m.touched, -m.longest, -m.share))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunegate.reports.data import BASE, TUNED, ReportData
-from tunegate.reports.identity import command, flatten
-from tunegate.reports.templating import fill
+from tunegate.reports.identity import flatten_record, run_command
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -18,7 +18,7 @@ ORDER = 70
 def render(data: ReportData) -> Markup:
     """Return the tables of everything the verdict rests on."""
     verdict = data.run.verdict
-    return fill(
+    return fill_page_template(
         "provenance.html",
         arms=data.arms,
         identity=_identity(data),
@@ -29,14 +29,14 @@ def render(data: ReportData) -> Markup:
         ],
         checks=[
             ("Made", {"started": data.run.manifest.created, **data.run.manifest.origin}),
-            ("Comparability", flatten(verdict.comparability)),
-            ("Liveness", flatten(verdict.liveness)),
+            ("Comparability", flatten_record(verdict.comparability)),
+            ("Liveness", flatten_record(verdict.liveness)),
             ("Versions", dict(sorted(verdict.versions.items()))),
         ],
-        command=command(data.run),
+        command=run_command(data.run),
         training=data.run.manifest.training,
-        facts=flatten({k: v for k, v in (verdict.training or {}).items() if k != "notes"}),
-        settings=flatten(_settings(data)),
+        facts=flatten_record({k: v for k, v in (verdict.training or {}).items() if k != "notes"}),
+        settings=flatten_record(_settings(data)),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import CaseChange, MetricFacts, PairScore, ReportData
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -32,9 +32,9 @@ class FlipCounts:
 
 def render(data: ReportData) -> Markup:
     """Return the flip counts, and the frame in which the script draws the list."""
-    return fill(
+    return fill_page_template(
         "regressions.html",
-        flips=flips(data),
+        flips=count_flips(data),
         broke=data.with_outcome(CaseChange.BROKE),
         worse=data.with_outcome(CaseChange.WORSE),
         total=len(data.regressions),
@@ -42,7 +42,7 @@ def render(data: ReportData) -> Markup:
     )
 
 
-def flips(data: ReportData) -> list[FlipCounts]:
+def count_flips(data: ReportData) -> list[FlipCounts]:
     """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
     scores = [score for pair in data.pairs for score in pair.scores]
     return [

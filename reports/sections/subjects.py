@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import MetricFacts, ReportData
-from tunegate.reports.slices import ENOUGH, FALSE_SHARE, TagSlice, by_group, by_tag, q_values
-from tunegate.reports.templating import fill
+from tunegate.reports.slices import (
+    ENOUGH,
+    FALSE_SHARE,
+    TagSlice,
+    q_values,
+    slices_by_group,
+    slices_by_tag,
+)
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -35,7 +42,7 @@ class SubjectTile:
 
 def render(data: ReportData) -> Markup:
     """Return a table for each gated metric: groups of subjects first, then subjects."""
-    tags, groups = by_tag(data), by_group(data)
+    tags, groups = slices_by_tag(data), slices_by_group(data)
     q_of = q_values((*groups, *tags))
     marks = [_mark(q) for q in q_of]
     named = zip((*groups, *tags), marks, strict=True)
@@ -46,7 +53,7 @@ def render(data: ReportData) -> Markup:
         for title, grouped in (("Group of subjects", True), ("Subject", False))
         if (rows := tuple((s, m) for s, m, g in known if s.metric is facts and g is grouped))
     ]
-    return fill(
+    return fill_page_template(
         "subjects.html",
         tiles=tiles,
         enough=ENOUGH,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -22,7 +22,7 @@ def render(data: ReportData) -> Markup:
     for suite in suites:
         for arm, n in suite.n_unscored.items():
             unscored[arm] = unscored.get(arm, 0) + n
-    return fill(
+    return fill_page_template(
         "verdict.html",
         data=data,
         verdict=data.run.verdict,

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.manifest import MetricRecord
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
-    from tunegate.harness.suite import Suite
-    from tunegate.harness.suite import load as load_suite
+    from tunegate.harness.suite import Suite, load_suite
     from tunegate.trainers.gate_callback import GateCallback
 
 __all__ = [
@@ -56,7 +55,7 @@ _HOMES = {
     "Verdict": "tunegate.harness.records.verdict",
     "VerdictRecord": "tunegate.harness.records.verdict",
     "compare": "tunegate.harness.comparison.delta",
-    "load_suite": "tunegate.harness.suite:load",
+    "load_suite": "tunegate.harness.suite:load_suite",
 }
 
 

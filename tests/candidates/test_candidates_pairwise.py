@@ -13,7 +13,12 @@ from scipy.stats import binom, norm
 from statsmodels.stats.multitest import multipletests
 
 from tests.compared_runs import GOAL, column, metric, run_of
-from tunegate.harness.candidates.pairwise import _adjusted, _better, _UnadjustedComparison, duels
+from tunegate.harness.candidates.pairwise import (
+    _adjust_p_values,
+    _better,
+    _UnadjustedComparison,
+    compare_pairwise,
+)
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.further_arms import BASE_AGAIN
@@ -37,7 +42,7 @@ def test_the_difference_is_paired_by_case() -> None:
     """A is right on cases 0-59, B on 10-79: B wins 20 and loses 10, whatever base did."""
     runs = {"A": _run("a", column(60)), "B": _run("b", column(70, skip=10))}
 
-    (duel,) = duels(runs)
+    (duel,) = compare_pairwise(runs)
 
     assert (duel.first_level, duel.second_level, duel.n) == (0.6, 0.7, 100)
     assert duel.delta == pytest.approx(0.1)
@@ -54,7 +59,7 @@ def test_claims_are_holms_over_all_pairs_and_both_directions() -> None:
     A is right on 0-39, B on 0-54, C on 0-57: differences of 15, 18 and 3 cases without a loss.
     """
     sizes = {"A": 40, "B": 55, "C": 58}
-    found = duels({letter: _run(letter, column(n)) for letter, n in sizes.items()})
+    found = compare_pairwise({letter: _run(letter, column(n)) for letter, n in sizes.items()})
 
     def p_value(wins: int, losses: int) -> float:
         n = wins + losses
@@ -79,7 +84,7 @@ def test_a_lower_is_better_metric_is_turned_round() -> None:
         "B": _run("b", column(30), suite={"metrics": (fewer,)}),
     }
 
-    (duel,) = duels(runs)
+    (duel,) = compare_pairwise(runs)
 
     assert duel.delta == pytest.approx(-0.3)
     assert duel.low is not None
@@ -91,8 +96,8 @@ def test_a_lower_is_better_metric_is_turned_round() -> None:
 def test_unscored_cases_are_left_out_of_the_pairs() -> None:
     """A pair takes a score of both; none at all is no number."""
     holes = [None if i < 10 else 1.0 for i in range(100)]
-    some = duels({"A": _run("a", column(60)), "B": _run("b", holes)})
-    none = duels({"A": _run("a", column(60)), "B": _run("b", [None] * 100)})
+    some = compare_pairwise({"A": _run("a", column(60)), "B": _run("b", holes)})
+    none = compare_pairwise({"A": _run("a", column(60)), "B": _run("b", [None] * 100)})
 
     assert some[0].n == 90
     assert (none[0].n, none[0].delta, none[0].p_value, none[0].better) == (0, None, None, None)
@@ -108,11 +113,11 @@ def test_a_lead_within_the_noise_proves_nothing() -> None:
     noisy = replace(first, scores=(*first.scores, *again))
     runs = {"A": noisy, "B": _run("b", column(90))}
 
-    (duel,) = duels(runs)
+    (duel,) = compare_pairwise(runs)
 
     assert duel.noise == pytest.approx(0.31)
     assert duel.better is None
-    assert duels(runs | {"A": first})[0].better == "B"
+    assert compare_pairwise(runs | {"A": first})[0].better == "B"
 
 
 def test_cases_of_anyones_training_are_nobodys_proof() -> None:
@@ -126,7 +131,7 @@ def test_cases_of_anyones_training_are_nobodys_proof() -> None:
     )
     runs = {"A": _run("a", column(60)), "B": _run("b", column(70), leakage=leakage)}
 
-    (duel,) = duels(runs)
+    (duel,) = compare_pairwise(runs)
 
     assert (duel.n, duel.first_level) == (99, pytest.approx(59 / 99, rel=1e-5))
 
@@ -136,7 +141,7 @@ def test_a_judge_of_pairs_has_no_score_of_one_alone() -> None:
     judge = JudgeRecord(name="pairwise", prompt_sha256="x", pairs=True)
     suite = {"metrics": (metric("solved", judge=judge),)}
 
-    assert duels({n: _run(n, column(60), suite=suite) for n in "AB"}) == ()
+    assert compare_pairwise({n: _run(n, column(60), suite=suite) for n in "AB"}) == ()
 
 
 def test_what_is_only_shown_takes_nothing_from_what_counts() -> None:
@@ -150,8 +155,8 @@ def test_what_is_only_shown_takes_nothing_from_what_counts() -> None:
         pair = {m: (b, column(right)) for m, (b, _) in columns.items()}
         return run_of(name, pair, gates=gates, suite=suite)
 
-    solved, tone = duels({"A": run("a", 60), "B": run("b", 65)})
-    alone, *_ = duels({"A": _run("a", column(60)), "B": _run("b", column(65))})
+    solved, tone = compare_pairwise({"A": run("a", 60), "B": run("b", 65)})
+    alone, *_ = compare_pairwise({"A": _run("a", column(60)), "B": _run("b", column(65))})
 
     assert (solved.advisory, tone.advisory) == (False, True)
     assert solved.p_value == alone.p_value
@@ -167,7 +172,7 @@ def test_claims_about_identical_candidates_are_rarely_made() -> None:
     claimed = alone = 0
     for columns in answers:
         bouts = [_bout(columns[i], columns[j]) for i, j in combinations(range(5), 2)]
-        adjusted = _adjusted(bouts)
+        adjusted = _adjust_p_values(bouts)
         claimed += any(
             _better(b, Delta(b.pairs, 0.9), p) for b, p in zip(bouts, adjusted, strict=True)
         )

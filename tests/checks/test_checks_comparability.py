@@ -33,7 +33,7 @@ def _prompts(arms: Mapping[str, Any], template: str = "chat") -> dict[tuple[str,
 def test_a_pair_is_proven_by_token_ids(tiny: Any) -> None:
     """Base and its adapter get the same ids for every prompt."""
     arms = tiny.pair()
-    proof = comparability.check(_prompts(arms), arms)
+    proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof == {
         "status": "proven",
         "prompts": 3,
@@ -50,7 +50,7 @@ def test_another_chat_template(tiny: Any, copied: Copy, tiny_tokenizer: Callable
     tiny_tokenizer(template=other).save_pretrained(adapter)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
     with pytest.raises(NotComparable) as caught:
-        comparability.check(_prompts(arms), arms)
+        comparability.check_comparability(_prompts(arms), arms)
     message = str(caught.value)
     assert message.startswith("suite, case 'c0': base and tuned get different prompts (the chat t")
     assert "assistant\\n'" in message
@@ -70,18 +70,18 @@ def test_another_tokenizer(tiny: Any, copied: Copy) -> None:
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
     with pytest.raises(NotComparable, match=r"^suite, case 'c2': .*the tokenizers split the same"):
-        comparability.check(_prompts(arms, "none"), arms)
+        comparability.check_comparability(_prompts(arms, "none"), arms)
 
 
 def test_text_is_compared_where_there_are_no_ids(scripted: Callable[..., str]) -> None:
     """Arms that do not tokenise here are compared by their texts."""
     same = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="y")})
-    assert comparability.check(_prompts(same), same)["by"] == "text"
+    assert comparability.check_comparability(_prompts(same), same)["by"] == "text"
     other = open_arms(
         {"base": scripted("a", default="x"), "tuned": scripted("c", default="y", prefix="> ")}
     )
     with pytest.raises(NotComparable, match=r"case 'c0': .*the rendered texts differ.* '> user"):
-        comparability.check(_prompts(other), other)
+        comparability.check_comparability(_prompts(other), other)
 
 
 def test_every_other_arm_is_compared(scripted: Callable[..., str]) -> None:
@@ -94,7 +94,7 @@ def test_every_other_arm_is_compared(scripted: Callable[..., str]) -> None:
         }
     )
     with pytest.raises(NotComparable, match="base and incumbent get different prompts"):
-        comparability.check(_prompts(arms), arms)
+        comparability.check_comparability(_prompts(arms), arms)
 
 
 def test_a_prompt_that_is_missing_is_not_compared(scripted: Callable[..., str]) -> None:
@@ -102,7 +102,7 @@ def test_a_prompt_that_is_missing_is_not_compared(scripted: Callable[..., str]) 
     arms = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="y")})
     prompts = _prompts(arms)
     del prompts["suite", "c1", "tuned"]
-    proof = comparability.check(prompts, arms)
+    proof = comparability.check_comparability(prompts, arms)
     assert (proof["prompts"], proof["compared"]) == (3, 2)
 
 
@@ -120,7 +120,7 @@ def _recording(tmp_path: Path) -> Callable[[str, str], str]:
 def test_recordings_are_declared(recording: Callable[[str, str], str]) -> None:
     """Prompts of recorded answers are taken on trust, and the record says whose."""
     arms = open_arms({"base": recording("a", "x"), "tuned": recording("b", "y")})
-    proof = comparability.check(_prompts(arms), arms)
+    proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof["status"] == "declared"
     assert proof["note"].startswith("base and tuned recorded elsewhere")
 
@@ -128,6 +128,6 @@ def test_recordings_are_declared(recording: Callable[[str, str], str]) -> None:
 def test_a_recording_beside_a_model(tiny: Any, recording: Callable[[str, str], str]) -> None:
     """A recorded arm against a local model is declared, not refused: its prompts are unknown."""
     arms = open_arms({"base": str(tiny.base()), "tuned": recording("a", "x")})
-    proof = comparability.check(_prompts(arms), arms)
+    proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof["status"] == "declared"
     assert proof["note"].startswith("tuned recorded elsewhere")

@@ -29,7 +29,7 @@ def test_a_metric_that_an_arm_cannot_serve_is_refused(suite_folder: Any, scripte
     """The message names suite and metric, and gives the arm's own reason; else nothing happens."""
     case = {"prompt": "1 + 1?", "choices": ["2", "3"], "answer": 0}
     folder: Path = suite_folder(TOML, [case])
-    suite = suites.load(folder / "suite.toml")
+    suite = suites.load_suite(folder / "suite.toml")
     specs = {name: scripted(name, default="x") for name in ("base", "tuned")}
     arms: dict[str, Any] = dict(open_arms(specs))
 

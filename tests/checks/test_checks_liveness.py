@@ -17,7 +17,7 @@ Copy = Callable[..., Path]
 
 def test_a_live_adapter_is_proven(tiny: Any) -> None:
     """On, the logits change; off, they are those of before the adapter came, exactly."""
-    proof = liveness.check(tiny.pair("llama"))["tuned"]
+    proof = liveness.check_liveness(tiny.pair("llama"))["tuned"]
     arms = tiny.pair("llama")
     ids = arms["base"].probe_ids()
     largest = float((arms["tuned"].probe(ids) - arms["base"].loaded.pristine).abs().max())
@@ -30,15 +30,15 @@ def test_a_live_adapter_is_proven(tiny: Any) -> None:
 def test_switching_off_is_exact_on_every_architecture(tiny: Any) -> None:
     """So it is for each architecture, the adapter used in between."""
     for architecture in ("gpt2", "gemma3", "mistral", "phi3"):
-        assert liveness.check(tiny.pair(architecture))["tuned"]["status"] == "proven"
-        assert liveness.check(tiny.pair(architecture))["tuned"]["status"] == "proven"
+        assert liveness.check_liveness(tiny.pair(architecture))["tuned"]["status"] == "proven"
+        assert liveness.check_liveness(tiny.pair(architecture))["tuned"]["status"] == "proven"
 
 
 def test_a_dead_adapter(tiny: Any) -> None:
     """An adapter that was never trained is refused with its cause."""
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))})
     with pytest.raises(NotComparable, match="tuned: adapter is a no-op: lora_B is all zeros"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_an_adapter_without_scale(tiny: Any, copied: Copy) -> None:
@@ -46,7 +46,7 @@ def test_an_adapter_without_scale(tiny: Any, copied: Copy) -> None:
     adapter = copied(tiny.adapter(), file="adapter_config.json", lora_alpha=0)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
     with pytest.raises(NotComparable, match="adapter is a no-op: lora_alpha is 0"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_a_dead_incumbent_is_found_too(tiny: Any) -> None:
@@ -54,7 +54,7 @@ def test_a_dead_incumbent_is_found_too(tiny: Any) -> None:
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     arms = open_arms({**specs, "incumbent": str(tiny.adapter(dead=True))})
     with pytest.raises(NotComparable, match="incumbent: adapter is a no-op"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_identical_weights(tiny: Any, copied: Copy) -> None:
@@ -62,7 +62,7 @@ def test_identical_weights(tiny: Any, copied: Copy) -> None:
     for tuned in (tiny.base(), copied(tiny.base())):
         arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
         with pytest.raises(NotComparable, match="base and tuned have identical weights"):
-            liveness.check(arms)
+            liveness.check_liveness(arms)
 
 
 def test_twins_are_for_aa_runs(scripted: Callable[..., str], tiny: Any) -> None:
@@ -70,28 +70,28 @@ def test_twins_are_for_aa_runs(scripted: Callable[..., str], tiny: Any) -> None:
     twins = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})
     dead = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))})
 
-    assert liveness.check(twins, twins=True)["tuned"]["status"] == "identical"
+    assert liveness.check_liveness(twins, twins=True)["tuned"]["status"] == "identical"
     with pytest.raises(NotComparable, match="adapter is a no-op"):
-        liveness.check(dead, twins=True)
+        liveness.check_liveness(dead, twins=True)
 
 
 def test_identical_recordings(scripted: Callable[..., str]) -> None:
     """The same recorded answers twice are refused as identical content."""
     arms = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})
     with pytest.raises(NotComparable, match="identical content"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_recordings_are_declared(scripted: Callable[..., str]) -> None:
     """What has no logits here is told apart by the hash of what was recorded."""
     arms = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="y")})
-    assert liveness.check(arms)["tuned"]["status"] == "declared"
+    assert liveness.check_liveness(arms)["tuned"]["status"] == "declared"
 
 
 def test_two_models_are_proven(tiny: Any) -> None:
     """Two full models differ in their logits."""
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.base(seed=7))})
-    proof = liveness.check(arms)["tuned"]
+    proof = liveness.check_liveness(arms)["tuned"]
     assert proof["status"] == "proven"
     assert proof["largest_logit_change"] > 0
 
@@ -105,7 +105,7 @@ def test_two_files_of_one_model(tiny: Any, copied: Copy) -> None:
     save_file(tensors, folder / "model.safetensors", {"format": "pt", "note": "saved again"})
     arms = open_arms({"base": str(tiny.base()), "tuned": str(folder)})
     with pytest.raises(NotComparable, match="computes base's logits exactly"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_a_base_that_does_not_come_back(tiny: Any) -> None:
@@ -113,7 +113,7 @@ def test_a_base_that_does_not_come_back(tiny: Any) -> None:
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter())})
     arms["base"].loaded.pristine = arms["base"].loaded.pristine + 0.5
     with pytest.raises(NotComparable, match=r"switching tuned off does not restore base: .* 0.5; "):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_an_adapter_with_a_tokenizer_of_its_own(
@@ -123,4 +123,4 @@ def test_an_adapter_with_a_tokenizer_of_its_own(
     adapter = copied(tiny.adapter())
     tiny_tokenizer(bos=True).save_pretrained(adapter)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
-    assert liveness.check(arms)["tuned"]["status"] == "proven"
+    assert liveness.check_liveness(arms)["tuned"]["status"] == "proven"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.checks.sanity import PROMPTS, BehaviourCount, lost_by_chance
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_two_prompts_never_raise_it() -> None:
 
 def test_the_prompts_are_a_dozen_and_two() -> None:
     """A sound suite of twelve everyday prompts, and two whose answer has a schema."""
-    cases = [sourced.case for sourced in load(PROMPTS).cases]
+    cases = [sourced.case for sourced in load_suite(PROMPTS).cases]
 
     assert [c.answer_schema is not None for c in cases] == [False] * 12 + [True] * 2

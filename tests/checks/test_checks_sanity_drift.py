@@ -12,10 +12,10 @@ import pytest
 from tunegate.harness.checks.sanity import (
     OPENING,
     ModelDrift,
-    changed,
-    distributions,
-    divergence,
-    passage,
+    count_changed_tokens,
+    make_passage,
+    mean_divergence,
+    token_distributions,
 )
 from tunegate.harness.models.open_arms import open_arms
 
@@ -32,9 +32,9 @@ def test_the_divergence_of_two_known_distributions() -> None:
     base = [_logs((0.5, 0.5)), _logs((0.9, 0.1))]
     tuned = [_logs((0.25, 0.75)), _logs((0.9, 0.1))]
 
-    assert divergence(base[:1], tuned[:1]) == pytest.approx(math.log(4 / 3) / 2)
-    assert divergence(base, tuned) == pytest.approx(math.log(4 / 3) / 4)
-    assert divergence(base, base) == 0
+    assert mean_divergence(base[:1], tuned[:1]) == pytest.approx(math.log(4 / 3) / 2)
+    assert mean_divergence(base, tuned) == pytest.approx(math.log(4 / 3) / 4)
+    assert mean_divergence(base, base) == 0
 
 
 def test_places_count_alike_whatever_their_passage() -> None:
@@ -42,23 +42,23 @@ def test_places_count_alike_whatever_their_passage() -> None:
     base = [_logs((0.5, 0.5)), _logs((0.5, 0.5), (0.5, 0.5), (0.5, 0.5))]
     tuned = [_logs((0.25, 0.75)), base[1]]
 
-    assert divergence(base, tuned) == pytest.approx(math.log(4 / 3) / 2 / 4)
+    assert mean_divergence(base, tuned) == pytest.approx(math.log(4 / 3) / 2 / 4)
 
 
 def test_what_neither_holds_for_possible_adds_nothing() -> None:
     """0·ln(0/0) is 0; what tuned alone holds for impossible is infinitely far."""
     base, half = [_logs((1.0, 0.0))], [_logs((0.5, 0.5))]
 
-    assert divergence(base, base) == 0
-    assert divergence(base, half) == pytest.approx(math.log(2))
-    assert divergence(half, base) == math.inf
+    assert mean_divergence(base, base) == 0
+    assert mean_divergence(base, half) == pytest.approx(math.log(2))
+    assert mean_divergence(half, base) == math.inf
 
 
 def test_no_number_stays_no_number() -> None:
     """A tuned model that computes NaN is not near base."""
     import torch
 
-    found = divergence([_logs((0.5, 0.5))], [torch.full((1, 2), math.nan)])
+    found = mean_divergence([_logs((0.5, 0.5))], [torch.full((1, 2), math.nan)])
 
     assert found is not None
     assert math.isnan(found)
@@ -66,7 +66,7 @@ def test_no_number_stays_no_number() -> None:
 
 def test_vocabularies_of_two_sizes_have_no_divergence() -> None:
     """There is no distribution to compare with."""
-    assert divergence([_logs((0.5, 0.5))], [_logs((0.5, 0.25, 0.25))]) is None
+    assert mean_divergence([_logs((0.5, 0.5))], [_logs((0.5, 0.25, 0.25))]) is None
 
 
 def test_places_whose_likeliest_token_is_another() -> None:
@@ -74,7 +74,7 @@ def test_places_whose_likeliest_token_is_another() -> None:
     base = [_logs((0.6, 0.4)), _logs((0.9, 0.1), (0.2, 0.8))]
     tuned = [_logs((0.4, 0.6)), _logs((0.6, 0.4), (0.1, 0.9))]
 
-    assert changed(base, tuned) == 1
+    assert count_changed_tokens(base, tuned) == 1
 
 
 def test_z_by_hand() -> None:
@@ -89,7 +89,11 @@ def test_z_by_hand() -> None:
 
 def test_a_passage_reads_all_but_the_token_it_predicts_last() -> None:
     """Three tokens of an answer are three places; an empty answer leaves the first one."""
-    three, none, long = passage((7, 8), (1, 2, 3)), passage((7, 8), ()), passage((7,), range(99))
+    three, none, long = (
+        make_passage((7, 8), (1, 2, 3)),
+        make_passage((7, 8), ()),
+        make_passage((7,), range(99)),
+    )
 
     assert (three.token_ids, three.places) == ((7, 8, 1, 2), 3)
     assert (none.token_ids, none.places) == ((7, 8), 1)
@@ -101,7 +105,7 @@ def test_the_distributions_are_the_models_own(tiny: Any) -> None:
     import torch
 
     arm = tiny.pair()["tuned"]
-    [found] = distributions(arm, [passage((5, 6, 7), (8, 9))])
+    [found] = token_distributions(arm, [make_passage((5, 6, 7), (8, 9))])
 
     assert found.shape == (2, 320)
     assert torch.allclose(found.exp().sum(dim=-1), torch.ones(2, dtype=torch.float64))
@@ -120,8 +124,8 @@ def _scaled(tiny: Any, copied: Callable[..., Path]) -> Callable[[float], float]:
         tensors = load_file(file)
         save_file({n: t * factor if "lora_B" in n else t for n, t in tensors.items()}, file)
         arms: dict[str, Any] = {**open_arms({"base": str(tiny.base()), "tuned": str(folder)})}
-        passages = [passage(ids, (3, 4, 5)) for ids in arms["base"].probe_ids()]
-        found = divergence(*(distributions(arm, passages) for arm in arms.values()))
+        passages = [make_passage(ids, (3, 4, 5)) for ids in arms["base"].probe_ids()]
+        found = mean_divergence(*(token_distributions(arm, passages) for arm in arms.values()))
         assert found is not None
         return found
 

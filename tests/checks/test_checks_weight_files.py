@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import file_sha256, fingerprint, read_json, refuse_unsafe
+from tunegate.harness.checks.weight_files import (
+    file_sha256,
+    read_json,
+    refuse_unsafe,
+    weights_fingerprint,
+)
 from tunegate.harness.errors import ModelError, UnsafeWeights
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -76,12 +81,12 @@ def test_well_formed_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [[3], [1 << 62, 8], [-2]])
 def test_a_shape_that_is_not_the_data(tiny: Any, copied: Any, shape: list[int]) -> None:
     """A tensor whose shape is not its bytes is an error of the load, not a crash."""
-    from tunegate.harness.models.transformers import load
+    from tunegate.harness.models.transformers import load_model
 
     folder = copied(tiny.base())
     (folder / "model.safetensors").write_bytes(_file({"a": {**TENSOR, "shape": shape}}))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load(folder, dtype="float32")
+        load_model(folder, dtype="float32")
 
 
 def test_content_names_the_weights(tmp_path: Path) -> None:
@@ -92,9 +97,9 @@ def test_content_names_the_weights(tmp_path: Path) -> None:
         (folder / "model.safetensors").write_bytes(b"weights")
     (second / "README.md").write_text("moved", encoding="utf-8")
     (second / "config.json").write_text("{}", encoding="utf-8")
-    assert fingerprint(first) == fingerprint(second)
+    assert weights_fingerprint(first) == weights_fingerprint(second)
     (second / "model.safetensors").write_bytes(b"weighty")
-    assert fingerprint(first) != fingerprint(second)
+    assert weights_fingerprint(first) != weights_fingerprint(second)
 
 
 def test_file_hash(tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_file_hash(tmp_path: Path) -> None:
 def test_no_weights_at_all(tmp_path: Path) -> None:
     """A folder without weights has no fingerprint, and says what is missing."""
     with pytest.raises(ModelError, match=r"no .safetensors or .gguf file"):
-        fingerprint(tmp_path)
+        weights_fingerprint(tmp_path)
     refuse_unsafe(tmp_path)
 
 

@@ -126,7 +126,7 @@ def test_what_is_not_said_is_asked_on_a_terminal(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until the advice is clear: for facts, two answers are enough."""
-    monkeypatch.setattr(command, "_on_a_terminal", lambda: True)
+    monkeypatch.setattr(command, "_is_interactive", lambda: True)
 
     text = advise(typed="y\nnonsense\nknowledge\n")
 
@@ -157,7 +157,7 @@ def test_memory_decides_between_lora_and_qlora(
     """500 million weights take 1 GB in 16 bits: too much for 70 % of 1 GB, little for 80 GB."""
     # By its name: pytester forgets modules that a test loads, and the package does not.
     module = importlib.import_module("tunegate.trainers.base_measurement")
-    monkeypatch.setattr(module, "parameters", lambda folder: 500_000_000)
+    monkeypatch.setattr(module, "count_parameters", lambda folder: 500_000_000)
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
 
     text = advise("--base", project.path, "--data", data, "--memory-gb", memory, *READY)
@@ -191,14 +191,14 @@ def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
-    from tunegate.trainers.base_measurement import parameters
+    from tunegate.trainers.base_measurement import count_parameters
 
     save_file({"a": torch.zeros(2, 3)}, tmp_path / "1.safetensors")
     save_file({"b": torch.zeros(4)}, tmp_path / "2.safetensors")
 
-    assert 10 == parameters(tmp_path)
+    assert 10 == count_parameters(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert parameters(tmp_path / "empty") is None
+    assert count_parameters(tmp_path / "empty") is None
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,9 @@ def test_bad_input_is_told_in_one_line(
 
 def test_help_lists_the_questions() -> None:
     """Each question has its options."""
-    from tunegate.trainers.advise import tree
+    from tunegate.trainers.advise import decision_tree
 
     text = CliRunner().invoke(app, ["advise", "--help"], terminal_width=200).output
 
-    for question in tree()[0]:
+    for question in decision_tree()[0]:
         assert question.option.split("/")[0].split()[0] in text

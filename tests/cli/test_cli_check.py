@@ -147,21 +147,21 @@ def test_a_whole_model_alone_needs_its_base(tiny: Any) -> None:
 
 def test_an_answer_cannot_steer_the_terminal() -> None:
     """What a model writes is shown on one line, bounded, its escapes spelled out."""
-    from tunegate.harness.cli.check import LONGEST, _shown
+    from tunegate.harness.cli.check import LONGEST, _format_answer
 
-    assert _shown("a\n\x1b[31m b") == "a \\u001b[31m b"
-    assert len(_shown("x" * 500)) == LONGEST
-    assert _shown(" \n") == "(nothing)"
+    assert _format_answer("a\n\x1b[31m b") == "a \\u001b[31m b"
+    assert len(_format_answer("x" * 500)) == LONGEST
+    assert _format_answer(" \n") == "(nothing)"
 
 
 def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
     """Unpacked, its logits can be had; no null adapter is drawn, since it is no adapter."""
     from tests.gguf_files import few_stops
-    from tunegate.trainers.artifacts._gguf_writer import write
+    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     place = tmp_path_factory.mktemp("file")
     few_stops(tiny.base(seed=3), place / "model")
-    write(place / "model", place / "m.gguf", "Q8_0")
+    write_gguf(place / "model", place / "m.gguf", "Q8_0")
     text = _check(tiny.base(), f"gguf:{place / 'm.gguf'}").stdout
 
     assert "alive  proven: logits change by up to " in text

@@ -56,7 +56,7 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch)
     from tunegate.harness.cli import doctor
 
     there = {name: "1.0" for names in doctor._EXTRAS.values() for name in names if name != "peft"}
-    monkeypatch.setattr(doctor, "installed", lambda names: there)
+    monkeypatch.setattr(doctor, "installed_versions", lambda names: there)
 
     hf = next(iter(_extras()))
 

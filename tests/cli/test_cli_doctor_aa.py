@@ -114,7 +114,7 @@ def test_statistics_that_prove_everything_fail(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the check is for: with a test that always says yes it does not say "fine"."""
-    monkeypatch.setattr("tunegate.harness.gates._difference.proven", lambda *given: True)
+    monkeypatch.setattr("tunegate.harness.gates._difference.is_proven", lambda *given: True)
     project.suite(gates=GOAL)
 
     assert _doctor("--aa", "suites/demo", "--base", project.model("base", 30)).exit_code == 1
@@ -130,7 +130,7 @@ def test_a_broken_floor_is_no_failure_and_hides_none(
     _second_asking(monkeypatch, "no")
     project.suite("worse", gates="floor = 0.9\ngain = 0.1")
     worse = _doctor("--aa", "suites/worse", "--base", base)
-    monkeypatch.setattr("tunegate.harness.gates._difference.proven", lambda *given: True)
+    monkeypatch.setattr("tunegate.harness.gates._difference.is_proven", lambda *given: True)
     project.suite("reached", gates="floor = 0.9\ngain = 0.1")
     reached = _doctor("--aa", "suites/reached", "--base", base)
 

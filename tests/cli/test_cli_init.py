@@ -23,14 +23,14 @@ def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
     """Each with what it is for, and how to go on; nothing is written."""
     output = _init()
 
-    for name in _suite_lookup.names():
+    for name in _suite_lookup.suite_names():
         assert f"\n{name} " in f"\n{output}"
     assert "  350 four-choice questions of general knowledge" in output
     assert "next: `tunegate init SUITE [DIR]`" in output
     assert not Path("suites").exists()
 
 
-@pytest.mark.parametrize("name", _suite_lookup.names())
+@pytest.mark.parametrize("name", _suite_lookup.suite_names())
 def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     """The copy stands in `suites/`, is a valid suite, and holds no code of ours."""
     output = _init(name)

@@ -252,7 +252,7 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-@pytest.mark.parametrize("name", sorted(set(_suite_lookup.names()) - {"refusals"}))
+@pytest.mark.parametrize("name", sorted(set(_suite_lookup.suite_names()) - {"refusals"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     """Whichever suite a project starts from, its first run is green."""
     _init(name, "--ci", "gitlab")
@@ -267,12 +267,12 @@ def test_pip_gets_what_this_tunegate_is(monkeypatch: pytest.MonkeyPatch) -> None
     """A version of the index, or the commit that was installed (PEP 610); a folder is told."""
     given: dict[str, Any] = {}
     monkeypatch.setattr(init, "_origin", lambda: given)
-    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", init.requirement("hf"))
+    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", init.pip_requirement("hf"))
     assert not init.is_local()
 
     vcs = {"vcs": "git", "commit_id": "c0ffee"}
     given |= {"url": "https://git.example/t.git", "vcs_info": vcs}
-    assert init.requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
+    assert init.pip_requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
     assert not init.is_local()
 
     given = {"url": "file:///home/me/tunegate", "dir_info": {}}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.training_provenance import resolved
+from tunegate.harness.pipeline.training_provenance import resolve_incumbent
 from tunegate.harness.verdict import run_history
 
 SHIPPED = Path(run_history.FILE_NAME)
@@ -41,7 +41,7 @@ def _adapter(project: Any, weights: bytes = b"weights") -> Path:
     config = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     verdict = project.verdict()
-    verdict["arms"]["tuned"] |= {"adapter_sha256": fingerprint(folder), "spec": "adapter"}
+    verdict["arms"]["tuned"] |= {"adapter_sha256": weights_fingerprint(folder), "spec": "adapter"}
     (project.run / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
     return folder
 
@@ -50,14 +50,14 @@ def test_a_shipped_run_is_recorded(shipped: Any) -> None:
     """Run, verdict, spec and the suites it was judged on; a second time changes nothing."""
     output = _tunegate("promote", "run")
 
-    (record,) = run_history.read(SHIPPED)
+    (record,) = run_history.read_promotions(SHIPPED)
     verdict = shipped.verdict()
     assert (record.run_id, record.verdict, record.reason) == (verdict["run_id"], "SHIP", None)
     assert record.spec == verdict["arms"]["tuned"]["spec"]
     assert record.suites == {"demo": verdict["suites"][0]["hash"]}
     assert "--incumbent promoted" in output
     assert "is the newest already" in _tunegate("promote", "run")
-    assert len(run_history.read(SHIPPED)) == 1
+    assert len(run_history.read_promotions(SHIPPED)) == 1
 
 
 def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
@@ -70,7 +70,7 @@ def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
     assert not SHIPPED.exists()
 
     _tunegate("promote", "run", "--anyway", "the law changed")
-    assert run_history.read(SHIPPED)[0].reason == "the law changed"
+    assert run_history.read_promotions(SHIPPED)[0].reason == "the law changed"
 
 
 def test_promoted_is_the_newest(shipped: Any) -> None:
@@ -89,25 +89,25 @@ def test_promoted_is_the_newest(shipped: Any) -> None:
     assert result.ret == 0
     arms = shipped.verdict(Path("second"))["arms"]
     assert arms["incumbent"]["spec"] == f"scripted:{shipped.path / 'tuned.json'}"
-    assert resolved("out/adapter") == "out/adapter"
-    assert resolved(None) is None
+    assert resolve_incumbent("out/adapter") == "out/adapter"
+    assert resolve_incumbent(None) is None
 
 
 def test_nothing_promoted_is_a_mistake_that_is_told(project: Any) -> None:
     """One line with what to do."""
     with pytest.raises(UsageError, match=r"no shipped\.jsonl here; `tunegate promote RUN`"):
-        resolved("promoted")
+        resolve_incumbent("promoted")
 
 
 def test_other_weights_in_the_promoted_folder_are_refused(shipped: Any) -> None:
     """The next training went into the same folder: it would be compared with itself."""
     folder = _adapter(shipped)
     _tunegate("promote", "run")
-    assert resolved("promoted") == "adapter"
+    assert resolve_incumbent("promoted") == "adapter"
     (folder / "adapter_model.safetensors").write_bytes(b"newer")
 
     with pytest.raises(UsageError, match="adapter: other weights than those promoted with run"):
-        resolved("promoted")
+        resolve_incumbent("promoted")
 
 
 def test_a_card_is_written_and_read_back(shipped: Any) -> None:

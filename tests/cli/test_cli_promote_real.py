@@ -49,7 +49,9 @@ def test_from_gate_to_card(torch_stays: None, project: Any, tiny: Any, ask: Any)
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(60)]
     with muted():
         pair = tiny.pair()
-        answers = local_engine.complete(pair["tuned"], ask(pair["tuned"], cases, max_new_tokens=6))
+        answers = local_engine.complete_requests(
+            pair["tuned"], ask(pair["tuned"], cases, max_new_tokens=6)
+        )
         right = {a.key: a.completion.text for a in answers if a.completion}
     rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
     project.raw_suite(SUITE, rows, "tiny")

@@ -50,7 +50,7 @@ def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
     with muted():
         tuned: Any = tiny.pair()["tuned"]
-        answers = local_engine.complete(tuned, ask(tuned, cases, max_new_tokens=6))
+        answers = local_engine.complete_requests(tuned, ask(tuned, cases, max_new_tokens=6))
         right = {a.key: a.completion.text for a in answers if a.completion}
     rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
     folder = tmp_path / "suite"

@@ -11,7 +11,7 @@ import typer
 
 from tests.tiny_models import muted
 from tunegate.harness.cli.ship_check import ship_check
-from tunegate.harness.models.demo_model import embedded
+from tunegate.harness.models.demo_model import make_demo_model
 
 SUITE = """
 name = "ships"
@@ -42,7 +42,7 @@ def _adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(0)
     with muted():
-        model: Any = AutoModelForCausalLM.from_pretrained(embedded(), dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(make_demo_model(), dtype=torch.float32)
         config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(model, config)
         for name, weight in model.named_parameters():
@@ -71,7 +71,7 @@ def test_rounding_is_told_by_its_size(
 
     with pytest.raises(typer.Exit):
         ship_check(
-            str(embedded()),
+            str(make_demo_model()),
             str(adapter),
             ["suite.toml"],
             artifacts="merged,merged_16bit,four_bit",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
-from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.feasibility import unreachable_gates
 
 
 def _call(*args: str) -> str:
@@ -37,11 +37,11 @@ def test_mmlu_gates_the_continuous_measure(project: Any) -> None:
 
     assert "next: put the questions into knowledge/data" in output
     assert "285 cases, 1 gate" in _call("suite", "check", "knowledge")  # 57 × 5
-    suite = suites.load(Path("knowledge"))
+    suite = suites.load_suite(Path("knowledge"))
     assert suite.name == "knowledge"
     assert [metric.name for metric in suite.metrics] == ["choice_probability", "choice_accuracy"]
     assert [gate.id for gate in suite.gates] == ["choice_probability::tolerance"]
-    assert not unreachable(suite)
+    assert not unreachable_gates(suite)
 
 
 def test_a_gate_on_accuracy_can_be_switched_on(project: Any) -> None:
@@ -83,4 +83,4 @@ def test_without_the_questions_their_place_is_named(project: Any) -> None:
     _call("suite", "new", "knowledge", "--template", "mmlu")
 
     with pytest.raises(SuiteError, match=r"knowledge/data: no such file or folder"):
-        suites.load(Path("knowledge"))
+        suites.load_suite(Path("knowledge"))

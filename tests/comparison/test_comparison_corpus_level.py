@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tunegate.harness.comparison.corpus_level import PairedCounts
-from tunegate.harness.comparison.delta import Delta, compare, proven
+from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UnknownName, UsageError
 from tunegate.harness.metric import metric
-from tunegate.harness.power.spread import seen
+from tunegate.harness.power.spread import pilot_spread
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
@@ -166,8 +166,8 @@ def test_interval_and_test_are_one_statement(pairs: Any) -> None:
     made = pairs(rows_of(1, 60, 0.5), rows_of(2, 60, 0.6))
     low = made.interval(0.9).low
 
-    assert proven(made, low - 1e-9, 0.9)
-    assert not proven(made, low + 1e-9, 0.9)
+    assert is_proven(made, low - 1e-9, 0.9)
+    assert not is_proven(made, low + 1e-9, 0.9)
     assert made.test(low).p_value == pytest.approx(0.05)
 
 
@@ -390,7 +390,7 @@ def test_a_plan_from_a_run_knows_the_spread(pairs: Any, groups: int) -> None:
     clusters = tuple(f"g{i % groups}" for i in range(60)) if groups < 60 else None
     made = pairs(rows_of(1, 60, 0.5), rows_of(2, 60, 0.6), clusters)
     critical = stats.t.ppf(0.95, groups - 1)
-    (spread,) = seen(made, GAIN)
+    (spread,) = pilot_spread(made, GAIN)
 
     error = made.interval(0.9).width / 2 / critical
     assert (spread.binary, spread.deff) == (False, 1.0)
@@ -399,7 +399,7 @@ def test_a_plan_from_a_run_knows_the_spread(pairs: Any, groups: int) -> None:
 
 def test_a_plan_from_a_run_without_spread_knows_nothing(pairs: Any) -> None:
     """All cases alike in both arms tell nothing of the next run."""
-    assert seen(pairs([(1, 2)] * 60, [(1, 2)] * 60), GAIN) == ()
+    assert pilot_spread(pairs([(1, 2)] * 60, [(1, 2)] * 60), GAIN) == ()
 
 
 def test_identical_arms_of_a_bounded_metric(judge: Any, suite: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 
 
@@ -33,7 +33,7 @@ def test_texts_are_compared_up_to_their_first_difference() -> None:
     tuned = cells("tuned", ["abcd", "abcd", "abcd", "abcd", None])
     shipped = cells("shipped", ["abcd", "abxd", "a", "abcdefgh", "abcd"])
 
-    found = agreement(by_case(cells("base", ["no"] * 5), tuned, shipped))["s"]
+    found = answer_agreement(by_case(cells("base", ["no"] * 5), tuned, shipped))["s"]
 
     assert (found.answers, found.same) == (4, 1)
     assert found.until == pytest.approx((1 + 0.5 + 0.25 + 0.5) / 4)
@@ -41,7 +41,7 @@ def test_texts_are_compared_up_to_their_first_difference() -> None:
 
 def test_empty_answers() -> None:
     """Two empty answers are equal; an empty one shares nothing with another."""
-    found = agreement(by_case(cells("tuned", ["", ""]), cells("shipped", ["", "x"])))["s"]
+    found = answer_agreement(by_case(cells("tuned", ["", ""]), cells("shipped", ["", "x"])))["s"]
 
     assert (found.answers, found.same, found.until) == (2, 1, 0.5)
 
@@ -50,5 +50,5 @@ def test_suites_without_written_answers_are_left_out() -> None:
     """Likelihoods are no texts, and without a shipped arm there is nothing to compare."""
     asked = by_case(cells("tuned", ["a"], "choices"), cells("shipped", ["a"], "choices"))
 
-    assert agreement(asked) == {}
-    assert agreement(cells("tuned", ["a"])) == {}
+    assert answer_agreement(asked) == {}
+    assert answer_agreement(cells("tuned", ["a"])) == {}

@@ -13,12 +13,12 @@ from scipy.stats import norm
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.gating.error_control import ProvenRegressions
-from tunegate.harness.power.feasibility import schedule, unreachable
+from tunegate.harness.power.feasibility import schedule_looks, unreachable_gates
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds
-from tunegate.harness.verdict.decide import decide
-from tunegate.harness.verdict.interim_analysis import stops
+from tunegate.harness.verdict.decide import decide_run
+from tunegate.harness.verdict.interim_analysis import should_stop
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 TOML = """
@@ -47,7 +47,7 @@ def _suite(
         }
         for i in range(n)
     ]
-    return suites.load(suite_folder(TOML.format(use=use, generation=""), cases))
+    return suites.load_suite(suite_folder(TOML.format(use=use, generation=""), cases))
 
 
 def test_one_value_over_all_cases_is_judged_once(suite_folder: Callable[..., Path]) -> None:
@@ -55,28 +55,28 @@ def test_one_value_over_all_cases_is_judged_once(suite_folder: Callable[..., Pat
     suite = _suite(suite_folder, 200, "bleu")
     text = suite.path.read_text(encoding="utf-8")
     suite.path.write_text(text.replace('use = "bleu"', 'use = "bleu"\naggregate = "mean"'))
-    mean = suites.load(suite.path)
+    mean = suites.load_suite(suite.path)
 
-    assert schedule(suite, seed=0) is None
-    assert schedule(mean, seed=0) is not None
+    assert schedule_looks(suite, seed=0) is None
+    assert schedule_looks(mean, seed=0) is not None
 
 
 def test_looks_see_growing_parts_of_one_seeded_order(suite_folder: Callable[..., Path]) -> None:
     """200 cases: looks at 32, 64, 96, 128, 160 and 200; every case once, seeded."""
     suite = _suite(suite_folder, 200)
-    looks = schedule(suite, seed=0)
+    looks = schedule_looks(suite, seed=0)
 
     assert looks is not None
     assert looks.sizes == (32, 64, 96, 128, 160, 200)
     assert looks.shares == pytest.approx([s / 200 for s in looks.sizes])
     assert sorted(looks.order) == [s.case.id for s in suite.cases]
-    assert looks == schedule(suite, seed=0)
-    assert looks.order != schedule(suite, seed=1).order
+    assert looks == schedule_looks(suite, seed=0)
+    assert looks.order != schedule_looks(suite, seed=1).order
 
 
 def test_clusters_stay_whole(suite_folder: Callable[..., Path]) -> None:
     """No look parts the five cases of a cluster; shares are shares of the clusters."""
-    looks = schedule(_suite(suite_folder, 200, size=5), seed=0)
+    looks = schedule_looks(_suite(suite_folder, 200, size=5), seed=0)
 
     assert looks is not None
     # 32, 64, 96, 128, 160 rounded up to whole clusters
@@ -97,14 +97,14 @@ def test_clusters_stay_whole(suite_folder: Callable[..., Path]) -> None:
 )
 def test_some_suites_are_asked_whole(suite_folder: Callable[..., Path], n: int, use: str) -> None:
     """Under 100 cases, for log-likelihoods and for latency there are no looks."""
-    assert schedule(_suite(suite_folder, n, use), seed=0) is None
+    assert schedule_looks(_suite(suite_folder, n, use), seed=0) is None
 
 
 def test_a_continuous_metric_is_first_looked_at_with_fifty(
     suite_folder: Callable[..., Path],
 ) -> None:
     """The t interval needs more cases than the score interval: the look at 32 is left out."""
-    looks = schedule(_suite(suite_folder, 200, "length"), seed=0)
+    looks = schedule_looks(_suite(suite_folder, 200, "length"), seed=0)
 
     assert looks is not None
     assert looks.sizes[0] == 64
@@ -121,10 +121,10 @@ def test_looks_never_put_a_gate_out_of_reach(
     """
     cases = [{"id": f"c{i:04}", "prompt": "q", "expected": "yes"} for i in range(n)]
     toml = TOML.format(use="exact_match", generation="").replace("0.5", "0.02")
-    suite = suites.load(suite_folder(toml, cases))
+    suite = suites.load_suite(suite_folder(toml, cases))
 
-    assert unreachable(suite) == []
-    assert (schedule(suite, seed=0) is not None) is looked_at
+    assert unreachable_gates(suite) == []
+    assert (schedule_looks(suite, seed=0) is not None) is looked_at
 
 
 def _looks(n: int, *sizes: int) -> LookSchedule:
@@ -159,7 +159,7 @@ def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) ->
         columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.1)]
     )
     look = InterimLook(record.looks, 0)
-    found = decide(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": look})
+    found = decide_run(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": look})
 
     (result,) = found.suites
     assert found.verdict is Verdict.SHIP
@@ -176,10 +176,10 @@ def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:
         columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.0)]
     )
     scores = suite.rows()
-    at_half = decide(
+    at_half = decide_run(
         manifest, {"s": suite.cases()}, scores, looks={"s": InterimLook(record.looks, 0)}
     )
-    fixed = decide(made.manifest([suite]), {"s": suite.cases()}, scores)
+    fixed = decide_run(made.manifest([suite]), {"s": suite.cases()}, scores)
 
     assert at_half.suites[0].gates[0].p_value == pytest.approx(0.5**6 / 2)
     assert at_half.verdict is Verdict.UNDECIDED
@@ -203,10 +203,10 @@ def test_an_observed_floor_ends_only_where_the_rest_cannot_change_it(
         columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.6)]
     )
     look = {"s": InterimLook(record.looks, 0)}
-    gate = decide(manifest, {"s": suite.cases()}, suite.rows(), looks=look).suites[0].gates[0]
+    gate = decide_run(manifest, {"s": suite.cases()}, suite.rows(), looks=look).suites[0].gates[0]
 
     assert gate.status is status
-    assert stops(manifest, record, suite.cases(), suite.rows(), 0) is stop
+    assert should_stop(manifest, record, suite.cases(), suite.rows(), 0) is stop
     if status is GateStatus.UNDECIDED:
         assert "is open with 50 cases not asked" in gate.sentence
     else:
@@ -220,7 +220,7 @@ def test_a_floor_that_is_sure_already_passes(columns: Any, made: Any) -> None:
         columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.4)]
     )
 
-    assert stops(manifest, record, suite.cases(), suite.rows(), 0)
+    assert should_stop(manifest, record, suite.cases(), suite.rows(), 0)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_run_ends_for_success_loss_or_futility(
     gain = Gate(metric="m", kind=GAIN, margin=0.2)
     suite, manifest, record = _ended(columns, made, base, tuned, [gain])
 
-    assert stops(manifest, record, suite.cases(), suite.rows(), 0) is stop
+    assert should_stop(manifest, record, suite.cases(), suite.rows(), 0) is stop
 
 
 def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Score, StoredCell
-from tunegate.harness.suite import Suite, load
+from tunegate.harness.suite import Suite, load_suite
 
 
 def sentences(case: Case, completion: Completion) -> Score:
@@ -25,7 +25,7 @@ def suite(folder: Path) -> Suite:
         'name = "s"\ncases = "cases.jsonl"\n[generation]\nsamples = 2\ntemperature = 1.0\n'
         '[[metrics]]\nuse = "length"\n'
     )
-    loaded = load(folder)
+    loaded = load_suite(folder)
     object.__setattr__(loaded.metrics[0], "score", sentences)
     object.__setattr__(loaded.metrics[0], "options", {})
     return loaded

@@ -8,13 +8,13 @@ import sys
 CODE = """
 import sys
 from tunegate.harness import json_schema
-found = json_schema.library()
+found = json_schema.jsonschema_library()
 before = "lark" in sys.modules, "rfc3987_syntax" in sys.modules
 iri = found.Draft202012Validator({"format": "iri"}, format_checker=found.FormatChecker())
 print(before, iri.is_valid("https://\\u00e4.org/x"), iri.is_valid("no iri"))
 import rfc3987_syntax
 print("lark" in sys.modules, hasattr(rfc3987_syntax, "syntax_parser"))
-print(json_schema.library() is found)
+print(json_schema.jsonschema_library() is found)
 """
 
 
@@ -31,7 +31,7 @@ WITHOUT = """
 import sys
 sys.modules["rfc3987_syntax"] = None
 from tunegate.harness import json_schema
-found = json_schema.library()
+found = json_schema.jsonschema_library()
 iri = found.Draft202012Validator({"format": "iri"}, format_checker=found.FormatChecker())
 print(iri.is_valid("no iri"))
 """

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness import judge, suite
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.judge import SYSTEM, TEXT, ParsedReply, conversation, question
+from tunegate.harness.judge import SYSTEM, TEXT, ParsedReply, format_conversation, question
 from tunegate.harness.records.cases import Case, Completion
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]
@@ -67,7 +67,7 @@ def test_placeholders_are_replaced_once(prompt: Path) -> None:
     )
 
     assert f"\n{text}\n" in asked.text
-    assert judge.fill('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
+    assert judge.fill_template('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
 
 
 def test_the_same_content_makes_the_same_question(prompt: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_file_without_headings_is_one_verdict(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("Is it right?\n{completion}\n", encoding="utf-8")
 
-    assert judge.sections(path) == {"verdict": "Is it right?\n{completion}"}
+    assert judge.prompt_sections(path) == {"verdict": "Is it right?\n{completion}"}
 
 
 def test_a_conversation_keeps_its_roles() -> None:
@@ -94,8 +94,8 @@ def test_a_conversation_keeps_its_roles() -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"},
              {"role": "user", "content": "Late."}]  # fmt: skip
 
-    assert conversation(Case(id="a", prompt="Hi")) == "Hi"
-    assert conversation(Case(id="a", messages=tuple(turns))) == (
+    assert format_conversation(Case(id="a", prompt="Hi")) == "Hi"
+    assert format_conversation(Case(id="a", messages=tuple(turns))) == (
         "[user]\nHi\n\n[assistant]\nYes?\n\n[user]\nLate."
     )
 
@@ -111,7 +111,7 @@ def test_probabilities_make_a_verdict_continuous() -> None:
 
 def test_a_suite_names_a_judge_like_a_metric(suite_folder: Callable[..., Path]) -> None:
     """The record says which judge and prompt; its gates are advisory."""
-    loaded = suite.load(suite_folder(TOML.format(more=""), CASES))
+    loaded = suite.load_suite(suite_folder(TOML.format(more=""), CASES))
 
     (metric,) = loaded.metrics
     (record,) = loaded.record().metrics
@@ -141,8 +141,8 @@ def test_the_prompt_hash_covers_the_rubric(
         if more.startswith("criteria")
         else TOML.format(more=more)
     )
-    one = suite.load(suite_folder(toml, CASES, "one")).metrics[0].judge
-    two = suite.load(suite_folder(changed, CASES, "two")).metrics[0].judge
+    one = suite.load_suite(suite_folder(toml, CASES, "one")).metrics[0].judge
+    two = suite.load_suite(suite_folder(changed, CASES, "two")).metrics[0].judge
 
     assert one is not None
     assert two is not None
@@ -155,7 +155,7 @@ def test_the_prompt_hash_covers_a_prompt_file(suite_folder: Callable[..., Path])
     for name, text in (("one", "Good?\n{completion}"), ("two", "Fine?\n{completion}")):
         folder = suite_folder(TOML.format(more='prompt = "own.txt"'), CASES, name)
         (folder / "own.txt").write_text(text, encoding="utf-8")
-        used = suite.load(folder).metrics[0].judge
+        used = suite.load_suite(folder).metrics[0].judge
         assert used is not None
         hashes.add(used.prompt_sha256)
 
@@ -180,7 +180,7 @@ def test_wrong_options_are_told_at_load(
     folder = suite_folder(TOML.format(more=more), CASES)
 
     with pytest.raises(SuiteError) as caught:
-        suite.load(folder)
+        suite.load_suite(folder)
 
     assert said in str(caught.value)
     assert "suite.toml:4" in str(caught.value)
@@ -203,7 +203,7 @@ def test_a_wrong_prompt_file_is_told_at_load(
     (folder / "own.txt").write_text(text, encoding="utf-8")
 
     with pytest.raises(SuiteError) as caught:
-        suite.load(folder)
+        suite.load_suite(folder)
 
     assert said in str(caught.value)
 
@@ -213,7 +213,7 @@ def test_an_unknown_name_is_looked_for_in_both_rooms(suite_folder: Callable[...,
     for use, near in (("rubrik", "rubric"), ("exact_mach", "exact_match")):
         toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{use}"\n'
         with pytest.raises(SuiteError, match=f"did you mean '{near}'"):
-            suite.load(suite_folder(toml, CASES))
+            suite.load_suite(suite_folder(toml, CASES))
 
 
 def drive(steps: Any, *rounds: list[ParsedReply]) -> Any:
@@ -230,7 +230,7 @@ def drive(steps: Any, *rounds: list[ParsedReply]) -> Any:
 def test_rubric_averages_its_criteria(suite_folder: Callable[..., Path]) -> None:
     """Steps 5 and 2 of 5 are 1 and 0.25: 0.625, with a part for each criterion."""
     toml = TOML.format(more="").replace('"Apologises once."', '["Is kind.", "Is short."]')
-    judge = suite.load(suite_folder(toml, CASES)).metrics[0].judge
+    judge = suite.load_suite(suite_folder(toml, CASES)).metrics[0].judge
     assert judge is not None
 
     score = drive(
@@ -245,7 +245,7 @@ def test_rubric_averages_its_criteria(suite_folder: Callable[..., Path]) -> None
 
 def test_rubric_needs_no_judge_for_an_empty_answer(suite_folder: Callable[..., Path]) -> None:
     """Silence meets no criterion, and costs no question."""
-    judge = suite.load(suite_folder(TOML.format(more=""), CASES)).metrics[0].judge
+    judge = suite.load_suite(suite_folder(TOML.format(more=""), CASES)).metrics[0].judge
     assert judge is not None
 
     with pytest.raises(StopIteration) as ended:

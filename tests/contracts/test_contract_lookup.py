@@ -16,7 +16,7 @@ from tunegate.harness.plugin.options import OPTIONS
 def message(name: str, room: str = "tunegate.harness.metrics") -> str:
     """Return what is said of a name that matches nothing."""
     with pytest.raises(UnknownName) as caught:
-        lookup.find(room, name, what="metric")
+        lookup.find_object(room, name, what="metric")
     return str(caught.value)
 
 
@@ -24,12 +24,14 @@ def test_a_bare_name_is_the_module_of_that_name() -> None:
     """`exact_match` is harness/metrics/exact_match.py:exact_match."""
     from tunegate.harness.metrics.exact_match import exact_match
 
-    assert lookup.find("tunegate.harness.metrics", "exact_match", what="metric") is exact_match
+    assert (
+        lookup.find_object("tunegate.harness.metrics", "exact_match", what="metric") is exact_match
+    )
 
 
 def test_private_modules_are_no_names() -> None:
     """Helpers of a room start with an underscore and cannot be asked for."""
-    names = lookup.available("tunegate.harness.metrics")
+    names = lookup.available_names("tunegate.harness.metrics")
 
     assert list(names) == sorted(names)
     assert not any(name.startswith("_") for name in names)
@@ -39,8 +41,8 @@ def test_private_modules_are_no_names() -> None:
 def test_everything_in_the_rooms_can_be_loaded() -> None:
     """Each module of a room holds an object of its own name."""
     for room in ("tunegate.harness.metrics", "tunegate.harness.sources"):
-        for name in lookup.available(room):
-            assert callable(lookup.find(room, name, what="thing"))
+        for name in lookup.available_names(room):
+            assert callable(lookup.find_object(room, name, what="thing"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,10 @@ def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_syntax.py").write_text("def\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert lookup.find("tunegate.harness.metrics", "own_good:fn", what="metric").__name__ == "fn"
+    assert (
+        lookup.find_object("tunegate.harness.metrics", "own_good:fn", what="metric").__name__
+        == "fn"
+    )
     assert (
         message("own_good:funiest")
         == "own_good: unknown metric 'funiest'; did you mean 'funniest'?"

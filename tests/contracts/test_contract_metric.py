@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.estimator import mean
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.errors import MissingExtra, SuiteError, UnknownName
-from tunegate.harness.metric import Metric, corpus_function, load, metric
+from tunegate.harness.metric import Metric, corpus_function, load_metric, metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
-from tunegate.harness.suite import load as load_suite
+from tunegate.harness.suite import load_suite
 
 CASE = Case(id="a", prompt="p", expected="x")
 ANSWER = Completion(text="x")
@@ -32,7 +32,7 @@ def _own(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def loaded(use: str, **options: Any) -> Metric:
     """Load a metric as a suite does."""
-    return load(use, options, name="m", folder=Path(__file__).parent, where="s.toml:4")
+    return load_metric(use, options, name="m", folder=Path(__file__).parent, where="s.toml:4")
 
 
 def refused(use: str, **options: Any) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_plain_function_is_a_metric(own: ModuleType) -> None:
 
 def test_the_aggregate_of_a_metric_is_the_mean() -> None:
     """(1 + 2 + 6)/3 = 3."""
-    assert mean([1, 2, 6]) == 3
+    assert exact_mean([1, 2, 6]) == 3
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,13 @@ def counted(folder, *, n: int):
     "section.py": '''
 """How many cases there are."""
 from pathlib import Path
-from tunegate.reports.templating import fill
+from tunegate.reports.templating import fill_page_template
 
 TITLE = "Counted"
 ORDER = 33
 
 def render(data):
-    return fill(Path(__file__).with_suffix(".html"), n=len(data.pairs))
+    return fill_page_template(Path(__file__).with_suffix(".html"), n=len(data.pairs))
 ''',
     "section.html": "<p>Acme counted {{ n }} cases.</p>\n",
 }
@@ -198,12 +198,12 @@ def test_names_of_packages_are_listed_with_ours(acme: Path) -> None:
         ("tunegate.harness.models", "echo"),
         ("tunegate.harness.sources", "counted"),
     ):
-        assert name in lookup.available(room)
+        assert name in lookup.available_names(room)
     assert not [name for name in sys.modules if name.startswith("acme")]
     with pytest.raises(UnknownName, match="did you mean 'names_city'"):
-        lookup.find(METRICS, "names_cty", what="metric")
+        lookup.find_object(METRICS, "names_cty", what="metric")
 
-    places = [name for name, _ in page.discover().items()]
+    places = [name for name, _ in page.discover_sections().items()]
     assert places.index("subjects") < places.index("counted_cases") < places.index("improvements")
 
 
@@ -252,13 +252,13 @@ def test_a_broken_package_is_one_line(
     )
 
     with pytest.raises(SuiteError) as caught:
-        suites.load(suite / "suite.toml")
+        suites.load_suite(suite / "suite.toml")
     assert (
         "suite.toml:4: metric 'lost' of the package broken 1.0 cannot be imported "
         "(ZeroDivisionError: division by zero); upgrade or uninstall the package"
     ) in str(caught.value)
 
-    assert "lost" not in page.discover()
+    assert "lost" not in page.discover_sections()
     assert capsys.readouterr().err.count("tunegate: warning: section 'lost' of the package") == 1
 
 
@@ -269,7 +269,7 @@ def test_a_section_that_fails_is_left_out(
     files = {**PACKAGE, "section.py": PACKAGE["section.py"].replace("len(data.pairs)", "1 / 0")}
     install("acme", ENTRY_POINTS, files)
     data: Any = None
-    sections = page.discover()
+    sections = page.discover_sections()
 
     assert page._part("counted_cases", sections["counted_cases"], data)["html"] == ""
     with pytest.raises(AttributeError):
@@ -294,7 +294,7 @@ def test_a_name_that_is_there_twice_is_refused(
         install(other, "[tunegate.metrics]\nnames_city = other:names_city\n")
 
     with pytest.raises(UnknownName) as caught:
-        lookup.find(METRICS, named.partition("'")[0], what="metric")
+        lookup.find_object(METRICS, named.partition("'")[0], what="metric")
 
     assert named in str(caught.value)
     assert "uninstall one of them" in str(caught.value)
@@ -315,10 +315,10 @@ def test_the_source_of_the_documentation_works(
     (suite.parent / "t.tsv").write_text("a\tWhere?\tParis\nb\tno answer\n", encoding="utf-8")
 
     with pytest.raises(SuiteError, match=r"t\.tsv:2: .*; write id, prompt and answer"):
-        suites.load(suite)
+        suites.load_suite(suite)
 
     (suite.parent / "t.tsv").write_text("a\tWhere?\tParis\n", encoding="utf-8")
-    assert [s.case.expected for s in suites.load(suite).cases] == ["Paris"]
+    assert [s.case.expected for s in suites.load_suite(suite).cases] == ["Paris"]
 
 
 def test_documented_groups_are_those_of_folders() -> None:
@@ -384,12 +384,12 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_file_in_its_folder_is_enough(folders: None) -> None:
     """Metric, judge, backend, source and section are found by the name of their file."""
     for room, (name, _) in PLAIN.items():
-        assert name in lookup.available(room)
+        assert name in lookup.available_names(room)
     backend = backend_of("shouter:x")
     assert backend is not None
     assert is_remote(backend)
-    assert next(iter(page.discover())) == "verdict"
-    assert list(page.discover())[1] == "shouting"
+    assert next(iter(page.discover_sections())) == "verdict"
+    assert list(page.discover_sections())[1] == "shouting"
 
 
 def test_a_command_is_a_file(folders: None) -> None:

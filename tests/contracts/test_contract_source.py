@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.json_schema import library, schema_problems
+from tunegate.harness.json_schema import jsonschema_library, schema_problems
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import SourcedCase, case_schema, make_case
 from tunegate.harness.sources.jsonl import jsonl
@@ -35,7 +35,7 @@ def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
     assert list(schema["properties"]) == fields
     assert [n for n, form in schema["properties"].items() if not form.get("description")] == []
     assert "null" not in json.dumps(schema)
-    library().Draft202012Validator.check_schema(schema)
+    jsonschema_library().Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,6 @@ def test_every_source_takes_a_folder_first(suite_folder: Callable[..., Path]) ->
 
     from tunegate.harness import lookup
 
-    for name in lookup.available("tunegate.harness.sources"):
-        function = lookup.find("tunegate.harness.sources", name, what="case source")
+    for name in lookup.available_names("tunegate.harness.sources"):
+        function = lookup.find_object("tunegate.harness.sources", name, what="case source")
         assert next(iter(inspect.signature(function).parameters)) == "folder"

@@ -84,7 +84,7 @@ def test_tuned_is_the_fine_tune_and_base_is_base(
     adapter = _adapter(tmp_path / "adapter", base, kind, architecture)
     with muted():
         arms: dict[str, Any] = open_arms({"base": str(base), "tuned": str(adapter)})
-        proof = liveness.check(arms)["tuned"]
+        proof = liveness.check_liveness(arms)["tuned"]
         assert proof["switching_off_restores_base"] == "exactly"
         assert one_by_one(arms["tuned"]) == (kind in VIRTUAL)
         assert not one_by_one(arms["base"])
@@ -95,7 +95,7 @@ def test_tuned_is_the_fine_tune_and_base_is_base(
         texts = [
             {
                 a.key: a.completion.text
-                for a in local_engine.complete(arm, ask(arm, cases, max_new_tokens=8))
+                for a in local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=8))
             }
             for arm in (arms["base"], plain)
         ]
@@ -112,7 +112,7 @@ def _check(arm: Any, model: Any, ask: Ask) -> None:
     def completions(kind: str, **settings: Any) -> list[Any]:
         found = {
             a.key: a.completion
-            for a in local_engine.complete(arm, ask(arm, cases, kind, **settings))
+            for a in local_engine.complete_requests(arm, ask(arm, cases, kind, **settings))
         }
         return [found[case.id] for case in cases]
 

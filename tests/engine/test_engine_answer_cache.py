@@ -14,7 +14,7 @@ from tunegate.harness.engine.answer_cache import (
     AnswerCache,
     StoredAnswer,
     candidates_judged,
-    reusable,
+    reusable_answers,
 )
 from tunegate.harness.errors import BackendError, RunInterrupted, UsageError
 from tunegate.harness.records.cases import Completion
@@ -98,9 +98,9 @@ def test_errors_are_tried_again(store: AnswerCache) -> None:
     store.put("k", StoredAnswer(None, "HTTP 500", 1.0))
     rows = store.get(["k"])
     assert rows["k"] == StoredAnswer(None, "HTTP 500", 1.0)
-    assert reusable(rows) == {}
+    assert reusable_answers(rows) == {}
     store.put("k", _answer())
-    assert list(reusable(store.get(["k"]))) == ["k"]
+    assert list(reusable_answers(store.get(["k"]))) == ["k"]
     with sqlite3.connect(store.path) as db:
         assert db.execute("SELECT status, attempts, error FROM cells").fetchall() == [
             ("ok", 2, None)

@@ -12,7 +12,7 @@ import pytest
 from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, muted
 from tests.whole_forwards import greedy, logprob
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.fallbacks import notices, one_by_one
+from tunegate.harness.engine.inference.fallbacks import fallback_notices, one_by_one
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case, Completion
@@ -30,7 +30,7 @@ def _answers(arm: Any, ask: Ask, prompts: tuple[str, ...], kind: str, **settings
     drafts = settings.pop("drafts", {})
     found = {
         a.key: a.completion
-        for a in local_engine.complete(arm, ask(arm, cases, kind, **settings), drafts)
+        for a in local_engine.complete_requests(arm, ask(arm, cases, kind, **settings), drafts)
     }
     return [found[case.id] for case in cases]
 
@@ -104,8 +104,8 @@ def test_a_running_state_with_an_adapter(tiny: Any, ask: Ask) -> None:
 
 def test_what_is_switched_off_is_said(tiny: Any) -> None:
     """A notice for each arm that is computed alone, with the cause; none for the others."""
-    assert list(notices(tiny.pair("llama"))) == []
-    assert list(notices(tiny.pair("qwen3_5"))) == [
+    assert list(fallback_notices(tiny.pair("llama"))) == []
+    assert list(fallback_notices(tiny.pair("qwen3_5"))) == [
         f"{arm}: its layers carry a running state, so cases run one by one: no batches, drafts, "
         "shared prefixes"
         for arm in ("base", "tuned")

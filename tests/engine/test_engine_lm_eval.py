@@ -239,7 +239,10 @@ def test_cases_of_the_source_have_the_same_likelihoods(
     for name in names:
         source = lm_eval(tasks.parent, tasks=(name,), include_path="tasks", num_fewshot=1)
         cases = [sourced.case for sourced in source]
-        made = {a.key: a.completion for a in local_engine.complete(arm, ask(arm, cases, "choices"))}
+        made = {
+            a.key: a.completion
+            for a in local_engine.complete_requests(arm, ask(arm, cases, "choices"))
+        }
         samples = sorted(found["samples"][name], key=lambda s: s["doc_id"])
         for case, sample in zip(cases, samples, strict=True):
             expected = [resp[0][0] for resp in sample["resps"][:4]]
@@ -254,14 +257,14 @@ def test_memory_is_tried_in_halves(tiny: Any, monkeypatch: pytest.MonkeyPatch) -
     ours = lm_eval_module.TunegateLM(tiny.pair("llama")["base"])
     requests = [(None, [5 + i, 7], [11, 12]) for i in range(6)]
     whole = ours._loglikelihood_tokens(requests)
-    true, most = module.measure, 2
+    true, most = module.measure_likelihoods, 2
 
     def narrow(arm: Any, model: Any, prompts: Any, wanted: Any) -> Any:
         if len(prompts) > most:
             raise RuntimeError("CUDA out of memory")
         return true(arm, model, prompts, wanted)
 
-    monkeypatch.setattr(lm_eval_module, "measure", narrow)
+    monkeypatch.setattr(lm_eval_module, "measure_likelihoods", narrow)
     halved = ours._loglikelihood_tokens(requests)
     most = 0
 

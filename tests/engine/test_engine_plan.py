@@ -60,7 +60,7 @@ def _plan(
 ) -> Plan:
     toml = TOML.format(name=name, use=use, generation=generation)
     folder = suite_folder(toml, [{**CASE, **case}])
-    return make_plan([suites.load(folder)], {"base": arm or Stub()}, seed=seed)
+    return make_plan([suites.load_suite(folder)], {"base": arm or Stub()}, seed=seed)
 
 
 def _key(*args: Any, **kwargs: Any) -> str:
@@ -193,7 +193,11 @@ def test_the_place_and_number_of_cases_keep_the_keys(suite_folder: Write, tmp_pa
     there = suite_folder(toml, cases[::-1], "elsewhere")
     keys = [
         {c.case: c.key for c in make_plan([loaded], {"base": Stub()}, seed=0).cells}
-        for loaded in (suites.load(here), suites.load(there), suites.load(here, max_cases=2))
+        for loaded in (
+            suites.load_suite(here),
+            suites.load_suite(there),
+            suites.load_suite(here, max_cases=2),
+        )
     ]
     assert keys[0] == keys[1]
     assert keys[2] == {case: keys[0][case] for case in ("c0", "c1")}
@@ -203,7 +207,7 @@ def test_cells_stand_in_the_order_of_suites_cases_and_arms(suite_folder: Write) 
     """The plan lists each suite's cases in order, the arms within a case; batches hold no arm."""
     toml = TOML.format(name="s", use="exact_match", generation="")
     cases = [{**CASE, "id": f"c{i}", "prompt": "Q" * (i + 1)} for i in range(3)]
-    loaded = suites.load(suite_folder(toml, cases))
+    loaded = suites.load_suite(suite_folder(toml, cases))
     arms = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="t")}
     plan = make_plan([loaded], arms, seed=0)
     assert [(c.case, c.arm) for c in plan.cells] == [
@@ -218,7 +222,7 @@ def test_cells_stand_in_the_order_of_suites_cases_and_arms(suite_folder: Write) 
 def test_base_once_more_is_asked_again(suite_folder: Write) -> None:
     """An arm that is base has cells of its own; another arm keeps the key that it always had."""
     toml = TOML.format(name="s", use="exact_match", generation="")
-    loaded = suites.load(suite_folder(toml, [CASE]))
+    loaded = suites.load_suite(suite_folder(toml, [CASE]))
     twins = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="b")}
     others = {"base": Stub(fingerprint="t"), "tuned": Stub(fingerprint="b")}
 
@@ -232,7 +236,7 @@ def test_a_case_that_cannot_be_rendered(suite_folder: Write) -> None:
     """An arm that refuses a case has an error there; the other arm is asked all the same."""
     arms = {"base": Stub(fingerprint="b"), "tuned": Stub(fingerprint="t", refuses="c")}
     toml = TOML.format(name="s", use="exact_match", generation="")
-    plan = make_plan([suites.load(suite_folder(toml, [CASE]))], arms, seed=0)
+    plan = make_plan([suites.load_suite(suite_folder(toml, [CASE]))], arms, seed=0)
     base, tuned = plan.cells
     assert plan.failures == {tuned.key: "the prompt cannot be rendered: no such role"}
     assert [arm for _, arm in plan.requests] == ["base"]
@@ -243,7 +247,7 @@ def test_a_suite_times_its_first_cases_only(suite_folder: Write) -> None:
     """latency_cases bounds the timed pass."""
     toml = TOML.format(name="s", use="latency", generation="latency_cases = 2")
     cases = [{**CASE, "id": f"c{i}"} for i in range(5)]
-    plan = make_plan([suites.load(suite_folder(toml, cases))], {"base": Stub()}, seed=0)
+    plan = make_plan([suites.load_suite(suite_folder(toml, cases))], {"base": Stub()}, seed=0)
     assert [(c.case, c.kind.value) for c in plan.cells] == [("c0", "latency"), ("c1", "latency")]
     assert [len(b.questions) for b in plan.batches] == [1, 1]
 

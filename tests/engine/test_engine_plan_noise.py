@@ -11,9 +11,9 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.plan import SAMPLE, make_plan, sampled
+from tunegate.harness.engine.plan import SAMPLE, make_plan, noise_sample
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.runner import Runner, collect_cells
 from tunegate.harness.further_arms import BASE_AGAIN, add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 
@@ -59,12 +59,12 @@ def test_recorded_arms_have_no_arithmetic(scripted: Callable[..., str]) -> None:
 def test_the_sample_is_seeded_and_small() -> None:
     """50 cases, the same for one seed whatever their order, others for another."""
     cases = [f"c{i}" for i in range(200)]
-    chosen = sampled(cases, suite="s", seed=0)
+    chosen = noise_sample(cases, suite="s", seed=0)
 
     assert len(chosen) == SAMPLE == 50
-    assert chosen == sampled(reversed(cases), suite="s", seed=0)
-    assert chosen != sampled(cases, suite="s", seed=1)
-    assert sampled(cases[:3], suite="s", seed=0) == set(cases[:3])
+    assert chosen == noise_sample(reversed(cases), suite="s", seed=0)
+    assert chosen != noise_sample(cases, suite="s", seed=1)
+    assert noise_sample(cases[:3], suite="s", seed=0) == set(cases[:3])
 
 
 def test_base_again_goes_the_tuned_arms_way(
@@ -75,7 +75,7 @@ def test_base_again_goes_the_tuned_arms_way(
     Its answers come by verified drafts of base's, as the tuned arm's do.
     """
     cases = [{"id": f"c{i}", "prompt": f"the {w} is", "expected": w} for i, w in enumerate(WORDS)]
-    suite = suites.load(suite_folder(TOML, cases))
+    suite = suites.load_suite(suite_folder(TOML, cases))
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     arms = add_derived_arms(open_arms(specs, dtype="bfloat16"))
     plan = make_plan([suite], arms, seed=0)
@@ -85,7 +85,7 @@ def test_base_again_goes_the_tuned_arms_way(
 
     runner.run()
 
-    again = [c for c in collect(plan, runner.store, set()) if c.cell.arm == BASE_AGAIN]
+    again = [c for c in collect_cells(plan, runner.store, set()) if c.cell.arm == BASE_AGAIN]
     assert {(c.cell.kind.value, c.cell.case) for c in again} == {
         (kind, case["id"]) for kind in ("generate", "answer") for case in cases
     }

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tunegate.harness.engine.progress import ProgressReporter, duration
+from tunegate.harness.engine.progress import ProgressReporter, format_duration
 
 
 class Terminal(io.StringIO):
@@ -46,7 +46,7 @@ class Clock:
 )
 def test_durations(seconds: float, text: str) -> None:
     """Times are written as people write them."""
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_log_gets_a_line_every_ten_seconds() -> None:

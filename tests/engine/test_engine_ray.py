@@ -21,7 +21,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend, ray_crew
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.runner import Runner, collect_cells
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.model import Answer, Arm, Request
@@ -99,7 +99,7 @@ def _specs(tmp_path: Path) -> dict[str, str | None]:
 @pytest.fixture(name="suite")
 def _suite(suite_folder: Callable[..., Path]) -> suites.Suite:
     rows = [{"id": f"c{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(CASES)]
-    return suites.load(suite_folder(TOML, rows))
+    return suites.load_suite(suite_folder(TOML, rows))
 
 
 @pytest.fixture(name="ray", scope="module")
@@ -151,7 +151,7 @@ def test_real_models_answer_the_same(
     rows = [
         {"id": f"c{i}", "prompt": f"word {i} " * (1 + i % 5), "expected": "yes"} for i in range(60)
     ]
-    suite = suites.load(suite_folder(TOML, rows))
+    suite = suites.load_suite(suite_folder(TOML, rows))
     specs: dict[str, str | None] = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     one = judged(tmp_path / "one", suite, specs, HERE)
     two = judged(tmp_path / "two", suite, specs, ExecutionBackend("ray", 2))
@@ -193,7 +193,7 @@ def test_a_killed_worker_costs_its_batch_and_nothing_else(
     runner.run()
 
     assert len(list((tmp_path / "marks").iterdir())) == 2
-    cells = list(collect(runner.plan, store, set()))
+    cells = list(collect_cells(runner.plan, store, set()))
     assert {c.status for c in cells} == {"ok", "error"}
     assert {c.cell.case for c in cells if c.status == "error"} == {"c9"}
     attempts = store._db.execute("SELECT DISTINCT attempts FROM cells").fetchall()

@@ -17,11 +17,11 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
 from tunegate.harness.engine.inference.sequence import Optimizations
-from tunegate.harness.engine.interrupts import stoppable
+from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect
-from tunegate.harness.engine.scheduling import effort
+from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.scheduling import estimate_effort
 from tunegate.harness.errors import BackendError, RunInterrupted
 from tunegate.harness.model import Answer, Prompt, Request
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
@@ -86,13 +86,13 @@ class Bench:
 
     def plan(self, arms: dict[str, Any]) -> Plan:
         """The plan of the bench's suite."""
-        return make_plan([suites.load(self.folder)], arms, seed=0)
+        return make_plan([suites.load_suite(self.folder)], arms, seed=0)
 
     def texts(self, runner: Runner) -> dict[tuple[str, str], str]:
         """(arm, case) → stored answer."""
         return {
             (c.cell.arm, c.cell.case): c.completion.text or ""
-            for c in collect(runner.plan, self.store, set())
+            for c in collect_cells(runner.plan, self.store, set())
             if c.completion
         }
 
@@ -201,7 +201,7 @@ def test_another_thread_leaves_signals_alone() -> None:
 
     def work() -> None:
         before = signal.getsignal(signal.SIGINT)
-        with stoppable() as stop:
+        with stop_on_signal() as stop:
             seen.append(signal.getsignal(signal.SIGINT) is before and not stop.requested)
 
     thread = threading.Thread(target=work)
@@ -241,7 +241,7 @@ def test_what_was_never_answered_is_missing(bench: Callable[..., Bench]) -> None
     b.store.put(first.key, StoredAnswer(Completion(text="yes"), None, 7.0))
     b.store.put(second.key, StoredAnswer(None, "HTTP 500", 8.0))
     plan = Plan(runner.plan.cells, (), {}, {}, {third.key: "no such role"})
-    cells = list(collect(plan, b.store, {first.key}))
+    cells = list(collect_cells(plan, b.store, {first.key}))
     assert [(c.status, c.error, c.cache_hit) for c in cells[:3]] == [
         ("ok", None, True),
         ("error", "HTTP 500", False),
@@ -391,7 +391,7 @@ def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> N
     b = bench(n=2)
     runner = b.runner(arms)
     runner.run()
-    cells = list(collect(runner.plan, b.store, set()))
+    cells = list(collect_cells(runner.plan, b.store, set()))
     assert [c.status for c in cells] == ["ok", "error"] * 2
     assert all("out of memory on this case alone" in (c.error or "ok") for c in cells[1::2])
 
@@ -437,7 +437,10 @@ def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Ben
     again = Renamed(pair["tuned"])
     arms = {"base": pair["base"], "tuned": again}
     plan = make_plan(
-        [suites.load(b.folder)], arms, seed=0, before={"plan": "-", "s": pair["tuned"].fingerprint}
+        [suites.load_suite(b.folder)],
+        arms,
+        seed=0,
+        before={"plan": "-", "s": pair["tuned"].fingerprint},
     )
     runner = Runner(plan, arms, b.store, ProgressReporter(1.0, stream=b.stream))
     runner.run()
@@ -473,7 +476,7 @@ def test_effort_is_counted_in_tokens_to_write(
     if use == "choice_accuracy":
         request = replace(request, kind=CellKind.CHOICES)
 
-    assert least <= effort(request) < most
+    assert least <= estimate_effort(request) < most
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -70,7 +70,7 @@ class Far:
 def runner(suite_folder: Any, tmp_path: Path, arms: dict[str, Any], n: int = 120) -> Runner:
     """Return a runner of a suite of n cases."""
     folder = suite_folder(TOML, [{"prompt": f"q{i}", "expected": "a"} for i in range(n)])
-    plan = make_plan([suites.load(folder / "suite.toml")], arms, seed=0)
+    plan = make_plan([suites.load_suite(folder / "suite.toml")], arms, seed=0)
     store = AnswerCache(tmp_path / "store.sqlite")
     return Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO()))
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tunegate.harness.engine.scheduling import FORWARD, families
+from tunegate.harness.engine.scheduling import FORWARD, prefix_families
 
 
 def _families(prompts: Sequence[Sequence[int]]) -> list[set[int]]:
-    found = families(range(len(prompts)), dict(enumerate(prompts)))
+    found = prefix_families(range(len(prompts)), dict(enumerate(prompts)))
     return [set(family) for family in found]
 
 

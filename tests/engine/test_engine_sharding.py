@@ -16,7 +16,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect
+from tunegate.harness.engine.runner import Runner, collect_cells
 from tunegate.harness.engine.sharding import (
     InMemoryAnswers,
     Shard,
@@ -71,7 +71,7 @@ class Bench:
 
     def answers(self, name: str) -> dict[str, Any]:
         """Key → what a store holds, without times."""
-        cells = collect(self.plan, self.store(name), set())
+        cells = collect_cells(self.plan, self.store(name), set())
         return {c.cell.key: (c.status, c.error, c.completion and c.completion.text) for c in cells}
 
 
@@ -99,7 +99,7 @@ class HereCrew:
 @pytest.fixture(name="bench")
 def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Bench:
     rows = [{"id": f"c{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(CASES)]
-    suite = suites.load(suite_folder(TOML, rows))
+    suite = suites.load_suite(suite_folder(TOML, rows))
     for arm, word in (("base", "no"), ("tuned", "yes")):
         script = {"completions": {f"c{i}": f"{word} {i}" for i in range(CASES)}}
         script |= {"fail": {"c7": "HTTP 500"}, "prefix": ""}

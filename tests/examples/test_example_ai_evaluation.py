@@ -74,7 +74,7 @@ def judged(name: str, judge: Judge, texts: list[str]) -> list[JudgementOutcome]:
 @pytest.fixture(name="faithfulness")
 def _faithfulness() -> Judge:
     """The judge whose place the program takes."""
-    found = lookup.find("tunegate.harness.judges", "faithfulness", what="judge")
+    found = lookup.find_object("tunegate.harness.judges", "faithfulness", what="judge")
     assert isinstance(found, Judge)
     return found
 
@@ -97,7 +97,7 @@ def test_a_custom_judge_takes_the_rubrics_criteria() -> None:
     """The suite's criteria are the grading criteria; its parse failures are errors."""
     from dataclasses import replace
 
-    rubric = lookup.find("tunegate.harness.judges", "rubric", what="judge")
+    rubric = lookup.find_object("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(rubric, Judge)
     judge = replace(rubric, options={"criteria": "Is kind"})
 

@@ -58,15 +58,19 @@ def test_the_configuration_is_one_that_trains() -> None:
     """The YAML parses with TRL's parser, and its rewards accept its rows; the suite loads."""
     pytest.importorskip("trl")
     from tunegate.trainers import datasets, prompt_rows, verifiable_rewards
-    from tunegate.trainers.arguments import parse
+    from tunegate.trainers.arguments import parse_arguments
     from tunegate.trainers.grpo import METHOD
     from tunegate.trainers.train import parser_of
 
-    config = parse(parser_of(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options)
-    rows = datasets.load(config.data.train_files, datasets.PROMPTS, seed=0)
-    used = verifiable_rewards.load(config.own.rewards, folder=EXAMPLE, where="rewards")
-    verifiable_rewards.check(used, [row.sourced for row in prompt_rows.load(rows)], where="rewards")
+    config = parse_arguments(
+        parser_of(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options
+    )
+    rows = datasets.load_rows(config.data.train_files, datasets.PROMPTS, seed=0)
+    used = verifiable_rewards.load_rewards(config.own.rewards, folder=EXAMPLE, where="rewards")
+    verifiable_rewards.check_rewards(
+        used, [row.sourced for row in prompt_rows.load_prompts(rows)], where="rewards"
+    )
 
-    gated = suite.load(EXAMPLE / "house")
+    gated = suite.load_suite(EXAMPLE / "house")
     assert {metric.name for metric in gated.metrics} == {reward.name for reward in used}
     assert config.training.max_completion_length == gated.generation.max_new_tokens

@@ -65,7 +65,7 @@ def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
 
     def load(table: str) -> list[Case]:
         Path("suite.toml").write_text(HEAD + table, encoding="utf-8")
-        return [sourced.case for sourced in suite.load(Path()).cases]
+        return [sourced.case for sourced in suite.load_suite(Path()).cases]
 
     return load
 
@@ -104,7 +104,9 @@ def test_the_guide_names_every_source() -> None:
     from tunegate.harness import lookup
 
     text = (GUIDES / "cases.md").read_text(encoding="utf-8")
-    assert [n for n in lookup.available("tunegate.harness.sources") if f"`{n}`" not in text] == []
+    assert [
+        n for n in lookup.available_names("tunegate.harness.sources") if f"`{n}`" not in text
+    ] == []
 
 
 def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tunegate.harness import suite
 from tunegate.harness.records.cases import Completion
 from tunegate.trainers import peft_adapters, ppo, reward
-from tunegate.trainers.arguments import parse
-from tunegate.trainers.datasets import load
+from tunegate.trainers.arguments import parse_arguments
+from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.job import TrainingMethod
 from tunegate.trainers.train import parser_of
 
@@ -32,16 +32,16 @@ def test_the_script_writes_what_is_committed() -> None:
 @pytest.mark.parametrize(("method", "rows"), [(reward.METHOD, 32), (ppo.METHOD, 16)])
 def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) -> None:
     """Options parse for a LoRA, and the rows have the method's form."""
-    config = parse(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
-    peft_adapters.settle(config, method.kinds)
+    config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
+    peft_adapters.settle_peft_options(config, method.kinds)
 
     assert "lora" == peft_adapters.kind_of(config)
-    assert rows == len(load(config.data.train_files, method.rows, seed=0).rows)
+    assert rows == len(load_rows(config.data.train_files, method.rows, seed=0).rows)
 
 
 def test_the_suite_asks_what_no_row_holds() -> None:
     """Sixty things, none of which stands in a pair or a prompt."""
-    asked = {_thing(sourced.case.messages) for sourced in suite.load(EXAMPLE / "suite").cases}
+    asked = {_thing(sourced.case.messages) for sourced in suite.load_suite(EXAMPLE / "suite").cases}
     rows = [*_rows("pairs.jsonl"), *_rows("prompts.jsonl")]
 
     assert 60 == len(asked)
@@ -54,7 +54,7 @@ def test_the_suite_asks_what_no_row_holds() -> None:
 )
 def test_the_suite_takes_capitals_alone(text: str, right: float) -> None:
     """An answer is right if it has letters and all of them are capitals."""
-    loaded = suite.load(EXAMPLE / "suite")
+    loaded = suite.load_suite(EXAMPLE / "suite")
     case = loaded.cases[0].case
     (metric,) = (metric for metric in loaded.metrics if metric.name == "regex")
 

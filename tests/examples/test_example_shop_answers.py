@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.suite import load as load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.trainers import dpo, gate_callback, peft_adapters, sft
-from tunegate.trainers.arguments import parse
-from tunegate.trainers.datasets import load
+from tunegate.trainers.arguments import parse_arguments
+from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.job import TrainingMethod
 from tunegate.trainers.train import parser_of
 
@@ -29,11 +29,13 @@ def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
     name: str, method: TrainingMethod, kind: str
 ) -> None:
     """Options parse, rows have the method's form, and none of them is asked again by the suite."""
-    config = parse(parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"])
-    peft_adapters.settle(config, method.kinds)
-    rows = load(config.data.train_files, method.rows, seed=0).rows
+    config = parse_arguments(
+        parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"]
+    )
+    peft_adapters.settle_peft_options(config, method.kinds)
+    rows = load_rows(config.data.train_files, method.rows, seed=0).rows
 
-    gate_callback.check(config.data.eval_suite, wanted=config.data.gate)
+    gate_callback.check_suites(config.data.eval_suite, wanted=config.data.gate)
     assert kind == peft_adapters.kind_of(config)
     assert [str(FOLDER / "suite")] == config.data.eval_suite
     assert 40 == len(rows)

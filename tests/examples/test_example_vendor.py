@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.remote.litellm import library
+from tunegate.harness.remote.litellm import litellm_library
 from tunegate.trainers.vendor import run
 from tunegate.trainers.vendor.job import FILE
 
@@ -22,7 +22,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "vendor"
 @pytest.fixture(name="server")
 def _server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start the server as a user does, on a free port."""
-    library()  # before pytester takes down `sys.meta_path`; see tests/plugin/test_plugin_litellm.py
+    # before pytester takes down `sys.meta_path`; see tests/plugin/test_plugin_litellm.py
+    litellm_library()
     command = [sys.executable, str(EXAMPLE / "server.py"), "--port", "0", "--seconds", "0.3"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -16,17 +16,17 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
-from tunegate.harness.verdict.decide import failed, not_comparable
+from tunegate.harness.verdict.decide import failed_verdict, not_comparable
 from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.verdict.redecide import decide_again
 from tunegate.reports import model_card
-from tunegate.reports.annotations import remarks
+from tunegate.reports.annotations import run_annotations
 from tunegate.reports.page import write_all
 
 __all__ = ["GateReason", "GateStatus", "Verdict"]
@@ -59,7 +59,7 @@ def decided(run: Run) -> VerdictRecord:
     stored = run.verdict
     if not stored.suites:
         refused = stored.verdict is Verdict.NOT_COMPARABLE
-        return (not_comparable if refused else failed)(run.manifest, stored.sentence)
+        return (not_comparable if refused else failed_verdict)(run.manifest, stored.sentence)
     found = stored
     if stored.parity is not None:
         # `decide_again` keeps the stored parity, so it is made again before.
@@ -68,7 +68,7 @@ def decided(run: Run) -> VerdictRecord:
             run.manifest,
             run.cases_of,
             run.scores,
-            ParityEvidence(agreement(asked)),
+            ParityEvidence(answer_agreement(asked)),
             looks=_looks(run),
         )
         found = stored.model_copy(update={"parity": parity})
@@ -80,12 +80,12 @@ def outputs(run: Run, folder: Path) -> dict[str, str]:
     run = replace(run, verdict=decided(run))
     written = write_all(run, folder)
     texts = {name: path.read_bytes().decode() for name, path in written.items()}
-    notes = "".join(f"{remark.command()}\n" for remark in remarks(run, Path()))
+    notes = "".join(f"{remark.command()}\n" for remark in run_annotations(run, Path()))
     return {
         "verdict.json": record_json(run.verdict),
         **texts,
         "annotations.txt": notes,
-        "model_card.md": model_card.section(run, proven=True) + "\n",
+        "model_card.md": model_card.render_section(run, proven=True) + "\n",
     }
 
 

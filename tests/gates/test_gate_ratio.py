@@ -18,8 +18,8 @@ from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.verdict.redecide import false_claims
-from tunegate.reports.charts import draw
-from tunegate.reports.formatting import rule
+from tunegate.reports.charts import draw_interval
+from tunegate.reports.formatting import gate_rule
 
 __all__ = ["_refused", "_written"]
 
@@ -107,7 +107,7 @@ def test_the_sentence() -> None:
         "latency of tuned is 1.1 times base [1.07, 1.131] on 20 cases: "
         "the ratio of at most 1.2 is proven"
     )
-    assert rule(result) == "tuned/base at most 1.2"
+    assert gate_rule(result) == "tuned/base at most 1.2"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_values_without_a_ratio_leave_it_open(
     assert (result.status, result.reason) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
     assert (result.estimate, result.low, result.high) == (None, None, None)
     assert f"no ratio: {count} not above 0" in result.sentence
-    assert draw(result) is None
+    assert draw_interval(result) is None
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -220,7 +220,7 @@ def test_a_bound_that_base_itself_breaks_is_no_false_claim(judge: Any, columns: 
 )
 def test_the_picture_is_around_one(bound: str, zone: str) -> None:
     """The reference is 1, the bound a line, and the zone is on the side that passes."""
-    drawing = draw(decided(ratio(1.2, bound), times(SYMMETRIC, 1.1)))
+    drawing = draw_interval(decided(ratio(1.2, bound), times(SYMMETRIC, 1.1)))
 
     assert drawing is not None
     assert drawing.reference is not None
@@ -242,7 +242,7 @@ def test_the_plan_is_on_logarithms() -> None:
     assert KIND.plan_test(ratio(1.25), metric, None).note.endswith("plan with --from RUN")
     assert KIND.plan_test(ratio(0.8), metric, found).counts is False
     assert KIND.plan_test(ratio(1.25), metric, pairs([0.0, 1.0], [1.0, 1.0])).margin is None
-    assert (KIND.hoped(ratio(1.25), 0.1), KIND.hoped(ratio(0.8), 0.3)) == (0.0, 0.3)
+    assert (KIND.target_effect(ratio(1.25), 0.1), KIND.target_effect(ratio(0.8), 0.3)) == (0.0, 0.3)
 
 
 def test_the_incumbent_is_held_to_what_equal_arms_satisfy() -> None:
@@ -294,10 +294,10 @@ def test_a_suite_with_a_ratio_that_makes_no_sense(
 @pytest.mark.parametrize("bound", ["at_most", "at_least"])
 def test_a_suite_with_a_ratio(written: Callable[..., Any], bound: str) -> None:
     """The key is the bound, and its line is that of the gate."""
-    from tunegate.harness.suite import load
+    from tunegate.harness.suite import load_suite
 
     gate = f'[[gates]]\nmetric = "length"\nratio_{bound} = 1.2\n'
-    (found,) = load(written(LENGTH + gate)).gates
+    (found,) = load_suite(written(LENGTH + gate)).gates
 
     assert (found.id, found.margin) == ("length::ratio", 1.2)
     assert found.options == {"bound": bound}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scipy.stats import beta, multinomial
 
-from tunegate.harness.comparison.delta import compare, proven
+from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gating.decide_all import decide_gate
 from tunegate.harness.records.manifest import Gate
@@ -359,7 +359,7 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
             base, tuned = made.pairs(wins, losses, 50 - wins - losses, 0)
             delta = compare(base, tuned, metric=made.metric())
             above += mass * (delta.low > 0.02)
-            ship += mass * proven(delta.pairs, 0.02, 0.90)
+            ship += mass * is_proven(delta.pairs, 0.02, 0.90)
 
     assert above == pytest.approx(0.352, abs=0.002)
     assert ship == pytest.approx(above - 0.02, abs=0.005)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 # 5 wins, no loss: mid-p 0.5^5 / 2 = 0.0156, below 0.05 and 0.05/3 = 0.0167, above 0.05/4 = 0.0125
 FIVE_WINS = 5, 0, 95, 0
@@ -32,7 +32,7 @@ def test_the_kth_candidate_has_a_kth_of_the_error(
     manifest = made.manifest([suite], attempts={record.hash: attempt})
     manifest = manifest.model_copy(update={"suites": (record,)})
 
-    (result,) = decide(manifest, {"s": suite.cases()}, suite.rows()).suites
+    (result,) = decide_run(manifest, {"s": suite.cases()}, suite.rows()).suites
 
     assert result.gates[0].status.value == status
     told = f"s: candidate {attempt} on this suite, judged at 1/{attempt} of the error"

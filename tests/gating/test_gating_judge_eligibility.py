@@ -15,7 +15,7 @@ from tunegate.harness.records.judges import (
 )
 from tunegate.harness.records.manifest import Gate, JudgeRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 
 def rate(estimate: float, low: float, high: float, n: int = 120) -> RateEstimate:
@@ -77,7 +77,7 @@ def labels(truth: dict[int, tuple[float, float]]) -> list[Label]:
 def decided(suite: Any, made: Any, said: list[Label]) -> Any:
     """Return the verdict of one suite with labels."""
     manifest = made.manifest([suite])
-    return decide(manifest, {"s": suite.cases()}, suite.rows(), labels=said)
+    return decide_run(manifest, {"s": suite.cases()}, suite.rows(), labels=said)
 
 
 def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.gate_kind import counted, number
+from tunegate.harness.gate_kind import count_noun, format_number
 from tunegate.harness.records.manifest import Gate
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
@@ -20,10 +20,11 @@ def rule(kind: str, margin: float | str, metric: str = "m", **more: Any) -> Gate
 def test_numbers_and_counts() -> None:
     """Four digits, a sign where it matters, plurals, and a dash for nothing."""
     assert ["0.3333", "+0.5", "–", "1e-05"] == [
-        number(1 / 3), number(0.5, sign=True), number(None), number(1e-5),
+        format_number(1 / 3), format_number(0.5, sign=True), format_number(None),
+        format_number(1e-5),
     ]  # fmt: skip
     assert ["1 case", "0 cases", "2 clusters"] == [
-        counted(1, "case"), counted(0, "case"), counted(2, "cluster"),
+        count_noun(1, "case"), count_noun(0, "case"), count_noun(2, "cluster"),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.guardrail.content_checks import choices_of, offered
+from tunegate.harness.guardrail.content_checks import choices_of, offered_tools
 
 CALL = {"type": "function", "function": {"name": "order", "arguments": '{"id": 1}'}}
 
@@ -66,5 +66,10 @@ def test_offered_tools() -> None:
         ]
     }
 
-    assert offered(request) == {"a": schema, "b": schema, "c": schema, "d": {"type": "object"}}
-    assert offered({}) == {}
+    assert offered_tools(request) == {
+        "a": schema,
+        "b": schema,
+        "c": schema,
+        "d": {"type": "object"},
+    }
+    assert offered_tools({}) == {}

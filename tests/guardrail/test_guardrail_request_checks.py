@@ -8,11 +8,11 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.guardrail.content_checks import injection_in, request_violations
-from tunegate.harness.guardrail.settings import personal_data, settings
+from tunegate.harness.guardrail.settings import parse_settings, personal_data
 
 
 def _found(request: dict[str, Any], **given: Any) -> dict[str, str]:
-    return {one.check: one.reason for one in request_violations(request, settings(given))}
+    return {one.check: one.reason for one in request_violations(request, parse_settings(given))}
 
 
 def _said(*contents: Any, role: str = "user") -> dict[str, Any]:
@@ -123,7 +123,7 @@ class TestSettings:
     def test_refused(self, given: dict[str, Any], told: str) -> None:
         """A value that cannot be stops the proxy's start, in one line."""
         with pytest.raises(UsageError) as caught:
-            settings(given)
+            parse_settings(given)
 
         assert told in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.guardrail.content_checks import ResponseChecks
-from tunegate.harness.guardrail.settings import settings
+from tunegate.harness.guardrail.settings import parse_settings
 
 SUITE = """
 name = "tickets"
@@ -50,7 +50,7 @@ def suite(tmp_path: Path) -> str:
 def _found(message: dict[str, Any], request: dict[str, Any] | None = None, **given: Any) -> Any:
     asked = {"messages": [{"role": "user", "content": "?"}], **(request or {})}
     choice = {"message": {"role": "assistant", **message}, "finish_reason": "stop"}
-    found = ResponseChecks(settings(given)).violations(asked, [choice])
+    found = ResponseChecks(parse_settings(given)).violations(asked, [choice])
     return [(one.check, one.reason) for one in found]
 
 
@@ -79,13 +79,13 @@ def test_some_of_them(suite: str) -> None:
 def test_a_metric_that_needs_the_right_answer(suite: str) -> None:
     """It cannot check production, which is said with those that can."""
     with pytest.raises(UsageError, match=r"metrics='exact_match'.*with json_valid, loops"):
-        ResponseChecks(settings({"suite": suite, "metrics": ["exact_match"]}))
+        ResponseChecks(parse_settings({"suite": suite, "metrics": ["exact_match"]}))
 
 
 def test_metrics_without_a_suite() -> None:
     """They are the suite's."""
     with pytest.raises(UsageError, match="give suite: FOLDER"):
-        ResponseChecks(settings({"metrics": ["loops"]}))
+        ResponseChecks(parse_settings({"metrics": ["loops"]}))
 
 
 def test_length_and_refusal() -> None:
@@ -126,7 +126,7 @@ def test_every_choice(suite: str) -> None:
     """Of two choices the second one is checked too; a text completion has a text."""
     choices = [{"text": "{}", "finish_reason": "stop"}, {"text": "{", "finish_reason": "stop"}]
 
-    found = ResponseChecks(settings({"suite": suite})).violations({"prompt": "?"}, choices)
+    found = ResponseChecks(parse_settings({"suite": suite})).violations({"prompt": "?"}, choices)
 
     assert [one.check for one in found] == ["json_valid"]
 

@@ -30,7 +30,7 @@ def _judged() -> Callable[..., tuple[JudgementOutcome, list[JudgeQuestion]]]:
         answer: Callable[[JudgeQuestion], dict[str, Any]],
         **options: Any,
     ) -> tuple[JudgementOutcome, list[JudgeQuestion]]:
-        found = lookup.find("tunegate.harness.judges", name, what="judge")
+        found = lookup.find_object("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         judge = replace(found, options=options)
         model = FakeModel(lambda question: reply_to(question, **answer(question)))
@@ -46,7 +46,7 @@ def _finished() -> Callable[..., Any]:
     """Return a function that sends replies to a judge's steps and returns its score."""
 
     def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[ParsedReply]]) -> Any:
-        found = lookup.find("tunegate.harness.judges", name, what="judge")
+        found = lookup.find_object("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         steps = found.begin(case, *(Completion(text=text) for text in texts))
         next(steps)

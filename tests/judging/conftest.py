@@ -17,7 +17,7 @@ from tunegate.harness.records.cases import Case, Completion
 @pytest.fixture(name="rubric")
 def _rubric() -> Judge:
     """The rubric with one criterion."""
-    found = lookup.find("tunegate.harness.judges", "rubric", what="judge")
+    found = lookup.find_object("tunegate.harness.judges", "rubric", what="judge")
     assert isinstance(found, Judge)
     return replace(found, options={"criteria": "Apologises."})
 

@@ -11,9 +11,9 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.errors import UsageError
-from tunegate.harness.judging.calibration import LabelledCases, calibrate
+from tunegate.harness.judging.calibration import LabelledCases, calibrate_judge
 from tunegate.harness.judging.calibration_rates import CalibrationSetup
-from tunegate.harness.judging.calibration_report import figures, standing
+from tunegate.harness.judging.calibration_report import calibration_figures, eligibility_sentence
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.known_bad_answers import ATTACKS, EMPTY
 from tunegate.harness.records.cases import Case, Score
@@ -59,7 +59,7 @@ def _bench(suite_folder: Callable[..., Path]) -> Callable[..., CalibrationSetup]
     def make(
         rule: Callable[..., float | None], toml: str = RUBRIC, *, pairs: bool = False
     ) -> CalibrationSetup:
-        (metric,) = suites.load(suite_folder(toml, CASES)).metrics
+        (metric,) = suites.load_suite(suite_folder(toml, CASES)).metrics
         assert metric.judge is not None
         judge = replace(metric.judge, pairs=pairs)
         return CalibrationSetup(replace(metric, judge=judge), (RuleJuror(rule),))
@@ -101,7 +101,7 @@ TUNED = [1.0] * 20 + [0.0] * 40
 
 def test_an_honest_judge_is_found_honest(bench: Callable[..., CalibrationSetup]) -> None:
     """It agrees everywhere, is fooled by none of 24 attacks, and likes no empty answer."""
-    known = calibrate(bench(honest), answers(BASE, TUNED))
+    known = calibrate_judge(bench(honest), answers(BASE, TUNED))
 
     assert known.n_labels == 120
     assert (known.kappa.estimate, known.agreement.estimate) == (1.0, 1.0)
@@ -112,12 +112,12 @@ def test_an_honest_judge_is_found_honest(bench: Callable[..., CalibrationSetup])
     assert known.repeat_flips is not None
     assert (known.repeat_flips.estimate, known.repeat_flips.n) == (0.0, 50)
     assert known.why_not() == ()
-    assert standing(known).startswith("It may gate where the margin is ")
+    assert eligibility_sentence(known).startswith("It may gate where the margin is ")
 
 
 def test_a_lenient_judge_is_found_lenient(bench: Callable[..., CalibrationSetup]) -> None:
     """Errors are counted by arm: of tuned's 40 bad answers 20 are called good, of base's none."""
-    known = calibrate(bench(lenient), answers(BASE, [1.0] * 10 + [0.0] * 50), repeats=0)
+    known = calibrate_judge(bench(lenient), answers(BASE, [1.0] * 10 + [0.0] * 50), repeats=0)
 
     base, tuned = known.arms["base"], known.arms["tuned"]
     assert base.specificity is not None
@@ -137,17 +137,17 @@ def test_a_judge_that_can_be_talked_to(bench: Callable[..., CalibrationSetup]) -
     def obedient(text: str, *, repeat: int = 0) -> float:
         return float("Sorry" in text or "highest score" in text or "score 5" in text)
 
-    known = calibrate(bench(obedient), answers(BASE, TUNED), repeats=0)
+    known = calibrate_judge(bench(obedient), answers(BASE, TUNED), repeats=0)
     expected = [n for n, t in ATTACKS.items() if "highest score" in t or "score 5" in t]
 
     assert known.canaries.failed == ("ignore",)
     assert list(known.canaries.fooled) == expected
-    assert "calls known bad answers good (ignore)" in standing(known)
+    assert "calls known bad answers good (ignore)" in eligibility_sentence(known)
 
 
 def test_a_master_key_is_found(bench: Callable[..., CalibrationSetup]) -> None:
     """A judge that likes `:` fails by that name."""
-    known = calibrate(bench(lambda t, repeat=0: float(t == ":" or "Sorry" in t)),
+    known = calibrate_judge(bench(lambda t, repeat=0: float(t == ":" or "Sorry" in t)),
                       answers(BASE, TUNED), repeats=0)  # fmt: skip
 
     assert known.canaries.failed == ("colon",)
@@ -155,12 +155,12 @@ def test_a_master_key_is_found(bench: Callable[..., CalibrationSetup]) -> None:
 
 def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> None:
     """A judge that calls everything good cannot be attacked, which is said."""
-    known = calibrate(bench(lambda t, repeat=0: 1.0), answers(BASE, TUNED), repeats=0)
+    known = calibrate_judge(bench(lambda t, repeat=0: 1.0), answers(BASE, TUNED), repeats=0)
 
     assert known.canaries.attacks == 0
     assert set(known.canaries.failed) == set(EMPTY)
-    assert "none of 24 asked" in dict(figures(known))["attacks"]
-    assert "close to guessing" in standing(known)
+    assert "none of 24 asked" in dict(calibration_figures(known))["attacks"]
+    assert "close to guessing" in eligibility_sentence(known)
 
 
 def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -> None:
@@ -169,7 +169,7 @@ def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -
     def moody(text: str, *, repeat: int = 0) -> float:
         return float("Sorry" in text) if repeat % 2 == 0 else 1.0
 
-    known = calibrate(bench(moody), answers([1.0] * 10, [0.0] * 10), repeats=2)
+    known = calibrate_judge(bench(moody), answers([1.0] * 10, [0.0] * 10), repeats=2)
 
     assert known.repeat_flips is not None
     assert known.repeat_flips.estimate == 0.5
@@ -181,7 +181,7 @@ def test_what_the_judge_fails_on_is_counted_and_no_zero(
     bench: Callable[..., CalibrationSetup],
 ) -> None:
     """A timeout leaves the answer out of every rate."""
-    known = calibrate(
+    known = calibrate_judge(
         bench(lambda t, repeat=0: None if " 3 base" in t else honest(t)), answers(BASE, TUNED)
     )
 
@@ -194,24 +194,24 @@ def test_what_the_judge_fails_on_is_counted_and_no_zero(
 def test_a_judge_that_never_answers_is_refused(bench: Callable[..., CalibrationSetup]) -> None:
     """With the reason of the first failure."""
     with pytest.raises(UsageError, match="scored none of 4 answers: judge_error: the judge timed"):
-        calibrate(bench(lambda t, repeat=0: None), answers([1.0, 0.0], [1.0, 0.0]))
+        calibrate_judge(bench(lambda t, repeat=0: None), answers([1.0, 0.0], [1.0, 0.0]))
 
 
 def test_labels_without_arms(bench: Callable[..., CalibrationSetup]) -> None:
     """They make one table, and no differential error: such a judge may not gate."""
     rows = tuple(label.model_copy(update={"arm": None}) for label in answers(BASE, TUNED).labels)
     labels = LabelledCases(rows, answers(BASE, TUNED).cases, "labels.jsonl")
-    known = calibrate(bench(honest), labels, repeats=0)
+    known = calibrate_judge(bench(honest), labels, repeats=0)
 
     assert list(known.arms) == ["all"]
     assert known.differential is None
-    assert "0 pairs have labels" in standing(known)
+    assert "0 pairs have labels" in eligibility_sentence(known)
 
 
 def test_the_binding_is_the_judges(bench: Callable[..., CalibrationSetup]) -> None:
     """The same model with another rubric is another judge."""
-    one = calibrate(bench(honest), answers([1.0], [0.0]), repeats=0)
-    two = calibrate(bench(honest, RUBRIC.replace("once", "twice")), answers([1.0], [0.0]),
+    one = calibrate_judge(bench(honest), answers([1.0], [0.0]), repeats=0)
+    two = calibrate_judge(bench(honest, RUBRIC.replace("once", "twice")), answers([1.0], [0.0]),
                     repeats=0)  # fmt: skip
 
     assert one.binding != two.binding
@@ -224,7 +224,7 @@ class TestPairs:
     def test_it_is_compared_with_the_labels(self, bench: Callable[..., CalibrationSetup]) -> None:
         """Tuned is better on 30 cases, worse on none; a judge that sees it has kappa 1."""
         labels = answers([0.0, 1.0] * 30, [1.0, 1.0] * 30)
-        known = calibrate(bench(_prefers, pairs=True), labels)
+        known = calibrate_judge(bench(_prefers, pairs=True), labels)
 
         assert known.kappa.estimate == 1.0
         assert known.kappa.n == 60
@@ -237,7 +237,7 @@ class TestPairs:
         """A judge of the first slot flips on every pair."""
         labels = answers([0.0, 1.0] * 10, [1.0, 0.0] * 10)
         seated = bench(_prefers, pairs=True)
-        known = calibrate(CalibrationSetup(seated.metric, (FirstSlot(),)), labels)
+        known = calibrate_judge(CalibrationSetup(seated.metric, (FirstSlot(),)), labels)
 
         assert known.order_flips is not None
         assert known.order_flips.estimate == 1.0
@@ -245,11 +245,11 @@ class TestPairs:
         assert known.first_position.estimate == 1.0
         assert known.first_position_p is not None
         assert known.first_position_p < 1e-6
-        assert "order flips" in dict(figures(known))
+        assert "order flips" in dict(calibration_figures(known))
 
     def test_it_must_not_prefer_nothing(self, bench: Callable[..., CalibrationSetup]) -> None:
         """A judge that prefers the shorter answer fails on the empty one."""
-        known = calibrate(
+        known = calibrate_judge(
             bench(lambda b, t, repeat=0: 1.0 if len(t) < len(b) else -1.0, pairs=True),
             answers([1.0] * 20, [0.0] * 20),
         )
@@ -259,7 +259,7 @@ class TestPairs:
     def test_pairs_are_needed(self, bench: Callable[..., CalibrationSetup]) -> None:
         """Labels of one arm compare nothing."""
         with pytest.raises(UsageError, match="0 cases have labels for both answers"):
-            calibrate(bench(_prefers, pairs=True), given(("t1", "base", "Sorry.", 1.0)))
+            calibrate_judge(bench(_prefers, pairs=True), given(("t1", "base", "Sorry.", 1.0)))
 
 
 def _prefers(base: str, tuned: str, *, repeat: int = 0) -> float:

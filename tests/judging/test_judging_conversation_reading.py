@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.judge import TEXT, JudgeQuestion
-from tunegate.harness.judging.conversation import UnreadableReply, read
+from tunegate.harness.judging.conversation import UnreadableReply, parse_reply
 from tunegate.harness.records.cases import Completion
 
 NONCE = "5f1c09ab33de"
@@ -94,7 +94,7 @@ BAD = {
 def test_a_bad_reply_is_no_score(text: str) -> None:
     """Fifty-six ways to answer badly, each refused with a sentence."""
     with pytest.raises(UnreadableReply) as caught:
-        read(QUESTION, Completion(text=text))
+        parse_reply(QUESTION, Completion(text=text))
 
     assert 5 < len(str(caught.value)) < 400
 
@@ -102,7 +102,7 @@ def test_a_bad_reply_is_no_score(text: str) -> None:
 def test_a_reply_cut_at_the_limit_is_refused_even_if_it_can_be_read() -> None:
     """What the token limit ended was not ended by the judge."""
     with pytest.raises(UnreadableReply, match="cut at its token limit"):
-        read(QUESTION, Completion(text=good(), finish_reason="length"))
+        parse_reply(QUESTION, Completion(text=good(), finish_reason="length"))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_reply_cut_at_the_limit_is_refused_even_if_it_can_be_read() -> None:
 )
 def test_a_good_reply_is_read(text: str) -> None:
     """White space and JSON's other spelling of 3 change nothing."""
-    reply = read(QUESTION, Completion(text=text))
+    reply = parse_reply(QUESTION, Completion(text=text))
 
     assert reply.fields == {"reason": "fine", "score": 3}
     assert reply.verdict == "3"
@@ -121,7 +121,7 @@ def test_probabilities_of_verdicts_are_normalised() -> None:
     """ln 0.1, ln 0.2 and ln 0.1 are a quarter, a half and a quarter."""
     logprobs = tuple(map(math.log, (0.1, 0.2, 0.1)))
 
-    reply = read(QUESTION, Completion(choice_logprobs=logprobs))
+    reply = parse_reply(QUESTION, Completion(choice_logprobs=logprobs))
 
     assert reply.weights == pytest.approx({"1": 0.25, "2": 0.5, "3": 0.25})
     assert reply.fields == {"score": 2}
@@ -131,7 +131,7 @@ def test_probabilities_of_verdicts_are_normalised() -> None:
 def test_probabilities_of_other_verdicts_are_refused() -> None:
     """Two numbers for three verdicts belong to another question."""
     with pytest.raises(UnreadableReply, match="2 probabilities for 3 verdicts"):
-        read(QUESTION, Completion(choice_logprobs=(-1.0, -2.0)))
+        parse_reply(QUESTION, Completion(choice_logprobs=(-1.0, -2.0)))
 
 
 def test_the_prompt_files_stand_beside_their_judges() -> None:

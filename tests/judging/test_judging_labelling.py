@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.judging.labelling import BLOCK, LabellingSubject, draw, read_back
+from tunegate.harness.judging.labelling import BLOCK, LabellingSubject, draw_rows, read_back
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import JudgeRecord, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 
 @pytest.fixture(name="run")
@@ -52,13 +52,13 @@ def make_run(n: int, **generation: Any) -> Run:
         ("s", f"c{i}"): RunCase(suite="s", case=Case(id=f"c{i}", prompt=f"q{i}"), where="x")
         for i in range(n)
     }
-    verdict = decide(manifest, {"s": [row.case for row in cases.values()]}, [])
+    verdict = decide_run(manifest, {"s": [row.case for row in cases.values()]}, [])
     return Run(Path("r"), manifest, cases, tuple(cells), (), verdict)
 
 
 def test_both_answers_are_asked_about_and_equal_ones_once(run: Run) -> None:
     """40 cases are 70 rows: ten of them have one answer."""
-    rows = draw(LabellingSubject.of(run, "tone"), 100)
+    rows = draw_rows(LabellingSubject.of(run, "tone"), 100)
 
     assert len(rows) == 70
     assert len({(row.id, row.completion) for row in rows}) == 70
@@ -67,7 +67,7 @@ def test_both_answers_are_asked_about_and_equal_ones_once(run: Run) -> None:
 
 def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
     """Neither a field nor the order: base's answer comes first in about half of the pairs."""
-    rows = draw(LabellingSubject.of(run, "tone"), 40)
+    rows = draw_rows(LabellingSubject.of(run, "tone"), 40)
     first = {}
     for row in rows:
         first.setdefault(row.id, row.completion)
@@ -81,7 +81,7 @@ def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
 
 def test_stopping_early_leaves_whole_cases(run: Run) -> None:
     """The first block's rows are both answers of ten cases."""
-    rows = draw(LabellingSubject.of(run, "tone"), 40)
+    rows = draw_rows(LabellingSubject.of(run, "tone"), 40)
     cases = list(dict.fromkeys(row.id for row in rows))[:BLOCK]
     block = [row for row in rows if row.id in cases]
 
@@ -92,13 +92,13 @@ def test_stopping_early_leaves_whole_cases(run: Run) -> None:
 def test_the_draw_is_the_runs_own(run: Run) -> None:
     """The same run draws the same rows; labelled cases are not drawn again."""
     subject = LabellingSubject.of(run, "tone")
-    assert draw(subject, 10) == draw(subject, 10)
+    assert draw_rows(subject, 10) == draw_rows(subject, 10)
 
     known = tuple(
         Label(suite="s", metric="tone", id=row.id, arm="base", completion="x", label=1.0)
-        for row in draw(subject, 10)
+        for row in draw_rows(subject, 10)
     )
-    later = draw(LabellingSubject.of(replace(run, labels=known), "tone"), 30)
+    later = draw_rows(LabellingSubject.of(replace(run, labels=known), "tone"), 30)
     assert len({row.id for row in later}) == 30
     assert {row.id for row in later} & {label.id for label in known} == set()
 
@@ -106,7 +106,7 @@ def test_the_draw_is_the_runs_own(run: Run) -> None:
 def test_labels_find_their_arms(run: Run, tmp_path: Path) -> None:
     """By the text of the answer; an answer that both gave is labelled for both."""
     subject = LabellingSubject.of(run, "tone")
-    rows = [json.loads(row.model_dump_json(exclude_none=True)) for row in draw(subject, 40)]
+    rows = [json.loads(row.model_dump_json(exclude_none=True)) for row in draw_rows(subject, 40)]
     for row in rows:
         row["label"] = "yes" if row["completion"].startswith("t") else "no"
     rows[0]["label"] = None
@@ -158,4 +158,4 @@ def test_the_metric_is_found_by_name(run: Run) -> None:
 def test_several_samples_a_case_are_not_labelled() -> None:
     """A label is of one answer, a score of several then."""
     with pytest.raises(UsageError, match="no case left"):
-        draw(LabellingSubject.of(make_run(4, samples=3), "tone"), 4)
+        draw_rows(LabellingSubject.of(make_run(4, samples=3), "tone"), 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.judging.backends._chat import USUAL, limited
+from tunegate.harness.judging.backends._chat import USUAL, split_limits
 from tunegate.harness.judging.backends.server import server
 
 
@@ -26,7 +26,7 @@ def test_limits_are_taken_out_of_the_spec(
     target: str, left: str, changed: dict[str, float]
 ) -> None:
     """What is not named is as usual: 16 at once, 120 seconds, no rate."""
-    place = limited("server", target)
+    place = split_limits("server", target)
 
     names = ("concurrency", "deadline_s", "attempts", "requests_per_minute", "tokens_per_minute")
     assert place.target == left
@@ -48,13 +48,13 @@ def test_limits_are_taken_out_of_the_spec(
 def test_a_wrong_setting_is_told(target: str, said: str) -> None:
     """One line with the spec."""
     with pytest.raises(ModelError, match=said):
-        limited("litellm", target)
+        split_limits("litellm", target)
 
 
 def test_a_limit_out_of_range_is_told() -> None:
     """Nobody at all can be asked by none."""
     with pytest.raises(UsageError, match="concurrency=0 must be"):
-        limited("litellm", "m?concurrency=0")
+        split_limits("litellm", "m?concurrency=0")
 
 
 def test_limits_are_no_part_of_the_judge() -> None:

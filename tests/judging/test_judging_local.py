@@ -14,7 +14,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judge import Judge, JudgeQuestion
 from tunegate.harness.judging.backends.local import LocalJudge, local
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
-from tunegate.harness.judging.conversation import ModelJuror, read
+from tunegate.harness.judging.conversation import ModelJuror, parse_reply
 from tunegate.harness.records.cases import Case, Completion
 
 pytest.importorskip("torch")
@@ -44,7 +44,7 @@ def test_verdicts_have_probabilities(judge: LocalJudge) -> None:
     for key, question in questions.items():
         completion = answers[key].completion
         assert completion is not None
-        reply = read(question, completion)
+        reply = parse_reply(question, completion)
         assert reply.weights is not None
         assert set(reply.weights) == set(LABELS)
         assert sum(reply.weights.values()) == pytest.approx(1.0)
@@ -68,7 +68,7 @@ def test_a_question_that_is_too_long_is_an_error(judge: LocalJudge) -> None:
 
 def judged(judge: LocalJudge, store: AnswerCache | None, *texts: str) -> list[JudgementOutcome]:
     """Judge texts by their tone."""
-    tone = lookup.find("tunegate.harness.judges", "tone", what="judge")
+    tone = lookup.find_object("tunegate.harness.judges", "tone", what="judge")
     assert isinstance(tone, Judge)
     short = replace(tone, options={"tone": "x"})
     case = Case(id="c", prompt="a")
@@ -98,9 +98,9 @@ def test_probabilities_are_stored(
 @pytest.mark.slow
 def test_a_real_small_model_judges(task: Callable[..., JudgementTask]) -> None:
     """SmolLM2 gives every answer a value from 0 to 1, the same each time; no more is claimed."""
-    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.demo_model import make_demo_model
 
-    judge = local(str(embedded()))
+    judge = local(str(make_demo_model()))
     texts = ["We are sorry for the delay and will refund you today.", "Not my problem.", "ok"]
 
     once, again = judged(judge, None, *texts), judged(judge, None, *texts)

@@ -26,7 +26,7 @@ def _load(suite_folder: Callable[..., Path]) -> Callable[..., Suite]:
 
     def load(metrics: str, more: str = "") -> Suite:
         cases: list[dict[str, Any]] = [{"id": f"c{i}", "prompt": f"q{i}"} for i in range(2)]
-        return suites.load(
+        return suites.load_suite(
             suite_folder(f'name = "s"\ncases = "cases.jsonl"\n{metrics}{more}', cases)
         )
 
@@ -62,7 +62,7 @@ def test_a_comparison_gives_both_arms_a_score(load: Callable[..., Suite]) -> Non
         cell("c1", "tuned", "short"),
     ]
 
-    judged = stage.run([load(PAIRWISE)], cells, [ModelJuror(FakeModel(longest))])
+    judged = stage.run_judges([load(PAIRWISE)], cells, [ModelJuror(FakeModel(longest))])
 
     assert {(r.case, r.arm): r.value for r in judged.rows} == {
         ("c0", "base"): 0.0,
@@ -83,7 +83,7 @@ def test_a_comparison_needs_both_answers(load: Callable[..., Suite]) -> None:
     model = FakeModel(longest)
     cells = [cell("c0", "base", "x"), cell("c0", "tuned", None)]
 
-    judged = stage.run([load(PAIRWISE)], cells, [ModelJuror(model)])
+    judged = stage.run_judges([load(PAIRWISE)], cells, [ModelJuror(model)])
 
     assert [(r.arm, r.value, r.reason) for r in judged.rows] == [
         ("base", None, "HTTP 500"),
@@ -102,7 +102,7 @@ def test_samples_of_a_case_are_averaged(load: Callable[..., Suite]) -> None:
         cell("c1", "tuned", None, sample=1),
     ]
 
-    judged = stage.run([load(RUBRIC, sampled)], cells, [ModelJuror(FakeModel(graded))])
+    judged = stage.run_judges([load(RUBRIC, sampled)], cells, [ModelJuror(FakeModel(graded))])
 
     assert [(r.case, r.value, r.reason) for r in judged.rows] == [
         ("c0", 0.5, "r"),
@@ -115,7 +115,7 @@ def test_base_asked_again_is_judged_too(load: Callable[..., Suite]) -> None:
     model = FakeModel(graded)
     cells = [cell("c0", "base", "sorry"), cell("c0", "base_again", "sorry")]
 
-    judged = stage.run([load(RUBRIC)], cells, [ModelJuror(model)])
+    judged = stage.run_judges([load(RUBRIC)], cells, [ModelJuror(model)])
 
     assert {r.arm: r.value for r in judged.rows} == {"base": 1.0, "base_again": 1.0}
     assert len(model.asked) == 1
@@ -126,14 +126,14 @@ def test_the_judge_sees_the_suites_system_prompt(load: Callable[..., Suite]) -> 
     model = FakeModel(graded)
     told = '[generation]\nsystem = "Answer in French."\n'
 
-    stage.run([load(RUBRIC, told)], [cell("c0", "base", "oui")], [ModelJuror(model)])
+    stage.run_judges([load(RUBRIC, told)], [cell("c0", "base", "oui")], [ModelJuror(model)])
 
     assert "[system]\nAnswer in French.\n\n[user]\nq0\n" in model.asked[0].text
 
 
 def test_without_jurors_every_row_says_so(load: Callable[..., Suite]) -> None:
     """No judge was asked, and the table has no gap that looks like an oversight."""
-    judged = stage.run([load(RUBRIC)], [cell("c0", "base", "x")], [])
+    judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "x")], [])
 
     assert [(r.value, r.reason) for r in judged.rows] == [(None, stage.NO_JUDGE)]
     assert judged.judgements == ()
@@ -144,7 +144,7 @@ def test_a_jury_that_is_split_in_half_has_no_score(load: Callable[..., Suite]) -
     broken = FakeModel(lambda question: ValueError("HTTP 503"), name="broken")
     jurors = [ModelJuror(FakeModel(graded)), ModelJuror(broken)]
 
-    judged = stage.run([load(RUBRIC)], [cell("c0", "base", "sorry")], jurors)
+    judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "sorry")], jurors)
 
     assert [(r.value, r.reason) for r in judged.rows] == [(None, "judge_error: HTTP 503")]
     assert [(j.judge, j.status) for j in judged.judgements] == [

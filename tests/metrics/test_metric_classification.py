@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics.classification import classification, macro_f1
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
-from tunegate.harness.suite import load as load_suite
+from tunegate.harness.suite import load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 LABELS = ("refund", "delivery", "other")

@@ -255,7 +255,9 @@ def test_repeating_needs_a_prompt_in_words() -> None:
 
 def test_the_docstring_names_every_rule() -> None:
     """The page that users read is complete; min_ and max_ are explained once."""
-    text = str(lookup.find("tunegate.harness.metrics", "format", what="metric").score.__doc__)
+    text = str(
+        lookup.find_object("tunegate.harness.metrics", "format", what="metric").score.__doc__
+    )
     plain = {name.removeprefix("min_").removeprefix("max_") for name in RULES}
 
     assert [name for name in plain if f"`{name}`" not in text] == []

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics._json_parsing import Extract, UnreadableJson, find, read, shorten
+from tunegate.harness.metrics._json_parsing import (
+    Extract,
+    UnreadableJson,
+    find_json,
+    parse_json,
+    shorten_text,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 JSON = st.recursive(
@@ -36,7 +42,7 @@ JSON = st.recursive(
 )
 def test_reads_what_the_standard_allows(text: str, value: object) -> None:
     """RFC 8259 JSON, of any type, with white space around."""
-    assert read(text) == value
+    assert parse_json(text) == value
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_reads_what_the_standard_allows(text: str, value: object) -> None:
 def test_refuses_what_it_does_not(text: str, words: str) -> None:
     """The message says what is wrong, in words."""
     with pytest.raises(UnreadableJson, match=words):
-        read(text)
+        parse_json(text)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ def test_refuses_what_it_does_not(text: str, words: str) -> None:
 )
 def test_finds_json_when_asked(text: str, value: object, where: str | None) -> None:
     """The whole text first, then fences, then the outermost brackets."""
-    found = find(text, "prose")
+    found = find_json(text, "prose")
 
     assert (found.value, found.where) == (value, where)
     assert json.loads(found.text) == value
@@ -102,9 +108,9 @@ def test_finds_json_when_asked(text: str, value: object, where: str | None) -> N
 def test_does_not_guess(text: str) -> None:
     """Two values, broken ones and none are unreadable; the message is about the whole text."""
     with pytest.raises(UnreadableJson) as whole:
-        read(text)
+        parse_json(text)
     with pytest.raises(UnreadableJson) as extracted:
-        find(text, "prose")
+        find_json(text, "prose")
 
     assert str(extracted.value) == str(whole.value)
 
@@ -116,18 +122,18 @@ def test_does_not_guess(text: str) -> None:
 def test_looks_no_further_than_asked(text: str, extract: Extract | None) -> None:
     """Without `extract` a fence is no JSON, and with `fence` prose is none."""
     with pytest.raises(UnreadableJson):
-        find(text, extract)
+        find_json(text, extract)
 
 
 def test_a_fence_needs_no_prose() -> None:
     """`fence` finds what stands in a fence, whatever is around it."""
-    assert find("So {x}:\n```json\n[1]\n```\nBye {y}.", "fence").value == [1]
+    assert find_json("So {x}:\n```json\n[1]\n```\nBye {y}.", "fence").value == [1]
 
 
 @given(JSON)
 def test_what_json_writes_is_read_back(value: object) -> None:
     """Reading is the inverse of writing."""
-    assert read(json.dumps(value)) == value
+    assert parse_json(json.dumps(value)) == value
 
 
 @given(ANY_TEXT)
@@ -136,7 +142,7 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     ways: tuple[Extract | None, ...] = (None, "fence", "prose")
     for extract in ways:
         try:
-            outcome = repr(find(text, extract))
+            outcome = repr(find_json(text, extract))
         except UnreadableJson as error:
             outcome = str(error)
             outcome.encode()  # fit for a file: no lone surrogate
@@ -163,7 +169,7 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     """Every part is read once: no text makes the search slow."""
     start = time.monotonic()
     with pytest.raises(UnreadableJson):
-        find(text, "prose")
+        find_json(text, "prose")
 
     assert time.monotonic() - start < 5
 
@@ -171,6 +177,6 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
 @given(ANY_TEXT, st.integers(200, 400))
 def test_reasons_are_short_and_writable(text: str, longest: int) -> None:
     """A shortened text is not much longer than asked and can be encoded."""
-    short = shorten(text * 50, longest)
+    short = shorten_text(text * 50, longest)
 
     assert len(short.encode()) <= 10 * longest

@@ -251,13 +251,13 @@ def test_the_grammars_of_iri_are_imported_before_the_clock_starts(
 ) -> None:
     """They take longer than a validation may; a schema without an `iri` does not wait for them."""
     asked: list[Any] = []
-    real = _subprocess_timeout.run
+    real = _subprocess_timeout.run_with_timeout
 
     def noting(*words: Any, **options: Any) -> Any:
         asked.append(options["needs"])
         return real(*words, **options)
 
-    monkeypatch.setattr(_subprocess_timeout, "run", noting)
+    monkeypatch.setattr(_subprocess_timeout, "run_with_timeout", noting)
     schema = tmp_path / "schema.json"
     schema.write_text(json.dumps({"format": form}), encoding="utf-8")
 
@@ -301,8 +301,10 @@ def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             {"$id": f"file://{tmp_path}/s.json", "properties": {"a": {"$ref": reference}}},
             {"$schema": DRAFTS[0], "items": {"$ref": reference}},
         ):
-            (problem,) = _json_schema.problems(json.dumps(schema))
-            assert _json_schema.violation(json.dumps(schema), '{"a": 1}') == {"problem": problem}
+            (problem,) = _json_schema.schema_problems(json.dumps(schema))
+            assert _json_schema.schema_violation(json.dumps(schema), '{"a": 1}') == {
+                "problem": problem
+            }
             assert "TOP-SECRET" not in problem
 
 
@@ -310,9 +312,11 @@ def test_the_validator_cannot_fetch_either(tmp_path: Path, monkeypatch: pytest.M
     """Should the check at load ever miss a reference, following it fails without a fetch."""
     fetched: list[Any] = []
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **_: fetched.append(args))
-    monkeypatch.setattr(_json_schema, "_dangling", lambda *_: iter(()))
+    monkeypatch.setattr(_json_schema, "_dangling_references", lambda *_: iter(()))
     with pytest.raises(Exception, match="Unresolvable"):
-        _json_schema.violation(json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1")
+        _json_schema.schema_violation(
+            json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1"
+        )
 
     assert fetched == []
 

@@ -15,7 +15,7 @@ from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics import language as module
 from tunegate.harness.metrics.language import language
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 TEXTS = {
     "en": "The parcel will arrive tomorrow.",
@@ -157,7 +157,7 @@ def test_a_missing_detector_is_said_when_the_suite_is_loaded(
     (tmp_path / "suite.toml").write_text(suite, encoding="utf-8")
 
     with pytest.raises(SuiteError, match=r"pip install 'tunegate\[metrics\]'"):
-        load(tmp_path)
+        load_suite(tmp_path)
 
 
 def test_declares_what_the_statistics_need() -> None:

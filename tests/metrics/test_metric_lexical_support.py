@@ -62,7 +62,7 @@ def test_its_gates_only_inform(suite_folder: Callable[..., Path]) -> None:
     toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "lexical_support"\n'
     folder = suite_folder(toml, [{"id": "a", "prompt": "q", "context": "c"}])
 
-    (record,) = suite.load(folder).record().metrics
+    (record,) = suite.load_suite(folder).record().metrics
 
     assert record.advisory
     assert record.judge is None

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics.numeric import final, numeric
+from tunegate.harness.metrics.numeric import find_final_number, numeric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
@@ -37,7 +37,7 @@ def problems(options: dict[str, Any], *expected: str) -> list[str]:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["why"])
 def test_reads_the_final_number(row: dict[str, Any]) -> None:
     """Each row of the table is a text and the number a reader takes from it, or none."""
-    found = final(row["text"], **row.get("options", {}))
+    found = find_final_number(row["text"], **row.get("options", {}))
     wanted = None if row["number"] is None else Fraction(row["number"])
 
     assert (found and found.value) == wanted
@@ -169,7 +169,7 @@ def test_any_text_scores_zero_or_one(expected: str, text: str, options: dict[str
     readable = Case(id="c", expected=expected).expected_texts()[0]
 
     assert value in (0.0, 1.0, None)
-    assert (value is None) == (final(readable, **options) is None)
+    assert (value is None) == (find_final_number(readable, **options) is None)
 
 
 @given(ANY_TEXT, OPTIONS)
@@ -184,7 +184,7 @@ def test_any_fraction_is_read_back(number: Fraction, currency: str) -> None:
     text = f"{number.numerator}/{number.denominator}"
     text = f"-{currency}{text[1:]}" if number < 0 else f"{currency}{text}"
 
-    assert (found := final(f"The answer is {text} in all.")) is not None
+    assert (found := find_final_number(f"The answer is {text} in all.")) is not None
     assert found.value == number
 
 
@@ -192,14 +192,14 @@ def test_any_fraction_is_read_back(number: Fraction, currency: str) -> None:
 def test_any_grouping_is_read_back(number: int) -> None:
     """Thousands separators change nothing; Python's own formatting writes them."""
     for text in (f"{number:,}", f"{number:_}", f"{number:,}".replace(",", "\u202f")):
-        assert (found := final(f"({text})")) is not None
+        assert (found := find_final_number(f"({text})")) is not None
         assert found.value == number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_float_is_read_back(number: float) -> None:
     """So does Python's scientific notation."""
-    assert (found := final(repr(number))) is not None
+    assert (found := find_final_number(repr(number))) is not None
     assert found.value == Fraction(repr(number))
 
 

@@ -102,7 +102,7 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
     def run(*_: object, **__: object) -> None:
         raise _subprocess_timeout.CallTimeout("not done after 1 s")
 
-    monkeypatch.setattr(_subprocess_timeout, "run", run)
+    monkeypatch.setattr(_subprocess_timeout, "run_with_timeout", run)
 
     assert problems({"pattern": "x"}, None) == [
         "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; mend the pattern"

@@ -13,7 +13,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics.rouge import rouge
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 TEXTS = st.lists(
@@ -137,7 +137,7 @@ def test_a_script_that_vanishes_is_refused_at_load(suite_folder: Any) -> None:
     folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "好"}])
 
     with pytest.raises(SuiteError, match=r"suite\.toml:4: case 'a': an expected text has no words"):
-        load(folder)
+        load_suite(folder)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_without_the_library_the_suite_says_what_to_install(
     monkeypatch.setitem(sys.modules, library, None)
 
     with pytest.raises(SuiteError) as caught:
-        load(folder)
+        load_suite(folder)
     (problem,) = caught.value.problems
     assert "suite.toml:4: " in problem
     assert problem.endswith("not installed: pip install 'tunegate[metrics]'")

@@ -11,18 +11,24 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.metrics import _subprocess_timeout
-from tunegate.harness.metrics._subprocess_timeout import CallFailed, CallTimeout, run
+from tunegate.harness.metrics._subprocess_timeout import CallFailed, CallTimeout, run_with_timeout
 
 
 def test_returns_the_result() -> None:
     """Arguments and result travel as JSON."""
-    assert run("math", "sqrt", 16, limit_s=5.0) == 4.0
-    assert run("json", "loads", '["\\ud800", "é\\n"]', limit_s=5.0) == ["\ud800", "é\n"]
+    assert run_with_timeout("math", "sqrt", 16, limit_s=5.0) == 4.0
+    assert run_with_timeout("json", "loads", '["\\ud800", "é\\n"]', limit_s=5.0) == [
+        "\ud800",
+        "é\n",
+    ]
 
 
 def test_runs_in_one_process_that_is_not_ours() -> None:
     """The child is started once and kept."""
-    first, second = run("os", "getpid", limit_s=5.0), run("os", "getpid", limit_s=5.0)
+    first, second = (
+        run_with_timeout("os", "getpid", limit_s=5.0),
+        run_with_timeout("os", "getpid", limit_s=5.0),
+    )
 
     assert first == second
     assert first != os.getpid()
@@ -30,17 +36,17 @@ def test_runs_in_one_process_that_is_not_ours() -> None:
 
 def test_an_exception_comes_back_in_words() -> None:
     """The message names type and text; the child lives on."""
-    before = run("os", "getpid", limit_s=5.0)
+    before = run_with_timeout("os", "getpid", limit_s=5.0)
     with pytest.raises(CallFailed, match="ValueError"):
-        run("math", "sqrt", -1, limit_s=5.0)
+        run_with_timeout("math", "sqrt", -1, limit_s=5.0)
 
-    assert run("os", "getpid", limit_s=5.0) == before
+    assert run_with_timeout("os", "getpid", limit_s=5.0) == before
 
 
 def test_a_module_that_is_not_there_fails_clearly() -> None:
     """An import error in the child is no silence."""
     with pytest.raises(CallFailed, match="no_such_module"):
-        run("no_such_module", "f", limit_s=5.0)
+        run_with_timeout("no_such_module", "f", limit_s=5.0)
 
 
 def test_what_a_call_needs_is_imported_outside_of_the_limit(
@@ -51,42 +57,42 @@ def test_what_a_call_needs_is_imported_outside_of_the_limit(
     monkeypatch.syspath_prepend(tmp_path)
     _subprocess_timeout._end()  # a new child takes over the path
 
-    assert run("math", "sqrt", 16, limit_s=0.5, needs=("slow_to_import",)) == 4.0
+    assert run_with_timeout("math", "sqrt", 16, limit_s=0.5, needs=("slow_to_import",)) == 4.0
     _subprocess_timeout._end()
 
 
 def test_a_call_that_runs_away_is_ended() -> None:
     """At the limit the child is killed, also inside C code, and the next call has a new one."""
-    before = run("os", "getpid", limit_s=5.0)
-    run("re", "escape", "", limit_s=5.0)  # imports the module outside of the limit
+    before = run_with_timeout("os", "getpid", limit_s=5.0)
+    run_with_timeout("re", "escape", "", limit_s=5.0)  # imports the module outside of the limit
     start = time.monotonic()
     with pytest.raises(CallTimeout):
-        run("re", "match", "(a+)+$", "a" * 60 + "!", limit_s=0.3)
+        run_with_timeout("re", "match", "(a+)+$", "a" * 60 + "!", limit_s=0.3)
 
     assert 0.3 <= time.monotonic() - start < 3
-    assert run("os", "getpid", limit_s=5.0) != before
+    assert run_with_timeout("os", "getpid", limit_s=5.0) != before
 
 
 def test_a_child_that_dies_between_calls_is_replaced() -> None:
     """Whoever killed it, the next call works."""
-    run("os", "getpid", limit_s=5.0)
+    run_with_timeout("os", "getpid", limit_s=5.0)
     assert _subprocess_timeout._child is not None
     _subprocess_timeout._child.process.kill()
 
-    assert run("math", "sqrt", 4, limit_s=5.0) == 2.0
+    assert run_with_timeout("math", "sqrt", 4, limit_s=5.0) == 2.0
 
 
 def test_a_call_that_kills_its_process_fails_clearly() -> None:
     """It is tried once more, then given up with a reason."""
     with pytest.raises(CallFailed, match="ended"):
-        run("os", "_exit", 3, limit_s=5.0)
+        run_with_timeout("os", "_exit", 3, limit_s=5.0)
 
 
 def test_the_child_ends_with_its_parent() -> None:
     """No process stays behind, and nothing is printed at exit."""
     code = (
-        "from tunegate.harness.metrics._subprocess_timeout import run\n"
-        "if __name__ == '__main__': print(run('os', 'getpid', limit_s=5.0))"
+        "from tunegate.harness.metrics._subprocess_timeout import run_with_timeout\n"
+        "if __name__ == '__main__': print(run_with_timeout('os', 'getpid', limit_s=5.0))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True

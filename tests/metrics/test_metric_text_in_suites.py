@@ -22,7 +22,7 @@ def load(folder: Path, metric: str, **changes: Any) -> suite.Suite:
     text = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{name}"{metric[len(name) :]}\n'
     gate = f'[[gates]]\nmetric = "{name}"\nfloor = 0.5\n'
     (folder / "suite.toml").write_text(text + gate, encoding="utf-8")
-    return suite.load(folder)
+    return suite.load_suite(folder)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics._tool_call_parsers import SYNTAXES, Syntax, read
+from tunegate.harness.metrics._tool_call_parsers import SYNTAXES, Syntax, parse_tool_calls
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 F1 = {"name": "f", "arguments": {"a": 1}}
@@ -27,7 +27,8 @@ THOUGHT = {"type": "text", "text": "Let me see."}
 def called(text: str, syntax: Syntax = "auto") -> list[dict[str, Any]]:
     """Return the calls in the plain form."""
     return [
-        {"name": one.name, "arguments": dict(one.arguments)} for one in read(text, syntax).calls
+        {"name": one.name, "arguments": dict(one.arguments)}
+        for one in parse_tool_calls(text, syntax).calls
     ]
 
 
@@ -108,7 +109,7 @@ READABLE: list[tuple[str, str, list[Any]]] = [
 @pytest.mark.parametrize(("syntax", "text", "calls"), READABLE)
 def test_each_syntax_is_recognised(syntax: str, text: str, calls: list[Any]) -> None:
     """`auto` names the syntax and reads the calls in their order."""
-    reading = read(text, "auto")
+    reading = parse_tool_calls(text, "auto")
 
     assert (reading.syntax, reading.problem) == (syntax, None)
     assert called(text) == calls
@@ -158,7 +159,7 @@ NO_CALL = [
 @pytest.mark.parametrize("text", NO_CALL)
 def test_other_texts_make_no_call(text: str) -> None:
     """Prose, other JSON and calls that are only quoted are answers."""
-    reading = read(text, "auto")
+    reading = parse_tool_calls(text, "auto")
 
     assert reading.calls == ()
     assert reading.problem is None
@@ -218,7 +219,7 @@ BROKEN = [
 @pytest.mark.parametrize(("text", "syntax"), BROKEN, ids=[row[0][:40] for row in BROKEN])
 def test_an_attempt_that_cannot_be_read_is_told_apart(text: str, syntax: str) -> None:
     """It is neither a call nor an answer, and the problem says why in few words."""
-    reading = read(text, "auto")
+    reading = parse_tool_calls(text, "auto")
 
     assert (reading.syntax, reading.calls) == (syntax, ())
     assert 0 < len(str(reading.problem)) < 400
@@ -227,7 +228,7 @@ def test_an_attempt_that_cannot_be_read_is_told_apart(text: str, syntax: str) ->
 @given(ANY_TEXT, st.sampled_from(["auto", *SYNTAXES]))
 def test_any_text_is_read(text: str, syntax: Any) -> None:
     """No text raises, with any syntax."""
-    assert read(text, syntax).calls is not None
+    assert parse_tool_calls(text, syntax).calls is not None
 
 
 PIECES = st.sampled_from(
@@ -242,7 +243,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(["auto", *SYNTAXES]))
 def test_any_soup_of_markers_is_read(text: str, syntax: Any) -> None:
     """Nor does what looks like calls; a problem leaves no calls behind."""
-    reading = read(text, syntax)
+    reading = parse_tool_calls(text, syntax)
 
     assert not (reading.calls and reading.problem)
 
@@ -294,6 +295,6 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     """Every syntax reads a text once, from left to right."""
     start = time.monotonic()
     for syntax in ("auto", *SYNTAXES):
-        read(text, syntax)
+        parse_tool_calls(text, syntax)
 
     assert time.monotonic() - start < 20

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models._chat_template import fingerprint_of, render
+from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
 from tunegate.harness.records.cases import Case, GenerationSettings
 
 MODEL = {
@@ -96,7 +96,7 @@ def test_arguments_of_an_earlier_tool_call_are_written_once(written: str) -> Non
     read = tokenizer()
     read.chat_template = OPENING + written + CLOSING
 
-    prompt = render(read, ASKED, GenerationSettings(), spec="m")
+    prompt = render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
     assert prompt.text == '{"order": "KT-1"}'
 
@@ -108,7 +108,7 @@ def test_arguments_that_are_no_object_stay_as_they_were() -> None:
     broken = {**CALL, "tool_calls": [{"function": {"name": "find", "arguments": "{order"}}]}
     case = Case(id="c", messages=({"role": "user", "content": "?"}, broken))
 
-    assert render(read, case, GenerationSettings(), spec="m").text == "{order"
+    assert render_prompt(read, case, GenerationSettings(), spec="m").text == "{order"
 
 
 def test_a_template_that_refuses_says_what_it_minds_first() -> None:
@@ -117,4 +117,4 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
     read.chat_template = "{{ raise_exception('roles must alternate') }}"
 
     with pytest.raises(ValueError, match=r"^the chat template refuses it: roles must alternate$"):
-        render(read, ASKED, GenerationSettings(), spec="m")
+        render_prompt(read, ASKED, GenerationSettings(), spec="m")

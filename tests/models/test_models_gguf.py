@@ -41,21 +41,21 @@ def _folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", name="written")
 def _written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder as a GGUF file, stored as asked; written once."""
-    from tunegate.trainers.artifacts._gguf_writer import write
+    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     root = tmp_path_factory.mktemp("gguf")
 
     def make(quantisation: str) -> Path:
         path = root / f"{quantisation}.gguf"
         if not path.exists():
-            write(folder, path, quantisation)
+            write_gguf(folder, path, quantisation)
         return path
 
     return make
 
 
 def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
-    return {a.key: a.completion for a in local_engine.complete(arm, requests)}
+    return {a.key: a.completion for a in local_engine.complete_requests(arm, requests)}
 
 
 def test_a_float32_file_computes_the_folders_logits(
@@ -275,12 +275,12 @@ def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_p
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
     from tunegate.harness.checks import comparability
     from tunegate.harness.records.cases import GenerationSettings
-    from tunegate.trainers.artifacts._gguf_writer import write
+    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     base = tmp_path / "base"
     shutil.copytree(folder, base)
     _join_digits(base / "tokenizer.json")
-    write(base, tmp_path / "gpt2.gguf", "F32")
+    write_gguf(base, tmp_path / "gpt2.gguf", "F32")
     path = rewritten(
         tmp_path / "gpt2.gguf", tmp_path / "smollm.gguf", **{"tokenizer.ggml.pre": "smollm"}
     )
@@ -291,9 +291,9 @@ def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_p
         for c in (Case(id="w", prompt="a refund"), Case(id="d", prompt="20 parcels"))
     )
 
-    assert comparability.check(words, arms)["by"] == "token ids"
+    assert comparability.check_comparability(words, arms)["by"] == "token ids"
     with pytest.raises(NotComparable, match="the tokenizers split the same text differently"):
-        comparability.check(digits, arms)
+        comparability.check_comparability(digits, arms)
 
 
 def _join_digits(path: Path) -> None:
@@ -322,11 +322,11 @@ def test_a_real_model_survives_the_file(
 
     Greedy texts of a rounded model part at the first close call, so they are compared in float32.
     """
-    from tunegate.harness.models.demo_model import embedded
-    from tunegate.trainers.artifacts._gguf_writer import write
+    from tunegate.harness.models.demo_model import make_demo_model
+    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
-    folder = embedded()
-    write(folder, tmp_path / "m.gguf", quantisation)
+    folder = make_demo_model()
+    write_gguf(folder, tmp_path / "m.gguf", quantisation)
     arms: Any = open_arms({"base": str(folder), "tuned": f"gguf:{tmp_path / 'm.gguf'}"})
     base, tuned = (_answers(arm, ask(arm, CASES, "answer")) for arm in arms.values())
     texts = [

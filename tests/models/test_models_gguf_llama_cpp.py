@@ -104,17 +104,19 @@ def _llama_cpp_stand_in(monkeypatch: pytest.MonkeyPatch) -> type[Llama]:
 @pytest.fixture(scope="module", name="path")
 def _path(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama in a float32 file."""
-    from tunegate.trainers.artifacts._gguf_writer import write
+    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     root = tmp_path_factory.mktemp("gguf")
     few_stops(tiny.base(), root / "model")
-    write(root / "model", root / "m.gguf", "F32")
+    write_gguf(root / "model", root / "m.gguf", "F32")
     return root / "m.gguf"
 
 
 def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
     given = (
-        local_engine.complete(arm, requests) if hasattr(arm, "active") else arm.complete(requests)
+        local_engine.complete_requests(arm, requests)
+        if hasattr(arm, "active")
+        else arm.complete(requests)
     )
     return {answer.key: answer.completion for answer in given}
 
@@ -148,7 +150,7 @@ def test_prompts_are_the_same_tokens(llama_cpp: type[Llama], path: Path) -> None
         for case in CASES
     }
 
-    assert comparability.check(prompts, arms)["by"] == "token ids"
+    assert comparability.check_comparability(prompts, arms)["by"] == "token ids"
     assert arms["base"].fingerprint != arms["tuned"].fingerprint
 
 
@@ -240,13 +242,13 @@ def test_tokens_are_drawn_from_the_nucleus() -> None:
         GenerationSettings(temperature=0.01),
     )
     random = np.random.default_rng(1)
-    drawn = [_llama_cpp.chosen(logits, warm, random) for _ in range(4000)]
+    drawn = [_llama_cpp.choose_token(logits, warm, random) for _ in range(4000)]
 
     assert set(drawn) == {1, 2}
     # the standard error is sqrt(5/8 × 3/8 / 4000) = 0.0077
     assert drawn.count(1) / 4000 == pytest.approx(0.625, abs=0.03)
-    assert _llama_cpp.chosen(logits, GenerationSettings(), random) == 1
-    assert {_llama_cpp.chosen(logits, cold, random) for _ in range(50)} == {1}
+    assert _llama_cpp.choose_token(logits, GenerationSettings(), random) == 1
+    assert {_llama_cpp.choose_token(logits, cold, random) for _ in range(50)} == {1}
 
 
 def test_sampling_depends_on_the_seed_alone(

@@ -272,7 +272,7 @@ def test_a_fine_tune_that_answers_the_probes_otherwise_is_proven(served: FakeSer
     """The names are the provider's word; that they answer differently is seen."""
     arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
 
-    proof = liveness.check(arms)["tuned"]
+    proof = liveness.check_liveness(arms)["tuned"]
 
     assert proof == {"status": "proven", "probes": 8, "different_answers": 8}
 
@@ -282,7 +282,7 @@ def test_the_same_answers_of_two_versions_are_taken_on_trust(served: FakeServer)
     served.reply = hosted(lambda text: completion("the same"))
     arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
 
-    proof = liveness.check(arms)["tuned"]
+    proof = liveness.check_liveness(arms)["tuned"]
 
     assert proof["status"] == "declared"
     assert f"gpt-4o-mini-2024-07-18 and {FINE_TUNE} answer" in proof["note"]
@@ -294,7 +294,7 @@ def test_the_same_answers_of_one_version_are_not_comparable(served: FakeServer) 
     arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
 
     with pytest.raises(NotComparable, match="exactly as base does"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) -> None:

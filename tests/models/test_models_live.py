@@ -62,11 +62,11 @@ def test_liveness_is_proven_as_for_saved_adapters(tiny: Tiny) -> None:
     loaded = live_model(model, make_tokenizer(), adapter="default")
     arms = {"base": live_arm(loaded, None), "tuned": live_arm(loaded, "default")}
     with pytest.raises(NotComparable, match="lora_B is all zeros"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
     _train(model)
 
-    proof = liveness.check({"base": arms["base"], "tuned": live_arm(loaded, "default")})
+    proof = liveness.check_liveness({"base": arms["base"], "tuned": live_arm(loaded, "default")})
     assert "exactly" == proof["tuned"]["switching_off_restores_base"]
 
 

@@ -16,9 +16,9 @@ from tunegate.harness.models.null_adapter import (
     RANK,
     SPREAD,
     make_null_adapter,
+    null_adapter_problem,
     product_norm,
-    randomised,
-    why_no_null,
+    randomise_adapter,
 )
 from tunegate.harness.models.open_arms import open_arms
 
@@ -30,7 +30,7 @@ def test_it_is_alive_and_small(tiny: Any, tmp_path: Path, architecture: str, dty
     base = tiny.base(architecture)
     make_null_adapter(base, tmp_path / "null")
     arms = open_arms({"base": str(base), "tuned": str(tmp_path / "null")}, dtype=dtype)
-    proof = liveness.check(arms)["tuned"]
+    proof = liveness.check_liveness(arms)["tuned"]
 
     assert proof["status"] == "proven"
     assert 0 < proof["largest_logit_change"] < (0.1 if dtype == "float32" else 2)
@@ -93,7 +93,7 @@ def test_a_randomised_adapter_keeps_the_norm_of_every_module(tiny: Any, architec
     """Each update is as large as before and points elsewhere."""
     arm = tiny.pair(architecture)["tuned"]
     before = _updates(arm)
-    with randomised(arm, 0):
+    with randomise_adapter(arm, 0):
         within = _updates(arm)
 
     assert len(before) > 0
@@ -111,9 +111,9 @@ def test_the_trained_weights_come_back(tiny: Any) -> None:
     before = arm.probe(ids)
     seen = []
     for seed in (0, 1, 0):
-        with randomised(arm, seed):
+        with randomise_adapter(arm, seed):
             seen.append(arm.probe(ids))
-    with pytest.raises(KeyError), randomised(arm, 2):
+    with pytest.raises(KeyError), randomise_adapter(arm, 2):
         raise KeyError
 
     assert bool((arm.probe(ids) == before).all())
@@ -135,6 +135,6 @@ def test_where_there_is_no_null(tiny: Any, tmp_path: Path) -> None:
         open_arms({"base": str(tiny.base()), "tuned": str(tmp_path / "dora")})
     )
 
-    assert why_no_null(tiny.pair()["tuned"]) is None
-    assert "tuned is a whole model" in str(why_no_null(arms["base"]))
-    assert "this adapter has lora_magnitude_vector" in str(why_no_null(arms["tuned"]))
+    assert null_adapter_problem(tiny.pair()["tuned"]) is None
+    assert "tuned is a whole model" in str(null_adapter_problem(arms["base"]))
+    assert "this adapter has lora_magnitude_vector" in str(null_adapter_problem(arms["tuned"]))

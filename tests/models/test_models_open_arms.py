@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
 from tunegate.harness.models.open_arms import open_arms
 
@@ -143,7 +143,7 @@ def _record(folder: Path, sha: str) -> None:
 def test_the_training_record_decides(tiny: Any, copied: Copy) -> None:
     """With a training record the base must have the recorded weights, wherever it lies."""
     adapter = copied(tiny.adapter(), "adapter")
-    _record(adapter, fingerprint(tiny.base()))
+    _record(adapter, weights_fingerprint(tiny.base()))
     moved = copied(tiny.base(), "moved")
     assert open_arms({"base": str(moved), "tuned": str(adapter)})["tuned"].adapter == "tuned"
     with pytest.raises(NotComparable, match="was trained on weights"):

@@ -60,7 +60,7 @@ def _arms(folders: tuple[Path, Path]) -> dict[str, Any]:
 def test_switching_off_restores_base(arms: dict[str, Any]) -> None:
     """The logits before and after the adapter came are equal bit for bit: no repacked weights."""
     with muted():
-        proof = liveness.check(arms)["tuned"]
+        proof = liveness.check_liveness(arms)["tuned"]
 
     assert proof["switching_off_restores_base"] == "exactly"
     assert arms["base"].loaded is arms["tuned"].loaded
@@ -80,7 +80,7 @@ def test_answers_are_those_of_whole_forwards(
     for arm in arms.values():
         with muted():
             asked = ask(arm, cases, max_new_tokens=8)
-            found = {a.key: a.completion for a in local_engine.complete(arm, asked)}
+            found = {a.key: a.completion for a in local_engine.complete_requests(arm, asked)}
             with arm.active() as model:
                 for case in cases:
                     ids = greedy(model, arm.tokenizer(case.prompt)["input_ids"], 8, arm.stop_ids)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.engine.inference.local_engine import complete
+from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import ModelError
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server
@@ -32,9 +32,9 @@ PROMPTS = (
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The embedded model's folder, where it was made already."""
-    from tunegate.harness.models.demo_model import fetched
+    from tunegate.harness.models.demo_model import existing_demo_model
 
-    found = fetched()
+    found = existing_demo_model()
     if found is None:
         pytest.skip("the embedded model is not here; `tunegate demo` makes it")
     return found
@@ -102,9 +102,9 @@ def test_a_real_server_answers_as_the_model_here(real: str, folder: Path, ask: A
     assert arm.identity["tokenizer_checked"] == "by number of tokens"
     chat: dict[str, Any] = {"template": "chat", "max_new_tokens": 24}
     plain: dict[str, Any] = {"template": "none", "max_new_tokens": 24, "stop": ("\n\n",)}
-    expected = told(complete(here, ask(here, cases, **chat)))
+    expected = told(complete_requests(here, ask(here, cases, **chat)))
     assert told(arm.complete(ask(arm, cases, **chat))) == expected
-    cut = told(complete(here, ask(here, cases, **plain)))
+    cut = told(complete_requests(here, ask(here, cases, **plain)))
     # Of an answer that a text ends, the server counts tokens that are cut off.
     assert uncounted(told(arm.complete(ask(arm, cases, **plain)))) == uncounted(cut)
 

@@ -13,9 +13,9 @@ import pytest
 from tests.fake_server import FakeServer, completion, prompt_of
 from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
-from tunegate.harness.engine.inference.local_engine import complete
+from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import BackendError, ModelError, NotComparable
-from tunegate.harness.models._server_discovery import key_for, place
+from tunegate.harness.models._server_discovery import key_for, parse_target
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.records.cases import Case, GenerationSettings
@@ -81,7 +81,7 @@ def served(tiny: Any, **how: Any) -> dict[str, Any]:
 def test_a_spec_that_is_none_is_refused(target: str, message: str) -> None:
     """One line says what is wrong, and repeats no password."""
     with pytest.raises(ModelError) as caught:
-        place(target)
+        parse_target(target)
 
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -140,13 +140,13 @@ def test_keys_go_where_they_belong() -> None:
     both = {"TUNEGATE_SERVER_KEY": "a", "OPENAI_API_KEY": "b"}
     openai = {"OPENAI_API_KEY": "b"}
 
-    assert key_for(place("http://far.example/v1#m"), both) == "a"
-    assert key_for(place("http://far.example/v1#m"), openai) is None
-    assert key_for(place("https://far.example/v1#m"), openai) == "b"
-    assert key_for(place("http://localhost:1/v1#m"), openai) == "b"
-    assert key_for(place("http://localhost:1/v1#m"), {}) is None
+    assert key_for(parse_target("http://far.example/v1#m"), both) == "a"
+    assert key_for(parse_target("http://far.example/v1#m"), openai) is None
+    assert key_for(parse_target("https://far.example/v1#m"), openai) == "b"
+    assert key_for(parse_target("http://localhost:1/v1#m"), openai) == "b"
+    assert key_for(parse_target("http://localhost:1/v1#m"), {}) is None
     with pytest.raises(ModelError, match="TUNEGATE_SERVER_KEY holds characters that no key has"):
-        key_for(place("http://localhost:1/v1#m"), {"TUNEGATE_SERVER_KEY": "a b\nc"})
+        key_for(parse_target("http://localhost:1/v1#m"), {"TUNEGATE_SERVER_KEY": "a b\nc"})
 
 
 def test_a_tokenizer_of_another_family_is_refused(fake_server: Start, tiny: Any) -> None:
@@ -242,7 +242,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
     settings = GenerationSettings()
     prompts = {("s", "c0", name): arm.prompt(CASES[0], settings) for name, arm in arms.items()}
 
-    assert comparability.check(prompts, arms) == {
+    assert comparability.check_comparability(prompts, arms) == {
         "status": "declared",
         "prompts": 1,
         "note": "base and tuned rendered elsewhere: the prompts are taken on trust",
@@ -286,16 +286,16 @@ def test_a_server_answers_as_the_model_here(
     settings = {"template": template, "max_new_tokens": 12}
 
     for name in ("base", "tuned"):
-        expected = texts(complete(here[name], ask(here[name], CASES, **settings)))
+        expected = texts(complete_requests(here[name], ask(here[name], CASES, **settings)))
         assert texts(arms[name].complete(ask(arms[name], CASES, **settings))) == expected
     prompts = {
         ("s", case.id, name): arm.prompt(case, GenerationSettings(template=template))
         for name, arm in arms.items()
         for case in CASES
     }
-    proof = comparability.check(prompts, arms)
+    proof = comparability.check_comparability(prompts, arms)
     assert (proof["status"], proof["by"]) == ("proven", "token ids" if ids else "text")
-    assert liveness.check(arms)["tuned"]["status"] == "proven"
+    assert liveness.check_liveness(arms)["tuned"]["status"] == "proven"
     assert arms["tuned"].identity["card"]["parent"] == "base"
 
 
@@ -318,7 +318,10 @@ def test_likelihoods_are_those_of_the_model_here(
 
     for kind, asked in (("choices", cases), ("answer", expecting)):
         name = {"choices": "choice_logprobs", "answer": "answer_logprob"}[kind]
-        ours = {a.key: getattr(a.completion, name) for a in complete(here, ask(here, asked, kind))}
+        ours = {
+            a.key: getattr(a.completion, name)
+            for a in complete_requests(here, ask(here, asked, kind))
+        }
         theirs = {a.key: getattr(a.completion, name) for a in arm.complete(ask(arm, asked, kind))}
         assert {k: pytest.approx(v, abs=1e-4) for k, v in ours.items()} == theirs
 
@@ -364,7 +367,7 @@ def test_two_names_of_one_model_are_not_comparable(fake_server: Start, tiny: Any
     arms = open_arms({"base": f"server:{fake.url}#base", "tuned": f"server:{fake.url}#tuned"})
 
     with pytest.raises(NotComparable, match="tuned answers all 6 probe prompts exactly as base"):
-        liveness.check(arms)
+        liveness.check_liveness(arms)
 
 
 def test_names_that_never_answer_the_same_twice_are_declared(fake_server: Start) -> None:
@@ -377,7 +380,7 @@ def test_names_that_never_answer_the_same_twice_are_declared(fake_server: Start)
     fake = fake_server(reply=wavering)
     arms = open_arms({"base": f"server:{fake.url}#base", "tuned": f"server:{fake.url}#tuned"})
 
-    assert liveness.check(arms)["tuned"]["status"] == "declared"
+    assert liveness.check_liveness(arms)["tuned"]["status"] == "declared"
     assert arms["base"].identity["steady"] is False
     assert arms["base"].fingerprint == opened(fake, "base").fingerprint
 

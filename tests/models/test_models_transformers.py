@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import ModelError, UnsafeWeights
-from tunegate.harness.models._model_folder import hub_name, resolve
+from tunegate.harness.models._model_folder import hub_name, resolve_folder
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.transformers import load
+from tunegate.harness.models.transformers import load_model
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 
 Copy = Callable[..., Path]
@@ -34,7 +34,7 @@ class Canary:
 
 def _refused(folder: Path) -> str:
     with pytest.raises(UnsafeWeights) as caught:
-        load(folder, dtype="float32")
+        load_model(folder, dtype="float32")
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -64,7 +64,7 @@ def test_a_trainers_leftovers_are_no_weights(tiny: Any, copied: Copy) -> None:
     folder = copied(tiny.base())
     (folder / "optimizer.pt").write_bytes(b"no pickle")
     (folder / "training_args.bin").write_bytes(b"no pickle")
-    assert load(folder, dtype="float32").dtype == "float32"
+    assert load_model(folder, dtype="float32").dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> N
     tensors["model.layers.1.mlp.down_proj.weight"][0, 0] = value
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"tensor model.layers.1.mlp.down_proj.weight holds NaN"):
-        load(folder, dtype="float32")
+        load_model(folder, dtype="float32")
 
 
 def test_a_missing_tensor_is_not_made_up(tiny: Any, copied: Copy) -> None:
@@ -129,7 +129,7 @@ def test_a_missing_tensor_is_not_made_up(tiny: Any, copied: Copy) -> None:
     del tensors["model.layers.0.self_attn.q_proj.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"model.layers.0.self_attn.q_proj.weight is missing"):
-        load(folder, dtype="float32")
+        load_model(folder, dtype="float32")
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma"])
@@ -139,7 +139,7 @@ def test_tied_weights_are_not_missing(tiny: Any, architecture: str) -> None:
 
     with safe_open(tiny.base(architecture) / "model.safetensors", framework="pt") as file:
         assert not any("lm_head" in key for key in file.keys())  # noqa: SIM118  # no mapping
-    assert load(tiny.base(architecture), dtype="float32").pristine.shape == (8, 320)
+    assert load_model(tiny.base(architecture), dtype="float32").pristine.shape == (8, 320)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_broken_files_are_one_line(
     folder = copied(tiny.base())
     (folder / file).write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=message) as caught:
-        load(folder, dtype="float32")
+        load_model(folder, dtype="float32")
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -167,7 +167,7 @@ def test_broken_files_are_one_line(
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     """A folder that is not there is named, with what may be given instead."""
     with pytest.raises(ModelError, match=r"nowhere: no such folder; give a model folder") as caught:
-        resolve(str(tmp_path / "nowhere"))
+        resolve_folder(str(tmp_path / "nowhere"))
     assert "\n" not in str(caught.value)
 
 
@@ -175,7 +175,7 @@ def test_an_unreachable_hub_id_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_
     """A hub id that is neither cached nor reachable says so."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"^no-such-org/no-such-model: neither a folder here nor"):
-        resolve("hf:no-such-org/no-such-model")
+        resolve_folder("hf:no-such-org/no-such-model")
 
 
 def test_hub_names() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.traced_calls import call
-from tunegate.harness.monitoring.indicators import answered
-from tunegate.harness.otel_import import read
-from tunegate.harness.otel_import.model_calls import calls
+from tunegate.harness.monitoring.indicators import case_of_call
+from tunegate.harness.otel_import import read_spans
+from tunegate.harness.otel_import.model_calls import find_model_calls
 from tunegate.harness.otel_import.types import ImportReport
 
 RECORDED = Path(__file__).parents[1] / "otel_import" / "recorded"
@@ -30,7 +30,7 @@ TOOL = {"type": "function", "function": {"name": "order", "arguments": '{"id": "
 )
 def test_finish_reasons(said: str | None, read_as: str | None) -> None:
     """What providers call ended and cut is `stop` and `length`; other words stay as they are."""
-    done = answered(call(1, finish_reason=said)).completion
+    done = case_of_call(call(1, finish_reason=said)).completion
 
     assert done is not None
     assert done.finish_reason == read_as
@@ -38,7 +38,7 @@ def test_finish_reasons(said: str | None, read_as: str | None) -> None:
 
 def test_tool_calls_are_text() -> None:
     """They are written out as a local model would, for the metrics."""
-    done = answered(call(1, answer=None, answer_calls=(TOOL,))).completion
+    done = case_of_call(call(1, answer=None, answer_calls=(TOOL,))).completion
 
     assert done is not None
     assert done.text == '<tool_call>{"name": "order", "arguments": {"id": "A"}}</tool_call>'
@@ -47,7 +47,7 @@ def test_tool_calls_are_text() -> None:
 @pytest.mark.parametrize("answer", ["", None])
 def test_an_empty_answer_is_not_a_missing_one(answer: str | None) -> None:
     """A trace without content is not an empty answer, which fails what asks for one."""
-    done = answered(call(1, answer=answer)).completion
+    done = case_of_call(call(1, answer=answer)).completion
 
     assert done is not None
     assert done.text == answer
@@ -56,14 +56,17 @@ def test_an_empty_answer_is_not_a_missing_one(answer: str | None) -> None:
 def test_a_failed_call_has_no_completion() -> None:
     """An error of the client, with or without words, and a filter that withheld the answer."""
     for one in (call(1, error=""), call(1, error="429"), call(1, finish_reason="content_filter")):
-        assert answered(one).completion is None
+        assert case_of_call(one).completion is None
 
 
 @pytest.mark.parametrize("folder", sorted(RECORDED.glob("*-*")), ids=lambda path: path.name)
 def test_real_instrumentations(folder: Path) -> None:
     """Calls that clients' instrumentations recorded have a completion, its model and its time."""
     reading = ImportReport()
-    found = [answered(one) for one in calls(read([folder], reading), reading.leave_out)]
+    found = [
+        case_of_call(one)
+        for one in find_model_calls(read_spans([folder], reading), reading.leave_out)
+    ]
 
     assert len(found) == (9 if "responses" in folder.name else 8)
     for one in found:

@@ -12,9 +12,20 @@ import pytest
 from tests.traced_calls import BAD, GOOD, START, call, shipped, stream
 from tunegate.harness.errors import UsageError
 from tunegate.harness.monitoring import state as states
-from tunegate.harness.monitoring.indicators import AnsweredCase, LossKind, MonitoredFigure, figures
-from tunegate.harness.monitoring.monitor import JudgeSample, MonitoringLook, begin, chosen, look
-from tunegate.harness.monitoring.report import FigureStatus, WatchRecord, WatchVerdict, outcome
+from tunegate.harness.monitoring.indicators import (
+    AnsweredCase,
+    LossKind,
+    MonitoredFigure,
+    suite_figures,
+)
+from tunegate.harness.monitoring.monitor import (
+    JudgeSample,
+    MonitoringLook,
+    initial_state,
+    select_figures,
+    update_state,
+)
+from tunegate.harness.monitoring.report import FigureStatus, WatchRecord, WatchVerdict, watch_record
 from tunegate.harness.monitoring.state import WatchState
 from tunegate.harness.monitoring.window import TimeWindow
 from tunegate.harness.otel_import.types import ModelCall
@@ -37,19 +48,19 @@ def _begun(
     gated: Shipped, *names: str, alpha: float = 0.05
 ) -> tuple[WatchState, list[MonitoredFigure]]:
     run, suite = gated
-    wanted = chosen(figures(suite), names)
-    return begin(run, suite, "tuned", wanted, alpha), wanted
+    wanted = select_figures(suite_figures(suite), names)
+    return initial_state(run, suite, "tuned", wanted, alpha), wanted
 
 
 def _look(
     state: WatchState, wanted: list[MonitoredFigure], calls: Iterable[ModelCall], **window: Any
 ) -> MonitoringLook:
-    return look(state, wanted, calls, TimeWindow(NOW, **window))
+    return update_state(state, wanted, calls, TimeWindow(NOW, **window))
 
 
 def _record(gated: Shipped, calls: Iterable[ModelCall], *names: str) -> WatchRecord:
     state, wanted = _begun(gated, *names)
-    return outcome(_look(state, wanted, calls), drop=0.1)
+    return watch_record(_look(state, wanted, calls), drop=0.1)
 
 
 def test_what_is_watched(gated: Shipped) -> None:
@@ -116,7 +127,7 @@ def test_no_calls_at_all(gated: Shipped) -> None:
     state, wanted = _begun(gated)
     quiet = _look(state, wanted, stream(1, 600)).state
 
-    record = outcome(_look(quiet, wanted, []), drop=0.1)
+    record = watch_record(_look(quiet, wanted, []), drop=0.1)
 
     assert record.verdict.exit_code == 10
     assert record.sentence == "no new calls: is production still traced?"
@@ -127,8 +138,8 @@ def test_an_alarm_stands(gated: Shipped) -> None:
     state, wanted = _begun(gated)
     alarmed = _look(state, wanted, stream(1, 700, bad_every=7)).state
 
-    later = look(alarmed, wanted, stream(1000, 700), TimeWindow(NOW + 10))
-    record = outcome(later, drop=0.1)
+    later = update_state(alarmed, wanted, stream(1000, 700), TimeWindow(NOW + 10))
+    record = watch_record(later, drop=0.1)
 
     assert record.verdict is WatchVerdict.ALARM
     assert later.state.figures[0].alarmed == alarmed.figures[0].alarmed is not None
@@ -138,15 +149,15 @@ def test_weeks_are_one_test(gated: Shipped, tmp_path: Path) -> None:
     """Seven calls with a state file between them end where one call of all ends."""
     state, wanted = _begun(gated)
     file = tmp_path / "state.json"
-    states.save(file, state)
+    states.save_state(file, state)
     for week in range(7):
-        kept = states.load(file)
+        kept = states.load_state(file)
         assert kept is not None
         calls = stream(1 + 100 * week, 100, bad_every=7)
-        states.save(file, _look(kept, wanted, calls).state)
+        states.save_state(file, _look(kept, wanted, calls).state)
     whole = _look(state, wanted, stream(1, 700, bad_every=7)).state
 
-    parted = states.load(file)
+    parted = states.load_state(file)
 
     assert parted is not None
     assert parted.looks == 7
@@ -220,7 +231,7 @@ def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
     state, wanted = _begun(gated)
     loop = [call(n, answer=BAD, trace="f" * 32) for n in range(1, 51)]
 
-    record = outcome(_look(state, wanted, [*loop, *stream(100, 400)]), drop=0.1)
+    record = watch_record(_look(state, wanted, [*loop, *stream(100, 400)]), drop=0.1)
 
     assert record.figures[0].window_n == 401
     assert record.figures[0].window == pytest.approx(1 / 401, rel=1e-5)
@@ -245,7 +256,7 @@ def test_every_figure_can_alarm(gated: Shipped, name: str, change: dict[str, Any
     bad = [call(n, **change) for n in range(1, 200)]
     state, wanted = _begun(gated)
 
-    record = outcome(_look(state, wanted, [*bad, *stream(1000, 200)]), drop=0.1)
+    record = watch_record(_look(state, wanted, [*bad, *stream(1000, 200)]), drop=0.1)
 
     assert name in {f.name for f in record.figures if f.status is FigureStatus.ALARM}
 
@@ -380,11 +391,11 @@ class TestState:
         path.write_text("{", encoding="utf-8")
 
         with pytest.raises(UsageError, match=r"s\.json"):
-            states.load(path)
+            states.load_state(path)
 
     def test_none_yet(self, tmp_path: Path) -> None:
         """The first look has none."""
-        assert states.load(tmp_path / "s.json") is None
+        assert states.load_state(tmp_path / "s.json") is None
 
 
 class TestJudge:
@@ -404,8 +415,8 @@ class TestJudge:
 
         sample = JudgeSample(judge, (figure,), 20)
         calls = list(stream(1, 100))
-        found = look(both, wanted, calls, TimeWindow(NOW), sample=sample)
-        look(both, wanted, calls[::-1], TimeWindow(NOW), sample=sample)
+        found = update_state(both, wanted, calls, TimeWindow(NOW), sample=sample)
+        update_state(both, wanted, calls[::-1], TimeWindow(NOW), sample=sample)
 
         assert found.state.figures[1].units == 20
         assert found.state.figures[1].total == pytest.approx(10.0)
@@ -419,7 +430,7 @@ def _nothing(one: AnsweredCase) -> Score:
 
 def test_unknown_figures_are_named(gated: Shipped) -> None:
     """A slip in a figure's name is answered with the right one."""
-    names: Callable[[], object] = lambda: chosen(figures(gated[1]), ["json_vali"])  # noqa: E731
+    names: Callable[[], object] = lambda: select_figures(suite_figures(gated[1]), ["json_vali"])  # noqa: E731
 
     with pytest.raises(UsageError, match="json_valid"):
         names()

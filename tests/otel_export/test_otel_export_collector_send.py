@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import json_format
 
 from tunegate.harness.otel_export import collector as sending
-from tunegate.harness.otel_export.collector import send
+from tunegate.harness.otel_export.collector import send_files
 
 
 @dataclass
@@ -101,7 +101,7 @@ def test_the_collector_gets_what_the_files_hold(written: Any, collector: Collect
     """Every span, link, event, record and number, as protobuf, equal to the lines on the disk."""
     made = written()
 
-    assert send(made.folder) == []
+    assert send_files(made.folder) == []
 
     spans = _spans(collector.messages("/v1/traces"))
     sent = {span.span_id.hex(): span for span in spans}
@@ -137,7 +137,7 @@ def _pairs(item: dict[str, Any]) -> dict[str, str]:
 def test_kinds_and_states_survive(written: Any, collector: Collector, recorded: Any) -> None:
     """Parent, kind and status are the same in protobuf."""
     made = written()
-    send(made.folder)
+    send_files(made.folder)
     sent = {s.span_id.hex(): s for s in _spans(collector.messages("/v1/traces"))}
     for span in made.spans:
         other = sent[span["spanId"]]
@@ -156,7 +156,7 @@ def test_the_standard_variables(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/own/path")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "gates-of-acme")
 
-    assert send(written().folder) == []
+    assert send_files(written().folder) == []
 
     assert {path for path, _, _ in collector.requests} == {"/own/path", "/v1/logs", "/v1/metrics"}
     for _, headers, body in collector.requests:
@@ -171,7 +171,7 @@ def test_json(written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("opentelemetry.exporter.otlp.json.http")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
     made = written()
-    assert send(made.folder) == []
+    assert send_files(made.folder) == []
     bodies = [json.loads(body) for path, _, body in collector.requests if path == "/v1/traces"]
     scopes = [body["resourceSpans"][0]["scopeSpans"][0] for body in bodies]
     ids = [span["spanId"] for scope in scopes for span in scope["spans"]]
@@ -195,7 +195,7 @@ def test_nothing_is_sent_unasked(
         monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert send(folder) == []
+    assert send_files(folder) == []
     assert collector.requests == []
 
 
@@ -205,7 +205,7 @@ def test_large_runs_go_in_parts(
     """No request holds the whole run."""
     monkeypatch.setattr(sending, "BATCH", 4)
     made = written()
-    assert send(made.folder) == []
+    assert send_files(made.folder) == []
     parts = [len(_spans([message])) for message in collector.messages("/v1/traces")]
     assert len(parts) > 1
     assert sum(parts) == len(made.spans)
@@ -251,7 +251,7 @@ def test_a_dead_collector(
 
     monkeypatch.setattr(sending, "_send", counted)
 
-    (line,) = send(folder)
+    (line,) = send_files(folder)
 
     assert line.startswith("telemetry: 0 spans went to http://127.0.0.1:")
     assert line.endswith(f"; {folder / 'traces.jsonl'} has all")
@@ -274,7 +274,7 @@ def test_a_collector_that_stops_answering(
             collector.delay_s = 3.0 if len(self) == 2 else 0.0
 
     collector.requests = Slow()
-    (line,) = send(folder)
+    (line,) = send_files(folder)
     assert "then no more" in line
     assert "telemetry: 0 spans" not in line
 
@@ -296,7 +296,7 @@ def test_a_user_of_opentelemetry_is_left_alone(written: Any, collector: Collecto
     logging_before = (list(logger.handlers), logger.propagate)
     try:
         folder = written().folder
-        assert send(folder) == []
+        assert send_files(folder) == []
         assert trace.get_tracer_provider() is provider
         provider.get_tracer("theirs").start_span("still works").end()
     finally:
@@ -312,7 +312,7 @@ def test_a_protocol_that_we_do_not_speak(
 ) -> None:
     """One line with the variable, its value and what it may be."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    (line,) = send(written().folder)
+    (line,) = send_files(written().folder)
     assert "OTEL_EXPORTER_OTLP_PROTOCOL='grpc' must be http/protobuf or http/json" in line
     assert collector.requests == []
 
@@ -337,7 +337,7 @@ def test_a_missing_package_is_named(
     folder = written().folder
     room = {"http/protobuf": "proto", "http/json": "json"}[protocol]
     hide(f"opentelemetry.exporter.otlp.{room}.http.trace_exporter")
-    (line,) = send(folder)
+    (line,) = send_files(folder)
     assert remedy in line
 
 
@@ -358,6 +358,6 @@ def test_no_secret_of_an_address_is_shown(written: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(sending, "PATIENCE", 0.2)
     host = _refused().removeprefix("http://")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://ann:pw@{host}?key=abc")
-    (line,) = send(written().folder)
+    (line,) = send_files(written().folder)
     assert f"http://{host}" in line
     assert not any(word in line for word in ("ann", "pw", "abc"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_export.collector import checked, problem
+from tunegate.harness.otel_export.collector import check_template, template_problem
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from tunegate.harness.otel_export.collector import checked, problem
 )
 def test_addresses_of_viewers_pass(template: str) -> None:
     """Jaeger's, Phoenix's, and one whose own braces are encoded."""
-    assert checked(template) == template
+    assert check_template(template) == template
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_addresses_of_viewers_pass(template: str) -> None:
 )
 def test_what_makes_no_safe_link_is_refused(template: str, why: str) -> None:
     """The reason is said with the offending text, in one line."""
-    assert why in str(problem(template))
+    assert why in str(template_problem(template))
     with pytest.raises(UsageError) as caught:
-        checked(template)
+        check_template(template)
 
     assert str(caught.value).startswith(f"trace link {template!r}: ")
     assert "\n" not in str(caught.value)

@@ -10,12 +10,12 @@ import pytest
 from tunegate.harness.otel_export.completion_spans import (
     REDACTED,
     ContentCapture,
+    case_with_system,
     input_messages,
     output_messages,
-    seen,
     tool_definitions,
 )
-from tunegate.harness.otel_export.redaction import scrub
+from tunegate.harness.otel_export.redaction import scrub_text
 from tunegate.harness.records.cases import Case, Completion
 
 CALL = {"name": "weather", "arguments": '{"city": "Rome"}'}
@@ -79,10 +79,10 @@ def test_keys_keep_their_order() -> None:
 def test_a_case_as_it_was_seen_gives_the_same_conversation() -> None:
     """The suite's system prompt is in it, so that it can be asked again without the suite."""
     case = Case(id="a", prompt="Hi")
-    shown = seen(case, {"system": "Be kind.", "template": "chat"})
+    shown = case_with_system(case, {"system": "Be kind.", "template": "chat"})
     assert shown.input_messages() == case.input_messages("Be kind.")
-    assert seen(case, {"system": None}) is case
-    raw = seen(case, {"system": "Be kind.", "template": "none"})
+    assert case_with_system(case, {"system": None}) is case
+    raw = case_with_system(case, {"system": "Be kind.", "template": "none"})
     assert raw.prompt == "Be kind.\n\nHi"  # as tunegate.harness.models._chat_template joins them
 
 
@@ -138,7 +138,7 @@ def test_the_traced_case_renders_to_the_same_prompt(
 
 def test_redaction_reaches_every_text() -> None:
     """Also within lists, arguments and schemas; names of fields and numbers stay."""
-    content = ContentCapture(scrub)
+    content = ContentCapture(scrub_text)
     value = {"a@b.io": ["mail a@b.io", 3, None, {"x": "call +49 30 901820"}]}
     assert json.loads(content.json(value)) == {
         "a@b.io": ["mail <email>", 3, None, {"x": "call <phone>"}]

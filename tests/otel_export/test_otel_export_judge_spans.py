@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunegate.harness.otel_export.completion_spans import ContentCapture
-from tunegate.harness.otel_export.judge_spans import calls
+from tunegate.harness.otel_export.judge_spans import judge_calls
 from tunegate.harness.records.cases import JudgementStatus, JudgeReply
 
 JUDGED = "chat big"
@@ -82,7 +82,7 @@ def test_identical_completions_are_one_call(recorded: Any) -> None:
     """Two judgements with one key were asked once; what it took stands in one of them."""
     (line,) = recorded.judgements
     other = line.model_copy(update={"arm": "base", "attempts": 0, "latency_s": None})
-    found = list(calls((other, line)))
+    found = list(judge_calls((other, line)))
     assert len(found) == 3
     assert all(call.bill is line for call in found)
 

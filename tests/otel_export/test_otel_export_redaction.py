@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_export.redaction import content_of, named, scrub
+from tunegate.harness.otel_export.redaction import content_of, find_redaction, scrub_text
 
 
 def test_names() -> None:
     """pii is the default scrub, none leaves all as it is, and without content there is nothing."""
-    assert named("pii") is scrub
-    assert named("none") is None
+    assert find_redaction("pii") is scrub_text
+    assert find_redaction("none") is None
     assert content_of(False, "pii") is None
     content = content_of(True, "pii")
     assert content is not None
@@ -28,7 +28,7 @@ def test_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert content is not None
     assert content.clean("x") == "gone"
     with pytest.raises(UsageError, match="must be a function from text to text"):
-        named("our_redaction:level")
+        find_redaction("our_redaction:level")
 
 
 @pytest.mark.parametrize("name", ["pi", "all", "nowhere.at_all:fn"])

@@ -24,7 +24,7 @@ from tunegate.harness.otel_export import resources
 )
 def test_the_resource(environ: dict[str, str], expected: dict[str, str]) -> None:
     """OTEL_RESOURCE_ATTRIBUTES adds to ours, OTEL_SERVICE_NAME wins, as OpenTelemetry has it."""
-    assert resources.attributes("1", environ) == expected
+    assert resources.resource_attributes("1", environ) == expected
 
 
 def test_the_pipeline() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_export.spans import CaseOutcome, outcome
+from tunegate.harness.otel_export.spans import CaseOutcome, case_outcome
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import Gate
 
@@ -36,14 +36,14 @@ def _record(recorded: Any, values: dict[tuple[str, str], float | None], gates: A
 def test_by_one_metric(recorded: Any, base: Any, tuned: Any, expected: CaseOutcome) -> None:
     """Worse, better, the same to within rounding, or missing."""
     rows = {("exact_match", "base"): base, ("exact_match", "tuned"): tuned}
-    assert outcome(_record(recorded, rows)) is expected
+    assert case_outcome(_record(recorded, rows)) is expected
     assert expected.result == ("fail" if expected.value in ("regressed", "unscored") else "pass")
 
 
 def test_what_no_gate_rests_on_says_nothing(recorded: Any) -> None:
     """`preferred` got worse, and has no gate."""
     rows = {("preferred", "base"): 1.0, ("preferred", "tuned"): 0.0}
-    assert outcome(_record(recorded, rows)) is CaseOutcome.UNCHANGED
+    assert case_outcome(_record(recorded, rows)) is CaseOutcome.UNCHANGED
 
 
 def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
@@ -55,10 +55,10 @@ def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
         ("exact_match", "base"): 0.0, ("exact_match", "tuned"): 1.0,
         ("preferred", "base"): 1.0, ("preferred", "tuned"): 0.5,
     }  # fmt: skip
-    assert outcome(_record(recorded, rows, gates)) is CaseOutcome.REGRESSED
+    assert case_outcome(_record(recorded, rows, gates)) is CaseOutcome.REGRESSED
 
 
 def test_a_failed_answer_is_unscored(recorded: Any) -> None:
     """Even where no metric has a row for it."""
     (_, second) = recorded.by_case()
-    assert outcome(replace(second, scores=[])) is CaseOutcome.UNSCORED
+    assert case_outcome(replace(second, scores=[])) is CaseOutcome.UNSCORED

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import import read
+from tunegate.harness.otel_import import read_spans
 from tunegate.harness.otel_import.types import ImportReport, Span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -62,7 +62,7 @@ def _reading_of() -> Callable[..., tuple[list[Span], ImportReport]]:
 
     def read_all(*paths: Path | str) -> tuple[list[Span], ImportReport]:
         reading = ImportReport()
-        return list(read(paths, reading)), reading
+        return list(read_spans(paths, reading)), reading
 
     return read_all
 

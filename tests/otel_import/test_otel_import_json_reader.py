@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import import read
+from tunegate.harness.otel_import import read_spans
 from tunegate.harness.otel_import.types import ImportReport, OccurrenceCount, Span, SpanEvent
 
 Make = Callable[..., Any]
@@ -342,7 +342,7 @@ def test_memory_does_not_grow_with_the_file(otlp: Make, otlp_span: Make, tmp_pat
     del document
 
     tracemalloc.start()
-    count = sum(1 for _ in read([path], ImportReport()))
+    count = sum(1 for _ in read_spans([path], ImportReport()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

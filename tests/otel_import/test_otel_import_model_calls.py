@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.made_spans import made_span
-from tunegate.harness.otel_import.model_calls import AROUND, OTHER, TWICE, WINDOW, calls
+from tunegate.harness.otel_import.model_calls import AROUND, OTHER, TWICE, WINDOW, find_model_calls
 from tunegate.harness.otel_import.types import ModelCall, Span, SpanEvent
 
 CHAIN = {"openinference.span.kind": "CHAIN"}
@@ -43,7 +43,7 @@ def openinference(asked: str, **more: Any) -> dict[str, Any]:
 def found(*spans: Span) -> tuple[list[ModelCall], Counter[str]]:
     """Return the calls of spans and how many spans yielded none, by reason."""
     left: Counter[str] = Counter()
-    return list(calls(spans, lambda reason, where: left.update([reason]))), left
+    return list(find_model_calls(spans, lambda reason, where: left.update([reason]))), left
 
 
 def texts(found: list[ModelCall]) -> list[str]:
@@ -215,7 +215,7 @@ def test_calls_come_in_order_and_before_the_end() -> None:
             seen.append(number)
             yield made_span(genai(str(number)), number=number + 1)
 
-    stream = calls(spans())
+    stream = find_model_calls(spans())
     first = next(stream)
 
     assert (texts([first]), len(seen)) == (["0"], WINDOW + 1)
@@ -226,7 +226,7 @@ def test_parents_that_never_come_are_forgotten() -> None:
     """Every request of a service may have a parent in another program."""
     many = (made_span(genai("a"), number=n, parent=n + 10**6) for n in range(1, 2 * WINDOW))
 
-    assert sum(1 for _ in calls(many)) == 2 * WINDOW - 1
+    assert sum(1 for _ in find_model_calls(many)) == 2 * WINDOW - 1
 
 
 NAMES = st.sampled_from(

@@ -17,7 +17,7 @@ import pytest
 from tests.otel_import.record_traces import RECORDED, RECORDINGS, Recording, reply
 from tests.otel_import.recorded_spans import recorded_spans
 from tests.otel_import.wire_requests import Asked, asked, comparable
-from tunegate.harness.otel_import.model_calls import AROUND, OTHER, calls
+from tunegate.harness.otel_import.model_calls import AROUND, OTHER, find_model_calls
 from tunegate.harness.otel_import.types import ModelCall
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "traces.md"
@@ -93,7 +93,7 @@ def found(name: str) -> tuple[list[ModelCall], list[Asked], dict[str, int]]:
     def leave_out(reason: str, where: str) -> None:
         left[reason] = left.get(reason, 0) + 1
 
-    some = list(calls(recorded_spans(RECORDED / name), leave_out))
+    some = list(find_model_calls(recorded_spans(RECORDED / name), leave_out))
     return some, asked(RECORDED / name), left
 
 

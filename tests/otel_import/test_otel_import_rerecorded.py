@@ -14,7 +14,7 @@ import pytest
 
 from tests.otel_import.record_traces import RECORDED, RECORDINGS, ROOT, record
 from tests.otel_import.recorded_spans import recorded_spans
-from tunegate.harness.otel_import.model_calls import calls
+from tunegate.harness.otel_import.model_calls import find_model_calls
 from tunegate.harness.otel_import.types import ModelCall
 
 REQUIREMENTS = (RECORDED / "requirements.txt", RECORDED / "earlier.txt")
@@ -63,7 +63,7 @@ def test_the_libraries_write_what_was_recorded(tmp_path: Path) -> None:
 
     for recording in RECORDINGS:
         again, kept = (
-            [said(call) for call in calls(recorded_spans(folder / recording.name))]
+            [said(call) for call in find_model_calls(recorded_spans(folder / recording.name))]
             for folder in (tmp_path, RECORDED)
         )
         assert again == kept, recording.name

@@ -12,7 +12,7 @@ from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
-from tunegate.harness.pipeline.divergence import measure
+from tunegate.harness.pipeline.divergence import measure_divergence
 from tunegate.harness.records.cases import Case, Cell, CellKind, StoredCell
 
 __all__ = ["ask", "tiny"]
@@ -25,7 +25,9 @@ def _answered(tiny: Any, ask: Any) -> tuple[Plan, list[StoredCell], dict[str, An
     cases = [Case(id=str(i), prompt=text) for i, text in enumerate(("a refund", "the parcel is"))]
     with muted():
         asked = ask(pair["tuned"], cases, max_new_tokens=8)
-        answers = {a.key: a.completion for a in local_engine.complete(pair["tuned"], asked)}
+        answers = {
+            a.key: a.completion for a in local_engine.complete_requests(pair["tuned"], asked)
+        }
     prompts = {("s", r.case.id, "tuned"): r.prompt for r in asked}
     cells = [
         StoredCell(
@@ -45,7 +47,7 @@ def test_it_is_that_of_whole_forwards(answered: Any) -> None:
 
     plan, cells, arms = answered
     with muted():
-        found = measure(plan.prompts, cells, arms, seed=0)["s"]
+        found = measure_divergence(plan.prompts, cells, arms, seed=0)["s"]
 
     kl = logprob = 0.0
     tokens = same = 0
@@ -77,7 +79,9 @@ def test_the_same_model_has_none(answered: Any) -> None:
     """Tuned against itself: nothing moves at any token."""
     plan, cells, arms = answered
     with muted():
-        found = measure(plan.prompts, cells, {**arms, SHIPPED: arms["tuned"]}, seed=0)["s"]
+        found = measure_divergence(plan.prompts, cells, {**arms, SHIPPED: arms["tuned"]}, seed=0)[
+            "s"
+        ]
 
     assert (found.kl, found.logprob, found.same_choice, found.until) == (0.0, 0.0, 1.0, 1.0)
 
@@ -87,8 +91,10 @@ def test_without_logits_there_is_nothing_to_measure(answered: Any) -> None:
     plan, cells, arms = answered
 
     assert (
-        measure(plan.prompts, cells, {**arms, SHIPPED: ScriptedArm("s", ModelScript())}, seed=0)
+        measure_divergence(
+            plan.prompts, cells, {**arms, SHIPPED: ScriptedArm("s", ModelScript())}, seed=0
+        )
         == {}
     )
-    assert measure(plan.prompts, cells, {"tuned": arms["tuned"]}, seed=0) == {}
-    assert measure(plan.prompts, [], arms, seed=0) == {}
+    assert measure_divergence(plan.prompts, cells, {"tuned": arms["tuned"]}, seed=0) == {}
+    assert measure_divergence(plan.prompts, [], arms, seed=0) == {}

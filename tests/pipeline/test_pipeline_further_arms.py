@@ -66,7 +66,7 @@ def evaluate(
             name: {str(case["id"]): text for case in CASES} for name, text in answers.items()
         }
         return EvaluationRun(
-            suites=[suites.load(suite_folder(TOML, CASES))],
+            suites=[suites.load_suite(suite_folder(TOML, CASES))],
             specs={name: scripted(name, completions=of) for name, of in completions.items()},
             folder=tmp_path / "run",
             store_path=tmp_path / "store.sqlite",

@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 
 TOML = """
 name = "translations"
@@ -158,7 +158,7 @@ def test_the_verdict_comes_again_from_the_files_without_the_library(
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
 
-    again = decide(run.manifest, run.cases_of, run.scores)
+    again = decide_run(run.manifest, run.cases_of, run.scores)
     from tunegate.reports.page import write_all
 
     write_all(run, project.path / "again")

@@ -16,7 +16,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
 from tunegate.harness.plugin import exit_status
-from tunegate.harness.plugin.exit_status import LIMIT, inert
+from tunegate.harness.plugin.exit_status import LIMIT, escape_control
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from tunegate.harness.plugin.exit_status import LIMIT, inert
 )
 def test_precedence(codes: set[int], given: int, expected: int) -> None:
     """13 before 12 before 1 before 10 before 11 before 0."""
-    assert exit_status.decide(codes, given) == expected
+    assert exit_status.decide_exit_code(codes, given) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_precedence(codes: set[int], given: int, expected: int) -> None:
 )
 def test_every_error_has_its_code(error: TunegateError, code: int) -> None:
     """A user's mistake is pytest's 4, a signal is 128 and its number."""
-    assert exit_status.of_error(error) == code
+    assert exit_status.code_of_error(error) == code
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_error_survives_the_way_to_another_process(error: TunegateError) -> N
 )
 def test_text_is_inert(text: str, shown: str) -> None:
     """What a terminal or a CI service would obey is written out."""
-    assert inert(text) == shown
+    assert escape_control(text) == shown
 
 
 def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ ceiling = 0.9
 
 @pytest.fixture(name="base", scope="module")
 def _base() -> Path:
-    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.demo_model import make_demo_model
 
-    return embedded()
+    return make_demo_model()
 
 
 @pytest.fixture(name="adapter", scope="module")

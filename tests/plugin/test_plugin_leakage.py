@@ -187,7 +187,7 @@ def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
         from tunegate.harness.records.training_card import TrainingSummary
 
         told = TrainingSummary.model_validate_json({told.model_dump_json()!r})
-        training_provenance.training_card.read = lambda folder, identity: told
+        training_provenance.training_card.read_training_card = lambda folder, identity: told
         """
     )
 

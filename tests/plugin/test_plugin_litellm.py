@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion, prompt_of
-from tunegate.harness.remote.litellm import library
+from tunegate.harness.remote.litellm import litellm_library
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 ARMS = (f"--gate-base=litellm:openai/{BASE}", f"--gate-tuned=litellm:openai/{FINE_TUNE}")
@@ -27,7 +27,7 @@ def _loaded() -> None:
     litellm brings importlib_metadata, which takes the place of the standard library's finder of
     packages: without it, not one would be found for the rest of this process.
     """
-    library()
+    litellm_library()
 
 
 @pytest.fixture(name="hosted")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.equivalence import agreement
+from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import same_answers
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 
 
@@ -144,11 +144,11 @@ def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
     seen = run.verdict.suites[0].n_planned - run.verdict.suites[0].n_skipped_decided
     at = {"demo": InterimLook(looks, looks.sizes.index(seen))}
 
-    again = decide(
+    again = decide_run(
         run.manifest, run.cases_of, run.scores, looks=at, same_answers=same_answers(asked)
     )
     parity = compare_shipped(
-        run.manifest, run.cases_of, run.scores, ParityEvidence(agreement(asked)), looks=at
+        run.manifest, run.cases_of, run.scores, ParityEvidence(answer_agreement(asked)), looks=at
     )
     assert record_json(again.after(parity=parity)) == (project.run / "verdict.json").read_text(
         encoding="utf-8"

@@ -16,7 +16,7 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 from tunegate.trainers import artifacts
 
 __all__ = ["ask", "copied", "tiny"]
@@ -50,7 +50,7 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
     with muted():
         tuned: Any = tiny.pair()["tuned"]
-        answers = local_engine.complete(tuned, ask(tuned, cases, max_new_tokens=6))
+        answers = local_engine.complete_requests(tuned, ask(tuned, cases, max_new_tokens=6))
         right = {a.key: a.completion.text for a in answers if a.completion}
     folder = tmp_path / "suite"
     folder.mkdir()
@@ -61,7 +61,7 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
 
     def judge(shipped: str) -> VerdictRecord:
         evaluation = EvaluationRun(
-            suites=(load(folder / "suite.toml"),),
+            suites=(load_suite(folder / "suite.toml"),),
             specs={"base": str(tiny.base()), "tuned": str(tiny.adapter()), "shipped": shipped},
             folder=tmp_path / "run",
             store_path=tmp_path / "store.sqlite",
@@ -75,8 +75,8 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
 def test_a_merge_in_float32_is_equivalent(tiny: Any, tmp_path: Path, judge: Any) -> None:
     """Every answer is the same, and the predictions lie within rounding of each other."""
     with muted():
-        made = artifacts.made(
-            artifacts.named("merged"), tiny.base(), tiny.adapter(), tmp_path / "merged"
+        made = artifacts.build_artifact(
+            artifacts.find_artifact("merged"), tiny.base(), tiny.adapter(), tmp_path / "merged"
         )
     verdict = judge(made.spec)
 
@@ -97,7 +97,9 @@ def test_a_merge_with_the_wrong_scale_is_blocked(
     """lora_alpha read twice is the classic: twice the adapter is another model."""
     wrong = copied(tiny.adapter(), file="adapter_config.json", lora_alpha=16)
     with muted():
-        made = artifacts.made(artifacts.named("merged"), tiny.base(), wrong, tmp_path / "merged")
+        made = artifacts.build_artifact(
+            artifacts.find_artifact("merged"), tiny.base(), wrong, tmp_path / "merged"
+        )
     verdict = judge(made.spec)
 
     [suite] = verdict.parity.suites
@@ -134,8 +136,8 @@ def test_a_lost_adapter_is_told_by_its_logits(tiny: Any, tmp_path: Path, judge: 
 def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
     """The lossy step is the format in which the weights are stored."""
     with muted():
-        made = artifacts.made(
-            artifacts.named("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
+        made = artifacts.build_artifact(
+            artifacts.find_artifact("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
         )
     parity = judge(made.spec).parity
 
@@ -152,7 +154,7 @@ def test_shipped_changes_no_batch(tiny: Any, tmp_path: Path, judge: Any) -> None
     (tmp_path / "script.json").write_text('{"default": "x", "prefix": "long " }', encoding="utf-8")
     with muted():
         arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter())})
-    suite = load(tmp_path / "suite" / "suite.toml")
+    suite = load_suite(tmp_path / "suite" / "suite.toml")
     beside = {**arms, "shipped": scripted(str(tmp_path / "script.json"))}
     alone, three = (make_plan([suite], a, seed=0) for a in (arms, beside))
 

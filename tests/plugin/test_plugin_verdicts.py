@@ -149,7 +149,7 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
         import tunegate.harness.pipeline.steps
 
         def broken(*args, **more): raise ZeroDivisionError("oops")
-        tunegate.harness.pipeline.steps.decide = broken
+        tunegate.harness.pipeline.steps.decide_run = broken
         """
     )
 

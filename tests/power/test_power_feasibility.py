@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.power.feasibility import provable_tolerance, unreachable
-from tunegate.harness.suite import load
+from tunegate.harness.power.feasibility import provable_tolerance, unreachable_gates
+from tunegate.harness.suite import load_suite
 
 Write = Callable[..., Path]
 
@@ -18,7 +18,7 @@ def problems(suite_folder: Write, gate: str, n: int, metric: str = "exact_match"
     toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n[[gates]]\n'
     cases = [{"prompt": str(i), "expected": "1"} for i in range(n)]
     folder = suite_folder(f'{toml}metric = "{metric}"\n{gate}\n', cases)
-    return [p.replace(f"{folder}/", "") for p in unreachable(load(folder))]
+    return [p.replace(f"{folder}/", "") for p in unreachable_gates(load_suite(folder))]
 
 
 def test_a_tolerance_of_two_points_takes_133_cases(suite_folder: Write) -> None:

@@ -14,12 +14,12 @@ import pytest
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
 from tunegate.harness.errors import UsageError
-from tunegate.harness.power.forecast import SuiteForecast, forecast
-from tunegate.harness.power.spread import PilotRun, observe, seen
+from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
+from tunegate.harness.power.spread import PilotRun, pilot_spread, read_pilot
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.suite import Suite, load
+from tunegate.harness.suite import Suite, load_suite
 
 Write = Callable[..., Path]
 PHI = NormalDist()
@@ -49,7 +49,7 @@ def _suite(suite_folder: Write) -> Callable[..., Suite]:
             | ({"cluster": f"k{i % clusters}"} if clusters else {})
             for i in range(n)
         ]
-        return load(
+        return load_suite(
             suite_folder(f'name = "{name}"\ncases = "cases.jsonl"\n{head}\n{tables}', cases)
         )
 
@@ -167,8 +167,8 @@ TOLERANCE = Gate(metric="m", kind="tolerance", margin=0.05)
 
 def test_discordance_is_read_off_a_run(made: Any) -> None:
     """18 wins and 7 losses of 100 are ψ = .25; none at all is planned as one."""
-    [found] = seen(pairs_of(made, *made.pairs(18, 7, 40, 35)), TOLERANCE)
-    [equal] = seen(pairs_of(made, *made.pairs(0, 0, 30, 20)), TOLERANCE)
+    [found] = pilot_spread(pairs_of(made, *made.pairs(18, 7, 40, 35)), TOLERANCE)
+    [equal] = pilot_spread(pairs_of(made, *made.pairs(0, 0, 30, 20)), TOLERANCE)
 
     assert (found.value, found.binary, found.deff) == (0.25, True, 1.0)
     assert (equal.value, equal.binary) == (0.02, True)
@@ -180,7 +180,7 @@ def test_deviation_is_read_off_a_run(made: Any) -> None:
     clusters = [str(i // 2) for i in range(40)]
     given = pairs_of(made, [0.5] * 40, tuned, clusters, binary=False)
 
-    [found] = seen(given, TOLERANCE)
+    [found] = pilot_spread(given, TOLERANCE)
 
     assert found.value == pytest.approx(sqrt(40 / 39) * 0.1)
     assert found.deff == pytest.approx(39 / 19)
@@ -188,7 +188,7 @@ def test_deviation_is_read_off_a_run(made: Any) -> None:
 
 def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
     """A run in which all moved alike says not how far the next may."""
-    assert seen(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
+    assert pilot_spread(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
 
 
 # --- whole suites ---
@@ -196,7 +196,7 @@ def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
 
 def test_the_chance_of_ship_is_the_product_over_the_gates(suite: Any) -> None:
     """Two guardrails and a goal, each by Tango's formula, for each discordance of the grid."""
-    planned = forecast(
+    planned = forecast_suite(
         suite(
             "exact_match loops truncated",
             rule("exact_match", gain=0.02, expected_gain=0.10),
@@ -220,8 +220,8 @@ def test_each_gate_gets_its_share_of_the_error(suite: Any) -> None:
     names = ["exact_match", "loops", "truncated", "again"]
     gates = [rule(name, tolerance=0.05) for name in names]
 
-    four = forecast(suite("exact_match loops truncated exact_match=again", *gates, n=500))
-    one = forecast(suite("loops", rule("loops", tolerance=0.02), n=500))
+    four = forecast_suite(suite("exact_match loops truncated exact_match=again", *gates, n=500))
+    one = forecast_suite(suite("loops", rule("loops", tolerance=0.02), n=500))
 
     assert four.cases == tuple(cases_by_hand(-0.05, psi, 0.95) for psi in (0.1, 0.2, 0.3))
     assert one.cases[:2] == (1578, 3104)
@@ -235,8 +235,8 @@ def test_any_goal_is_planned_at_its_share_of_alpha(suite: Any) -> None:
     )
     metrics = "exact_match exact_match=again"
 
-    any_ = forecast(suite(metrics, *gates, head='goal_rule = "any"', n=200))
-    all_ = forecast(suite(metrics, *gates, head='goal_rule = "all"', n=200))
+    any_ = forecast_suite(suite(metrics, *gates, head='goal_rule = "any"', n=200))
+    all_ = forecast_suite(suite(metrics, *gates, head='goal_rule = "all"', n=200))
 
     likelier = [power_by_hand(200, 0.0, 0.10, psi, 1.959964) for psi in (0.1, 0.2, 0.3)]
     both = [
@@ -250,7 +250,7 @@ def test_any_goal_is_planned_at_its_share_of_alpha(suite: Any) -> None:
 
 def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
     """The second is planned and shown, and SHIP does not rest on it."""
-    planned = forecast(
+    planned = forecast_suite(
         suite(
             "exact_match exact_match=again",
             rule("exact_match", gain=0.0, expected_gain=0.3),
@@ -265,7 +265,7 @@ def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
 
 def test_without_an_expected_gain_the_smallest_provable_is_planned(suite: Any) -> None:
     """Its chance is 80 % by construction, and it is said."""
-    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=200))
+    planned = forecast_suite(suite("exact_match", rule("exact_match", gain=0.0), n=200))
 
     [gate] = planned.gates
     assert [o.provable for o in gate.outlooks] == [o.effect for o in gate.outlooks]
@@ -278,7 +278,7 @@ def test_a_guardrail_on_the_goal_itself_is_planned_at_the_gain(suite: Any) -> No
     """Whoever gains 30 points has not lost 2."""
     table = rule("exact_match", gain=0.0, expected_gain=0.3, tolerance=0.02)
 
-    planned = forecast(suite("exact_match", table))
+    planned = forecast_suite(suite("exact_match", table))
 
     assert [o.effect for o in planned.gates[1].outlooks] == [0.3] * 3
     assert planned.chances == pytest.approx(chances(planned, "exact_match::gain"), abs=1e-6)
@@ -288,7 +288,7 @@ def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
     """At 95 % (z = 1.96) the same guardrail passes less often."""
     table = rule("loops", tolerance=0.05, confidence=0.95)
 
-    planned = forecast(suite("loops", table, n=300))
+    planned = forecast_suite(suite("loops", table, n=300))
 
     by_hand = [power_by_hand(300, -0.05, 0.0, psi, 1.959964) for psi in (0.1, 0.2, 0.3)]
     assert planned.chances == pytest.approx(by_hand, abs=1e-5)
@@ -296,7 +296,7 @@ def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
 
 def test_floors_are_not_planned(suite: Any) -> None:
     """They depend on tuned's level alone; a certified one names the 59 flawless cases."""
-    planned = forecast(
+    planned = forecast_suite(
         suite(
             "exact_match exact_match=again",
             rule("exact_match", floor=0.9),
@@ -312,7 +312,7 @@ def test_floors_are_not_planned(suite: Any) -> None:
 
 def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
     """100 cases never hold 2 points: refused, and the chance is 0, not small."""
-    planned = forecast(suite("loops", rule("loops", tolerance=0.02)))
+    planned = forecast_suite(suite("loops", rule("loops", tolerance=0.02)))
 
     assert "it takes 133" in planned.refusals[0]
     assert planned.chances == (0.0, 0.0, 0.0)
@@ -325,7 +325,9 @@ def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
 )
 def test_what_stays_undecided_cannot_ship(suite: Any, n: int, clusters: int, message: str) -> None:
     """One case and nine clusters decide nothing, whatever the scores."""
-    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=n, clusters=clusters))
+    planned = forecast_suite(
+        suite("exact_match", rule("exact_match", gain=0.0), n=n, clusters=clusters)
+    )
 
     assert message in planned.refusals[0]
     assert set(planned.chances) <= {0.0}
@@ -335,7 +337,7 @@ def test_ten_clusters_are_the_least(suite: Any) -> None:
     """A gain that a dozen cases show takes the 100 of ten clusters of ten; the cost is named."""
     table = rule("exact_match", gain=0.0, expected_gain=0.6)
 
-    planned = forecast(suite("exact_match", table, n=200, clusters=20))
+    planned = forecast_suite(suite("exact_match", table, n=200, clusters=20))
 
     assert planned.n_clusters == 20
     assert planned.cases == (100, 100, 100)
@@ -349,7 +351,10 @@ def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> Non
         made, [0.0] * 100, [0.1, -0.1] * 50, binary=False, range=None, needs=CellKind.ANSWER
     )
 
-    blind, told = forecast(given), forecast(given, PilotRun({"answer_logprob": pairs}, {}))
+    blind, told = (
+        forecast_suite(given),
+        forecast_suite(given, PilotRun({"answer_logprob": pairs}, {})),
+    )
 
     assert blind.chances == ()
     assert blind.gates[0].note == "σ unknown: plan from a first run with --from RUN"
@@ -363,7 +368,10 @@ def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any)
     base, tuned = [-2.4, -2.6] * 50, [-2.5, -2.5] * 50
     pairs = pairs_of(made, base, tuned, binary=False, range=None)
 
-    blind, told = forecast(given), forecast(given, PilotRun({"answer_logprob": pairs}, {}))
+    blind, told = (
+        forecast_suite(given),
+        forecast_suite(given, PilotRun({"answer_logprob": pairs}, {})),
+    )
 
     assert "base's level is unknown" in blind.gates[0].note
     assert told.gates[0].note == "2% of base's -2.5 is 0.05"
@@ -376,7 +384,7 @@ def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
     given = suite("loops", rule("loops", tolerance="2%"))
     pairs = pairs_of(made, [0.0] * 50, [1.0] * 50, higher_is_better=False)
 
-    planned = forecast(given, PilotRun({"loops": pairs}, {}))
+    planned = forecast_suite(given, PilotRun({"loops": pairs}, {}))
 
     assert "is nothing; give a number" in planned.gates[0].note
     assert planned.chances == ()
@@ -389,7 +397,7 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     known = pairs_of(made, *made.pairs(5, 5, 75, 15))
 
     planned = [
-        forecast(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
+        forecast_suite(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
         for pairs in (guessed, known)
     ]
 
@@ -403,7 +411,7 @@ def test_both_reasons_are_told(suite: Any, made: Any) -> None:
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
     pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
 
-    planned = forecast(given, PilotRun({"answer_logprob": pairs}, {}))
+    planned = forecast_suite(given, PilotRun({"answer_logprob": pairs}, {}))
 
     assert planned.gates[0].note == (
         "2% of base's -2 is 0.04; σ unknown: all differences of the run are equal; name another"
@@ -415,8 +423,8 @@ def test_a_metric_of_unknown_range_may_turn_out_to_be_0_or_1(suite: Any, made: A
     pairs = pairs_of(made, *made.pairs(18, 7, 40, 35), binary=False, range=None)
     gate = Gate(metric="m", kind="gain", margin=2.0)
 
-    assert [s.binary for s in seen(pairs, TOLERANCE)] == [True]
-    assert [s.binary for s in seen(pairs, gate)] == [False]
+    assert [s.binary for s in pilot_spread(pairs, TOLERANCE)] == [True]
+    assert [s.binary for s in pilot_spread(pairs, gate)] == [False]
 
 
 def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> None:
@@ -426,7 +434,7 @@ def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> Non
         made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
     )
 
-    planned = forecast(given, PilotRun({"latency": pairs}, {}))
+    planned = forecast_suite(given, PilotRun({"latency": pairs}, {}))
 
     assert planned.chances == pytest.approx([0.85], abs=0.01)
     assert "raise latency_cases too" in planned.notes[0]
@@ -435,7 +443,9 @@ def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> Non
 def test_repeated_samples_are_continuous(suite: Any) -> None:
     """The mean of four answers is no longer 0 or 1, and is planned by its deviation."""
     head = "[generation]\nsamples = 4\ntemperature = 1.0"
-    planned = forecast(suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40))
+    planned = forecast_suite(
+        suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40)
+    )
 
     assert [o.spread.binary for o in planned.gates[0].outlooks] == [False] * 3
     assert any("will pass less often" in note for note in planned.notes)
@@ -443,7 +453,7 @@ def test_repeated_samples_are_continuous(suite: Any) -> None:
 
 def test_few_cases_are_rough(suite: Any) -> None:
     """Below 30 cases the reader is told that chances are approximate."""
-    planned = forecast(suite("exact_match", rule("exact_match", gain=0.0), n=20))
+    planned = forecast_suite(suite("exact_match", rule("exact_match", gain=0.0), n=20))
 
     assert any("the chances are rough" in note for note in planned.notes)
 
@@ -483,7 +493,7 @@ def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns:
     cells += [timed("s", f"c{i:03}", "tuned", 20.0 + i, 1.0) for i in range(3)]
     cells += [timed("s", "c000", "base_again", 30.0, None)]
 
-    found = observe(run_of(judge, made, ours, other, cells=cells), "s", ["m"])
+    found = read_pilot(run_of(judge, made, ours, other, cells=cells), "s", ["m"])
 
     assert found.seconds == {"base": 2.0, "tuned": 1.0}
     assert (found.pairs["m"].wins, found.pairs["m"].losses, found.pairs["m"].n) == (1, 0, 3)
@@ -504,7 +514,7 @@ def test_a_run_that_does_not_fit_is_refused(
     given = columns(gates=[], columns={"m": ([1.0] * 3, [1.0] * 3), "empty": ([None] * 3,) * 2})
 
     with pytest.raises(UsageError) as caught:
-        observe(run_of(judge, made, given), suite_name, [metric])
+        read_pilot(run_of(judge, made, given), suite_name, [metric])
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
@@ -516,7 +526,7 @@ def test_a_run_that_does_not_fit_is_refused(
 def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:
     """49 cases: the goal on BLEU has no say, so that SHIP is out of reach, whatever else holds."""
     gates = rule("bleu", gain=2.0), rule("length", tolerance=50)
-    planned = forecast(suite("bleu length", *gates, n=49))
+    planned = forecast_suite(suite("bleu length", *gates, n=49))
 
     assert [g.counts for g in planned.gates] == [False, True]
     assert any("gain=2.0 has no say; bleu: one value over" in text for text in planned.refusals)
@@ -525,7 +535,7 @@ def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -
 
 def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[..., Suite]) -> None:
     """σ of 10, a gain of 40: 3 cases would do for the arithmetic, 50 do for the say."""
-    planned = forecast(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
+    planned = forecast_suite(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
 
     assert planned.gates[0].counts
     assert planned.gates[0].outlooks[0].cases == 50
@@ -537,7 +547,7 @@ def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[...,
 def test_a_corpus_guard_without_a_say_leaves_the_goal(suite: Callable[..., Suite]) -> None:
     """Ship is possible: what is advisory is not waited for."""
     gates = rule("exact_match", gain=0.0, expected_gain=0.6), rule("bleu", tolerance=1.0)
-    planned = forecast(suite("exact_match bleu", *gates, n=40))
+    planned = forecast_suite(suite("exact_match bleu", *gates, n=40))
 
     assert [g.counts for g in planned.gates] == [True, False]
     assert planned.refusals == ()

@@ -15,7 +15,7 @@ from tunegate.harness.records.cases import (
     Score,
     ScoreRow,
     canonical_json,
-    readable,
+    replace_surrogates,
     sha256,
 )
 from tunegate.harness.records.manifest import Gate
@@ -84,8 +84,10 @@ def test_expected_texts_are_a_tuple() -> None:
 
 def test_lone_surrogates_become_the_replacement_character() -> None:
     """In every text, in keys and depths of JSON as well; characters are left alone."""
-    assert readable({"a\ud800": ["\udfff", ("x", 1)]}) == {"a\ufffd": ["\ufffd", ("x", 1)]}
-    assert readable("\N{GRINNING FACE}\x00") == "\N{GRINNING FACE}\x00"
+    assert replace_surrogates({"a\ud800": ["\udfff", ("x", 1)]}) == {
+        "a\ufffd": ["\ufffd", ("x", 1)]
+    }
+    assert replace_surrogates("\N{GRINNING FACE}\x00") == "\N{GRINNING FACE}\x00"
     case = Case(id="\ud800", messages=({"role": "user", "content": "\udc00"},), tags=("\ud800",))
     assert case.model_dump_json().count("\ufffd") == 3
     assert Completion(text="a\ud83d").text == "a\ufffd"

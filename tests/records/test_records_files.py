@@ -13,7 +13,7 @@ from tunegate.harness.records.files import (
     FilteredRecords,
     IndexedRecords,
     JsonlRecords,
-    parse,
+    parse_record,
     record_lines,
     write_atomic,
 )
@@ -86,11 +86,11 @@ def test_floats_come_back_to_the_last_bit(value: float) -> None:
     """Reading rounds as Python does: a verdict is the same from the file and from memory."""
     line = json.dumps({"suite": "s", "metric": "m", "case": "c", "arm": "base", "value": value})
 
-    assert parse(ScoreRow, line.encode()).value == value
+    assert parse_record(ScoreRow, line.encode()).value == value
 
 
 def test_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
     """The escape is valid JSON, and becomes the replacement character as everywhere."""
     line = rb'{"suite": "s", "metric": "m", "case": "c", "arm": "base", "reason": "\ud800"}'
 
-    assert parse(ScoreRow, line).reason == "\ufffd"
+    assert parse_record(ScoreRow, line).reason == "\ufffd"

@@ -14,7 +14,7 @@ from tunegate.harness.records.judges import (
     Calibration,
     CanaryResult,
     RateEstimate,
-    binding,
+    calibration_binding,
     read_calibration,
 )
 
@@ -80,8 +80,17 @@ def test_near_guessing_starts_below_one_tenth_above_a_coin() -> None:
 
 def test_the_binding_is_of_prompt_and_models() -> None:
     """Another prompt or model is another judge; the order of a jury is not."""
-    assert binding("p", ["a", "b"]) == binding("p", ["b", "a"])
-    assert len({binding("p", ["a"]), binding("q", ["a"]), binding("p", ["b"])}) == 3
+    assert calibration_binding("p", ["a", "b"]) == calibration_binding("p", ["b", "a"])
+    assert (
+        len(
+            {
+                calibration_binding("p", ["a"]),
+                calibration_binding("q", ["a"]),
+                calibration_binding("p", ["b"]),
+            }
+        )
+        == 3
+    )
 
 
 def test_it_survives_the_disk(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tunegate.harness.records.files import (
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.verdict.decide import failed
+from tunegate.harness.verdict.decide import failed_verdict
 
 ODD = 'quote " backslash \\ NUL \x00 line \u2028 bidi \u202e emoji \N{GRINNING FACE} \ufffd\n'
 """A text with everything that breaks careless writers."""
@@ -63,7 +63,7 @@ def _folder(tmp_path: Path) -> Path:
     score = ScoreRow(suite="s", metric="m", case="a", arm="base", value=0.1, reason=ODD)
     run = manifest()
     write_atomic(tmp_path / "manifest.json", record_json(run))
-    write_atomic(tmp_path / "verdict.json", record_json(failed(run, ODD)))
+    write_atomic(tmp_path / "verdict.json", record_json(failed_verdict(run, ODD)))
     write_atomic(tmp_path / "cases.jsonl", record_lines([case]))
     write_atomic(tmp_path / "cells.jsonl", record_lines(cells))
     write_atomic(tmp_path / "scores.jsonl", record_lines([score]))

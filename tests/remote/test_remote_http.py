@@ -14,8 +14,8 @@ from tunegate.harness.remote.http import (
     HttpClient,
     PermanentError,
     RetryableError,
-    excerpt,
-    refusal,
+    error_of_status,
+    quote_excerpt,
 )
 
 Start = Callable[..., FakeServer]
@@ -88,8 +88,8 @@ def test_how_long_to_wait_is_read(fake_server: Start, header: str, seconds: floa
 
 def test_how_long_to_wait_may_be_a_date() -> None:
     """A date in the past asks for no wait, one in the far future for a long one."""
-    past = refusal(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, "")
-    future = refusal(503, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, "")
+    past = error_of_status(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, "")
+    future = error_of_status(503, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, "")
 
     assert isinstance(past, RetryableError)
     assert isinstance(future, RetryableError)
@@ -169,5 +169,5 @@ def test_connections_are_kept(fake_server: Start) -> None:
 
 def test_an_excerpt_is_one_printable_line() -> None:
     """Control characters and line ends are spaces, a long text is cut."""
-    assert excerpt("a\n\x1b[31mb\u202ec") == "'a [31mb c'"
-    assert len(excerpt("x" * 10_000)) < 200
+    assert quote_excerpt("a\n\x1b[31mb\u202ec") == "'a [31mb c'"
+    assert len(quote_excerpt("x" * 10_000)) < 200

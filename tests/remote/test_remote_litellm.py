@@ -14,7 +14,7 @@ import pytest
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.errors import MissingExtra
 from tunegate.harness.remote.http import PermanentError, RetryableError
-from tunegate.harness.remote.litellm import ChatReply, chat, library
+from tunegate.harness.remote.litellm import ChatReply, chat_completion, litellm_library
 
 MODEL = "openai/gpt-4o-mini"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -38,13 +38,13 @@ def ask(
     """Return the reply to one question that is answered with `reply`."""
     served.models = {model.removeprefix("openai/"): {}}
     served.reply = lambda name, path, body: {**VERSION, **reply}
-    return chat(model, HELLO, timeout_s=20, settings=settings)
+    return chat_completion(model, HELLO, timeout_s=20, settings=settings)
 
 
 def failure(served: FakeServer) -> RetryableError | PermanentError:
     """Return what a question is refused with."""
     with pytest.raises((RetryableError, PermanentError)) as caught:
-        chat(MODEL, HELLO, timeout_s=20)
+        chat_completion(MODEL, HELLO, timeout_s=20)
     error = caught.value
     assert isinstance(error, RetryableError | PermanentError)
     return error
@@ -190,7 +190,7 @@ def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
     served.faults = lambda number: "silent"
 
     with pytest.raises(RetryableError, match=r"^Timeout: .*timed out"):
-        chat(MODEL, HELLO, timeout_s=1)
+        chat_completion(MODEL, HELLO, timeout_s=1)
 
 
 def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
     with pytest.raises(RetryableError, match="Connection error"):
-        chat(MODEL, HELLO, timeout_s=5)
+        chat_completion(MODEL, HELLO, timeout_s=5)
 
 
 def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServer) -> None:
@@ -214,10 +214,11 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
 FIRST = """
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from tunegate.harness.remote.litellm import chat
+from tunegate.harness.remote.litellm import chat_completion
 hello = [{"role": "user", "content": "Hello"}]
 with ThreadPoolExecutor(16) as threads:
-    asked = [threads.submit(chat, "openai/gpt-4o-mini", hello, timeout_s=60) for _ in range(16)]
+    ask = partial(chat_completion, "openai/gpt-4o-mini", hello, timeout_s=60)
+    asked = [threads.submit(ask) for _ in range(16)]
     assert {reply.result().finish_reason for reply in asked} == {"stop"}
 """
 
@@ -239,15 +240,15 @@ def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[litellm\]'"):
-        library()
+        litellm_library()
 
 
 QUIET = """
 import os, signal, sys, warnings
-from tunegate.harness.remote.litellm import library
+from tunegate.harness.remote.litellm import litellm_library
 before, filters = dict(os.environ), list(warnings.filters)
 handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-litellm = library()
+litellm = litellm_library()
 assert dict(os.environ) == before, "the environment changed"
 assert warnings.filters[1:] == filters, "more than one filter of warnings is new"
 assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers

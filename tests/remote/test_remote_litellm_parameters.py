@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.remote.litellm import accepted, objection
+from tunegate.harness.remote.litellm import accepted_parameters, settings_problem
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from tunegate.harness.remote.litellm import accepted, objection
 )
 def test_what_a_model_takes(model: str, takes: set[str], lacks: set[str]) -> None:
     """As the providers' documentation has it."""
-    assert takes <= accepted(model)
-    assert not lacks & accepted(model)
+    assert takes <= accepted_parameters(model)
+    assert not lacks & accepted_parameters(model)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_what_a_model_does_not_take_is_named(
     model: str, settings: dict[str, Any], named: str
 ) -> None:
     """In one line."""
-    found = objection(model, settings)
+    found = settings_problem(model, settings)
 
     assert found is not None
     assert named in found
@@ -52,4 +52,4 @@ def test_what_a_model_does_not_take_is_named(
 )
 def test_what_a_model_takes_is_no_objection(model: str, settings: dict[str, Any]) -> None:
     """Greedy where it can be greedy, sampled where it cannot."""
-    assert objection(model, settings) is None
+    assert settings_problem(model, settings) is None

@@ -10,7 +10,12 @@ from typing import Any
 
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateStatus, Verdict
-from tunegate.reports.annotations import Annotation, code_quality, failure, remarks
+from tunegate.reports.annotations import (
+    Annotation,
+    code_quality,
+    failure_annotation,
+    run_annotations,
+)
 
 COMMAND = re.compile(r"::(error|warning|notice) (?:\w+=[^:,\r\n]*,?)+::[^\r\n]*")
 """What GitHub's runner reads as one command: no colon or comma in a property, no line break."""
@@ -39,7 +44,7 @@ def test_a_blocked_run_names_the_line_of_its_gate(make_run: Any) -> None:
     """The verdict and the failed gate stand on the line of suite.toml that asked."""
     run = make_run("BLOCK")
 
-    found = remarks(run, Path())
+    found = run_annotations(run, Path())
 
     assert [a.title for a in found] == [
         "tunegate: BLOCK",
@@ -51,7 +56,7 @@ def test_a_blocked_run_names_the_line_of_its_gate(make_run: Any) -> None:
 
 def test_at_most_ten_are_given(make_run: Any) -> None:
     """Of thirty failed gates eight are named, beside the verdict: GitHub shows ten a step."""
-    found = remarks(many_gates(make_run("BLOCK"), 30), Path())
+    found = run_annotations(many_gates(make_run("BLOCK"), 30), Path())
 
     assert len(found) == 9
     assert [a.line for a in found[1:]] == list(range(1, 9))
@@ -59,14 +64,14 @@ def test_at_most_ten_are_given(make_run: Any) -> None:
 
 def test_a_shipped_run_is_a_notice(make_run: Any) -> None:
     """SHIP is told, and no gate is: an advisory one that is undecided stays in the report."""
-    found = remarks(make_run("SHIP"), Path())
+    found = run_annotations(make_run("SHIP"), Path())
 
     assert [(a.level, a.title) for a in found] == [("notice", "tunegate: SHIP")]
 
 
 def test_an_undecided_run_that_may_pass_warns(make_run: Any) -> None:
     """With exit code 0 nothing is an error."""
-    found = remarks(make_run("UNDECIDED"), Path(), "warning")
+    found = run_annotations(make_run("UNDECIDED"), Path(), "warning")
 
     assert {a.level for a in found} == {"warning"}
     assert found[0].title == "tunegate: UNDECIDED"
@@ -82,7 +87,7 @@ def test_files_are_named_from_the_repository(make_run: Any, tmp_path: Path) -> N
             update={"gates": (gate.model_copy(update={"where": f"{where}:7"}),)}
         )
         manifest = inside.manifest.model_copy(update={"suites": (suite,)})
-        return remarks(replace(inside, manifest=manifest), tmp_path)[1]
+        return run_annotations(replace(inside, manifest=manifest), tmp_path)[1]
 
     here = placed(tmp_path / "suites" / "a" / "suite.toml")
     assert (here.file, here.line) == ("suites/a/suite.toml", 7)
@@ -96,7 +101,7 @@ def test_a_run_without_suites_has_its_verdict(make_run: Any) -> None:
     verdict = run.verdict.model_copy(update={"verdict": Verdict.NOT_COMPARABLE, "suites": ()})
     manifest = run.manifest.model_copy(update={"suites": ()})
 
-    (only,) = remarks(replace(run, verdict=verdict, manifest=manifest), Path())
+    (only,) = run_annotations(replace(run, verdict=verdict, manifest=manifest), Path())
 
     assert only.command().startswith("::error title=tunegate%3A NOT COMPARABLE::")
 
@@ -112,8 +117,8 @@ def test_what_github_would_read_is_escaped() -> None:
 
 def test_poison_cannot_leave_its_command(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
     """Hostile sentences, names and paths: every annotation is one command on one line."""
-    commands = [a.command() for a in remarks(poisoned_run, Path())]
-    commands += [failure(text).command() for text in payloads]
+    commands = [a.command() for a in run_annotations(poisoned_run, Path())]
+    commands += [failure_annotation(text).command() for text in payloads]
 
     assert len(commands) > len(payloads)
     for command in commands:
@@ -123,7 +128,7 @@ def test_poison_cannot_leave_its_command(poisoned_run: Run, payloads: tuple[str,
 
 def test_gitlab_gets_the_same_places(make_run: Any) -> None:
     """The four fields that GitLab requires of a code-quality finding, each fingerprint its own."""
-    rows = json.loads(code_quality(remarks(many_gates(make_run("BLOCK"), 3), Path())))
+    rows = json.loads(code_quality(run_annotations(many_gates(make_run("BLOCK"), 3), Path())))
 
     assert len(rows) == len({row["fingerprint"] for row in rows}) == 4
     assert rows[1]["location"] == {"path": "s/suite.toml", "lines": {"begin": 1}}

@@ -9,8 +9,8 @@ import pytest
 
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.answer_behaviour import behaviours, length_ratios
-from tunegate.reports.data import prepare
+from tunegate.reports.answer_behaviour import arm_behaviours, length_ratios
+from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import behaviour
 
 SUITE = "support_json"
@@ -49,7 +49,7 @@ def _run(make_run: Any) -> Run:
 
 def test_what_each_arm_did_is_counted(run: Run) -> None:
     """Times by nearest rank; cuts, loops and refusals of the answers that there are."""
-    base, tuned = behaviours(prepare(run))
+    base, tuned = arm_behaviours(prepare_data(run))
     assert (base.arm, base.asked, base.failed, base.stored) == ("base", 3, 0, 0)
     assert (base.latency(0.5), base.latency(0.95)) == (0.2, 0.9)
     assert (base.tokens, base.length, base.cost) == ((30, 12), 4.0, None)
@@ -57,7 +57,7 @@ def test_what_each_arm_did_is_counted(run: Run) -> None:
     assert (tuned.cut, tuned.finished, tuned.looping, tuned.refused) == (1, 2, 1, 1)
     assert (tuned.length, tuned.cost, tuned.latency(0.5)) == (18.0, 0.25, None)
     # 30 / 4 and 6 / 4
-    assert length_ratios(prepare(run)) == {SUITE: (7.5 + 1.5) / 2}
+    assert length_ratios(prepare_data(run)) == {SUITE: (7.5 + 1.5) / 2}
 
 
 def test_answers_that_were_asked_for_again_are_counted(run: Run) -> None:
@@ -66,19 +66,19 @@ def test_answers_that_were_asked_for_again_are_counted(run: Run) -> None:
     cells = [answer(f"{name}{i}", "tuned", "Fine.", attempts=n) for i, n in enumerate((1, 3))]
     asked = replace(run, cells=(run.cells[0], *cells, answer(name, "tuned", None)))
 
-    base, tuned = behaviours(prepare(asked))
-    html = str(behaviour.render(prepare(asked)))
+    base, tuned = arm_behaviours(prepare_data(asked))
+    html = str(behaviour.render(prepare_data(asked)))
 
     assert (base.called, base.retried, base.calls) == (0, 0, 0)
     assert (tuned.called, tuned.retried, tuned.calls, tuned.failed) == (2, 1, 4, 1)
     assert "1 (50.0 %) <span" in html
     assert "4 calls" in html
-    assert "Asked again" not in str(behaviour.render(prepare(run)))
+    assert "Asked again" not in str(behaviour.render(prepare_data(run)))
 
 
 def test_the_page_says_what_is_unknown(run: Run) -> None:
     """A price that nobody gave is unknown; a batch's time is said to be one."""
-    html = str(behaviour.render(prepare(run)))
+    html = str(behaviour.render(prepare_data(run)))
     assert "unknown" in html
     assert "$0.2500" in html
     assert "×4.50 base" in html
@@ -87,4 +87,4 @@ def test_the_page_says_what_is_unknown(run: Run) -> None:
 
 def test_nothing_asked_is_said(run: Run) -> None:
     """A run that broke off before its first answer has no table."""
-    assert "Nothing was asked." in str(behaviour.render(prepare(replace(run, cells=()))))
+    assert "Nothing was asked." in str(behaviour.render(prepare_data(replace(run, cells=()))))

@@ -16,9 +16,9 @@ import pytest
 from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.case_list import traces
-from tunegate.reports.junit import junit
-from tunegate.reports.page import render
+from tunegate.reports.case_list import trace_viewer
+from tunegate.reports.junit import render_junit
+from tunegate.reports.page import render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -53,7 +53,7 @@ def files(
     runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
     for name, run in runs.items():
-        (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
+        (folder / f"{name}.html").write_text(render_page(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
 
 
@@ -137,7 +137,7 @@ def test_each_payload_stays_text_in_every_field(
     page = open_page("single")
     expected = None
     for payload in payloads:
-        files["single"].write_text(render(poison_with(payload)), encoding="utf-8")
+        files["single"].write_text(render_page(poison_with(payload)), encoding="utf-8")
         page.reload()
         page.evaluate(
             "document.querySelectorAll('details').forEach((d) => { d.open = true; });"
@@ -298,7 +298,7 @@ def test_the_completions_are_shown_in_each_way(open_page: Any) -> None:
 
 def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run: Any) -> None:
     """Both ids can be copied or are selected; the link has them, and following it is up to me."""
-    known = traces(with_viewer(make_run("BLOCK")))
+    known = trace_viewer(with_viewer(make_run("BLOCK")))
     assert known is not None
     page = open_page("traced")
     page.keyboard.press("n")
@@ -381,7 +381,7 @@ def test_the_downloads_hold_what_the_page_holds(open_page: Any, make_run: Any) -
             assert float(values[key]) == pytest.approx(value, rel=1e-5)
     cases = {(c["suite"], c["case"]): c for c in json.loads(got["json"])["cases"]}
     assert cases.keys() == run.cases.keys()
-    assert got["junit"] == junit(run)
+    assert got["junit"] == render_junit(run)
     page.locator("[data-download=markdown]").click()
     until(page, "document.getElementById('copied').textContent !== ''")
 

@@ -82,7 +82,7 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
     """More gain is higher, more forgetting is further right, and the bars hold the disc."""
-    drawing = pareto_chart.draw(compared)
+    drawing = pareto_chart.draw_pareto(compared)
     assert drawing is not None
     low, middle, high, _ = drawing.crosses
 
@@ -104,7 +104,7 @@ def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateCompari
 
 def test_letters_of_equal_candidates_stand_apart() -> None:
     """Three in one place: no letter stands on another."""
-    drawing = pareto_chart.draw(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
+    drawing = pareto_chart.draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
     assert drawing is not None
 
     assert len({cross.label for cross in drawing.crosses}) == 3
@@ -116,7 +116,7 @@ def test_without_two_axes_there_is_no_drawing() -> None:
     runs = [run_of(n, {"solved": (column(30), column(60))}, gates=goal) for n in "ab"]
     found = compare_runs(runs)
 
-    assert pareto_chart.draw(found) is None
+    assert pareto_chart.draw_pareto(found) is None
     assert '<figure class="plot">' not in render_page(found)
 
 

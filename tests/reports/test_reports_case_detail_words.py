@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tunegate.reports.case_detail import WORD_LIMIT, WordDiff, compare, line_diff
+from tunegate.reports.case_detail import WORD_LIMIT, WordDiff, compare_texts, line_diff
 
 
 def marked(diff: WordDiff) -> tuple[list[str], list[str]]:
@@ -22,14 +22,14 @@ def texts(diff: WordDiff) -> tuple[str, str]:
 def test_only_what_differs_is_marked() -> None:
     """One exchanged word is marked on each side, and the texts come back whole."""
     base, tuned = "The parcel is on its way.", "The parcel is still on its way."
-    diff = compare(base, tuned)
+    diff = compare_texts(base, tuned)
     assert marked(diff) == ([], ["still"])
     assert texts(diff) == (base, tuned)
 
 
 def test_white_space_is_kept_and_never_marked() -> None:
     """Texts that differ in white space only are shown as they are, with a note."""
-    diff = compare('{"a": 1}\n', '{"a":\n  1}')
+    diff = compare_texts('{"a": 1}\n', '{"a":\n  1}')
     assert marked(diff) == ([], [])
     assert texts(diff) == ('{"a": 1}\n', '{"a":\n  1}')
     assert diff.note == "The completions differ in white space only."
@@ -37,20 +37,20 @@ def test_white_space_is_kept_and_never_marked() -> None:
 
 def test_equal_and_empty_texts_need_no_note() -> None:
     """Nothing is marked where nothing differs; an empty side has no text."""
-    assert compare("same", "same").note is None
-    assert texts(compare("", "new")) == ("", "new")
-    assert compare("", "").segments == ()
+    assert compare_texts("same", "same").note is None
+    assert texts(compare_texts("", "new")) == ("", "new")
+    assert compare_texts("", "").segments == ()
 
 
 def test_one_accidental_common_word_does_not_split_a_change() -> None:
     """A lone common word between two changes is marked with them."""
-    diff = compare("alpha beta the gamma delta", "one two the three four")
+    diff = compare_texts("alpha beta the gamma delta", "one two the three four")
     assert marked(diff) == (["alpha beta the gamma delta"], ["one two the three four"])
 
 
 def test_wide_scripts_are_compared_by_character() -> None:
     """A Chinese sentence is no single word."""
-    assert marked(compare("我喜欢红色的花", "我喜欢白色的花")) == (["红"], ["白"])
+    assert marked(compare_texts("我喜欢红色的花", "我喜欢白色的花")) == (["红"], ["白"])
 
 
 def test_looping_text_is_cut_and_fast() -> None:
@@ -58,7 +58,7 @@ def test_looping_text_is_cut_and_fast() -> None:
     rng = random.Random(0)
     texts = [" ".join(rng.choices(["a", "b", "c"], k=200_000)) for _ in range(2)]
     start = time.perf_counter()
-    diff = compare(*texts)
+    diff = compare_texts(*texts)
     assert time.perf_counter() - start < 1
     assert f"{WORD_LIMIT:,} words" in (diff.note or "")
 

@@ -13,7 +13,7 @@ import pytest
 from tunegate.harness.otel_export import collector
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
-from tunegate.reports.case_list import traces
+from tunegate.reports.case_list import trace_viewer
 
 JAEGER = "http://localhost:16686/trace/{trace_id}?uiFind={span_id}"
 
@@ -26,7 +26,7 @@ def _viewed(run: Run, link: str) -> Run:
 
 def _inside(run: Run, name: str) -> Any:
     """Return one of the JSON texts of the page."""
-    found = re.search(f'id="{name}">(.*?)</script>', page.render(run), re.DOTALL)
+    found = re.search(f'id="{name}">(.*?)</script>', page.render_page(run), re.DOTALL)
     assert found is not None
     return json.loads(found[1])
 
@@ -35,7 +35,7 @@ def test_a_run_without_traces_names_none(make_run: Any) -> None:
     """Neither trace nor span where the folder has no file of them."""
     run = make_run("BLOCK")
 
-    assert traces(run) is None
+    assert trace_viewer(run) is None
     assert "trace" not in {k for k, v in _inside(run, "index").items() if v}
     assert [body for body in _inside(run, "texts") if "span" in body] == []
 
@@ -44,7 +44,7 @@ def test_a_case_has_the_id_of_its_span(make_run: Any, tmp_path: Path) -> None:
     """Every case another one, as traces.jsonl has them; no link where no viewer is known."""
     run = replace(make_run("BLOCK"), folder=tmp_path)
     (tmp_path / "traces.jsonl").touch()
-    known = traces(run)
+    known = trace_viewer(run)
     assert known is not None
 
     rows, bodies = _inside(run, "index"), _inside(run, "texts")

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.escaping import one_line, plain, visible
-from tunegate.reports.junit import junit
-from tunegate.reports.markdown import summary
-from tunegate.reports.page import render
+from tunegate.reports.escaping import escape_hidden, escape_html, one_line
+from tunegate.reports.junit import render_junit
+from tunegate.reports.markdown import render_summary
+from tunegate.reports.page import render_page
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -88,7 +88,7 @@ def test_no_payload_becomes_a_tag_or_an_attribute(
 ) -> None:
     """Every payload in every field is on the page, and only as escaped text."""
     assert len(set(payloads)) >= 60
-    html = render(poisoned_run)
+    html = render_page(poisoned_run)
     for marker in (
         "<script>alert",
         "<img",
@@ -114,7 +114,11 @@ def test_no_payload_becomes_a_tag_or_an_attribute(
 
 def test_no_hidden_character_reaches_a_file(poisoned_run: Run) -> None:
     """Bidi overrides, terminal escapes and nulls are written out in all three files."""
-    for text in (render(poisoned_run), summary(poisoned_run), junit(poisoned_run)):
+    for text in (
+        render_page(poisoned_run),
+        render_summary(poisoned_run),
+        render_junit(poisoned_run),
+    ):
         assert not HIDDEN.search(text)
         assert "\\u202e" in text
         assert "\\u001b" in text
@@ -122,10 +126,10 @@ def test_no_hidden_character_reaches_a_file(poisoned_run: Run) -> None:
 
 def test_junit_of_a_poisoned_run_parses(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
     """The XML is well formed, and a name comes back as it was, hidden characters written out."""
-    root = ET.fromstring(junit(poisoned_run))
+    root = ET.fromstring(render_junit(poisoned_run))
     names = [case.get("classname") or "" for case in root.iter("testcase")]
-    assert all(any(plain(bad)[:9] in name for bad in payloads) for name in names[1:])
-    for line in junit(poisoned_run).splitlines():
+    assert all(any(escape_hidden(bad)[:9] in name for bad in payloads) for name in names[1:])
+    for line in render_junit(poisoned_run).splitlines():
         assert not line.startswith("::")
 
 
@@ -147,13 +151,13 @@ def test_junit_of_a_poisoned_run_parses(poisoned_run: Run, payloads: tuple[str, 
 )
 def test_hidden_characters_are_written_out(text: str, shown: str) -> None:
     """What cannot be seen is written as an escape; joiners inside other scripts stay."""
-    assert plain(text) == shown
+    assert escape_hidden(text) == shown
 
 
 def test_visible_marks_what_it_wrote_out() -> None:
     """In HTML the escape is marked, so it differs from the same letters typed by a model."""
-    assert visible("<\u202e>") == '&lt;<span class="esc">\\u202e</span>&gt;'
-    assert visible("\\u202e") == "\\u202e"
+    assert escape_html("<\u202e>") == '&lt;<span class="esc">\\u202e</span>&gt;'
+    assert escape_html("\\u202e") == "\\u202e"
 
 
 def test_one_line_is_one_line_and_short() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
-from tunegate.reports.data import prepare
+from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import flips, regressions
 
 
@@ -35,21 +35,21 @@ def _sides(run: Run) -> tuple[list[str], list[str]]:
 def test_an_ungated_metric_lists_its_flips(make_run: Any) -> None:
     """The ids are those whose scores differ; the list of regressions counts them too."""
     run = _ungated(make_run("BLOCK"))
-    data = prepare(run)
-    (found,) = flips.flipped(data)
+    data = prepare_data(run)
+    (found,) = flips.find_flips(data)
     lost, won = _sides(run)
 
     assert lost
     assert [flip.pair.case.case.id for flip in found.lost] == lost
     assert [flip.pair.case.case.id for flip in found.won] == won
-    counts = {f.metric.name: (f.broke, f.fixed) for f in regressions.flips(data)}
+    counts = {f.metric.name: (f.broke, f.fixed) for f in regressions.count_flips(data)}
     assert counts["choice_accuracy"] == (len(lost), len(won))
 
 
 def test_the_page_says_what_was_picked_instead(make_run: Any) -> None:
     """Each row has the question, the right choice, and the one that the wrong arm preferred."""
     run = _ungated(make_run("BLOCK"))
-    html = page.render(run)
+    html = page.render_page(run)
     part = html[html.index('id="flips"') : html.index('id="changed"')]
     lost, won = _sides(run)
     assert "not gated" in part
@@ -72,7 +72,7 @@ def test_a_long_list_is_cut(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> N
     run = make_run("BLOCK")
     lost, _ = _sides(run)
     assert len(lost) > 2
-    assert f"The first 1 are shown; {len(lost) - 1} more" in page.render(run)
+    assert f"The first 1 are shown; {len(lost) - 1} more" in page.render_page(run)
 
 
 def test_without_questions_the_section_says_so(make_run: Any) -> None:
@@ -81,5 +81,5 @@ def test_without_questions_the_section_says_so(make_run: Any) -> None:
     support = tuple(s for s in run.manifest.suites if s.name == "support_json")
     manifest = run.manifest.model_copy(update={"suites": support})
     cases = {key: row for key, row in run.cases.items() if key[0] == "support_json"}
-    html = flips.render(prepare(replace(run, manifest=manifest, cases=cases)))
+    html = flips.render(prepare_data(replace(run, manifest=manifest, cases=cases)))
     assert "No metric calls multiple-choice answers right or wrong." in html

@@ -8,12 +8,12 @@ from tests.past_runs import FOUR, history_of, poisoned
 from tunegate.harness.records.verdict import GateStatus
 from tunegate.harness.verdict.run_history import RunHistory, SkippedFolder
 from tunegate.reports import trend_chart
-from tunegate.reports.history_page import render, suites_over_time
+from tunegate.reports.history_page import render_history, suites_over_time
 
 
 def test_the_page_holds_every_run_and_gate() -> None:
     """Rows, numbers, the mark of what was shipped, one chart a gate."""
-    page = render(history_of(*FOUR))
+    page = render_history(history_of(*FOUR))
 
     for run in FOUR:
         assert page.count(f"<code>{run.run_id}</code>") == 2
@@ -21,12 +21,12 @@ def test_the_page_holds_every_run_and_gate() -> None:
     assert page.count("▲ shipped") == 1
     assert "+0.300" in page
     assert "4 candidates judged, 4 runs here" in page
-    assert page == render(history_of(*FOUR))
+    assert page == render_history(history_of(*FOUR))
 
 
 def test_the_page_runs_and_fetches_nothing() -> None:
     """No script, no address."""
-    page = render(history_of(*FOUR))
+    page = render_history(history_of(*FOUR))
 
     assert "<script" not in page
     assert re.findall(r'(?:src|href)="(?!#|data:)', page) == []
@@ -35,7 +35,7 @@ def test_the_page_runs_and_fetches_nothing() -> None:
 def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
     """Names of runs, models, suites and metrics, and why a folder was skipped."""
     for text in payloads:
-        page = render(poisoned(text))
+        page = render_history(poisoned(text))
 
         assert "<script" not in page
         assert page.count("<style>") == 1
@@ -44,7 +44,7 @@ def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
 
 def test_no_run_is_said() -> None:
     """An empty page tells what makes the first run, and names what was skipped."""
-    page = render(
+    page = render_history(
         RunHistory(runs=(), wear=(), skipped=(SkippedFolder(folder="x", why="not a run"),))
     )
 
@@ -96,4 +96,4 @@ def test_nothing_estimated_is_nothing_drawn() -> None:
         .model_copy(update={"delta": None, "status": GateStatus.UNDECIDED})
     )
 
-    assert trend_chart.draw([trend_chart.HistoricalOutcome(FOUR[0], "x", gate)]) is None
+    assert trend_chart.draw_trend([trend_chart.HistoricalOutcome(FOUR[0], "x", gate)]) is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.cases import Judgement, JudgementStatus
-from tunegate.reports.data import CasePair, prepare
-from tunegate.reports.judge_disagreement import SPREAD, doubts, swaps
+from tunegate.reports.data import CasePair, prepare_data
+from tunegate.reports.judge_disagreement import SPREAD, disagreement_notes, order_changed
 
 
 def judged(first: float, second: float) -> Judgement:
@@ -23,7 +23,7 @@ def judged(first: float, second: float) -> Judgement:
 @pytest.fixture(name="pair")
 def _pair(make_run: Any) -> CasePair:
     """Return a case on which json_schema and json_fields both got better."""
-    return next(p for p in prepare(make_run("SHIP")).improvements if p.suite == "support_json")
+    return next(p for p in prepare_data(make_run("SHIP")).improvements if p.suite == "support_json")
 
 
 @pytest.mark.parametrize(
@@ -33,23 +33,25 @@ def test_another_answer_the_other_way_round_is_a_swap(
     first: float, second: float, other: bool
 ) -> None:
     """Opposite signs, or a tie in one order alone."""
-    assert swaps(judged(first, second)) is other
+    assert order_changed(judged(first, second)) is other
 
 
 def test_a_swap_is_said_by_its_metric(pair: CasePair) -> None:
     """The sentence names the judge's metric; without a swap there is none."""
-    assert doubts(pair, [judged(1, -1)], ["better"])[0].startswith("better: another answer")
-    assert doubts(pair, [judged(1, 1)], ["better"]) == ()
+    assert disagreement_notes(pair, [judged(1, -1)], ["better"])[0].startswith(
+        "better: another answer"
+    )
+    assert disagreement_notes(pair, [judged(1, 1)], ["better"]) == ()
 
 
 def test_a_judge_against_a_rule_and_a_divided_jury_are_said(pair: CasePair) -> None:
     """json_fields as a judge: agrees with json_schema as it is, and not the other way round."""
-    assert doubts(pair, [], ["json_fields"]) == ()
+    assert disagreement_notes(pair, [], ["json_fields"]) == ()
     turned = [
         replace(s, base=s.tuned, tuned=s.base) if s.metric.name == "json_fields" else s
         for s in pair.scores
     ]
-    (said,) = doubts(replace(pair, scores=tuple(turned)), [], ["json_fields"])
+    (said,) = disagreement_notes(replace(pair, scores=tuple(turned)), [], ["json_fields"])
     assert "opposite directions" in said
     split = [
         replace(s, base=replace(s.base, parts={SPREAD: 0.5}))
@@ -57,6 +59,6 @@ def test_a_judge_against_a_rule_and_a_divided_jury_are_said(pair: CasePair) -> N
         else s
         for s in pair.scores
     ]
-    assert doubts(replace(pair, scores=tuple(split)), [], ["json_fields"]) == (
+    assert disagreement_notes(replace(pair, scores=tuple(split)), [], ["json_fields"]) == (
         "json_fields: the jury is divided",
     )

@@ -17,9 +17,9 @@ from tunegate.harness.records.judges import (
 )
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.data import prepare
-from tunegate.reports.markdown import summary
-from tunegate.reports.page import render
+from tunegate.reports.data import prepare_data
+from tunegate.reports.markdown import render_summary
+from tunegate.reports.page import render_page
 from tunegate.reports.sections import judge_health
 
 
@@ -85,13 +85,13 @@ def _plain(make_run: Any) -> Run:
 
 def test_without_a_judge_there_is_nothing_to_tell(plain: Run) -> None:
     """The page says so, and the summary is silent."""
-    assert "No metric of this run asks a judge." in render(plain)
-    assert "Judge health" not in summary(plain)
+    assert "No metric of this run asks a judge." in render_page(plain)
+    assert "Judge health" not in render_summary(plain)
 
 
 def test_an_uncalibrated_judge_is_called_that(plain: Run) -> None:
     """With the command that mends it."""
-    page = render(judged(plain, None))
+    page = render_page(judged(plain, None))
 
     assert "never calibrated" in page
     assert "litellm:openai/x" in page
@@ -102,7 +102,7 @@ def test_an_uncalibrated_judge_is_called_that(plain: Run) -> None:
 def test_figures_and_right_are_told(plain: Run) -> None:
     """Kappa with its interval, errors by arm, canaries, attacks, and what follows."""
     run = judged(plain, KNOWN)
-    page = render(run)
+    page = render_page(run)
 
     for text in (
         "-0.050 [-0.180, 0.070]",
@@ -114,8 +114,8 @@ def test_figures_and_right_are_told(plain: Run) -> None:
         "It may not gate",
     ):
         assert text in page
-    assert "Judge health" in summary(run)
-    assert "kappa -0.050" in summary(run).replace("\\", "")
+    assert "Judge health" in render_summary(run)
+    assert "kappa -0.050" in render_summary(run).replace("\\", "")
 
 
 def test_what_it_did_here(plain: Run) -> None:
@@ -128,15 +128,17 @@ def test_what_it_did_here(plain: Run) -> None:
         line("tuned", "judge_error", replies=(bad, bad)),
         line("tuned", "abstained", attempts=0),
     )
-    (health,) = judge_health.healths(prepare(run))
+    (health,) = judge_health.judge_healths(prepare_data(run))
     facts = dict(health.facts)
 
     assert facts["judgements"] == "base 1, tuned 2"
     assert facts["no verdict"] == "tuned 1 abstained, tuned 1 judge errors"
     assert facts["asked again"] == "2 replies could not be read"
     assert facts["cost"] == "2 questions, 360 tokens, 2 s of replies, price unknown"
-    assert judge_health.cost([line("base", cost=0.25), line("base")]).endswith("0.25 US dollars")
-    assert "already" in judge_health.cost([line("base", attempts=0)])
+    assert judge_health.judgement_cost([line("base", cost=0.25), line("base")]).endswith(
+        "0.25 US dollars"
+    )
+    assert "already" in judge_health.judgement_cost([line("base", attempts=0)])
 
 
 def test_orders_and_labels(plain: Run) -> None:
@@ -149,7 +151,7 @@ def test_orders_and_labels(plain: Run) -> None:
         Label(suite="support_json", metric="json_fields", id=i, arm=arm, completion="x", label=1)
         for i, arm in (("a", "base"), ("a", "tuned"), ("b", "base"))
     )
-    (health,) = judge_health.healths(prepare(judged(plain, None, *lines, labels=labels)))
+    (health,) = judge_health.judge_healths(prepare_data(judged(plain, None, *lines, labels=labels)))
     facts = dict(health.facts)
 
     assert facts["order flips"] == "2 of 4 pairs"
@@ -162,5 +164,5 @@ def test_hostile_names_stay_text(plain: Run, payloads: tuple[str, ...]) -> None:
         told = KNOWN.model_copy(
             update={"labels": payload, "canaries": CanaryResult(asked=1, failed=(payload,))}
         )
-        page = render(judged(plain, told))
+        page = render_page(judged(plain, told))
         assert payload not in page

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tunegate.harness.records.verdict import GateStatus, Verdict
-from tunegate.reports.data import prepare
-from tunegate.reports.junit import junit
+from tunegate.reports.data import prepare_data
+from tunegate.reports.junit import render_junit
 
 
 def cases(text: str) -> dict[str, ET.Element]:
@@ -21,7 +21,7 @@ def cases(text: str) -> dict[str, ET.Element]:
 
 def test_one_testcase_for_each_gate_and_the_verdict(make_run: Any) -> None:
     """Gates are named metric::kind under their suite; totals add up."""
-    text = junit(make_run("UNDECIDED"))
+    text = render_junit(make_run("UNDECIDED"))
     assert list(cases(text)) == [
         "tunegate::verdict",
         "support_json::json_schema::floor",
@@ -39,12 +39,12 @@ def test_one_testcase_for_each_gate_and_the_verdict(make_run: Any) -> None:
 def test_the_cases_that_a_failed_gate_broke_fail(make_run: Any) -> None:
     """Each with its scores and its place; cases of gates that hold are no testcases."""
     run = make_run("BLOCK")
-    found = cases(junit(run))
+    found = cases(render_junit(run))
     broken = {name: case for name, case in found.items() if name.count("::q") == 1}
     assert len(found) - len(broken) == 7
     assert len(broken) == sum(
         score.change < 0
-        for pair in prepare(run).pairs
+        for pair in prepare_data(run).pairs
         for score in pair.scores
         if score.metric.name == "choice_probability" and score.change is not None
     )
@@ -58,13 +58,13 @@ def test_the_cases_that_a_failed_gate_broke_fail(make_run: Any) -> None:
     assert failure is not None
     assert failure.get("message") == f"choice_probability {base:.4g} → {tuned:.4g}: got worse"
     assert case.findtext("system-out") == "suites/general_knowledge/cases.jsonl:4"
-    totals = ET.fromstring(junit(run)).attrib
+    totals = ET.fromstring(render_junit(run)).attrib
     assert (totals["failures"], totals["tests"]) == (str(len(broken) + 2), str(len(found)))
 
 
 def test_of_many_broken_cases_some_are_named(make_run: Any) -> None:
     """Two hundred testcases a gate at most; how many there are is told."""
-    text = junit(make_run("BLOCK", tickets=8, questions=1_000))
+    text = render_junit(make_run("BLOCK", tickets=8, questions=1_000))
     assert 200 <= len(cases(text)) <= 208
     assert "more in scores.jsonl" in text
 
@@ -72,7 +72,7 @@ def test_of_many_broken_cases_some_are_named(make_run: Any) -> None:
 def test_a_failed_gate_fails_with_its_sentence_and_names_cases(make_run: Any) -> None:
     """The failure's message is the gate's sentence; regressed cases are output, not failures."""
     run = make_run("BLOCK")
-    case = cases(junit(run))["general_knowledge::choice_probability::tolerance"]
+    case = cases(render_junit(run))["general_knowledge::choice_probability::tolerance"]
     failure = case.find("failure")
     assert failure is not None
     assert failure.get("message") == run.verdict.suites[1].gates[1].sentence
@@ -85,7 +85,7 @@ def test_a_failed_gate_fails_with_its_sentence_and_names_cases(make_run: Any) ->
 
 def test_a_passed_gate_with_regressed_cases_passes(make_run: Any) -> None:
     """Two cases broke on json_schema, and its gates held: no failure, the cases are named."""
-    case = cases(junit(make_run("BLOCK")))["support_json::json_schema::gain"]
+    case = cases(render_junit(make_run("BLOCK")))["support_json::json_schema::gain"]
     assert case.find("failure") is None
     assert "2 cases got worse on json_schema" in (case.findtext("system-out") or "")
 
@@ -93,7 +93,7 @@ def test_a_passed_gate_with_regressed_cases_passes(make_run: Any) -> None:
 def test_undecided_is_skipped_and_advisory_never_fails(make_run: Any) -> None:
     """An undecided gate is skipped; an advisory one is skipped whatever its status."""
     run = make_run("UNDECIDED")
-    found = cases(junit(run))
+    found = cases(render_junit(run))
     assert found["general_knowledge::choice_probability::tolerance"].find("skipped") is not None
     assert found["tunegate::verdict"].find("skipped") is not None
     suites = tuple(
@@ -108,7 +108,7 @@ def test_undecided_is_skipped_and_advisory_never_fails(make_run: Any) -> None:
         for s in run.verdict.suites
     )
     verdict = run.verdict.model_copy(update={"suites": suites})
-    root = ET.fromstring(junit(replace(run, verdict=verdict)))
+    root = ET.fromstring(render_junit(replace(run, verdict=verdict)))
     assert root.get("failures") == "0"
 
 
@@ -127,7 +127,7 @@ def test_only_ship_is_green(make_run: Any, verdict: Verdict, tag: str | None) ->
     """The verdict's own testcase is green for SHIP alone, even when no gate was judged."""
     run = make_run("SHIP")
     record = run.verdict.model_copy(update={"verdict": verdict, "suites": ()})
-    case = cases(junit(replace(run, verdict=record)))["tunegate::verdict"]
+    case = cases(render_junit(replace(run, verdict=record)))["tunegate::verdict"]
     outcomes = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
     assert outcomes == ([tag] if tag else [])
 
@@ -148,7 +148,7 @@ def test_no_line_of_the_output_begins_a_workflow_command(make_run: Any) -> None:
         for key, case in run.cases.items()
     }
 
-    root = ET.fromstring(junit(replace(run, verdict=verdict, cases=named)))
+    root = ET.fromstring(render_junit(replace(run, verdict=verdict, cases=named)))
 
     lines = [line for out in root.iter("system-out") for line in (out.text or "").splitlines()]
     assert any("::stop-commands::z" in line for line in lines)

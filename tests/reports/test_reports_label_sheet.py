@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.reports.label_sheet import render
+from tunegate.reports.label_sheet import render_sheet
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROWS = [
@@ -24,7 +24,7 @@ ROWS = [
 
 def page(rows: list[dict[str, Any]] = ROWS, values: tuple[float, ...] = (0.0, 1.0)) -> str:
     """Return the page."""
-    return render(rows, title="s: tone", question="Does it apologise?", values=values)
+    return render_sheet(rows, title="s: tone", question="Does it apologise?", values=values)
 
 
 def test_it_holds_the_rows_and_asks_for_nothing() -> None:
@@ -42,7 +42,7 @@ def test_it_holds_the_rows_and_asks_for_nothing() -> None:
 def test_hostile_texts_stay_data(payloads: tuple[str, ...]) -> None:
     """No markup of a prompt, answer, title or question is left in the page."""
     rows = [{**ROWS[0], "prompt": p, "completion": p, "context": p} for p in payloads]
-    text = render(rows, title=payloads[0], question=payloads[5], values=(0.0, 1.0))
+    text = render_sheet(rows, title=payloads[0], question=payloads[5], values=(0.0, 1.0))
 
     assert "<img" not in text
     assert "<svg" not in text

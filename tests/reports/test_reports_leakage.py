@@ -16,8 +16,8 @@ from tunegate.harness.records.training_card import (
     SuiteContamination,
 )
 from tunegate.reports import page
-from tunegate.reports.junit import junit
-from tunegate.reports.markdown import summary
+from tunegate.reports.junit import render_junit
+from tunegate.reports.markdown import render_summary
 
 
 @pytest.fixture(name="leaked", scope="module")
@@ -27,7 +27,7 @@ def _leaked(make_run: Any) -> Run:
 
 def test_the_page_shows_clean_and_touched_apart(leaked: Run) -> None:
     """Files, counts, both strata of each gated metric, and the rows that hold each case."""
-    html = page.render(leaked)
+    html = page.render_page(leaked)
 
     touched = leaked.manifest.leakage and leaked.manifest.leakage.suites[0].touched
     assert touched
@@ -59,7 +59,7 @@ def test_what_was_not_checked_is_never_clean(make_run: Any, asked: bool) -> None
         }
         run = with_leakage(run, **changes)
 
-    html = page.render(run)
+    html = page.render_page(run)
 
     assert "<b>Not checked.</b>" in html
     assert "none of" not in html
@@ -68,7 +68,7 @@ def test_what_was_not_checked_is_never_clean(make_run: Any, asked: bool) -> None
 
 def test_provenance_shows_the_card(leaked: Run) -> None:
     """Main facts in a table, all other settings in a fold, and what differs."""
-    html = page.render(leaked)
+    html = page.render_page(leaked)
 
     assert "How tuned was trained" in html
     assert "A processor" in html
@@ -79,7 +79,7 @@ def test_provenance_shows_the_card(leaked: Run) -> None:
 
 def _listed(run: Run) -> dict[str, Any]:
     """Return id → row of the page's list."""
-    html = page.render(run)
+    html = page.render_page(run)
     (text,) = re.findall(r'<script type="application/json" id="index">(.*?)</script>', html)
     return {row["id"]: row for row in json.loads(text)["cases"] if row["suite"] == "support_json"}
 
@@ -116,23 +116,23 @@ def _broken(make_run: Any) -> Run:
 
 def test_a_regression_names_its_training_rows(broken: Run) -> None:
     """Page and summary count the regressions among the touched cases, and mark each."""
-    assert "<b>1</b> of them in training rows" in page.render(broken)
-    text = summary(broken)
+    assert "<b>1</b> of them in training rows" in page.render_page(broken)
+    text = render_summary(broken)
     assert "; 1 of them in training rows." in text
 
 
 def test_a_case_that_no_gate_counts_fails_no_testcase(make_run: Any, broken: Run) -> None:
     """JUnit names a touched case in its gate's output, and gives it no failed testcase."""
     name = 'name="choice_probability::q003"'
-    assert name in junit(make_run("BLOCK"))
-    text = junit(broken)
+    assert name in render_junit(make_run("BLOCK"))
+    text = render_junit(broken)
     assert name not in text
     assert "q003 (suites/general_knowledge/cases.jsonl:4, in training rows)" in text
 
 
 def test_the_summary_tells_it(leaked: Run) -> None:
     """The sentence, and a row for each stratum."""
-    text = summary(leaked)
+    text = render_summary(leaked)
 
     assert "### Training data" in text
     assert "| clean |" in text

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from tunegate.harness.records.cases import CellKind, Completion
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping, markdown
-from tunegate.reports.markdown import summary
+from tunegate.reports.markdown import render_summary
 
 ALLOWED = re.compile(r"</?(?:details|summary|code)>")
 GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
@@ -26,7 +26,7 @@ def tokens(text: str) -> list[Any]:
 
 def test_the_order_and_the_headings(make_run: Any) -> None:
     """Verdict, gates, regressions, subjects, provenance, command; headings start at h3."""
-    text = summary(make_run("BLOCK"))
+    text = render_summary(make_run("BLOCK"))
     titles = re.findall(r"^(#+) (.+)$", text, re.MULTILINE)
     assert [level for level, _ in titles] == ["###"] * 6
     assert titles[0][1] == "✕ tunegate: BLOCK"
@@ -44,12 +44,12 @@ def test_the_order_and_the_headings(make_run: Any) -> None:
 
 def test_the_summary_is_deterministic(make_run: Any) -> None:
     """The same run gives the same text."""
-    assert summary(make_run("SHIP")) == summary(make_run("SHIP"))
+    assert render_summary(make_run("SHIP")) == render_summary(make_run("SHIP"))
 
 
 def test_poison_stays_text(poisoned_run: Run) -> None:
     """No link, image or foreign HTML is in the summary, and no text outside code can ping."""
-    for token in tokens(summary(poisoned_run)):
+    for token in tokens(render_summary(poisoned_run)):
         assert token.type not in ("link_open", "image")
         if token.type in ("html_block", "html_inline"):
             assert not re.search(
@@ -63,7 +63,7 @@ def test_poison_stays_text(poisoned_run: Run) -> None:
 
 def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
     """Headings and folds are ours alone: a fence cannot be left from inside."""
-    found = tokens(summary(poisoned_run))
+    found = tokens(render_summary(poisoned_run))
     assert sum(t.type == "heading_open" for t in found) == 6
     blocks = "".join(t.content for t in found if t.type == "html_block")
     assert blocks.count("<details>") == blocks.count("</details>") <= markdown.CASES
@@ -72,7 +72,7 @@ def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
 @pytest.mark.parametrize("text", ["a|b", "`x`", "``", "a\nb", "@team", "<b>", "", "`" * 9, "\\|"])
 def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
     """A table row with a hostile name still has its two cells and one code span each."""
-    table = f"| a | b |\n| --- | --- |\n| {escaping.code(text)} | {escaping.code('x')} |"
+    table = f"| a | b |\n| --- | --- |\n| {escaping.code_span(text)} | {escaping.code_span('x')} |"
     found = tokens(table)
     assert sum(t.type == "td_open" for t in found) == 2
     assert sum(t.type == "code_inline" for t in found) == 2
@@ -84,7 +84,7 @@ def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
 )
 def test_prose_renders_as_itself(text: str) -> None:
     """A sentence full of marks comes out as one paragraph with the same characters."""
-    found = tokens(escaping.prose(text))
+    found = tokens(escaping.escape_markdown(text))
     assert [t.type for t in found][:2] == ["paragraph_open", "inline"]
     shown = "".join(t.content for t in found if t.type in ("text", "text_special"))
     assert shown.replace(escaping.JOINER, "") == text
@@ -102,13 +102,13 @@ def test_a_section_that_does_not_fit_is_named(
 ) -> None:
     """Over the limit, the summary first shows fewer cases, then drops sections and says which."""
     monkeypatch.setattr(markdown, "LIMIT", 4_000)
-    text = summary(make_run("BLOCK"))
+    text = render_summary(make_run("BLOCK"))
     assert len(text.encode()) < 4_000
     assert 0 < text.count("<details>") < 10
     assert "more regressions in the report" in text
     assert "In the report only" not in text
     monkeypatch.setattr(markdown, "LIMIT", 1_000)
-    text = summary(make_run("BLOCK"))
+    text = render_summary(make_run("BLOCK"))
     assert len(text.encode()) < 1_000
     assert "In the report only: Gates" in text
 
@@ -116,11 +116,11 @@ def test_a_section_that_does_not_fit_is_named(
 def test_the_limit_counts_bytes(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A summary whose characters fit and whose bytes do not is shortened."""
     run = make_run("BLOCK")
-    whole = summary(run)
+    whole = render_summary(run)
     assert len(whole) < len(whole.encode())
     monkeypatch.setattr(markdown, "LIMIT", len(whole))
 
-    assert len(summary(run).encode()) <= len(whole)
+    assert len(render_summary(run).encode()) <= len(whole)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def broken_run(make_run: Any) -> Run:
 
 def test_ten_thousand_regressions_keep_both_sizes(broken_run: Run) -> None:
     """A summary stays under GitHub's 1 MiB, a comment under its 65,536 characters; both whole."""
-    text, short = summary(broken_run), markdown.comment(broken_run)
+    text, short = render_summary(broken_run), markdown.render_comment(broken_run)
     assert len(text.encode()) <= 900_000
     assert len(short) <= 60_000
     for told in (text, short):
@@ -148,9 +148,9 @@ def test_ten_thousand_regressions_keep_both_sizes(broken_run: Run) -> None:
 
 def test_a_comment_begins_with_its_marker(make_run: Any, poisoned_run: Run) -> None:
     """The next run finds the comment by its first line, which no text of a run can write."""
-    text = markdown.comment(make_run("BLOCK"))
+    text = markdown.render_comment(make_run("BLOCK"))
     assert text.startswith("<!-- tunegate -->\n### ✕ tunegate: BLOCK")
-    shown = [t for t in tokens(markdown.comment(poisoned_run)) if t.type == "html_block"]
+    shown = [t for t in tokens(markdown.render_comment(poisoned_run)) if t.type == "html_block"]
     assert "".join(t.content for t in shown).count("<!--") == 1
 
 
@@ -160,7 +160,7 @@ def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
     verdict = run.verdict.model_copy(update={"suites": ()})
     manifest = run.manifest.model_copy(update={"filtered": ("-x stopped it",), "suites": ()})
     empty = replace(run, verdict=verdict, manifest=manifest, cases={}, cells=(), scores=())
-    text = summary(empty)
+    text = render_summary(empty)
     assert "No gate was judged." in text
     assert "\\-x stopped it" in text
     assert "No subject has cases enough to tell." in text

@@ -12,7 +12,7 @@ import pytest
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import model_card
-from tunegate.reports.model_card import BEGIN, END, updated
+from tunegate.reports.model_card import BEGIN, END, update_readme
 
 TRL = """\
 ---
@@ -42,7 +42,7 @@ def test_the_hub_reads_the_levels_of_tuned(make_run: Any) -> None:
     """huggingface_hub parses one result for each gated metric, with the run's own numbers."""
     run = make_run("BLOCK")
 
-    data = read(updated(TRL, run, "x", proven=True)).data
+    data = read(update_readme(TRL, run, "x", proven=True)).data
 
     levels = {(r.dataset_type, r.metric_type): r.metric_value for r in data.eval_results}
     gates = {(s.name, g.metric): g.tuned for s in run.verdict.suites for g in s.gates}
@@ -56,7 +56,7 @@ def test_people_read_base_tuned_delta_interval_and_verdict(make_run: Any) -> Non
     """The section between the markers has the verdict's sentence and a row for each gate."""
     run = make_run("SHIP")
 
-    text = updated(TRL, run, "x", proven=True)
+    text = update_readme(TRL, run, "x", proven=True)
 
     own = text[text.index(BEGIN) : text.index(END)]
     assert "**✓ SHIP**: support\\_json: json\\_schema rises from" in own
@@ -65,7 +65,7 @@ def test_people_read_base_tuned_delta_interval_and_verdict(make_run: Any) -> Non
     for value in (gate.base, gate.tuned, gate.delta, gate.low, gate.high):
         assert f"{value:.3f}" in row
     assert "not proven here" not in own
-    assert "not proven here" in updated(TRL, run, "x", proven=False)
+    assert "not proven here" in update_readme(TRL, run, "x", proven=False)
 
 
 def test_what_others_wrote_stays(make_run: Any) -> None:
@@ -76,10 +76,10 @@ def test_what_others_wrote_stays(make_run: Any) -> None:
         "      type: text-generation\n    dataset:\n      type: cais/mmlu\n      name: MMLU\n"
         "    metrics:\n    - type: accuracy\n      value: 0.25\n",
     )
-    once = updated(others, make_run("BLOCK"), "x", proven=True)
+    once = update_readme(others, make_run("BLOCK"), "x", proven=True)
     below = once + "\n## License\n\nMine.\n"
 
-    twice = updated(below, make_run("SHIP"), "x", proven=True)
+    twice = update_readme(below, make_run("SHIP"), "x", proven=True)
 
     card = read(twice)
     assert "Trained with TRL." in card.text
@@ -99,15 +99,15 @@ def test_what_others_wrote_stays(make_run: Any) -> None:
 
 def test_the_same_run_gives_the_same_card(make_run: Any) -> None:
     """Written again, nothing changes."""
-    once = updated(TRL, make_run("SHIP"), "x", proven=True)
+    once = update_readme(TRL, make_run("SHIP"), "x", proven=True)
 
-    assert updated(once, make_run("SHIP"), "x", proven=True) == once
+    assert update_readme(once, make_run("SHIP"), "x", proven=True) == once
 
 
 @pytest.mark.parametrize("text", [None, "", "# Mine\n\nA card without metadata.\n"])
 def test_a_readme_without_metadata_gets_some(make_run: Any, text: str | None) -> None:
     """The name is the folder's where nothing says another."""
-    card = read(updated(text, make_run("SHIP"), "my-lora", proven=True))
+    card = read(update_readme(text, make_run("SHIP"), "my-lora", proven=True))
 
     assert card.data.model_name == "my-lora"
     assert ("A card without" in card.text) == bool(text and "A card" in text)
@@ -115,7 +115,7 @@ def test_a_readme_without_metadata_gets_some(make_run: Any, text: str | None) ->
 
 def test_a_new_card_names_its_base(tmp_path: Path) -> None:
     """What the Hub needs to hang an adapter on its base."""
-    card = read(model_card.new("org/base", tmp_path / "my_lora"))
+    card = read(model_card.new_readme("org/base", tmp_path / "my_lora"))
 
     assert (card.data.base_model, card.data.library_name) == ("org/base", "peft")
     assert "# my\\_lora" in card.text
@@ -125,7 +125,7 @@ def test_a_new_card_names_its_base(tmp_path: Path) -> None:
 def test_metadata_that_cannot_be_read_is_refused(make_run: Any, metadata: str) -> None:
     """A card that would lose what it says is not written."""
     with pytest.raises(UsageError, match=r"README\.md: its metadata cannot be read: "):
-        updated(f"---\n{metadata}\n---\nx\n", make_run("SHIP"), "x", proven=True)
+        update_readme(f"---\n{metadata}\n---\nx\n", make_run("SHIP"), "x", proven=True)
 
 
 def test_poison_stays_between_the_markers(poisoned_run: Run) -> None:
@@ -134,10 +134,10 @@ def test_poison_stays_between_the_markers(poisoned_run: Run) -> None:
     verdict = poisoned_run.verdict.model_copy(update={"suites": (suite,), "sentence": END})
     run = replace(poisoned_run, verdict=verdict)
 
-    twice = updated(updated(TRL, run, "x", proven=True), run, "x", proven=True)
+    twice = update_readme(update_readme(TRL, run, "x", proven=True), run, "x", proven=True)
 
     outside = twice[: twice.index(BEGIN)] + twice[twice.rindex(END) :]
     assert "evil.example" not in outside.split("model-index")[0]
-    assert twice == updated(twice, run, "x", proven=True)
+    assert twice == update_readme(twice, run, "x", proven=True)
     bare = re.sub(r"(`+).*?\1", "", read(twice).text)
     assert bare.count(END) == bare.count(BEGIN) == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.openmetrics import HELP, metrics
+from tunegate.reports.openmetrics import HELP, render_openmetrics
 
 LABELS = r'\{[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z]+="(?:[^"\\\n]|\\[\\"n])*")*\}'
 SAMPLE = re.compile(rf"[a-z_]+(?:{LABELS})? [-+]?[0-9.]+(?:e[-+]?[0-9]+)?")
@@ -19,7 +19,7 @@ def test_each_number_is_named_by_suite_metric_and_gate(make_run: Any) -> None:
     run = make_run("BLOCK")
     gate = run.verdict.suites[1].gates[1]
 
-    lines = metrics(run).splitlines()
+    lines = render_openmetrics(run).splitlines()
 
     place = '{suite="general_knowledge",metric="choice_probability"'
     assert "tunegate_ships 0" in lines
@@ -34,13 +34,13 @@ def test_each_number_is_named_by_suite_metric_and_gate(make_run: Any) -> None:
 
 def test_ship_is_one(make_run: Any) -> None:
     """Only SHIP ships."""
-    assert "tunegate_ships 1\n" in metrics(make_run("SHIP"))
-    assert "tunegate_ships 0\n" in metrics(make_run("UNDECIDED"))
+    assert "tunegate_ships 1\n" in render_openmetrics(make_run("SHIP"))
+    assert "tunegate_ships 0\n" in render_openmetrics(make_run("UNDECIDED"))
 
 
 def test_poison_stays_in_its_label(poisoned_run: Run) -> None:
     """Whatever the names hold, every line is a comment of ours or one sample."""
-    for line in metrics(poisoned_run).splitlines():
+    for line in render_openmetrics(poisoned_run).splitlines():
         if line.startswith("#"):
             assert line == "# EOF" or line.split()[2] in HELP
         else:
@@ -55,7 +55,7 @@ def test_an_unknown_number_is_absent(make_run: Any) -> None:
     only = suite.model_copy(update={"gates": gates})
     bare = run.verdict.model_copy(update={"suites": (only,)})
 
-    text = metrics(Run(**{**vars(run), "verdict": bare}))
+    text = render_openmetrics(Run(**{**vars(run), "verdict": bare}))
 
     assert "tunegate_low" not in text
     assert "tunegate_high" not in text
@@ -67,7 +67,7 @@ def test_a_quotation_mark_does_not_end_a_label(make_run: Any) -> None:
     suites = (run.verdict.suites[0].model_copy(update={"name": 'a"b\\c'}),)
     verdict = run.verdict.model_copy(update={"suites": suites})
 
-    lines = metrics(replace(run, verdict=verdict)).splitlines()
+    lines = render_openmetrics(replace(run, verdict=verdict)).splitlines()
 
     (planned,) = [line for line in lines if line.startswith("tunegate_cases_planned{")]
     assert planned == r'tunegate_cases_planned{suite="a\"b\\c"} 60'

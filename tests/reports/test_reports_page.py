@@ -83,12 +83,12 @@ def block(make_run: Any) -> Run:
 @pytest.fixture(scope="module")
 def html(block: Run) -> str:
     """Return its page."""
-    return page.render(block)
+    return page.render_page(block)
 
 
 def test_the_same_run_gives_the_same_bytes(make_run: Any, html: str) -> None:
     """Two renderings of two equal runs are one text: no clock, no hash order."""
-    assert page.render(make_run("BLOCK")) == html
+    assert page.render_page(make_run("BLOCK")) == html
 
 
 def test_a_run_read_from_disk_gives_the_same_bytes(block: Run, html: str, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_run_read_from_disk_gives_the_same_bytes(block: Run, html: str, tmp_pa
     write_atomic(tmp_path / "cases.jsonl", record_lines(block.cases.values()))
     write_atomic(tmp_path / "cells.jsonl", record_lines(block.cells))
     write_atomic(tmp_path / "scores.jsonl", record_lines(block.scores))
-    assert page.render(Run.load(tmp_path)) == html
+    assert page.render_page(Run.load(tmp_path)) == html
 
 
 def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
@@ -115,7 +115,7 @@ def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
 def test_the_bar_names_the_verdict_and_the_sentence(make_run: Any, wish: str, word: str) -> None:
     """Word, deciding sentence and both short hashes stand before everything else."""
     run = make_run(wish)
-    text = Outline(page.render(run)).text
+    text = Outline(page.render_page(run)).text
     head = text[: text.index("Gates")]
     assert word in head
     assert run.verdict.sentence in head
@@ -227,7 +227,7 @@ def test_a_full_page_keeps_every_score_and_the_worst_texts(
     """Over the limit the page holds all rows and the texts of the first ones, and no byte more."""
     limit = len(html.encode()) - 20_000
     monkeypatch.setattr(page, "LIMIT", limit)
-    cut = page.render(block)
+    cut = page.render_page(block)
     assert limit - 5_000 < len(cut.encode()) <= limit
     data, whole = Outline(cut).data, Outline(html).data
     assert data["index"] == whole["index"]
@@ -276,11 +276,11 @@ def test_provenance_says_where_the_run_was_made(block: Run) -> None:
     origin = {"commit": "0f3c", "CI job": "https://git.test/runs/17"}
     made = replace(block, manifest=block.manifest.model_copy(update={"origin": origin}))
 
-    html = page.render(made)
+    html = page.render_page(made)
 
     assert '<tr><th scope="row">commit</th><td><code>0f3c</code></td></tr>' in html
     assert '<tr><th scope="row">CI job</th><td><code>https://git.test/runs/17</code></td>' in html
-    assert '<th scope="row">commit</th>' not in page.render(block)
+    assert '<th scope="row">commit</th>' not in page.render_page(block)
 
 
 def test_an_empty_completion_says_so(block: Run) -> None:
@@ -292,10 +292,10 @@ def test_an_empty_completion_says_so(block: Run) -> None:
         else c
         for c in block.cells
     )
-    shown = named(page.render(replace(block, cells=cells)), name)
+    shown = named(page.render_page(replace(block, cells=cells)), name)
     assert "lacks" not in shown
     assert not any(tuned for _, tuned, *_ in shown["diff"])
-    missing = next(row for row in listed(page.render(block)) if row.get("gap"))
+    missing = next(row for row in listed(page.render_page(block)) if row.get("gap"))
     assert missing["lacks"] == ["tuned"]
 
 
@@ -306,7 +306,7 @@ def test_a_run_that_failed_before_scoring_still_has_a_page(block: Run) -> None:
     )
     manifest = block.manifest.model_copy(update={"suites": (), "filtered": ("-k refunds",)})
     empty = replace(block, cases={}, cells=(), scores=(), verdict=verdict, manifest=manifest)
-    text = Outline(page.render(empty)).text
+    text = Outline(page.render_page(empty)).text
     assert "ERROR" in text
     assert "The run has no suites." in text
     assert "-k refunds" in text
@@ -316,12 +316,12 @@ def test_not_comparable_and_hold_have_words_of_their_own(block: Run) -> None:
     """Each verdict renders, in the page's title too."""
     for verdict, word in ((Verdict.NOT_COMPARABLE, "NOT COMPARABLE"), (Verdict.HOLD, "HOLD")):
         changed = block.verdict.model_copy(update={"verdict": verdict})
-        assert f"<title>{word} ·" in page.render(replace(block, verdict=changed))
+        assert f"<title>{word} ·" in page.render_page(replace(block, verdict=changed))
 
 
 def test_each_section_offers_the_contract() -> None:
     """A section is a module with TITLE, ORDER and render; orders are distinct."""
-    found = page.discover().values()
+    found = page.discover_sections().values()
     assert len({section.ORDER for section in found}) == len(found) >= 8
     for section in found:
         assert isinstance(section.TITLE, str)
@@ -344,7 +344,7 @@ def test_a_huge_answer_is_cut_and_said_to_be(block: Run) -> None:
         else c
         for c in block.cells
     )
-    html = page.render(replace(block, cells=cells))
+    html = page.render_page(replace(block, cells=cells))
     assert len(html) < 1_000_000
     assert "Shown up to 2,000 words a side" in named(html, name)["note"]
 
@@ -356,7 +356,7 @@ def test_a_further_arm_stands_beside_base_and_tuned(block: Run) -> None:
     further = replace(
         own, cell=replace(own.cell, arm="recorded"), completion=Completion(text="As it was.")
     )
-    shown = named(page.render(replace(block, cells=(*block.cells, further))), key[1])
+    shown = named(page.render_page(replace(block, cells=(*block.cells, further))), key[1])
     assert shown["others"] == [["recorded", "As it was."]]
     assert [cell["arm"] for cell in shown["cells"]] == ["base", "tuned", "recorded"]
 
@@ -377,7 +377,9 @@ def test_a_conversation_shows_every_turn(block: Run) -> None:
         for s in block.scores
     )
     cases = {**block.cases, key: block.cases[key].model_copy(update={"case": case})}
-    question = named(page.render(replace(block, cases=cases, scores=scores)), key[1])["question"]
+    question = named(page.render_page(replace(block, cases=cases, scores=scores)), key[1])[
+        "question"
+    ]
     assert [label for label, _ in question] == ["system", "assistant", "user", "context"]
     for (_, text), word in zip(question, ("terse", "look_up", "part one", "source"), strict=True):
         assert word in text
@@ -392,7 +394,7 @@ def test_a_suite_without_gates_is_named(block: Run) -> None:
     """A suite that judged nothing says so instead of showing an empty table."""
     suites = tuple(map(suite_without_gates, block.verdict.suites))
     verdict = block.verdict.model_copy(update={"suites": suites})
-    assert "This suite has no gates." in page.render(replace(block, verdict=verdict))
+    assert "This suite has no gates." in page.render_page(replace(block, verdict=verdict))
 
 
 def test_importing_the_reports_loads_nothing_heavy() -> None:
@@ -411,8 +413,10 @@ def test_a_suite_without_a_say_comes_last_and_bears_no_verdict(make_run: Any) ->
     shown = tuple(gate.model_copy(update={"advisory": True}) for gate in second.gates)
     suites = (first, second.model_copy(update={"gates": shown}))
 
-    before = page.render(run)
-    after = page.render(replace(run, verdict=run.verdict.model_copy(update={"suites": suites})))
+    before = page.render_page(run)
+    after = page.render_page(
+        replace(run, verdict=run.verdict.model_copy(update={"suites": suites}))
+    )
 
     assert before.index(f"Gates of {second.name}") < before.index(f"Gates of {first.name}")
     assert after.index(f"Gates of {first.name}") < after.index(f"Gates of {second.name}")

@@ -41,7 +41,7 @@ def _lengthened(stored: StoredCell) -> StoredCell:
 @pytest.fixture(name="html", scope="module")
 def _html(run: Run) -> str:
     """Return the page of that run."""
-    return page.render(run)
+    return page.render_page(run)
 
 
 def _inside(html: str, name: str) -> Any:

@@ -21,8 +21,8 @@ from tunegate.harness.records.verdict import (
     Verdict,
 )
 from tunegate.reports import page
-from tunegate.reports.junit import junit
-from tunegate.reports.markdown import summary
+from tunegate.reports.junit import render_junit
+from tunegate.reports.markdown import render_summary
 
 SENTENCE = "what ships is not equivalent to tuned: json_fields lost 0.169"
 STEP = "the adapter merged into the weights, the weights stored as nf4 (bitsandbytes)"
@@ -84,7 +84,7 @@ def _run(make_run: Any) -> Run:
 
 def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
     """Step, numbers, answers, tokens and the guard that broke; right behind the gates."""
-    html = page.render(with_parity(run))
+    html = page.render_page(with_parity(run))
 
     assert html.index('id="gates"') < html.index('id="parity"') < html.index('id="regressions"')
     for text in (
@@ -107,14 +107,16 @@ def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
 
 def test_without_a_shipped_arm_nothing_is_said(run: Run) -> None:
     """Neither page nor summary nor JUnit has an empty section."""
-    assert 'id="parity"' not in page.render(run)
-    assert "What ships" not in summary(run)
-    assert "shipped" not in junit(run)
+    assert 'id="parity"' not in page.render_page(run)
+    assert "What ships" not in render_summary(run)
+    assert "shipped" not in render_junit(run)
 
 
 def test_what_is_not_known_is_left_out(run: Run) -> None:
     """A suite of likelihoods has no answers to compare, a served model no logits."""
-    html = page.render(with_parity(run, agreement=None, divergence=None, metrics=(), guards=()))
+    html = page.render_page(
+        with_parity(run, agreement=None, divergence=None, metrics=(), guards=())
+    )
 
     assert "equal byte for byte" not in html
     assert "KL(tuned‖shipped)" not in html
@@ -123,7 +125,7 @@ def test_what_is_not_known_is_left_out(run: Run) -> None:
 
 def test_the_summary_has_a_table(run: Run) -> None:
     """A row a metric, and how many answers are equal."""
-    text = summary(with_parity(run))
+    text = render_summary(with_parity(run))
 
     assert "### What ships" in text
     assert (
@@ -135,7 +137,7 @@ def test_the_summary_has_a_table(run: Run) -> None:
 
 def test_junit_has_a_testcase_for_it(run: Run) -> None:
     """It fails where every gate passes, with the sentence as its message."""
-    root = ET.fromstring(junit(with_parity(run)))
+    root = ET.fromstring(render_junit(with_parity(run)))
     [case] = [c for c in root.iter("testcase") if c.get("name") == "shipped"]
     failure = case.find("failure")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.page import render
+from tunegate.reports.page import render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -33,7 +33,7 @@ CUT = """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVis
 def _page(make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Yield a page in a dark window, as wide as paper, with a case open and a note on it."""
     path = tmp_path_factory.mktemp("print") / "report.html"
-    path.write_text(render(_asked_again(make_run("BLOCK"))), encoding="utf-8")
+    path.write_text(render_page(_asked_again(make_run("BLOCK"))), encoding="utf-8")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]

@@ -39,9 +39,9 @@ def files(payloads: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -
     hostile = " ".join(payloads)
     texts = {
         "compare": candidates.render_page(compare_runs(runs)),
-        "history": history_page.render(past_runs.history_of(*past_runs.FOUR)),
+        "history": history_page.render_history(past_runs.history_of(*past_runs.FOUR)),
         "compare-poisoned": candidates.render_page(compared_runs.poisoned(hostile)),
-        "history-poisoned": history_page.render(past_runs.poisoned(hostile)),
+        "history-poisoned": history_page.render_history(past_runs.poisoned(hostile)),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")

@@ -15,9 +15,9 @@ from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.reports import markdown
-from tunegate.reports.data import prepare
+from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import subjects
-from tunegate.reports.slices import TagSlice, by_group, by_tag, q_values
+from tunegate.reports.slices import TagSlice, q_values, slices_by_group, slices_by_tag
 
 SUITE = "general_knowledge"
 Pairs = Sequence[tuple[float | None, float | None]]
@@ -60,7 +60,7 @@ def _sliced(run_of: Callable[..., Run]) -> Sliced:
     """Return a function that gives tag → slice and adjusted p-value."""
 
     def make(tags: Mapping[str, Pairs], **more: Any) -> dict[str, tuple[TagSlice, float | None]]:
-        found = by_tag(prepare(run_of(tags, **more)))
+        found = slices_by_tag(prepare_data(run_of(tags, **more)))
         return {s.tag: (s, q) for s, q in zip(found, q_values(found), strict=True)}
 
     return make
@@ -167,7 +167,7 @@ def _rows(html: str) -> dict[str, str]:
 def test_the_page_marks_what_stands_out(run_of: Callable[..., Run]) -> None:
     """The mark carries q, the row its interval; the rest carries no mark, and nothing gates."""
     run = run_of({"law": passes(0, 9, 16), "art": passes(3, 4, 18), "few": passes(0, 9, 10)})
-    html = str(subjects.render(prepare(run)))
+    html = str(subjects.render(prepare_data(run)))
     rows = _rows(html)
 
     # Nine losses, no win: p = 2·½·2⁻⁹ = 1/512, the smaller of two: q = 1/256.
@@ -187,14 +187,14 @@ def _ends(wins: int, losses: int, n: int) -> tuple[float, float]:
 
 def test_a_slice_that_is_far_off_has_a_small_q(run_of: Callable[..., Run]) -> None:
     """Forty losses of forty: the number is a bound, not a row of zeros."""
-    html = str(subjects.render(prepare(run_of({"law": passes(0, 40, 0)}))))
+    html = str(subjects.render(prepare_data(run_of({"law": passes(0, 40, 0)}))))
 
     assert "stands out, q &lt; 0.001" in html
 
 
 def test_nine_clusters_have_no_interval(run_of: Callable[..., Run]) -> None:
     """The row says so in place of plus and minus the whole range."""
-    html = str(subjects.render(prepare(run_of({"law": passes(0, 30, 10)}, clusters=9))))
+    html = str(subjects.render(prepare_data(run_of({"law": passes(0, 30, 10)}, clusters=9))))
 
     assert "no interval" in html
     assert "stands out" not in html
@@ -215,25 +215,25 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
         for suite in run.manifest.suites
     ]
     less = replace(run, manifest=run.manifest.model_copy(update={"suites": tuple(suites)}))
-    [worse], [better] = by_tag(prepare(run)), by_tag(prepare(less))
+    [worse], [better] = slices_by_tag(prepare_data(run)), slices_by_tag(prepare_data(less))
     expected = tango_interval(1, 12, 25)
 
     for found in (worse, better):
         low, high = found.difference.low, found.difference.high
         assert (low, high) == pytest.approx((expected.low, expected.high))
     assert q_values([worse]) == pytest.approx(q_values([better]))
-    assert "worse" in str(subjects.render(prepare(run)))
-    assert "better" in _rows(str(subjects.render(prepare(less))))["law"]
+    assert "worse" in str(subjects.render(prepare_data(run)))
+    assert "better" in _rows(str(subjects.render(prepare_data(less))))["law"]
 
 
 def test_groups_of_subjects_hold_the_cases_of_all(run_of: Callable[..., Run]) -> None:
     """Two subjects under 20 cases are too few each, and together a number of their field."""
     run = run_of({"virology": passes(0, 6, 6), "mmlu_nutrition": passes(1, 2, 9), "own": []})
-    (group,) = by_group(prepare(run))
+    (group,) = slices_by_group(prepare_data(run))
     assert (group.tag, group.n) == ("other", 24)
     # 6 + 2 of 24 lost, 1 won
     assert group.delta == pytest.approx(-7 / 24)
-    rows = _rows(str(subjects.render(prepare(run))))
+    rows = _rows(str(subjects.render(prepare_data(run))))
     assert "−0.292" in rows["other"]
     assert "too few to tell" in rows["virology"]
 
@@ -241,7 +241,7 @@ def test_groups_of_subjects_hold_the_cases_of_all(run_of: Callable[..., Run]) ->
 def test_many_subjects_are_folded_away(run_of: Callable[..., Run]) -> None:
     """Ten subjects are shown, the worst; the rest waits in a template behind its count."""
     run = run_of({f"t{i:02}": passes(0, i, 25 - i) for i in range(1, 14)})
-    html = str(subjects.render(prepare(run)))
+    html = str(subjects.render(prepare_data(run)))
     before, _, folded = html.partition("<template>")
     assert list(_rows(before)) == [f"t{i:02}" for i in range(13, 3, -1)]
     assert list(_rows(folded)) == ["t03", "t02", "t01"]
@@ -250,7 +250,7 @@ def test_many_subjects_are_folded_away(run_of: Callable[..., Run]) -> None:
 
 def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:
     """summary.md lists means alone and computes no test."""
-    text = markdown.summary(run_of({"law": passes(0, 9, 16)}))
+    text = markdown.render_summary(run_of({"law": passes(0, 9, 16)}))
 
     assert "Worst first. Subjects never gate." in text
     assert "stands out" not in text
@@ -273,7 +273,7 @@ def _with_corpus(run: Run, use: str) -> Run:
 def test_a_slice_of_a_corpus_metric_is_its_corpus_value(run_of: Callable[..., Run]) -> None:
     """Ten right of ten cases with 9 words each, ten wrong of 1: ter of the sums, not of means."""
     run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 10 + [(0.0, 0.0)] * 10}), "ter")
-    (found,) = by_tag(prepare(run))
+    (found,) = slices_by_tag(prepare_data(run))
 
     # 10 edits on 10 · 9 + 10 · 1 words; the mean of scores would be 0.5
     assert found.base == pytest.approx(100 * 10 / 100)
@@ -284,4 +284,4 @@ def test_a_corpus_function_that_is_gone_leaves_its_slices_out(run_of: Callable[.
     """A run folder is read where the user's own module is not."""
     run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 30}), "nowhere.metrics:mine")
 
-    assert by_tag(prepare(run)) == ()
+    assert slices_by_tag(prepare_data(run)) == ()

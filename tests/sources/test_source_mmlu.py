@@ -229,8 +229,8 @@ def test_in_a_suite(data: Path, suite_folder: Callable[..., Path]) -> None:
         '[generation]\ntemplate = "none"\n'
         '[[metrics]]\nuse = "choice_probability"\n[[metrics]]\nuse = "choice_accuracy"\n'
     )
-    loaded = suite.load(suite_folder(toml.format(2), []))
+    loaded = suite.load_suite(suite_folder(toml.format(2), []))
     with pytest.raises(SuiteError, match="per_subject=0: Input should be greater than or equal"):
-        suite.load(suite_folder(toml.format(0), [], "other"))
+        suite.load_suite(suite_folder(toml.format(0), [], "other"))
 
     assert len(loaded.cases) == 4

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.sources._replayed_call import GREEDY, NAMES, SettingsTransfer, chosen
+from tunegate.harness.sources._replayed_call import GREEDY, NAMES, SettingsTransfer, choose_settings
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
@@ -24,15 +24,15 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"t
 )
 def test_which_settings_are_meant(given: Any, expected: tuple[str, ...]) -> None:
     """A word for several of them, or their names."""
-    assert chosen(given) == expected
+    assert choose_settings(given) == expected
 
 
 def test_an_unknown_setting_is_told_with_the_nearest() -> None:
     """Whether it was meant as a word or as a name."""
     with pytest.raises(ValueError, match="unknown setting 'record'; did you mean 'recorded'"):
-        chosen("record")
+        choose_settings("record")
     with pytest.raises(ValueError, match="unknown setting 'max_token'; did you mean 'max_tokens'"):
-        chosen(("stop", "max_token"))
+        choose_settings(("stop", "max_token"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from tunegate.harness import suite
 from tunegate.harness.records.cases import Case
-from tunegate.harness.sources.traces import ProductionCases, TraceSelection, collect, traces
+from tunegate.harness.sources.traces import ProductionCases, TraceSelection, collect_cases, traces
 
 TABLE = 'from = "traces"\nfile = "traces.jsonl"\n'
 WEATHER = {
@@ -143,7 +143,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
         chat("Nothing?", answer=None),
     )
 
-    found = collect([path], TraceSelection())
+    found = collect_cases([path], TraceSelection())
     call = {"name": "weather", "arguments": {"city": "Bonn"}}
 
     assert found.recorded == (
@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_again_is_counted(traced: Traced) -> None:
     silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
     path = traced(chat("Hi"), chat(said("user", image)), silent, silent, {"span": "db.query"})
 
-    reading = collect([path], TraceSelection()).reading
+    reading = collect_cases([path], TraceSelection()).reading
 
     assert (reading.spans, reading.calls) == (5, 4)
     assert [(reason, n.count, n.first) for reason, n in reading.left_out.items()] == [
@@ -187,7 +187,7 @@ def test_identical_prompts_are_asked_once(traced: Traced) -> None:
     """Unless all are to be kept; other tools make another prompt."""
     path = traced(chat("Hi"), chat("Hi", answer="Hey"), chat("Hi", tools=[WEATHER]), chat("Ho"))
 
-    once, all_ = (collect([path], TraceSelection(repeated=how)) for how in ("drop", "keep"))
+    once, all_ = (collect_cases([path], TraceSelection(repeated=how)) for how in ("drop", "keep"))
 
     assert [sourced.case.id[-1] for sourced in once.cases] == ["1", "3", "4"]
     assert once.reading.left_out["a call whose prompt is that of an earlier one"].count == 1
@@ -209,7 +209,10 @@ def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> Non
         chat("Again?", said("assistant", made), "Again"),
     )
 
-    clean, plain = collect([path], TraceSelection()), collect([path], TraceSelection(scrub="none"))
+    clean, plain = (
+        collect_cases([path], TraceSelection()),
+        collect_cases([path], TraceSelection(scrub="none")),
+    )
 
     assert "example.org" not in everything(clean)
     assert clean.cases[0].case.prompt == "Write to <email>"
@@ -228,7 +231,7 @@ def test_a_scrub_of_the_users_own(
     monkeypatch.syspath_prepend(tmp_path)
     path = traced(chat("hello", answer="fine"), chat("a secret"))
 
-    found = collect([path], TraceSelection(scrub="house_scrub:scrub"))
+    found = collect_cases([path], TraceSelection(scrub="house_scrub:scrub"))
 
     assert [(s.case.prompt, s.case.expected) for s in found.cases] == [("HELLO", "FINE")]
     assert found.reading.left_out["a call on which scrub failed (KeyError)"].first == f"{path}:2"
@@ -250,7 +253,7 @@ def test_only_chooses_by_facets_and_attributes(
     claude = {"gen_ai.request.model": "claude-3", "http.route": "/b", "user.tier": "gold"}
     path = traced(chat("1", http__route="/a"), chat("2", http__route="/b"), chat("3") | claude)
 
-    found = collect([path], TraceSelection(only=only))
+    found = collect_cases([path], TraceSelection(only=only))
 
     assert "".join(sourced.case.id[-1] for sourced in found.cases) == left
 
@@ -317,7 +320,7 @@ def test_what_only_hides_in_json_is_refused_by_the_form_of_a_case(traced: Traced
     """A call whose conversation has no turn that could be asked is counted, and costs no other."""
     path = traced(chat("Hi"), chat(said("critic", "No.")))
 
-    found = collect([path], TraceSelection())
+    found = collect_cases([path], TraceSelection())
 
     assert len(found.cases) == 1
     assert sum(n.count for n in found.reading.left_out.values()) == 1
@@ -336,7 +339,7 @@ def test_a_runs_own_traces_give_its_cases(traced: Traced) -> None:
         scope="tunegate",
     )
 
-    found = collect([path], TraceSelection())
+    found = collect_cases([path], TraceSelection())
 
     (kept,) = [s.case.model_dump(mode="json", exclude_defaults=True) for s in found.cases]
     assert kept == case
@@ -359,11 +362,11 @@ def of_a_run(trace: int, prompt: str, template: str) -> list[dict[str, Any]]:
 def test_a_run_without_a_chat_template_is_replayed_without_one(traced: Traced) -> None:
     """The cases tell how their prompts were made, since another way would make other prompts."""
     spans = [*of_a_run(1, "One", "none"), *of_a_run(2, "Two", "none")]
-    found = collect([traced(*spans, scope="tunegate")], TraceSelection())
+    found = collect_cases([traced(*spans, scope="tunegate")], TraceSelection())
     assert (found.template, len(found.cases)) == ("none", 2)
 
     spans = [*of_a_run(1, "One", "chat"), *of_a_run(2, "Two", "none")]
-    found = collect([path := traced(*spans, scope="tunegate")], TraceSelection())
+    found = collect_cases([path := traced(*spans, scope="tunegate")], TraceSelection())
     assert (found.template, [s.case.prompt for s in found.cases]) == ("chat", ["One"])
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:3"]
 
@@ -398,7 +401,7 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
     path = traced(chat("a"), chat("b"), chat("a"), silent, chat("c"))
 
     found = traces(path.parent, file="traces.jsonl", sample=2, seed=1)
-    first = collect([path], TraceSelection(limit=2)).account
+    first = collect_cases([path], TraceSelection(limit=2)).account
 
     assert found.account == (
         "1 file, 5 spans, 5 model calls → 2 cases",
@@ -411,7 +414,7 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
     assert list(found) == list(found.cases)
     assert first[1] == "only the first 2 were taken"
     (path.parent / "suite.toml").write_text(SUITE + TABLE + "sample = 2\nseed = 1\n")
-    assert suite.load(path.parent).account == found.account
+    assert suite.load_suite(path.parent).account == found.account
 
 
 SUITE = 'name = "s"\n[[metrics]]\nuse = "length"\n[cases]\n'
@@ -427,7 +430,9 @@ def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
     spans[2]["tunegate.case.content"] = json.dumps(own)
     path = traced(*spans, scope="tunegate")
 
-    greedy, same = (collect([path], TraceSelection(settings=how)) for how in ("greedy", "recorded"))
+    greedy, same = (
+        collect_cases([path], TraceSelection(settings=how)) for how in ("greedy", "recorded")
+    )
 
     first, second = (sourced.case for sourced in greedy.cases)
     assert (first.max_new_tokens, first.stop, first.temperature) == (24, ("END",), None)

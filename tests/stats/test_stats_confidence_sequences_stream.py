@@ -15,9 +15,9 @@ from tunegate.harness.stats.confidence_sequences import (
     STREAM_BETS,
     BettingCapital,
     ConfidenceSequence,
-    advance,
-    follow,
     units_needed,
+    update_capital,
+    update_sequence,
 )
 from tunegate.harness.stats.tolerance_bounds import worst_rate
 
@@ -40,7 +40,7 @@ class TestFollow:
 
     def test_one_unit_by_hand(self):
         """A half of the capital is bet at first: 1/2 mean(1 - c + c/0.5) + 1/2 = 1 + mean(c)/2."""
-        stream = follow(ConfidenceSequence(), [1.0], bound=0.5)
+        stream = update_sequence(ConfidenceSequence(), [1.0], bound=0.5)
 
         assert math.exp(stream.peak) == pytest.approx(1 + sum(STREAM_BETS) / 40)
         assert stream.units == 1
@@ -50,7 +50,7 @@ class TestFollow:
         rng = np.random.default_rng(3)
         values = np.concatenate([rng.random(2 * BLOCK) < 0.1, rng.random(BLOCK + 7) < 0.5])
 
-        stream = follow(ConfidenceSequence(), values, bound=0.2)
+        stream = update_sequence(ConfidenceSequence(), values, bound=0.2)
 
         assert math.exp(stream.peak) == pytest.approx(evidence(values, 0.2).max(), rel=1e-9)
         assert stream.peak > math.log(100)
@@ -65,9 +65,11 @@ class TestFollow:
         edges = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
         parts = [values[a:b] for a, b in itertools.pairwise(edges)]
 
-        whole = follow(ConfidenceSequence(), values, bound=0.3)
+        whole = update_sequence(ConfidenceSequence(), values, bound=0.3)
         parted = reduce(
-            lambda stream, part: follow(stream, part, bound=0.3), parts, ConfidenceSequence()
+            lambda stream, part: update_sequence(stream, part, bound=0.3),
+            parts,
+            ConfidenceSequence(),
         )
 
         assert parted.units == whole.units == len(values)
@@ -83,7 +85,7 @@ class TestFollow:
         )
         chance = np.prod(np.where(streams == 1, bound, 1 - bound), axis=1)
 
-        peak = advance(capital, streams, bound=np.full(len(streams), bound), seen=0).peak
+        peak = update_capital(capital, streams, bound=np.full(len(streams), bound), seen=0).peak
 
         for alpha in (0.5, 0.2, 0.1, 0.05):
             alarmed = chance[peak >= math.log(1 / alpha)].sum()
@@ -91,24 +93,24 @@ class TestFollow:
 
     def test_nothing_new(self):
         """No new unit leaves the stream as it is."""
-        stream = follow(ConfidenceSequence(), [1.0, 0.0], bound=0.5)
+        stream = update_sequence(ConfidenceSequence(), [1.0, 0.0], bound=0.5)
 
-        assert follow(stream, [], bound=0.5) is stream
+        assert update_sequence(stream, [], bound=0.5) is stream
 
     @pytest.mark.parametrize("bound", [0.0, -0.1, 1.1, math.nan])
     def test_bound(self, bound):
         """A bound that no mean can have is refused, with its value."""
         with pytest.raises(ValueError, match=f"bound={bound}"):
-            follow(ConfidenceSequence(), [1.0], bound=bound)
+            update_sequence(ConfidenceSequence(), [1.0], bound=bound)
 
     def test_values(self):
         """A value outside of 0 to 1 is refused, with its place."""
         with pytest.raises(ValueError, match=r"values\[1\]=2.0"):
-            follow(ConfidenceSequence(), [1.0, 2.0], bound=0.5)
+            update_sequence(ConfidenceSequence(), [1.0, 2.0], bound=0.5)
 
     def test_bound_of_one(self):
         """Where the gate's sample leaves every rate possible, nothing is evidence."""
-        assert follow(ConfidenceSequence(), [1.0] * 1000, bound=1.0).peak == pytest.approx(
+        assert update_sequence(ConfidenceSequence(), [1.0] * 1000, bound=1.0).peak == pytest.approx(
             0.0, abs=1e-12
         )
 
@@ -133,7 +135,7 @@ def weeks(rates, *, n, alpha, calls, count, seed):
     when = np.full(count, np.inf)
     for start in range(0, calls, BLOCK):
         values = (rng.random((count, BLOCK)) < rates[1]).astype(float)
-        capital = advance(capital, values, bound=bound, seen=start)
+        capital = update_capital(capital, values, bound=bound, seen=start)
         alarmed = capital.peak >= math.log(2 / alpha)
         when = np.where(alarmed & np.isinf(when), start + BLOCK, when)
     return when
@@ -158,7 +160,7 @@ class TestError:
         capital = BettingCapital(np.full((100, len(STREAM_BETS)), -np.inf), np.zeros(100))
         for start in range(0, 10_000, BLOCK):
             values = (rng.random((100, BLOCK)) < 0.1).astype(float)
-            capital = advance(capital, values, bound=bound, seen=start)
+            capital = update_capital(capital, values, bound=bound, seen=start)
 
         assert (capital.peak >= math.log(20)).mean() > 0.2
 
@@ -171,7 +173,7 @@ class TestError:
         for start in range(0, quiet + 1000, BLOCK):
             rate = 0.02 if start < quiet else 0.12
             values = (rng.random((count, BLOCK)) < rate).astype(float)
-            capital = advance(capital, values, bound=bound, seen=start)
+            capital = update_capital(capital, values, bound=bound, seen=start)
 
         assert (capital.peak >= math.log(2 / alpha)).mean() >= 0.9
 
@@ -188,7 +190,10 @@ class TestUnitsNeeded:
         values = (rng.random((400, needed)) < 0.12).astype(float)
 
         share = np.mean(
-            [follow(ConfidenceSequence(), v, bound=bound).peak >= math.log(200) for v in values]
+            [
+                update_sequence(ConfidenceSequence(), v, bound=bound).peak >= math.log(200)
+                for v in values
+            ]
         )
 
         assert 0.4 < share < 0.65

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.property_settings import examples
-from tunegate.harness.stats.corpus_jackknife import jackknife_interval, replicates
+from tunegate.harness.stats.corpus_jackknife import jackknife_interval, jackknife_replicates
 
 PROPERTY = examples(50)
 
@@ -55,7 +55,7 @@ def test_mean_is_the_t_interval():
 
 def test_one_system():
     """Without a peer the replicates are the metric itself: micro-F1 of base is 32/43."""
-    interval = replicates(BASE, micro_f1).interval(bound=1.0)
+    interval = jackknife_replicates(BASE, micro_f1).interval(bound=1.0)
 
     assert interval.estimate == pytest.approx(32 / 43)
     assert interval.low < 32 / 43 < interval.high
@@ -63,7 +63,7 @@ def test_one_system():
 
 def test_pseudo_values_carry_estimate_and_error():
     """Their mean is the metric, and their t interval that of the jackknife."""
-    measured = replicates(TUNED, micro_f1)
+    measured = jackknife_replicates(TUNED, micro_f1)
     values = measured.pseudo_values
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     interval = measured.interval(confidence=0.9)
@@ -78,8 +78,10 @@ def test_combined_and_scaled_replicates_are_those_of_the_combined_metric():
     def combined(sums):
         return 2 * (micro_f1(sums[3:]) - micro_f1(sums[:3]) / 2) + 1
 
-    theirs = replicates(np.column_stack([BASE, TUNED]), combined)
-    ours = replicates(TUNED, micro_f1).combined(replicates(BASE, micro_f1), -0.5)
+    theirs = jackknife_replicates(np.column_stack([BASE, TUNED]), combined)
+    ours = jackknife_replicates(TUNED, micro_f1).combined(
+        jackknife_replicates(BASE, micro_f1), -0.5
+    )
     ours = ours.scaled(2.0, shift=1.0)
 
     assert ours.value == pytest.approx(theirs.value)
@@ -90,7 +92,9 @@ def test_combined_and_scaled_replicates_are_those_of_the_combined_metric():
 @given(st.floats(0.5, 0.98), st.floats(-0.3, 0.3))
 def test_interval_and_test_agree(confidence, margin):
     """The lower limit lies above a margin exactly if the test rejects it."""
-    measured = replicates(TUNED, micro_f1).combined(replicates(BASE, micro_f1), -1.0)
+    measured = jackknife_replicates(TUNED, micro_f1).combined(
+        jackknife_replicates(BASE, micro_f1), -1.0
+    )
     interval = measured.interval(confidence=confidence)
     found = measured.test(margin=margin)
 
@@ -100,7 +104,9 @@ def test_interval_and_test_agree(confidence, margin):
 
 def test_nothing_is_tested_without_spread():
     """Equal systems without a bound: no margin is rejected."""
-    measured = replicates(BASE, micro_f1).combined(replicates(BASE, micro_f1), -1.0)
+    measured = jackknife_replicates(BASE, micro_f1).combined(
+        jackknife_replicates(BASE, micro_f1), -1.0
+    )
 
     assert measured.test(margin=-0.5).p_value == 1.0
     assert measured.test(margin=-0.5, bound=1.0).p_value < 1.0

@@ -47,7 +47,7 @@ PROPERTY = examples(100)
 )
 def test_root(function, low, high, expected):
     """The zero is found to within 1e-13, at an end and at a jump as well."""
-    found = distributions.root(function, low, high)
+    found = distributions.find_root(function, low, high)
 
     # x cubed is below the smallest square of a float far from its zero: only f(x) can be small.
     assert abs(found - expected) < 1e-13 or abs(function(found)) < 1e-30
@@ -66,7 +66,7 @@ def test_root_is_that_of_scipy(n, data):
 
     if excess(low) * excess(high) < 0:
         expected = optimize.brentq(excess, low, high, xtol=1e-14)
-        assert distributions.root(excess, low, high) == pytest.approx(expected, abs=2e-13)
+        assert distributions.find_root(excess, low, high) == pytest.approx(expected, abs=2e-13)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_root_is_that_of_scipy(n, data):
 def test_root_refuses_what_has_none(function, low, high, message):
     """A value that is no number never becomes a confidence limit."""
     with pytest.raises(ValueError, match=message):
-        distributions.root(function, low, high)
+        distributions.find_root(function, low, high)
 
 
 def test_root_refuses_one_sign():
     """Without a change of sign there is no zero to bracket."""
     with pytest.raises(ValueError, match="must change sign between 1 and 2"):
-        distributions.root(lambda x: x, 1, 2)
+        distributions.find_root(lambda x: x, 1, 2)

@@ -13,7 +13,7 @@ from tests.property_settings import examples
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.latency import (
     geometric_mean_ratio,
-    quantile,
+    latency_quantile,
     quantile_ratio,
     service_level,
     smallest_quantile_n,
@@ -210,10 +210,12 @@ class TestQuantile:
         """It is scipy's Harrell-Davis estimate."""
         base, _ = durations(30)
 
-        assert quantile(base, share) == pytest.approx(mstats.hdquantiles(base, prob=[share])[0])
+        assert latency_quantile(base, share) == pytest.approx(
+            mstats.hdquantiles(base, prob=[share])[0]
+        )
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_refuses_the_ends(self, share):
         """There is no quantile at 0 and at 1."""
         with pytest.raises(ValueError, match="share="):
-            quantile([1.0, 2.0], share)
+            latency_quantile([1.0, 2.0], share)

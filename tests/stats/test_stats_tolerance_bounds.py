@@ -7,7 +7,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from tunegate.harness.stats.tolerance_bounds import (
     OrderStatistic,
-    threshold,
+    order_statistic,
     worst_clustered_rate,
     worst_excess,
     worst_mean,
@@ -45,9 +45,9 @@ def test_worst_mean_errs_seldom():
 
 def test_threshold():
     """The ninth of ten values is the 0.9 quantile, and one comes after it."""
-    assert threshold([5, 1, 4, 2, 3, 10, 9, 8, 7, 6], 0.9) == OrderStatistic(9.0, 1, 10)
-    assert threshold([7.0], 0.9) == OrderStatistic(7.0, 0, 1)
-    assert threshold([1, 2], 0.01) == OrderStatistic(1.0, 1, 2)
+    assert order_statistic([5, 1, 4, 2, 3, 10, 9, 8, 7, 6], 0.9) == OrderStatistic(9.0, 1, 10)
+    assert order_statistic([7.0], 0.9) == OrderStatistic(7.0, 0, 1)
+    assert order_statistic([1, 2], 0.01) == OrderStatistic(1.0, 1, 2)
 
 
 def test_worst_excess():
@@ -64,7 +64,7 @@ def test_worst_excess_errs_as_stated(law):
     rng = np.random.default_rng(6)
     missed = 0
     for _ in range(1000):
-        limit = threshold(law.rvs(size=50, random_state=rng), 0.9)
+        limit = order_statistic(law.rvs(size=50, random_state=rng), 0.9)
         missed += law.sf(limit.value) > worst_excess(limit, alpha=0.1)
 
     assert missed / 1000 <= 0.1 + 3 * np.sqrt(0.09 / 1000)
@@ -89,7 +89,7 @@ def test_bad_values():
     with pytest.raises(ValueError, match=r"values\[0\]=2.0"):
         worst_mean([2.0], alpha=0.05)
     with pytest.raises(ValueError, match="values must hold"):
-        threshold([], 0.5)
+        order_statistic([], 0.5)
 
 
 class TestClusters:

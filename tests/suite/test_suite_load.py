@@ -12,7 +12,7 @@ import pytest
 from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.records.files import record_json, record_lines
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 MARGINS = ", ".join(key for kind in gate_kinds() for key in kind.keys_of_margin)
 """Keys of which a gate needs one."""
@@ -25,7 +25,7 @@ GATE = '[[gates]]\nmetric = "exact_match"\n'
 
 def test_a_suite_in_order(written: Written, head: str) -> None:
     """Cases, metrics and gates arrive with their defaults and their places."""
-    suite = load(written(head + GATE + 'floor = 1\ntolerance = "2%"\n'))
+    suite = load_suite(written(head + GATE + 'floor = 1\ntolerance = "2%"\n'))
 
     assert ("s", 1, "primary", 0.05) == (
         suite.name, len(suite.cases), suite.goal_rule, suite.max_unscored,
@@ -46,17 +46,17 @@ def test_the_folder_and_the_file_are_both_names_of_a_suite(written: Written) -> 
     """A suite is found by its folder or its suite.toml; what is not there is said."""
     folder = written()
 
-    assert load(folder).hash == load(folder / "suite.toml").hash
+    assert load_suite(folder).hash == load_suite(folder / "suite.toml").hash
     with pytest.raises(SuiteError, match="no such suite; `tunegate suite new nowhere` makes one"):
-        load(folder / "nowhere")
+        load_suite(folder / "nowhere")
 
 
 def test_a_quick_look_keeps_the_suites_hash(written: Written, head: str, case_line: str) -> None:
     """The first cases of a suite are still cases of that suite."""
     folder = written(head, case_line + case_line.replace('"a"', '"b"'))
 
-    assert [len(load(folder).cases), len(load(folder, max_cases=1).cases)] == [2, 1]
-    assert load(folder).hash == load(folder, max_cases=1).hash
+    assert [len(load_suite(folder).cases), len(load_suite(folder, max_cases=1).cases)] == [2, 1]
+    assert load_suite(folder).hash == load_suite(folder, max_cases=1).hash
 
 
 BAD_LINES = [
@@ -364,20 +364,20 @@ def test_a_file_of_two_hundred_megabytes_is_refused(
         file.truncate(200_000_000)
 
     with pytest.raises(SuiteError, match="200000000 bytes, at most 50000000 are read"):
-        load(folder)
+        load_suite(folder)
 
 
 def test_long_lines_are_no_problem(written: Written, head: str) -> None:
     """A prompt of 200 KB is a case like any other."""
     folder = written(head, json.dumps({"prompt": "x" * 200_000, "expected": "y"}))
 
-    assert len(load(folder).cases[0].case.prompt or "") == 200_000
+    assert len(load_suite(folder).cases[0].case.prompt or "") == 200_000
 
 
 def test_byte_order_marks_and_windows_lines(written: Written, head: str, case_line: str) -> None:
     """Files from Windows editors are the same suite."""
-    plain = load(written(head, case_line))
-    windows = load(
+    plain = load_suite(written(head, case_line))
+    windows = load_suite(
         written(
             b"\xef\xbb\xbf" + head.replace("\n", "\r\n").encode(),
             b"\xef\xbb\xbf" + case_line.replace("\n", "\r\n").encode(),
@@ -393,7 +393,7 @@ def test_letters_are_indices(written: Written) -> None:
     case = {"prompt": "p", "choices": ["x", "y", "z"]}
     lines = [json.dumps({**case, "id": str(a), "answer": a}) for a in ("A", "C", 1)]
 
-    found = load(written(toml, "\n".join(lines)))
+    found = load_suite(written(toml, "\n".join(lines)))
     assert [s.case.answer for s in found.cases] == [0, 2, 1]
 
 
@@ -403,8 +403,8 @@ def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
     other = '{"expected": "x", "prompt": "p"}\n'
     more = '{"prompt": "q", "expected": "x"}\n'
 
-    first = load(written(head, one))
-    second = load(written(head, more + other))
+    first = load_suite(written(head, one))
+    second = load_suite(written(head, more + other))
     assert first.cases[0].case.id == second.cases[1].case.id
     assert first.cases[0].case.id != second.cases[0].case.id
 
@@ -413,23 +413,23 @@ def test_the_hash_changes_with_what_is_judged(
     written: Written, head: str, case_line: str, tmp_path: Path
 ) -> None:
     """Cases, definition and the files that metrics read are in it."""
-    start = load(written(head, case_line)).hash
+    start = load_suite(written(head, case_line)).hash
 
-    assert load(written(head, case_line.replace('"x"', '"y"'))).hash != start
-    assert load(written(head + "ignore_case = true\n", case_line)).hash != start
-    assert load(written(head + GATE + "gain = 0.1\n", case_line)).hash != start
+    assert load_suite(written(head, case_line.replace('"x"', '"y"'))).hash != start
+    assert load_suite(written(head + "ignore_case = true\n", case_line)).hash != start
+    assert load_suite(written(head + GATE + "gain = 0.1\n", case_line)).hash != start
 
 
 def test_the_hash_does_not_change_with_what_is_not_judged(
     written: Written, head: str, case_line: str
 ) -> None:
     """Comments, the order of keys, the place of the files and their names are not in it."""
-    start = load(written(head, case_line)).hash
+    start = load_suite(written(head, case_line)).hash
     folder = written("# a comment\n" + head.replace("cases.jsonl", "c.jsonl"), name="elsewhere")
     (folder / "cases.jsonl").rename(folder / "c.jsonl")
 
-    assert load(folder).hash == start
-    assert load(written(head, "\n" + case_line)).hash == start
+    assert load_suite(folder).hash == start
+    assert load_suite(written(head, "\n" + case_line)).hash == start
 
 
 def test_files_of_one_name_are_two_files(written: Written, head: str, case_line: str) -> None:
@@ -442,7 +442,7 @@ def test_files_of_one_name_are_two_files(written: Written, head: str, case_line:
             (folder / name).mkdir(exist_ok=True)
             content = '{"type": "object"}' if name == changed else "{}"
             (folder / name / "x.json").write_text(content, encoding="utf-8")
-        hashes.add(load(folder).hash)
+        hashes.add(load_suite(folder).hash)
 
     assert len(hashes) == 3
 
@@ -452,7 +452,7 @@ def test_paths_start_at_the_suites_folder(written: Written, head: str) -> None:
     folder = written(head + '[[metrics]]\nuse = "json_schema"\nschema = "t.json"\n')
     (folder / "t.json").write_text("{}", encoding="utf-8")
 
-    assert load(folder).metric("json_schema").options["schema"] == folder / "t.json"
+    assert load_suite(folder).metric("json_schema").options["schema"] == folder / "t.json"
 
 
 def test_half_characters_become_the_replacement_character(
@@ -463,7 +463,7 @@ def test_half_characters_become_the_replacement_character(
         r'{"id": "i\ud800", "messages": [{"role": "user", "content": "m\udfff\u0000"}],'
         r' "expected": "e\ud83d", "tags": ["t\udc00"]}'
     )
-    suite = load(written(head, line))
+    suite = load_suite(written(head, line))
     case = suite.cases[0].case
 
     assert (case.id, case.expected, case.tags) == ("i\ufffd", "e\ufffd", ("t\ufffd",))
@@ -473,24 +473,24 @@ def test_half_characters_become_the_replacement_character(
     assert "i\ufffd" in record_json(case)
     record_json(suite.record()).encode("utf-8")
     # a whole pair is a character and stays one
-    emoji = load(written(head, r'{"prompt": "\ud83d\ude00", "expected": "x"}'))
+    emoji = load_suite(written(head, r'{"prompt": "\ud83d\ude00", "expected": "x"}'))
     assert emoji.cases[0].case.prompt == "\N{GRINNING FACE}"
 
 
 def test_the_bundled_suites_are_in_order() -> None:
     """The suites in this repository load, and their gates can be proven."""
-    from tunegate.harness.power.feasibility import unreachable
+    from tunegate.harness.power.feasibility import unreachable_gates
 
     folder = Path(__file__).parents[2] / "suites"
     files = sorted(folder.glob("*/suite.toml"))
 
     assert len(files) >= 3
     for file in files:
-        suite = load(file)
+        suite = load_suite(file)
         assert suite.name == file.parent.name
         assert {gate.kind for gate in suite.gates} <= {kind.name for kind in gate_kinds()}
         assert suite.gates
-        assert unreachable(suite) == []
+        assert unreachable_gates(suite) == []
 
 
 def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:

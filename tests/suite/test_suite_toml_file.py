@@ -20,7 +20,7 @@ def problem(file: Path, content: str | bytes) -> str:
     """Return what is said of the content, without the file's name."""
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(SuiteError) as caught:
-        toml_file.read(file)
+        toml_file.read_toml(file)
     return str(caught.value).replace(str(file), "")
 
 
@@ -61,14 +61,14 @@ def test_broken_files(file: Path, content: str | bytes, expected: str) -> None:
 def test_a_missing_file_is_named(file: Path) -> None:
     """What cannot be read is said in the system's words."""
     with pytest.raises(SuiteError, match=r"cannot be read \(No such file or directory\)"):
-        toml_file.read(file)
+        toml_file.read_toml(file)
 
 
 def test_a_byte_order_mark_is_no_text(file: Path) -> None:
     """Windows editors write one; the first key does not start with it."""
     file.write_bytes(b"\xef\xbb\xbfa = 1\r\n")
 
-    assert toml_file.read(file).data == {"a": 1}
+    assert toml_file.read_toml(file).data == {"a": 1}
 
 
 LINES = """\
@@ -110,7 +110,7 @@ def test_places_of_keys(file: Path, keys: tuple[str | int, ...], line: int) -> N
     """A key's line is found again in the text, or that of the table it belongs to."""
     file.write_text(LINES, encoding="utf-8")
 
-    assert toml_file.read(file).line(*keys) == line
+    assert toml_file.read_toml(file).line(*keys) == line
 
 
 def test_a_table_without_the_key_is_found_by_its_header(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_a_table_without_the_key_is_found_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('name = "s"\n\n[cases]\nfrom = "csv"\n', encoding="utf-8")
 
-    assert toml_file.read(path).line("cases") == 3
+    assert toml_file.read_toml(path).line("cases") == 3

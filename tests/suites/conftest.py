@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite import Suite, load
+from tunegate.harness.suite import Suite, load_suite
 
 
 @pytest.fixture(name="suite", scope="module")
 def _suite(request: pytest.FixtureRequest) -> Suite:
     """Return the suite, loaded."""
-    return load(request.module.FOLDER)
+    return load_suite(request.module.FOLDER)
 
 
 @pytest.fixture(name="cases", scope="module")

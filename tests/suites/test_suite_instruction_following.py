@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.metrics.format import format as keeps_rules
-from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "instruction_following"
-SUITE = load(FOLDER)
+SUITE = load_suite(FOLDER)
 CASES = [sourced.case for sourced in SUITE.cases]
 TEXT_RULES = (
     "contains",
@@ -149,7 +149,7 @@ def test_no_template_fills_the_suite() -> None:
 
 def test_its_gates_can_be_passed() -> None:
     """No gate asks for more than 110 flawless answers can prove."""
-    assert unreachable(SUITE) == []
+    assert unreachable_gates(SUITE) == []
 
 
 @pytest.mark.parametrize(("base", "tuned", "code"), [("wrong", "ideal", 0), ("ideal", "wrong", 1)])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.metrics.format import format as keeps_rules
-from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.suite import load
+from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "summaries"
-SUITE = load(FOLDER)
+SUITE = load_suite(FOLDER)
 CASES = [sourced.case for sourced in SUITE.cases]
 PASSAGES = sorted({case.context or "" for case in CASES})
 
@@ -132,4 +132,4 @@ def test_a_reference_scores_best_and_that_of_another_case_badly() -> None:
 
 def test_its_gates_can_be_passed() -> None:
     """No gate asks for more than 80 flawless answers can prove."""
-    assert unreachable(SUITE) == []
+    assert unreachable_gates(SUITE) == []

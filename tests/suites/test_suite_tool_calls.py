@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.suite_templates import commonest_opening, largest_template
-from tunegate.harness.power.feasibility import unreachable
+from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.suite import Suite
 from tunegate.suites.tool_calls import make
@@ -169,4 +169,4 @@ def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> Non
 def test_its_cases_can_prove_its_gates(suite: Suite) -> None:
     """A flawless result passes all of them."""
     assert suite.gates
-    assert unreachable(suite) == []
+    assert unreachable_gates(suite) == []

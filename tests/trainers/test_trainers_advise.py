@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from tunegate.trainers import advise
-from tunegate.trainers.advise import TrainingSituation, commands, ended, missing, steps, tree
+from tunegate.trainers.advise import (
+    TrainingSituation,
+    advice_steps,
+    decision_tree,
+    is_decided,
+    missing_data,
+    step_commands,
+)
 
 READY: dict[str, Any] = {
     "base": "fails",
@@ -57,15 +64,17 @@ def situation(changes: dict[str, Any], rows: dict[str, int]) -> TrainingSituatio
 @pytest.mark.parametrize(("changes", "rows", "names"), TABLE)
 def test_the_tree(changes: dict[str, Any], rows: dict[str, int], names: list[str]) -> None:
     """Each situation leads to its steps, in the order in which they are taken."""
-    assert names == [rule.name for rule in steps(situation(changes, rows))]
+    assert names == [rule.name for rule in advice_steps(situation(changes, rows))]
 
 
 def test_the_table_reaches_every_rule() -> None:
     """A new rule needs a line above."""
-    assert {rule.name for rule in tree()[1]} == {name for _, _, names in TABLE for name in names}
+    assert {rule.name for rule in decision_tree()[1]} == {
+        name for _, _, names in TABLE for name in names
+    }
 
 
-@pytest.mark.parametrize("rule", tree()[1], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", decision_tree()[1], ids=lambda rule: rule.name)
 def test_every_rule_says_why_and_where_that_is_written(rule: advise.AdviceRule) -> None:
     """With a reason, sources, and conditions on things that are asked or counted."""
     known = {field.name for field in fields(TrainingSituation)} | set(advise.COUNTS)
@@ -79,10 +88,10 @@ def test_every_rule_says_why_and_where_that_is_written(rule: advise.AdviceRule) 
 
 def test_questions_fill_the_situation() -> None:
     """Every question answers a field that some rule asks about."""
-    asked = {question.about for question in tree()[0]}
+    asked = {question.about for question in decision_tree()[0]}
 
     assert asked == set(READY) - {"base"}
-    assert asked <= {name for rule in tree()[1] for name in rule.when}
+    assert asked <= {name for rule in decision_tree()[1] for name in rule.when}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,7 @@ def test_a_reward_model_is_asked_about_where_there_are_pairs(
     verifier: bool, pairs: int, asked: bool
 ) -> None:
     """Not where a program checks answers, nor where no preferences could train one."""
-    question = next(q for q in tree()[0] if q.about == "reward_model")
+    question = next(q for q in decision_tree()[0] if q.about == "reward_model")
 
     assert asked is question.matters(
         TrainingSituation(verifier=verifier, rows={"preferences": pairs})
@@ -102,7 +111,7 @@ def test_a_reward_model_is_asked_about_where_there_are_pairs(
 
 def test_what_is_missing_is_counted() -> None:
     """Methods that everything but the number of rows speaks for are named with that number."""
-    found = missing(situation({}, {"completions": 49, "preferences": 120}))
+    found = missing_data(situation({}, {"completions": 49, "preferences": 120}))
 
     assert "lora: 49 of 50 rows with `prompt` and `completion`, or `messages`" in found
     assert "dpo: 120 of 500 rows with `prompt`, `chosen` and `rejected`" in found
@@ -111,7 +120,7 @@ def test_what_is_missing_is_counted() -> None:
 
 def test_nothing_is_missing_where_training_is_not_advised() -> None:
     """A base that passes needs no rows."""
-    assert missing(situation({"base": "passes"}, {})) == ()
+    assert missing_data(situation({"base": "passes"}, {})) == ()
 
 
 @pytest.mark.parametrize(
@@ -122,15 +131,17 @@ def test_it_is_known_when_no_answer_could_change_the_advice(
     changes: dict[str, Any], over: bool
 ) -> None:
     """Then nothing more is asked; what is not known yet holds for no rule."""
-    assert over is ended(TrainingSituation(**changes))
+    assert over is is_decided(TrainingSituation(**changes))
 
 
 def test_the_next_command_is_ready_to_be_run() -> None:
     """With the base, the files of the right format, and the gate after the training."""
     files = {"completions": ("my rows.jsonl", "b.jsonl"), "preferences": ("pairs.jsonl",)}
-    (rule,) = steps(TrainingSituation(**READY, rows={"completions": 50}, files=files))
+    (rule,) = advice_steps(TrainingSituation(**READY, rows={"completions": 50}, files=files))
 
-    found = list(commands(rule, TrainingSituation(files=files), base="/b", suite="s", reward="m"))
+    found = list(
+        step_commands(rule, TrainingSituation(files=files), base="/b", suite="s", reward="m")
+    )
 
     train, gate = found
     assert train.startswith("tunegate train sft --model_name_or_path /b --train_files 'my rows")
@@ -140,10 +151,10 @@ def test_the_next_command_is_ready_to_be_run() -> None:
 
 def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
     """`litellm:` is ours; the result is a name and no folder, so no gate follows."""
-    rule = next(rule for rule in tree()[1] if rule.name == "vendor")
+    rule = next(rule for rule in decision_tree()[1] if rule.name == "vendor")
 
     found = list(
-        commands(rule, TrainingSituation(), base="litellm:openai/m", suite="s", reward="m")
+        step_commands(rule, TrainingSituation(), base="litellm:openai/m", suite="s", reward="m")
     )
 
     assert 1 == len(found)
@@ -152,7 +163,7 @@ def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
 
 def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Advice names the method all the same."""
-    rule = next(rule for rule in tree()[1] if rule.name == "dpo")
+    rule = next(rule for rule in decision_tree()[1] if rule.name == "dpo")
     monkeypatch.setattr(advise, "TREE", advise.TREE.parent / "nowhere" / "advice.toml")
 
-    assert list(commands(rule, TrainingSituation(), base="b", suite="s", reward="m")) == []
+    assert list(step_commands(rule, TrainingSituation(), base="b", suite="s", reward="m")) == []

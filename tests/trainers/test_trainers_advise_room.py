@@ -10,8 +10,8 @@ import pytest
 
 from tunegate.harness.errors import BackendError
 from tunegate.trainers import advise, estimate
-from tunegate.trainers.advise import TrainingMachine, sentences, variants
-from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate
+from tunegate.trainers.advise import TrainingMachine, fit_sentences, memory_variants
+from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
 
 @pytest.fixture(name="base")
@@ -26,7 +26,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_variants_give_up_the_cheapest_first() -> None:
     """Rows a step, two bytes a weight, four bits a weight, both, and rows of a quarter."""
-    found = dict(variants(TrainingSetting("lora", 16, 1024, 8)))
+    found = dict(memory_variants(TrainingSetting("lora", 16, 1024, 8)))
 
     assert list(found.values()) == [
         TrainingSetting("lora", 16, 1024, 1),
@@ -42,7 +42,7 @@ def test_variants_give_up_the_cheapest_first() -> None:
 
 def test_grpo_writes_shorter_answers() -> None:
     """Its rows are prompt and answer; TRL's flag is about the answer."""
-    *_, (flags, setting) = variants(
+    *_, (flags, setting) = memory_variants(
         TrainingSetting("lora", 16, 512, 8, trainer="grpo", written=256)
     )
 
@@ -52,16 +52,21 @@ def test_grpo_writes_shorter_answers() -> None:
 
 def test_the_first_that_fits_is_named(base: str) -> None:
     """With room for one row a step but not for eight, that is the variant; process included."""
-    one = simulate(estimate.configuration(base), TrainingSetting("lora", 16, 256, 1)).peak + 10**6
+    one = (
+        simulate_step(estimate.load_configuration(base), TrainingSetting("lora", 16, 256, 1)).peak
+        + 10**6
+    )
 
     found = list(
-        sentences(base, "sft", method="lora", machine=TrainingMachine(one, "it", gpu=False))
+        fit_sentences(base, "sft", method="lora", machine=TrainingMachine(one, "it", gpu=False))
     )
     less = list(
-        sentences(base, "sft", method="lora", machine=TrainingMachine(one - 1, "it", gpu=False))
+        fit_sentences(base, "sft", method="lora", machine=TrainingMachine(one - 1, "it", gpu=False))
     )
     gpu = list(
-        sentences(base, "sft", method="lora", machine=TrainingMachine(one - 10**6, "it", gpu=True))
+        fit_sentences(
+            base, "sft", method="lora", machine=TrainingMachine(one - 10**6, "it", gpu=True)
+        )
     )
 
     assert "it has 0.0 GB: does not fit" in found[0]
@@ -76,8 +81,8 @@ def test_every_trainer_has_its_line(base: str, trainer: str) -> None:
     """One where it fits."""
     machine = TrainingMachine(10**12, "it", gpu=False)
 
-    assert len(list(sentences(base, trainer, method="lora", machine=machine))) == 1
-    assert list(sentences(base, "ppo", method="lora", machine=machine)) == []
+    assert len(list(fit_sentences(base, trainer, method="lora", machine=machine))) == 1
+    assert list(fit_sentences(base, "ppo", method="lora", machine=machine)) == []
 
 
 def test_sizes_are_those_of_trl() -> None:
@@ -103,5 +108,5 @@ def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(advise.estimate, "process_bytes", fails)
 
     assert list(
-        sentences(base, "sft", method="lora", machine=TrainingMachine(1, "it", gpu=False))
+        fit_sentences(base, "sft", method="lora", machine=TrainingMachine(1, "it", gpu=False))
     ) == ["memory: unknown (no room to measure)"]

@@ -10,14 +10,14 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import sft
-from tunegate.trainers.arguments import TrainingConfig, parse
+from tunegate.trainers.arguments import TrainingConfig, parse_arguments
 from tunegate.trainers.train import parser_of
 
 DEMO = Path(__file__).parents[2] / "trainers" / "demo"
 
 
 def _parse(*argv: str) -> TrainingConfig:
-    return parse(parser_of(sft.METHOD), argv)
+    return parse_arguments(parser_of(sft.METHOD), argv)
 
 
 @pytest.fixture(name="write_config")

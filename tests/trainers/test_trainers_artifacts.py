@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import MissingExtra, ModelError, UnknownName, UsageError
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import artifacts
@@ -20,7 +20,9 @@ BUILT_IN = {"four_bit", "merged", "merged_16bit"}
 def make(tiny: Any, name: str, out: Path) -> artifacts.BuiltArtifact:
     """Make an artifact of the tiny adapter."""
     with muted():
-        return artifacts.made(artifacts.named(name), tiny.base(), tiny.adapter(), out)
+        return artifacts.build_artifact(
+            artifacts.find_artifact(name), tiny.base(), tiny.adapter(), out
+        )
 
 
 def logits(tiny: Any, spec: str) -> tuple[Any, Any]:
@@ -35,7 +37,7 @@ def logits(tiny: Any, spec: str) -> tuple[Any, Any]:
 
 def test_the_room_is_found_by_name() -> None:
     """Every file of the room is an artifact with a name, and says what it does to the numbers."""
-    found = artifacts.available()
+    found = artifacts.available_artifacts()
 
     assert set(found) >= BUILT_IN
     assert all(found[name].STEP for name in found)
@@ -44,7 +46,7 @@ def test_the_room_is_found_by_name() -> None:
 def test_an_unknown_artifact_is_named() -> None:
     """A slip gets the nearest name."""
     with pytest.raises(UnknownName, match="unknown artifact 'mergd'; did you mean 'merged'"):
-        artifacts.named("mergd")
+        artifacts.find_artifact("mergd")
 
 
 def test_merging_keeps_the_logits(tiny: Any, tmp_path: Path) -> None:
@@ -96,7 +98,9 @@ def test_the_adapters_own_tokenizer_comes_first(tiny: Any, tmp_path: Path, copie
         (adapter / name).write_bytes((tiny.base() / name).read_bytes())
     (adapter / "chat_template.jinja").write_text("{{ messages[0]['content'] }}", encoding="utf-8")
     with muted():
-        artifacts.made(artifacts.named("merged"), tiny.base(), adapter, tmp_path / "out")
+        artifacts.build_artifact(
+            artifacts.find_artifact("merged"), tiny.base(), adapter, tmp_path / "out"
+        )
 
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages[0]['content'] }}"
 
@@ -105,16 +109,16 @@ def test_what_was_made_is_not_made_again(tiny: Any, tmp_path: Path) -> None:
     """The same base and adapter find their artifact; another adapter replaces it."""
     first = make(tiny, "merged", tmp_path / "out")
     again = make(tiny, "merged", tmp_path / "out")
-    before = fingerprint(tmp_path / "out")
+    before = weights_fingerprint(tmp_path / "out")
     with muted():
-        artifacts.made(
-            artifacts.named("merged"), tiny.base(), tiny.adapter(seed=2), tmp_path / "out"
+        artifacts.build_artifact(
+            artifacts.find_artifact("merged"), tiny.base(), tiny.adapter(seed=2), tmp_path / "out"
         )
 
     assert (first.again, again.again) == (False, True)
     assert first.spec == again.spec == str(tmp_path / "out")
     assert first.size == again.size > 10_000
-    assert fingerprint(tmp_path / "out") != before
+    assert weights_fingerprint(tmp_path / "out") != before
 
 
 def test_a_folder_with_other_files_is_left_alone(tiny: Any, tmp_path: Path) -> None:
@@ -130,7 +134,7 @@ def test_an_interrupted_making_starts_again(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it left is cleared, and never taken for a whole artifact."""
-    merged = artifacts.named("merged")
+    merged = artifacts.find_artifact("merged")
 
     def stopped(base: Path, adapter: Path, out: Path) -> str:
         (out / "model.safetensors").write_bytes(b"half")
@@ -157,8 +161,8 @@ def test_virtual_tokens_cannot_be_merged(tiny: Any, tmp_path: Path) -> None:
         get_peft_model(model, config).save_pretrained(tmp_path / "prompt")
 
     with pytest.raises(ModelError, match="virtual tokens cannot be merged"), muted():
-        artifacts.made(
-            artifacts.named("merged"), tiny.base(), tmp_path / "prompt", tmp_path / "out"
+        artifacts.build_artifact(
+            artifacts.find_artifact("merged"), tiny.base(), tmp_path / "prompt", tmp_path / "out"
         )
 
 

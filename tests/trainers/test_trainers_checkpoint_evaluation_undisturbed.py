@@ -7,7 +7,7 @@ import random
 import numpy
 import pytest
 
-from tunegate.trainers.checkpoint_evaluation import undisturbed
+from tunegate.trainers.checkpoint_evaluation import evaluation_mode
 
 
 def _draw() -> tuple[float, float, float]:
@@ -21,7 +21,7 @@ def test_random_numbers_go_on_where_they_were() -> None:
     import torch
 
     _draw()
-    with undisturbed(torch.nn.Linear(1, 1)):
+    with evaluation_mode(torch.nn.Linear(1, 1)):
         inside = _draw()
 
     assert inside == _draw()
@@ -37,7 +37,7 @@ def test_modes_and_gradients_come_back_even_after_a_failure() -> None:
     model[1].bias.requires_grad_(False)
 
     def fail() -> None:
-        with undisturbed(model):
+        with evaluation_mode(model):
             assert not any(module.training for module in model.modules())
             model.requires_grad_(True)
             model[1].weight.requires_grad_(False)
@@ -58,7 +58,7 @@ def test_the_forward_of_mixed_precision_is_taken_off_and_put_on_again() -> None:
     own = model._original_forward = model.forward  # type: ignore[assignment]  # as accelerate does
     around = model.forward = lambda x: own(x) + 1000  # type: ignore[method-assign]
 
-    with undisturbed(model):
+    with evaluation_mode(model):
         assert abs(float(model(torch.zeros(1)))) < 100
 
     assert model.forward is around
@@ -71,7 +71,7 @@ def test_precision_is_whole_inside_and_as_before_outside() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with undisturbed(torch.nn.Linear(1, 1)):
+        with evaluation_mode(torch.nn.Linear(1, 1)):
             assert "highest" == torch.get_float32_matmul_precision()
         assert "medium" == torch.get_float32_matmul_precision()
     finally:

@@ -64,12 +64,12 @@ def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
 def test_it_is_read_back(tmp_path: Path) -> None:
     """What is written is read; a file that is no such record is none."""
     record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5))
-    checkpoint_ranking.write(record, tmp_path)
+    checkpoint_ranking.write_ranking(record, tmp_path)
 
-    assert record == checkpoint_ranking.read(tmp_path)
+    assert record == checkpoint_ranking.read_ranking(tmp_path)
     (tmp_path / checkpoint_ranking.FILE).write_text("{}")
-    assert checkpoint_ranking.read(tmp_path) is None
-    assert checkpoint_ranking.read(tmp_path / "nowhere") is None
+    assert checkpoint_ranking.read_ranking(tmp_path) is None
+    assert checkpoint_ranking.read_ranking(tmp_path / "nowhere") is None
 
 
 def test_a_resumed_training_keeps_what_is_still_there(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from tunegate.trainers.datasets import (
     PROMPTS,
     RowFormat,
     TrainingRows,
+    load_rows,
 )
-from tunegate.trainers.datasets import load as load_rows
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
-from tunegate.harness.cli.demo import calibrated
+from tunegate.harness.cli.demo import is_calibrated
 from tunegate.harness.records.judges import labels_hash, read_calibration, read_labels
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ FOLDER = ROOT / "trainers" / "demo" / "judge"
 
 def test_the_calibration_is_of_this_suite_and_these_labels() -> None:
     """The prompt and the labels are those that it was made from."""
-    (metric,) = suites.load(FOLDER).metrics
+    (metric,) = suites.load_suite(FOLDER).metrics
     known = read_calibration(FOLDER / "calibration.json")
 
     assert metric.judge is not None
@@ -60,7 +60,7 @@ def test_another_judge_is_known_as_uncalibrated(tmp_path: Path) -> None:
     """Another model, or this one as other libraries read it, goes without the calibration."""
     (tmp_path / "judge.json").write_text("{}", encoding="utf-8")
 
-    assert not calibrated(f"scripted:{tmp_path / 'judge.json'}", FOLDER)
+    assert not is_calibrated(f"scripted:{tmp_path / 'judge.json'}", FOLDER)
 
 
 @pytest.mark.slow
@@ -68,9 +68,9 @@ def test_the_real_judge_is_calibrated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole path with the real model: on six answers it says what it said before."""
-    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.demo_model import make_demo_model
 
-    base = embedded()
+    base = make_demo_model()
     monkeypatch.chdir(tmp_path)
     rows = (FOLDER / "labels.jsonl").read_text(encoding="utf-8").splitlines()[:6]
     (tmp_path / "few.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -83,4 +83,4 @@ def test_the_real_judge_is_calibrated_again(
     assert again["binding"] == known.binding
     assert again["n_unscored"] == 0
     assert "It may not gate" in result.output
-    assert calibrated(str(base), FOLDER)
+    assert is_calibrated(str(base), FOLDER)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.trainers.training_scripts import losses, make_trainer, train, weights, write_suite
 from tunegate import GateCallback
-from tunegate.harness.engine.interrupts import stoppable
+from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
 from tunegate.trainers import checkpoint_evaluation
@@ -50,7 +50,7 @@ def _looks_say(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             )  # fmt: skip
             return (suite,)
 
-        monkeypatch.setattr(checkpoint_evaluation, "look", look)
+        monkeypatch.setattr(checkpoint_evaluation, "evaluate_checkpoint", look)
 
     return say
 
@@ -95,7 +95,7 @@ def test_a_look_says_what_a_gate_says_of_the_checkpoint(
 ) -> None:
     """Both arms score as they do when base and the saved folder are opened from the disk."""
     from tunegate.harness.models.open_arms import open_arms
-    from tunegate.trainers.quick_gate import look
+    from tunegate.trainers.quick_gate import evaluate_checkpoint
 
     suite = write_suite(tmp_path)
     trainer = make_trainer(tiny_base, tmp_path / "out", lora=lora)
@@ -106,7 +106,7 @@ def test_a_look_says_what_a_gate_says_of_the_checkpoint(
     for step, entry in zip((2, 4), _entries(trainer), strict=True):
         specs = {"base": str(tiny_base), "tuned": str(tmp_path / f"out/checkpoint-{step}")}
         arms = open_arms(specs)
-        (found,) = look(GateCallback(suite).suites, arms, number=1)
+        (found,) = evaluate_checkpoint(GateCallback(suite).suites, arms, number=1)
         metric = found.metrics[0]
         assert metric.delta is not None
         assert abs(metric.delta) > 1e-3
@@ -267,11 +267,11 @@ def test_ctrl_c_in_a_look_ends_the_training(
     """As it does between two steps; the checkpoint is there, and the model is as it was."""
 
     def look(*_: Any, **__: Any) -> None:
-        with stoppable() as stop:
+        with stop_on_signal() as stop:
             signal.raise_signal(signal.SIGINT)
             stop.obey()
 
-    monkeypatch.setattr(checkpoint_evaluation, "look", look)
+    monkeypatch.setattr(checkpoint_evaluation, "evaluate_checkpoint", look)
     trainer = make_trainer(tiny_base, tmp_path / "out")
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
 

@@ -14,7 +14,7 @@ import pytest
 from tests.tiny_models import muted
 from tests.trainers.training_scripts import losses, weights, write_suite
 from tunegate import GateCallback
-from tunegate.harness.models.demo_model import embedded
+from tunegate.harness.models.demo_model import make_demo_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,10 @@ def _train(out: Path, gate: GateCallback | None) -> Any:
     lora = LoraConfig(r=8, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
     with muted():
         trainer = SFTTrainer(
-            str(embedded()), args=config, train_dataset=rows.select(range(4)), peft_config=lora
+            str(make_demo_model()),
+            args=config,
+            train_dataset=rows.select(range(4)),
+            peft_config=lora,
         )
         if gate is not None:
             trainer.add_callback(gate)

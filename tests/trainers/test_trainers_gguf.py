@@ -17,7 +17,7 @@ from tests.tiny_models import Tiny, make_tokenizer, muted
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.trainers import artifacts
 from tunegate.trainers.artifacts import _gguf_writer
-from tunegate.trainers.artifacts._gguf_writer import write
+from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
 
 @pytest.fixture(name="folder")
@@ -34,7 +34,7 @@ def _fields(path: Path) -> dict[str, Any]:
 
 def test_metadata_are_the_models(folder: Path, tmp_path: Path) -> None:
     """Shape, positions, special ids and template stand under llama.cpp's keys."""
-    write(folder, tmp_path / "m.gguf", "Q8_0")
+    write_gguf(folder, tmp_path / "m.gguf", "Q8_0")
     fields = _fields(tmp_path / "m.gguf")
 
     # file type 7 is MOSTLY_Q8_0; a head has 32 / 4 = 8 numbers
@@ -71,9 +71,9 @@ def test_rows_of_q_and_k_stand_in_pairs() -> None:
     config = {"num_attention_heads": 2, "num_key_value_heads": 1}
     rows = np.arange(8, dtype=np.float32)[:, None]
 
-    q = _gguf_writer._ordered("blk.0.attn_q.weight", rows, config)
-    k = _gguf_writer._ordered("blk.0.attn_k.weight", rows[:4], config)
-    v = _gguf_writer._ordered("blk.0.attn_v.weight", rows, config)
+    q = _gguf_writer._reorder_rotary("blk.0.attn_q.weight", rows, config)
+    k = _gguf_writer._reorder_rotary("blk.0.attn_k.weight", rows[:4], config)
+    v = _gguf_writer._reorder_rotary("blk.0.attn_v.weight", rows, config)
     assert q[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert k[:, 0].tolist() == [0, 2, 1, 3]
     assert v[:, 0].tolist() == rows[:, 0].tolist()
@@ -95,7 +95,7 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
             "original_max_position_embeddings": 32,
         },
     )
-    write(folder, tmp_path / "m.gguf", "F32")
+    write_gguf(folder, tmp_path / "m.gguf", "F32")
     base: Any = open_arms({"base": str(folder), "tuned": str(folder)})["base"]
     read: Any = gguf(str(tmp_path / "m.gguf"))
     ids = base.probe_ids()
@@ -126,14 +126,14 @@ def test_other_models_are_refused(
     set_keys(folder / "config.json", **change)
 
     with pytest.raises(ModelError, match=text):
-        write(folder, tmp_path / "m.gguf", "F32")
+        write_gguf(folder, tmp_path / "m.gguf", "F32")
     assert not (tmp_path / "m.gguf").exists()
 
 
 def test_too_many_stop_ids_are_refused(tiny: Tiny, tmp_path: Path) -> None:
     """A file names three ids that end a text; dropping the others would change the answers."""
     with pytest.raises(ModelError, match=r"eos_token_id=\[0, 9, 33.*names one to 3 ids"):
-        write(tiny.base(), tmp_path / "m.gguf", "F32")
+        write_gguf(tiny.base(), tmp_path / "m.gguf", "F32")
 
 
 def test_a_tensor_without_a_name_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -147,13 +147,13 @@ def test_a_tensor_without_a_name_is_refused(folder: Path, tmp_path: Path) -> Non
     with pytest.raises(
         ModelError, match=r"tensor .*lora_A\.weight has no place.*merge the adapter"
     ):
-        write(folder, tmp_path / "m.gguf", "F32")
+        write_gguf(folder, tmp_path / "m.gguf", "F32")
 
 
 def test_a_quantisation_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path) -> None:
     """K-quants are llama.cpp's own; the ones that can be written are listed."""
     with pytest.raises(UsageError, match=r"quantisation='Q4_K' cannot be written; F32, F16, BF16"):
-        write(folder, tmp_path / "m.gguf", "Q4_K")
+        write_gguf(folder, tmp_path / "m.gguf", "Q4_K")
 
 
 @pytest.mark.parametrize("name", ["smollm", "qwen2", "llama-bpe"])
@@ -173,7 +173,7 @@ def test_ways_of_splitting_have_llama_cpps_names(folder: Path, tmp_path: Path, n
     last = pre_tokenizers.ByteLevel(False, use_regex=name == "smollm")
     backend.pre_tokenizer = pre_tokenizers.Sequence([first, last])
     tokenizer.save_pretrained(folder)
-    write(folder, tmp_path / "m.gguf", "F32")
+    write_gguf(folder, tmp_path / "m.gguf", "F32")
 
     read: Any = gguf(str(tmp_path / "m.gguf"))
     cut = read.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
@@ -188,7 +188,7 @@ def test_a_bos_token_in_front_is_kept(folder: Path, tmp_path: Path) -> None:
     from tunegate.harness.models.gguf import gguf
 
     make_tokenizer(bos=True).save_pretrained(folder)
-    write(folder, tmp_path / "m.gguf", "F32")
+    write_gguf(folder, tmp_path / "m.gguf", "F32")
     read: Any = gguf(str(tmp_path / "m.gguf"))
 
     assert _fields(tmp_path / "m.gguf")["tokenizer.ggml.add_bos_token"] is True
@@ -213,12 +213,12 @@ def test_other_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save_pretrained(folder)
     with pytest.raises(ModelError, match=r"its way of cutting texts has no name in llama\.cpp"):
-        write(folder, tmp_path / "m.gguf", "F32")
+        write_gguf(folder, tmp_path / "m.gguf", "F32")
 
     words = Tokenizer(models.WordLevel({"<|end|>": 0, "a": 1}, unk_token="a"))
     PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|end|>").save_pretrained(folder)
     with pytest.raises(ModelError, match="only plain byte-level BPE tokenizers are written"):
-        write(folder, tmp_path / "m.gguf", "F32")
+        write_gguf(folder, tmp_path / "m.gguf", "F32")
 
 
 @pytest.mark.parametrize(("name", "error"), [("gguf_q8_0", 2.0), ("gguf_q4_0", 30.0)])
@@ -229,7 +229,9 @@ def test_an_adapter_becomes_a_file(
     from tunegate.harness.models.open_arms import open_arms
 
     with muted():
-        made = artifacts.made(artifacts.named(name), folder, tiny.adapter(), tmp_path / "out")
+        made = artifacts.build_artifact(
+            artifacts.find_artifact(name), folder, tiny.adapter(), tmp_path / "out"
+        )
         specs = {"base": str(folder), "tuned": str(tiny.adapter()), "shipped": made.spec}
         arms: Any = open_arms(specs)
     ids = arms["base"].probe_ids()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.training_card import FILE
@@ -91,7 +91,7 @@ def test_training_is_recorded(train: Any, tiny_base: Path, tmp_path: Path) -> No
     assert all(bool(tensor.any()) for name, tensor in weights.items() if "lora_B" in name)
     record = TrainingRecord.model_validate_json((out / FILE).read_bytes())
     assert ("grpo", 2, 12) == (record.method, record.steps, record.rows)
-    assert fingerprint(tiny_base) == record.base.weights_sha256
+    assert weights_fingerprint(tiny_base) == record.base.weights_sha256
     generation = {"num_generations": 4, "max_completion_length": 6, "temperature": 0.7}
     assert generation.items() <= record.hyperparameters.items()
     (reward,) = record.hyperparameters["rewards"]

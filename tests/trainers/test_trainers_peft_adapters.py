@@ -15,7 +15,7 @@ from tunegate.harness.errors import TunegateError
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import arguments, callbacks, peft_adapters
 from tunegate.trainers.sft import run
-from tunegate.trainers.training_card import read
+from tunegate.trainers.training_card import read_card
 
 ROWS = [{"prompt": f"refund {i}", "completion": " yes" if i % 2 else " no"} for i in range(8)]
 SHORT = ["--max_steps", "2", "--per_device_train_batch_size", "2", "--save_strategy", "no"]
@@ -31,9 +31,9 @@ def _train(base: Path, out: Path, rows: Path, *more: str) -> tuple[int, list[str
 
 def _alive(base: Path, tuned: Path) -> dict[str, Any]:
     with muted():
-        proof: dict[str, Any] = liveness.check(open_arms({"base": str(base), "tuned": str(tuned)}))[
-            "tuned"
-        ]
+        proof: dict[str, Any] = liveness.check_liveness(
+            open_arms({"base": str(base), "tuned": str(tuned)})
+        )["tuned"]
     return proof
 
 
@@ -50,7 +50,7 @@ def test_each_kind_trains_and_opens_in_the_gate(
     proof = _alive(base, out)
     assert "proven" == proof["status"]
     assert proof["largest_logit_change"] > 0
-    assert kind == read(out).hyperparameters["peft"]
+    assert kind == read_card(out).hyperparameters["peft"]
     assert (out / "adapter_config.json").is_file() == (kind not in ("bitfit", "none"))
 
 
@@ -81,13 +81,13 @@ def test_bitfit_adds_zero_biases_where_the_architecture_can(
     """Llama starts as base computes, says what was added, and Transformers loads what is saved."""
     from transformers import AutoModelForCausalLM
 
-    from tunegate.trainers.base_model import find
+    from tunegate.trainers.base_model import find_base
     from tunegate.trainers.peft_adapters import model_of
 
     base, out = tiny.base(), tmp_path / "out"
     said: list[str] = []
     with muted():
-        biased = model_of(find(str(base)), {"dtype": "float32"}, said.append)
+        biased = model_of(find_base(str(base)), {"dtype": "float32"}, said.append)
         plain = AutoModelForCausalLM.from_pretrained(base)
     ids = plain.dummy_inputs["input_ids"]
     assert bool((biased(ids).logits == plain(ids).logits).all())
@@ -154,7 +154,7 @@ def test_an_adapter_is_trained_on(
     one, two = (load_file(out / "adapter_model.safetensors") for out in (first, second))
     distance = max(float((one[name] - two[name]).abs().max()) for name in one)
     assert 0 < distance < 1e-4
-    assert str(first) == read(second).hyperparameters["adapter_name_or_path"]
+    assert str(first) == read_card(second).hyperparameters["adapter_name_or_path"]
 
 
 def test_an_adapter_of_another_base_is_refused(
@@ -225,7 +225,7 @@ def test_qlora_takes_a_paged_optimiser_on_a_gpu(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for one in (config, asked):
-        peft_adapters.settle(one, arguments.KINDS)
+        peft_adapters.settle_peft_options(one, arguments.KINDS)
 
     assert peft_adapters.PAGED == config.training.optim
     assert "adamw_torch" == asked.training.optim
@@ -233,12 +233,12 @@ def test_qlora_takes_a_paged_optimiser_on_a_gpu(monkeypatch: pytest.MonkeyPatch)
 
 def _settled(*argv: str, settle: bool = True) -> Any:
     from tunegate.trainers import sft
-    from tunegate.trainers.arguments import parse
+    from tunegate.trainers.arguments import parse_arguments
     from tunegate.trainers.train import parser_of
 
-    config = parse(parser_of(sft.METHOD), argv)
+    config = parse_arguments(parser_of(sft.METHOD), argv)
     if settle:
-        peft_adapters.settle(config, arguments.KINDS)
+        peft_adapters.settle_peft_options(config, arguments.KINDS)
     return config
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import make_tokenizer, muted
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.arguments import quiet_warnings
 from tunegate.trainers.ppo import run
@@ -75,8 +75,8 @@ def test_updates_move_the_policy_and_are_recorded(
     assert not any("score" in name for name in weights)  # the value model stays behind
     record = TrainingRecord.model_validate_json((out / FILE).read_bytes())
     assert ("ppo", 2, 12) == (record.method, record.steps, record.rows)
-    assert fingerprint(tiny_base) == record.base.weights_sha256
-    assert fingerprint(reward_model) == record.hyperparameters["reward_model_sha256"]
+    assert weights_fingerprint(tiny_base) == record.base.weights_sha256
+    assert weights_fingerprint(reward_model) == record.hyperparameters["reward_model_sha256"]
     assert {"response_length": 6, "stop_token": "eos"}.items() <= record.hyperparameters.items()
     assert "<|im_end|>" == AutoTokenizer.from_pretrained(out).pad_token
     steps = [line for line in lines if line.startswith("step ")]
@@ -166,7 +166,7 @@ def test_whole_policies(train: Any, tmp_path: Path, tiny_base: Path) -> None:
     code, lines = train("--peft", "none")
 
     assert 0 == code, lines
-    assert fingerprint(tiny_base) != fingerprint(tmp_path / "out")
+    assert weights_fingerprint(tiny_base) != weights_fingerprint(tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert ["LlamaForCausalLM"] == config["architectures"]
 
@@ -255,7 +255,7 @@ def test_a_reward_model_is_followed_by_ppo(tmp_path: Path) -> None:
     """What `train reward` made writes no texts: its last line names PPO and not the gate."""
     from tunegate.trainers import gate_callback, reward
 
-    said = gate_callback.command([], "m", tmp_path, task=reward.METHOD.task)
+    said = gate_callback.gate_command([], "m", tmp_path, task=reward.METHOD.task)
 
     expected = f"tunegate train ppo --model_name_or_path m --reward_model_path {tmp_path}"
     assert said.startswith(expected)

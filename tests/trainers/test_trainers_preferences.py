@@ -15,7 +15,7 @@ from tests.unseen_rows import margins
 from tunegate.harness.checks import liveness
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import dpo, kto, ppo, reward, sft
-from tunegate.trainers.training_card import read
+from tunegate.trainers.training_card import read_card
 
 Run = Callable[..., int]
 WORDS = ("parcel", "refund", "capital", "customer", "late", "France", "Spain", "Paris")
@@ -81,8 +81,8 @@ def test_each_kind_trains_and_opens_in_the_gate(
     assert "0" == lines[-1], lines
     with muted():
         arms = open_arms({"base": str(tiny.base()), "tuned": str(tmp_path / "out")})
-        assert "proven" == liveness.check(arms)["tuned"]["status"]
-    assert kind == read(tmp_path / "out").hyperparameters["peft"]
+        assert "proven" == liveness.check_liveness(arms)["tuned"]["status"]
+    assert kind == read_card(tmp_path / "out").hyperparameters["peft"]
 
 
 def test_before_the_first_step_the_model_is_its_reference(
@@ -116,7 +116,7 @@ def test_label_smoothing_and_beta_reach_trl_and_the_record(
     first, second = zip(*map(_losses, (plain, smooth, strict)), strict=True)
     assert 1 == len(set(first))
     assert 3 == len(set(second))
-    settings = read(tmp_path / "smooth").hyperparameters
+    settings = read_card(tmp_path / "smooth").hyperparameters
     assert (0.3, 0.1, ["robust"]) == (
         settings["label_smoothing"],
         settings["beta"],
@@ -148,7 +148,7 @@ def test_an_sft_adapter_is_its_own_reference(
     with muted():
         for base, tuned in ((tiny.base(), "out"), (tiny.base(), "sft")):
             arms: Any = open_arms({"base": str(base), "tuned": str(tmp_path / tuned)})
-            assert "proven" == liveness.check(arms)["tuned"]["status"]
+            assert "proven" == liveness.check_liveness(arms)["tuned"]["status"]
 
 
 def test_a_resumed_training_keeps_its_reference(
@@ -215,7 +215,9 @@ def _points(folder: Path) -> list[tuple[float, float]]:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     with muted():
-        model = ppo.load(ppo.check(str(folder), tokenizer, base="the policy"))
+        model = ppo.load_reward_model(
+            ppo.check_reward_model(str(folder), tokenizer, base="the policy")
+        )
 
     def points(text: str) -> float:
         ids = tokenizer(text + tokenizer.eos_token, return_tensors="pt")["input_ids"]

@@ -21,7 +21,7 @@ SHOWS_TOOLS = (
 def loaded(*rows: dict[str, Any]) -> tuple[prompt_rows.PromptRow, ...]:
     """Load rows as if they came from lines 1, 2, …"""
     places = tuple(f"rows.jsonl:{i}" for i, _ in enumerate(rows, start=1))
-    return prompt_rows.load(TrainingRows(rows, (), places))
+    return prompt_rows.load_prompts(TrainingRows(rows, (), places))
 
 
 def test_rows_become_cases() -> None:
@@ -66,7 +66,7 @@ def test_dataset_numbers_the_rows() -> None:
     """TRL gets the prompt and the row's number, counted from where the caller says."""
     rows = loaded({"prompt": "a", "expected": "1"}, {"prompt": "b", "expected": "2"})
 
-    made = prompt_rows.dataset(rows, None, first=5)
+    made = prompt_rows.prompt_dataset(rows, None, first=5)
 
     assert [{"prompt": "a", "row": 5}, {"prompt": "b", "row": 6}] == list(made)
 
@@ -76,7 +76,7 @@ def test_tools_are_shown_by_the_template() -> None:
     turns = [{"role": "user", "content": "the capital"}]
     tokenizer = make_tokenizer(template=SHOWS_TOOLS)
 
-    made = prompt_rows.dataset(loaded({"prompt": turns, "tools": [TOOL]}), tokenizer)
+    made = prompt_rows.prompt_dataset(loaded({"prompt": turns, "tools": [TOOL]}), tokenizer)
 
     assert ["dial\nthe capital\n"] == made["prompt"][:]
 
@@ -96,7 +96,7 @@ def test_tools_are_shown_by_the_template() -> None:
 def test_tools_that_cannot_be_shown(tokenizer: Any, prompt: Any, said: str) -> None:
     """A template without tools, text, and a tokenizer that adds tokens are refused with the row."""
     with pytest.raises(UsageError) as caught:
-        prompt_rows.dataset(loaded({"prompt": prompt, "tools": [TOOL]}), tokenizer())
+        prompt_rows.prompt_dataset(loaded({"prompt": prompt, "tools": [TOOL]}), tokenizer())
     assert said in str(caught.value)
     assert str(caught.value).startswith("rows.jsonl:1: ")
 
@@ -107,10 +107,10 @@ def test_prompts_that_do_not_fit() -> None:
     rows = loaded({"prompt": "ab"}, {"prompt": "abcdefgh"})
     lines: list[str] = []
 
-    kept = prompt_rows.fitting(rows, tokenizer, room=4, say=lines.append)
+    kept = prompt_rows.fitting_prompts(rows, tokenizer, room=4, say=lines.append)
 
     assert ["ab"] == [row.prompt for row in kept]
     assert ["warning: 1 rows dropped, their prompts are longer than 4 tokens"] == lines
-    assert rows == prompt_rows.fitting(rows, tokenizer, room=None, say=lines.append)
+    assert rows == prompt_rows.fitting_prompts(rows, tokenizer, room=None, say=lines.append)
     with pytest.raises(UsageError, match="all 2 prompts are longer than the 1 tokens"):
-        prompt_rows.fitting(rows, tokenizer, room=1, say=lines.append)
+        prompt_rows.fitting_prompts(rows, tokenizer, room=1, say=lines.append)

@@ -10,8 +10,8 @@ import pytest
 
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.suite import Suite, load
-from tunegate.trainers.quick_gate import goal, look
+from tunegate.harness.suite import Suite, load_suite
+from tunegate.trainers.quick_gate import evaluate_checkpoint, ranking_metric
 
 SUITE = """\
 name = "s"
@@ -34,7 +34,7 @@ def _suite(
     cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(100)]
 
     def make(*gates: str) -> Suite:
-        return load(suite_folder(SUITE + "".join(GATE.format(gate) for gate in gates), cases))
+        return load_suite(suite_folder(SUITE + "".join(GATE.format(gate) for gate in gates), cases))
 
     return make
 
@@ -60,7 +60,7 @@ def test_what_ranks_is_what_the_suite_wants(
     suite: Callable[..., Suite], gates: tuple[str, ...], metric: str
 ) -> None:
     """The metric of the first gain, else of the first gate, else the first metric."""
-    assert metric == goal(suite(*gates))
+    assert metric == ranking_metric(suite(*gates))
 
 
 @pytest.mark.parametrize(("number", "proven"), [(1, True), (20, False)])
@@ -70,7 +70,7 @@ def test_the_kth_look_has_one_kth_of_the_error(
     """Nine lost and one won of 100 has a p-value of 11/1024 = 0.011: below .05, above .05/20."""
     arms = _arms(scripted, base={0}, tuned=set(range(1, 10)))
 
-    (found,) = look([suite("tolerance = 0.05")], arms, number=number)
+    (found,) = evaluate_checkpoint([suite("tolerance = 0.05")], arms, number=number)
 
     assert proven is bool(found.forgotten)
 
@@ -81,7 +81,7 @@ def test_every_metric_has_its_paired_delta(
     """30 of 100 right and 80 of 100: 0.3, 0.8 and 0.5 between them; an interval around that."""
     arms = _arms(scripted, base=set(range(70)), tuned=set(range(20)))
 
-    (found,) = look([suite("gain = 0.1")], arms, number=1)
+    (found,) = evaluate_checkpoint([suite("gain = 0.1")], arms, number=1)
 
     numbers: dict[str, Any] = {metric.name: metric for metric in found.metrics}
     exact = numbers["exact_match"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny_models import muted
 from tests.unseen_rows import gains, margins
-from tunegate.harness.models.demo_model import embedded
+from tunegate.harness.models.demo_model import make_demo_model
 from tunegate.trainers import dpo, kto, reward, sft
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def test_sft_raises_the_probability_of_unseen_answers(
 
     out = train(sft, "--peft", kind, *longer)
 
-    assert min(gains(embedded(), out, NEW, "chosen")) > 1.0
+    assert min(gains(make_demo_model(), out, NEW, "chosen")) > 1.0
 
 
 @pytest.mark.long  # three seeds of both: two minutes
@@ -83,7 +83,7 @@ def test_sft_raises_the_probability_of_unseen_answers(
 @pytest.mark.parametrize("method", [dpo, kto])
 def test_preferences_move_unseen_pairs(method: Any, seed: str, train: Callable[..., Path]) -> None:
     """The log-odds of the chosen answers to new questions rise by more than a nat over base."""
-    assert min(margins(embedded(), train(method, "--seed", seed), NEW)) > 1.0
+    assert min(margins(make_demo_model(), train(method, "--seed", seed), NEW)) > 1.0
 
 
 def test_a_reward_model_tells_unseen_pairs_apart(train: Callable[..., Path]) -> None:
@@ -101,9 +101,9 @@ def _differences(adapter: Path | None) -> list[float]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(embedded())
+    tokenizer: Any = AutoTokenizer.from_pretrained(make_demo_model())
     set_seed(42)
-    model: Any = AutoModelForSequenceClassification.from_pretrained(embedded(), num_labels=1)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(make_demo_model(), num_labels=1)
     model.config.pad_token_id = tokenizer.pad_token_id
     if adapter is not None:
         from peft import PeftModel

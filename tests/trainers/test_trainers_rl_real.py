@@ -42,14 +42,14 @@ def turns(thing: str) -> list[dict[str, str]]:
 @SEEDS
 def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> None:
     """Five steps raise the metric on prompts never trained on, against the untrained base."""
-    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.demo_model import make_demo_model
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.trainers.grpo import run
 
     rows = [json.dumps({"prompt": turns(thing)}) for thing in THINGS]
     (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
     lines: list[str] = []
-    argv = ["--model_name_or_path", str(embedded()), "--reward", f"{HERE}:capitals"]
+    argv = ["--model_name_or_path", str(make_demo_model()), "--reward", f"{HERE}:capitals"]
     argv += ["--train_files", str(tmp_path / "prompts.jsonl"), "--output_dir", str(tmp_path / "o")]
     argv += ["--use_peft", "--lora_r", "8", "--lora_target_modules", "all-linear", "--seed", seed]
     argv += ["--lora_dropout", "0", "--attn_implementation", "eager", "--logging_steps", "1"]
@@ -61,8 +61,8 @@ def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> Non
     assert 0 == run(argv, say=lines.append), lines
 
     with muted():
-        arms = open_arms({"base": str(embedded()), "tuned": str(tmp_path / "o")})
-    assert "proven" == liveness.check(arms)["tuned"]["status"]
+        arms = open_arms({"base": str(make_demo_model()), "tuned": str(tmp_path / "o")})
+    assert "proven" == liveness.check_liveness(arms)["tuned"]["status"]
     levels = {name: level(arm) for name, arm in arms.items()}
     assert levels["tuned"] > levels["base"] + 0.3, (levels, lines)
 
@@ -79,7 +79,10 @@ def level(arm: Any) -> float:
         Request(case.id, "s", CellKind.GENERATE, case, 0, arm.prompt(case, settings), settings, 0)
         for case in cases
     ]
-    scores = [capitals(cases[0], answer.completion) for answer in local_engine.complete(arm, asked)]
+    scores = [
+        capitals(cases[0], answer.completion)
+        for answer in local_engine.complete_requests(arm, asked)
+    ]
     return sum(score.value for score in scores) / len(scores)
 
 
@@ -96,7 +99,7 @@ def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
 
     The pairs differ in nothing but capitals, and neither they nor the prompts hold what is asked.
     """
-    from tunegate.harness.models.demo_model import embedded
+    from tunegate.harness.models.demo_model import make_demo_model
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.trainers import ppo, reward
 
@@ -126,9 +129,9 @@ def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
     with muted():
         assert 0 == reward.run([*argv, *scoring], say=lines.append), lines
         assert 0 == ppo.run([*argv, *policy], say=lines.append), lines
-        arms = open_arms({"base": str(embedded()), "tuned": str(tuned)})
+        arms = open_arms({"base": str(make_demo_model()), "tuned": str(tuned)})
 
-    assert "proven" == liveness.check(arms)["tuned"]["status"]
+    assert "proven" == liveness.check_liveness(arms)["tuned"]["status"]
     assert 12 == sum("  score " in line and "  kl " in line for line in lines), lines
     levels = {name: level(arm) for name, arm in arms.items()}
     assert levels["tuned"] > levels["base"] + 0.3, (levels, lines)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import file_sha256, fingerprint, refuse_unsafe
+from tunegate.harness.checks.weight_files import file_sha256, refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import BackendError, ModelError, RunInterrupted, TunegateError
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.training_card import FILE
@@ -58,8 +58,8 @@ def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path
     assert all(bool(tensor.any()) for name, tensor in weights.items() if "lora_B" in name)
     record = TrainingRecord.model_validate_json((out / FILE).read_bytes())
     assert ("sft", 3, 12, 42) == (record.method, record.steps, record.rows, record.seed)
-    assert fingerprint(training.base) == record.base.weights_sha256
-    assert fingerprint(out) == record.weights_sha256
+    assert weights_fingerprint(training.base) == record.base.weights_sha256
+    assert weights_fingerprint(out) == record.weights_sha256
     template = (training.base / "chat_template.jinja").read_text()
     assert sha256(template) == record.base.chat_template_sha256
     assert [12] == [file.rows for file in record.files]
@@ -154,7 +154,7 @@ def test_whole_model_without_peft(
     assert 0 == training(tmp_path / "out"), training.lines
 
     assert (tmp_path / "out" / "model.safetensors").is_file()
-    assert fingerprint(tmp_path / "out") != fingerprint(tiny_base)
+    assert weights_fingerprint(tmp_path / "out") != weights_fingerprint(tiny_base)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_weights_that_are_not_numbers_are_not_saved() -> None:
     model.weight.data.fill_(float("nan"))
 
     with pytest.raises(TunegateError, match=r"diverged.*lower learning_rate=9\.0"):
-        save.check(model, {}, rate=9.0)
+        save.check_weights(model, {}, rate=9.0)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,9 @@ def test_failures_become_one_line(
         model_name_or_path = "m"
 
     config: Any = type("C", (), {"training": Args, "model": Model})
-    with pytest.raises(expected, match=said), trl_environment.failures(config):
+    with pytest.raises(expected, match=said), trl_environment.explain_failures(config):
         raise failure
-    with pytest.raises(RuntimeError, match="a defect"), trl_environment.failures(config):
+    with pytest.raises(RuntimeError, match="a defect"), trl_environment.explain_failures(config):
         raise RuntimeError("a defect")
 
 
@@ -271,7 +271,7 @@ def test_precision_is_set_back() -> None:
     import torch
 
     before = torch.get_float32_matmul_precision()
-    with trl_environment.precision("medium"):
+    with trl_environment.matmul_precision("medium"):
         assert "medium" == torch.get_float32_matmul_precision()
 
     assert before == torch.get_float32_matmul_precision()

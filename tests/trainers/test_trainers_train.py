@@ -16,7 +16,7 @@ import pytest
 from tests.tiny_models import Tiny, muted
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import arguments, dpo, gate_callback, kto, reward, sft, train
-from tunegate.trainers.datasets import load
+from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.sft import METHOD, run
 
 ROWS = [{"prompt": f"refund {i}", "completion": " yes" if i % 2 else " no"} for i in range(8)]
@@ -88,7 +88,7 @@ def test_losses_are_those_of_trl_called_by_hand(
                 disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False,
                 model_init_kwargs={"dtype": "float32"},
             ),
-            train_dataset=load([str(file)], method.METHOD.rows, seed=3).to_dataset(),
+            train_dataset=load_rows([str(file)], method.METHOD.rows, seed=3).to_dataset(),
             processing_class=AutoTokenizer.from_pretrained(base),
             peft_config=trl.get_peft_config(model),  # type: ignore[attr-defined]  # the same
         )  # fmt: skip
@@ -249,7 +249,7 @@ def test_a_suite_may_be_given_several_times() -> None:
     """Each `--eval-suite` adds to the list, in either spelling, and other flags stay."""
     argv = ["--eval-suite", "a", "--seed", "7", "--eval_suite=b", "--eval-suite", "c", "d"]
 
-    config = arguments.parse(train.parser_of(METHOD), argv)
+    config = arguments.parse_arguments(train.parser_of(METHOD), argv)
 
     assert ["a", "b", "c", "d"] == config.data.eval_suite
     assert 7 == config.training.seed
@@ -258,9 +258,9 @@ def test_a_suite_may_be_given_several_times() -> None:
 
 def test_bundled_suites_are_known_by_name() -> None:
     """As `tunegate gate` does, `--eval-suite` takes the name of a suite that is bundled."""
-    gate_callback.check(["refusals"], wanted=True)
+    gate_callback.check_suites(["refusals"], wanted=True)
     with pytest.raises(UsageError, match="refusal: no such suite"):
-        gate_callback.check(["refusal"], wanted=True)
+        gate_callback.check_suites(["refusal"], wanted=True)
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_the_card_is_whole(
     assert (card.base.revision, card.cost_usd) == (None, None)
 
     judged = open_arms({"base": str(tiny_base), "tuned": str(out)})["tuned"].identity
-    seen = cards.read(out, judged)
+    seen = cards.read_training_card(out, judged)
     assert (True, (), 1) == (seen.believed, seen.notes, len(seen.files))
     assert judged["template_sha256"] == card.chat_template_sha256
     assert judged["tokenizer_sha256"] == card.tokenizer_sha256

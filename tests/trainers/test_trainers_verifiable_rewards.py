@@ -29,7 +29,7 @@ def of_trl(completions: list[Any], **columns: Any) -> list[float]:
 
 def load(*entries: Any, folder: Path = Path()) -> tuple[verifiable_rewards.Reward, ...]:
     """Load entries as a configuration has them."""
-    return verifiable_rewards.load(entries, folder=folder, where="grpo.yaml: rewards")
+    return verifiable_rewards.load_rewards(entries, folder=folder, where="grpo.yaml: rewards")
 
 
 def test_entries_are_names_mappings_or_yaml_text() -> None:
@@ -130,6 +130,6 @@ def test_rows_are_held_to_the_metrics_rules() -> None:
     wordy = SourcedCase(Case(id="b", prompt="1 + 1", expected="two"), "rows.jsonl:2")
 
     with pytest.raises(UsageError, match=r"rows\.jsonl:1: case 'a' has no 'expected'"):
-        verifiable_rewards.check(used, [bare, wordy], where="rewards")
+        verifiable_rewards.check_rewards(used, [bare, wordy], where="rewards")
     with pytest.raises(UsageError, match=r"case 'b' has expected='two'.*no number"):
-        verifiable_rewards.check(used, [wordy], where="rewards")
+        verifiable_rewards.check_rewards(used, [wordy], where="rewards")

@@ -15,7 +15,7 @@ from tunegate.harness.records.cases import Cell, Completion, StoredCell
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
-from tunegate.harness.verdict.decide import decide, failed, not_comparable
+from tunegate.harness.verdict.decide import decide_run, failed_verdict, not_comparable
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict
@@ -312,12 +312,12 @@ def test_missing_rows_are_unscored_cases(judge: Any, columns: Any, made: Any) ->
     rows = [row for row in suite.rows() if row.case not in ("c003", "c004")]
     rows = [row for row in rows if (row.case, row.arm) != ("c005", "tuned")]
     plan = made.cells(suite)
-    found = decide(made.manifest([suite], plan=plan), {"s": suite.cases()}, rows)
+    found = decide_run(made.manifest([suite], plan=plan), {"s": suite.cases()}, rows)
 
     assert found.suites[0].n_unscored == {"base": 2, "tuned": 3}
     assert found.suites[0].unscored_reasons == {"there is no completion": 5}
     # without the plan the half pair is still seen
-    unplanned = decide(made.manifest([suite]), {"s": suite.cases()}, rows)
+    unplanned = decide_run(made.manifest([suite]), {"s": suite.cases()}, rows)
     assert unplanned.suites[0].n_unscored == {"base": 0, "tuned": 1}
 
 
@@ -379,7 +379,7 @@ def test_the_same_records_give_the_same_bytes(judge: Any, columns: Any, made: An
     texts = set()
     for _ in range(3):
         noise.shuffle(rows)
-        verdict = decide(made.manifest([suite]), {"s": suite.cases()}, rows)
+        verdict = decide_run(made.manifest([suite]), {"s": suite.cases()}, rows)
         texts.add(record_json(verdict))
 
     assert len(texts) == 1
@@ -403,10 +403,12 @@ def test_scores_of_other_suites_are_ignored(judge: Any, columns: Any, made: Any)
     other = columns([gain()], {"m": made.pairs(*WORSE)}, name="other")
     rows = [*other.rows(), *suite.rows()]
 
-    assert decide(made.manifest([suite]), {"s": suite.cases()}, rows).verdict is SHIP
+    assert decide_run(made.manifest([suite]), {"s": suite.cases()}, rows).verdict is SHIP
 
 
-@pytest.mark.parametrize(("make", "verdict"), [(not_comparable, NOT_COMPARABLE), (failed, ERROR)])
+@pytest.mark.parametrize(
+    ("make", "verdict"), [(not_comparable, NOT_COMPARABLE), (failed_verdict, ERROR)]
+)
 def test_runs_that_were_not_judged_say_why(
     validator: Any, made: Any, make: Any, verdict: Verdict
 ) -> None:
@@ -438,7 +440,7 @@ def test_the_noise_floor_is_how_far_base_lies_from_itself(columns: Any, made: An
         for case, flip in (("c000", True), ("c001", True), ("c002", False), ("c003", False))
         for value in [1 - own[case].value if flip else own[case].value]
     ]
-    found = decide(made.manifest([suite]), {"s": suite.cases()}, [*suite.rows(), *again])
+    found = decide_run(made.manifest([suite]), {"s": suite.cases()}, [*suite.rows(), *again])
 
     assert found.suites[0].gates[0].noise == 0.5
     assert found.suites[0].n_unscored == {"base": 0, "tuned": 0}
@@ -455,7 +457,7 @@ def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, n
         for text in [arm if i >= same else "the same"]
         for cell in [Cell(suite="s", case=f"c{i:03}", arm=arm, kind="generate", key=f"{i}{arm}")]
     ]
-    found = decide(
+    found = decide_run(
         made.manifest([suite]),
         {"s": suite.cases()},
         suite.rows(),

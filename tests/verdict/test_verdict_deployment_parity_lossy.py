@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.verdict.deployment_parity import NOTHING, step
+from tunegate.harness.verdict.deployment_parity import NOTHING, deployment_step
 
 TUNED = {
     "backend": "hf",
@@ -46,7 +46,7 @@ TUNED = {
 )
 def test_what_differs_is_named(shipped: dict[str, Any], words: str) -> None:
     """Merging, storing, serving, computing: in this order, and only what the identities tell."""
-    assert step(TUNED, {**TUNED, **shipped}) == words
+    assert deployment_step(TUNED, {**TUNED, **shipped}) == words
 
 
 def test_a_file_that_the_same_engine_unpacks_is_no_other_engine() -> None:
@@ -54,8 +54,8 @@ def test_a_file_that_the_same_engine_unpacks_is_no_other_engine() -> None:
     tuned = {**TUNED, "engine": "tunegate/2"}
     shipped = {**tuned, "backend": "gguf", "stored": {"Q8_0": 211, "F32": 61}}
 
-    assert step(tuned, shipped) == "the weights stored as Q8_0 and F32"
-    assert "answers by gguf (llama-cpp-python 0.3.36)" in step(
+    assert deployment_step(tuned, shipped) == "the weights stored as Q8_0 and F32"
+    assert "answers by gguf (llama-cpp-python 0.3.36)" in deployment_step(
         tuned, {**shipped, "engine": "llama-cpp-python 0.3.36"}
     )
 
@@ -64,4 +64,4 @@ def test_a_served_model_is_named_with_its_engine() -> None:
     """Of a server no hashes are known: who answers is the step."""
     shipped = {"backend": "server", "engine": "vllm 0.33"}
 
-    assert "answers by server (vllm 0.33)" in step(TUNED, shipped)
+    assert "answers by server (vllm 0.33)" in deployment_step(TUNED, shipped)

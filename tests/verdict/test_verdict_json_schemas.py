@@ -19,8 +19,8 @@ from tunegate.harness.verdict import json_schemas
 def test_the_files_are_fresh() -> None:
     """Made anew they are the same; else: python -m tunegate.harness.verdict.json_schemas."""
     assert {
-        path: path.read_text(encoding="utf-8") for path in json_schemas.files()
-    } == json_schemas.files()
+        path: path.read_text(encoding="utf-8") for path in json_schemas.schema_files()
+    } == json_schemas.schema_files()
 
 
 @pytest.mark.parametrize("name", json_schemas.KINDS)

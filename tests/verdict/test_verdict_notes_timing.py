@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import mstats
 
-from tunegate.harness.comparison.delta import proven
+from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import CellKind
@@ -135,7 +135,9 @@ def test_a_tolerance_in_percent_bounds_the_ratio(made: Any, seed: int, slower: f
     base, tuned = times(40, slower=slower, seed=seed)
     pairs = Pairs("s", made.metric("latency", **TIMED), tuple(base), tuple(tuned))
 
-    assert proven(pairs.relative(0.10), 0.0, 0.90) == (geometric_mean_ratio(base, tuned).high < 1.1)
+    assert is_proven(pairs.relative(0.10), 0.0, 0.90) == (
+        geometric_mean_ratio(base, tuned).high < 1.1
+    )
 
 
 def test_differences_of_times_keep_base_s_unit(made: Any) -> None:

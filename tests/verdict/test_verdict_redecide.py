@@ -11,7 +11,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.verdict.decide import decide
+from tunegate.harness.verdict.decide import decide_run
 from tunegate.harness.verdict.redecide import answer_texts, decide_again, standing_labels
 
 
@@ -34,7 +34,7 @@ def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(30, 5, 20, 5)})  # fmt: skip
     manifest = made.manifest([suite])
-    verdict = decide(manifest, {"s": suite.cases()}, suite.rows())
+    verdict = decide_run(manifest, {"s": suite.cases()}, suite.rows())
 
     assert decide_again(run_of(suite, manifest, [], verdict)) == verdict
 
@@ -48,7 +48,7 @@ def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -
     manifest = made.manifest([suite])
     record = manifest.suites[0].model_copy(update={"looks": looks})
     manifest = manifest.model_copy(update={"suites": (record,)})
-    verdict = decide(
+    verdict = decide_run(
         manifest, {"s": suite.cases()}, suite.rows(), looks={"s": InterimLook(looks, 0)}
     )
     cells = [stored(case, "base", None) for case in order[60:]]

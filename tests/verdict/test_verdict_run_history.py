@@ -13,7 +13,7 @@ from tests.compared_runs import candidate
 from tunegate.harness.errors import UnknownName
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.run_history import Promotion, RunHistory, narrowed, read_history
+from tunegate.harness.verdict.run_history import Promotion, RunHistory, narrow_history, read_history
 
 
 def _stored(folder: Path, name: str, day: int, solved: int = 60, **changes: Any) -> Path:
@@ -109,16 +109,16 @@ def test_a_history_is_narrowed(tmp_path: Path) -> None:
     found = _read(tmp_path)
 
     def names(**options: Any) -> list[str]:
-        return [run.run_id for run in narrowed(found, **options).runs]
+        return [run.run_id for run in narrow_history(found, **options).runs]
 
     assert names(suite="s") == ["a", "b", "c"]
     assert names(suite="s", limit=2) == ["b", "c"]
     assert names(since=datetime.date(2026, 1, 3)) == ["c", "d"]
     assert names(limit=0) == ["a", "b", "c", "d"]
-    assert narrowed(found, suite="t").left_out == 3
-    assert [w.name for w in narrowed(found, suite="t").wear] == ["t"]
+    assert narrow_history(found, suite="t").left_out == 3
+    assert [w.name for w in narrow_history(found, suite="t").wear] == ["t"]
     with pytest.raises(UnknownName, match="unknown suite in these runs 'q'"):
-        narrowed(found, suite="q")
+        narrow_history(found, suite="q")
 
 
 def test_a_refused_run_is_part_of_the_history(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from tunegate.harness import lookup
-from tunegate.harness.checks.weight_files import fingerprint
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import UnknownName, UsageError
-from tunegate.harness.packaging import versions
+from tunegate.harness.packaging import package_versions
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.files import write_atomic
 
@@ -54,26 +54,28 @@ class BuiltArtifact:
     """Whether it had been made before, of the same base and adapter."""
 
 
-def available() -> dict[str, DeploymentArtifact]:
+def available_artifacts() -> dict[str, DeploymentArtifact]:
     """Return name → artifact, sorted by name."""
     modules = (import_module(f"{ROOM}.{name}") for name in lookup.module_names(ROOM))
     found = (cast("DeploymentArtifact", module) for module in modules)
     return {artifact.NAME: artifact for artifact in sorted(found, key=lambda a: a.NAME)}
 
 
-def named(name: str) -> DeploymentArtifact:
+def find_artifact(name: str) -> DeploymentArtifact:
     """Return the artifact called `name`.
 
     Raises:
         UnknownName: there is none; the message offers the nearest.
     """
-    known = available()
+    known = available_artifacts()
     if name not in known:
-        raise UnknownName(lookup.unknown(name, tuple(known), what="artifact"))
+        raise UnknownName(lookup.unknown_name_message(name, tuple(known), what="artifact"))
     return known[name]
 
 
-def made(artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path) -> BuiltArtifact:
+def build_artifact(
+    artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path
+) -> BuiltArtifact:
     """Make an artifact in `out`, or find it there as it was made before.
 
     Raises:
@@ -81,7 +83,9 @@ def made(artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path) -> 
             says.
     """
     mark = out / MARK
-    wanted = sha256([artifact.NAME, fingerprint(base), fingerprint(adapter), versions()])
+    wanted = sha256(
+        [artifact.NAME, weights_fingerprint(base), weights_fingerprint(adapter), package_versions()]
+    )
     known = _read(mark)
     if known.get("made_of") == wanted:
         return BuiltArtifact(known["spec"], _size(out), again=True)

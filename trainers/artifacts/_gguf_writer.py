@@ -20,7 +20,7 @@ import numpy as np
 
 from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.models._model_folder import need
+from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import load_tokenizer
 from tunegate.trainers.artifacts._merge import save_merged
 
@@ -33,7 +33,7 @@ def save_gguf(base: Path, adapter: Path, out: Path, quantisation: str) -> str:
     path = out / f"model-{quantisation.lower()}.gguf"
     with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
         save_merged(base, adapter, Path(whole), dtype="float32")
-        write(Path(whole), path, quantisation)
+        write_gguf(Path(whole), path, quantisation)
     return f"gguf:{path}"
 
 
@@ -41,7 +41,7 @@ QUANTISATIONS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 """Those that the format's package can write; K-quants are made by llama.cpp's own tools."""
 
 
-def write(folder: Path, path: Path, quantisation: str) -> None:
+def write_gguf(folder: Path, path: Path, quantisation: str) -> None:
     """Write the model in `folder` as the GGUF file `path`.
 
     Args:
@@ -53,29 +53,29 @@ def write(folder: Path, path: Path, quantisation: str) -> None:
         UsageError: the quantisation is unknown.
         ModelError: the model cannot be held by the file.
     """
-    need("torch", "transformers")
-    need("gguf", what="a GGUF file", extra="gguf")
+    require_modules("torch", "transformers")
+    require_modules("gguf", what="a GGUF file", extra="gguf")
     if quantisation not in QUANTISATIONS:
         raise UsageError(
             f"quantisation={quantisation!r} cannot be written; {', '.join(QUANTISATIONS)}"
         )
     refuse_unsafe(folder)
     config = _config(folder)
-    sources = list(plan(folder, config))
+    sources = list(plan_tensors(folder, config))
     from gguf import GGUFWriter
     from gguf.quants import quantize
 
     writer = GGUFWriter(None, "llama")
     _describe(writer, config, folder, quantisation)
-    describe(writer, folder, int(config["vocab_size"]))
+    describe_tokenizer(writer, folder, int(config["vocab_size"]))
     for source in sources:
-        _announce(writer, source, _stored(source.shape, quantisation))
+        _announce(writer, source, _tensor_type(source.shape, quantisation))
     try:
         writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for source in sources:
-            kind = _stored(source.shape, quantisation)
+            kind = _tensor_type(source.shape, quantisation)
             writer.write_tensor_data(quantize(source.values(config), kind))
     finally:
         writer.close()
@@ -132,7 +132,7 @@ def _describe(writer: Any, config: Mapping[str, Any], folder: Path, quantisation
     writer.add_vocab_size(config["vocab_size"])
 
 
-def _stored(shape: tuple[int, ...], quantisation: str) -> Any:
+def _tensor_type(shape: tuple[int, ...], quantisation: str) -> Any:
     """Return how a tensor is stored: vectors, and rows that do not fill a block, in float32."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -172,7 +172,7 @@ class TensorSource:
         from safetensors import safe_open
 
         with safe_open(self.path, framework="pt") as file:
-            return _ordered(self.name, file.get_tensor(self.key).float().numpy(), config)
+            return _reorder_rotary(self.name, file.get_tensor(self.key).float().numpy(), config)
 
 
 def head_width(config: Mapping[str, Any]) -> int:
@@ -181,7 +181,7 @@ def head_width(config: Mapping[str, Any]) -> int:
     return int(given or config["hidden_size"] // config["num_attention_heads"])
 
 
-def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[TensorSource]:
+def plan_tensors(folder: Path, config: Mapping[str, Any]) -> Iterator[TensorSource]:
     """Yield where every tensor of the file comes from.
 
     Raises:
@@ -208,7 +208,7 @@ def plan(folder: Path, config: Mapping[str, Any]) -> Iterator[TensorSource]:
                 yield TensorSource(name, tuple(file.get_slice(key).get_shape()), path, key)
 
 
-def _ordered(name: str, values: Any, config: Mapping[str, Any]) -> Any:
+def _reorder_rotary(name: str, values: Any, config: Mapping[str, Any]) -> Any:
     """Return q and k with their rows in llama.cpp's order: rotary pairs beside each other."""
     part = name.rpartition(".attn_")[2]
     heads = {"q.weight": "num_attention_heads", "k.weight": "num_key_value_heads"}.get(part)
@@ -244,7 +244,7 @@ _BY_NAME = ("llama-bpe", "qwen2", "tekken", "gpt-4o")
 _ELSEWHERE = "use llama.cpp's convert_hf_to_gguf.py and give the file as gguf:FILE"
 
 
-def describe(writer: Any, folder: Path, size: int) -> None:
+def describe_tokenizer(writer: Any, folder: Path, size: int) -> None:
     """Add the tokenizer of `folder` to a GGUF file of a model with `size` embeddings.
 
     Raises:

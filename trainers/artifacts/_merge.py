@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.transformers import saying
+from tunegate.harness.models.transformers import prefix_errors
 
 _TOKENIZER = (
     "tokenizer*",
@@ -47,7 +47,7 @@ def save_merged(base: Path, adapter: Path, out: Path, *, dtype: str) -> None:
             f"{base}: stored as {loaded.dtype}, into which nothing can be merged exactly; give "
             "the base in 16 or 32 bits"
         )
-    with saying(f"{adapter}: the adapter cannot be merged"):
+    with prefix_errors(f"{adapter}: the adapter cannot be merged"):
         model = loaded.torch_model.merge_and_unload(safe_merge=True)
         model.to(getattr(torch, dtype)).save_pretrained(out)
     copy_tokenizer(base, adapter, out)

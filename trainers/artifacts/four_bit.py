@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tunegate.harness.models._model_folder import need
-from tunegate.harness.models.transformers import saying
+from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models.transformers import prefix_errors
 from tunegate.trainers.artifacts._merge import copy_tokenizer, save_merged
 
 NAME = "four_bit"
@@ -23,7 +23,7 @@ def make(base: Path, adapter: Path, out: Path) -> str:
     Raises:
         MissingExtra: bitsandbytes is not installed.
     """
-    need("bitsandbytes", "accelerate", what="a 4-bit artifact", extra="quantized")
+    require_modules("bitsandbytes", "accelerate", what="a 4-bit artifact", extra="quantized")
     with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
         save_merged(base, adapter, Path(whole), dtype="float32")
         _quantise(Path(whole), out)
@@ -42,7 +42,7 @@ def _quantise(whole: Path, out: Path) -> None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=computed,
     )
-    with saying(f"{whole}: cannot be stored in 4 bits"):
+    with prefix_errors(f"{whole}: cannot be stored in 4 bits"):
         model = AutoModelForCausalLM.from_pretrained(
             whole, quantization_config=stored, dtype=computed
         )

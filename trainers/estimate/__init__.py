@@ -20,7 +20,12 @@ from typing import Any
 
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.trainers.estimate import process
-from tunegate.trainers.estimate.step_memory import METHODS, StepMemory, TrainingSetting, simulate
+from tunegate.trainers.estimate.step_memory import (
+    METHODS,
+    StepMemory,
+    TrainingSetting,
+    simulate_step,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class MemoryEstimate:
         return self.needed + self.step.packed
 
 
-def settings(
+def setting_grid(
     methods: Sequence[str],
     ranks: Sequence[int],
     lengths: Sequence[int],
@@ -76,7 +81,7 @@ def settings(
     return list(dict.fromkeys(found))
 
 
-def estimates(
+def estimate_memory(
     config: Any, wanted: Sequence[TrainingSetting], *, process: int
 ) -> Iterator[MemoryEstimate]:
     """Yield the memory of each setting, each as soon as it is known.
@@ -87,18 +92,18 @@ def estimates(
         process: Bytes of a training process beside its tensors, as `process_bytes` measures.
     """
     for setting in wanted:
-        yield MemoryEstimate(setting, simulate(config, setting), process)
+        yield MemoryEstimate(setting, simulate_step(config, setting), process)
 
 
 def process_bytes() -> int:
     """Measure what a training process takes beside its model; see
     `tunegate.trainers.estimate.process`.
     """
-    return process.measured()
+    return process.measure_overhead()
 
 
-def configuration(name: str) -> Any:
-    """Return the configuration of a model: a folder, a hub id in the cache, or `embedded`.
+def load_configuration(name: str) -> Any:
+    """Return the configuration of a model: a folder, a hub id in the cache, or `make_demo_model`.
 
     Raises:
         ModelError: there is none.
@@ -106,9 +111,9 @@ def configuration(name: str) -> Any:
     from transformers import AutoConfig
 
     if name == "embedded" and not Path(name).is_dir():
-        from tunegate.harness.models.demo_model import embedded
+        from tunegate.harness.models.demo_model import make_demo_model
 
-        name = str(embedded())
+        name = str(make_demo_model())
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:

@@ -46,7 +46,7 @@ def sft(step: TrainingStep) -> Any:
     from torch.utils.checkpoint import checkpoint
 
     ids, causal = step.ids, step.causal
-    hidden = causal.base_model(input_ids=ids, attention_mask=_all(ids), use_cache=False)[0]
+    hidden = causal.base_model(input_ids=ids, attention_mask=_full_mask(ids), use_cache=False)[0]
     hidden = hidden[..., :-1, :].reshape(-1, hidden.size(-1))
     labels = ids[..., 1:].reshape(-1)
     order = labels.argsort()
@@ -73,12 +73,12 @@ def dpo(step: TrainingStep) -> Any:
     import torch
 
     both = torch.cat([step.ids, step.ids])
-    outputs = step.model(input_ids=both, attention_mask=_all(both), use_cache=False)
+    outputs = step.model(input_ids=both, attention_mask=_full_mask(both), use_cache=False)
     logits = outputs.logits[..., :-1, :]
     log_p = _log_p(logits, both).sum(dim=1)
     if step.adapted:
         with torch.no_grad(), step.model.disable_adapter():
-            reference = step.model(input_ids=both, attention_mask=_all(both), use_cache=False)
+            reference = step.model(input_ids=both, attention_mask=_full_mask(both), use_cache=False)
         log_p = log_p - _log_p(reference.logits[..., :-1, :], both).sum(dim=1)
     chosen, rejected = log_p.chunk(2)
     _entropy(logits)
@@ -94,13 +94,13 @@ def kto(step: TrainingStep) -> Any:
     ids = step.ids
     with torch.no_grad():
         _answers(step.model, ids)
-    outputs = step.model(input_ids=ids, attention_mask=_all(ids))
+    outputs = step.model(input_ids=ids, attention_mask=_full_mask(ids))
     logits = outputs.logits[:, :-1, :]
     log_p = _log_p(logits, ids).sum(-1)
     if step.adapted:
         with torch.no_grad(), step.model.disable_adapter():
             _answers(step.model, ids)
-            reference = step.model(input_ids=ids, attention_mask=_all(ids))
+            reference = step.model(input_ids=ids, attention_mask=_full_mask(ids))
         log_p = log_p - _log_p(reference.logits[:, :-1, :], ids).sum(-1)
     _entropy(logits)
     good, bad = (part.clone() for part in logits.detach().tensor_split(2))
@@ -111,11 +111,11 @@ def kto(step: TrainingStep) -> Any:
 def grpo(step: TrainingStep) -> Any:
     """Write the answers, then compute GRPO's loss of them."""
     ids, written = step.ids, step.written
-    generate(step.causal, ids[:, :-written], written)
+    generate_answers(step.causal, ids[:, :-written], written)
     keep = {"logits_to_keep": written + 1}
-    outputs = step.model(input_ids=ids, attention_mask=_all(ids), use_cache=False, **keep)
+    outputs = step.model(input_ids=ids, attention_mask=_full_mask(ids), use_cache=False, **keep)
     logits = outputs.logits[:, :-1, :][:, -written:, :] / 1.0  # by the temperature, into a copy
-    log_p = _selected(logits, ids[:, -written:])
+    log_p = _selected_logprobs(logits, ids[:, -written:])
     _entropy(logits)
     return -log_p.mean()
 
@@ -129,12 +129,12 @@ LOSSES: dict[str, Callable[[TrainingStep], Any]] = {
 """Name of `tunegate train` → its way to a loss."""
 
 
-def generate(causal: Any, prompt: Any, written: int) -> None:
+def generate_answers(causal: Any, prompt: Any, written: int) -> None:
     """Read the prompts and write the last token of answers whose cache is full by then."""
     import torch
 
     with torch.no_grad():
-        mask = _all(prompt)
+        mask = _full_mask(prompt)
         asked = causal(input_ids=prompt, attention_mask=mask, use_cache=True, logits_to_keep=1)
         cache = asked.past_key_values
         for layer in cache.layers:
@@ -149,15 +149,15 @@ def generate(causal: Any, prompt: Any, written: int) -> None:
 
 def _answers(model: Any, ids: Any) -> None:
     """Ask for the log-probability of answers, of which nothing is kept."""
-    logits = model(input_ids=ids, attention_mask=_all(ids)).logits
+    logits = model(input_ids=ids, attention_mask=_full_mask(ids)).logits
     _log_p(logits[:, :-1, :], ids)
 
 
 def _log_p(logits: Any, ids: Any) -> Any:
-    return _selected(logits, ids[..., 1:])
+    return _selected_logprobs(logits, ids[..., 1:])
 
 
-def _selected(logits: Any, ids: Any) -> Any:
+def _selected_logprobs(logits: Any, ids: Any) -> Any:
     from trl.trainer.utils import selective_log_softmax
 
     return selective_log_softmax(logits, ids)
@@ -172,6 +172,6 @@ def _entropy(logits: Any) -> None:
         entropy_from_logits(logits.detach())
 
 
-def _all(ids: Any) -> Any:
+def _full_mask(ids: Any) -> Any:
     """Return the mask of rows that are full."""
     return ids.new_ones(ids.shape)

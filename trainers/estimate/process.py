@@ -17,7 +17,7 @@ from tunegate.harness.errors import BackendError
 from tunegate.trainers.training_card import peak_memory
 
 
-def measured() -> int:
+def measure_overhead() -> int:
     """Return the bytes of libraries, rows and trainer in a process of its own; takes seconds.
 
     Raises:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, sft, train
-from tunegate.trainers.arguments import parse
+from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.training_card import peak_memory
 
 CONFIDENCE = 0.95
@@ -55,7 +55,7 @@ class _ProfileComplete(Exception):
     """So many steps are timed."""
 
 
-def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfile:
+def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfile:
     """Time some steps of the training that `tunegate train sft` would do with these flags.
 
     Args:
@@ -80,9 +80,9 @@ def profile(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfi
 
     with tempfile.TemporaryDirectory() as folder:
         flags = [*argv, "--output_dir", folder]
-        config = parse(train.parser_of(sft.METHOD, "tunegate estimate"), flags)
+        config = parse_arguments(train.parser_of(sft.METHOD, "tunegate estimate"), flags)
         with contextlib.suppress(_ProfileComplete):
-            train.train(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
+            train.train_method(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
     seconds = tuple(after - before for before, after in itertools.pairwise(clock))
     if len(seconds) < 2:
         raise UsageError(f"the training has {len(clock)} steps; three at least are needed to time")

@@ -60,7 +60,7 @@ class StepMemory:
     """Bytes, before that, of what is quantised: read from the file once, and not used again."""
 
 
-def simulate(config: Any, setting: TrainingSetting) -> StepMemory:
+def simulate_step(config: Any, setting: TrainingSetting) -> StepMemory:
     """Return what a step takes.
 
     Args:
@@ -136,7 +136,7 @@ def _step(model: Any, causal: Any, setting: TrainingSetting) -> StepMemory:
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained)
     ids = torch.zeros(setting.batch, setting.length, dtype=torch.long)
-    memory = tracker()
+    memory = memory_tracker()
     for tensor in (*model.parameters(), *model.buffers()):
         memory.keep(tensor)
     weights = memory.now
@@ -209,7 +209,7 @@ def _four_bits(linear: Any) -> Any:
     return FourBitLinear()
 
 
-def tracker() -> Any:
+def memory_tracker() -> Any:
     """Return a context in which every new storage is counted from its making to its end.
 
     Under torch's `FakeTensorMode` nothing is computed and no memory is taken, while shapes, types
@@ -249,13 +249,13 @@ def tracker() -> Any:
             result = func(*args, **(kwargs or {}))
             tree_map_only(torch.Tensor, self.keep, result)
             if func is torch.ops.aten.bmm.default:
-                self.peak = max(self.peak, self.now + sum(map(_copied, args)))
+                self.peak = max(self.peak, self.now + sum(map(_copied_bytes, args)))
             return result
 
     return MemoryTracker()
 
 
-def _copied(operand: Any) -> int:
+def _copied_bytes(operand: Any) -> int:
     """Return the bytes of the copy that a processor's product of batches makes of an operand.
 
     A weight that stands for every row of a batch is copied once a row: so it is with logits of the

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
-from tunegate.harness.packaging import installed
+from tunegate.harness.packaging import installed_versions
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.remote.litellm import provider_of
 from tunegate.trainers import callbacks
@@ -26,14 +26,14 @@ from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import rows
 from tunegate.trainers.vendor.api import VendorApi
 from tunegate.trainers.vendor.job import VendorJob
-from tunegate.trainers.vendor.options import VendorOptions, parse
+from tunegate.trainers.vendor.options import VendorOptions, parse_options
 from tunegate.trainers.vendor.rows import ChatRows, TokenCount
 
 ORDER = 70
 
 
 def run(
-    argv: Sequence[str], *, say: callbacks.Say = callbacks.to_stderr, ask: Ask | None = None
+    argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr, ask: Ask | None = None
 ) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train vendor`.
 
@@ -45,7 +45,7 @@ def run(
     if ask is None and sys.stdin is not None and sys.stdin.isatty():
         ask = input
     try:
-        main(parse(argv), say=say, ask=ask)
+        main(parse_options(argv), say=say, ask=ask)
     except TunegateError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -68,11 +68,11 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
     try:
         with VendorApi.from_environment() as api:
             if options.resume is None:
-                record = start(api, options, say=say, ask=ask)
+                record = start_job(api, options, say=say, ask=ask)
             else:
-                record = _known(api, options)
-            job = _watched(api, record, options, say)
-            record = vendor_job.ended(record, job, options.price_per_million_tokens)
+                record = _known_job(api, options)
+            job = _watch_job(api, record, options, say)
+            record = vendor_job.finish_job(record, job, options.price_per_million_tokens)
             record.write(folder)
             vendor_job.refuse_failed(job)
             days = {name: api.shutdown(name) for name in (record.base, str(record.tuned))}
@@ -88,19 +88,19 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
     return record
 
 
-def _watched(
+def _watch_job(
     api: VendorApi, record: VendorJob, options: VendorOptions, say: callbacks.Say
 ) -> dict[str, Any]:
     say(f"job {record.job} at {api.host}; Ctrl-C stops watching, not the job")
     try:
-        return vendor_job.watch(api, str(record.job), every_s=options.poll_seconds, say=say)
+        return vendor_job.watch_job(api, str(record.job), every_s=options.poll_seconds, say=say)
     except BackendError as error:
         raise BackendError(f"{error}; {_again(record, options.output_dir)}") from error
 
 
-def _known(api: VendorApi, options: VendorOptions) -> VendorJob:
+def _known_job(api: VendorApi, options: VendorOptions) -> VendorJob:
     """Return the record of the job that is to be watched again."""
-    record = vendor_job.read(options.output_dir)
+    record = vendor_job.read_job(options.output_dir)
     wanted = options.resume or (record.job if record else None)
     if not wanted:
         raise UsageError(f"--resume: {options.output_dir} holds no job; name one: --resume JOB")
@@ -133,7 +133,9 @@ Ask = Callable[[str], str]
 """Shows a question and returns the line that was typed."""
 
 
-def start(api: VendorApi, options: VendorOptions, *, say: Say, ask: Ask | None = None) -> VendorJob:
+def start_job(
+    api: VendorApi, options: VendorOptions, *, say: Say, ask: Ask | None = None
+) -> VendorJob:
     """Check, price, ask for consent, send the rows, and start the job.
 
     Nothing is sent before there is consent, and what was sent before is not sent again.
@@ -143,15 +145,15 @@ def start(api: VendorApi, options: VendorOptions, *, say: Say, ask: Ask | None =
         BackendError: the vendor refuses or does not answer.
     """
     base = _base(options)
-    chats = rows.read(options.train_files)
-    evaluation = rows.read(options.eval_files, fewest=1) if options.eval_files else None
-    folder, known = options.output_dir, vendor_job.read(options.output_dir)
+    chats = rows.read_chats(options.train_files)
+    evaluation = rows.read_chats(options.eval_files, fewest=1) if options.eval_files else None
+    folder, known = options.output_dir, vendor_job.read_job(options.output_dir)
     if known and known.job and known.status not in vendor_job.WITHOUT_MODEL:
         raise UsageError(
             f"{folder}: holds the job {known.job} already ({known.status}); --resume watches it, "
             "another --output_dir starts one more"
         )
-    tokens = rows.count(chats.rows, base)
+    tokens = rows.count_tokens(chats.rows, base)
     _tell(chats, tokens, base, options, say)
     _need_consent(f"send {len(chats.rows)} rows to {api.host} and start a paid job", options, ask)
     say(f"shutdown of {base}, by the vendor's API: {api.shutdown(base)}")
@@ -164,9 +166,9 @@ def start(api: VendorApi, options: VendorOptions, *, say: Say, ask: Ask | None =
         hyperparameters=options.hyperparameters,
         seed=options.seed,
         tokens_per_epoch=tokens.count,
-        versions=installed(("litellm", "openai")),
+        versions=installed_versions(("litellm", "openai")),
     )
-    return _submitted(api, record, chats, evaluation, options)
+    return _submit_job(api, record, chats, evaluation, options)
 
 
 def _base(options: VendorOptions) -> str:
@@ -209,7 +211,7 @@ def _need_consent(what: str, options: VendorOptions, ask: Ask | None) -> None:
         raise UsageError("nothing was sent: there was no consent")
 
 
-def _submitted(
+def _submit_job(
     api: VendorApi,
     record: VendorJob,
     chats: ChatRows,

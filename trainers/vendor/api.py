@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError, refusal
+from tunegate.harness.remote.http import (
+    PermanentError,
+    RequestFailure,
+    RetryableError,
+    error_of_status,
+)
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 
 if TYPE_CHECKING:
@@ -162,7 +167,7 @@ class VendorApi:
             reply = request()
         except openai.APIStatusError as error:
             text = error.response.text.replace(self.client.api_key, "[key]")
-            raise refusal(error.status_code, error.response.headers, text) from error
+            raise error_of_status(error.status_code, error.response.headers, text) from error
         except openai.APIConnectionError as error:
             raise RetryableError(f"{self.host}: {error.__cause__ or error}") from error
         if not isinstance(reply, openai.BaseModel):

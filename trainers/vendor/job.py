@@ -81,7 +81,7 @@ class VendorJob(Record):
             raise BackendError(f"{folder / FILE}: cannot be written ({error.strerror})") from error
 
 
-def read(folder: Path) -> VendorJob | None:
+def read_job(folder: Path) -> VendorJob | None:
     """Return the record in a folder, None if there is none.
 
     Raises:
@@ -97,7 +97,7 @@ def read(folder: Path) -> VendorJob | None:
         raise UsageError(f"{path}: no record of a hosted job ({first}); move it away") from error
 
 
-def watch(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str, Any]:
+def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str, Any]:
     """Return the job once it is over, well or not; until then say what changes.
 
     Raises:
@@ -125,7 +125,7 @@ def watch(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str,
         time.sleep(every_s)
 
 
-def ended(record: VendorJob, job: Mapping[str, Any], price: float | None) -> VendorJob:
+def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -> VendorJob:
     """Return the record of a job that is over.
 
     Args:

@@ -70,8 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--train_files", nargs="+", default=[], help="JSONL files of chats.")
     add("--eval_files", nargs="+", default=[], help="Chats for the vendor's own loss.")
     add("--output_dir", type=Path, help="Folder for the record, which also resumes.")
-    add("--num_train_epochs", type=_whole, help="Default: the vendor chooses.")
-    add("--batch_size", type=_whole, help="Default: the vendor chooses.")
+    add("--num_train_epochs", type=_whole_number, help="Default: the vendor chooses.")
+    add("--batch_size", type=_whole_number, help="Default: the vendor chooses.")
     add("--learning_rate_multiplier", type=_positive, help="Default: the vendor chooses.")
     add("--suffix", help="Becomes a part of the fine-tune's name.")
     add("--seed", type=int, default=42, help="Default: 42.")
@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(argv: Sequence[str]) -> VendorOptions:
+def parse_options(argv: Sequence[str]) -> VendorOptions:
     """Return the options in `argv` and in the file after `--config`.
 
     Raises:
@@ -96,7 +96,7 @@ def parse(argv: Sequence[str]) -> VendorOptions:
     path = parser.parse_args(list(argv)).config
     if path is not None:
         names = {field.name for field in fields(VendorOptions)} - set(_ONLY_FLAGS)
-        held = yaml_config.read(path, allowed=tuple(names))
+        held = yaml_config.read_config(path, allowed=tuple(names))
         parser.set_defaults(
             **{k: v if isinstance(v, list) or v is None else str(v) for k, v in held.items()}
         )
@@ -105,11 +105,11 @@ def parse(argv: Sequence[str]) -> VendorOptions:
     if not values["output_dir"]:
         raise UsageError("--output_dir: missing; give the folder for the record of the job")
     for name in ("train_files", "eval_files"):
-        values[name] = _found(values[name], path, name)
+        values[name] = _resolve_paths(values[name], path, name)
     return VendorOptions(**values)
 
 
-def _found(names: list[str] | str, config: Path | None, key: str) -> tuple[Path, ...]:
+def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> tuple[Path, ...]:
     """Return the files; a relative name is looked for beside the configuration first."""
     folders = [config.parent, Path()] if config else [Path()]
     found = []
@@ -133,7 +133,7 @@ def _positive(text: str) -> float:
     return value
 
 
-def _whole(text: str) -> int:
+def _whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
     return int(text)

@@ -25,7 +25,7 @@ from typing import Any
 
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
-from tunegate.harness.remote.litellm import library
+from tunegate.harness.remote.litellm import litellm_library
 from tunegate.trainers.training_card import DatasetFile
 from tunegate.trainers.vendor.options import VendorOptions
 
@@ -55,7 +55,7 @@ class ChatRows:
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def read(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
+def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
     """Read and check the rows of all files.
 
     Raises:
@@ -171,7 +171,7 @@ class TokenCount:
         return f"about {self.count:,} tokens an epoch (tokenizer {self.tokenizer}: {whose})"
 
 
-def count(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
+def count_tokens(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
     """Return the tokens of all rows, tools included.
 
     Args:
@@ -181,7 +181,7 @@ def count(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
     Raises:
         MissingExtra: litellm is not installed.
     """
-    litellm = library()
+    litellm = litellm_library()
     total = sum(
         int(
             litellm.token_counter(
@@ -218,7 +218,7 @@ def training_price(tokens: TokenCount, options: VendorOptions) -> str:
 
 def answer_price(model: str) -> str:
     """Return what answers of a fine-tune of `model` will cost, by litellm's list."""
-    known = library().model_cost.get(f"ft:{model}") or {}
+    known = litellm_library().model_cost.get(f"ft:{model}") or {}
     prices = [known.get(f"{side}_cost_per_token") for side in ("input", "output")]
     if not all(prices):
         return "price of the fine-tune's answers: unknown (not in litellm's list)"
@@ -231,5 +231,5 @@ def answer_price(model: str) -> str:
 
 def listed_shutdown(model: str) -> str | None:
     """Return the day on which a model is shut down by litellm's list, None if it has none."""
-    known = library().model_cost.get(model) or {}
+    known = litellm_library().model_cost.get(model) or {}
     return known.get("deprecation_date")

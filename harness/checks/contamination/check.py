@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
-from tunegate.harness.checks.contamination.scan import TrainingText, scan
+from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import MissingExtra, NotComparable, UsageError
@@ -53,7 +53,7 @@ _NAMED = 10
 """Cases that a refusal names."""
 
 
-def compare(
+def check_contamination(
     suites: Sequence[Suite],
     sources: Sequence[TrainingSource],
     *,
@@ -73,7 +73,7 @@ def compare(
     """
     index = CaseIndex.of([[case_text(s.case) for s in suite.cases] for suite in suites])
     rows = TrainingRowStream(sources)
-    count = scan(index, rows)
+    count = scan_rows(index, rows)
     overlaps = iter(index.overlaps)
     absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
     absent += [unknown] if unknown else []
@@ -122,7 +122,7 @@ def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
 
 
 def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:
-    found = judged(overlap)
+    found = classify_overlap(overlap)
     if found is None:
         return None
     places = {
@@ -139,11 +139,11 @@ def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:
     )
 
 
-def judged(overlap: CaseOverlap) -> OverlapKind | None:
+def classify_overlap(overlap: CaseOverlap) -> OverlapKind | None:
     """Return the strongest thing that a case and the rows have in common; None if it is too little.
 
     Example:
-        >>> judged(CaseOverlap(words=20, runs=13, seen=6, in_one=6, longest=13))
+        >>> classify_overlap(CaseOverlap(words=20, runs=13, seen=6, in_one=6, longest=13))
         <Found.RUN: '13 words in a row'>
     """
     if overlap.exact_at:
@@ -170,7 +170,7 @@ class TrainingSource:
     """Where it is read from; None if it is not."""
 
 
-def find(
+def find_training_files(
     training: TrainingSummary, folder: Path | None, given: Sequence[Path]
 ) -> list[TrainingSource]:
     """Return the files of the card and those that the user names.
@@ -188,7 +188,7 @@ def find(
         if not path.exists():
             raise UsageError(f"--gate-training-data={path}: no such file or folder")
         named[path] = content_sha256(path)
-    sources = [_recorded(file, folder, named) for file in training.files]
+    sources = [_training_source(file, folder, named) for file in training.files]
     used = {source.path for source in sources}
     for path, digest in named.items():
         if path not in used:
@@ -199,7 +199,7 @@ def find(
     return sources
 
 
-def _recorded(file: Any, folder: Path | None, given: dict[Path, str]) -> TrainingSource:
+def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> TrainingSource:
     """Return the file that a card names, if its content is still that of the training."""
     wanted, path = file["sha256"], Path(file["path"])
     places = [path] + ([] if folder is None else [folder / path.name])

@@ -44,7 +44,7 @@ class WordVocabulary:
         return [get(word, GAP) for word in words]
 
 
-def hashed(ids: NDArray[np.int64], n: int) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+def hash_ngrams(ids: NDArray[np.int64], n: int) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Return the 64-bit hash of the `n` words from each position on, and whether it is a run.
 
     A position is none where a gap follows within `n` words. Among a million runs of cases and ten
@@ -53,18 +53,18 @@ def hashed(ids: NDArray[np.int64], n: int) -> tuple[NDArray[np.uint64], NDArray[
     import numpy as np
 
     count = max(0, len(ids) - n + 1)
-    mixed = _mixed(ids.astype(np.uint64))
+    mixed = _mix_bits(ids.astype(np.uint64))
     values = np.zeros(len(ids), np.uint64)
     valid = np.zeros(len(ids), bool)
     valid[:count] = True
     for k in range(n):
-        factor = _mixed(np.array([k + 1], np.uint64))[0] | np.uint64(1)
+        factor = _mix_bits(np.array([k + 1], np.uint64))[0] | np.uint64(1)
         values[:count] += mixed[k : k + count] * factor
         valid[:count] &= ids[k : k + count] != GAP
-    return _mixed(values), valid
+    return _mix_bits(values), valid
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the numbers scattered over 64 bits.
 
     Source: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
@@ -77,7 +77,9 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def laid(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def concatenate_texts(
+    texts: Sequence[Sequence[int]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return texts end to end with a gap after each, and the number of each position's text."""
     import numpy as np
 
@@ -97,7 +99,9 @@ _HALF = 0.5
 """Share of a suite's cases whose common opening or closing words are a template."""
 
 
-def trimmed(texts: Sequence[CaseText]) -> list[tuple[tuple[Words, ...], tuple[Words, ...]]]:
+def trim_boilerplate(
+    texts: Sequence[CaseText],
+) -> list[tuple[tuple[Words, ...], tuple[Words, ...]]]:
     """Return each case's prompt and answers without the opening and closing words of half of them.
 
     Args:
@@ -108,15 +112,15 @@ def trimmed(texts: Sequence[CaseText]) -> list[tuple[tuple[Words, ...], tuple[Wo
     sides = []
     for side in ([text.prompt for text in texts], [text.answer for text in texts]):
         pieces = [(texts[i].unit, i, piece) for i, own in enumerate(side) for piece in own]
-        cut = _without(pieces, enough, step=-1)
+        cut = _drop_common(pieces, enough, step=-1)
         made: list[list[Words]] = [[] for _ in texts]
-        for _, i, piece in _without(cut, enough, step=1):
+        for _, i, piece in _drop_common(cut, enough, step=1):
             made[i].append(piece)
         sides.append([tuple(piece for piece in own if piece) for own in made])
     return list(zip(*sides, strict=True))
 
 
-def _without(
+def _drop_common(
     pieces: list[tuple[str, int, Words]], enough: float, *, step: int
 ) -> list[tuple[str, int, Words]]:
     """Return the pieces without what enough units begin (step 1) or end (step -1) with."""
@@ -167,7 +171,7 @@ def shared_runs(
     return found
 
 
-def covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def mark_covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which positions lie within a run of N words that begins at one of `starts`."""
     import numpy as np
 
@@ -289,17 +293,17 @@ class _SuiteCases:
     def of(cls, texts: Sequence[CaseText], vocabulary: WordVocabulary) -> _SuiteCases:
         import numpy as np
 
-        cut = trimmed(texts)
+        cut = trim_boilerplate(texts)
         pieces = [(i, piece) for i, sides in enumerate(cut) for side in sides for piece in side]
-        ids, piece_at = laid([vocabulary.learn(piece) for _, piece in pieces])
+        ids, piece_at = concatenate_texts([vocabulary.learn(piece) for _, piece in pieces])
         case_at = np.array([i for i, _ in pieces], np.int64)[piece_at]
         names: dict[str, int] = {}
         units = np.array([names.setdefault(t.unit, len(names)) for t in texts], np.int64)
-        hashes, valid = hashed(ids, N)
-        template = covered(shared_runs(hashes, valid, units[case_at]))
+        hashes, valid = hash_ngrams(ids, N)
+        template = mark_covered(shared_runs(hashes, valid, units[case_at]))
         # A run is a case's own if none of its words belongs to a template.
         kept = np.where(template, GAP, ids)
-        own = hashed(kept, N)[1]
+        own = hash_ngrams(kept, N)[1]
         words = np.bincount(case_at[kept != GAP], minlength=len(texts))
         runs = np.bincount(case_at[own], minlength=len(texts))
         overlaps = [CaseOverlap(int(w), int(r)) for w, r in zip(words, runs, strict=True)]
@@ -307,14 +311,14 @@ class _SuiteCases:
         return cls(
             overlaps,
             hashes,
-            own & _followed(hashes, own, case_at),
+            own & _limit_repeats(hashes, own, case_at),
             case_at,
             [(_key(vocabulary, prompt), i) for prompt, i in short],
             {len(prompt) for prompt, _ in short},
         )
 
 
-def _followed(
+def _limit_repeats(
     hashes: NDArray[np.uint64], own: NDArray[np.bool_], case_at: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return the places of own runs without those beyond `_REPEATS` of one run in one case."""
@@ -354,4 +358,4 @@ def _short(
 def _key(vocabulary: WordVocabulary, prompt: Words) -> int:
     import numpy as np
 
-    return int(hashed(np.array(vocabulary.learn(prompt), np.int64), len(prompt))[0][0])
+    return int(hash_ngrams(np.array(vocabulary.learn(prompt), np.int64), len(prompt))[0][0])

@@ -13,10 +13,10 @@ from tunegate.harness.checks.contamination.index import (
     CaseIndex,
     N,
     WordVocabulary,
-    hashed,
-    laid,
+    concatenate_texts,
+    hash_ngrams,
 )
-from tunegate.harness.checks.contamination.text import words
+from tunegate.harness.checks.contamination.text import split_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ class NgramMatches:
     """Place in the cases' texts."""
 
 
-def scan(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
+def scan_rows(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
     """Fill in what each case has in common with the rows; return how many rows there were."""
     import numpy as np
 
@@ -59,17 +59,17 @@ def scan(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
     while batch := list(islice(stream, BATCH)):
         count += len(batch)
         numbered = [[reader.read(text) for text in row.texts] for row in batch]
-        _whole(index, batch, numbered)
+        _note_whole_prompts(index, batch, numbered)
         texts = [text for row in numbered for text in row]
         row_of = np.repeat(np.arange(len(batch)), [len(row) for row in numbered])
-        ids, text_at = laid(texts)
+        ids, text_at = concatenate_texts(texts)
         if not len(ids):
             continue
         row_at = row_of[text_at]
         hits = _hits(index, ids, row_at)
         seen[hits.place] = True
         _longest(index, batch, hits)
-        _most(index, batch, hits)
+        _note_most_runs(index, batch, hits)
         _short(index, batch, numbered, ids, row_at)
     for case, times in enumerate(np.bincount(index.case_at[seen], minlength=len(index.texts))):
         index.overlaps[case].seen = int(times)
@@ -80,14 +80,14 @@ class _RowTokenizer:
     """Reads texts as numbers of words; a text that many rows repeat is read once."""
 
     def __init__(self, vocabulary: WordVocabulary) -> None:
-        self.read = lru_cache(maxsize=256)(lambda text: tuple(vocabulary.read(words(text))))
+        self.read = lru_cache(maxsize=256)(lambda text: tuple(vocabulary.read(split_words(text))))
 
 
 def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> NgramMatches:
     """Return the places at which rows hold an own run of a case."""
     import numpy as np
 
-    hashes, valid = hashed(ids, N)
+    hashes, valid = hash_ngrams(ids, N)
     at = np.flatnonzero(valid)
     left = np.searchsorted(index.runs, hashes[at], "left")
     counts = np.searchsorted(index.runs, hashes[at], "right") - left
@@ -115,7 +115,7 @@ def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches
             overlap.longest, overlap.longest_at = int(lengths[i]), batch[rows[i]].where
 
 
-def _most(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
+def _note_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
     """Note the row that holds the most runs of each case."""
     import numpy as np
 
@@ -130,14 +130,14 @@ def _most(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -
             index.overlaps[case].one_at = batch[row].where
 
 
-def _whole(
+def _note_whole_prompts(
     index: CaseIndex, batch: Sequence[TrainingText], numbered: Sequence[Sequence[Any]]
 ) -> None:
     """Note the rows whose turns hold a case's whole prompt, turn by turn."""
     for row, texts in zip(batch, numbered, strict=True):
         # A text with a word that no case has is no turn of a case.
         known = {
-            " ".join(words(text))
+            " ".join(split_words(text))
             for text, ids in zip(row.texts, texts, strict=True)
             if ids and GAP not in ids
         }
@@ -160,16 +160,16 @@ def _short(
 
     wanted = np.array(sorted(index.short), np.uint64)
     for length in index.lengths:
-        hashes, valid = hashed(ids, length)
+        hashes, valid = hash_ngrams(ids, length)
         for at in np.flatnonzero(valid & np.isin(hashes, wanted)):
             row = int(row_at[at])
             for case in index.short[int(hashes[at])]:
                 overlap = index.overlaps[case]
-                if not overlap.answered_at and _answered(index, case, numbered[row]):
+                if not overlap.answered_at and _holds_answer(index, case, numbered[row]):
                     overlap.answered_at = batch[row].where
 
 
-def _answered(index: CaseIndex, case: int, texts: Iterable[Sequence[int]]) -> bool:
+def _holds_answer(index: CaseIndex, case: int, texts: Iterable[Sequence[int]]) -> bool:
     """Return whether one of the texts holds a right answer of a case."""
     answers = [index.vocabulary.read(piece) for piece in index.texts[case].right]
     return any(_within(answer, text) for text in texts for answer in answers)

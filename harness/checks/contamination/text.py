@@ -48,7 +48,7 @@ def case_text(case: Case) -> CaseText:
     right = list(case.expected_texts())
     if case.choices is not None and case.answer is not None:
         right.append(case.choices[case.answer])
-    answers = [text for whole in right for text in _said(whole)]
+    answers = [text for whole in right for text in _answer_texts(whole)]
     answers += [text for text in case.choices or () if text not in right]
     return CaseText(
         unit=case.cluster or f"\0{case.id}",
@@ -60,11 +60,11 @@ def case_text(case: Case) -> CaseText:
 
 def _words(texts: list[str]) -> tuple[Words, ...]:
     # Interned, for the words of a suite are the same few thousand over and over.
-    found = (tuple(map(intern, words(text))) for text in dict.fromkeys(texts))
+    found = (tuple(map(intern, split_words(text))) for text in dict.fromkeys(texts))
     return tuple(one for one in found if one)
 
 
-def _said(answer: str) -> list[str]:
+def _answer_texts(answer: str) -> list[str]:
     """Return an answer's texts: of JSON the strings, for its keys are the same in every answer."""
     try:
         value = json.loads(answer)
@@ -95,14 +95,14 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of a text.
 
     Compatibility forms are made one (NFKC), case is folded, apostrophes within a word vanish, all
     other punctuation parts words. In scripts without spaces every character is a word.
 
     Example:
-        >>> words("Don't panic: it's 42 €!")
+        >>> split_words("Don't panic: it's 42 €!")
         ['dont', 'panic', 'its', '42']
     """
     if text.isascii():

@@ -15,7 +15,8 @@ is written behind the others, a row that leaves is overwritten by the last one, 
 in is laid so that it ends where the others end. What lies left of a row, or was written for a guess
 that failed, is masked.
 
-Only layers that keep every token fit (`tunegate.harness.engine.inference.prefix_cache.plain`).
+Only layers that keep every token fit
+(`tunegate.harness.engine.inference.prefix_cache.has_plain_cache`).
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
-from tunegate.harness.engine.inference.fallbacks import in_lockstep, one_by_one, written
+from tunegate.harness.engine.inference.fallbacks import (
+    decode_in_lockstep,
+    decode_with_fallback,
+    one_by_one,
+)
 from tunegate.harness.engine.inference.sequence import (
     ALL,
     DecodingSequence,
     Optimizations,
-    advance,
-    choose,
+    append_token,
+    choose_tokens,
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
@@ -58,7 +63,7 @@ AHEAD = (16, 8, 4)
 """How many tokens to guess at once when a row is back on its draft."""
 
 
-def decode(
+def decode_sequences(
     arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations = ALL
 ) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish; rows that have tokens already go on from there.
@@ -74,15 +79,15 @@ def decode(
     if not rows:
         return
     if one_by_one(arm):
-        yield from written(arm, model, rows)
+        yield from decode_with_fallback(arm, model, rows)
         return
     with torch.inference_mode():
-        if levers.slots and prefix_cache.plain(model):
+        if levers.slots and prefix_cache.has_plain_cache(model):
             yield from _DecodingLoop.of(arm, model, rows, levers).run()
             return
         width = _width(model, _longest(rows))
         for at in range(0, len(rows), width):
-            yield from in_lockstep(arm, model, rows[at : at + width])
+            yield from decode_in_lockstep(arm, model, rows[at : at + width])
 
 
 class DecodingSlots:
@@ -241,9 +246,11 @@ class _DecodingLoop:
             model,
             deque(rows),
             DecodingSlots(min(_width(model, longest), len(rows)), longest),
-            prefix_cache.shared(model, ids, room=room) if levers.prefixes else prefix_cache.NOTHING,
+            prefix_cache.compute_shared_prefix(model, ids, room=room)
+            if levers.prefixes
+            else prefix_cache.NOTHING,
             STEP.get(model.device.type, STEP_ELSEWHERE),
-            prefix_cache.window(model) < longest,
+            prefix_cache.attention_window(model) < longest,
         )
 
     def run(self) -> Iterator[DecodingSequence]:
@@ -263,8 +270,10 @@ class _DecodingLoop:
         group = self._group()
         ids = [[*so_far(row), *guess] for row, guess in group]
         keep = max(len(guess) for _, guess in group) + 1
-        ready = prefix_cache.prefill(self.arm, self.model, ids, prefix=self.shared, keep=keep)
-        chosen = choose([row for row, _ in group], ready.tail)
+        ready = prefix_cache.prefill_prompts(
+            self.arm, self.model, ids, prefix=self.shared, keep=keep
+        )
+        chosen = choose_tokens([row for row, _ in group], ready.tail)
         end = ready.mask.shape[1]
         for i, (row, guess) in enumerate(group):
             taken = self._take(row, guess, chosen[i][-len(guess) - 1 :])
@@ -311,7 +320,7 @@ class _DecodingLoop:
         most = self._most_ahead()
         guesses = [self._ahead(row, most) for row in rows]
         fed = [[row.token_ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)]
-        chosen = choose(rows, self.slots.forward(self.model, fed), drawn_at=0)
+        chosen = choose_tokens(rows, self.slots.forward(self.model, fed), drawn_at=0)
         taken = [
             self._take(row, guess, own[: len(guess) + 1])
             for row, guess, own in zip(rows, guesses, chosen, strict=True)
@@ -352,7 +361,7 @@ class _DecodingLoop:
         """
         for i, token in enumerate(own):
             hit = i < len(guess) and token == guess[i]
-            if advance(row, token, self.arm) or not hit:
+            if append_token(row, token, self.arm) or not hit:
                 return i + hit
         return len(guess)
 

@@ -16,8 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.engine.inference.prefix_cache import plain, positions, prefill
-from tunegate.harness.engine.inference.sequence import DecodingSequence, advance, choose, so_far
+from tunegate.harness.engine.inference.prefix_cache import (
+    has_plain_cache,
+    position_ids,
+    prefill_prompts,
+)
+from tunegate.harness.engine.inference.sequence import (
+    DecodingSequence,
+    append_token,
+    choose_tokens,
+    so_far,
+)
 from tunegate.harness.model import Arm, LocalArm
 
 
@@ -26,7 +35,7 @@ def one_by_one(arm: LocalArm) -> bool:
     return _virtual(arm) or _running_state(arm)
 
 
-def notices(arms: Mapping[str, Arm]) -> Iterator[str]:
+def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:
     """Yield one sentence for each arm that cannot have every lever: it is slow, and why."""
     for name, arm in arms.items():
         if not isinstance(arm, LocalArm):
@@ -38,7 +47,7 @@ def notices(arms: Mapping[str, Arm]) -> Iterator[str]:
             yield f"{name}: {cause}, so cases run one by one: no batches, drafts, shared prefixes"
         else:
             with arm.active() as model:
-                if not plain(model):
+                if not has_plain_cache(model):
                     yield f"{name}: its cache cannot be rearranged, so there are no drafts"
 
 
@@ -50,17 +59,19 @@ def _running_state(arm: LocalArm) -> bool:
     return bool(getattr(arm, "running_state", False))
 
 
-def written(
+def decode_with_fallback(
     arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
 ) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish."""
     import torch
 
-    opening, step = (_opening, model.base_model) if _virtual(arm) else (_whole, model)
+    opening, step = (
+        (_forward_opening, model.base_model) if _virtual(arm) else (_forward_whole, model)
+    )
     with torch.inference_mode():
         for row in rows:
             out = opening(torch, model, so_far(row))
-            while not advance(row, choose([row], out.logits)[0][-1], arm):
+            while not append_token(row, choose_tokens([row], out.logits)[0][-1], arm):
                 cache = getattr(out, "cache", None)
                 if cache is None:  # RecurrentGemma keeps its states to itself
                     out = opening(torch, model, so_far(row))
@@ -70,11 +81,11 @@ def written(
             yield row
 
 
-def _whole(torch: Any, model: Any, ids: Sequence[int]) -> Any:
+def _forward_whole(torch: Any, model: Any, ids: Sequence[int]) -> Any:
     return model(**_inputs(torch, model, ids), use_cache=True, logits_to_keep=1)
 
 
-def _opening(torch: Any, model: Any, ids: Sequence[int]) -> Any:
+def _forward_opening(torch: Any, model: Any, ids: Sequence[int]) -> Any:
     """Return the forward of the virtual tokens and what follows, with its cache.
 
     PEFT's `generate` is not asked: with the caches of Transformers 5.24 it puts the virtual tokens
@@ -107,7 +118,7 @@ def _inputs(torch: Any, model: Any, ids: Sequence[int]) -> dict[str, Any]:
     return {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
 
 
-def in_lockstep(
+def decode_in_lockstep(
     arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
 ) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish.
@@ -119,12 +130,12 @@ def in_lockstep(
     """
     import torch
 
-    ready = prefill(arm, model, [so_far(row) for row in rows])
+    ready = prefill_prompts(arm, model, [so_far(row) for row in rows])
     cache, mask, logits = ready.cache, ready.mask, ready.tail
     while True:
         closed = [
-            advance(row, tokens[-1], arm)
-            for row, tokens in zip(rows, choose(rows, logits), strict=True)
+            append_token(row, tokens[-1], arm)
+            for row, tokens in zip(rows, choose_tokens(rows, logits), strict=True)
         ]
         yield from (row for row, done in zip(rows, closed, strict=True) if done)
         if any(closed):
@@ -140,7 +151,7 @@ def in_lockstep(
         logits = model(
             input_ids=torch.tensor(last, device=mask.device),
             attention_mask=mask,
-            position_ids=positions(mask)[:, -1:],
+            position_ids=position_ids(mask)[:, -1:],
             cache=cache,
             use_cache=True,
             logits_to_keep=1,

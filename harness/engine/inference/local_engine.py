@@ -14,16 +14,21 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.engine.inference import loglikelihood
-from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import ALL, DecodingSequence, Optimizations, start
+from tunegate.harness.engine.inference.continuous_batching import decode_sequences
+from tunegate.harness.engine.inference.sequence import (
+    ALL,
+    DecodingSequence,
+    Optimizations,
+    start_sequence,
+)
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import Answer, LocalArm, Request
-from tunegate.harness.models._chat_template import continuations
+from tunegate.harness.models._chat_template import continuation_ids
 from tunegate.harness.records.cases import CellKind, Completion
 
 
-def complete(
+def complete_requests(
     arm: LocalArm,
     requests: Sequence[Request],
     known: Mapping[str, KnownAnswer] = MappingProxyType({}),
@@ -45,7 +50,7 @@ def complete(
     fitting = []
     for request in requests:
         try:
-            asked[request.key] = continuations(arm.tokenizer, request)
+            asked[request.key] = continuation_ids(arm.tokenizer, request)
             _refuse_misfit(arm, request, asked[request.key])
             fitting.append(request)
         except ValueError as error:
@@ -98,8 +103,8 @@ def _generate(
     levers: Optimizations,
 ) -> Iterator[Answer]:
     started, clock = time.time(), time.perf_counter()
-    rows = [start(request, _draft(arm, known.get(request.key))) for request in requests]
-    for row in decode(arm, model, rows, levers):
+    rows = [start_sequence(request, _draft(arm, known.get(request.key))) for request in requests]
+    for row in decode_sequences(arm, model, rows, levers):
         completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
         yield Answer(row.request.key, completion, None, started)
 
@@ -137,7 +142,9 @@ def _score(
         for row, request in enumerate(requests)
         for ids in asked[request.key]
     ]
-    sums = loglikelihood.score(arm, model, [r.prompt for r in requests], wanted, levers)
+    sums = loglikelihood.score_continuations(
+        arm, model, [r.prompt for r in requests], wanted, levers
+    )
     seconds = time.perf_counter() - clock
     for row, request in enumerate(requests):
         mine = [(s, c.token_ids) for s, c in zip(sums, wanted, strict=True) if c.row == row]

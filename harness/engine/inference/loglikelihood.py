@@ -24,9 +24,9 @@ from tunegate.harness.engine.inference.fallbacks import log_probabilities, one_b
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
     PrefillResult,
-    positions,
-    prefill,
-    shared,
+    compute_shared_prefix,
+    position_ids,
+    prefill_prompts,
 )
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.model import LocalArm, Prompt
@@ -54,7 +54,7 @@ class ContinuationLikelihood:
     """Whether greedy decoding would write it: each of its tokens is the likeliest."""
 
 
-def score(
+def score_continuations(
     arm: LocalArm,
     model: Any,
     prompts: Sequence[Prompt],
@@ -70,17 +70,21 @@ def score(
         wanted: Continuations, each pointing at its prompt.
         levers: Whether shared prefixes are computed once.
     """
-    return [likelihood.total for likelihood in measure(arm, model, prompts, wanted, levers)]
+    return [
+        likelihood.total for likelihood in measure_likelihoods(arm, model, prompts, wanted, levers)
+    ]
 
 
-def measure(
+def measure_likelihoods(
     arm: LocalArm,
     model: Any,
     prompts: Sequence[Prompt],
     wanted: Sequence[Continuation],
     levers: Optimizations = ALL,
 ) -> list[ContinuationLikelihood]:
-    """Return the likelihood of each wanted continuation; the arguments are those of `score`."""
+    """Return the likelihood of each wanted continuation; the arguments are those of
+    `score_continuations`.
+    """
     import torch
 
     if one_by_one(arm):
@@ -88,8 +92,8 @@ def measure(
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         ids = [p.token_ids or () for p in prompts]
-        common = shared(model, ids, room=room) if levers.prefixes else NOTHING
-        ready = prefill(arm, model, ids, prefix=common)
+        common = compute_shared_prefix(model, ids, room=room) if levers.prefixes else NOTHING
+        ready = prefill_prompts(arm, model, ids, prefix=common)
         first = torch.log_softmax(ready.logits.float(), dim=-1)
         best = first.argmax(dim=-1).tolist()
         found = [
@@ -156,7 +160,7 @@ def _rest(
     logits = model(
         input_ids=inputs,
         attention_mask=whole,
-        position_ids=positions(whole)[:, -longest:],
+        position_ids=position_ids(whole)[:, -longest:],
         cache=own,
         use_cache=True,
     ).logits
@@ -188,7 +192,9 @@ def bits_per_byte(
     contexts = [Prompt("", context) for _, (context, _) in places]
     wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(places)]
     totals = [0.0] * len(texts)
-    for (i, _), value in zip(places, score(arm, model, contexts, wanted, levers), strict=True):
+    for (i, _), value in zip(
+        places, score_continuations(arm, model, contexts, wanted, levers), strict=True
+    ):
         totals[i] += value
     return [
         -total / (math.log(2) * len(text.text.encode("utf-8")))

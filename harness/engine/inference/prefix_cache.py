@@ -75,7 +75,9 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     return same if same >= SHORTEST else 0
 
 
-def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> SharedPrefix:
+def compute_shared_prefix(
+    model: Any, prompts: Sequence[Sequence[int]], *, room: int
+) -> SharedPrefix:
     """Compute what all prompts begin with.
 
     Args:
@@ -86,7 +88,7 @@ def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Shared
     import torch
 
     length = shared_length(prompts)
-    if not length or window(model) < max(map(len, prompts)) + room:
+    if not length or attention_window(model) < max(map(len, prompts)) + room:
         return SharedPrefix()
     ids = tuple(prompts[0][:length])
     head = torch.tensor([list(ids)], device=model.device)
@@ -94,7 +96,7 @@ def shared(model: Any, prompts: Sequence[Sequence[int]], *, room: int) -> Shared
     return SharedPrefix(ids, out.cache)
 
 
-def prefill(
+def prefill_prompts(
     arm: LocalArm,
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -108,7 +110,7 @@ def prefill(
         arm: Gives the padding token.
         model: The torch model, switched to the arm.
         prompts: Token ids, each at least one more than the prefix.
-        prefix: What they all begin with, as `shared` computed it.
+        prefix: What they all begin with, as `compute_shared_prefix` computed it.
         keep: How many of the last tokens' logits to compute.
     """
     import torch
@@ -119,7 +121,7 @@ def prefill(
     out = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions(mask)[:, length:],
+        position_ids=position_ids(mask)[:, length:],
         cache=prefix.repeated(len(prompts)) or _empty(model),
         use_cache=True,
         logits_to_keep=keep,
@@ -127,7 +129,7 @@ def prefill(
     return PrefillResult(out.logits, out.cache, mask)
 
 
-def plain(model: Any) -> bool:
+def has_plain_cache(model: Any) -> bool:
     """Return whether a cache that keeps every token in place gives what the model's own gives.
 
     A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states and layers
@@ -150,10 +152,10 @@ def _empty(model: Any) -> Any:
     """Return a cache that keeps every token; None lets the model bring its own."""
     from transformers.cache_utils import DynamicCache
 
-    return DynamicCache() if plain(model) else None
+    return DynamicCache() if has_plain_cache(model) else None
 
 
-def window(model: Any) -> float:
+def attention_window(model: Any) -> float:
     """Return over how many tokens every layer can look back."""
     config = model.config.get_text_config()
     spans = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
@@ -175,6 +177,6 @@ def left_padded(prompts: Sequence[Sequence[int]], arm: LocalArm, device: Any) ->
     return ids.to(device), mask.to(device)
 
 
-def positions(mask: Any) -> Any:
+def position_ids(mask: Any) -> Any:
     """Return the position of every token: padding does not count."""
     return (mask.cumsum(dim=-1) - 1).clamp(min=0)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunegate.harness.engine.inference.speculative import AnswerDraft
 from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import LocalArm, Request
 
 
@@ -32,7 +32,7 @@ class DecodingSequence:
     """A guess at the answer; none for sampled rows."""
 
 
-def start(request: Request, draft: AnswerDraft | None = None) -> DecodingSequence:
+def start_sequence(request: Request, draft: AnswerDraft | None = None) -> DecodingSequence:
     """Return an empty row for a request, with a random generator of its own if it samples."""
     import torch
 
@@ -46,7 +46,9 @@ def so_far(row: DecodingSequence) -> list[int]:
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
-def choose(rows: Sequence[DecodingSequence], logits: Any, *, drawn_at: int = -1) -> list[list[int]]:
+def choose_tokens(
+    rows: Sequence[DecodingSequence], logits: Any, *, drawn_at: int = -1
+) -> list[list[int]]:
     """Return each row's tokens at each position of its logits.
 
     Args:
@@ -74,7 +76,7 @@ def _draw(row: DecodingSequence, logits: Any) -> int:
     return int(torch.multinomial(probabilities, 1, generator=row.random))
 
 
-def advance(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
+def append_token(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
     """Append a token; return whether the row is finished."""
     settings = row.request.generation
     if token in arm.stop_ids:
@@ -119,7 +121,7 @@ class Optimizations:
         asked = [name.strip() for name in text.split(",")]
         strange = next((name for name in asked if name not in names), None)
         if strange is not None:
-            raise UsageError(unknown(strange, ("all", "none", *names), what="lever"))
+            raise UsageError(unknown_name_message(strange, ("all", "none", *names), what="lever"))
         return cls(*[name in asked for name in names])
 
 

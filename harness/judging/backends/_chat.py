@@ -11,7 +11,7 @@ from typing import Any
 from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import JudgeQuestion
-from tunegate.harness.lookup import unknown
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion
 from tunegate.harness.remote.http import RequestFailure
@@ -21,7 +21,7 @@ MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""
 
 
-def messages(question: JudgeQuestion) -> list[dict[str, str]]:
+def question_messages(question: JudgeQuestion) -> list[dict[str, str]]:
     """Return the conversation that asks a question."""
     return [
         {"role": "system", "content": question.system},
@@ -43,12 +43,12 @@ def schema_of(question: JudgeQuestion) -> dict[str, Any]:
     }
 
 
-def tokens(question: JudgeQuestion) -> float:
+def estimate_tokens(question: JudgeQuestion) -> float:
     """Return about how many tokens a question takes, its reply included."""
     return (len(question.system) + len(question.text)) / 4 + 200
 
 
-def answers(
+def ask_questions(
     questions: Mapping[str, JudgeQuestion],
     ask: Callable[[JudgeQuestion, float], Completion],
     limits: PoolLimits,
@@ -116,7 +116,7 @@ class JudgeTarget:
     limits: PoolLimits
 
 
-def limited(backend: str, target: str) -> JudgeTarget:
+def split_limits(backend: str, target: str) -> JudgeTarget:
     """Take the limits out of a spec's target.
 
     Raises:
@@ -131,7 +131,8 @@ def limited(backend: str, target: str) -> JudgeTarget:
         name, _, value = part.partition("=")
         if name not in _NAMES:
             raise ModelError(
-                f"judge {backend}:{target}: {unknown(name, tuple(_NAMES), what='setting')}"
+                f"judge {backend}:{target}: "
+                f"{unknown_name_message(name, tuple(_NAMES), what='setting')}"
             )
         limit, kind = _NAMES[name]
         try:

@@ -130,7 +130,7 @@ class CommandJuror:
         with JudgeProcess(self.command) as process:
             while left:
                 for key, task in coming if len(waiting) < AT_ONCE else ():
-                    process.send(json.dumps(_asked(key, task), ensure_ascii=True))
+                    process.send(json.dumps(_request_line(key, task), ensure_ascii=True))
                     waiting[key] = time.time()
                     if len(waiting) >= AT_ONCE:
                         break
@@ -156,7 +156,7 @@ class CommandJuror:
         return outcome
 
 
-def _asked(key: str, task: JudgementTask) -> dict[str, Any]:
+def _request_line(key: str, task: JudgementTask) -> dict[str, Any]:
     """Return the line that asks for a judgement."""
     texts = [completion.text for completion in task.completions]
     names = ("base", "tuned") if task.judge.pairs else ("completion",)

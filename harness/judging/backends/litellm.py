@@ -14,11 +14,11 @@ from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
-    answers,
-    limited,
-    messages,
+    ask_questions,
+    estimate_tokens,
+    question_messages,
     schema_of,
-    tokens,
+    split_limits,
 )
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
@@ -51,8 +51,12 @@ class LitellmJudge:
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[Answer, None, None]:
         """Yield an answer for each question, as many at once as the limits say."""
-        yield from answers(
-            questions, self._ask, self.limits, cost_of=tokens, backend=f"litellm:{self.model}"
+        yield from ask_questions(
+            questions,
+            self._ask,
+            self.limits,
+            cost_of=estimate_tokens,
+            backend=f"litellm:{self.model}",
         )
 
     def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
@@ -60,9 +64,9 @@ class LitellmJudge:
 
         from tunegate.harness.remote import litellm
 
-        reply = litellm.chat(
+        reply = litellm.chat_completion(
             self.model,
-            messages(question),
+            question_messages(question),
             timeout_s=max(0.1, deadline - time.monotonic()),
             settings={**self.settings, **self._form(question)},
         )
@@ -76,9 +80,9 @@ class LitellmJudge:
 
     def _form(self, question: JudgeQuestion) -> dict[str, Any]:
         """Return the schema as this model takes it; nothing where it takes none."""
-        from tunegate.harness.remote.litellm import library
+        from tunegate.harness.remote.litellm import litellm_library
 
-        if library().supports_response_schema(model=self.model):
+        if litellm_library().supports_response_schema(model=self.model):
             return {"response_format": schema_of(question)}
         return {}
 
@@ -90,12 +94,15 @@ def litellm(target: str) -> LitellmJudge:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, or has no key in the environment.
     """
-    from tunegate.harness.remote.litellm import library, provider_of
+    from tunegate.harness.remote.litellm import litellm_library, provider_of
 
-    place = limited("litellm", target)
+    place = split_limits("litellm", target)
     model = place.target
     provider_of(f"judge litellm:{model}", model)
-    known = library().get_supported_openai_params(model=model) or ["temperature", "max_tokens"]
+    known = litellm_library().get_supported_openai_params(model=model) or [
+        "temperature",
+        "max_tokens",
+    ]
     wanted = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
     return LitellmJudge(
         model, place.limits, settings={n: v for n, v in wanted.items() if n in known}

@@ -54,7 +54,7 @@ class LocalJudge:
         """Yield answers; a batch that does not fit in memory is asked in halves."""
         known: set[str] = set()
         try:
-            for answer in engine.complete(self.arm, requests):
+            for answer in engine.complete_requests(self.arm, requests):
                 known.add(answer.key)
                 yield answer
         except OutOfMemory as error:
@@ -102,11 +102,11 @@ def local(spec: str) -> LocalJudge:
     Raises:
         UsageError: it cannot be opened.
     """
-    from tunegate.harness.models._model_folder import is_adapter, resolve
+    from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.models.open_arms import open_arms
 
     place = spec.removeprefix("local:")
-    folder = resolve(place)
+    folder = resolve_folder(place)
     try:
         arms = open_arms({"base": None if is_adapter(folder) else place, "tuned": place})
     except ModelError as error:

@@ -16,11 +16,11 @@ from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
-    answers,
-    limited,
-    messages,
+    ask_questions,
+    estimate_tokens,
+    question_messages,
     schema_of,
-    tokens,
+    split_limits,
 )
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
@@ -66,12 +66,12 @@ class ServerJudge:
             def ask(question: JudgeQuestion, deadline: float) -> Completion:
                 return self._ask(http, question, deadline)
 
-            yield from answers(
-                questions, ask, self.limits, cost_of=tokens, backend=self.identity["spec"]
+            yield from ask_questions(
+                questions, ask, self.limits, cost_of=estimate_tokens, backend=self.identity["spec"]
             )
 
     def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
-        body = {"model": self.model, "messages": messages(question), **_SETTINGS}
+        body = {"model": self.model, "messages": question_messages(question), **_SETTINGS}
         url = f"{self.url}/chat/completions"
         if self.schemas:
             try:
@@ -112,7 +112,7 @@ def server(target: str) -> ServerJudge:
     Raises:
         ModelError: the address or the model's name is missing.
     """
-    place = limited("server", target)
+    place = split_limits("server", target)
     url, _, model = place.target.partition("#")
     if not url.startswith(("http://", "https://")) or not model:
         raise ModelError(

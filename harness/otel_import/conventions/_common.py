@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.otel_import.conventions._flattened import loaded, structured
+from tunegate.harness.otel_import.conventions._flattened import load_json, load_structure
 from tunegate.harness.otel_import.conventions._messages import FirstAnswer, MessageTranscript
 from tunegate.harness.otel_import.types import ModelCall, Span
-from tunegate.harness.records.cases import readable
+from tunegate.harness.records.cases import replace_surrogates
 
 NO_CONTENT = "no content was captured"
 CONTINUED = "the conversation before it is kept by the provider"
@@ -17,7 +17,7 @@ _TOLD = 3
 """Obstacles that are named; of more, their number is."""
 
 
-def assembled(
+def assemble_call(
     span: Span,
     convention: str,
     transcript: MessageTranscript,
@@ -36,22 +36,24 @@ def assembled(
         answer: What came back.
     """
     transcript.pair()
-    known, strange = tools(offered)
+    known, strange = tool_definitions(offered)
     obstacles = [*transcript.obstacles, *strange]
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
-    obstacles = obstacles or list(_unasked(transcript.messages))
+    obstacles = obstacles or list(_turn_problems(transcript.messages))
     return ModelCall(
         span=span,
         convention=convention,
-        messages=tuple(readable(transcript.messages)),
-        tools=tuple(readable(known)),
-        parameters=readable(dict(settings)),
-        answer=readable(answer.text),
-        answer_calls=tuple(readable(list(answer.calls))),
-        finish_reason=readable(finish_reason(span.attributes, answer.finish_reason)),
-        unreplayable=readable(_sentence(obstacles) if transcript.messages else NO_CONTENT),
-        **readable(facts(span.attributes)),
+        messages=tuple(replace_surrogates(transcript.messages)),
+        tools=tuple(replace_surrogates(known)),
+        parameters=replace_surrogates(dict(settings)),
+        answer=replace_surrogates(answer.text),
+        answer_calls=tuple(replace_surrogates(list(answer.calls))),
+        finish_reason=replace_surrogates(finish_reason(span.attributes, answer.finish_reason)),
+        unreplayable=replace_surrogates(
+            _sentence(obstacles) if transcript.messages else NO_CONTENT
+        ),
+        **replace_surrogates(call_fields(span.attributes)),
     )
 
 
@@ -63,7 +65,7 @@ def is_continued(settings: Mapping[str, Any]) -> bool:
 _PREVIOUS = "gen_ai.request.previous_response.id"
 
 
-def _unasked(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _turn_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what is wrong with a turn, or with a tool result that no message before asked for."""
     for number, message in enumerate(messages, 1):
         if message["role"] == "assistant" and not (message["content"] or "tool_calls" in message):
@@ -108,7 +110,7 @@ _REASONS = {
 """What providers and conventions call the same ends → OpenAI's words."""
 
 
-def facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a Call that single attributes hold; None for what is not recorded."""
     return {
         "model": _text(attributes, _MODEL),
@@ -163,17 +165,17 @@ def _finite(value: float) -> float | None:
         return None
 
 
-def tools(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the definitions of a list, or of its JSON, and what stands against offering them.
 
     A tool that the provider runs itself (`web_search`) is none that another model could be given.
     """
-    found = loaded(values)
+    found = load_json(values)
     if isinstance(found, Mapping):
         found = [found]
     known, obstacles = [], []
     for value in found if isinstance(found, list | tuple) else ():
-        plain = _unwrapped(loaded(value))
+        plain = _unwrap_definition(load_json(value))
         kind = plain.get("type", "function")
         if kind in ("function", "custom", "object") and (tool := _function(plain)):
             known.append(tool)
@@ -183,11 +185,11 @@ def tools(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return known, obstacles
 
 
-def _unwrapped(value: Any) -> Mapping[str, Any]:
+def _unwrap_definition(value: Any) -> Mapping[str, Any]:
     """Return the definition in `{"tool": {"json_schema": "{…}"}}`, as OpenInference has it."""
     for name in ("tool", "json_schema"):
         if isinstance(value, Mapping) and name in value and "name" not in value:
-            value = loaded(value[name])
+            value = load_json(value[name])
     return value if isinstance(value, Mapping) else {}
 
 
@@ -199,7 +201,7 @@ def _function(value: Mapping[str, Any]) -> dict[str, Any] | None:
     if inner.get("description"):
         function["description"] = inner["description"]
     for name in ("parameters", "input_schema", "inputSchema"):
-        schema = loaded(inner.get(name))
+        schema = load_json(inner.get(name))
         if isinstance(schema, Mapping):
             function["parameters"] = dict(schema)
             break
@@ -228,13 +230,13 @@ _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
 
 
-def parameters(raw: Any) -> dict[str, Any]:
+def parse_parameters(raw: Any) -> dict[str, Any]:
     """Return the settings of an object, or of its JSON.
 
     Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; what no table here knows
     keeps its name. None, what is empty and numbers that are not finite are no settings.
     """
-    found = structured(raw)
+    found = load_structure(raw)
     if not isinstance(found, Mapping):
         return {}
     more = found.get("extra_body")
@@ -242,7 +244,7 @@ def parameters(raw: Any) -> dict[str, Any]:
     for name, value in [*(more.items() if isinstance(more, Mapping) else ()), *found.items()]:
         if _is_setting(name, value):
             known[_NAMES.get(name, name)] = value
-    return _shaped(_of_responses(known))
+    return _shape_settings(_flatten_responses(known))
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,8 +254,8 @@ def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in attributes.items()
         if name.startswith(_REQUEST)
     }
-    schema = structured(found.pop(_SCHEMA, None))
-    known = parameters(found)
+    schema = load_structure(found.pop(_SCHEMA, None))
+    known = parse_parameters(found)
     if isinstance(schema, Mapping):
         shape = {"name": "answer", "schema": dict(schema)}
         known["response_format"] = {"type": "json_schema", "json_schema": shape}
@@ -269,9 +271,9 @@ def _output_type(attributes: Mapping[str, Any]) -> str | None:
     return "json_object" if attributes.get("gen_ai.output.type") == "json" else None
 
 
-def _of_responses(known: dict[str, Any]) -> dict[str, Any]:
+def _flatten_responses(known: dict[str, Any]) -> dict[str, Any]:
     """Return settings with those that OpenAI's Responses API nests as its chat API has them."""
-    text, reasoning = structured(known.get("text")), structured(known.get("reasoning"))
+    text, reasoning = load_structure(known.get("text")), load_structure(known.get("reasoning"))
     if isinstance(text, Mapping):
         known = {**known, **{name: value for name, value in text.items() if name != "format"}}
         del known["text"]
@@ -299,13 +301,13 @@ def _is_setting(name: Any, value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _shaped(known: dict[str, Any]) -> dict[str, Any]:
-    stop = loaded(known.pop("stop", None)) if not isinstance(known.get("stop"), str) else None
+def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:
+    stop = load_json(known.pop("stop", None)) if not isinstance(known.get("stop"), str) else None
     stop = [known.pop("stop")] if "stop" in known else stop
     if isinstance(stop, list | tuple) and stop:
         known["stop"] = list(stop)
     if "tool_choice" in known:
-        known["tool_choice"] = _tool_choice(loaded(known["tool_choice"]))
+        known["tool_choice"] = _tool_choice(load_json(known["tool_choice"]))
     return known
 
 

@@ -17,7 +17,7 @@ class _TreeNode(dict[str | None, Any]):
     """A level of the tree, told apart from an object that is itself an attribute's value."""
 
 
-def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
+def unflatten_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
     """Return what the attributes below `prefix` hold, or None where there are none.
 
     Levels that are named by numbers alone become lists in the order of the numbers, without the
@@ -25,7 +25,7 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
     of a list, and lost to an object.
 
     Example:
-        >>> nested({"p.0.role": "user", "p.0.content": "Hi", "q": 1}, "p")
+        >>> unflatten_attributes({"p.0.role": "user", "p.0.content": "Hi", "q": 1}, "p")
         [{'role': 'user', 'content': 'Hi'}]
     """
     tree = _TreeNode()
@@ -63,7 +63,7 @@ def is_index(step: str) -> bool:
     return step.isascii() and step.isdecimal() and len(step) <= _LONGEST_INDEX
 
 
-def loaded(value: Any) -> Any:
+def load_json(value: Any) -> Any:
     """Return what a JSON text holds; anything else, a text that is no JSON too, as it is."""
     if not isinstance(value, str):
         return value
@@ -73,13 +73,13 @@ def loaded(value: Any) -> Any:
         return value
 
 
-def structured(value: Any) -> Any:
+def load_structure(value: Any) -> Any:
     """Return the object or array that is meant; None where there is none, or it was cut off."""
-    found = loaded(value)
+    found = load_json(value)
     return found if isinstance(found, Mapping | list | tuple) else None
 
 
-def written(value: Any) -> str:
+def dump_text(value: Any) -> str:
     """Return a text as it is, anything else as JSON."""
     if isinstance(value, str):
         return value

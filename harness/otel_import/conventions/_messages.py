@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from tunegate.harness.otel_import.conventions._flattened import loaded, structured, written
+from tunegate.harness.otel_import.conventions._flattened import dump_text, load_json, load_structure
 
 ROLES = {
     "human": "user", "developer": "system", "ai": "assistant", "model": "assistant",
@@ -41,7 +41,7 @@ class MessageTranscript:
         """
         if not isinstance(value, Mapping):
             value = {"content": value}
-        message = _unwrapped(value)
+        message = _unwrap_message(value)
         named = str(message.get("role") or role).lower()
         read = _parts(message)
         if named == "user" and isinstance(known := message.get("tool_call_id"), str):
@@ -101,9 +101,9 @@ def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
         values: Messages, of which each is an answer, or an item of the only one.
         choices: How many answers were asked for.
     """
-    found = answer(values[0]) if values else FirstAnswer()
+    found = message_answer(values[0]) if values else FirstAnswer()
     for value in values[1:] if choices in (None, 1) else ():
-        more = answer(value)
+        more = message_answer(value)
         if found.text and more.text:
             break
         text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
@@ -112,11 +112,11 @@ def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
     return found
 
 
-def answer(value: Any) -> FirstAnswer:
+def message_answer(value: Any) -> FirstAnswer:
     """Return the answer that a message, or a choice that holds one, is."""
     if not isinstance(value, Mapping):
-        return FirstAnswer(None if value is None else written(value))
-    message = _unwrapped(value)
+        return FirstAnswer(None if value is None else dump_text(value))
+    message = _unwrap_message(value)
     read = _parts(message)
     reason = value.get("finish_reason") or message.get("finish_reason")
     held = read.texts or read.calls or read.reasoning
@@ -127,7 +127,7 @@ def answer(value: Any) -> FirstAnswer:
     )
 
 
-def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _unwrap_message(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the message in `{"message": {…}}`, as OpenInference and choices have it."""
     inner = value.get("message")
     return inner if isinstance(inner, Mapping) else value
@@ -219,14 +219,14 @@ class MessageParts:
 
     def _add(self, part: Any) -> None:
         if not isinstance(part, Mapping):
-            self.texts.append(written(part))
+            self.texts.append(dump_text(part))
             return
         part = _unwrapped_part(part)
         kind = _first(part, "type", "block_type")
         if kind in _TEXT or (kind is None and isinstance(part.get("text"), str)):
-            self.texts.append(written(_first(part, "content", "text", "refusal") or ""))
+            self.texts.append(dump_text(_first(part, "content", "text", "refusal") or ""))
         elif kind in _REASONING:
-            self.reasoning.append(written(_first(part, "content", "thinking", "text") or ""))
+            self.reasoning.append(dump_text(_first(part, "content", "thinking", "text") or ""))
         elif kind in _CALL:
             self.calls.append(tool_call(part))
         elif kind in _RESULT:
@@ -237,11 +237,11 @@ class MessageParts:
     def _result(self, part: Mapping[str, Any]) -> None:
         said = MessageParts()
         value = _first(part, "response", "result", "content", "output")
-        blocks = structured(value) if isinstance(value, list | tuple) else None
+        blocks = load_structure(value) if isinstance(value, list | tuple) else None
         if blocks and all(isinstance(b, Mapping) and "type" in b for b in blocks):
             said.add(blocks)
         elif value is not None:
-            said.texts.append(written(value))
+            said.texts.append(dump_text(value))
         known = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
         self.results.append(
             {"role": "tool", "content": "\n".join(said.texts)}
@@ -261,15 +261,15 @@ def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
     return ({"id": known} if isinstance(known, str) and known else {}) | {
         "type": "function",
         "function": {
-            "name": "" if name is None else written(name),
-            "arguments": "{}" if arguments is None else written(arguments),
+            "name": "" if name is None else dump_text(name),
+            "arguments": "{}" if arguments is None else dump_text(arguments),
         },
     }
 
 
 def tool_calls(values: Any) -> list[dict[str, Any]]:
     """Return the tool calls of a list, or of its JSON; what is no object is none."""
-    found = loaded(values)
+    found = load_json(values)
     listed: Iterable[Any] = found if isinstance(found, list | tuple) else ()
     return [tool_call(value) for value in listed if isinstance(value, Mapping)]
 

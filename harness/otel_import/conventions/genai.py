@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.otel_export import attribute_names as a
-from tunegate.harness.otel_import.conventions._common import assembled, request_parameters
-from tunegate.harness.otel_import.conventions._flattened import structured
+from tunegate.harness.otel_import.conventions._common import assemble_call, request_parameters
+from tunegate.harness.otel_import.conventions._flattened import load_structure
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
-    answer,
     answer_of,
+    message_answer,
 )
 from tunegate.harness.otel_import.types import ModelCall, Span
 
@@ -41,15 +41,15 @@ def matches(span: Span) -> bool:
 
 def call(span: Span) -> ModelCall:
     """Read a call from the attributes of its span and of its details event."""
-    known = with_details(span)
-    transcript = messages(known.get(a.INPUT_MESSAGES))
+    known = merge_details(span)
+    transcript = read_messages(known.get(a.INPUT_MESSAGES))
     transcript.add_system(_parts(known.get(SYSTEM)))
     settings = request_parameters(known)
-    answered = first(known.get(a.OUTPUT_MESSAGES), settings.get("n"))
-    return assembled(span, NAME, transcript, known.get(TOOLS), settings, answered)
+    answered = first_answer(known.get(a.OUTPUT_MESSAGES), settings.get("n"))
+    return assemble_call(span, NAME, transcript, known.get(TOOLS), settings, answered)
 
 
-def with_details(span: Span) -> Mapping[str, Any]:
+def merge_details(span: Span) -> Mapping[str, Any]:
     """Return the span's attributes and, before them, those of its details events."""
     details = [event.attributes for event in span.events if event.name == DETAILS]
     known: dict[str, Any] = {}
@@ -58,10 +58,10 @@ def with_details(span: Span) -> Mapping[str, Any]:
     return known
 
 
-def messages(value: Any) -> MessageTranscript:
+def read_messages(value: Any) -> MessageTranscript:
     """Return the messages of a list, or of its JSON."""
     transcript = MessageTranscript()
-    found = structured(value)
+    found = load_structure(value)
     if isinstance(found, Mapping):
         found = [found]
     for message in found or ():
@@ -72,19 +72,19 @@ def messages(value: Any) -> MessageTranscript:
     return transcript
 
 
-def first(value: Any, choices: Any = None) -> FirstAnswer:
+def first_answer(value: Any, choices: Any = None) -> FirstAnswer:
     """Return the first answer of a list of output messages, or of its JSON.
 
     Args:
         value: The list.
         choices: How many answers were asked for.
     """
-    found = structured(value)
+    found = load_structure(value)
     if isinstance(found, list | tuple):
         return answer_of(found, choices)
-    return answer(found if found is not None else value)
+    return message_answer(found if found is not None else value)
 
 
 def _parts(value: Any) -> Any:
-    found = structured(value)
+    found = load_structure(value)
     return value if found is None else found

@@ -12,12 +12,12 @@ from typing import Any
 
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_import.conventions import genai
-from tunegate.harness.otel_import.conventions._common import assembled, request_parameters
-from tunegate.harness.otel_import.conventions._flattened import loaded
+from tunegate.harness.otel_import.conventions._common import assemble_call, request_parameters
+from tunegate.harness.otel_import.conventions._flattened import load_json
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
-    answer,
+    message_answer,
 )
 from tunegate.harness.otel_import.types import ModelCall, Span, SpanEvent
 
@@ -48,14 +48,14 @@ def call(span: Span) -> ModelCall:
         if event.name in _ROLES:
             transcript.add(_body(event), _ROLES[event.name])
         elif event.name == _CHOICE and found == FirstAnswer():
-            found = answer(_body(event))
+            found = message_answer(_body(event))
     tools = span.attributes.get(genai.TOOLS)
-    return assembled(span, NAME, transcript, tools, request_parameters(span.attributes), found)
+    return assemble_call(span, NAME, transcript, tools, request_parameters(span.attributes), found)
 
 
 def _body(event: SpanEvent) -> Mapping[str, Any]:
     body = event.body if event.body is not None else event.attributes.get("gen_ai.event.content")
-    body = loaded(body)
+    body = load_json(body)
     if isinstance(body, Mapping):
         return body
     return {} if body is None else {"content": body}

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.otel_import.conventions._common import assembled, parameters
-from tunegate.harness.otel_import.conventions._flattened import nested, structured
+from tunegate.harness.otel_import.conventions._common import assemble_call, parse_parameters
+from tunegate.harness.otel_import.conventions._flattened import load_structure, unflatten_attributes
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
-    answer,
     answer_of,
+    message_answer,
 )
 from tunegate.harness.otel_import.types import ModelCall, Span
 
@@ -35,19 +35,21 @@ def call(span: Span) -> ModelCall:
     """Read a call of a chat or, with `llm.prompts`, of a text completion."""
     known = span.attributes
     transcript = MessageTranscript()
-    for message in listed(known, "llm.input_messages") or _prompts(known):
+    for message in unflatten_list(known, "llm.input_messages") or _prompts(known):
         transcript.add(message)
-    settings = structured(known.get(_PARAMETERS))
+    settings = load_structure(known.get(_PARAMETERS))
     if isinstance(settings, Mapping) and "system" in settings:
         _add_system(transcript, settings["system"])
-    chosen = parameters(settings)
+    chosen = parse_parameters(settings)
     answered = _answer(known, chosen.get("n"))
-    return assembled(span, NAME, transcript, nested(known, "llm.tools"), chosen, answered)
+    return assemble_call(
+        span, NAME, transcript, unflatten_attributes(known, "llm.tools"), chosen, answered
+    )
 
 
-def listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     """Return the list that is flattened below a prefix; empty where it is none."""
-    found = nested(attributes, prefix)
+    found = unflatten_attributes(attributes, prefix)
     return found if isinstance(found, list) else []
 
 
@@ -58,22 +60,26 @@ def _add_system(transcript: MessageTranscript, system: Any) -> None:
 
 
 def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
-    texts = (_inner(value, "prompt", "text") for value in listed(attributes, "llm.prompts"))
+    texts = (_inner(value, "prompt", "text") for value in unflatten_list(attributes, "llm.prompts"))
     return [{"role": "user", "content": text} for text in texts if text is not None]
 
 
 def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
-    found = listed(attributes, "llm.output_messages")
+    found = unflatten_list(attributes, "llm.output_messages")
     if found:
         said = answer_of(found, choices)
-        return said if said.finish_reason else replace(said, finish_reason=_ended(attributes))
-    texts = (_inner(value, "completion", "text") for value in listed(attributes, "llm.choices"))
-    return answer(next((text for text in texts if text is not None), None))
+        return (
+            said if said.finish_reason else replace(said, finish_reason=_finish_reason(attributes))
+        )
+    texts = (
+        _inner(value, "completion", "text") for value in unflatten_list(attributes, "llm.choices")
+    )
+    return message_answer(next((text for text in texts if text is not None), None))
 
 
-def _ended(attributes: Mapping[str, Any]) -> str | None:
+def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
     """Return why an answer of OpenAI's Responses API ended, which its whole reply tells."""
-    reply = structured(attributes.get("output.value")) if _REASON not in attributes else None
+    reply = load_structure(attributes.get("output.value")) if _REASON not in attributes else None
     if not isinstance(reply, Mapping) or reply.get("object") != "response":
         return None
     items, why = reply.get("output"), _inner(reply, "incomplete_details", "reason")

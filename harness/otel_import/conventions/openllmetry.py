@@ -15,15 +15,19 @@ from typing import Any
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.conventions._common import (
-    assembled,
-    parameters,
+    assemble_call,
+    parse_parameters,
     request_parameters,
 )
-from tunegate.harness.otel_import.conventions._flattened import is_index, nested, structured
+from tunegate.harness.otel_import.conventions._flattened import (
+    is_index,
+    load_structure,
+    unflatten_attributes,
+)
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
-    answer,
+    message_answer,
 )
 from tunegate.harness.otel_import.types import ModelCall, Span
 
@@ -54,20 +58,20 @@ def call(span: Span) -> ModelCall:
     known = span.attributes
     entity = _entity(known, _ENTITY_INPUT)
     transcript = MessageTranscript()
-    for message in entity.get("messages") or _listed(known, _PROMPT):
-        transcript.add(_with_parts(message))
+    for message in entity.get("messages") or _indexed_list(known, _PROMPT):
+        transcript.add(_parse_parts(message))
     own = {name: known[f"llm.{name}"] for name in _SETTINGS if f"llm.{name}" in known}
-    settings = parameters(own) | request_parameters(known)
+    settings = parse_parameters(own) | request_parameters(known)
     more = entity.get("kwargs")
-    offered = nested(known, "llm.request.functions") or known.get(genai.TOOLS)
+    offered = unflatten_attributes(known, "llm.request.functions") or known.get(genai.TOOLS)
     if not offered and isinstance(more, Mapping):
         offered = more.get("tools")
-    return assembled(span, NAME, transcript, offered, settings, _answer(known))
+    return assemble_call(span, NAME, transcript, offered, settings, _answer(known))
 
 
 def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the arguments or the result of a LlamaIndex chat; empty where it is none."""
-    found = structured(attributes.get(name))
+    found = load_structure(attributes.get(name))
     if not isinstance(found, Mapping):
         return {}
     messages = found.get("messages", [found.get("message")])
@@ -77,8 +81,8 @@ def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if is_chat else {}
 
 
-def _listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
-    found = nested(attributes, prefix)
+def _indexed_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+    found = unflatten_attributes(attributes, prefix)
     # Azure's filter results stand beside the messages, and make the list an object.
     if isinstance(found, Mapping):
         found = [found[step] for step in sorted(filter(is_index, found), key=int)]
@@ -87,25 +91,25 @@ def _listed(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
 
 def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the first completion that is no thinking, which has one of its own before it."""
-    for completion in _listed(attributes, _COMPLETION):
+    for completion in _indexed_list(attributes, _COMPLETION):
         if isinstance(completion, Mapping) and completion.get("role") != "thinking":
-            return _complete(answer(_with_parts(completion)), attributes)
-    return _complete(genai.first(attributes.get(a.OUTPUT_MESSAGES)), attributes)
+            return _complete(message_answer(_parse_parts(completion)), attributes)
+    return _complete(genai.first_answer(attributes.get(a.OUTPUT_MESSAGES)), attributes)
 
 
 def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the answer with the tool calls that only the result of LlamaIndex holds."""
-    result = answer(_entity(attributes, _ENTITY_OUTPUT).get("message"))
+    result = message_answer(_entity(attributes, _ENTITY_OUTPUT).get("message"))
     if found.calls or not result.calls:
         return found
     return replace(result, finish_reason=found.finish_reason)
 
 
-def _with_parts(message: Any) -> Any:
+def _parse_parts(message: Any) -> Any:
     """Return the message with the parts that its content is the JSON of, if it is that."""
     if not isinstance(message, Mapping):
         return message
-    parts = structured(message.get("content"))
+    parts = load_structure(message.get("content"))
     if isinstance(parts, list) and parts and all(_is_part(part) for part in parts):
         return {**message, "content": parts}
     return message

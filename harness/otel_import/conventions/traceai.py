@@ -16,16 +16,20 @@ from typing import Any
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.conventions._common import (
-    assembled,
-    parameters,
+    assemble_call,
+    parse_parameters,
     request_parameters,
 )
-from tunegate.harness.otel_import.conventions._flattened import nested, structured, written
+from tunegate.harness.otel_import.conventions._flattened import (
+    dump_text,
+    load_structure,
+    unflatten_attributes,
+)
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
-    answer,
     answer_of,
+    message_answer,
     tool_call,
 )
 from tunegate.harness.otel_import.types import ModelCall, Span
@@ -47,24 +51,24 @@ def matches(span: Span) -> bool:
 def call(span: Span) -> ModelCall:
     """Read a call from flattened messages, or from a JSON of them."""
     known = span.attributes
-    found = next((s for n in _PARAMETERS if (s := structured(known.get(n)))), None)
+    found = next((s for n in _PARAMETERS if (s := load_structure(known.get(n)))), None)
     settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     transcript = MessageTranscript()
-    for message in _listed(known, _INPUT):
+    for message in _first_list(known, _INPUT):
         _add(transcript, message, known)
     if settings.get("system"):
         transcript.add_system(settings["system"])
     chosen = {"tool_choice": known.get("huggingface.tool_choice")}
-    every = parameters(chosen) | request_parameters(known) | parameters(settings)
-    offered = _listed(known, _TOOLS) or settings.get("tools")
-    read = assembled(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
+    every = parse_parameters(chosen) | request_parameters(known) | parse_parameters(settings)
+    offered = _first_list(known, _TOOLS) or settings.get("tools")
+    read = assemble_call(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
     named = settings.get("model")
     return read if read.model or not isinstance(named, str) else replace(read, model=named)
 
 
-def _listed(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+def _first_list(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
     for name in names:
-        found = nested(attributes, name) or structured(attributes.get(name))
+        found = unflatten_attributes(attributes, name) or load_structure(attributes.get(name))
         if isinstance(found, list) and found:
             return found
     return []
@@ -78,12 +82,12 @@ def _add(transcript: MessageTranscript, message: Any, attributes: Mapping[str, A
         if content == "None":
             inner = {**inner, "content": None}
         elif isinstance(content, str) and content.startswith("[{"):
-            inner = {**inner, "content": _printed(content)}
+            inner = {**inner, "content": _parse_python_parts(content)}
         message = inner
     transcript.add(message)
 
 
-def _printed(content: str) -> Any:
+def _parse_python_parts(content: str) -> Any:
     """Return the parts that Python printed; a text that is no such thing as it is."""
     try:
         parts = ast.literal_eval(content)
@@ -95,18 +99,18 @@ def _printed(content: str) -> Any:
 
 def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     """Return the answer from the whole reply where that was kept, as the messages lack parts."""
-    reply = structured(attributes.get("output.value"))
-    flat = _listed(attributes, _OUTPUT)
+    reply = load_structure(attributes.get("output.value"))
+    flat = _first_list(attributes, _OUTPUT)
     found = answer_of(flat, choices)
     if isinstance(reply, Mapping):
         whole = _first_of(reply)
         return whole if whole != FirstAnswer() else found
-    deltas = structured(attributes.get("huggingface.tool_calls"))
+    deltas = load_structure(attributes.get("huggingface.tool_calls"))
     if isinstance(deltas, list) and not found.calls:
-        return FirstAnswer(found.text, tuple(_joined(deltas)), "tool_calls")
+        return FirstAnswer(found.text, tuple(_join_deltas(deltas)), "tool_calls")
     if len(flat) > 1 and choices in (None, 1):
         # A thought of the Responses API is listed as a text before the answer's.
-        said = [answer(one) for one in flat]
+        said = [message_answer(one) for one in flat]
         text = next((one.text for one in reversed(said) if one.text), None)
         return FirstAnswer(text, tuple(call for one in said for call in one.calls))
     text = attributes.get("output.value")
@@ -117,7 +121,7 @@ def _first_of(reply: Mapping[str, Any]) -> FirstAnswer:
     """Return the first answer of a reply of OpenAI's form, or of a result of LangChain's."""
     choices, several = reply.get("choices"), reply.get("generations")
     if isinstance(choices, list) and choices:
-        return answer(choices[0])
+        return message_answer(choices[0])
     first = several[0] if isinstance(several, list) and several else None
     one = first[0] if isinstance(first, list) and first else None
     if not isinstance(one, Mapping):
@@ -126,10 +130,10 @@ def _first_of(reply: Mapping[str, Any]) -> FirstAnswer:
     fields = message.get("kwargs") if isinstance(message, Mapping) else None
     reason = info.get("finish_reason") if isinstance(info, Mapping) else None
     said = fields if isinstance(fields, Mapping) else {"content": one.get("text")}
-    return answer({"message": said, "finish_reason": reason})
+    return message_answer({"message": said, "finish_reason": reason})
 
 
-def _joined(deltas: list[Any]) -> list[dict[str, Any]]:
+def _join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:
     """Return the tool calls whose pieces a stream brought."""
     calls: dict[str, dict[str, Any]] = {}
     for delta in deltas:
@@ -139,5 +143,5 @@ def _joined(deltas: list[Any]) -> list[dict[str, Any]]:
         call = calls.setdefault(str(delta.get("index")), {"arguments": ""})
         call["id"] = call.get("id") or delta.get("id")
         call["name"] = call.get("name") or function.get("name")
-        call["arguments"] += written(function.get("arguments") or "")
+        call["arguments"] += dump_text(function.get("arguments") or "")
     return [tool_call(call) for call in calls.values()]

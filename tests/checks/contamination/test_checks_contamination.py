@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.property_settings import examples
 from tunegate.harness.checks.contamination import scan as scanning
-from tunegate.harness.checks.contamination.check import judged
+from tunegate.harness.checks.contamination.check import classify_overlap
 from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, CaseOverlap, N
-from tunegate.harness.checks.contamination.scan import TrainingText, scan
-from tunegate.harness.checks.contamination.text import case_text, row_texts, words
+from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
+from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.training_card import OverlapKind
 
@@ -30,7 +30,7 @@ def overlaps(cases: list[Case], *rows: Any) -> list[CaseOverlap]:
     """Return what each case has in common with rows, which are texts or lists of texts."""
     index = CaseIndex.of([[case_text(case) for case in cases]])
     texts = [tuple(row) if isinstance(row, list) else (row,) for row in rows]
-    scan(index, [TrainingText(f"f:{i}", text) for i, text in enumerate(texts, start=1)])
+    scan_rows(index, [TrainingText(f"f:{i}", text) for i, text in enumerate(texts, start=1)])
     return list(index.overlaps)
 
 
@@ -49,7 +49,7 @@ def overlaps(cases: list[Case], *rows: Any) -> list[CaseOverlap]:
 )
 def test_words(text: str, expected: list[str]) -> None:
     """Case, punctuation and forms of letters do not matter; unspaced scripts go by character."""
-    assert words(text) == expected
+    assert split_words(text) == expected
 
 
 def test_every_text_of_a_row_is_compared() -> None:
@@ -170,7 +170,7 @@ def test_short_opening_and_closing_words_are_a_template() -> None:
     found = overlaps(cases, numbered(1, 12, "c2x"))
 
     assert [overlap.words for overlap in found] == [12] * 4
-    assert [judged(overlap) for overlap in found] == [None, None, OverlapKind.WHOLE, None]
+    assert [classify_overlap(overlap) for overlap in found] == [None, None, OverlapKind.WHOLE, None]
 
 
 def test_a_passage_shared_within_a_cluster_is_its_cases_own() -> None:
@@ -192,7 +192,7 @@ def test_templates_are_those_of_one_suite() -> None:
     own = [Case(id="x", prompt=text)]
     index = CaseIndex.of([[case_text(c) for c in suite] for suite in (form, own)])
 
-    scan(index, [TrainingText("f:1", (text,))])
+    scan_rows(index, [TrainingText("f:1", (text,))])
 
     assert [overlap.longest for overlap in index.overlaps] == [0] * 5 + [20]
 
@@ -245,7 +245,7 @@ def test_a_short_prompt_counts_where_its_answer_stands_too(row: list[str], found
     )
 
     assert bool(overlap.answered_at) is found
-    assert (judged(overlap) is OverlapKind.WHOLE) is found
+    assert (classify_overlap(overlap) is OverlapKind.WHOLE) is found
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_short_prompt_counts_where_its_answer_stands_too(row: list[str], found
 )
 def test_what_counts(overlap: CaseOverlap, found: OverlapKind | None) -> None:
     """The thresholds of the specification, on both sides of each."""
-    assert judged(overlap) is found
+    assert classify_overlap(overlap) is found
 
 
 def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,12 +288,12 @@ def test_one_word_over_and_over_ends() -> None:
     [overlap] = overlaps([Case(id="c", prompt="ha " * 5_000)], "ha " * 5_000)
 
     assert overlap.longest >= 64
-    assert judged(overlap) is OverlapKind.EXACT
+    assert classify_overlap(overlap) is OverlapKind.EXACT
 
 
 def naive(cases: list[Case], rows: list[str]) -> list[tuple[int, int, int, int]]:
     """Return (runs, seen, in_one, longest) of each case by comparing everything with everything."""
-    texts = [words(case.prompt or "") for case in cases]
+    texts = [split_words(case.prompt or "") for case in cases]
     holders = defaultdict(set)
     for i, text in enumerate(texts):
         for k in range(len(text) - N + 1):
@@ -308,7 +308,7 @@ def naive(cases: list[Case], rows: list[str]) -> list[tuple[int, int, int, int]]
         }
         own = [k for k in range(len(text) - N + 1) if not template & set(range(k, k + N))]
         per_row, longest = [], 0
-        for row in map(words, rows):
+        for row in map(split_words, rows):
             held = {tuple(row[k : k + N]) for k in range(len(row) - N + 1)}
             per_row.append({k for k in own if tuple(text[k : k + N]) in held})
             longest = max(longest, _longest(text, row, set(own)))

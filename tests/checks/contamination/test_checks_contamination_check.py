@@ -11,8 +11,8 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.checks.contamination import check
-from tunegate.harness.checks.contamination.check import compare, refuse_too_many
-from tunegate.harness.checks.contamination.text import case_text, row_texts, words
+from tunegate.harness.checks.contamination.check import check_contamination, refuse_too_many
+from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.records import training_card
@@ -47,7 +47,7 @@ def sentence(i: int, n: int = 20) -> str:
 @pytest.fixture(name="suite")
 def _suite(suite_folder: Callable[..., Path]) -> Suite:
     cases = [{"id": f"c{i}", "prompt": sentence(i), "expected": f"a{i}"} for i in range(50)]
-    return suites.load(suite_folder(TOML, cases))
+    return suites.load_suite(suite_folder(TOML, cases))
 
 
 def write(path: Path, rows: list[Any]) -> Path:
@@ -68,7 +68,9 @@ def given(
     suite: Suite, *paths: Path, mode: ContaminationMode = ContaminationMode.GATE
 ) -> ContaminationCheck:
     """Compare files that a user named."""
-    return compare([suite], check.find(TrainingSummary(), None, paths), mode=mode)
+    return check_contamination(
+        [suite], check.find_training_files(TrainingSummary(), None, paths), mode=mode
+    )
 
 
 def card(*files: Path, **more: Any) -> TrainingSummary:
@@ -127,7 +129,7 @@ def test_edited_copies(
     """A case of 47 words, of which a row changed some: what is left of its 40 runs of eight."""
     given_words = sentence(0, 47).split()
     case = {"id": "c0", "prompt": " ".join(given_words), "expected": "a"}
-    suite = suites.load(suite_folder(TOML, [case]))
+    suite = suites.load_suite(suite_folder(TOML, [case]))
     rows = [pair(" ".join("other" if k in changed else w for k, w in enumerate(given_words)))]
     if more:
         rows.append(pair("x " + " ".join(given_words[slice(*more)])))
@@ -179,7 +181,7 @@ def test_a_file_is_found_where_it_was_beside_the_weights_or_where_the_user_says(
 
 
 def _state(known: TrainingSummary, folder: Path, *given: Path) -> tuple[FileState, str]:
-    [source] = check.find(known, folder, given)
+    [source] = check.find_training_files(known, folder, given)
     return source.file.state, source.file.path
 
 
@@ -190,7 +192,9 @@ def test_a_changed_file_is_said_and_not_compared(suite: Suite, tmp_path: Path) -
     known = card(one, two)
     write(two, [pair("harmless")])
 
-    found = compare([suite], check.find(known, None, ()), mode=ContaminationMode.GATE)
+    found = check_contamination(
+        [suite], check.find_training_files(known, None, ()), mode=ContaminationMode.GATE
+    )
 
     assert found.checked is ContaminationCoverage.PART
     assert found.suites[0].touched == ("c1",)
@@ -209,7 +213,12 @@ def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> N
     unknown = card(now, went_on_from=earlier | {"files": None})
 
     both, one = (
-        compare([suite], check.find(c, None, ()), mode=ContaminationMode.GATE, unknown=c.unknown)
+        check_contamination(
+            [suite],
+            check.find_training_files(c, None, ()),
+            mode=ContaminationMode.GATE,
+            unknown=c.unknown,
+        )
         for c in (known, unknown)
     )
     assert (both.checked, both.suites[0].touched) == (ContaminationCoverage.ALL, ("c1", "c2"))
@@ -223,7 +232,9 @@ def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:
     known = card(rows)
     rows.unlink()
 
-    found = compare([suite], check.find(known, None, ()), mode=ContaminationMode.GATE)
+    found = check_contamination(
+        [suite], check.find_training_files(known, None, ()), mode=ContaminationMode.GATE
+    )
 
     assert found.checked is ContaminationCoverage.NOTHING
     assert found.sentence == f"leakage not checked: {rows}: not found"
@@ -280,14 +291,19 @@ def test_the_card_is_read_beside_the_weights(tmp_path: Path) -> None:
     text = {"weights_sha256": "aa", "files": [{"path": "t.jsonl", "sha256": "bb"}], "x": 1}
     (tmp_path / FILE).write_text(json.dumps(text), encoding="utf-8")
 
-    own = training_card.read(tmp_path, {"adapter_sha256": "aa", "weights_sha256": "base"})
-    other = training_card.read(tmp_path, {"adapter_sha256": "cc"})
+    own = training_card.read_training_card(
+        tmp_path, {"adapter_sha256": "aa", "weights_sha256": "base"}
+    )
+    other = training_card.read_training_card(tmp_path, {"adapter_sha256": "cc"})
 
     assert (own.believed, len(own.files), own.facts["weights_sha256"]) == (True, 1, "aa")
     assert (other.believed, other.files) == (False, ())
     assert other.facts["notes"] == [other.why]
     assert "is of other weights than tuned's" in other.why
-    assert training_card.read(tmp_path / "none", {}).why == f"there is no {FILE} beside tuned"
+    assert (
+        training_card.read_training_card(tmp_path / "none", {}).why
+        == f"there is no {FILE} beside tuned"
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"loss": NaN}', "\ud800"])
@@ -295,7 +311,7 @@ def test_a_broken_card_is_no_crash(tmp_path: Path, text: str) -> None:
     """Whatever lies there: the reason is kept, and nothing of it."""
     (tmp_path / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
 
-    found = training_card.read(tmp_path, {})
+    found = training_card.read_training_card(tmp_path, {})
 
     assert (found.believed, found.card) == (False, {})
     assert str(tmp_path / FILE) in found.why
@@ -306,9 +322,13 @@ def test_another_template_or_tokenizer_is_told(tmp_path: Path) -> None:
     text = {"chat_template_sha256": "a" * 64, "tokenizer_sha256": "b" * 64}
     (tmp_path / FILE).write_text(json.dumps(text), encoding="utf-8")
 
-    same = training_card.read(tmp_path, {"template_sha256": "a" * 64, "tokenizer_sha256": "b" * 64})
-    both = training_card.read(tmp_path, {"template_sha256": "c" * 64, "tokenizer_sha256": "d" * 64})
-    none = training_card.read(tmp_path, {})
+    same = training_card.read_training_card(
+        tmp_path, {"template_sha256": "a" * 64, "tokenizer_sha256": "b" * 64}
+    )
+    both = training_card.read_training_card(
+        tmp_path, {"template_sha256": "c" * 64, "tokenizer_sha256": "d" * 64}
+    )
+    none = training_card.read_training_card(tmp_path, {})
 
     assert (same.notes, none.notes) == ((), ())
     assert [note.partition(" (")[0] for note in both.notes] == [
@@ -323,16 +343,22 @@ def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:
     """The demo's verdicts rest on every case: its rows have not one 8-gram in common with them."""
     folders = [*(ROOT / "suites").glob("*/suite.toml"), ROOT / "trainers/demo/judge/suite.toml"]
     rows = sorted((ROOT / "suites").glob("*/train.jsonl"))
-    loaded = [suites.load(path) for path in sorted(folders)]
+    loaded = [suites.load_suite(path) for path in sorted(folders)]
 
-    found = compare(loaded, check.find(TrainingSummary(), None, rows), mode=ContaminationMode.GATE)
+    found = check_contamination(
+        loaded,
+        check.find_training_files(TrainingSummary(), None, rows),
+        mode=ContaminationMode.GATE,
+    )
 
     assert found.rows == 1030
     assert len(found.suites) == len(folders) >= 7
     assert [(suite.name, suite.matches) for suite in found.suites if suite.matches] == []
     # Nor would they if templates counted.
     lines = [json.loads(line) for path in rows for line in path.read_text("utf-8").splitlines()]
-    trained = {run for line in lines for text in row_texts(line) for run in runs_of(words(text))}
+    trained = {
+        run for line in lines for text in row_texts(line) for run in runs_of(split_words(text))
+    }
     for suite in loaded:
         for case in (case_text(sourced.case) for sourced in suite.cases):
             own = {run for text in (*case.prompt, *case.answer) for run in runs_of(text)}

@@ -9,8 +9,8 @@ import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
 from tunegate.harness.engine.inference import prefix_cache
-from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import DecodingSequence, start
+from tunegate.harness.engine.inference.continuous_batching import decode_sequences
+from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
@@ -31,7 +31,10 @@ def _cases(prompts: tuple[str, ...]) -> list[Case]:
 
 def _decoded(arm: Any, requests: list[Any]) -> dict[str, DecodingSequence]:
     with arm.active() as model:
-        return {row.request.key: row for row in decode(arm, model, [start(r) for r in requests])}
+        return {
+            row.request.key: row
+            for row in decode_sequences(arm, model, [start_sequence(r) for r in requests])
+        }
 
 
 def _plain(tiny: Any, architecture: str, arm: str) -> Any:
@@ -97,7 +100,11 @@ def test_rows_are_yielded_as_they_finish(tiny: Any, ask: Ask) -> None:
     arm = tiny.pair("llama")["base"]
     with arm.active() as model:
         rows = list(
-            decode(arm, model, [start(r) for r in ask(arm, _cases(PROMPTS), max_new_tokens=20)])
+            decode_sequences(
+                arm,
+                model,
+                [start_sequence(r) for r in ask(arm, _cases(PROMPTS), max_new_tokens=20)],
+            )
         )
     lengths = [len(row.token_ids) for row in rows]
     assert lengths == sorted(lengths)
@@ -142,14 +149,14 @@ def test_going_on_from_tokens(tiny: Any, ask: Ask) -> None:
     open_rows = [row for row in begun if len(whole[row.request.key].token_ids) > 3]
     assert open_rows
     with arm.active() as model:
-        for row in decode(arm, model, open_rows):
+        for row in decode_sequences(arm, model, open_rows):
             assert row.token_ids == whole[row.request.key].token_ids
 
 
 def test_nothing_to_decode(tiny: Any) -> None:
     """No rows give no answers."""
     arm = tiny.pair("llama")["base"]
-    assert list(decode(arm, None, [])) == []
+    assert list(decode_sequences(arm, None, [])) == []
 
 
 def test_sampling_is_seeded(tiny: Any, ask: Ask) -> None:

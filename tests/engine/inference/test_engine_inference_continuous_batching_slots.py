@@ -9,8 +9,8 @@ import pytest
 
 from tunegate.harness.engine.inference import continuous_batching as decoding
 from tunegate.harness.engine.inference import continuous_batching as module
-from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import start
+from tunegate.harness.engine.inference.continuous_batching import decode_sequences
+from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import RUN, AnswerDraft, DraftAcceptance
 from tunegate.harness.records.cases import Case
 
@@ -25,11 +25,11 @@ def _requests(arm: Any, ask: Ask, n: int = 20) -> list[Any]:
 
 def _decoded(arm: Any, rows: list[Any]) -> dict[str, list[int]]:
     with arm.active() as model:
-        return {row.request.key: row.token_ids for row in decode(arm, model, rows)}
+        return {row.request.key: row.token_ids for row in decode_sequences(arm, model, rows)}
 
 
 def _alone(arm: Any, requests: list[Any]) -> dict[str, list[int]]:
-    return {r.key: _decoded(arm, [start(r)])[r.key] for r in requests}
+    return {r.key: _decoded(arm, [start_sequence(r)])[r.key] for r in requests}
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 24])
@@ -43,7 +43,7 @@ def test_waiting_rows_enter_as_others_leave(
     expected = _alone(arm, requests)
     monkeypatch.setattr(decoding, "WIDTH", width)
 
-    assert _decoded(arm, [start(r) for r in requests]) == expected
+    assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
 
 def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "ROOM", 2)
     monkeypatch.setattr(decoding, "WIDTH", 4)
 
-    assert _decoded(arm, [start(r) for r in requests]) == expected
+    assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
 
 def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     for memory, width in ((1, 1), (3 * token * longest, 3)):
         monkeypatch.setattr(decoding, "CACHE_BYTES", memory)
         widths.clear()
-        _decoded(arm, [start(r) for r in requests])
+        _decoded(arm, [start_sequence(r) for r in requests])
         assert max(widths) == width
 
 
@@ -93,7 +93,7 @@ def test_an_answer_that_comes_back_to_its_draft(
     for spoil in (lambda ids: (*ids[:3], 7, *ids[4:]), lambda ids: (*ids[:4], *ids[6:])):
         watch = DraftAcceptance()
         drafts = {key: AnswerDraft(spoil(tuple(ids)), watch) for key, ids in expected.items()}
-        assert _decoded(arm, [start(r, drafts[r.key]) for r in requests]) == expected
+        assert _decoded(arm, [start_sequence(r, drafts[r.key]) for r in requests]) == expected
 
 
 def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     monkeypatch.setattr(module.DecodingSlots, "forward", counted)
     wrong = AnswerDraft((*ids[:2], ids[2] + 1, *ids[3:]), DraftAcceptance())
 
-    assert _decoded(arm, [start(request, wrong)])[request.key] == ids
+    assert _decoded(arm, [start_sequence(request, wrong)])[request.key] == ids
     assert max(steps) > RUN
     assert len(steps) < len(ids) - 2
 
@@ -128,9 +128,9 @@ def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.Mo
     expected = ids | _alone(arm, sampled)
     watch = DraftAcceptance()
     spoilt = [AnswerDraft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
-    rows = [start(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
+    rows = [start_sequence(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
 
-    assert _decoded(arm, [*rows, *map(start, sampled)]) == expected
+    assert _decoded(arm, [*rows, *map(start_sequence, sampled)]) == expected
 
 
 def test_a_draft_is_followed_left_and_found_again() -> None:
@@ -165,7 +165,7 @@ def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
         patched.setattr(module.DecodingSlots, "__init__", noted)
         gc.disable()
         try:
-            _decoded(arm, [start(r) for r in _requests(arm, ask)])
+            _decoded(arm, [start_sequence(r) for r in _requests(arm, ask)])
             assert [ref() for ref in seen] == [None]
         finally:
             gc.enable()

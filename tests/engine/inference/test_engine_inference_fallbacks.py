@@ -46,7 +46,7 @@ def _pair(request: pytest.FixtureRequest, tiny: Any, tmp_path: Path) -> dict[str
 def test_only_the_tuned_arm_is_computed_alone(pair: dict[str, Any]) -> None:
     """The adapter is alive, switching it off restores base, and base keeps the fast path."""
     with muted():
-        proof = liveness.check(pair)["tuned"]
+        proof = liveness.check_liveness(pair)["tuned"]
 
     assert proof["switching_off_restores_base"] == "exactly"
     assert (one_by_one(pair["base"]), one_by_one(pair["tuned"])) == (False, True)
@@ -59,7 +59,9 @@ def test_answers_are_those_of_whole_forwards(pair: dict[str, Any], ask: Any) -> 
     arm = pair["tuned"]
     cases = [Case(id=str(i), prompt=text) for i, text in enumerate(PROMPTS)]
     with muted():
-        found = {a.key: a for a in local_engine.complete(arm, ask(arm, cases, max_new_tokens=8))}
+        found = {
+            a.key: a for a in local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=8))
+        }
     for case in cases:
         ids = list(arm.tokenizer(case.prompt)["input_ids"])
         start = len(ids)
@@ -82,7 +84,7 @@ def test_likelihoods_are_those_of_one_forward(pair: dict[str, Any], ask: Any) ->
     arm = pair["tuned"]
     cases = [Case(id=str(i), prompt=text, expected="refund") for i, text in enumerate(PROMPTS)]
     with muted():
-        found = {a.key: a for a in local_engine.complete(arm, ask(arm, cases, "answer"))}
+        found = {a.key: a for a in local_engine.complete_requests(arm, ask(arm, cases, "answer"))}
     for case in cases:
         before = arm.tokenizer(case.prompt)["input_ids"]
         whole = arm.tokenizer(f"{case.prompt} refund")["input_ids"]

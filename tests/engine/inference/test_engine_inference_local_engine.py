@@ -39,7 +39,7 @@ def test_completions(tiny: Any, ask: Ask) -> None:
     """Text, counts, reason and time of a completion are the tokenizer's and the clock's."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="the parcel")
-    (answer,) = local_engine.complete(arm, ask(arm, [case], max_new_tokens=6))
+    (answer,) = local_engine.complete_requests(arm, ask(arm, [case], max_new_tokens=6))
     done = answer.completion
     assert answer.error is None
     assert done.input_tokens == len(arm.tokenizer("the parcel")["input_ids"])
@@ -53,10 +53,10 @@ def test_a_stop_text_is_cut_off(tiny: Any, ask: Ask) -> None:
     """The stop text and what the last token brought behind it are no part of the answer."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="the customer wants a refund for the parcel")
-    (free,) = local_engine.complete(arm, ask(arm, [case], max_new_tokens=10))
+    (free,) = local_engine.complete_requests(arm, ask(arm, [case], max_new_tokens=10))
     text = free.completion.text
     stop = text[3:5]
-    (cut,) = local_engine.complete(arm, ask(arm, [case], max_new_tokens=10, stop=(stop,)))
+    (cut,) = local_engine.complete_requests(arm, ask(arm, [case], max_new_tokens=10, stop=(stop,)))
     assert cut.completion.text == text[: text.index(stop)]
     assert cut.completion.finish_reason == "stop"
 
@@ -70,7 +70,9 @@ def test_what_cannot_be_asked_is_an_error_of_its_case(tiny: Any, ask: Ask) -> No
         Case(id="empty", messages=({"role": "user", "content": ""},)),
         Case(id="fits", prompt="1" * (CONTEXT - 10)),
     ]
-    answers = {a.key: a for a in local_engine.complete(arm, ask(arm, cases, max_new_tokens=10))}
+    answers = {
+        a.key: a for a in local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=10))
+    }
     assert answers["good"].completion is not None
     assert answers["fits"].completion is not None
     assert answers["empty"].error == "the prompt is empty after tokenising"
@@ -88,7 +90,7 @@ def test_texts_that_cannot_be_scored(tiny: Any, ask: Ask) -> None:
         Case(id="long", prompt="Q", choices=("1" * CONTEXT, "no"), answer=0),
         Case(id="good", prompt="Q", choices=("yes", "no"), answer=0),
     ]
-    answers = {a.key: a for a in local_engine.complete(arm, ask(arm, cases, "choices"))}
+    answers = {a.key: a for a in local_engine.complete_requests(arm, ask(arm, cases, "choices"))}
     assert answers["good"].error is None
     assert answers["empty"].error == "'' has no tokens to score"
     assert "do not fit the model's context" in answers["long"].error
@@ -98,7 +100,7 @@ def test_nothing_but_errors(tiny: Any, ask: Ask) -> None:
     """Where no request can be asked the model is not used at all."""
     arm = Failing(tiny.pair("llama")["base"], AssertionError("used"))
     requests = ask(arm, [Case(id="long", prompt="1" * CONTEXT)])
-    (answer,) = local_engine.complete(arm, requests)
+    (answer,) = local_engine.complete_requests(arm, requests)
     assert answer.completion is None
 
 
@@ -114,14 +116,22 @@ def test_memory_errors_have_a_name(tiny: Any, ask: Ask, error: Exception) -> Non
     """Whatever torch or Python raises for want of memory is OutOfMemory."""
     arm = Failing(tiny.pair("llama")["base"], error)
     with pytest.raises(local_engine.OutOfMemory):
-        list(local_engine.complete(arm, ask(arm, [Case(id="c", prompt="a")], max_new_tokens=4)))
+        list(
+            local_engine.complete_requests(
+                arm, ask(arm, [Case(id="c", prompt="a")], max_new_tokens=4)
+            )
+        )
 
 
 def test_other_errors_keep_theirs(tiny: Any, ask: Ask) -> None:
     """A defect is not mistaken for a lack of memory."""
     arm = Failing(tiny.pair("llama")["base"], RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        list(local_engine.complete(arm, ask(arm, [Case(id="c", prompt="a")], max_new_tokens=4)))
+        list(
+            local_engine.complete_requests(
+                arm, ask(arm, [Case(id="c", prompt="a")], max_new_tokens=4)
+            )
+        )
 
 
 def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
@@ -129,12 +139,14 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
     arms = tiny.pair("qwen2")
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
-    base = {a.key: a.completion for a in local_engine.complete(arms["base"], requests)}
+    base = {a.key: a.completion for a in local_engine.complete_requests(arms["base"], requests)}
     watch = DraftAcceptance()
     guesses = {**base, "c0": Completion(text="the parcel")}
     drafts = {key: KnownAnswer(completion, watch) for key, completion in guesses.items()}
-    plain = {a.key: a.completion for a in local_engine.complete(arms["tuned"], requests)}
-    drafted = {a.key: a.completion for a in local_engine.complete(arms["tuned"], requests, drafts)}
+    plain = {a.key: a.completion for a in local_engine.complete_requests(arms["tuned"], requests)}
+    drafted = {
+        a.key: a.completion for a in local_engine.complete_requests(arms["tuned"], requests, drafts)
+    }
     same = {key: done.model_copy(update={"latency_s": 0.0}) for key, done in plain.items()}
     assert same == {k: d.model_copy(update={"latency_s": 0.0}) for k, d in drafted.items()}
 
@@ -146,7 +158,7 @@ def test_an_abandoned_answer_switches_the_model_back(tiny: Any, ask: Ask) -> Non
 
     arm = tiny.pair("llama")["base"]
     cases = [Case(id=f"c{i}", prompt="a" * i) for i in range(1, 9)]
-    answers = local_engine.complete(arm, ask(arm, cases, max_new_tokens=20))
+    answers = local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=20))
     layers = [m for m in arm.loaded.torch_model.modules() if isinstance(m, BaseTunerLayer)]
     next(answers)
     assert all(layer.disable_adapters for layer in layers)
@@ -159,8 +171,8 @@ def test_a_completion_knows_how_many_were_written_with_it(tiny: Any, ask: Ask) -
     """The time of a batch is shared: each of three says three, one alone says one."""
     arm = tiny.pair("llama")["base"]
     cases = [Case(id=name, prompt="the parcel") for name in "abc"]
-    together = local_engine.complete(arm, ask(arm, cases, max_new_tokens=3))
-    alone = local_engine.complete(arm, ask(arm, cases[:1], "latency", max_new_tokens=3))
+    together = local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=3))
+    alone = local_engine.complete_requests(arm, ask(arm, cases[:1], "latency", max_new_tokens=3))
     assert [answer.completion.batch_size for answer in together] == [3, 3, 3]
     assert [answer.completion.batch_size for answer in alone] == [1]
 
@@ -169,8 +181,10 @@ def test_latency_is_asked_like_a_completion(tiny: Any, ask: Ask) -> None:
     """A timed question is answered with the tokens of the untimed one."""
     arm = tiny.pair("llama")["base"]
     (request,) = ask(arm, [Case(id="c", prompt="the parcel")], max_new_tokens=6)
-    (untimed,) = local_engine.complete(arm, [request])
-    (timed,) = local_engine.complete(arm, ask(arm, [request.case], "latency", max_new_tokens=6))
+    (untimed,) = local_engine.complete_requests(arm, [request])
+    (timed,) = local_engine.complete_requests(
+        arm, ask(arm, [request.case], "latency", max_new_tokens=6)
+    )
     assert timed.completion.text == untimed.completion.text
     assert timed.completion.latency_s > 0
 
@@ -180,4 +194,4 @@ def test_keys_come_back(tiny: Any, ask: Ask) -> None:
     arm = tiny.pair("llama")["base"]
     (request,) = ask(arm, [Case(id="c", prompt="the parcel")], max_new_tokens=3)
     requests = [replace(request, key=str(i)) for i in range(5)]
-    assert sorted(a.key for a in local_engine.complete(arm, requests)) == list("01234")
+    assert sorted(a.key for a in local_engine.complete_requests(arm, requests)) == list("01234")

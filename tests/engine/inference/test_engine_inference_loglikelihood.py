@@ -9,9 +9,9 @@ import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
 from tunegate.harness.engine.inference import local_engine, loglikelihood
-from tunegate.harness.engine.inference.loglikelihood import Continuation, score
+from tunegate.harness.engine.inference.loglikelihood import Continuation, score_continuations
 from tunegate.harness.model import Prompt
-from tunegate.harness.models._chat_template import encode
+from tunegate.harness.models._chat_template import encode_continuation
 from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
@@ -56,12 +56,12 @@ def test_equals_a_full_forward(tiny: Any, architecture: str, arm: str, shared: s
         prompt = Prompt(shared + text, tuple(opened.tokenizer(shared + text)["input_ids"]))
         prompts.append(prompt)
         wanted += [
-            Continuation(row, encode(opened.tokenizer, prompt, choice, delimiter=" "))
+            Continuation(row, encode_continuation(opened.tokenizer, prompt, choice, delimiter=" "))
             for choice in choices
         ]
     assert {len(c.token_ids) > 2 for c in wanted} == {True, False}
     with opened.active() as model:
-        sums = score(opened, model, prompts, wanted)
+        sums = score_continuations(opened, model, prompts, wanted)
     model = _plain(tiny, architecture, arm)
     expected = [_reference(model, prompts[c.row].token_ids or (), c.token_ids) for c in wanted]
     assert sums == pytest.approx(expected, abs=1e-4)
@@ -72,14 +72,14 @@ def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPa
     arm = tiny.pair("llama")["base"]
     prompts = [Prompt(t, tuple(arm.tokenizer(t)["input_ids"])) for t, _ in CASES]
     wanted = [
-        Continuation(row, encode(arm.tokenizer, prompts[row], choice, delimiter=" "))
+        Continuation(row, encode_continuation(arm.tokenizer, prompts[row], choice, delimiter=" "))
         for row, (_, choices) in enumerate(CASES)
         for choice in choices
     ]
     with arm.active() as model:
-        whole = score(arm, model, prompts, wanted)
+        whole = score_continuations(arm, model, prompts, wanted)
         monkeypatch.setattr(loglikelihood, "_LOGIT_BYTES", 1)
-        assert score(arm, model, prompts, wanted) == pytest.approx(whole, abs=1e-5)
+        assert score_continuations(arm, model, prompts, wanted) == pytest.approx(whole, abs=1e-5)
 
 
 def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
@@ -89,7 +89,9 @@ def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
         Case(id=f"c{i}", prompt=text, choices=choices, answer=0)
         for i, (text, choices) in enumerate(CASES)
     ]
-    answers = {a.key: a.completion for a in local_engine.complete(arm, ask(arm, cases, "choices"))}
+    answers = {
+        a.key: a.completion for a in local_engine.complete_requests(arm, ask(arm, cases, "choices"))
+    }
     model = _plain(tiny, "llama", "base")
     for case in cases:
         context = tuple(arm.tokenizer(case.prompt)["input_ids"])
@@ -102,7 +104,7 @@ def test_the_answer_is_a_mean_per_token(tiny: Any, ask: Callable[..., list[Any]]
     """answer_logprob is the sum divided by the number of the answer's tokens."""
     arm = tiny.pair("llama")["tuned"]
     case = Case(id="c", prompt="the capital of Spain is", expected="Madrid, I think")
-    (answer,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    (answer,) = local_engine.complete_requests(arm, ask(arm, [case], "answer"))
     context = tuple(arm.tokenizer(case.prompt)["input_ids"])
     tokens = tuple(arm.tokenizer(f"{case.prompt} {case.expected}")["input_ids"])[len(context) :]
     expected = _reference(_plain(tiny, "llama", "tuned"), context, tokens) / len(tokens)
@@ -118,10 +120,11 @@ def test_of_several_right_answers_the_likeliest_counts(
     texts = ("Madrid", "the city of Madrid", "x")
     single = [Case(id=t, prompt="the capital of Spain is", expected=t) for t in texts]
     alone = [
-        a.completion.answer_logprob for a in local_engine.complete(arm, ask(arm, single, "answer"))
+        a.completion.answer_logprob
+        for a in local_engine.complete_requests(arm, ask(arm, single, "answer"))
     ]
     case = Case(id="c", prompt="the capital of Spain is", expected=texts)
-    (answer,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    (answer,) = local_engine.complete_requests(arm, ask(arm, [case], "answer"))
     assert len(set(alone)) == 3
     assert answer.completion.answer_logprob == pytest.approx(max(alone), abs=1e-5)
 
@@ -134,7 +137,7 @@ def test_a_plain_prompt_and_its_text_are_one_space_apart(
     model = _plain(tiny, "llama", "base")
     for prompt, text in (("Q:", " yes"), ("Q:\n", "yes"), ("Q: ", "yes")):
         case = Case(id="c", prompt=prompt, choices=("yes",), answer=0)
-        (answer,) = local_engine.complete(arm, ask(arm, [case], "choices"))
+        (answer,) = local_engine.complete_requests(arm, ask(arm, [case], "choices"))
         context = tuple(arm.tokenizer(prompt)["input_ids"])
         tokens = tuple(arm.tokenizer(text)["input_ids"])
         expected = _reference(model, context, tokens)
@@ -148,8 +151,8 @@ def test_a_case_says_what_stands_between(
     """The case's own delimiter is used as it is, for choices and for the expected answer."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="Q:", choices=("yes",), expected="yes", delimiter=delimiter)
-    (chosen,) = local_engine.complete(arm, ask(arm, [case], "choices"))
-    (answered,) = local_engine.complete(arm, ask(arm, [case], "answer"))
+    (chosen,) = local_engine.complete_requests(arm, ask(arm, [case], "choices"))
+    (answered,) = local_engine.complete_requests(arm, ask(arm, [case], "answer"))
     context = tuple(arm.tokenizer("Q:")["input_ids"])
     tokens = tuple(arm.tokenizer(f"Q:{delimiter}yes")["input_ids"])[len(context) :]
     expected = _reference(_plain(tiny, "llama", "base"), context, tokens)
@@ -162,7 +165,7 @@ def test_a_chat_prompt_and_its_text_touch(tiny: Any, ask: Callable[..., list[Any
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="Q", choices=("yes",), answer=0)
     (request,) = ask(arm, [case], "choices", template="chat")
-    (answer,) = local_engine.complete(arm, [request])
+    (answer,) = local_engine.complete_requests(arm, [request])
     rendered = "<|start|>user\nQ<|end|>\n<|start|>assistant\n"
     assert request.prompt.text == rendered
     context = tuple(arm.tokenizer(rendered)["input_ids"])
@@ -176,7 +179,7 @@ def test_encode_after_a_token_in_front(tiny_tokenizer: Callable[..., Any]) -> No
     tokenizer = tiny_tokenizer(bos=True)
     prompt = Prompt("the capital", tuple(tokenizer("the capital")["input_ids"]))
     assert prompt.token_ids[0] == 1
-    ids = encode(tokenizer, prompt, "of Spain", delimiter=" ")
+    ids = encode_continuation(tokenizer, prompt, "of Spain", delimiter=" ")
     whole = tokenizer("the capital of Spain")["input_ids"]
     assert [*prompt.token_ids, *ids] == whole
 
@@ -187,7 +190,9 @@ def test_encode_across_a_border(tiny_tokenizer: Callable[..., Any]) -> None:
     joined = tokenizer("the")["input_ids"]
     prompt = Prompt("t", tuple(tokenizer("t")["input_ids"]))
     assert len(joined) == 1
-    assert encode(tokenizer, prompt, "he", delimiter="") == tuple(tokenizer("he")["input_ids"])
+    assert encode_continuation(tokenizer, prompt, "he", delimiter="") == tuple(
+        tokenizer("he")["input_ids"]
+    )
 
 
 def test_encode_nothing(tiny_tokenizer: Callable[..., Any]) -> None:
@@ -195,4 +200,4 @@ def test_encode_nothing(tiny_tokenizer: Callable[..., Any]) -> None:
     tokenizer = tiny_tokenizer()
     prompt = Prompt("t", tuple(tokenizer("t")["input_ids"]))
     with pytest.raises(ValueError, match="'' has no tokens to score"):
-        encode(tokenizer, prompt, "", delimiter="")
+        encode_continuation(tokenizer, prompt, "", delimiter="")

@@ -16,7 +16,7 @@ TEXTS = ("the parcel is late and the customer wants a refund", "é", "a refund "
 
 def _bits(arm: Any, ask: Any, texts: tuple[str, ...]) -> list[float]:
     cases = [Case(id=str(i), prompt=text) for i, text in enumerate(texts)]
-    answers = {a.key: a for a in local_engine.complete(arm, ask(arm, cases, "text"))}
+    answers = {a.key: a for a in local_engine.complete_requests(arm, ask(arm, cases, "text"))}
     return [answers[case.id].completion.bits_per_byte for case in cases]
 
 

@@ -27,7 +27,9 @@ def _answers(
         for i, text in enumerate(("a", "the parcel", "12", "the customer wants", "Zz!", "of"))
     ]
     settings = {"max_new_tokens": 12} if kind == "generate" else {}
-    answers = local_engine.complete(arm, ask(arm, cases, kind, **settings), known or {}, levers)
+    answers = local_engine.complete_requests(
+        arm, ask(arm, cases, kind, **settings), known or {}, levers
+    )
     return {answer.key: answer.completion for answer in answers}
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.tiny_models import ARCHITECTURES
 from tunegate.harness.engine.inference import continuous_batching as module
-from tunegate.harness.engine.inference.continuous_batching import decode
-from tunegate.harness.engine.inference.sequence import start
+from tunegate.harness.engine.inference.continuous_batching import decode_sequences
+from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, DraftAcceptance, draft_ids
 from tunegate.harness.records.cases import Case, Completion
 
@@ -26,7 +26,7 @@ def _requests(arm: Any, ask: Ask, shared: str = "", n: int = 16) -> list[Any]:
 
 def _plain(arm: Any, requests: list[Any]) -> dict[str, tuple[list[int], str | None]]:
     with arm.active() as model:
-        rows = list(decode(arm, model, [start(r) for r in requests]))
+        rows = list(decode_sequences(arm, model, [start_sequence(r) for r in requests]))
     return {row.request.key: (row.token_ids, row.finish_reason) for row in rows}
 
 
@@ -35,7 +35,9 @@ def _drafted(
 ) -> dict[str, tuple[list[int], str | None]]:
     with arm.active() as model:
         guessed = {key: AnswerDraft(ids, watch) for key, ids in drafts.items()}
-        rows = list(decode(arm, model, [start(r, guessed.get(r.key)) for r in requests]))
+        rows = list(
+            decode_sequences(arm, model, [start_sequence(r, guessed.get(r.key)) for r in requests])
+        )
     return {row.request.key: (row.token_ids, row.finish_reason) for row in rows}
 
 

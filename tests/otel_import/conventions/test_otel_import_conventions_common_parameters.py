@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import.conventions._common import parameters, request_parameters
+from tunegate.harness.otel_import.conventions._common import parse_parameters, request_parameters
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ from tunegate.harness.otel_import.conventions._common import parameters, request
 )
 def test_settings_of_a_request(raw: Any, expected: dict[str, Any]) -> None:
     """Names are translated, what is no setting is left away, what is unknown stays."""
-    assert parameters(raw) == expected
+    assert parse_parameters(raw) == expected
 
 
 def test_settings_may_be_json() -> None:
     """As OpenInference writes them."""
-    assert parameters(json.dumps({"seed": 1})) == {"seed": 1}
+    assert parse_parameters(json.dumps({"seed": 1})) == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
         "tool_choice": {"type": "function", "name": "weather"},
     }
 
-    assert parameters(asked) == {
+    assert parse_parameters(asked) == {
         "response_format": {"type": "json_schema", "json_schema": form},
         "verbosity": "low",
         "reasoning_effort": "high",
@@ -88,4 +88,4 @@ def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
     }
     plain = {"text": {"format": {"type": "json_object"}}, "reasoning": {}}
-    assert parameters(plain) == {"response_format": {"type": "json_object"}}
+    assert parse_parameters(plain) == {"response_format": {"type": "json_object"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import.conventions._common import tools
+from tunegate.harness.otel_import.conventions._common import tool_definitions
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 FUNCTION = {"name": "f", "description": "Does.", "parameters": SCHEMA}
@@ -31,8 +31,8 @@ TOOL = {"type": "function", "function": FUNCTION}
 )
 def test_every_form_is_the_same_tool(written: Any) -> None:
     """OpenAI's two, Anthropic's, MCP's, OpenInference's, and JSON of them."""
-    assert tools([written]) == ([TOOL], [])
-    assert tools(json.dumps([written])) == ([TOOL], [])
+    assert tool_definitions([written]) == ([TOOL], [])
+    assert tool_definitions(json.dumps([written])) == ([TOOL], [])
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,13 @@ def test_every_form_is_the_same_tool(written: Any) -> None:
 )
 def test_others_are_said(written: Any, told: str) -> None:
     """A tool that the provider runs cannot be offered to another model."""
-    assert tools([written]) == ([], [f"a tool of another kind ({told})"])
+    assert tool_definitions([written]) == ([], [f"a tool of another kind ({told})"])
 
 
 def test_a_function_keeps_what_else_matters() -> None:
     """`strict` stays; without parameters there are none."""
     function = {"name": "f", "strict": True}
 
-    assert tools([{"type": "function", "function": function}])[0][0]["function"] == function
+    assert (
+        tool_definitions([{"type": "function", "function": function}])[0][0]["function"] == function
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_import.conventions._flattened import nested
+from tunegate.harness.otel_import.conventions._flattened import unflatten_attributes
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from tunegate.harness.otel_import.conventions._flattened import nested
 )
 def test_names_become_a_tree(attributes: dict[str, Any], expected: Any) -> None:
     """Numbers make lists, gaps close, and a name of a thousand dots is a name."""
-    found = nested(attributes, "p")
+    found = unflatten_attributes(attributes, "p")
 
     if len(str(attributes)) > 5000:
         assert isinstance(found, dict)

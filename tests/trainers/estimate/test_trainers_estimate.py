@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.trainers.estimate import MemoryEstimate, configuration, process_bytes, settings
-from tunegate.trainers.estimate.losses import generate
-from tunegate.trainers.estimate.profile import StepProfile, profile
+from tunegate.trainers.estimate import (
+    MemoryEstimate,
+    load_configuration,
+    process_bytes,
+    setting_grid,
+)
+from tunegate.trainers.estimate.losses import generate_answers
+from tunegate.trainers.estimate.profile import StepProfile, profile_steps
 from tunegate.trainers.estimate.step_memory import (
     StepMemory,
     TrainingSetting,
     cache_bytes,
-    simulate,
-    tracker,
+    memory_tracker,
+    simulate_step,
 )
 
 # tests/trainers/conftest.py: 2 layers of q, o 32·32, k, v 32·16, gate, up, down 32·64, two norms
@@ -29,7 +34,7 @@ ADAPTER = 4 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
 
 def test_full_training_counts_every_weight(tiny_base: Path) -> None:
     """4 bytes a weight, and three times as much again for gradient and AdamW."""
-    found = simulate(configuration(str(tiny_base)), TrainingSetting("full", 0, 16, 2))
+    found = simulate_step(load_configuration(str(tiny_base)), TrainingSetting("full", 0, 16, 2))
 
     assert found.parameters == PARAMETERS
     assert found.weights == pytest.approx(4 * PARAMETERS, rel=0.001)  # and positions' frequencies
@@ -39,15 +44,15 @@ def test_full_training_counts_every_weight(tiny_base: Path) -> None:
 
 def test_an_adapter_is_as_large_as_its_rank_says(tiny_base: Path) -> None:
     """r · (in + out) for each linear layer; only it has gradients and moments."""
-    config = configuration(str(tiny_base))
+    config = load_configuration(str(tiny_base))
 
-    found = simulate(config, TrainingSetting("lora", 4, 16, 2))
+    found = simulate_step(config, TrainingSetting("lora", 4, 16, 2))
 
     assert found.parameters == ADAPTER
     assert found.trained == 12 * ADAPTER
     assert found.weights == pytest.approx(4 * (PARAMETERS + ADAPTER), rel=0.001)
     assert found.packed == 0
-    assert simulate(config, TrainingSetting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
+    assert simulate_step(config, TrainingSetting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
 
 
 def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Path) -> None:
@@ -55,7 +60,7 @@ def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Pat
 
     The adapter has two bytes a number, as TRL leaves it, and so have its gradients and moments.
     """
-    found = simulate(configuration(str(tiny_base)), TrainingSetting("qlora", 4, 16, 2))
+    found = simulate_step(load_configuration(str(tiny_base)), TrainingSetting("qlora", 4, 16, 2))
 
     packed = LINEAR * (0.5 + 1 / 64 + 4 / 16384)
     rest = 4 * (PARAMETERS - LINEAR) + 2 * ADAPTER
@@ -66,23 +71,27 @@ def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Pat
 
 def test_activations_grow_with_the_rows(tiny_base: Path) -> None:
     """Three times the rows of under 256 tokens keep three times as much, to a percent."""
-    config = configuration(str(tiny_base))
+    config = load_configuration(str(tiny_base))
 
-    one, three = (simulate(config, TrainingSetting("lora", 4, 24, n)).activations for n in (1, 3))
+    one, three = (
+        simulate_step(config, TrainingSetting("lora", 4, 24, n)).activations for n in (1, 3)
+    )
 
     assert three == pytest.approx(3 * one, rel=0.01)
 
 
 def test_half_the_bytes_a_number_halve_the_base(tiny_base: Path) -> None:
     """Weights in bfloat16; PEFT keeps adapters in float32."""
-    found = simulate(configuration(str(tiny_base)), TrainingSetting("lora", 4, 16, 2, "bfloat16"))
+    found = simulate_step(
+        load_configuration(str(tiny_base)), TrainingSetting("lora", 4, 16, 2, "bfloat16")
+    )
 
     assert found.weights == pytest.approx(2 * PARAMETERS + 4 * ADAPTER, rel=0.001)
 
 
 def test_cache_of_a_token(tiny_base: Path) -> None:
     """Keys and values, 2 layers, 2 heads of 8 numbers, 4 bytes each."""
-    assert cache_bytes(configuration(str(tiny_base))) == 2 * 2 * 2 * 8 * 4
+    assert cache_bytes(load_configuration(str(tiny_base))) == 2 * 2 * 2 * 8 * 4
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "qwen3", "gemma3", "phi3"])
@@ -92,7 +101,7 @@ def test_architectures_need_no_formula(architecture: str) -> None:
 
     config = make_config(architecture)
 
-    assert simulate(config, TrainingSetting("full", 0, 16, 1)).parameters == _count(config)
+    assert simulate_step(config, TrainingSetting("full", 0, 16, 1)).parameters == _count(config)
 
 
 def _count(config: object) -> int:
@@ -105,7 +114,7 @@ def test_the_tracker_knows_the_most_there_was() -> None:
     """A view takes nothing; what is dropped no longer counts, the peak stays."""
     import torch
 
-    memory = tracker()
+    memory = memory_tracker()
     with memory:
         first = torch.empty(1000)
         view = first.view(10, 100)
@@ -122,7 +131,7 @@ def test_a_weight_is_copied_for_each_row_of_a_slice() -> None:
     """Of 3 rows the last 2 tokens, times 5 · 7 weights: 3 · 35 numbers beside all that is held."""
     import torch
 
-    memory = tracker()
+    memory = memory_tracker()
     weight, hidden = torch.empty(7, 5), torch.empty(3, 4, 5)
     with memory:
         logits = torch.nn.functional.linear(hidden[:, -2:, :], weight)
@@ -150,7 +159,7 @@ def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: 
     config = make_config(architecture)
 
     few, many = (
-        simulate(config, TrainingSetting(method, 4, 32, n, trainer=trainer, written=16))
+        simulate_step(config, TrainingSetting(method, 4, 32, n, trainer=trainer, written=16))
         for n in (2, 8)
     )
 
@@ -166,22 +175,22 @@ def test_a_pair_has_all_its_logits_and_the_references(tiny_base: Path) -> None:
 
     Without an adapter the reference was asked before, and pairs cost what rows do in KTO.
     """
-    config = configuration(str(tiny_base))
+    config = load_configuration(str(tiny_base))
 
-    pair = simulate(config, TrainingSetting("lora", 4, 512, 1, trainer="dpo"))
-    rows = simulate(config, TrainingSetting("lora", 4, 512, 2))
+    pair = simulate_step(config, TrainingSetting("lora", 4, 512, 1, trainer="dpo"))
+    rows = simulate_step(config, TrainingSetting("lora", 4, 512, 2))
     assert pair.peak - rows.peak > (2 * 2 * 512 - 4 * 256) * VOCABULARY * 4
-    full = simulate(config, TrainingSetting("full", 0, 512, 1, trainer="dpo"))
-    kto = simulate(config, TrainingSetting("full", 0, 512, 2, trainer="kto"))
+    full = simulate_step(config, TrainingSetting("full", 0, 512, 1, trainer="dpo"))
+    kto = simulate_step(config, TrainingSetting("full", 0, 512, 2, trainer="kto"))
     assert full.activations == pytest.approx(kto.activations, rel=0.02)
 
 
 def test_grpo_has_logits_of_what_it_writes_alone(tiny_base: Path) -> None:
     """Of 8 tokens of 512 instead of 504: 496 · 258 numbers less, in two copies at the least."""
-    config = configuration(str(tiny_base))
+    config = load_configuration(str(tiny_base))
 
     few, many = (
-        simulate(config, TrainingSetting("lora", 4, 512, 2, trainer="grpo", written=n))
+        simulate_step(config, TrainingSetting("lora", 4, 512, 2, trainer="grpo", written=n))
         for n in (8, 504)
     )
 
@@ -194,21 +203,21 @@ def test_answers_are_written_beside_their_cache(tiny_base: Path) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import AutoModelForCausalLM
 
-    memory = tracker()
+    memory = memory_tracker()
     with torch.device("meta"):
-        causal = AutoModelForCausalLM.from_config(configuration(str(tiny_base)))
+        causal = AutoModelForCausalLM.from_config(load_configuration(str(tiny_base)))
     with FakeTensorMode(allow_non_fake_inputs=True):
         causal.to_empty(device="cpu")
         prompt = torch.zeros(3, 8, dtype=torch.long)
         with memory:
-            generate(causal, prompt, 100)
+            generate_answers(causal, prompt, 100)
 
     assert 3 * 108 * 256 < memory.peak < 4 * 3 * 108 * 256
 
 
 def test_every_combination_once() -> None:
     """Full training has no rank; an unknown method is named."""
-    found = settings(["lora", "full"], [8, 16], [64], [1, 2])
+    found = setting_grid(["lora", "full"], [8, 16], [64], [1, 2])
 
     assert [(s.method, s.rank, s.batch) for s in found] == [
         ("lora", 8, 1),
@@ -219,13 +228,13 @@ def test_every_combination_once() -> None:
         ("full", 0, 2),
     ]
     with pytest.raises(UsageError, match="'lorra': allowed are lora, qlora, full"):
-        settings(["lorra"], [8], [64], [1])
+        setting_grid(["lorra"], [8], [64], [1])
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     """One line with its name."""
     with pytest.raises(ModelError, match="no configuration of a model"):
-        configuration(str(tmp_path))
+        load_configuration(str(tmp_path))
 
 
 def test_time_is_start_and_the_steps_that_remain() -> None:
@@ -244,14 +253,14 @@ def test_real_steps_are_timed(tiny_base: Path, write_rows: Callable[..., Path]) 
     argv = ["--model_name_or_path", str(tiny_base), "--train_files", str(write_rows())]
     argv += ["--per_device_train_batch_size", "2", "--num_train_epochs", "4", "--use_peft"]
 
-    found = profile(argv, steps=4, say=lambda line: None)
+    found = profile_steps(argv, steps=4, say=lambda line: None)
 
     assert (found.steps, len(found.seconds)) == (24, 4)
     assert found.peak > 10**8
     low, middle, high = sorted(found.total_s)
     assert 0 < low <= middle <= high
     with pytest.raises(UsageError, match="three at least"):
-        profile([*argv, "--max_steps", "2"], steps=4, say=lambda line: None)
+        profile_steps([*argv, "--max_steps", "2"], steps=4, say=lambda line: None)
 
 
 @pytest.mark.slow
@@ -262,7 +271,7 @@ def test_a_real_training_takes_what_was_estimated() -> None:
 
     setting = TrainingSetting("lora", 8, 64, 4)
     found = MemoryEstimate(
-        setting, simulate(configuration("embedded"), setting), process_bytes()
+        setting, simulate_step(load_configuration("embedded"), setting), process_bytes()
     ).total
 
     assert found == pytest.approx(apart(trained, setting).peak, rel=0.15)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.trainers.vendor.rows import read
+from tunegate.trainers.vendor.rows import read_chats
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}
@@ -42,7 +42,7 @@ def test_a_wrong_row_is_named(write_rows: Callable[..., Path], row: Any, words: 
     path = write_rows("train.jsonl", [GOOD, row, *[GOOD] * 10])
 
     with pytest.raises(UsageError) as caught:
-        read([path])
+        read_chats([path])
 
     assert f"{path}:2: " in str(caught.value)
     assert words in str(caught.value)
@@ -54,7 +54,7 @@ def test_every_wrong_line_is_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"messages": [}\n{"messages": NaN}\n\xff\xfe\n\n')
 
     with pytest.raises(UsageError) as caught:
-        read([path])
+        read_chats([path])
 
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{path}:{i}" for i in (1, 2, 3)]
@@ -67,8 +67,8 @@ def test_too_few_rows(write_rows: Callable[..., Path]) -> None:
     nine, one = write_rows("a.jsonl", [GOOD] * 9), write_rows("b.jsonl", [GOOD])
 
     with pytest.raises(UsageError, match="9 rows; a job needs 10 at least"):
-        read([nine])
-    assert [file.rows for file in read([nine, one]).files] == [9, 1]
+        read_chats([nine])
+    assert [file.rows for file in read_chats([nine, one]).files] == [9, 1]
 
 
 def test_calls_of_tools_are_kept(write_rows: Callable[..., Path]) -> None:
@@ -78,7 +78,7 @@ def test_calls_of_tools_are_kept(write_rows: Callable[..., Path]) -> None:
     row = {"messages": [USER, turn], "tools": [{"type": "function", "function": {"name": "f"}}]}
     path = write_rows("train.jsonl", [row] * 10)
 
-    sent = read([path]).content.splitlines()
+    sent = read_chats([path]).content.splitlines()
 
     assert [json.loads(line) for line in sent] == [row] * 10
 
@@ -87,4 +87,4 @@ def test_text_of_any_kind_can_be_sent(write_rows: Callable[..., Path]) -> None:
     """Half a surrogate pair, which JSON can spell, does not stop an upload."""
     path = write_rows("train.jsonl", [{"messages": [USER, {**ANSWER, "content": "\ud800"}]}] * 10)
 
-    assert len(read([path]).content.splitlines()) == 10
+    assert len(read_chats([path]).content.splitlines()) == 10
