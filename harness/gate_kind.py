@@ -309,7 +309,7 @@ class GateKind(ABC):
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what follows where the evidence is too thin."""
-        more = what_would_decide(result, pairs)
+        more = deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
 
     def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
@@ -457,7 +457,7 @@ def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
     )
 
 
-def what_would_decide(result: GateResult, pairs: Pairs) -> str:
+def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
     """Return what would decide an undecided gate."""
     clusters = pairs.n_clusters
     if result.n < 2:

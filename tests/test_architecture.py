@@ -96,9 +96,9 @@ The module's own room may use it: a worker process has a runner, and a stored ru
 VOCABULARY = {
     "Annotation", "Answer", "Arm", "Calibration", "Candidate", "Case", "Cell", "Checkpoint",
     "Completion", "Continuation", "Delta", "Estimator", "Gate", "Interval", "Judge", "Judgement",
-    "Juror", "Label", "Manifest", "Metric", "Optimizations", "Outcome", "Pairs", "Plan",
-    "Promotion", "Prompt", "Record", "Request", "Reward", "Run", "Runner", "Score", "Shard", "Span",
-    "Suite", "Undecided", "Verdict",
+    "Juror", "Label", "Manifest", "Metric", "Optimizations", "Pairs", "Plan", "Promotion", "Prompt",
+    "Record", "Request", "Reward", "Run", "Runner", "Score", "Shard", "Span", "Suite", "Undecided",
+    "Verdict",
 }  # fmt: skip
 """Class names of one word: the terms of the glossary. Others say of what they are."""
 

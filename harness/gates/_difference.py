@@ -20,10 +20,10 @@ from tunegate.harness.gate_kind import (
     GateOutcome,
     JudgedPairs,
     count_noun,
+    deciding_evidence,
     format_number,
     interval_words,
     percentage_hint,
-    what_would_decide,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -133,7 +133,7 @@ class DifferenceGate(GateKind):
         """Return what would decide the gate, or why its interval alone does not."""
         if self._ruled_out(result):
             return self.ruled_out_conclusion(result)
-        more = what_would_decide(result, pairs)
+        more = deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
 
     @abstractmethod

@@ -14,11 +14,11 @@ from tunegate.harness.gate_kind import (
     GateOutcome,
     PlannedTest,
     count_noun,
+    deciding_evidence,
     format_number,
     interval_words,
     margin_words,
     percentage_hint,
-    what_would_decide,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -160,7 +160,7 @@ class LevelGate(GateKind):
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would certify the bound."""
-        return f"{self.rule(result)} is met but not certified; {what_would_decide(result, pairs)}"
+        return f"{self.rule(result)} is met but not certified; {deciding_evidence(result, pairs)}"
 
     def value(self, result: GateResult) -> float | None:
         """Return tuned's level."""

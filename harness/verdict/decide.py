@@ -155,7 +155,7 @@ def _suite_result(
     worst = suite_verdict(suite, worst_gates) if incomplete else None
     caps: list[str] = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
-        caps.append(not_without_them(suite.name, len(incomplete)))
+        caps.append(unscored_sensitivity_note(suite.name, len(incomplete)))
     if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
         caps.append(f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}")
     counts = {arm: len(missing[arm]) for arm in ARMS}
@@ -266,7 +266,7 @@ def too_many_unscored(
     )
 
 
-def not_without_them(suite: str, count: int) -> str:
+def unscored_sensitivity_note(suite: str, count: int) -> str:
     """Return the note on gates that hold on the scored cases alone."""
     others = "unscored one" if count == 1 else f"{count} unscored ones"
     return f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
@@ -338,9 +338,9 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
     goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
     if not goals and all(gate_kind(g.kind).reads_level for _, g in gates):
-        return f"good enough: {_all(len(gates))}; no gate compares tuned with base"
+        return f"good enough: {_all_gates_hold(len(gates))}; no gate compares tuned with base"
     if not goals:
-        return f"no worse: {_all(len(gates))}; no gate asks for a gain"
+        return f"no worse: {_all_gates_hold(len(gates))}; no gate asks for a gain"
     suite, goal = goals[0]
     others, missed = len(holding) - 1, len(gates) - len(holding)
     tail = {0: "", 1: "; 1 other gate holds too"}.get(others, f"; {others} other gates hold too")
@@ -350,5 +350,5 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     return f"{suite.name}: {goal.sentence}{tail}"
 
 
-def _all(count: int) -> str:
+def _all_gates_hold(count: int) -> str:
     return {1: "the gate holds", 2: "both gates hold"}.get(count, f"all {count} gates hold")
