@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunegate.harness import suite
+from tunegate.harness import lookup, suite
 from tunegate.harness.records.cases import Case
 
+SOURCES = "tunegate.harness.sources"
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 HEAD = 'name = "s"\n[[metrics]]\nuse = "length"\n'
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
@@ -70,12 +73,42 @@ def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
     return load
 
 
-def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Case]]) -> None:
-    """What each of them makes of a file of its form."""
-    tables = {
+BENCHMARKS = ("mmlu", "lm_eval")
+
+
+def _source_tables() -> dict[str, str]:
+    """Return source → the guide's table for it."""
+    return {
         (re.findall('from = "(.*)"', block) or [""])[0]: block
         for block in _blocks("cases.md", "toml")
     }
+
+
+def test_the_table_of_mmlu_draws_its_cases(load: Callable[[str], list[Case]]) -> None:
+    """Twenty-five questions of a subject, each with five answered ones in front."""
+    data = Path("../data/mmlu")
+    for split, count in (("dev", 5), ("test", 30)):
+        (data / split).mkdir(parents=True)
+        lines = (f"{split} {i}?,red,blue,green,grey,B\n" for i in range(count))
+        (data / split / f"ink_{split}.csv").write_text("".join(lines))
+
+    cases = load(_source_tables()["mmlu"])
+
+    assert (len(cases), {case.prompt.count("?") for case in cases if case.prompt}) == (25, {6})
+
+
+def test_the_table_of_lm_eval_has_its_options() -> None:
+    """Each key of the table is an option of the source."""
+    table = tomllib.loads(_source_tables()["lm_eval"])["cases"]
+    known = set(inspect.signature(lookup.find_object(SOURCES, "lm_eval", what="")).parameters)
+
+    assert set(table) - {"from"} <= known
+    assert len(table) == 4
+
+
+def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Case]]) -> None:
+    """What each of them makes of a file of its form; MMLU and lm-eval have tests of their own."""
+    tables = {name: block for name, block in _source_tables().items() if name not in BENCHMARKS}
     found = {
         name: [c.model_dump(exclude_defaults=True) for c in load(t)] for name, t in tables.items()
     }
@@ -101,12 +134,8 @@ def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Cas
 
 def test_the_guide_names_every_source() -> None:
     """A new source is entered in its table."""
-    from tunegate.harness import lookup
-
     text = (GUIDES / "cases.md").read_text(encoding="utf-8")
-    assert [
-        n for n in lookup.available_names("tunegate.harness.sources") if f"`{n}`" not in text
-    ] == []
+    assert [n for n in lookup.available_names(SOURCES) if f"`{n}`" not in text] == []
 
 
 def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:
