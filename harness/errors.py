@@ -10,7 +10,7 @@ TunegateError               13  anything of ours that stops a run
 │   └── MissingExtra         2  an optional dependency that this job needs
 ├── NotComparable           12  the arms differ in more than the weights
 ├── BackendError            13  a backend, store or disk that failed in mid-run; resumable
-└── Interrupted            130  Ctrl-C; what was finished is stored
+└── RunInterrupted         130  Ctrl-C; what was finished is stored
 Undecided               (assert) too little evidence for a user's assert either way
 ```
 

@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
+_ROOMS = {
+    "tunegate.metrics": "tunegate.harness.metrics",
+    "tunegate.judges": "tunegate.harness.judges",
+    "tunegate.models": "tunegate.harness.models",
+    "tunegate.sources": "tunegate.harness.sources",
+    "tunegate.gates": "tunegate.harness.gates",
+    "tunegate.backends": "tunegate.harness.judging.backends",
+    "tunegate.sections": "tunegate.reports.sections",
+}
+"""Group of entry points → the folder to which it adds."""
+
+
 def module_names(room: str) -> tuple[str, ...]:
     """Return the names of the modules of the package `room`, sorted, without private ones."""
     package = importlib.import_module(room)
@@ -88,8 +100,7 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
         extensible: Whether those of installed packages are among them. A package that cannot be
             imported is left out, with a line on stderr.
 
-    Raises:
-        UnknownName: two packages give one name.
+    A package's module that has no `ORDER`, or the name of another one, is left out likewise.
     """
     found: dict[str, Any] = {}
     for name in module_names(room):
@@ -98,11 +109,19 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
             found[name] = module
     what = kind_of(room)
     for plugin in entry_points_of(room) if extensible else ():
-        _entry_point(room, plugin.name, what=what)
         try:
-            found[plugin.name] = _load(plugin, what=what)
+            _refuse_shared_name(room, plugin.name, what=what)
+            loaded = _load(plugin, what=what)
         except UnknownName as error:
-            _warn(str(error))
+            _warn(f"{error}; it is left out")
+            continue
+        if isinstance(getattr(loaded, "ORDER", None), int | float):
+            found[plugin.name] = loaded
+        else:
+            _warn(
+                f"{what} {plugin.name!r} of the package {provider(plugin)} has no number ORDER "
+                "and is left out"
+            )
     return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
 
 
@@ -121,21 +140,21 @@ def entry_points_of(room: str) -> tuple[EntryPoint, ...]:
 
 def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
     """Import every plugin of every room; yield its entry point, and why it cannot be used."""
-    known = _read_entry_points(tuple(sys.path))
-    for entry in known:
-        same = [e for e in known if (e.group, e.name) == (entry.group, entry.name)]
-        if len(same) > 1:
-            yield entry, f"comes from {' and '.join(map(provider, same))}; uninstall one of them"
+    for entry in _read_entry_points(tuple(sys.path)):
+        room, what = _ROOMS.get(entry.group, ""), kind_of(entry.group)
+        if not room:
+            yield entry, f"unknown group; there are: {', '.join(_ROOMS)}"
             continue
         try:
-            _load(entry, what=kind_of(entry.group))
+            _refuse_shared_name(room, entry.name, what=what)
+            _load(entry, what=what)
         except UnknownName as error:
             yield entry, str(error)
         else:
             yield entry, None
 
 
-def warn_of_plugin(room: str, name: str, error: Exception) -> bool:
+def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
     """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
     found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
     for plugin in found:
@@ -171,13 +190,20 @@ def _entry_point(room: str, name: str, *, what: str) -> EntryPoint | None:
     found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
     if not found:
         return None
+    try:
+        _refuse_shared_name(room, name, what=what)
+    except UnknownName as error:
+        raise UnknownName(f"{error}, or write {found[-1].value!r} instead of the name") from None
+    return found[0]
+
+
+def _refuse_shared_name(room: str, name: str, *, what: str) -> None:
+    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
     givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, found)]
     if len(givers) > 1:
         raise UnknownName(
-            f"{what} {name!r} comes from {' and '.join(givers)}; uninstall one of them, or "
-            f"write {found[-1].value!r} instead of the name"
+            f"{what} {name!r} comes from {' and '.join(givers)}; uninstall one of them"
         )
-    return found[0]
 
 
 def _load(plugin: EntryPoint, *, what: str) -> Any:
@@ -187,7 +213,7 @@ def _load(plugin: EntryPoint, *, what: str) -> Any:
         if isinstance(loaded, ModuleType) and not hasattr(loaded, "ORDER"):
             return getattr(loaded, plugin.name)
         return loaded
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The package's own code ran: any error may come of it.
         raise UnknownName(
             f"{what} {plugin.name!r} of the package {provider(plugin)} cannot be imported "
@@ -206,7 +232,7 @@ def _warn(sentence: str) -> None:
     sys.stderr.write(f"tunegate: warning: {sentence}\n")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")
 
 
@@ -224,7 +250,7 @@ def _find_own(name: str, *, what: str) -> Any:
             f"{what} {name!r}: cannot import {module_name!r} ({error}); "
             "run from the folder that holds it, or install it"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The user's own code ran: any error may come of it, and all of them are theirs to mend.
         raise UnknownName(
             f"{what} {name!r}: {module_name!r} fails when imported "

@@ -167,12 +167,12 @@ def _script() -> str:
 
 def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]:
     try:
-        html: str = section.render(data)
-    except Exception as error:
+        title, html = section.TITLE, section.render(data)
+    except (Exception, SystemExit) as error:
         if not lookup.warn_of_plugin(SECTIONS, name, error):
             raise
-        html = ""
-    return {"id": name.replace("_", "-"), "title": section.TITLE, "html": html}
+        title = html = ""
+    return {"id": name.replace("_", "-"), "title": title, "html": html}
 
 
 def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:

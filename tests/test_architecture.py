@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -82,9 +84,9 @@ COMPOSITION = (
 COMPOSED = {
     "make_plan": "tunegate.harness.engine.plan",
     "Runner": "tunegate.harness.engine.runner",
-    "collect": "tunegate.harness.engine.runner",
+    "collect_cells": "tunegate.harness.engine.runner",
     "score_suite": "tunegate.harness.comparison.score_table",
-    "decide": "tunegate.harness.verdict.decide",
+    "decide_run": "tunegate.harness.verdict.decide",
     "compare_shipped": "tunegate.harness.verdict.deployment_parity",
     "compare_incumbent": "tunegate.harness.verdict.incumbent",
 }
@@ -334,6 +336,7 @@ def test_the_pipeline_alone_composes_a_run() -> None:
     ]
 
     assert wrong + read == []
+    assert [n for n, m in COMPOSED.items() if not hasattr(import_module(m), n)] == []
 
 
 def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
@@ -485,3 +488,27 @@ def test_every_test_is_a_sentence() -> None:
     assert bare == []
     assert "__init__.py" not in names
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+RAISES = re.compile(r"(?<=\n) {4}([A-Z]\w*)(?=:)")
+
+
+def test_docstrings_name_exceptions_that_exist() -> None:
+    """Each name under `Raises:` is a class of the tree, a builtin, or imported in the tree."""
+    known = {*dir(builtins), "CollectError"}
+    for path in sources():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.ImportFrom):
+                known |= {alias.asname or alias.name for alias in node.names}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        for name in RAISES.findall((ast.get_docstring(node) or "").partition("Raises:")[2])
+        if name not in known
+    ]
+
+    assert wrong == []

@@ -168,7 +168,7 @@ def at_the_next_step(trainer: Any, say: Say) -> Iterator[None]:
     """Let a signal end the training after the step under way, with a checkpoint.
 
     Raises:
-        Interrupted: a signal did; with the way to go on.
+        RunInterrupted: a signal did; with the way to go on.
     """
     asked = _StopSignal()
     trainer.add_callback(_callback(asked))

@@ -145,7 +145,7 @@ class MonitoredTraining:
         """Judge the model as it is now; what goes wrong is told and costs the look alone.
 
         Raises:
-            Interrupted: the user stopped it.
+            RunInterrupted: the user stopped it.
         """
         folder = f"checkpoint-{step}"
         try:

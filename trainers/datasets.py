@@ -196,7 +196,7 @@ class RowFormat:
         """Return the row that a line of a file holds.
 
         Raises:
-            Bad: it does not follow the format.
+            InvalidRow: it does not follow the format.
         """
         if isinstance(value, InvalidRow):
             raise value

@@ -39,7 +39,7 @@ def evaluate_checkpoint(
     Raises:
         NotComparable: the adapter changes nothing yet, or the arms get different prompts.
         BackendError: a model or the store failed.
-        Interrupted: the user stopped it; finished answers are stored.
+        RunInterrupted: the user stopped it; finished answers are stored.
     """
     comparability.check_answerable(suites, arms)
     liveness.check_liveness(arms)

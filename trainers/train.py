@@ -1,14 +1,14 @@
 """The trainer contract: what a method supplies, and everything around it that all methods share.
 
-A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run_method`:
+A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
 
 ```python
 ORDER = 25                               # its place in `tunegate train --help`
-METHOD = Method(
+METHOD = TrainingMethod(
     name="dpo",                          # what `tunegate train` calls it; also in the record
     rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
     configuration=_configuration,        # () -> TRL's class of options, such as DPOConfig
-    build=_build,                        # (Job) -> TRL's trainer, ready to train
+    build=_build,                        # (TrainingJob) -> TRL's trainer, ready to train
     settings=("beta", "loss_type"),      # its own options that belong into the record
 )
 
@@ -16,12 +16,12 @@ def _configuration() -> type[Any]:
     from trl import DPOConfig
     return DPOConfig
 
-def _build(job: Job) -> Any:
+def _build(job: TrainingJob) -> Any:
     from trl import DPOTrainer
     return DPOTrainer(**job.model_arguments(), **job.arguments())
 
 def run(argv, *, say=callbacks.to_stderr) -> int:
-    return train.run(METHOD, argv, say=say)
+    return train.run_method(METHOD, argv, say=say)
 ```
 Options of the method that TRL does not have are a dataclass, given as `TrainingMethod.options` and
 found parsed in `job.config.own`. Shared, and done here: TRL's parser and YAML, rows, seed,

@@ -96,7 +96,7 @@ def explain_failures(config: TrainingConfig) -> Iterator[None]:
         BackendError: memory or disk ran out.
         TunegateError: a reward function failed.
         ModelError: the model's folder lacks a file.
-        Interrupted: the user stopped the training.
+        RunInterrupted: the user stopped the training.
     """
     try:
         yield

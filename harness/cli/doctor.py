@@ -207,7 +207,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
 
     Raises:
         UsageError: the suite or the model cannot be had.
-        Interrupted: the user stopped it; the same command goes on.
+        RunInterrupted: the user stopped it; the same command goes on.
     """
     from tunegate.harness.cli.gate import refuse_unknown
     from tunegate.harness.power.feasibility import unreachable_gates

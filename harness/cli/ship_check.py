@@ -234,7 +234,7 @@ class ArtifactComparison:
             NotComparable: the adapter has another base, or the artifact is base.
             UsageError: an arm cannot be opened, or cannot answer a suite's questions.
             BackendError: an arm or the store failed; finished answers are stored.
-            Interrupted: the user stopped it; likewise.
+            RunInterrupted: the user stopped it; likewise.
         """
         from tunegate.harness.checks import comparability, liveness
         from tunegate.harness.further_arms import SHIPPED, comparisons

@@ -58,7 +58,7 @@ class Runner:
         """Answer every cell that the store does not hold.
 
         Raises:
-            Interrupted: the user asked to stop; finished answers are stored.
+            RunInterrupted: the user asked to stop; finished answers are stored.
             BackendError: a backend or the store failed; finished answers are stored.
         """
         known = self.store.answered(c.key for c in self.plan.cells)

@@ -94,7 +94,7 @@ def run_judges(
         stream: Where progress is told; None tells nothing.
 
     Raises:
-        Interrupted: the user asked to stop; replies that came are stored.
+        RunInterrupted: the user asked to stop; replies that came are stored.
         BackendError: the store failed.
     """
     asked = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []

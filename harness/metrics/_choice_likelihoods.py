@@ -22,7 +22,7 @@ def choice_likelihoods(case: Case, completion: Completion, normalize: Normalize)
     """Return the log-likelihood of each choice, divided by its UTF-8 length for `byte`.
 
     Raises:
-        Unusable: something is missing, does not fit together or is no log-likelihood.
+        UnusableCase: something is missing, does not fit together or is no log-likelihood.
     """
     if not case.choices or case.answer is None:
         raise UnusableCase("the case has no choices with an answer")

@@ -45,7 +45,7 @@ def parse_json(text: str) -> Any:
     """Return the value of `text`, which must be JSON from its first character to its last.
 
     Raises:
-        Unreadable: it is not.
+        UnreadableJson: it is not.
     """
     if not text.strip():
         raise UnreadableJson("the text is empty")
@@ -57,7 +57,7 @@ def read_first(text: str, start: int) -> tuple[Any, int]:
     """Return the JSON value that starts at a place of `text`, and where it ends.
 
     Raises:
-        Unreadable: there is none.
+        UnreadableJson: there is none.
     """
     with _readable_errors():
         return _DECODER.raw_decode(text, start)
@@ -81,7 +81,7 @@ def find_json(text: str, extract: Extract | None = None) -> LocatedJson:
     time is linear in the text.
 
     Raises:
-        Unreadable: there is none; the message is about the whole text.
+        UnreadableJson: there is none; the message is about the whole text.
     """
     try:
         return LocatedJson(parse_json(text), text)

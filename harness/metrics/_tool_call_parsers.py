@@ -93,7 +93,7 @@ def _refuse_unfinished(text: str) -> None:
     """Tell JSON that begins as a call does and breaks off from an answer.
 
     Raises:
-        Malformed: it begins so.
+        MalformedCall: it begins so.
     """
     if _BROKEN.match(text):
         try:
@@ -192,7 +192,7 @@ def call_of(value: Any, *keys: str) -> ToolCall:
     """Return the call that an object with `name` and one of `keys` describes.
 
     Raises:
-        Malformed: it describes none.
+        MalformedCall: it describes none.
     """
     if not isinstance(value, dict):
         raise MalformedCall(f"{format_value(value)} is no call")
@@ -357,7 +357,7 @@ def python(text: str) -> list[ToolCall] | None:
     """Return the calls that the whole text is, with or without brackets around them, or None.
 
     Raises:
-        Malformed: it is calls, but of other things than literals, or calls that break off.
+        MalformedCall: it is calls, but of other things than literals, or calls that break off.
     """
     if not _CALL.match(text):
         return None

@@ -49,8 +49,8 @@ def ask_with_retries(
     """Return the answer to one question that is asked with patience.
 
     Raises:
-        Refused: the server said no.
-        Later: it gave no answer, after all attempts.
+        PermanentError: the server said no.
+        RetryableError: it gave no answer, after all attempts.
     """
     refusals: list[PermanentError] = []
 

@@ -236,7 +236,7 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
     """Read a reply of `/completions` or `/chat/completions`.
 
     Raises:
-        Later: it holds no answer.
+        RetryableError: it holds no answer.
     """
     choice = ordered_choices(reply, 1)[0]
     message = choice.get("message")
@@ -256,7 +256,7 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
     """Return the reply's choices in the order of what was asked.
 
     Raises:
-        Later: there are not as many as were asked for.
+        RetryableError: there are not as many as were asked for.
     """
     found = reply.get("choices")
     if not isinstance(found, list) or len(found) != wanted:

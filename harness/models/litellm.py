@@ -185,7 +185,7 @@ class LitellmArm:
         """Ask once.
 
         Raises:
-            Refused: another version of the model answered than when the arm was opened.
+            PermanentError: another version of the model answered than when the arm was opened.
         """
         left = max(0.1, deadline - time.monotonic())
         reply = chat_completion(self.model, messages, timeout_s=left, settings=settings)

@@ -75,8 +75,8 @@ class ServerClient:
         """Return the completion of a request.
 
         Raises:
-            Later: there is none yet.
-            Refused: there will be none.
+            RetryableError: there is none yet.
+            PermanentError: there will be none.
         """
         try:
             if request.kind in (CellKind.CHOICES, CellKind.ANSWER):

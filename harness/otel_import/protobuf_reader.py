@@ -219,7 +219,7 @@ def read_fields(data: bytes) -> Iterator[BytesField]:
     """Yield the fields of a message that hold bytes; numbers are passed over.
 
     Raises:
-        Broken: the message is damaged; what came before it has been yielded.
+        MalformedProtobuf: the message is damaged; what came before it has been yielded.
     """
     at = 0
 
@@ -238,7 +238,7 @@ def read_blocks(content: FileContent) -> Iterator[bytes]:
     """Yield each ResourceSpans or ResourceLogs of a file.
 
     Raises:
-        Broken: the file is damaged, or no OTLP; what came before has been yielded.
+        MalformedProtobuf: the file is damaged, or no OTLP; what came before has been yielded.
     """
     head = content.begin(16)
     if head[0] == _FIRST:

@@ -138,7 +138,7 @@ class EvaluationRun:
 
         Raises:
             UsageError: as `run` does, or another run holds the folder.
-            Interrupted: as `run` does.
+            RunInterrupted: as `run` does.
             BackendError: as `run` does; also in the processes that waited for it.
         """
         with RunLock(self.folder, session=session, shared=shared) as lock, sigterm_interrupts():
@@ -154,7 +154,7 @@ class EvaluationRun:
 
         Raises:
             UsageError: something was asked that cannot be done.
-            Interrupted: the user stopped it; it can be resumed.
+            RunInterrupted: the user stopped it; it can be resumed.
             BackendError: a backend or the store failed; verdict.json says ERROR.
         """
         self._folder.refuse_unwritable()

@@ -118,10 +118,10 @@ class PreparedRun:
             distribute: Returns the runner that does the work, such as one with several processes.
 
         Raises:
-            Interrupted: the user asked to stop; finished answers are stored.
+            RunInterrupted: the user asked to stop; finished answers are stored.
             BackendError: a backend or the store failed; finished answers are stored.
         """
-        assert self.cached is not None  # found out before the first new answer
+        _ = self.cached  # found out before the first new answer
         asked = self.arms if arms is None else arms
         progress = ProgressReporter(1.0, stream=stream)
         runner = Runner(self.plan, asked, self.store, progress, levers=levers, decided=decided)

@@ -78,7 +78,7 @@ class GateItem(pytest.Item):
 
         Raises:
             GateFailed: the gate did not pass.
-            Unjudged: it could not be judged.
+            UnevaluatedGate: it could not be judged.
         """
         from tunegate.harness.plugin.options import SESSION
 

@@ -71,8 +71,8 @@ class HttpClient:
             deadline: Moment on the monotonic clock at which the reply must be complete.
 
         Raises:
-            Later: another try may help.
-            Refused: it will not.
+            RetryableError: another try may help.
+            PermanentError: it will not.
         """
         return self._json("POST", url, {"json": dict(body)}, deadline)
 

@@ -108,8 +108,8 @@ def chat_completion(
 
     Raises:
         MissingExtra: litellm is not installed.
-        Later: the failure may pass; says how long the provider asked to wait.
-        Refused: it will not.
+        RetryableError: the failure may pass; says how long the provider asked to wait.
+        PermanentError: it will not.
     """
     litellm = litellm_library()
     patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
@@ -345,7 +345,7 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
         finish_reason: Why it ended.
 
     Raises:
-        Unanswered: a filter cut it off, or there is nothing in it.
+        UnansweredMessage: a filter cut it off, or there is nothing in it.
     """
     if finish_reason == "content_filter":
         raise UnansweredMessage("the provider's content filter withheld the answer")

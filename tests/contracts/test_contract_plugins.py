@@ -278,6 +278,65 @@ def test_a_section_that_fails_is_left_out(
 
 
 @pytest.mark.parametrize(
+    ("points", "section", "named"),
+    [
+        ("gates = acme.section", "ORDER = 1\nTITLE = 'x'\n", "comes from tunegate and acme 1.0"),
+        ("late = acme.section", "raise SystemExit(0)\n", "cannot be imported (SystemExit: 0)"),
+        ("plain = acme:thing", "", "has no number ORDER"),
+        ("word = acme.section", "ORDER = '1'\n", "has no number ORDER"),
+    ],
+    ids=["a name of ours", "ends the process", "no module", "order is a text"],
+)
+def test_a_section_that_cannot_be_used_costs_only_itself(
+    install: Install,
+    capsys: pytest.CaptureFixture[str],
+    points: str,
+    section: str,
+    named: str,
+) -> None:
+    """No verdict, exit code or report is lost to an unrelated package."""
+    ours = list(page.discover_sections())
+    files = {"__init__.py": "thing = object()\n", "section.py": section}
+    install("acme", f"[tunegate.sections]\n{points}\n", files)
+
+    assert list(page.discover_sections()) == ours
+    assert page.discover_sections()["gates"].__name__ == "tunegate.reports.sections.gates"
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "named"),
+    [("TITLE = 'x'", "raise SystemExit(0)", "SystemExit: 0"), ("", "return ''", "AttributeError")],
+)
+def test_a_section_that_ends_the_process_is_left_out(
+    install: Install, capsys: pytest.CaptureFixture[str], title: str, body: str, named: str
+) -> None:
+    """`sys.exit(0)` in a package is no exit code of a run; a missing title is no traceback."""
+    files = {"section.py": f"ORDER = 1\n{title}\ndef render(data):\n    {body}\n"}
+    install("acme", "[tunegate.sections]\nmine = acme.section\n", files)
+    data: Any = None
+
+    assert page._part("mine", page.discover_sections()["mine"], data) == {
+        "id": "mine",
+        "title": "",
+        "html": "",
+    }
+    warning = f"section 'mine' of the package acme 1.0 failed ({named}"
+    assert warning in capsys.readouterr().err
+
+
+def test_doctor_names_what_cannot_be_used(install: Install) -> None:
+    """A name of ours, and a group that is none."""
+    points = "[tunegate.metrics]\nexact_match = acme:thing\n[tunegate.metric]\nx = acme:thing\n"
+    install("acme", points, {"__init__.py": "thing = 1\n"})
+
+    found = {entry.name: why for entry, why in lookup.installed_plugins()}
+
+    assert "comes from tunegate and acme 1.0" in str(found["exact_match"])
+    assert str(found["x"]).startswith("unknown group; there are: tunegate.metrics, ")
+
+
+@pytest.mark.parametrize(
     ("other", "named"),
     [("twice", "names_city' comes from acme 1.0 and twice 1.0"), (None, "exact_match' comes from")],
 )

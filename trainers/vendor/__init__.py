@@ -61,7 +61,7 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
         UsageError: options or rows cannot be used, or there is no consent; nothing was sent.
         BackendError: the vendor refuses or does not answer.
         TunegateError: the job failed.
-        Interrupted: Ctrl-C; a job that runs goes on.
+        RunInterrupted: Ctrl-C; a job that runs goes on.
     """
     folder = options.output_dir
     record = None

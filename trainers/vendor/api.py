@@ -42,6 +42,22 @@ UNKNOWN = "unknown"
 NONE_ANNOUNCED = "none announced"
 
 
+def _host_of(url: str) -> str:
+    """Return the host of the vendor's address.
+
+    Raises:
+        UsageError: it is no address. It may hold a password, so it is not repeated.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError as error:
+        raise UsageError(f"OPENAI_BASE_URL: no address ({error})") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError("OPENAI_BASE_URL: no address; write https://host/v1, or unset it")
+    return parts.hostname
+
+
 class VendorUnreachable(BackendError):
     """Nobody answered, after all attempts; it may be otherwise later."""
 
@@ -68,7 +84,7 @@ class VendorApi:
             raise MissingExtra("hosted fine-tuning", "litellm") from error
         names = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
         url = next((os.environ[name] for name in names if os.environ.get(name)), _OPENAI)
-        here = urlsplit(url).hostname in _HERE  # no proxy leads to this machine
+        here = _host_of(url) in _HERE  # no proxy leads to this machine
         try:
             connections = openai.DefaultHttpxClient(follow_redirects=False, trust_env=not here)
             client = openai.OpenAI(base_url=url, http_client=connections, max_retries=0)
@@ -157,9 +173,9 @@ class VendorApi:
         """Return the JSON object that a request of the SDK is answered with.
 
         Raises:
-            Later: another attempt may help; so where the reply is no JSON object but the page of a
-                proxy, which the SDK hands out as text.
-            Refused: no attempt will.
+            RetryableError: another attempt may help; so where the reply is no JSON object but the
+                page of a proxy, which the SDK hands out as text.
+            PermanentError: no attempt will.
         """
         import openai
 

@@ -90,7 +90,7 @@ def _read(reply: Mapping[str, Any]) -> Completion:
     """Return a server's answer; one of another form may be right the next time.
 
     Raises:
-        Later: it is no chat completion.
+        RetryableError: it is no chat completion.
     """
     try:
         choice = reply["choices"][0]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.errors import UsageError
 from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import run
@@ -367,3 +368,15 @@ def test_a_damaged_record_is_not_written_over(vendor: Any, job: Job) -> None:
     assert job(*job.start, "--yes") == 2
     assert "no record of a hosted job" in job.lines[-1]
     assert vendor.asked == []
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "http://host:abc/v1", "nothing", "ftp://h/v1"])
+def test_an_address_that_is_none_is_a_usage_error(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line before anything is sent."""
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    with pytest.raises(UsageError, match=r"^OPENAI_BASE_URL: no address"):
+        VendorApi.from_environment()
