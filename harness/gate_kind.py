@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from tunegate.harness import lookup
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import PairFill, Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -180,6 +180,20 @@ class GateKind(ABC):
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs on the gate's own scale, and what their difference must exceed."""
         return JudgedPairs(pairs, 0.0)
+
+    def worst_case_fill(self, gate: Gate, observed: Pairs) -> PairFill | None:
+        """Return the worst-case imputation of unscored cases, if the kind has one of its own.
+
+        SHIP takes that the gate also passes with these scores.
+
+        Args:
+            gate: The gate.
+            observed: The complete pairs of its metric.
+
+        Returns:
+            What completes a pair; None for the worst in the metric's own direction and unit.
+        """
+        return None
 
     def judge_refusal(self, gate: Gate) -> str:
         """Return why no judge can decide such a gate, even corrected by labels; "" if one can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,6 +13,9 @@ from tunegate.harness.comparison.labelled_level import LabelledEstimator, Labels
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.stats.types import Interval, OneSidedTest
+
+PairFill = Callable[[float | None, float | None], tuple[float, float]]
+"""From base's and tuned's score of a case, None where it is missing, to both scores."""
 
 
 @dataclass(frozen=True)

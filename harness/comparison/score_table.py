@@ -16,7 +16,7 @@ from itertools import groupby, product
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import Pairs, shared_clusters
+from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.metric import Metric
@@ -197,7 +197,9 @@ class ScoreTable:
         ]
         return exact_mean(apart) if apart else None
 
-    def imputed(self, metric: MetricRecord, *, level: bool = False) -> Pairs:
+    def imputed(
+        self, metric: MetricRecord, *, level: bool = False, fill: PairFill | None = None
+    ) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.
 
         On an unbounded metric, which has no worst score, the missing difference is the worst
@@ -207,13 +209,14 @@ class ScoreTable:
             metric: The metric.
             level: Whether tuned's level is what matters: on an unbounded metric a missing score is
                 then the worst that tuned has, whatever the difference.
+            fill: What completes a pair instead, if the gate has a worst case of its own.
         """
-        worst = WorstCaseImputation.of(metric, self.pairs(metric), level=level)
+        fill = fill or WorstCaseImputation.of(metric, self.pairs(metric), level=level).fill
         rows = []
         for case in self.asked(metric.name):
             b = self.value(metric.name, case, "base")
             t = self.value(metric.name, case, "tuned")
-            rows.append((case, *worst.fill(b, t)))
+            rows.append((case, *fill(b, t)))
         return self._made(metric, rows, "base")
 
     def _made(

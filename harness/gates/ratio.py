@@ -9,13 +9,14 @@ Source: `tunegate.harness.stats.latency.geometric_mean_ratio`: the interval of t
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import PairFill, Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
@@ -85,7 +86,7 @@ class RatioGate(GateKind):
         answers nothing, so the gate is undecided then.
         """
         without = sum(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True))
-        estimate = math.exp(exact_mean(_logs(pairs))) if pairs.n and not without else None
+        estimate = _exp(exact_mean(_logs(pairs))) if pairs.n and not without else None
         reason, method = GateReason.UNDERPOWERED, pairs.why_too_few
         if without:
             reason = GateReason.NOT_COMPUTABLE
@@ -147,6 +148,29 @@ class RatioGate(GateKind):
             labels=None,
         )
         return JudgedPairs(scaled, _log_margin(gate))
+
+    def worst_case_fill(self, gate: Gate, observed: Pairs) -> PairFill:
+        """Return the worst ratio for the bound: from the metric's range, or else as observed.
+
+        The metric's direction does not matter: `ratio_at_least` also bounds metrics of which less
+        is better.
+        """
+        at_least = _bound(gate) == "at_least"
+        if observed.metric.range is not None:
+            low, high = observed.metric.range
+            ends = (high, low) if at_least else (low, high)
+            return lambda base, tuned: (
+                ends[0] if base is None else base,
+                ends[1] if tuned is None else tuned,
+            )
+        worst = _exp((min if at_least else max)(_logs(observed), default=0.0))
+
+        def fill(base: float | None, tuned: float | None) -> tuple[float, float]:
+            if base is None:
+                base = 1.0 if tuned is None else tuned / worst
+            return base, min(base * worst, sys.float_info.max) if tuned is None else tuned
+
+        return fill
 
     def claims_loss(self, result: GateResult) -> bool:
         """Return whether the result says that tuned differs from base.
@@ -232,6 +256,11 @@ def _log_margin(gate: Gate) -> float:
     """Return what the oriented mean log-ratio must exceed; below 0 if equal arms satisfy it."""
     margin = math.log(float(gate.margin))
     return margin if _bound(gate) == "at_least" else -margin
+
+
+def _exp(log_ratio: float) -> float:
+    """Return the ratio of a log-ratio; at most e^709, beyond which a float overflows."""
+    return math.exp(min(log_ratio, 709.0))
 
 
 def _logs(pairs: Pairs) -> list[float]:

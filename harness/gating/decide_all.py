@@ -114,11 +114,11 @@ def _finite(value: float) -> float | None:
 
 
 def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:
-    made: dict[tuple[str, str, bool], Pairs] = {}
+    made: dict[tuple[str, str, str], Pairs] = {}
     found = []
     for table in tables:
         for gate in table.suite.gates:
-            key = (table.suite.name, gate.metric, gate_kind(gate.kind).reads_level)
+            key = (table.suite.name, gate.metric, gate.kind if imputed else "")
             pairs = made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
             found.append(_add_eligibility(table, gate, pairs))
     return found
@@ -199,5 +199,7 @@ def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -
 def _pairs(table: ScoreTable, gate: Gate, *, imputed: bool) -> Pairs:
     metric = next(m for m in table.suite.metrics if m.name == gate.metric)
     if imputed:
-        return table.imputed(metric, level=gate_kind(gate.kind).reads_level)
+        kind = gate_kind(gate.kind)
+        fill = kind.worst_case_fill(gate, table.pairs(metric))
+        return table.imputed(metric, level=kind.reads_level, fill=fill)
     return table.pairs(metric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,58 @@ def test_a_bound_that_base_itself_breaks_is_no_false_claim(judge: Any, columns: 
 
     assert false_claims(broken.record, judge(broken).suites[0]) == ()
     assert judge(held).verdict == "SHIP"
+
+
+@pytest.mark.parametrize(("bound", "direction"), [("at_least", False), ("at_most", True)])
+def test_unscored_cases_are_imputed_by_the_worst_ratio_of_the_bound(
+    judge: Any, columns: Any, bound: str, direction: bool
+) -> None:
+    """A bound that the scored cases satisfy is not shipped if the unscored ones would break it.
+
+    98 log-ratios of ±.05 about log(1 ± .15) and two of log(2) or log(.5): two unscored cases are
+    filled by these, whatever direction the metric has. In its own direction, two cases of 400
+    words at the worst difference of small cases (10 words) would be near a ratio of 1.
+    """
+    far = 2.0 if bound == "at_most" else 0.5
+    near = 1.15 if bound == "at_most" else 0.86
+    margin = 1.2 if bound == "at_most" else 0.825
+    base = [10.0] * 94 + [400.0] * 6
+    tuned = [b * near * math.exp(x) for b, x in zip(base, SYMMETRIC * 5, strict=True)]
+    tuned[0] = tuned[1] = 10.0 * far
+    scores: list[float | None] = [*tuned[:94], *[None] * 6]
+    metric = SECONDS.model_copy(update={"higher_is_better": direction})
+    found = judge(
+        columns(
+            [ratio(margin, bound)], {"latency": (base, scores)}, metrics=[metric], max_unscored=0.1
+        )
+    )
+
+    assert found.suites[0].gates[0].status is PASS
+    assert found.suites[0].worst_case == "UNDECIDED"
+    assert found.verdict == "UNDECIDED"
+
+
+def test_the_worst_case_of_a_metric_with_a_range_is_its_end() -> None:
+    """For `at_least` tuned has the lowest score and base the highest; for `at_most` the reverse."""
+    found = replace(
+        pairs([0.5, 0.5], [0.4, 0.6]), metric=SECONDS.model_copy(update={"range": (0.0, 1.0)})
+    )
+
+    assert KIND.worst_case_fill(ratio(0.8, "at_least"), found)(None, None) == (1.0, 0.0)
+    assert KIND.worst_case_fill(ratio(1.2), found)(None, None) == (0.0, 1.0)
+    assert KIND.worst_case_fill(ratio(1.2), found)(0.5, None) == (0.5, 1.0)
+    assert KIND.worst_case_fill(ratio(1.2), found)(None, 0.5) == (0.0, 0.5)
+
+
+def test_the_worst_case_of_an_unbounded_metric_is_its_worst_ratio() -> None:
+    """Of the ratios 2 and 1/4, `at_most` fills 2 and `at_least` fills 1/4, on either side."""
+    found = pairs([1.0, 4.0], [2.0, 1.0])
+    most = KIND.worst_case_fill(ratio(1.2), found)
+    least = KIND.worst_case_fill(ratio(0.8, "at_least"), found)
+
+    assert (most(8.0, None), least(8.0, None)) == ((8.0, 16.0), (8.0, 2.0))
+    assert (most(None, 8.0), least(None, 8.0)) == ((4.0, 8.0), (32.0, 8.0))
+    assert (most(None, None), least(None, None)) == ((1.0, 2.0), (1.0, 0.25))
 
 
 @pytest.mark.parametrize(
