@@ -35,6 +35,9 @@ ROOM = "tunegate.harness.gates"
 GROUP = "tunegate.gates"
 """Entry-point group of the kinds of other packages."""
 
+COMMON_KEYS = ("metric", "confidence")
+"""Keys that each `[[gates]]` table may have, whatever its kind."""
+
 KeySchemas = Mapping[str, Mapping[str, Any]]
 """Key of a `[[gates]]` table → its JSON schema."""
 
@@ -376,8 +379,13 @@ class UnknownGateKind(GateKind):
     quantity = "value"
     described = "the measured value"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, problem: str = "") -> None:
+        """Remember the name, and why the kind of an installed package cannot be loaded."""
         self.name = name
+        self.problem = problem or (
+            f"the gate kind {name!r} is not installed; install the package that provides it in the "
+            f"entry-point group {GROUP!r}"
+        )
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Refuse to decide.
@@ -385,10 +393,7 @@ class UnknownGateKind(GateKind):
         Raises:
             UsageError: always.
         """
-        raise UsageError(
-            f"{gate.where or gate.id}: the gate kind {self.name!r} is not installed; install the "
-            f"package that provides it in the entry-point group {GROUP!r}"
-        )
+        raise UsageError(f"{gate.where or gate.id}: {self.problem}")
 
     def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
         """Return the margin as stored."""
@@ -399,18 +404,29 @@ class UnknownGateKind(GateKind):
         found = (result.estimate, result.share, result.delta)
         return next((value for value in found if value is not None), None)
 
+    def reference(self, result: GateResult) -> float | None:
+        """Return None: only the kind knows what its values are compared with."""
+        return None
+
     def boundary(self, result: GateResult) -> float | None:
-        """Return None: on which axis the margin is, only the kind knows."""
+        """Return None: only the kind knows on which axis the margin is."""
         return None
 
 
 @cache
 def gate_kind(name: str) -> GateKind:
-    """Return the kind of that name; one that cannot be loaded is an `UnknownGateKind`."""
+    """Return the kind of that name; one that cannot be loaded is an `UnknownGateKind`.
+
+    Raises:
+        UsageError: it is built in, and an installed package registers the same name.
+    """
     try:
         return _load(name)
-    except UsageError:
-        return UnknownGateKind(name)
+    except UsageError as error:
+        if name in lookup.module_names(ROOM):
+            raise
+        installed = name in lookup.available_names(ROOM)
+        return UnknownGateKind(name, str(error) if installed else "")
 
 
 @cache
@@ -418,10 +434,36 @@ def gate_kinds() -> tuple[GateKind, ...]:
     """Return all kinds in their order: those of this package and those of installed ones.
 
     Raises:
-        UsageError: the kind of another package cannot be imported, or has the name of another one.
+        UsageError: the kind of another package cannot be imported, or has the name or a key of
+            another one.
     """
-    found = map(_load, lookup.available_names(ROOM))
-    return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
+    found = sorted(map(_load, lookup.available_names(ROOM)), key=lambda k: (k.order, k.name))
+    _check_keys(found)
+    return tuple(found)
+
+
+def _check_keys(kinds: Sequence[GateKind]) -> None:
+    """Refuse two kinds that use one key of a `[[gates]]` table; one that refines both is shared.
+
+    Raises:
+        UsageError: naming both kinds and the key.
+    """
+    owners: dict[str, GateKind] = {}
+    # The kind of another package comes after the built-in ones, and is the one to change.
+    for kind in sorted(kinds, key=lambda k: k.name not in lookup.module_names(ROOM)):
+        for key in kind.schema:
+            other = owners.setdefault(key, kind)
+            shared = (
+                kind.schema[key] == other.schema[key]
+                and key not in kind.keys_of_margin
+                and key not in other.keys_of_margin
+            )
+            if key in COMMON_KEYS or not (other is kind or shared):
+                owner = "every gate" if key in COMMON_KEYS else f"the gate kind {other.name!r}"
+                raise UsageError(
+                    f"gate kind {kind.name!r}: its key {key!r} is also a key of {owner}; rename "
+                    f"the key, or uninstall the package that provides {kind.name!r}"
+                )
 
 
 def _load(name: str) -> GateKind:
@@ -431,7 +473,25 @@ def _load(name: str) -> GateKind:
             f"gate kind {name!r}: the entry point of {GROUP!r} must name a GateKind whose name is "
             f"{name!r}; upgrade or uninstall the package"
         )
+    faults = _faults(kind)
+    if faults:
+        raise UsageError(f"gate kind {name!r}: {faults[0]}; upgrade or uninstall the package")
     return kind
+
+
+def _faults(kind: GateKind) -> list[str]:
+    """Return what is missing in a kind to describe it in a suite's schema and the reference."""
+    found = []
+    schema, summary = getattr(kind, "schema", None), getattr(kind, "summary", None)
+    if not isinstance(schema, Mapping) or not all(isinstance(s, Mapping) for s in schema.values()):
+        found.append("`schema` must map each key of a [[gates]] table to its JSON schema")
+    elif not set(kind.keys_of_margin) <= set(schema):
+        found.append(f"`schema` must have the margin's key {kind.keys_of_margin[0]!r}")
+    elif not all(isinstance(s.get("description"), str) for s in schema.values()):
+        found.append("each key in `schema` must have a description")
+    if not isinstance(summary, str) or not summary:
+        found.append("`summary` must be a sentence that says when the gate passes")
+    return found
 
 
 def format_number(value: float | None, *, sign: bool = False) -> str:

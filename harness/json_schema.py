@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tunegate.harness.gate_kind import gate_kinds
+from tunegate.harness.gate_kind import COMMON_KEYS, gate_kinds
 from tunegate.harness.lookup import unknown_name_message
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -63,7 +63,7 @@ def _complete_gates(table: dict[str, Any]) -> None:
     """Give the schema of a `[[gates]]` table the keys of all kinds of gates."""
     kinds = gate_kinds()
     keys = {key: form for kind in kinds for key, form in kind.schema.items()}
-    common = {key: table["properties"][key] for key in ("metric", "confidence")}
+    common = {key: table["properties"][key] for key in COMMON_KEYS}
     table["properties"] = {"metric": common["metric"], **keys, "confidence": common["confidence"]}
     table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
 

@@ -156,13 +156,26 @@ def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
 
 def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
     """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
-    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
-    for plugin in found:
-        _warn(
-            f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
-            f"({type(error).__name__}: {_first_line(error)}) and is left out"
-        )
-    return bool(found)
+    failure = _failure(room, name, error)
+    if failure is not None:
+        _warn(f"{failure} and is left out")
+    return failure is not None
+
+
+def plugin_failure(room: str, name: str, error: Exception) -> str | None:
+    """Return the sentence for an error in a package's code; None if `name` is tunegate's own."""
+    failure = _failure(room, name, error)
+    return None if failure is None else f"{failure}; upgrade or uninstall the package"
+
+
+def _failure(room: str, name: str, error: BaseException) -> str | None:
+    for plugin in entry_points_of(room):
+        if plugin.name == name:
+            return (
+                f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
+                f"({type(error).__name__}: {_first_line(error)})"
+            )
+    return None
 
 
 def provider(plugin: EntryPoint) -> str:
@@ -233,7 +246,9 @@ def _warn(sentence: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
+    r"""Return the first line of an error, with control characters written as `\uXXXX`."""
+    line = next(iter(str(error).splitlines()), "")
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
 
 
 def _find_own(name: str, *, what: str) -> Any:

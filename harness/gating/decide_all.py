@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tunegate.harness import lookup
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
-from tunegate.harness.gate_kind import DecisionContext, gate_kind
+from tunegate.harness.errors import TunegateError, UsageError
+from tunegate.harness.gate_kind import ROOM, DecisionContext, gate_kind
 from tunegate.harness.gating.error_control import ProvenRegressions, at_attempt
 from tunegate.harness.gating.judge_eligibility import (
     RULE,
@@ -77,10 +79,24 @@ def decide_gate(
         remaining: Cases not asked: an observed bound is decided where they cannot change it.
 
     Raises:
-        UsageError: its kind is not installed.
+        UsageError: its kind is not installed, or is that of another package and fails.
     """
+    context = DecisionContext(regressed, noise, remaining)
+    try:
+        return _decide_by_kind(gate, pairs, context)
+    except TunegateError:
+        raise
+    except Exception as error:
+        # The code of another package ran: any error may come of it.
+        problem = lookup.plugin_failure(ROOM, gate.kind, error)
+        if problem is None:
+            raise
+        raise UsageError(f"{gate.where or gate.id}: {problem}") from error
+
+
+def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateResult:
     kind, delta = gate_kind(gate.kind), Delta(pairs, gate.confidence)
-    outcome = kind.decide(gate, pairs, DecisionContext(regressed, noise, remaining))
+    outcome = kind.decide(gate, pairs, context)
     result = GateResult(
         metric=gate.metric,
         kind=gate.kind,
@@ -91,26 +107,26 @@ def decide_gate(
         base=delta.base if pairs.n else None,
         tuned=delta.tuned if pairs.n else None,
         delta=delta.estimate if pairs.n else None,
-        estimate=outcome.estimate,
+        estimate=_finite(outcome.estimate),
         low=_finite(outcome.low),
         high=_finite(outcome.high),
         confidence=gate.confidence,
         method=outcome.method,
         margin=gate.margin,
         options=gate.options,
-        p_value=outcome.p_value,
+        p_value=_finite(outcome.p_value),
         n=pairs.n,
-        noise=noise if kind.tests_difference else None,
+        noise=context.noise if kind.tests_difference else None,
         drop=outcome.drop,
         share=outcome.share,
         needed_n=outcome.needed_n,
         advisory=pairs.advisory and not kind.counts_cases,
     )
-    return result.model_copy(update={"sentence": kind.sentence(result, pairs, remaining)})
+    return result.model_copy(update={"sentence": kind.sentence(result, pairs, context.remaining)})
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:

@@ -142,7 +142,7 @@ def test_a_registered_object_that_is_no_kind_is_refused(
     value: str,
     what: str,
 ) -> None:
-    """The entry point is named, with what to do; a stored gate of that name can be shown."""
+    """The entry point is named, with what to do; deciding a stored gate gives the same reason."""
     monkeypatch.syspath_prepend(installed(tmp_path, code, name=name, value=value))
     monkeypatch.delitem(sys.modules, "house_gates", raising=False)
     forgotten()
@@ -150,7 +150,95 @@ def test_a_registered_object_that_is_no_kind_is_refused(
     with pytest.raises(UsageError, match=re.escape(what)) as caught:
         gate_kinds()
     assert "\n" not in str(caught.value)
-    assert gate_kind(name).name == name
+    if name == "floor":
+        with pytest.raises(UsageError, match=re.escape(what)):
+            gate_kind(name)
+    else:
+        gate = Gate(metric="m", kind=name, margin=0.3, where="suite.toml:9")
+        pairs = compare([1.0], [1.0], metric=_metric()).pairs
+        with pytest.raises(UsageError, match=f"suite.toml:9: .*{re.escape(what)}"):
+            decide_gate(gate, pairs, regressed=False)
+    sys.modules.pop("house_gates", None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('"worst_case": {', '"floor": {}, "worst_case": {', "each key in `schema` must have"),
+        (
+            '"worst_case": {',
+            '"floor": {"type": "boolean", "description": "x"}, "worst_case": {',
+            "gate kind 'worst_case': its key 'floor' is also a key of the gate kind 'floor'",
+        ),
+        (
+            '"worst_case": {',
+            '"floor_mode": {"type": "boolean", "description": "x"}, "worst_case": {',
+            "gate kind 'worst_case': its key 'floor_mode' is also a key of the gate kind 'floor'",
+        ),
+        (
+            '"worst_case": {',
+            '"confidence": {"type": "number", "description": "x"}, "worst_case": {',
+            "gate kind 'worst_case': its key 'confidence' is also a key of every gate",
+        ),
+        ('"worst_case": {', '"worst": {', "`schema` must have the margin's key 'worst_case'"),
+        ("schema: ClassVar", "schemas: ClassVar", "`schema` must map each key"),
+        ("summary =", "summed =", "`summary` must be a sentence"),
+    ],
+)
+def test_a_kind_whose_keys_are_taken_or_missing_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: Callable[[], None],
+    old: str,
+    new: str,
+    what: str,
+) -> None:
+    """An installed package never changes what a built-in key of a suite means."""
+    code = example()
+    assert old in code
+    monkeypatch.syspath_prepend(installed(tmp_path, code.replace(old, new, 1)))
+    monkeypatch.delitem(sys.modules, "house_gates", raising=False)
+    forgotten()
+
+    with pytest.raises(UsageError, match=re.escape(what)) as caught:
+        gate_kinds()
+    assert "\n" not in str(caught.value)
+    sys.modules.pop("house_gates", None)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (
+            "raise ValueError('no\\x1b[31m luck\\nat all')",
+            "suite.toml:9: gate 'worst_case' of the package house-gates 1.0 failed "
+            "(ValueError: no\\u001b[31m luck); upgrade or uninstall the package",
+        ),
+        ("loss = float('nan')", ""),
+    ],
+)
+def test_the_code_of_another_package_may_fail(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: Callable[[], None],
+    line: str,
+    what: str,
+) -> None:
+    """An error is one line that names gate, kind and package; a number that is none is unknown."""
+    old = "loss = max((-d for d in pairs.differences), default=0.0)"
+    monkeypatch.syspath_prepend(installed(tmp_path, example().replace(old, line)))
+    monkeypatch.delitem(sys.modules, "house_gates", raising=False)
+    forgotten()
+    gate = Gate(metric="m", kind="worst_case", margin=0.3, where="suite.toml:9")
+    pairs = compare([1.0], [1.0], metric=_metric()).pairs
+
+    if what:
+        with pytest.raises(UsageError) as caught:
+            decide_gate(gate, pairs, regressed=False)
+        assert str(caught.value) == what
+    else:
+        result = decide_gate(gate, pairs, regressed=False)
+        assert (result.estimate, result.low) == (None, None)
     sys.modules.pop("house_gates", None)
 
 
