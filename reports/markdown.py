@@ -234,7 +234,9 @@ def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[s
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
         format_level(gate.base),
         format_level(gate.tuned),
-        format_difference(gate.delta),
+        format_difference(gate.delta)
+        if gate.estimate is None
+        else format_gate_value(gate, gate.estimate),
         f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}"
         if known
         else "–",

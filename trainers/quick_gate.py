@@ -18,11 +18,9 @@ from tunegate.harness.model import Arm
 from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.records.manifest import Manifest, MetricRecord
-from tunegate.harness.records.verdict import GateReason, GateStatus, SuiteResult
+from tunegate.harness.records.verdict import GateStatus, SuiteResult
 from tunegate.harness.suite import Suite
 from tunegate.trainers.checkpoint_ranking import CheckpointMetric, CheckpointSuite
-
-_FORGOTTEN = (GateReason.REGRESSED, GateReason.SEVERE_DROPS)
 
 
 def evaluate_checkpoint(
@@ -113,5 +111,7 @@ def _finite(value: float) -> float | None:
 
 def _forgetting_sentences(result: SuiteResult) -> tuple[str, ...]:
     return tuple(
-        gate.sentence for gate in result.gates if gate.reason in _FORGOTTEN and not gate.advisory
+        gate.sentence
+        for gate in result.gates
+        if gate_kind(gate.kind).claims_loss(gate) and not gate.advisory
     )

@@ -58,7 +58,7 @@ class RatioGate(GateKind):
     }
     margin_keys = ("ratio_at_most", "ratio_at_least")
     quantity = "ratio"
-    described = "the ratio tuned/base"
+    described = "the ratio"
     pass_words = "is proven"
     reference_label = "1"
 
@@ -111,7 +111,7 @@ class RatioGate(GateKind):
             pairs.base, pairs.tuned, confidence=confidence, clusters=pairs.clusters
         )
         # Without any spread the interval reaches from 0 to infinity and says nothing.
-        known = math.isfinite(found.high)
+        known = found.low > 0 or math.isfinite(found.high)
         open_ = replace(
             open_,
             p_value=judged.pairs.test(judged.margin).p_value if known else None,
@@ -123,6 +123,8 @@ class RatioGate(GateKind):
             return replace(open_, status=GateStatus.PASS, reason=None)
         if is_proven(judged.pairs.exchanged(), -judged.margin, confidence):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
+        if not known:
+            return open_
         # Where no change is within the bound, it is planned without the change seen here.
         allows_equality = judged.margin < 0
         plan = judged.pairs.estimator.plan
@@ -203,15 +205,16 @@ class RatioGate(GateKind):
         return gate if _log_margin(gate) < 0 else None
 
     def measurement(self, result: GateResult) -> str:
-        """Return `length of tuned is 1.05 times base [0.98, 1.13] on 40 cases`."""
+        """Return `length changed by a factor of 1.05 [0.98, 1.13] on 40 cases`.
+
+        The sentence names no arm: it is written of the incumbent and of artifacts too.
+        """
         cases = count_noun(result.n, "case")
         if result.estimate is None:
-            return f"{result.metric} has no ratio of tuned to base on {cases}"
+            return f"{result.metric} has no ratio on {cases}"
         interval = interval_words(result.low, result.high, sign=False)
-        return (
-            f"{result.metric} of tuned is {format_number(result.estimate)} times base{interval} on "
-            f"{cases}"
-        )
+        factor = format_number(result.estimate)
+        return f"{result.metric} changed by a factor of {factor}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the ratio of at most 1.2`."""
@@ -227,8 +230,8 @@ class RatioGate(GateKind):
         return super().open_conclusion(result, pairs)
 
     def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return `tuned/base at most 1.2`."""
-        return f"tuned/base {_words(result)} {margin_label(result.margin)}"
+        """Return `by a factor of at most 1.2`."""
+        return f"by a factor of {_words(result)} {margin_label(result.margin)}"
 
     def value(self, result: GateResult) -> float | None:
         """Return the ratio."""

@@ -134,8 +134,11 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     run = Run.load(folder)
     leakage, table = run.manifest.leakage, run.score_table
     left_out = leakage.left_out.get(suite, ()) if leakage else ()
-    sign = 1 if result.higher_is_better else -1
-    level = gate_kind(result.kind).reads_level
+    kind = gate_kind(result.kind)
+    # A kind that measures something of its own also has its own direction.
+    own = result.estimate is not None
+    sign = 1 if (kind.passes_above(result) if own else result.higher_is_better) else -1
+    level = kind.reads_level
     found = []
     for (of_suite, metric, case, arm), row in table.items():
         wanted = (of_suite, metric, arm) == (suite, result.metric, "tuned")

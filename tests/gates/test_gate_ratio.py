@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from tests.suite_files import _refused, _written
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.decide_all import decide_gate
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.plugin import items
+from tunegate.harness.records.cases import CellKind, ScoreRow
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.verdict.redecide import false_claims
@@ -105,10 +108,10 @@ def test_the_sentence() -> None:
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
 
     assert result.sentence == (
-        "latency of tuned is 1.1 times base [1.07, 1.131] on 20 cases: "
+        "latency changed by a factor of 1.1 [1.07, 1.131] on 20 cases: "
         "the ratio of at most 1.2 is proven"
     )
-    assert gate_rule(result) == "tuned/base at most 1.2"
+    assert gate_rule(result) == "by a factor of at most 1.2"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,19 @@ def test_equal_ratios_say_nothing_of_the_next_one() -> None:
     result = decided(ratio(1.2), pairs([1.0] * 50, [1.0] * 50))
 
     assert (result.status, result.low, result.high) == (UNDECIDED, None, None)
-    assert result.estimate == 1.0
+    assert (result.estimate, result.needed_n) == (1.0, None)
+
+
+@pytest.mark.parametrize(("bound", "status"), [("at_most", FAIL), ("at_least", PASS)])
+def test_a_ratio_beyond_floating_point_is_decided(bound: str, status: GateStatus) -> None:
+    """1e300 over 1e-300 overflows: the estimate is the largest that is shown, and is finite."""
+    base = [1e-300 * (1 + i % 3) for i in range(20)]
+    result = decided(ratio(1.2, bound), pairs(base, [1e300] * 20))
+
+    assert result.status is status
+    assert result.estimate is not None
+    assert 1e307 < result.estimate < math.inf
+    assert all(value is None or math.isfinite(value) for value in (result.low, result.high))
 
 
 def test_cases_that_belong_together_count_as_one_cluster() -> None:
@@ -266,6 +281,53 @@ def test_the_worst_case_of_an_unbounded_metric_is_its_worst_ratio() -> None:
     assert (most(8.0, None), least(8.0, None)) == ((8.0, 16.0), (8.0, 2.0))
     assert (most(None, 8.0), least(None, 8.0)) == ((4.0, 8.0), (32.0, 8.0))
     assert (most(None, None), least(None, None)) == ((1.0, 2.0), (1.0, 0.25))
+
+
+def test_summary_and_card_show_the_ratio_and_not_the_difference() -> None:
+    """The cell of the difference holds what the interval next to it is about."""
+    from tunegate.reports.markdown import _gate
+
+    result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
+    suite: Any = SimpleNamespace(name="s")
+
+    assert _gate(suite, result)[-3:] == ["1.100", "1.070 to 1.131", "20"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "worst"), [("at_most", "b (1 → 2)"), ("at_least", "a (1 → 0.5)")]
+)
+def test_the_worst_cases_of_a_ratio_are_those_against_the_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bound: str, worst: str
+) -> None:
+    """A lower bound is broken by small values, whatever direction the metric has."""
+    values = {"a": (1.0, 0.5), "b": (1.0, 2.0)}
+    rows = {
+        ("s", "latency", case, arm): ScoreRow(
+            suite="s", metric="latency", case=case, arm=arm, value=value
+        )
+        for case, pair in values.items()
+        for arm, value in zip(("base", "tuned"), pair, strict=True)
+    }
+    run: Any = SimpleNamespace(manifest=SimpleNamespace(leakage=None), score_table=rows)
+    monkeypatch.setattr(items.Run, "load", lambda folder: run)
+    (tmp_path / "scores.jsonl").touch()
+
+    result = decided(ratio(1.0, bound), times(SYMMETRIC, 1.3 if bound == "at_most" else 0.7))
+    assert result.status is FAIL
+    assert f"worst cases: {worst}\n" in items.explain_failure(tmp_path, "s", result)
+
+
+def test_a_checkpoint_that_breaks_a_ratio_has_forgotten() -> None:
+    """`stop_on="regression"` stops at a bound that equal models satisfy, and not at a goal."""
+    pytest.importorskip("torch")
+    from tunegate.trainers.quick_gate import _forgetting_sentences
+
+    def sentences(gate: Gate, factor: float) -> tuple[str, ...]:
+        found: Any = SimpleNamespace(gates=[decided(gate, times(SYMMETRIC, factor))])
+        return _forgetting_sentences(found)
+
+    assert len(sentences(ratio(1.2), 1.3)) == 1
+    assert sentences(ratio(0.8), 1.3) == ()
 
 
 @pytest.mark.parametrize(
