@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from tunegate.harness import lookup
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import PairFill, Pairs
+from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -73,14 +73,6 @@ class DecisionContext:
     """Mean |difference| of base to itself asked again; None where arithmetic is exact."""
     remaining: int = 0
     """Cases not asked, because the suite ended early."""
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedPairs:
-    """Pairs on the scale on which a gate judges them: their difference must exceed `margin`."""
-
-    pairs: Pairs
-    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +155,10 @@ class GateKind(ABC):
         """Return the key by which a `[[gates]]` table asks for this kind; None if it does not."""
         return next((key for key in self.keys_of_margin if key in table), None)
 
+    def margin_key(self, gate: Gate) -> str:
+        """Return the key of a `[[gates]]` table that holds the gate's margin."""
+        return self.name
+
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of the gate that a table asks for: its margin and what refines it."""
         refined = {key: table[key] for key in self.companions if key in table}
@@ -185,17 +181,7 @@ class GateKind(ABC):
         return JudgedPairs(pairs, 0.0)
 
     def worst_case_fill(self, gate: Gate, observed: Pairs) -> PairFill | None:
-        """Return the worst-case imputation of unscored cases, if the kind has one of its own.
-
-        SHIP takes that the gate also passes with these scores.
-
-        Args:
-            gate: The gate.
-            observed: The complete pairs of its metric.
-
-        Returns:
-            What completes a pair; None for the worst in the metric's own direction and unit.
-        """
+        """Return the worst-case imputation of unscored cases; None for the metric's own."""
         return None
 
     def judge_refusal(self, gate: Gate) -> str:
@@ -434,36 +420,10 @@ def gate_kinds() -> tuple[GateKind, ...]:
     """Return all kinds in their order: those of this package and those of installed ones.
 
     Raises:
-        UsageError: the kind of another package cannot be imported, or has the name or a key of
-            another one.
+        UsageError: the kind of another package cannot be imported, or has the name of another one.
     """
-    found = sorted(map(_load, lookup.available_names(ROOM)), key=lambda k: (k.order, k.name))
-    _check_keys(found)
-    return tuple(found)
-
-
-def _check_keys(kinds: Sequence[GateKind]) -> None:
-    """Refuse two kinds that use one key of a `[[gates]]` table; one that refines both is shared.
-
-    Raises:
-        UsageError: naming both kinds and the key.
-    """
-    owners: dict[str, GateKind] = {}
-    # The kind of another package comes after the built-in ones, and is the one to change.
-    for kind in sorted(kinds, key=lambda k: k.name not in lookup.module_names(ROOM)):
-        for key in kind.schema:
-            other = owners.setdefault(key, kind)
-            shared = (
-                kind.schema[key] == other.schema[key]
-                and key not in kind.keys_of_margin
-                and key not in other.keys_of_margin
-            )
-            if key in COMMON_KEYS or not (other is kind or shared):
-                owner = "every gate" if key in COMMON_KEYS else f"the gate kind {other.name!r}"
-                raise UsageError(
-                    f"gate kind {kind.name!r}: its key {key!r} is also a key of {owner}; rename "
-                    f"the key, or uninstall the package that provides {kind.name!r}"
-                )
+    found = map(_load, lookup.available_names(ROOM))
+    return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
 
 
 def _load(name: str) -> GateKind:
@@ -473,25 +433,7 @@ def _load(name: str) -> GateKind:
             f"gate kind {name!r}: the entry point of {GROUP!r} must name a GateKind whose name is "
             f"{name!r}; upgrade or uninstall the package"
         )
-    faults = _faults(kind)
-    if faults:
-        raise UsageError(f"gate kind {name!r}: {faults[0]}; upgrade or uninstall the package")
     return kind
-
-
-def _faults(kind: GateKind) -> list[str]:
-    """Return what is missing in a kind to describe it in a suite's schema and the reference."""
-    found = []
-    schema, summary = getattr(kind, "schema", None), getattr(kind, "summary", None)
-    if not isinstance(schema, Mapping) or not all(isinstance(s, Mapping) for s in schema.values()):
-        found.append("`schema` must map each key of a [[gates]] table to its JSON schema")
-    elif not set(kind.keys_of_margin) <= set(schema):
-        found.append(f"`schema` must have the margin's key {kind.keys_of_margin[0]!r}")
-    elif not all(isinstance(s.get("description"), str) for s in schema.values()):
-        found.append("each key in `schema` must have a description")
-    if not isinstance(summary, str) or not summary:
-        found.append("`summary` must be a sentence that says when the gate passes")
-    return found
 
 
 def format_number(value: float | None, *, sign: bool = False) -> str:
@@ -521,14 +463,6 @@ def interval_words(low: float | None, high: float | None, *, sign: bool) -> str:
     if low is None and high is None:
         return ""
     return f" [{format_number(low, sign=sign)}, {format_number(high, sign=sign)}]"
-
-
-def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
-    """Return the question whether a margin beyond the metric's range was meant in per cent."""
-    low, high = range_
-    return (
-        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
-    )
 
 
 def deciding_evidence(result: GateResult, pairs: Pairs) -> str:

@@ -14,6 +14,7 @@ from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.power.forecast import GateForecast, GateOutlook, SuiteForecast
+    from tunegate.harness.records.manifest import Gate
     from tunegate.harness.suite import Suite
 
 ORDER = 30
@@ -113,7 +114,7 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
 
 def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
     """Yield the gates with their numbers, and behind or below them what must be known of them."""
-    rows = [(f"{gate.gate.id} {gate.gate.margin}", gate, _row(gate)) for gate in gates]
+    rows = [(_gate_name(gate.gate), gate, _row(gate)) for gate in gates]
     width = max(len(name) for name, _, _ in rows)
     planned = [row for _, _, row in rows if row]
     widths = [max(map(len, column)) for column in zip(_HEAD[1:], *planned, strict=True)]
@@ -128,6 +129,13 @@ def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
 
 def _align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def _gate_name(gate: Gate) -> str:
+    """Return `length::ratio_at_most 1.2`: the metric, and the key and margin of the suite file."""
+    from tunegate.harness.gate_kind import gate_kind
+
+    return f"{gate.metric}::{gate_kind(gate.kind).margin_key(gate)} {gate.margin}"
 
 
 def _row(gate: GateForecast) -> tuple[str, ...]:
@@ -158,7 +166,9 @@ def _whole_rule(one: SuiteForecast) -> str:
         return "SHIP cannot be reached with these cases"
     if not one.chances:
         unknown = [gate.gate.id for gate in one.gates if gate.counts and not gate.outlooks]
-        why = f"unknown for {', '.join(unknown)}" if unknown else "depends on tuned's level alone"
+        alone = all(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
+        depends = "tuned's level alone" if alone else "gates that are not planned"
+        why = f"unknown for {', '.join(unknown)}" if unknown else f"depends on {depends}"
         return f"SHIP: {why}"
     where = " where the floors hold" if levels else ""
     takes = f"80 % takes {_join_texts(_count(n) for n in one.cases)} cases"

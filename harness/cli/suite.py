@@ -136,6 +136,7 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
+    from tunegate.harness.gate_kind import gate_kind
     from tunegate.harness.source import account_summary
     from tunegate.harness.suite import load_suite
 
@@ -148,7 +149,8 @@ def show(
         better = "higher" if metric.higher_is_better else "lower"
         print(f"  metric {metric.name} ({better} is better)")
     for gate in suite.gates:
-        print(f"  gate {gate.id} {gate.margin}  {gate.where}")
+        key = gate_kind(gate.kind).margin_key(gate)
+        print(f"  gate {gate.metric}::{key} {gate.margin}  {gate.where}")
     for sourced in suite.cases[:cases]:
         print(f"  {_brief(sourced.case)}")
 

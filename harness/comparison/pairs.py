@@ -168,3 +168,11 @@ def shared_clusters(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the clusters' labels; None if no two cases have the same one."""
     names = tuple(clusters or ())
     return names if len(set(names)) < len(names) else None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPairs:
+    """Pairs on the scale on which a gate judges them: their difference must exceed `margin`."""
+
+    pairs: Pairs
+    margin: float

@@ -13,18 +13,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tunegate.harness.comparison.delta import Delta, is_proven
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
-    JudgedPairs,
     count_noun,
     deciding_evidence,
     format_number,
     interval_words,
-    percentage_hint,
 )
+from tunegate.harness.gates._level import percentage_hint
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus

@@ -18,7 +18,6 @@ from tunegate.harness.gate_kind import (
     format_number,
     interval_words,
     margin_words,
-    percentage_hint,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -201,3 +200,11 @@ def _beyond(level: float, margin: float, *, floor: bool) -> bool:
     """Return whether a level breaks the bound by more than the rounding of a mean."""
     slack = 1e-12 * max(abs(level), abs(margin))
     return level < margin - slack if floor else level > margin + slack
+
+
+def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
+    """Return the question whether a margin beyond the metric's range was meant in per cent."""
+    low, high = range_
+    return (
+        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
+    )

@@ -16,12 +16,11 @@ from typing import Any, ClassVar
 
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.pairs import PairFill, Pairs
+from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
-    JudgedPairs,
     KeySchemas,
     PlannedTest,
     count_noun,
@@ -67,9 +66,13 @@ class RatioGate(GateKind):
         key = "ratio_at_most" if "ratio_at_most" in table else "ratio_at_least"
         return {"margin": table[key], "options": {"bound": key.removeprefix("ratio_")}}
 
+    def margin_key(self, gate: Gate) -> str:
+        """Return `ratio_at_most` or `ratio_at_least`."""
+        return f"ratio_{_bound(gate)}"
+
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield a metric whose scores of single cases have no ratio."""
-        key = f"ratio_{_bound(gate)}={float(gate.margin):g}"
+        key = f"{self.margin_key(gate)}={float(gate.margin):g}"
         if metric.corpus is not None:
             yield (
                 f"{key}: {gate.metric!r} is one value over all cases, and a ratio is of each case; "

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
     EquivalenceMargin,
-    JudgedPairs,
     KeySchemas,
     PlannedTest,
     gate_kind,

@@ -49,7 +49,8 @@ def silent_goals(suite: Suite) -> Iterator[str]:
     if all(is_advisory(suite, gate) for gate in needed):
         for gate in needed:
             too_few = few_for_corpus(gate.metric, len(suite.cases))
-            yield f"{gate.where}: {gate.kind}={gate.margin} has no say; {too_few}"
+            key = gate_kind(gate.kind).margin_key(gate)
+            yield f"{gate.where}: {key}={gate.margin} has no say; {too_few}"
 
 
 def corpus_notes(suite: Suite) -> Iterator[str]:

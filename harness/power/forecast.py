@@ -116,7 +116,8 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
     """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
     few = n_clusters is not None and n_clusters < FEW_CLUSTERS
     for gate in suite.gates:
-        place = f"{gate.where}: {gate.kind}={gate.margin} on {gate.metric!r} stays undecided"
+        key = gate_kind(gate.kind).margin_key(gate)
+        place = f"{gate.where}: {key}={gate.margin} on {gate.metric!r} stays undecided"
         if feasibility.count_asked(suite, suite.metric(gate.metric)) < 2:
             yield f"{place} with 1 case: it takes 2; add cases"
         elif few and gate_kind(gate.kind).rests_on_interval(gate):

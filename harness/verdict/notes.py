@@ -25,7 +25,7 @@ from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
@@ -161,10 +161,18 @@ def _table_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def _metrics(table: ScoreTable) -> Iterator[str]:
-    compared = {g.metric for g in table.suite.gates if not gate_kind(g.kind).reads_level}
+    compared = [g for g in table.suite.gates if not gate_kind(g.kind).reads_level]
     for metric in table.suite.metrics:
-        if metric.name in compared:
-            yield from _pair_notes(metric.name, table.pairs(metric))
+        gates = [gate for gate in compared if gate.metric == metric.name]
+        if gates:
+            yield from _pair_notes(metric.name, table.pairs(metric), gates)
+
+
+def _is_skewed(gate: Gate, pairs: Pairs) -> bool:
+    """Return whether the differences are skewed on the scale on which the gate judges them."""
+    kind = gate_kind(gate.kind)
+    judged = pairs if kind.tests_difference else kind.judged_pairs(gate, pairs).pairs
+    return judged.estimator.skewed
 
 
 def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
@@ -177,7 +185,7 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
         )
 
 
-def _pair_notes(name: str, pairs: Pairs) -> Iterator[str]:
+def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]:
     clusters = pairs.n_clusters
     if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
         yield (
@@ -193,7 +201,7 @@ def _pair_notes(name: str, pairs: Pairs) -> Iterator[str]:
             f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
             f"intervals are dependable from {FEW_UNBOUNDED}"
         )
-    if pairs.estimator.skewed:
+    if any(_is_skewed(gate, pairs) for gate in gates):
         yield (
             f"{name}: the differences are strongly skewed; "
             "the interval may be too optimistic on one side"

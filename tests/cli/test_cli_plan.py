@@ -91,6 +91,20 @@ def test_a_suite_of_floors_has_nothing_to_plan(project: Any) -> None:
     assert "no gates, so it has no say" in _plan("suites/none")
 
 
+def test_a_bound_that_asks_for_a_change_is_not_planned(project: Any) -> None:
+    """The gate is named by its key, and SHIP depends on what is not planned."""
+    project.raw_suite(
+        'name = "short"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n'
+        '[[gates]]\nmetric = "length"\nratio_at_most = 0.8',
+        [{"prompt": f"q{i}"} for i in range(20)],
+        "short",
+    )
+    output = _plan("suites/short")
+
+    assert "length::ratio_at_most 0.8" in output
+    assert "SHIP: depends on gates that are not planned" in output
+
+
 def test_what_cannot_ship_is_refused(project: Any) -> None:
     """The table is printed all the same, and every refusal on its line; exit 2."""
     project.suite(gates="tolerance = 0.02")

@@ -22,6 +22,7 @@ from tunegate.harness.gate_kind import GateKind, UnknownGateKind, gate_kind, gat
 from tunegate.harness.gating.decide_all import decide_gate
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.reports.charts import draw_interval
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "contributing" / "gate.md"
@@ -108,6 +109,11 @@ def test_a_file_in_the_folder_is_a_kind(
 
     assert gate_kinds()[-1].name == "worst_case"
     assert [result.status for result in ends] == [GateStatus.PASS, GateStatus.FAIL]
+    drawing = draw_interval(ends[1])
+    assert drawing is not None
+    assert drawing.margin is not None
+    assert drawing.zone == (0.0, drawing.margin.x)
+    assert drawing.point > drawing.margin.x
     assert ends[1].sentence == (
         "m: the largest loss is 0.5 [0.5, 0.5] on 2 cases: the worst_case of 0.3 is broken"
     )
@@ -201,7 +207,7 @@ def test_a_kind_whose_keys_are_taken_or_missing_is_refused(
     forgotten()
 
     with pytest.raises(UsageError, match=re.escape(what)) as caught:
-        gate_kinds()
+        json_schema.load_schema("suite")
     assert "\n" not in str(caught.value)
     sys.modules.pop("house_gates", None)
 

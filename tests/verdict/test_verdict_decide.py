@@ -368,6 +368,19 @@ def test_skewed_differences_are_noted(judge: Any, columns: Any, made: Any) -> No
     assert any("strongly skewed" in note for note in found.suites[0].notes)
 
 
+def test_skewness_is_noted_on_the_scale_of_the_gate(judge: Any, columns: Any, made: Any) -> None:
+    """One answer of 4,000 words skews the differences of lengths, and not their log-ratios."""
+    metric = made.metric(binary=False, range=None)
+    base = [10.0] * 59 + [4000.0]
+    tuned = [b * (1 + 0.1 * (i % 3 - 1)) for i, b in enumerate(base)]
+    bound = Gate(metric="m", kind="ratio", margin=1.3, options={"bound": "at_most"})
+    by_ratio = judge(columns([bound], {"m": (base, tuned)}, [metric]))
+    by_mean = judge(columns([tolerance(margin=100.0)], {"m": (base, tuned)}, [metric]))
+
+    assert not any("strongly skewed" in note for note in by_ratio.suites[0].notes)
+    assert any("strongly skewed" in note for note in by_mean.suites[0].notes)
+
+
 def test_the_same_records_give_the_same_bytes(judge: Any, columns: Any, made: Any) -> None:
     """Twice, and with the scores in any order: verdict.json is a pure function."""
     noise = random.Random(1)
