@@ -4,7 +4,8 @@ The shaded zone is where the whole interval must lie for the gate to pass (for a
 ceiling: where the estimate must lie). Gains and tolerances draw tuned − base around a zero in the
 middle, each on its own scale, so that the zeros of a suite's gates are one line, as in a forest
 plot; where base was asked twice, a band shows by how much it differs from itself. Floors and
-ceilings draw tuned's level, base as a tick.
+ceilings draw tuned's level with base as a tick, a ratio draws tuned/base with 1 as a tick, and the
+other kinds what they measure.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class IntervalDrawing:
     """Left end and width of the zone in which the gate passes."""
     margin: ChartMark | None
     reference: ChartMark | None
-    """Zero for differences, base for levels."""
+    """What the gate kind compares with: zero for differences, base for levels, one for ratios."""
     noise: tuple[float, float] | None
     """Left end and width of the band of the noise floor around zero."""
     label: str

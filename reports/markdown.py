@@ -193,8 +193,8 @@ def _leakage(found: ContaminationResult) -> str:
         for metric in suite.metrics
         for name, part in (("clean", metric.clean), ("touched", metric.touched))
     ]
-    told = f"{escape_markdown(found.sentence)}."
-    return f"{told}\n\n{_table(head, rows[:GATES])}" if rows else told
+    sentence = f"{escape_markdown(found.sentence)}."
+    return f"{sentence}\n\n{_table(head, rows[:GATES])}" if rows else sentence
 
 
 def _incumbent_section(standing: IncumbentResult) -> str:
@@ -300,8 +300,8 @@ def _judge(health: judge_health.JudgeHealth) -> str:
     facts, known = dict(health.facts), dict(health.known)
     parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
     parts += [f"kappa {known['kappa']}"] if known else []
-    told = "; ".join(map(escape_markdown, parts))
-    return f"- {code_span(health.suite)} {code_span(health.metric.name)}: {told}"
+    sentence = "; ".join(map(escape_markdown, parts))
+    return f"- {code_span(health.suite)} {code_span(health.metric.name)}: {sentence}"
 
 
 def _provenance(data: ReportData) -> str:

@@ -63,7 +63,7 @@ def compare_runs(
         ]
     )
     chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
-    fought = compare_pairwise(named)
+    comparisons = compare_pairwise(named)
     return CandidateComparison(
         verdict=chosen.verdict,
         chosen=chosen.letter,
@@ -73,8 +73,8 @@ def compare_runs(
         base=runs[0].manifest.arms["base"],
         suites=tuple(_suites(runs)),
         candidates=tuple(candidates),
-        duels=fought,
-        notes=tuple(comparison_notes(runs, candidates, chosen, fought, share)),
+        duels=comparisons,
+        notes=tuple(comparison_notes(runs, candidates, chosen, comparisons, share)),
     )
 
 
@@ -282,7 +282,7 @@ def comparison_notes(
     runs: Sequence[Run],
     candidates: Sequence[Candidate],
     chosen: Candidate,
-    fought: Sequence[PairwiseComparison],
+    comparisons: Sequence[PairwiseComparison],
     share: int,
 ) -> Iterator[str]:
     """Yield what must be known of the comparison as a whole.
@@ -291,7 +291,7 @@ def comparison_notes(
         runs: The runs.
         candidates: What they end as, in the same order.
         chosen: The one that was chosen.
-        fought: Every pair of them.
+        comparisons: The pairwise comparisons of them.
         share: Over how many candidates the error is shared.
     """
     changed = [c for c in candidates if c.verdict is not c.alone]
@@ -300,7 +300,7 @@ def comparison_notes(
             f"{one.letter}: {one.alone.value} alone, {one.verdict.value} where the error is shared "
             f"by {share} candidates"
         )
-    yield from _lead(candidates, chosen, fought)
+    yield from _lead(candidates, chosen, comparisons)
     for suite in runs[0].manifest.suites:
         judged = max(run.manifest.attempts.get(suite.hash, 0) for run in runs)
         if judged > share:
@@ -313,25 +313,25 @@ def comparison_notes(
 
 
 def _lead(
-    candidates: Sequence[Candidate], chosen: Candidate, fought: Sequence[PairwiseComparison]
+    candidates: Sequence[Candidate], chosen: Candidate, comparisons: Sequence[PairwiseComparison]
 ) -> Iterator[str]:
     """Yield of whom the chosen one is proven better or worse by the first goal."""
     if chosen.gain is None:
         return
     place = chosen.gain.suite, chosen.gain.metric
     mine = {
-        next(x for x in (d.first, d.second) if x != chosen.letter): d.better
-        for d in fought
-        if (d.suite, d.metric) == place and chosen.letter in (d.first, d.second)
+        next(x for x in (pair.first, pair.second) if x != chosen.letter): pair.better
+        for pair in comparisons
+        if (pair.suite, pair.metric) == place and chosen.letter in (pair.first, pair.second)
     }
     words = {
         "is proven better than": [o for o, better in mine.items() if better == chosen.letter],
         "is proven worse than": [o for o, better in mine.items() if better == o],
         "is not proven to differ from": [o for o, better in mine.items() if better is None],
     }
-    said = [f"{word} {', '.join(others)}" for word, others in words.items() if others]
-    if said:
-        yield f"by {place[1]} on the same cases {chosen.letter} {'; '.join(said)}"
+    sentences = [f"{word} {', '.join(others)}" for word, others in words.items() if others]
+    if sentences:
+        yield f"by {place[1]} on the same cases {chosen.letter} {'; '.join(sentences)}"
 
 
 def _twins(candidates: Sequence[Candidate]) -> Iterator[str]:

@@ -31,7 +31,7 @@ class _GateInput:
     table: ScoreTable
     gate: Gate
     pairs: Pairs
-    right: JudgeEligibility
+    eligibility: JudgeEligibility
 
     @property
     def metric(self) -> tuple[str, str]:
@@ -49,13 +49,13 @@ def decide_gates(
         imputed: Whether unscored cases went worst for tuned and best for base.
     """
     asked = _gate_inputs(tables, imputed=imputed)
-    alarms = _alarms(manifest, tables, [a for a in asked if a.right.counts])
+    counted = _proven_regressions(manifest, tables, [a for a in asked if a.eligibility.counts])
     # What is only shown must not make it harder to claim the regression of a metric that counts.
-    shown = _alarms(manifest, tables, [a for a in asked if not a.right.counts])
+    shown = _proven_regressions(manifest, tables, [a for a in asked if not a.eligibility.counts])
     found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
     for one in asked:
         found[one.table.suite.name].append(
-            _decide_input(manifest, one, alarms if one.right.counts else shown)
+            _decide_input(manifest, one, counted if one.eligibility.counts else shown)
         )
     return {suite: tuple(gates) for suite, gates in found.items()}
 
@@ -143,25 +143,25 @@ def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateIn
 def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     if pairs.metric.judge is None:
         return _GateInput(table, gate, pairs, RULE)
-    # Whoever may decide is settled by what was seen, not by what might have been.
+    # Eligibility depends on the observed scores alone, not on imputed ones.
     found = judge_eligibility(gate, table.labelled(table.pairs(pairs.metric)))
-    labelled = table.labelled(pairs) if found.standing is EligibilityStatus.CORRECTED else pairs
+    labelled = table.labelled(pairs) if found.status is EligibilityStatus.CORRECTED else pairs
     return _GateInput(table, gate, labelled, found)
 
 
-def _alarms(
+def _proven_regressions(
     manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_GateInput]
 ) -> ProvenRegressions:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
     family = {a.metric: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
-    whole = any(a.right.counts for a in asked)
+    whole = any(a.eligibility.counts for a in asked)
     return ProvenRegressions(
         family, looks=looks, compared=_family_size(manifest) if whole else None
     )
 
 
 def _family_size(manifest: Manifest) -> int:
-    """Return how many metrics of the run are compared: the family of its alarms."""
+    """Return how many metrics of the run are compared: the family of Holm's adjustment."""
     return len(
         {
             (suite.name, gate.metric)
@@ -175,27 +175,29 @@ def _family_size(manifest: Manifest) -> int:
     )
 
 
-def _decide_input(manifest: Manifest, one: _GateInput, alarms: ProvenRegressions) -> GateResult:
+def _decide_input(
+    manifest: Manifest, one: _GateInput, regressions: ProvenRegressions
+) -> GateResult:
     table = one.table
     level = at_attempt(one.gate, table.suite, manifest.attempts)
     result = decide_gate(
         _gate_at_level(one.gate, table, manifest.attempts),
         one.pairs,
-        regressed=alarms.proven(*one.metric, one_sided(level.confidence)),
+        regressed=regressions.proven(*one.metric, one_sided(level.confidence)),
         noise=table.noise(one.gate.metric),
         remaining=table.remaining,
     )
-    if one.right.standing is EligibilityStatus.RULE:
+    if one.eligibility.status is EligibilityStatus.RULE:
         return result
     changes: dict[str, object] = {
-        "advisory": result.advisory or not one.right.counts,
-        "right": one.right.why,
+        "advisory": result.advisory or not one.eligibility.counts,
+        "right": one.eligibility.why,
     }
-    if one.right.standing is EligibilityStatus.REFUSED:
+    if one.eligibility.status is EligibilityStatus.REFUSED:
         changes |= {
             "status": GateStatus.ERROR,
             "reason": GateReason.CANARY,
-            "sentence": f"{one.gate.metric}: {one.right.why}",
+            "sentence": f"{one.gate.metric}: {one.eligibility.why}",
             "needed_n": None,
         }
     return result.model_copy(update=changes)

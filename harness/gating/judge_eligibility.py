@@ -28,7 +28,7 @@ class EligibilityStatus(StrEnum):
     """No judge is asked."""
     ADVISORY = "advisory"
     """Shown, without influence on the verdict."""
-    EARNED = "earned"
+    CALIBRATED = "calibrated"
     """The judge's own difference decides."""
     CORRECTED = "corrected"
     """The difference that people's labels on this run correct it to decides."""
@@ -40,13 +40,13 @@ class EligibilityStatus(StrEnum):
 class JudgeEligibility:
     """What a gate counts for, and why, in words; none for rules."""
 
-    standing: EligibilityStatus
+    status: EligibilityStatus
     why: str = ""
 
     @property
     def counts(self) -> bool:
         """Whether the gate takes part in the verdict."""
-        return self.standing is not EligibilityStatus.ADVISORY
+        return self.status is not EligibilityStatus.ADVISORY
 
 
 RULE = JudgeEligibility(EligibilityStatus.RULE)
@@ -72,13 +72,13 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
-    earned = _eligibility_by_labels(pairs) or _eligibility_by_calibration(gate, pairs, known)
-    if earned.counts and known.canaries.failed:
+    found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(gate, pairs, known)
+    if found.counts and known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return JudgeEligibility(
             EligibilityStatus.REFUSED, f"the judge calls known bad answers good: {names}"
         )
-    return earned
+    return found
 
 
 def _advisory(why: str) -> JudgeEligibility:
@@ -86,7 +86,7 @@ def _advisory(why: str) -> JudgeEligibility:
 
 
 def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
-    """Return the right that labels on this run give; None if they give none."""
+    """Return the eligibility that labels on this run give; None if they give none."""
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
         return None
@@ -96,7 +96,7 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
 
 
 def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
-    """Return the right that the calibration gives, and if none, what is missing."""
+    """Return the eligibility that the calibration gives, and if none, what is missing."""
     margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
     if margin is None:
         return _advisory(
@@ -107,7 +107,7 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
     if reasons:
         return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
     kappa = f"kappa {known.kappa.estimate:.2f}, differential error within half the margin"
-    return JudgeEligibility(EligibilityStatus.EARNED, f"the judge agrees with people: {kappa}")
+    return JudgeEligibility(EligibilityStatus.CALIBRATED, f"the judge agrees with people: {kappa}")
 
 
 def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:

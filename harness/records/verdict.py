@@ -31,7 +31,7 @@ class Verdict(StrEnum):
     UNDECIDED = "UNDECIDED"
     """Too little evidence either way."""
     BLOCK = "BLOCK"
-    """A floor is broken or a regression is proven."""
+    """A bound is broken, or a regression is proven."""
     NOT_COMPARABLE = "NOT_COMPARABLE"
     """The arms differ in more than the weights, or the adapter is not active."""
     ERROR = "ERROR"

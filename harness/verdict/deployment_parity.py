@@ -1,10 +1,10 @@
 """Deployment parity: whether a merged, quantised or served form is equivalent to tuned.
 
 SHIP takes three things more where there is a shipped arm: on every gated metric shipped is proven
-equivalent to tuned within a margin, its own floors, ceilings, tolerances and limits hold against
-base, and neither hangs on unscored cases. A difference beyond the margin blocks, even a better one:
-then what ships is another model than the one that was judged, and can be judged as tuned. Measured
-times are no matter of equivalence; a suite's own rules on them are put to shipped as they are.
+equivalent to tuned within a margin, its own gates except goals hold against base, and neither hangs
+on unscored cases. A difference beyond the margin blocks, even a better one: then what ships is
+another model than the one that was judged, and can be judged as tuned. Measured times are no matter
+of equivalence; a suite's own rules on them are applied to shipped as they are.
 
 The comparison takes all cases of a suite, also of one that ended early for base and tuned: it is no
 part of the looks, and its level is that of one test at the end.
@@ -171,8 +171,8 @@ def _compare_metrics(
     noise = {(t.suite.name, m.name): t.noise(m.name) for t in whole for m in t.suite.metrics}
     made: dict[str, list[MetricParity]] = {name: [] for name in tables}
     for key, equivalence in found.items():
-        told = key in beyond and not _within(noise[key], equivalence)
-        made[key[0]].append(_metric(tables[key[0]], equivalence, beyond=told))
+        is_beyond = key in beyond and not _within(noise[key], equivalence)
+        made[key[0]].append(_metric(tables[key[0]], equivalence, beyond=is_beyond))
     return {name: tuple(metrics) for name, metrics in made.items()}
 
 

@@ -1,10 +1,10 @@
 """Incumbent: tuned compared with the fine-tune that is shipped today.
 
 Better than base is not enough where users have something better than base. With an incumbent arm,
-SHIP also takes that each tolerance and each limit on severe drops holds with the incumbent in the
-place of base. A metric that has a goal and no tolerance is held to one as wide as its goal: what is
-too small a gain to matter is too small a loss. Floors and ceilings are about tuned alone, and have
-been judged.
+SHIP also takes that each guardrail which compares tuned with base (a tolerance, a limit on severe
+drops, a ratio that equal arms satisfy) holds with the incumbent in the place of base. A metric that
+has a goal and no tolerance is held to one as wide as its goal: what is too small a gain to matter
+is too small a loss. Floors and ceilings are about tuned alone, and are decided with base.
 
 The comparison takes all cases of a suite, also of one that ended early for base and tuned. Its
 proofs of a regression are a family of their own for Holm's adjustment.
@@ -83,7 +83,7 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
 
 
 def _incumbent_table(table: ScoreTable) -> ScoreTable:
-    """Return a table in which the incumbent stands in base's place."""
+    """Return a table in which the incumbent takes base's place."""
     places = {INCUMBENT: "base", "tuned": "tuned"}
     values = {
         (metric, case, places[arm]): row
@@ -94,11 +94,11 @@ def _incumbent_table(table: ScoreTable) -> ScoreTable:
 
 
 def _noise(table: ScoreTable) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]:
-    """Yield rows by which the incumbent lies from itself as far as base was found to."""
+    """Yield rows that move the incumbent as far from itself as base is from itself."""
     for (metric, case, arm), row in table.values.items():
-        first, stands = (table.value(metric, case, name) for name in ("base", INCUMBENT))
-        if arm == BASE_AGAIN and None not in (row.value, first, stands):
-            moved = (stands or 0.0) + (row.value or 0.0) - (first or 0.0)
+        before, incumbent = (table.value(metric, case, name) for name in ("base", INCUMBENT))
+        if arm == BASE_AGAIN and None not in (row.value, before, incumbent):
+            moved = (incumbent or 0.0) + (row.value or 0.0) - (before or 0.0)
             yield (metric, case, arm), replace(row, value=moved)
 
 

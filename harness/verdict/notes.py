@@ -63,7 +63,7 @@ def suite_notes(
         f"{suite.name}: {text}"
         for text in (
             *_advisory(table),  # first: where no gate counts, it is why nothing is decided
-            *_rights(gates),
+            *_eligibility_notes(gates),
             *_unscored_notes(suite, unscored),
             *_no_goal(suite),
             *attempt_note(suite, attempts),
@@ -86,10 +86,10 @@ def _advisory(table: ScoreTable) -> Iterator[str]:
             yield few_for_corpus(metric.name, pairs.n)
 
 
-def _rights(gates: Sequence[GateResult]) -> Iterator[str]:
-    """Say of each judge's gates what they count for, once where it is the same for several."""
-    told = dict.fromkeys((g.metric, g.advisory, g.right) for g in gates if g.right is not None)
-    for metric, advisory, why in told:
+def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
+    """Yield what the gates of each judge count for, once where it is the same for several."""
+    notes = dict.fromkeys((g.metric, g.advisory, g.right) for g in gates if g.right is not None)
+    for metric, advisory, why in notes:
         yield f"{metric}: {'advisory, for ' if advisory else ''}{why}"
 
 
@@ -128,7 +128,7 @@ def _early(table: ScoreTable) -> Iterator[str]:
 
 
 def _flips(table: ScoreTable) -> Iterator[str]:
-    """Say how many multiple-choice answers changed sides, whether a gate asks about them or not.
+    """Yield how many multiple-choice answers changed sides, whether a gate asks about them or not.
 
     A mean that stays can hide as many questions lost as won.
     """
