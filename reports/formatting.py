@@ -95,7 +95,7 @@ FACES = {
         "ERROR", "!", "bad", "Too much is unscored, or a backend, judge or disk failed."
     ),
     Verdict.BLOCK: OutcomeStyle(
-        "BLOCK", "✕", "bad", "A floor is broken, or a regression is proven."
+        "BLOCK", "✕", "bad", "A bound is broken, or a regression is proven."
     ),
     Verdict.SHIP: OutcomeStyle(
         "SHIP",
