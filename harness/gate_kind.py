@@ -343,10 +343,8 @@ _REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
 
 _CONCLUSIONS: dict[GateReason | None, str] = {
     GateReason.PASS_WITH_LOSS: "{} holds, though a small loss is proven",
-    GateReason.BELOW_FLOOR: "{} is broken",
-    GateReason.ABOVE_CEILING: "{} is broken",
-    GateReason.SEVERE_DROPS: "{} is broken",
-    GateReason.BOUND_BROKEN: "{} is broken",
+    **dict.fromkeys((GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING), "{} is broken"),
+    **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
     GateReason.REGRESSED: "a regression is proven, and {} is not",
     GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
     GateReason.WITHIN_NOISE: "the difference is no larger than what base shows against itself, so "
@@ -374,11 +372,7 @@ class UnknownGateKind(GateKind):
         )
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
-        """Refuse to decide.
-
-        Raises:
-            UsageError: always.
-        """
+        """Raise a UsageError: nobody knows how it is decided."""
         raise UsageError(f"{gate.where or gate.id}: {self.problem}")
 
     def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
@@ -391,12 +385,10 @@ class UnknownGateKind(GateKind):
         return next((value for value in found if value is not None), None)
 
     def reference(self, result: GateResult) -> float | None:
-        """Return None: only the kind knows what its values are compared with."""
+        """Return None: only the kind knows its axis, and what its values are compared with."""
         return None
 
-    def boundary(self, result: GateResult) -> float | None:
-        """Return None: only the kind knows on which axis the margin is."""
-        return None
+    boundary = reference
 
 
 @cache
@@ -419,11 +411,23 @@ def gate_kind(name: str) -> GateKind:
 def gate_kinds() -> tuple[GateKind, ...]:
     """Return all kinds in their order: those of this package and those of installed ones.
 
+    A package's kind that cannot be used is left out, with a warning, so that only suites that use
+    it are refused.
+
     Raises:
-        UsageError: the kind of another package cannot be imported, or has the name of another one.
+        UsageError: a package registers the name of a built-in kind.
     """
-    found = map(_load, lookup.available_names(ROOM))
+    found = filter(None, map(_load_or_warn, lookup.available_names(ROOM)))
     return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
+
+
+def _load_or_warn(name: str) -> GateKind | None:
+    try:
+        return _load(name)
+    except UsageError as error:
+        if name in lookup.module_names(ROOM):
+            raise
+        return lookup.warn(f"{error}; it is left out")
 
 
 def _load(name: str) -> GateKind:
@@ -438,14 +442,12 @@ def _load(name: str) -> GateKind:
 
 def format_number(value: float | None, *, sign: bool = False) -> str:
     """Return a number with four significant digits; `–` for none."""
-    if value is None:
-        return "–"
-    return f"{value:+.4g}" if sign else f"{value:.4g}"
+    return "–" if value is None else f"{value:+.4g}" if sign else f"{value:.4g}"
 
 
 def count_noun(count: int, noun: str) -> str:
     """Return `1 case` or `2 cases`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def margin_words(margin: float | str) -> str:

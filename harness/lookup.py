@@ -113,12 +113,12 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
             _refuse_shared_name(room, plugin.name, what=what)
             loaded = _load(plugin, what=what)
         except UnknownName as error:
-            _warn(f"{error}; it is left out")
+            warn(f"{error}; it is left out")
             continue
         if isinstance(getattr(loaded, "ORDER", None), int | float):
             found[plugin.name] = loaded
         else:
-            _warn(
+            warn(
                 f"{what} {plugin.name!r} of the package {provider(plugin)} has no number ORDER "
                 "and is left out"
             )
@@ -158,11 +158,11 @@ def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
     """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
     failure = _failure(room, name, error)
     if failure is not None:
-        _warn(f"{failure} and is left out")
+        warn(f"{failure} and is left out")
     return failure is not None
 
 
-def plugin_failure(room: str, name: str, error: Exception) -> str | None:
+def plugin_failure(room: str, name: str, error: BaseException) -> str | None:
     """Return the sentence for an error in a package's code; None if `name` is tunegate's own."""
     failure = _failure(room, name, error)
     return None if failure is None else f"{failure}; upgrade or uninstall the package"
@@ -240,7 +240,7 @@ def kind_of(room: str) -> str:
 
 
 @cache
-def _warn(sentence: str) -> None:
+def warn(sentence: str) -> None:
     """Print a warning once."""
     sys.stderr.write(f"tunegate: warning: {sentence}\n")
 

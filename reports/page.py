@@ -166,12 +166,14 @@ def _script() -> str:
 
 
 def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]:
+    from markupsafe import Markup
+
     try:
         title, html = section.TITLE, section.render(data)
     except (Exception, SystemExit) as error:
         if not lookup.warn_of_plugin(SECTIONS, name, error):
             raise
-        title = html = ""
+        title, html = "", Markup()
     return {"id": name.replace("_", "-"), "title": title, "html": html}
 
 

@@ -86,7 +86,7 @@ def decide_gate(
         return _decide_by_kind(gate, pairs, context)
     except TunegateError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The code of another package ran: any error may come of it.
         problem = lookup.plugin_failure(ROOM, gate.kind, error)
         if problem is None:
