@@ -87,10 +87,10 @@ def arm_behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
 def length_ratios(data: ReportData) -> dict[str, float]:
     """Return suite → median of tuned's tokens over base's, case by case."""
     ratios: dict[str, list[float]] = defaultdict(list)
-    for pair in data.pairs:
-        base, tuned = (pair.completion(arm, CellKind.GENERATE) for arm in ("base", "tuned"))
+    for view in data.cases:
+        base, tuned = (view.completion(arm, CellKind.GENERATE) for arm in ("base", "tuned"))
         if base and tuned and base.output_tokens and tuned.output_tokens is not None:
-            ratios[pair.suite].append(tuned.output_tokens / base.output_tokens)
+            ratios[view.suite].append(tuned.output_tokens / base.output_tokens)
     return {suite: float(median(values)) for suite, values in ratios.items()}
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.further_arms import further_arm
-from tunegate.harness.records.cases import Case, CellKind, StoredCell, canonical_json
-from tunegate.reports.data import BASE, TUNED, CasePair
+from tunegate.harness.records.cases import CellKind, StoredCell, canonical_json
+from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 
 if TYPE_CHECKING:
@@ -67,49 +67,77 @@ class WordDiff:
     """What a reader must know: a side was cut, or only white space differs."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaseView:
-    """Everything that an opened row shows."""
-
-    pair: CasePair
-    question: tuple[TextExcerpt, ...]
-    """The conversation, then what a right answer rests on."""
-    rendered: TextExcerpt | None
-    """The prompt after the chat template, where it was recorded."""
-    expected: tuple[TextExcerpt, ...]
-    diff: WordDiff | None
-    """The completions of base and tuned, None where neither wrote any."""
-    others: tuple[TextExcerpt, ...]
-    """The completions of further arms (recorded, incumbent, shipped), under the arms' names."""
-    choices: tuple[ChoiceComparison, ...]
-    cells: tuple[StoredCell, ...]
-    """What is known about how each answer came to be, base and tuned first."""
-
-
-def case_view(pair: CasePair) -> CaseView:
-    """Return a case ready to be shown."""
-    case = pair.case.case
+def question_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
+    """Return the conversation, then what a right answer rests on."""
+    case = view.case.case
     turns = case.input_messages()
-    rendered = pair.case.rendered
-    return CaseView(
-        pair=pair,
-        question=(
-            *(_text(str(turn.get("role", "turn")), turn_text(turn)) for turn in turns),
-            *_optional("context", case.context),
-            *_optional("tools", case.tools),
-        ),
-        rendered=_text("prompt after the chat template", rendered) if rendered else None,
-        expected=_expected_content(case),
-        diff=_diff(pair),
-        others=tuple(_others(pair)),
-        choices=_choices(pair),
-        cells=tuple(pair.cells[key] for key in sorted(pair.cells, key=_place)),
+    return (
+        *(_text(str(turn.get("role", "turn")), turn_text(turn)) for turn in turns),
+        *_optional("context", case.context),
+        *_optional("tools", case.tools),
     )
 
 
-def prompt_snippet(pair: CasePair) -> str:
+def rendered_prompt(view: CaseView) -> tuple[TextExcerpt, ...]:
+    """Return the prompt after the chat template; nothing where it was not recorded."""
+    return _optional("prompt after the chat template", view.case.rendered)
+
+
+def expected_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
+    """Return what a right answer is: texts, tool calls and a schema, where the case has them."""
+    case = view.case.case
+    texts = tuple(_text("expected", text) for text in case.expected_texts())
+    calls = _optional("expected calls", case.expected_calls)
+    return (*texts, *calls, *_optional("schema", case.answer_schema))
+
+
+def completion_diff(view: CaseView) -> WordDiff | None:
+    """Return the completions of base and tuned word by word; None where neither wrote any."""
+    base, tuned = view.text(BASE), view.text(TUNED)
+    if base is None and tuned is None:
+        return None
+    if base is None or tuned is None:
+        return WordDiff(
+            (DiffSegment(cut_text(base or "")[0], cut_text(tuned or "")[0], changed=False),)
+        )
+    return compare_texts(base, tuned)
+
+
+def further_completions(view: CaseView) -> Iterator[TextExcerpt]:
+    """Yield the completions of further arms (recorded, incumbent, shipped), named by arm."""
+    for arm, kind in sorted(view.cells, key=_place):
+        text = view.text(arm) if kind is CellKind.GENERATE else None
+        if text is not None and arm not in ARMS and further_arm(arm).reported:
+            yield _text(arm, text)
+
+
+def compare_choices(view: CaseView) -> tuple[ChoiceComparison, ...]:
+    """Return the choices as both arms rated them; nothing where the case has no choices."""
+    case = view.case.case
+    if not case.choices:
+        return ()
+    known = [view.completion(arm, CellKind.CHOICES) for arm in ARMS]
+    base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
+    return tuple(
+        ChoiceComparison(
+            text=cut_text(text)[0],
+            right=at == case.answer,
+            logprobs=(_at(base, at), _at(tuned, at)),
+            shares=(_at(choice_shares(base), at), _at(choice_shares(tuned), at)),
+            picked=(_is_picked(base, at), _is_picked(tuned, at)),
+        )
+        for at, text in enumerate(case.choices)
+    )
+
+
+def cells_in_order(view: CaseView) -> tuple[StoredCell, ...]:
+    """Return the cells, which say how each answer came to be: base and tuned first."""
+    return tuple(view.cells[key] for key in sorted(view.cells, key=_place))
+
+
+def prompt_snippet(view: CaseView) -> str:
     """Return the start of what the user asked, on one line."""
-    return one_line(turn_text(pair.case.case.input_messages()[-1]))
+    return one_line(turn_text(view.case.case.input_messages()[-1]))
 
 
 def turn_text(turn: dict[str, Any]) -> str:
@@ -130,52 +158,10 @@ def _optional(label: str, value: Any) -> tuple[TextExcerpt, ...]:
     return (_text(label, value if isinstance(value, str) else canonical_json(value)),)
 
 
-def _expected_content(case: Case) -> tuple[TextExcerpt, ...]:
-    texts = tuple(_text("expected", text) for text in case.expected_texts())
-    calls = _optional("expected calls", case.expected_calls)
-    return (*texts, *calls, *_optional("schema", case.answer_schema))
-
-
-def _diff(pair: CasePair) -> WordDiff | None:
-    base, tuned = pair.text(BASE), pair.text(TUNED)
-    if base is None and tuned is None:
-        return None
-    if base is None or tuned is None:
-        return WordDiff(
-            (DiffSegment(cut_text(base or "")[0], cut_text(tuned or "")[0], changed=False),)
-        )
-    return compare_texts(base, tuned)
-
-
 def _place(key: tuple[str, CellKind]) -> tuple[int, str, CellKind]:
     """Return the sorting key of an arm's cell: base, tuned, then the others by name."""
     arm, kind = key
     return (ARMS.index(arm) if arm in ARMS else len(ARMS)), arm, kind
-
-
-def _others(pair: CasePair) -> Iterator[TextExcerpt]:
-    for arm, kind in sorted(pair.cells, key=_place):
-        text = pair.text(arm) if kind is CellKind.GENERATE else None
-        if text is not None and arm not in ARMS and further_arm(arm).reported:
-            yield _text(arm, text)
-
-
-def _choices(pair: CasePair) -> tuple[ChoiceComparison, ...]:
-    case = pair.case.case
-    if not case.choices:
-        return ()
-    known = [pair.completion(arm, CellKind.CHOICES) for arm in ARMS]
-    base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
-    return tuple(
-        ChoiceComparison(
-            text=cut_text(text)[0],
-            right=at == case.answer,
-            logprobs=(_at(base, at), _at(tuned, at)),
-            shares=(_at(choice_shares(base), at), _at(choice_shares(tuned), at)),
-            picked=(_is_picked(base, at), _is_picked(tuned, at)),
-        )
-        for at, text in enumerate(case.choices)
-    )
 
 
 def choice_shares(logprobs: Sequence[float]) -> tuple[float, ...]:

@@ -16,8 +16,19 @@ from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha2
 from tunegate.harness.records.cases import Judgement, StoredCell
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping
-from tunegate.reports.case_detail import CaseView, TextExcerpt, case_view, prompt_snippet
-from tunegate.reports.data import CaseChange, CasePair, ReportData
+from tunegate.reports.case_detail import (
+    TextExcerpt,
+    WordDiff,
+    cells_in_order,
+    compare_choices,
+    completion_diff,
+    expected_texts,
+    further_completions,
+    prompt_snippet,
+    question_texts,
+    rendered_prompt,
+)
+from tunegate.reports.data import CaseChange, CaseView, ReportData
 from tunegate.reports.judge_disagreement import disagreement_notes, judgements_by_case
 
 REASON = 600
@@ -52,7 +63,7 @@ class CaseListing:
     """All cases of a run in the order of the page."""
 
     data: ReportData = field(repr=False)
-    pairs: tuple[CasePair, ...] = field(repr=False)
+    views: tuple[CaseView, ...] = field(repr=False)
     judged: Mapping[tuple[str, str], tuple[Judgement, ...]] = field(repr=False)
     doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Anchor → what its judges disagree on; only cases on which they do."""
@@ -62,15 +73,15 @@ class CaseListing:
     def index(self) -> Iterator[str]:
         """Yield the JSON of the run's names and of a row for every case."""
         yield f'{escaping.script_json(self._names()).removesuffix("}")},"cases":['
-        for at, pair in enumerate(self.pairs):
-            yield f"{',' if at else ''}{escaping.script_json(self._row(pair))}"
+        for at, view in enumerate(self.views):
+            yield f"{',' if at else ''}{escaping.script_json(self._row(view))}"
         yield "]}"
 
     def bodies(self, room: int) -> Iterator[str]:
         """Yield the JSON of the first cases' texts, as many as `room` bytes hold."""
         yield "["
-        for at, pair in enumerate(self.pairs):
-            body = f"{',' if at else ''}{escaping.script_json(self._body(pair))}"
+        for at, view in enumerate(self.views):
+            body = f"{',' if at else ''}{escaping.script_json(self._body(view))}"
             room -= len(body.encode())
             if room < 0:
                 break
@@ -90,35 +101,35 @@ class CaseListing:
             ],
         }  # fmt: skip
 
-    def _row(self, pair: CasePair) -> dict[str, Any]:
+    def _row(self, view: CaseView) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
-        deciding = pair.deciding
+        deciding = view.deciding
         values = [
             [places[id(s.metric)], _value(s.base), _value(s.tuned), _round(s.change)]
-            for s in pair.scores
+            for s in view.scores
         ]
         row = {
-            "at": pair.anchor,
-            "id": pair.name,
-            "suite": pair.suite,
-            "tags": pair.case.case.tags,
-            "how": _KEYS[pair.outcome],
+            "at": view.anchor,
+            "id": view.name,
+            "suite": view.suite,
+            "tags": view.case.case.tags,
+            "how": _KEYS[view.outcome],
             "by": places[id(deciding.metric)] if deciding else None,
             "scores": values,
-            "start": prompt_snippet(pair),
-            "doubts": self.doubts.get(pair.anchor),
-            "gap": _is_unscored(pair) or None,
-            "trained": _contamination_note(pair),
+            "start": prompt_snippet(view),
+            "doubts": self.doubts.get(view.anchor),
+            "gap": _is_unscored(view) or None,
+            "trained": _contamination_note(view),
         }
         return {key: value for key, value in row.items() if value is not None}
 
-    def _body(self, pair: CasePair) -> dict[str, Any]:
+    def _body(self, view: CaseView) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
-        lines = self.judged.get((pair.suite, pair.name), ())
-        body = _texts(case_view(pair)) | {
-            "where": pair.case.where,
-            "span": self.traces.case(pair.suite, pair.name) if self.traces else None,
-            "found": [*_reasons(pair, places)],
+        lines = self.judged.get((view.suite, view.name), ())
+        body = _texts(view) | {
+            "where": view.case.where,
+            "span": self.traces.case(view.suite, view.name) if self.traces else None,
+            "found": [*_reasons(view, places)],
             "judged": [_judgement(line) for line in lines],
         }
         return {key: value for key, value in body.items() if value}
@@ -129,21 +140,21 @@ def list_cases(data: ReportData) -> CaseListing:
     judged = judgements_by_case(data.run.judgements)
     asks = {suite.name: [m.name for m in suite.metrics if m.judge] for suite in _suites(data)}
     found = {
-        pair.anchor: said
-        for pair in data.pairs
+        view.anchor: said
+        for view in data.cases
         if (
             said := disagreement_notes(
-                pair, judged.get((pair.suite, pair.name), ()), asks[pair.suite]
+                view, judged.get((view.suite, view.name), ()), asks[view.suite]
             )
         )
     }
-    rest = [p for p in data.pairs if p.outcome in (CaseChange.EQUAL, CaseChange.CHANGED)]
+    rest = [p for p in data.cases if p.outcome in (CaseChange.EQUAL, CaseChange.CHANGED)]
     rest.sort(
         key=lambda p: (p.anchor not in found, not _is_unscored(p), p.outcome is CaseChange.EQUAL)
     )
-    pairs = (*data.regressions, *data.improvements, *rest)
+    views = (*data.regressions, *data.improvements, *rest)
     return CaseListing(
-        data=data, pairs=pairs, judged=judged, doubts=found, traces=trace_viewer(data.run)
+        data=data, views=views, judged=judged, doubts=found, traces=trace_viewer(data.run)
     )
 
 
@@ -160,34 +171,35 @@ def _round(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _is_unscored(pair: CasePair) -> bool:
+def _is_unscored(view: CaseView) -> bool:
     """Return whether a gated metric lacks a score on either arm."""
-    return any(s.metric.gated and s.delta is None for s in pair.scores)
+    return any(s.metric.gated and s.delta is None for s in view.scores)
 
 
-def _contamination_note(pair: CasePair) -> str | None:
+def _contamination_note(view: CaseView) -> str | None:
     """Return in words what training rows have in common with a case, and what follows from it."""
-    if pair.touched is None:
+    if view.touched is None:
         return None
-    then = "left out of the gates" if pair.left_out else "counts in the gates all the same"
-    return f"{pair.touched.found}, {pair.touched.where}; {then}"
+    then = "left out of the gates" if view.left_out else "counts in the gates all the same"
+    return f"{view.touched.found}, {view.touched.where}; {then}"
 
 
-def _texts(shown: CaseView) -> dict[str, Any]:
+def _texts(view: CaseView) -> dict[str, Any]:
+    diff = completion_diff(view)
     return {
-        "question": [*map(_text, shown.question)],
-        "rendered": [_text(shown.rendered)] if shown.rendered else None,
-        "expected": [*map(_text, shown.expected)],
+        "question": [*map(_text, question_texts(view))],
+        "rendered": [*map(_text, rendered_prompt(view))],
+        "expected": [*map(_text, expected_texts(view))],
         "choices": [
             {"text": c.text, "right": c.right, "logprobs": [*map(_round, c.logprobs)],
              "shares": [*map(_round, c.shares)], "picked": c.picked}
-            for c in shown.choices
+            for c in compare_choices(view)
         ],
-        "diff": [*_segments(shown)],
-        "note": shown.diff.note if shown.diff else None,
-        "lacks": [arm for arm in ("base", "tuned") if shown.pair.text(arm) is None],
-        "others": [*map(_text, shown.others)],
-        "cells": [*map(_cell, shown.cells)],
+        "diff": [*_segments(diff)] if diff else None,
+        "note": diff.note if diff else None,
+        "lacks": [arm for arm in ("base", "tuned") if view.text(arm) is None],
+        "others": [*map(_text, further_completions(view))],
+        "cells": [*map(_cell, cells_in_order(view))],
     }  # fmt: skip
 
 
@@ -195,18 +207,18 @@ def _text(item: TextExcerpt) -> list[Any]:
     return [item.label, item.text, item.missing] if item.missing else [item.label, item.text]
 
 
-def _segments(shown: CaseView) -> Iterator[Any]:
+def _segments(diff: WordDiff) -> Iterator[Any]:
     """Yield a text both arms have, or base's and tuned's, with 1 if only the spaces differ."""
-    for part in shown.diff.segments if shown.diff else ():
+    for part in diff.segments:
         if not part.changed and part.base == part.tuned:
             yield part.base
         else:
             yield [part.base, part.tuned] if part.changed else [part.base, part.tuned, 1]
 
 
-def _reasons(pair: CasePair, places: Mapping[int, int]) -> Iterable[list[Any]]:
+def _reasons(view: CaseView, places: Mapping[int, int]) -> Iterable[list[Any]]:
     """Yield metric, arm and what the metric found; 1 at the end where there is no value."""
-    for score in pair.scores:
+    for score in view.scores:
         for arm, row in (("base", score.base), ("tuned", score.tuned)):
             if row is not None and row.reason:
                 reason = [places[id(score.metric)], arm, _short(row.reason)]

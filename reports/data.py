@@ -94,8 +94,8 @@ class PairScore:
 
 
 @dataclass(frozen=True, slots=True)
-class CasePair:
-    """A case with both arms' scores and cells."""
+class CaseView:
+    """A case as its run left it: both arms' scores and cells, and how it changed."""
 
     suite: str
     name: str
@@ -169,13 +169,13 @@ class ReportData:
     """Name → identity, base and tuned first."""
     metrics: Mapping[tuple[str, str], MetricFacts]
     """(suite, metric) → what is known of it; gated metrics first, in the gates' order."""
-    pairs: tuple[CasePair, ...] = field(repr=False)
+    cases: tuple[CaseView, ...] = field(repr=False)
     """Every case, in plan order."""
-    regressions: tuple[CasePair, ...] = field(repr=False)
+    regressions: tuple[CaseView, ...] = field(repr=False)
     """Newly failing first, then the largest drop."""
-    improvements: tuple[CasePair, ...] = field(repr=False)
+    improvements: tuple[CaseView, ...] = field(repr=False)
     """Newly passing first, then the largest gain."""
-    changed: tuple[CasePair, ...] = field(repr=False)
+    changed: tuple[CaseView, ...] = field(repr=False)
     """Equal scores, other completions, in plan order."""
 
     outcomes: Mapping[CaseChange, int]
@@ -189,29 +189,29 @@ class ReportData:
 def prepare_data(run: Run) -> ReportData:
     """Return everything that the sections of `run`'s report share."""
     metrics = {(m.suite, m.name): m for m in _metrics(run)}
-    pairs = tuple(_pairs(run, metrics))
-    lists: dict[CaseChange, list[CasePair]] = defaultdict(list)
-    for pair in pairs:
-        lists[pair.outcome].append(pair)
+    views = tuple(_views(run, metrics))
+    lists: dict[CaseChange, list[CaseView]] = defaultdict(list)
+    for view in views:
+        lists[view.outcome].append(view)
     return ReportData(
         run=run,
         arms=arm_identities(run),
         metrics=metrics,
-        pairs=pairs,
-        regressions=_sort_pairs(lists[CaseChange.BROKE]) + _sort_pairs(lists[CaseChange.WORSE]),
-        improvements=_sort_pairs(lists[CaseChange.FIXED]) + _sort_pairs(lists[CaseChange.BETTER]),
+        cases=views,
+        regressions=_sort_views(lists[CaseChange.BROKE]) + _sort_views(lists[CaseChange.WORSE]),
+        improvements=_sort_views(lists[CaseChange.FIXED]) + _sort_views(lists[CaseChange.BETTER]),
         changed=tuple(lists[CaseChange.CHANGED]),
         outcomes={outcome: len(found) for outcome, found in lists.items()},
     )
 
 
-def _sort_pairs(pairs: Iterable[CasePair]) -> tuple[CasePair, ...]:
+def _sort_views(views: Iterable[CaseView]) -> tuple[CaseView, ...]:
     """Sort by the size of the deciding change, largest first; ties keep the plan's order."""
 
-    def size(pair: CasePair) -> float:
-        return abs(pair.deciding.change or 0) if pair.deciding else 0.0
+    def size(view: CaseView) -> float:
+        return abs(view.deciding.change or 0) if view.deciding else 0.0
 
-    return tuple(sorted(pairs, key=size, reverse=True))
+    return tuple(sorted(views, key=size, reverse=True))
 
 
 def _metrics(run: Run) -> Iterable[MetricFacts]:
@@ -245,7 +245,7 @@ def _facts(
     )
 
 
-def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable[CasePair]:
+def _views(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable[CaseView]:
     places: dict[tuple[str, str], dict[tuple[str, CellKind], int]] = defaultdict(dict)
     decided = set()
     for place, stored in enumerate(run.cells):
@@ -263,7 +263,7 @@ def _pairs(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable
         if (suite, case) in decided:
             continue
         scores = (_score(run, facts, case) for facts in of_suite[suite])
-        yield CasePair(
+        yield CaseView(
             suite=suite,
             name=case,
             cases=run.cases,

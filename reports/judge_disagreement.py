@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from tunegate.harness.records.cases import Judgement
-from tunegate.reports.data import CasePair, PairScore
+from tunegate.reports.data import CaseView, PairScore
 
 SPREAD = "jury_spread"
 """Part of a jury's score: how far its judges lie apart."""
@@ -32,23 +32,23 @@ def judgements_by_case(
 
 
 def disagreement_notes(
-    pair: CasePair, judged: Iterable[Judgement], metrics: Iterable[str]
+    view: CaseView, judged: Iterable[Judgement], metrics: Iterable[str]
 ) -> tuple[str, ...]:
     """Return in words what about a case the judges disagree on.
 
     Args:
-        pair: The case.
+        view: The case.
         judged: What the judges said of it.
         metrics: Names of the suite's metrics that ask a judge.
     """
     names = set(metrics)
-    scores = [score for score in pair.scores if score.metric.name in names]
+    scores = [score for score in view.scores if score.metric.name in names]
     said = [
         f"{name}: another answer with the completions the other way round"
         for name in sorted({line.metric for line in judged if order_changed(line)})
     ]
     said += [f"{s.metric.name}: the jury is divided" for s in scores if _is_divided(s)]
-    rules = {_sign(s) for s in pair.scores if s.metric.ranks and s.metric.name not in names}
+    rules = {_sign(s) for s in view.scores if s.metric.ranks and s.metric.name not in names}
     said += [
         f"{s.metric.name}: the judge and a rule point in opposite directions"
         for s in scores

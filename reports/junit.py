@@ -21,7 +21,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.reports.data import CasePair, ReportData, prepare_data
+from tunegate.reports.data import CaseView, ReportData, prepare_data
 from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
@@ -92,8 +92,8 @@ def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
     failed = (g.metric for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory)
     for metric in dict.fromkeys(failed):
         counted = (p for p in _all_worse(data, suite.name, metric) if not p.left_out)
-        for pair in islice(counted, NAMED):
-            _add_regressed_case(parent, metric, pair)
+        for view in islice(counted, NAMED):
+            _add_regressed_case(parent, metric, view)
     _count(parent)
 
 
@@ -110,29 +110,29 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
     worse = _all_worse(data, suite.name, gate.metric)
     lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.metric}"]
-    lines += [f"  {pair.case.case.id} ({_place(pair)})" for pair in worse[:NAMED]]
+    lines += [f"  {view.case.case.id} ({_place(view)})" for view in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
     ET.SubElement(case, "system-out").text = escape_hidden("\n".join(map(_one_line, lines)))
 
 
-def _add_regressed_case(parent: ET.Element, metric: str, pair: CasePair) -> None:
+def _add_regressed_case(parent: ET.Element, metric: str, view: CaseView) -> None:
     """Add a case that got worse on the metric of a gate that failed."""
-    score = next(score for score in pair.scores if score.metric.name == metric)
-    name = escape_hidden(f"{metric}::{pair.case.case.id}")
+    score = next(score for score in view.scores if score.metric.name == metric)
+    name = escape_hidden(f"{metric}::{view.case.case.id}")
     case = ET.SubElement(
-        parent, "testcase", classname=escape_hidden(pair.suite), name=name, time="0"
+        parent, "testcase", classname=escape_hidden(view.suite), name=name, time="0"
     )
     base, tuned = (row.value if row else None for row in (score.base, score.tuned))
     _properties(case, {"base": base, "tuned": tuned, "delta": score.change})
     why = (score.tuned.reason if score.tuned else None) or "got worse"
     _outcome(case, "failure", "regressed", f"{metric} {base:.4g} → {tuned:.4g}: {why}")
-    ET.SubElement(case, "system-out").text = escape_hidden(_one_line(pair.case.where))
+    ET.SubElement(case, "system-out").text = escape_hidden(_one_line(view.case.where))
 
 
-def _place(pair: CasePair) -> str:
+def _place(view: CaseView) -> str:
     """Return where a case stands, in training rows too."""
-    return f"{pair.case.where}{', in training rows' if pair.touched else ''}"
+    return f"{view.case.where}{', in training rows' if view.touched else ''}"
 
 
 def _one_line(text: str) -> str:
@@ -141,14 +141,14 @@ def _one_line(text: str) -> str:
     return f" {joined}" if joined.startswith("::") else joined
 
 
-def _all_worse(data: ReportData, suite: str, metric: str) -> list[CasePair]:
+def _all_worse(data: ReportData, suite: str, metric: str) -> list[CaseView]:
     """Return the regressions that got worse on a metric."""
-    return [pair for pair in data.regressions if _worse(pair, suite, metric)]
+    return [view for view in data.regressions if _worse(view, suite, metric)]
 
 
-def _worse(pair: CasePair, suite: str, metric: str) -> bool:
-    return pair.suite == suite and any(
-        score.metric.name == metric and (score.change or 0) < 0 for score in pair.scores
+def _worse(view: CaseView, suite: str, metric: str) -> bool:
+    return view.suite == suite and any(
+        score.metric.name == metric and (score.change or 0) < 0 for score in view.scores
     )
 
 

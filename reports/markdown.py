@@ -23,7 +23,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
 )
 from tunegate.reports.case_detail import line_diff
-from tunegate.reports.data import BASE, TUNED, CaseChange, CasePair, ReportData, prepare_data
+from tunegate.reports.data import BASE, TUNED, CaseChange, CaseView, ReportData, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
     FACES,
@@ -248,23 +248,23 @@ def _regressions(data: ReportData, cases: int) -> str:
     if not data.regressions:
         return "No case got worse on a gated metric."
     broke, worse = data.with_outcome(CaseChange.BROKE), data.with_outcome(CaseChange.WORSE)
-    touched = sum(pair.touched is not None for pair in data.regressions)
+    touched = sum(view.touched is not None for view in data.regressions)
     apart = f"; {touched} of them in training rows" if touched else ""
     head = f"{count_noun(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
-    shown = [_case(pair) for pair in data.regressions[:cases]]
+    shown = [_case(view) for view in data.regressions[:cases]]
     return "\n\n".join([head, *shown, *_more(len(data.regressions) - cases, "regression")])
 
 
-def _case(pair: CasePair) -> str:
-    score = pair.deciding
-    line = f"{pair.outcome} · {html_code(pair.suite)} {html_code(pair.case.case.id)}"
+def _case(view: CaseView) -> str:
+    score = view.deciding
+    line = f"{view.outcome} · {html_code(view.suite)} {html_code(view.case.case.id)}"
     if score and score.base and score.tuned:
         line += f" · {html_code(score.metric.name)} {format_level(score.base.value)}"
         line += f" → {format_level(score.tuned.value)}"
-    line += " · in training rows" if pair.touched else ""
-    turns = pair.case.case.input_messages()
+    line += " · in training rows" if view.touched else ""
+    turns = view.case.case.input_messages()
     ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
-    base, tuned = pair.text(BASE), pair.text(TUNED)
+    base, tuned = view.text(BASE), view.text(TUNED)
     parts = [f"<details><summary>{line}</summary>", ask]
     if base is not None or tuned is not None:
         parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.reports.case_detail import ChoiceComparison, case_view, prompt_snippet
-from tunegate.reports.data import CasePair, MetricFacts, ReportData
+from tunegate.reports.case_detail import ChoiceComparison, compare_choices, prompt_snippet
+from tunegate.reports.data import CaseView, MetricFacts, ReportData
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHOWN = 100
 class AnswerFlip:
     """A question that one arm has right and the other wrong."""
 
-    pair: CasePair
+    view: CaseView
     snippet: str
     tags: tuple[str, ...]
     right: str
@@ -53,20 +53,20 @@ def find_flips(data: ReportData) -> list[MetricFlips]:
     found = []
     for facts in data.metrics.values():
         if facts.picks:
-            lost, won = (tuple(_flips(data.pairs, facts, sign)) for sign in (-1, 1))
+            lost, won = (tuple(_flips(data.cases, facts, sign)) for sign in (-1, 1))
             found.append(MetricFlips(facts, lost, won))
     return found
 
 
-def _flips(pairs: Iterable[CasePair], facts: MetricFacts, sign: int) -> Iterable[AnswerFlip]:
-    for pair in pairs:
-        if any(s.metric is facts and s.delta == sign for s in pair.scores):
-            choices = case_view(pair).choices
+def _flips(views: Iterable[CaseView], facts: MetricFacts, sign: int) -> Iterable[AnswerFlip]:
+    for view in views:
+        if any(s.metric is facts and s.delta == sign for s in view.scores):
+            choices = compare_choices(view)
             wrong = 1 if sign < 0 else 0  # the arm that has it wrong: tuned, or base
             yield AnswerFlip(
-                pair=pair,
-                snippet=prompt_snippet(pair),
-                tags=pair.case.case.tags,
+                view=view,
+                snippet=prompt_snippet(view),
+                tags=view.case.case.tags,
                 right=_right_text(choices),
                 picked=_picked_text(choices, wrong),
             )

@@ -38,13 +38,13 @@ def render(data: ReportData) -> Markup:
         broke=data.with_outcome(CaseChange.BROKE),
         worse=data.with_outcome(CaseChange.WORSE),
         total=len(data.regressions),
-        touched=sum(pair.touched is not None for pair in data.regressions),
+        touched=sum(view.touched is not None for view in data.regressions),
     )
 
 
 def count_flips(data: ReportData) -> list[FlipCounts]:
     """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
-    scores = [score for pair in data.pairs for score in pair.scores]
+    scores = [score for view in data.cases for score in view.scores]
     return [
         _count(facts, (s for s in scores if s.metric is facts))
         for facts in data.metrics.values()

@@ -101,7 +101,7 @@ TITLE = "Counted"
 ORDER = 33
 
 def render(data):
-    return fill_page_template(Path(__file__).with_suffix(".html"), n=len(data.pairs))
+    return fill_page_template(Path(__file__).with_suffix(".html"), n=len(data.cases))
 ''',
     "section.html": "<p>Acme counted {{ n }} cases.</p>\n",
 }
@@ -266,7 +266,7 @@ def test_a_section_that_fails_is_left_out(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page is there without it; one of tunegate's own would be a defect, and raise."""
-    files = {**PACKAGE, "section.py": PACKAGE["section.py"].replace("len(data.pairs)", "1 / 0")}
+    files = {**PACKAGE, "section.py": PACKAGE["section.py"].replace("len(data.cases)", "1 / 0")}
     install("acme", ENTRY_POINTS, files)
     data: Any = None
     sections = page.discover_sections()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.cases import Judgement, JudgementStatus
-from tunegate.reports.data import CasePair, prepare_data
+from tunegate.reports.data import CaseView, prepare_data
 from tunegate.reports.judge_disagreement import SPREAD, disagreement_notes, order_changed
 
 
@@ -21,7 +21,7 @@ def judged(first: float, second: float) -> Judgement:
 
 
 @pytest.fixture(name="pair")
-def _pair(make_run: Any) -> CasePair:
+def _pair(make_run: Any) -> CaseView:
     """Return a case on which json_schema and json_fields both got better."""
     return next(p for p in prepare_data(make_run("SHIP")).improvements if p.suite == "support_json")
 
@@ -36,7 +36,7 @@ def test_another_answer_the_other_way_round_is_a_swap(
     assert order_changed(judged(first, second)) is other
 
 
-def test_a_swap_is_said_by_its_metric(pair: CasePair) -> None:
+def test_a_swap_is_said_by_its_metric(pair: CaseView) -> None:
     """The sentence names the judge's metric; without a swap there is none."""
     assert disagreement_notes(pair, [judged(1, -1)], ["better"])[0].startswith(
         "better: another answer"
@@ -44,7 +44,7 @@ def test_a_swap_is_said_by_its_metric(pair: CasePair) -> None:
     assert disagreement_notes(pair, [judged(1, 1)], ["better"]) == ()
 
 
-def test_a_judge_against_a_rule_and_a_divided_jury_are_said(pair: CasePair) -> None:
+def test_a_judge_against_a_rule_and_a_divided_jury_are_said(pair: CaseView) -> None:
     """json_fields as a judge: agrees with json_schema as it is, and not the other way round."""
     assert disagreement_notes(pair, [], ["json_fields"]) == ()
     turned = [

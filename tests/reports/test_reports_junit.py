@@ -44,8 +44,8 @@ def test_the_cases_that_a_failed_gate_broke_fail(make_run: Any) -> None:
     assert len(found) - len(broken) == 7
     assert len(broken) == sum(
         score.change < 0
-        for pair in prepare_data(run).pairs
-        for score in pair.scores
+        for view in prepare_data(run).cases
+        for score in view.scores
         if score.metric.name == "choice_probability" and score.change is not None
     )
     case = broken["general_knowledge::choice_probability::q003"]
