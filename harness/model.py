@@ -50,9 +50,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request: a completion, or an error in words."""
+    """What came back for one request: a completion, or an error in words; the cache keeps it."""
 
     key: str
+    """The request's key."""
     completion: Completion | None
     error: str | None
     started_s: float

@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +20,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, canonical_json, sha256
 from tunegate.harness.suite import Suite
 
@@ -45,28 +45,16 @@ _CHUNK = 500
 """Keys a SELECT, well under SQLite's limit on variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """A row: a completion, or the error of the last attempt."""
-
-    completion: Completion | None
-    error: str | None
-    started_s: float
-
-
-_NOTHING = StoredAnswer(None, None, 0.0)
-
-
 class AnswerStore(Protocol):
     """What the runner needs of a store."""
 
-    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
         """Return the rows of the given keys that exist."""
 
     def answered(self, keys: Iterable[str]) -> set[str]:
         """Return those of the given keys that hold a completion."""
 
-    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+    def put(self, answer: Answer, *, replace: bool = False) -> None:
         """Keep a row; a completion that is already there stays unless it is to be replaced."""
 
     def together(self) -> AbstractContextManager[None]:
@@ -101,10 +89,10 @@ class AnswerCache:
         except OSError as error:
             raise UsageError(_unwritable(path, error.strerror or str(error))) from error
 
-    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
         """Return the rows of the given keys that exist and pass their checksum."""
         wanted = list(dict.fromkeys(keys))
-        found: dict[str, StoredAnswer] = {}
+        found: dict[str, Answer] = {}
         try:
             for start in range(0, len(wanted), _CHUNK):
                 found |= self._rows(wanted[start : start + _CHUNK])
@@ -116,27 +104,26 @@ class AnswerCache:
         """Return those of the given keys that hold a completion; none of them stays in memory."""
         return {key for key, row in self.read(keys) if row is not None and row.completion}
 
-    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, StoredAnswer | None]]:
+    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, Answer | None]]:
         """Yield each key with its row, None where `get` finds none, a part of them at a time."""
         left = iter(keys)
         while chunk := list(islice(left, _CHUNK)):
             found = self.get(chunk)
             yield from ((key, found.get(key)) for key in chunk)
 
-    def _rows(self, keys: list[str]) -> dict[str, StoredAnswer]:
+    def _rows(self, keys: list[str]) -> dict[str, Answer]:
         marks = ",".join("?" * len(keys))
         rows = self._db.execute(
             f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})", keys
         )
-        answers = {key: _read(*columns) for key, *columns in rows}
+        answers = {row[0]: _read(*row) for row in rows}
         return {key: answer for key, answer in answers.items() if answer is not None}
 
-    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+    def put(self, answer: Answer, *, replace: bool = False) -> None:
         """Write one row durably.
 
         Args:
-            key: The cell's key.
-            answer: What came back.
+            answer: What came back; its key is the row's.
             replace: Whether a completion that is already there makes way; else it is kept.
         """
         payload = None
@@ -144,13 +131,13 @@ class AnswerCache:
             payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
         status = "ok" if payload is not None else "error"
         with self._writing():
-            if replace or self.get([key]).get(key, _NOTHING).completion is None:
+            if replace or not self.answered([answer.key]):
                 self._db.execute(
                     "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key) DO UPDATE SET "
                     "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
                     "error=excluded.error, started=excluded.started, attempts=attempts+1",
                     (
-                        key,
+                        answer.key,
                         status,
                         payload,
                         payload and sha256(payload),
@@ -229,17 +216,18 @@ class AnswerCache:
 
 
 def _read(
-    payload: str | None, digest: str | None, error: str | None, started: float
-) -> StoredAnswer | None:
+    key: str, payload: str | None, digest: str | None, error: str | None, started: float
+) -> Answer | None:
     """Return a row's content; None if its checksum fails."""
     if payload is None:
-        return StoredAnswer(None, error, started)
+        return Answer(key, None, error, started)
     if sha256(payload) != digest:
         return None
     try:
-        return StoredAnswer(Completion.model_validate(json.loads(payload)), None, started)
+        completion = Completion.model_validate(json.loads(payload))
     except (ValueError, ValidationError):
         return None
+    return Answer(key, completion, None, started)
 
 
 def _damage_message(path: Path, error: Exception) -> str:
@@ -250,7 +238,7 @@ def _unwritable(path: Path, reason: str) -> str:
     return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
 
 
-def reusable_answers(rows: Mapping[str, StoredAnswer]) -> dict[str, StoredAnswer]:
+def reusable_answers(rows: Mapping[str, Answer]) -> dict[str, Answer]:
     """Return the rows that hold a completion: errors are tried again."""
     return {key: row for key, row in rows.items() if row.completion is not None}
 

@@ -20,7 +20,6 @@ from functools import cached_property
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
     AnswerStore,
-    StoredAnswer,
     reusable_answers,
 )
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
@@ -216,8 +215,7 @@ class Runner:
 
     def _keep(self, answer: Answer, known: set[str], label: str, *, replace: bool) -> None:
         """Store an answer and count it; one that an earlier run stored stays as it is."""
-        stored = StoredAnswer(answer.completion, answer.error, answer.started_s)
-        self.store.put(answer.key, stored, replace=replace and answer.key not in known)
+        self.store.put(answer, replace=replace and answer.key not in known)
         known.add(answer.key)
         tokens = answer.completion.output_tokens or 0 if answer.completion else 0
         self.progress.add(self._effort[answer.key], tokens=tokens, label=label)
@@ -292,7 +290,7 @@ def collect_cells(
             yield _make_cell(cell, row, plan.failures.get(cell.key), cell.key in cached)
 
 
-def _make_cell(cell: Cell, row: StoredAnswer | None, failure: str | None, hit: bool) -> StoredCell:
+def _make_cell(cell: Cell, row: Answer | None, failure: str | None, hit: bool) -> StoredCell:
     if failure is not None:
         return StoredCell(cell=cell, status="error", error=failure)
     if row is None:

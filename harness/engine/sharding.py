@@ -21,7 +21,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import Protocol
 
-from tunegate.harness.engine.answer_cache import StoredAnswer
 from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
@@ -44,7 +43,7 @@ class Shard:
     """(question, arm) → what to send."""
     earlier: Mapping[str, str]
     """Key of a cell of tuned → key of what the candidate before wrote."""
-    stored: Mapping[str, StoredAnswer]
+    stored: Mapping[str, Answer]
     """Key → what is known already: answers of the batch, and drafts."""
     levers: Optimizations
 
@@ -92,10 +91,10 @@ class WorkerSetup:
 class InMemoryAnswers:
     """A store in memory, of one batch: what is known, and what is found out."""
 
-    rows: dict[str, StoredAnswer]
-    written: dict[str, StoredAnswer] = field(default_factory=dict)
+    rows: dict[str, Answer]
+    written: dict[str, Answer] = field(default_factory=dict)
 
-    def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
         """Return the rows of the given keys that exist."""
         return {key: self.rows[key] for key in keys if key in self.rows}
 
@@ -103,10 +102,10 @@ class InMemoryAnswers:
         """Return those of the given keys that hold a completion."""
         return {key for key, row in self.get(keys).items() if row.completion is not None}
 
-    def put(self, key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
+    def put(self, answer: Answer, *, replace: bool = False) -> None:
         """Keep a row; a completion that is already there stays unless it is to be replaced."""
-        if replace or key not in self.answered([key]):
-            self.rows[key] = self.written[key] = answer
+        if replace or not self.answered([answer.key]):
+            self.rows[answer.key] = self.written[answer.key] = answer
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -136,9 +135,7 @@ class ShardWorker:
             runner.answer(shard.batch, notebook.answered(shard.stored))
         except TunegateError as failure:
             error = str(failure)
-        rows = notebook.written.items()
-        answers = (Answer(key, row.completion, row.error, row.started_s) for key, row in rows)
-        return ShardResult(tuple(answers), error)
+        return ShardResult(tuple(notebook.written.values()), error)
 
 
 class WorkerPool(Protocol):

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness import json_schema
-from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import BackendError
 from tunegate.harness.judge import JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, JudgeModel
@@ -257,8 +257,7 @@ class ModelJuror:
         asked.spent.append(answer.completion)
         if asked.take(answer.completion, answer.started_s):
             if self.store is not None:
-                row = StoredAnswer(answer.completion, None, answer.started_s)
-                self.store.put(answer.key, row, replace=True)
+                self.store.put(answer, replace=True)
         elif last:
             asked.error = f"unreadable reply, asked {asked.attempts} times: {asked.log[-1].problem}"
 

@@ -12,18 +12,18 @@ import pytest
 
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
-    StoredAnswer,
     candidates_judged,
     reusable_answers,
 )
 from tunegate.harness.errors import BackendError, RunInterrupted, UsageError
+from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion
 
 ODD = "NUL \x00, \x1b[31m, \ufffe, \u202e, \ufeff, \n"
 
 
-def _answer(text: str = "yes") -> StoredAnswer:
-    return StoredAnswer(Completion(text=text, output_tokens=1, latency_s=0.5), None, 12.5)
+def _answer(key: str = "k", text: str = "yes") -> Answer:
+    return Answer(key, Completion(text=text, output_tokens=1, latency_s=0.5), None, 12.5)
 
 
 @pytest.fixture(name="store")
@@ -33,7 +33,7 @@ def _store(tmp_path: Path) -> AnswerCache:
 
 def test_what_is_put_is_there(store: AnswerCache) -> None:
     """An answer comes back as it was, after the file is opened again too."""
-    store.put("k", _answer())
+    store.put(_answer())
     assert store.get(["k", "other"]) == {"k": _answer()}
     store.close()
     assert AnswerCache(store.path).get(["k"]) == {"k": _answer()}
@@ -41,22 +41,22 @@ def test_what_is_put_is_there(store: AnswerCache) -> None:
 
 def test_odd_text_round_trips(store: AnswerCache) -> None:
     """NUL, escapes and direction marks come back unchanged."""
-    store.put("k", _answer(ODD))
+    store.put(_answer("k", ODD))
     assert store.get(["k"])["k"].completion.text == ODD
 
 
 def test_more_keys_than_sqlite_takes_at_once(store: AnswerCache) -> None:
     """Thousands of keys can be asked for together."""
-    store.put("k1999", _answer())
+    store.put(_answer("k1999"))
     assert list(store.get(f"k{i}" for i in range(2000))) == ["k1999"]
     assert store.get([]) == {}
 
 
 def test_the_first_completion_is_kept(store: AnswerCache) -> None:
     """A second answer to the same cell changes nothing, nor does a later error."""
-    store.put("k", _answer("first"))
-    store.put("k", _answer("second"))
-    store.put("k", StoredAnswer(None, "HTTP 500", 1.0))
+    store.put(_answer("k", "first"))
+    store.put(_answer("k", "second"))
+    store.put(Answer("k", None, "HTTP 500", 1.0))
     assert store.get(["k"])["k"].completion.text == "first"
 
 
@@ -64,8 +64,8 @@ def test_rows_put_together_are_written_at_once(store: AnswerCache) -> None:
     """Other processes see them when the block ends; the block itself sees them before."""
     other = AnswerCache(store.path)
     with store.together():
-        store.put("a", _answer())
-        store.put("b", _answer())
+        store.put(_answer("a"))
+        store.put(_answer("b"))
         assert set(store.get(["a", "b"])) == {"a", "b"}
         assert other.get(["a", "b"]) == {}
     assert set(other.get(["a", "b"])) == {"a", "b"}
@@ -76,30 +76,30 @@ def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
 
     def broken_off() -> None:
         with store.together():
-            store.put("a", _answer())
+            store.put(_answer("a"))
             raise RunInterrupted("stopped at once")
 
     with pytest.raises(RunInterrupted):
         broken_off()
     other = AnswerCache(store.path)
-    other.put("b", _answer())
+    other.put(_answer("b"))
     assert set(store.get(["a", "b"])) == {"b"}
 
 
 def test_a_completion_can_be_replaced_on_purpose(store: AnswerCache) -> None:
     """Answers of a batch that is computed again make way."""
-    store.put("k", _answer("first"))
-    store.put("k", _answer("second"), replace=True)
+    store.put(_answer("k", "first"))
+    store.put(_answer("k", "second"), replace=True)
     assert store.get(["k"])["k"].completion.text == "second"
 
 
 def test_errors_are_tried_again(store: AnswerCache) -> None:
     """An error is kept, is not reusable, and makes way for a completion; attempts are counted."""
-    store.put("k", StoredAnswer(None, "HTTP 500", 1.0))
+    store.put(Answer("k", None, "HTTP 500", 1.0))
     rows = store.get(["k"])
-    assert rows["k"] == StoredAnswer(None, "HTTP 500", 1.0)
+    assert rows["k"] == Answer("k", None, "HTTP 500", 1.0)
     assert reusable_answers(rows) == {}
-    store.put("k", _answer())
+    store.put(_answer())
     assert list(reusable_answers(store.get(["k"]))) == ["k"]
     with sqlite3.connect(store.path) as db:
         assert db.execute("SELECT status, attempts, error FROM cells").fetchall() == [
@@ -120,20 +120,20 @@ def test_errors_are_tried_again(store: AnswerCache) -> None:
 )
 def test_a_damaged_row_is_a_miss_and_heals(store: AnswerCache, change: str) -> None:
     """A row that fails its checksum is not there; asked again it is written anew, others stay."""
-    store.put("k", _answer())
-    store.put("other", _answer())
+    store.put(_answer())
+    store.put(_answer("other"))
     with sqlite3.connect(store.path) as db:
         db.execute(f"UPDATE cells SET {change} WHERE key = 'k'")
     db.close()
     assert list(store.get(["k", "other"])) == ["other"]
-    store.put("k", _answer("again"))
+    store.put(_answer("k", "again"))
     assert store.get(["k"])["k"].completion.text == "again"
 
 
 def test_a_flipped_byte_is_a_miss(store: AnswerCache) -> None:
     """A byte of an answer that the disk changed makes that cell a miss, not another answer."""
-    store.put("k", _answer("unmistakable"))
-    store.put("other", _answer())
+    store.put(_answer("k", "unmistakable"))
+    store.put(_answer("other"))
     store.close()
     data = store.path.read_bytes()
     assert data.count(b"unmistakable") == 1
@@ -152,7 +152,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_a_truncated_database(store: AnswerCache) -> None:
     """A database that lost its end says so in one line; it is no answer and no traceback."""
     for i in range(60):
-        store.put(f"k{i}", _answer("x" * 400))
+        store.put(_answer(f"k{i}", "x" * 400))
     store.close()
     size = store.path.stat().st_size
     with store.path.open("r+b") as file:
@@ -186,12 +186,12 @@ def test_a_read_only_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_full_disk(store: AnswerCache) -> None:
     """When the disk is full the run stops with what was finished, and goes on after."""
-    store.put("k", _answer())
+    store.put(_answer())
     store._db.execute("PRAGMA max_page_count = 1")
     with pytest.raises(BackendError, match=r"cannot be written .*kept: make room"):
-        store.put("big", _answer("x" * 100_000))
+        store.put(_answer("big", "x" * 100_000))
     store._db.execute("PRAGMA max_page_count = 100000")
-    store.put("big", _answer("x" * 100_000))
+    store.put(_answer("big", "x" * 100_000))
     assert len(store.get(["k", "big"])) == 2
 
 
@@ -210,12 +210,12 @@ def test_a_signal_in_the_middle_of_a_write(
     before = signal.signal(signal.SIGUSR1, stop)
     try:
         with pytest.raises(RunInterrupted):
-            store.put("k", _answer())
+            store.put(_answer())
     finally:
         signal.signal(signal.SIGUSR1, before)
     monkeypatch.undo()
     other = AnswerCache(store.path)
-    other.put("k", _answer())
+    other.put(_answer())
     assert list(store.get(["k"])) == ["k"]
 
 
@@ -232,7 +232,7 @@ def _write(path: Path, name: int, start: object) -> None:
     start.wait()  # type: ignore[attr-defined]  # an Event
     store = AnswerCache(path)
     for i in range(40):
-        store.put(f"k{i}", _answer(f"by {name}"))
+        store.put(_answer(f"k{i}", f"by {name}"))
     store.close()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.plan import Plan, make_plan
@@ -147,7 +147,7 @@ def test_errors_are_asked_again_and_nothing_else(bench: Callable[..., Bench]) ->
     runner = b.runner()
     runner.run()
     cell = next(c for c in runner.plan.cells if (c.case, c.arm) == ("c2", "tuned"))
-    b.store.put(cell.key, StoredAnswer(None, "HTTP 500", 0.0), replace=True)
+    b.store.put(Answer(cell.key, None, "HTTP 500", 0.0), replace=True)
     b.log.clear()
     b.runner().run()
     assert b.log == [("tuned", "c2")]
@@ -238,8 +238,8 @@ def test_what_was_never_answered_is_missing(bench: Callable[..., Bench]) -> None
     b = bench(n=3)
     runner = b.runner()
     first, second, third, *rest = runner.plan.cells
-    b.store.put(first.key, StoredAnswer(Completion(text="yes"), None, 7.0))
-    b.store.put(second.key, StoredAnswer(None, "HTTP 500", 8.0))
+    b.store.put(Answer(first.key, Completion(text="yes"), None, 7.0))
+    b.store.put(Answer(second.key, None, "HTTP 500", 8.0))
     plan = Plan(runner.plan.cells, (), {}, {}, {third.key: "no such role"})
     cells = list(collect_cells(plan, b.store, {first.key}))
     assert [(c.status, c.error, c.cache_hit) for c in cells[:3]] == [
@@ -340,9 +340,9 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     puts: list[tuple[str, int]] = []
     put = b.store.put
 
-    def noting(key: str, answer: StoredAnswer, *, replace: bool = False) -> None:
-        puts.append((key, log[-1][1]))
-        put(key, answer, replace=replace)
+    def noting(answer: Answer, *, replace: bool = False) -> None:
+        puts.append((answer.key, log[-1][1]))
+        put(answer, replace=replace)
 
     b.store.put = noting  # type: ignore[method-assign]  # to see the batch of each answer
     runner.run()
@@ -375,7 +375,7 @@ def test_halves_leave_what_an_earlier_run_stored(tiny: Any, bench: Callable[...,
     keys = {c.case: c.key for c in runner.plan.cells if c.arm == "base"}
     before = [keys["c0"], keys["c5"]]
     for key in before:
-        b.store.put(key, StoredAnswer(Completion(text="stored before"), None, 0.0))
+        b.store.put(Answer(key, Completion(text="stored before"), None, 0.0))
 
     runner.run()
 
@@ -402,7 +402,7 @@ def test_a_resumed_batch_is_computed_as_planned(tiny: Any, bench: Callable[..., 
     b = bench(n=4)
     runner = b.runner(arms)
     key = next(c.key for c in runner.plan.cells if (c.case, c.arm) == ("c0", "base"))
-    b.store.put(key, StoredAnswer(Completion(text="stored before"), None, 0.0))
+    b.store.put(Answer(key, Completion(text="stored before"), None, 0.0))
     runner.run()
     assert log[0] == ("base", 4)
     assert b.texts(runner)["base", "c0"] == "stored before"

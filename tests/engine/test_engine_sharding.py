@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_cells
@@ -26,7 +26,7 @@ from tunegate.harness.engine.sharding import (
     WorkerSetup,
 )
 from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Arm
+from tunegate.harness.model import Answer, Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind, Completion
 
@@ -145,7 +145,7 @@ def test_what_is_stored_is_not_asked_again(bench: Bench) -> None:
         for arm in arms
     ]
     for key in keys:
-        store.put(key, StoredAnswer(known, None, 1.0))
+        store.put(Answer(key, known, None, 1.0))
     crew = HereCrew()
     sharded(bench, "crew", crew).run()
 
@@ -162,7 +162,7 @@ def test_drafts_of_the_candidate_before_go_along(bench: Bench) -> None:
     bench.plan = Plan(
         bench.plan.cells, bench.plan.batches, bench.plan.requests, {}, {}, earlier=earlier
     )
-    bench.store("crew").put(earlier[tuned[0]], StoredAnswer(Completion(text="yes"), None, 1.0))
+    bench.store("crew").put(Answer(earlier[tuned[0]], Completion(text="yes"), None, 1.0))
     crew = HereCrew()
     sharded(bench, "crew", crew).run()
 
@@ -233,14 +233,15 @@ def test_a_stop_ends_between_two_batches(bench: Bench) -> None:
 
 def test_a_notebook_is_a_store() -> None:
     """A completion stays unless it is to be replaced; an error gives way."""
-    first, second = (StoredAnswer(Completion(text=t), None, 1.0) for t in "ab")
-    notebook = InMemoryAnswers({"old": first, "failed": StoredAnswer(None, "HTTP 500", 1.0)})
+    old, failed = (Answer(key, Completion(text="a"), None, 1.0) for key in ("old", "failed"))
+    again = Answer("new", Completion(text="b"), None, 1.0)
+    notebook = InMemoryAnswers({"old": old, "failed": Answer("failed", None, "HTTP 500", 1.0)})
     with notebook.together():
-        notebook.put("old", second)
-        notebook.put("failed", second)
-        notebook.put("new", first)
-        notebook.put("new", second, replace=True)
+        notebook.put(Answer("old", Completion(text="b"), None, 1.0))
+        notebook.put(failed)
+        notebook.put(Answer("new", Completion(text="a"), None, 1.0))
+        notebook.put(again, replace=True)
 
-    assert notebook.get(["old", "none"]) == {"old": first}
+    assert notebook.get(["old", "none"]) == {"old": old}
     assert notebook.answered(["old", "failed", "new", "none"]) == {"old", "failed", "new"}
-    assert notebook.written == {"failed": second, "new": second}
+    assert notebook.written == {"failed": failed, "new": again}

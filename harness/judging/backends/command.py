@@ -32,9 +32,10 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from tunegate.harness.defaults import JUDGE_CONCURRENCY
-from tunegate.harness.engine.answer_cache import AnswerCache, StoredAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
+from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import (
     LARGEST,
     Completion,
@@ -151,8 +152,8 @@ class CommandJuror:
     def _taken(self, line: str, key: str, task: JudgementTask) -> JudgementOutcome:
         outcome = _outcome(line, key, task)
         if outcome.score is not None and self.store is not None:
-            row = StoredAnswer(Completion(text=line), None, time.time())
-            self.store.put(key, row, replace=True)
+            answer = Answer(key, Completion(text=line), None, time.time())
+            self.store.put(answer, replace=True)
         return outcome
 
 
