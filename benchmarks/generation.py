@@ -22,7 +22,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 
@@ -149,7 +149,7 @@ def _run(arms: Mapping[str, Arm], suite: suites.Suite, store: AnswerCache) -> di
 
 
 def _answered(plan: Any, store: AnswerCache) -> Sequence[Any]:
-    return [c for c in collect_cells(plan, store, set()) if c.completion is not None]
+    return [c for c in collect_answers(plan, store, set()) if c.completion is not None]
 
 
 if __name__ == "__main__":

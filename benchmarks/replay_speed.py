@@ -30,7 +30,7 @@ STAGES = {
     "open the arms": "tunegate.harness.pipeline.run:open_arms",
     "plan": "tunegate.harness.pipeline.steps:make_plan",
     "answer and store": "tunegate.harness.pipeline.steps:Runner.run",
-    "collect": "tunegate.harness.pipeline.steps:collect_cells",
+    "collect": "tunegate.harness.pipeline.steps:collect_answers",
     "score": "tunegate.harness.pipeline.steps:score_suite",
     "decide": "tunegate.harness.pipeline.steps:decide_run",
     "traces": "tunegate.harness.otel_export:write_traces",

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import (
@@ -115,7 +115,7 @@ def _timed(changes: str) -> str:
 def _run(n: int, rng: random.Random) -> Run:
     """Return a run of `n` cases on which tuned is often another text, and at times a worse one."""
     words = [f"w{i:02x}" for i in range(2_000)]
-    cases, cells, scores = {}, list[StoredCell](), list[ScoreRow]()
+    cases, cells, scores = {}, list[StoredAnswer](), list[ScoreRow]()
     for i in range(n):
         name, subject = f"case-{i:05d}", f"subject {rng.randrange(SUBJECTS):02d}"
         prompt = " ".join(rng.choices(words, k=40))
@@ -139,13 +139,13 @@ def _run(n: int, rng: random.Random) -> Run:
     )
 
 
-def _cell(case: str, arm: str, text: str, at: int) -> StoredCell:
+def _cell(case: str, arm: str, text: str, at: int) -> StoredAnswer:
     cell = Cell(suite=SUITE, case=case, arm=arm, kind=CellKind.GENERATE, key=f"{case}/{arm}")
     done = Completion(
         text=text, finish_reason="stop", input_tokens=60, output_tokens=160, latency_s=1.5,
         batch_size=16,
     )  # fmt: skip
-    return StoredCell(cell=cell, status="ok", completion=done, started_s=1.7e9 + at)
+    return StoredAnswer(cell=cell, status="ok", completion=done, started_s=1.7e9 + at)
 
 
 def _manifest(n: int) -> Manifest:

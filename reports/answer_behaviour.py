@@ -10,7 +10,7 @@ from statistics import median
 from typing import TypeVar
 
 from tunegate.harness.further_arms import further_arm
-from tunegate.harness.records.cases import Case, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Case, CellKind, Completion, StoredAnswer
 from tunegate.reports.data import ReportData
 
 Number = TypeVar("Number", int, float)
@@ -98,7 +98,7 @@ def _at(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _count(own: ArmBehaviour, stored: StoredCell) -> None:
+def _count(own: ArmBehaviour, stored: StoredAnswer) -> None:
     own.asked += 1
     own.failed += stored.status != "ok"
     own.stored += stored.cache_hit
@@ -125,7 +125,7 @@ def _known_values(value: Number | None) -> Sequence[Number]:
     return () if value is None else (value,)
 
 
-def _read(own: ArmBehaviour, stored: StoredCell) -> None:
+def _read(own: ArmBehaviour, stored: StoredAnswer) -> None:
     """Look at the first answers for loops and refusals, whatever the suite measures."""
     done = stored.completion
     if stored.cell.kind is not CellKind.GENERATE or done is None or done.text is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.further_arms import further_arm
-from tunegate.harness.records.cases import CellKind, StoredCell, canonical_json
+from tunegate.harness.records.cases import CellKind, StoredAnswer, canonical_json
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 
@@ -130,7 +130,7 @@ def compare_choices(view: CaseView) -> tuple[ChoiceComparison, ...]:
     )
 
 
-def cells_in_order(view: CaseView) -> tuple[StoredCell, ...]:
+def cells_in_order(view: CaseView) -> tuple[StoredAnswer, ...]:
     """Return the cells, which say how each answer came to be: base and tuned first."""
     return tuple(view.cells[key] for key in sorted(view.cells, key=_place))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tunegate.harness.otel_export import TRACES, collector
 from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha256
-from tunegate.harness.records.cases import Judgement, StoredCell
+from tunegate.harness.records.cases import Judgement, StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping
 from tunegate.reports.case_detail import (
@@ -225,7 +225,7 @@ def _reasons(view: CaseView, places: Mapping[int, int]) -> Iterable[list[Any]]:
                 yield reason if row.value is not None else [*reason, 1]
 
 
-def _cell(stored: StoredCell) -> dict[str, Any]:
+def _cell(stored: StoredAnswer) -> dict[str, Any]:
     done = stored.completion
     facts: dict[str, Any] = {
         "arm": stored.cell.arm,

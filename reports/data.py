@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
-from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -103,7 +103,7 @@ class CaseView:
     cases: Mapping[tuple[str, str], RunCase] = field(repr=False)
     """(suite, case id) → case: all those of the run, each read when it is shown."""
     scores: tuple[PairScore, ...]
-    cells: Mapping[tuple[str, CellKind], StoredCell] = field(repr=False)
+    cells: Mapping[tuple[str, CellKind], StoredAnswer] = field(repr=False)
     """(arm, kind) → the first sample's cell."""
     touched: ContaminationMatch | None = None
     """What training rows have in common with it; None where tuned was not trained on it."""

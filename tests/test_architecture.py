@@ -84,7 +84,7 @@ COMPOSITION = (
 COMPOSED = {
     "make_plan": "tunegate.harness.engine.plan",
     "Runner": "tunegate.harness.engine.runner",
-    "collect_cells": "tunegate.harness.engine.runner",
+    "collect_answers": "tunegate.harness.engine.runner",
     "score_suite": "tunegate.harness.comparison.score_table",
     "decide_run": "tunegate.harness.verdict.decide",
     "compare_shipped": "tunegate.harness.verdict.deployment_parity",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.otel_import.types import ModelCall, Span
-from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.suite import Suite, load_suite
@@ -89,10 +89,10 @@ def shipped(
     return Run(folder, manifest, rows, cells, tuple(scores), nobody), suite
 
 
-def _cell(number: int, text: str, settings: Mapping[str, Any]) -> StoredCell:
+def _cell(number: int, text: str, settings: Mapping[str, Any]) -> StoredAnswer:
     cell = Cell(suite="tickets", case=f"c{number}", arm="tuned", kind=CellKind.GENERATE, key="k")
     values = {name: v(number) if callable(v) else v for name, v in settings.items()}
-    return StoredCell(cell=cell, status="ok", completion=Completion(text=text, **values))
+    return StoredAnswer(cell=cell, status="ok", completion=Completion(text=text, **values))
 
 
 def call(number: int, *, answer: str | None = GOOD, **more: Any) -> ModelCall:

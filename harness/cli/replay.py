@@ -22,7 +22,7 @@ from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.cases import Case, StoredCell
+    from tunegate.harness.records.cases import Case, StoredAnswer
     from tunegate.harness.sources.traces import ProductionCases
     from tunegate.harness.suite import Suite
 
@@ -281,7 +281,7 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     print(*shown, sep="\n")
 
 
-def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredCell]:
+def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.harness.pipeline.steps import prepare
@@ -297,7 +297,7 @@ def _unknown_case(name: str, known: list[str]) -> str:
     return unknown_name_message(name, tuple(known[:20]), what="case")
 
 
-def case_lines(case: Case, cells: Mapping[str, StoredCell], *, where: str) -> Iterator[str]:
+def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> Iterator[str]:
     """Yield the lines to print.
 
     Args:
@@ -333,7 +333,7 @@ def _turn_text(turn: Mapping[str, Any]) -> str:
     return "\n".join([*([str(content)] if content else []), *called])
 
 
-def _completion_facts(cell: StoredCell) -> str:
+def _completion_facts(cell: StoredAnswer) -> str:
     done = cell.completion
     if done is None:
         return cell.status
@@ -345,13 +345,13 @@ def _completion_facts(cell: StoredCell) -> str:
     return ", ".join(one for one in known if one)
 
 
-def _text(cell: StoredCell) -> str:
+def _text(cell: StoredAnswer) -> str:
     if cell.completion is None:
         return cell.error or "no answer"
     return cell.completion.text or "(empty)"
 
 
-def _mark_differences(cells: Mapping[str, StoredCell]) -> dict[str, str]:
+def _mark_differences(cells: Mapping[str, StoredAnswer]) -> dict[str, str]:
     """Return arm → its answer with what the other has not marked."""
     from tunegate.reports.case_detail import compare_texts
 

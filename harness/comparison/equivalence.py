@@ -21,7 +21,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.gate_kind import EquivalenceMargin, gate_kind
-from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import AnswerAgreement, ParityStatus
 
@@ -116,7 +116,7 @@ def proven_beyond(found: dict[tuple[str, str], EquivalencePairs]) -> set[tuple[s
     return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
 
 
-def answer_agreement(cells: Iterable[StoredCell]) -> dict[str, AnswerAgreement]:
+def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
     """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
 
     Args:

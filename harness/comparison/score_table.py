@@ -20,14 +20,14 @@ from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import BASE_AGAIN
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.suite import Suite
 
 
 def score_suite(
     suite: Suite,
-    cells: Iterable[StoredCell],
+    cells: Iterable[StoredAnswer],
     arms: Sequence[str],
     *,
     known: Iterable[ScoreRow] = (),
@@ -48,7 +48,7 @@ def score_suite(
     for (of_suite, name), group in _group_cells(cells):
         if of_suite != suite.name:
             continue
-        found: dict[tuple[str, CellKind], list[StoredCell]] = {}
+        found: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
         for stored in group:
             found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
         for metric, arm in product(metrics, arms):
@@ -59,13 +59,15 @@ def score_suite(
 
 
 def _group_cells(
-    cells: Iterable[StoredCell],
-) -> Iterator[tuple[tuple[str, str], Iterator[StoredCell]]]:
+    cells: Iterable[StoredAnswer],
+) -> Iterator[tuple[tuple[str, str], Iterator[StoredAnswer]]]:
     """Yield (suite, case) with its cells, as they stand together in a plan."""
     return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
 
 
-def _row(suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredCell]) -> ScoreRow:
+def _row(
+    suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredAnswer]
+) -> ScoreRow:
     """Score the samples of one case and average them: the unit of inference is the case."""
     scores = [_score(metric, case, stored) for stored in asked]
     values = [s.value for s in scores if s.value is not None]
@@ -96,14 +98,14 @@ def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
     return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
 
 
-def _score(metric: Metric, case: Case, stored: StoredCell) -> Score:
+def _score(metric: Metric, case: Case, stored: StoredAnswer) -> Score:
     completion: Completion | None = stored.completion
     if completion is None:
         return Score.unscored(stored.error or "there is no completion")
     return metric(case, completion)
 
 
-def same_answers(cells: Iterable[StoredCell]) -> dict[str, tuple[int, int]]:
+def same_answers(cells: Iterable[StoredAnswer]) -> dict[str, tuple[int, int]]:
     """Return suite → how many of base's and tuned's written answers are equal, of how many.
 
     Args:

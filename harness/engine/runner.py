@@ -31,7 +31,7 @@ from tunegate.harness.engine.scheduling import RequestBatch, estimate_effort
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
-from tunegate.harness.records.cases import Cell, CellKind, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer
 
 
 @dataclass(frozen=True)
@@ -265,13 +265,13 @@ class Runner:
         return 1.0 if share is None else share
 
 
-def collect_cells(
+def collect_answers(
     plan: Plan,
     store: AnswerCache,
     cached: set[str],
     *,
     skipped: Callable[[Cell], bool] = lambda cell: False,
-) -> Iterator[StoredCell]:
+) -> Iterator[StoredAnswer]:
     """Yield every cell of the plan with what the store knows of it.
 
     Args:
@@ -284,19 +284,19 @@ def collect_cells(
     rows = store.read(c.key for c in plan.cells if not skipped(c))
     for cell in plan.cells:
         if skipped(cell):
-            yield StoredCell(cell=cell, status="skipped")
+            yield StoredAnswer(cell=cell, status="skipped")
         else:
             _, row = next(rows)
-            yield _make_cell(cell, row, plan.failures.get(cell.key), cell.key in cached)
+            yield _stored_answer(cell, row, plan.failures.get(cell.key), cell.key in cached)
 
 
-def _make_cell(cell: Cell, row: Answer | None, failure: str | None, hit: bool) -> StoredCell:
+def _stored_answer(cell: Cell, row: Answer | None, failure: str | None, hit: bool) -> StoredAnswer:
     if failure is not None:
-        return StoredCell(cell=cell, status="error", error=failure)
+        return StoredAnswer(cell=cell, status="error", error=failure)
     if row is None:
-        return StoredCell(cell=cell, status="missing", error="it was never answered")
+        return StoredAnswer(cell=cell, status="missing", error="it was never answered")
     status = "error" if row.completion is None else "ok"
-    return StoredCell(
+    return StoredAnswer(
         cell=cell,
         status=status,
         completion=row.completion,

@@ -25,7 +25,7 @@ from tunegate.harness.judging.contract import (
     combine_jurors,
 )
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredAnswer
 from tunegate.harness.suite import Suite
 
 NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
@@ -46,7 +46,7 @@ class _CompletionToJudge:
     metric: Metric
     case: Case
     """As the model saw it, the suite's system prompt included."""
-    cells: tuple[StoredCell, ...]
+    cells: tuple[StoredAnswer, ...]
     """One, or base's and tuned's."""
 
     @property
@@ -80,7 +80,7 @@ def judge_metrics(suites: Iterable[Suite]) -> list[tuple[Suite, Metric]]:
 
 def run_judges(
     suites: Sequence[Suite],
-    cells: Iterable[StoredCell],
+    cells: Iterable[StoredAnswer],
     jurors: Sequence[Juror],
     *,
     stream: TextIO | None = None,
@@ -152,12 +152,12 @@ def _outcomes(
 
 
 def _completions_to_judge(
-    suites: Sequence[Suite], cells: Iterable[StoredCell]
+    suites: Sequence[Suite], cells: Iterable[StoredAnswer]
 ) -> Iterator[_CompletionToJudge]:
     """Yield what is to be judged, in the order of suites, metrics, cases, arms and samples."""
     metrics = judge_metrics(suites)
     names = {suite.name for suite, _ in metrics}
-    by_case: dict[tuple[str, str], list[StoredCell]] = {}
+    by_case: dict[tuple[str, str], list[StoredAnswer]] = {}
     for stored in cells:
         if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
@@ -179,7 +179,7 @@ def _case_with_system(case: Case, system: str | None) -> Case:
     return case.model_copy(update={"prompt": None, "messages": turns})
 
 
-def _pairs(cells: Sequence[StoredCell]) -> list[tuple[StoredCell, StoredCell]]:
+def _pairs(cells: Sequence[StoredAnswer]) -> list[tuple[StoredAnswer, StoredAnswer]]:
     """Return base's and tuned's completions of the same sample."""
     arms = {(c.cell.arm, c.cell.sample): c for c in cells}
     samples = sorted({c.cell.sample for c in cells if further_arm(c.cell.arm).reported})

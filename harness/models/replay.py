@@ -24,7 +24,7 @@ from tunegate.harness.records.cases import (
     Completion,
     GenerationSettings,
     Record,
-    StoredCell,
+    StoredAnswer,
     sha256,
 )
 from tunegate.harness.records.files import JsonlRecords
@@ -177,7 +177,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:
     try:
-        rows = JsonlRecords(folder / "cells.jsonl", StoredCell)
+        rows = JsonlRecords(folder / "cells.jsonl", StoredAnswer)
     except UsageError as error:
         raise ModelError(str(error)) from error
     fields: dict[tuple[str, str, int], dict[str, Any]] = {}

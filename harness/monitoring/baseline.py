@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.monitoring.indicators import QUANTILE, AnsweredCase, LossKind, MonitoredFigure
-from tunegate.harness.records.cases import Case, CellKind, StoredCell
+from tunegate.harness.records.cases import Case, CellKind, StoredAnswer
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
@@ -57,8 +57,8 @@ class BaselineAnswers:
         """Read the cells of the arm."""
         self._run, self._suite, self._arm = run, suite, arm
         self._cases: Mapping[str, Case] = {case.id: case for case in run.cases_of[suite]}
-        self._written: dict[str, StoredCell] = {}
-        self._timed: dict[str, StoredCell] = {}
+        self._written: dict[str, StoredAnswer] = {}
+        self._timed: dict[str, StoredAnswer] = {}
         for stored in run.cells:
             cell = stored.cell
             if cell.suite == suite and cell.arm == arm and not cell.sample:
@@ -94,7 +94,7 @@ class BaselineAnswers:
         return list(found.values())
 
 
-def _alone(stored: StoredCell) -> bool:
+def _alone(stored: StoredAnswer) -> bool:
     """Return whether the time of a cell is that of one call."""
     done = stored.completion
     if done is None or done.latency_s is None:

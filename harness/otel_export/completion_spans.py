@@ -17,7 +17,7 @@ from tunegate.harness.otel_export import otlp_json
 from tunegate.harness.otel_export.resources import ArmAttributes
 from tunegate.harness.otel_export.run_metrics import RunTotals
 from tunegate.harness.otel_export.run_records import CaseRecord, RunRecords, TraceIdentifiers
-from tunegate.harness.records.cases import Case, Completion, StoredCell, sha256
+from tunegate.harness.records.cases import Case, Completion, StoredAnswer, sha256
 
 _ERRORS = {"error": "completion_error", "missing": "completion_missing"}
 """Status of a cell → `error.type` of its span; in words it is the span's status."""
@@ -41,7 +41,7 @@ class CompletionSpans:
     def span(
         self,
         record: CaseRecord,
-        stored: StoredCell,
+        stored: StoredAnswer,
         parent_id: str,
         results: Mapping[str, Sequence[str]],
     ) -> otlp_json.SpanText:
@@ -69,7 +69,7 @@ class CompletionSpans:
             error=None if stored.status == "ok" else stored.error or "",
         )
 
-    def _values(self, record: CaseRecord, stored: StoredCell, model: str) -> dict[str, Any]:
+    def _values(self, record: CaseRecord, stored: StoredAnswer, model: str) -> dict[str, Any]:
         """Return what is a completion's own."""
         cell, done = stored.cell, stored.completion
         values: dict[str, Any] = {
@@ -100,7 +100,7 @@ class CompletionSpans:
             self._hashed = prompt, found
         return {} if prompt is None else self._hashed[1]
 
-    def _shown(self, record: CaseRecord, stored: StoredCell) -> dict[str, Any]:
+    def _shown(self, record: CaseRecord, stored: StoredAnswer) -> dict[str, Any]:
         """Return prompt, tools and answer, where they are written."""
         content, done = self._content, stored.completion
         if content is None:

@@ -14,7 +14,7 @@ from typing import Any
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
 from tunegate.harness.otel_export.resources import ModelAttributes, OperationAttributes
-from tunegate.harness.records.cases import Completion, JudgeReply, StoredCell
+from tunegate.harness.records.cases import Completion, JudgeReply, StoredAnswer
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
@@ -59,7 +59,7 @@ class RunTotals:
         self._cases: dict[str, int] = {}
         self._shared: dict[tuple[Any, ...], str] = {}
 
-    def completion(self, stored: StoredCell, asked: OperationAttributes) -> None:
+    def completion(self, stored: StoredAnswer, asked: OperationAttributes) -> None:
         """Count a completion of an arm."""
         cell = stored.cell
         if stored.completion is not None:

@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import groupby
 
 from tunegate.harness.model import Prompt
-from tunegate.harness.records.cases import Case, Cell, Judgement, ScoreRow, StoredCell, sha256
+from tunegate.harness.records.cases import Case, Cell, Judgement, ScoreRow, StoredAnswer, sha256
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 
@@ -33,7 +33,7 @@ class CaseRecord:
     id: str
     case: Case | None
     """None where the run does not hold it."""
-    cells: tuple[StoredCell, ...]
+    cells: tuple[StoredAnswer, ...]
     prompts: Mapping[str, Prompt]
     """Arm → the prompt as it was rendered."""
     scores: Sequence[ScoreRow]
@@ -45,7 +45,7 @@ class RunRecords:
     """A run's records."""
 
     manifest: Manifest
-    cells: Iterable[StoredCell] = field(repr=False)
+    cells: Iterable[StoredAnswer] = field(repr=False)
     """Those that were asked, the cells of a case together; they can be gone through again."""
     verdict: VerdictRecord
     cases: Mapping[tuple[str, str], Case] = field(repr=False, default_factory=dict)
@@ -84,11 +84,11 @@ class RunRecords:
                 judgements=[self.judgements[at] for at in judged.get(place, ())],
             )
 
-    def start(self, stored: StoredCell) -> int:
+    def start(self, stored: StoredAnswer) -> int:
         """Return when a cell was begun, in nanoseconds; recorded answers have no time, so then."""
         return unix_nanoseconds(stored.started_s or self.begun)
 
-    def end(self, stored: StoredCell) -> int:
+    def end(self, stored: StoredAnswer) -> int:
         """Return when a cell was done, in nanoseconds."""
         latency = stored.completion.latency_s if stored.completion else None
         return unix_nanoseconds((stored.started_s or self.begun) + (latency or 0.0))

@@ -24,7 +24,7 @@ from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.model import Arm, LocalArm, Prompt
-from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.verdict import DeploymentParity, PredictionDivergence
 from tunegate.harness.verdict.decide import ScoredRun
 from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
@@ -43,7 +43,7 @@ def compare(run: ScoredRun) -> DeploymentParity:
 
 
 def measure_divergence(
-    prompts: Prompts, cells: Iterable[StoredCell], arms: Mapping[str, Arm], *, seed: int
+    prompts: Prompts, cells: Iterable[StoredAnswer], arms: Mapping[str, Arm], *, seed: int
 ) -> dict[str, PredictionDivergence]:
     """Return suite → the divergence of shipped from tuned; without suites that cannot be measured.
 
@@ -62,7 +62,7 @@ def measure_divergence(
     chosen = {
         suite: engine_plan.noise_sample(n, suite=suite, seed=seed) for suite, n in names.items()
     }
-    rows: dict[str, list[StoredCell]] = {suite: [] for suite in names}
+    rows: dict[str, list[StoredAnswer]] = {suite: [] for suite in names}
     for stored in filter(_is_first_answer, cells):
         if stored.cell.case in chosen[stored.cell.suite]:
             rows[stored.cell.suite].append(stored)
@@ -75,7 +75,7 @@ def measure_divergence(
     return measured
 
 
-def _is_first_answer(stored: StoredCell) -> bool:
+def _is_first_answer(stored: StoredAnswer) -> bool:
     """Return whether a cell is a first answer of tuned."""
     cell = stored.cell
     first = cell.kind is CellKind.GENERATE and cell.sample == 0
@@ -96,7 +96,7 @@ class _ScoredAnswer:
 
 
 def _passages(
-    prompts: Prompts, arm: LocalArm, rows: Sequence[StoredCell]
+    prompts: Prompts, arm: LocalArm, rows: Sequence[StoredAnswer]
 ) -> Iterator[ProbePassage]:
     """Yield each prompt with the answer to it; empty answers have no token to predict."""
     for stored in rows:

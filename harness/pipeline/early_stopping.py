@@ -15,7 +15,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
-from tunegate.harness.engine.runner import collect_cells
+from tunegate.harness.engine.runner import collect_answers
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.power.feasibility import schedule_looks
@@ -111,7 +111,7 @@ class EarlyStopping:
         looks = self.schedules[suite.name]
         start = looks.sizes[stage - 1] if stage else 0
         new = frozenset(looks.order[start : looks.sizes[stage]])
-        cells = collect_cells(
+        cells = collect_answers(
             plan,
             store,
             set(),

@@ -44,7 +44,7 @@ from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose
 from tunegate.harness.pipeline.training_provenance import DataOptions, TrainingProvenance
 from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records import judges
-from tunegate.harness.records.cases import ScoreRow, StoredCell
+from tunegate.harness.records.cases import ScoreRow, StoredAnswer
 from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.manifest import LookSchedule, Manifest
@@ -257,7 +257,7 @@ class EvaluationRun:
         self, run: PreparedRun, manifest: Manifest, watching: EarlyStopping
     ) -> VerdictRecord:
         """Judge what cells.jsonl says, which is never in memory as a whole."""
-        cells = JsonlRecords(self.folder / "cells.jsonl", StoredCell)
+        cells = JsonlRecords(self.folder / "cells.jsonl", StoredAnswer)
         asked = FilteredRecords(cells, lambda c: c.status != "skipped")
         scores = list(run.score(asked, known=watching.scores))
         missing = sum(c.status == "missing" for c in cells)
@@ -277,7 +277,7 @@ class EvaluationRun:
         self._say(*telemetry.send_telemetry(self._folder))
         return verdict
 
-    def _judged(self, asked: Iterable[StoredCell]) -> tuple[ScoreRow, ...]:
+    def _judged(self, asked: Iterable[StoredAnswer]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""
         judged = stage.run_judges(self.suites, asked, self.jurors, stream=self.stream)
         if judged.judgements:

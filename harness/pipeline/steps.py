@@ -33,10 +33,10 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.further_arms import add_derived_arms, comparisons
 from tunegate.harness.model import Arm
-from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
@@ -129,16 +129,16 @@ class PreparedRun:
 
     def cells(
         self, *, skipped: Callable[[Cell], bool] = lambda cell: False
-    ) -> Iterator[StoredCell]:
+    ) -> Iterator[StoredAnswer]:
         """Yield every planned cell with its stored answer.
 
         Args:
             skipped: Whether a cell was left out because its suite was decided without it.
         """
-        return collect_cells(self.plan, self.store, self.cached, skipped=skipped)
+        return collect_answers(self.plan, self.store, self.cached, skipped=skipped)
 
     def score(
-        self, cells: Iterable[StoredCell], *, known: Mapping[str, Sequence[ScoreRow]] = NONE
+        self, cells: Iterable[StoredAnswer], *, known: Mapping[str, Sequence[ScoreRow]] = NONE
     ) -> Iterator[ScoreRow]:
         """Yield the scores of all metrics that ask no judge.
 
@@ -178,7 +178,7 @@ class PreparedRun:
         manifest: Manifest,
         scores: Sequence[ScoreRow],
         *,
-        cells: Iterable[StoredCell] = (),
+        cells: Iterable[StoredAnswer] = (),
         looks: Mapping[str, InterimLook] = NONE,
     ) -> ScoredRun:
         """Return the run with its scores, ready to be decided.

@@ -18,7 +18,7 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import StoredCell
+from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
@@ -107,7 +107,7 @@ def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:
 
 def _seconds(run: Run, suite: str) -> dict[str, float]:
     """Return arm → seconds a case: each batch's time is shared by its cells, whatever suite's."""
-    batches: dict[tuple[str, float], list[StoredCell]] = defaultdict(list)
+    batches: dict[tuple[str, float], list[StoredAnswer]] = defaultdict(list)
     for stored in run.cells:
         if stored.started_s is not None and _latency(stored) is not None:
             batches[stored.cell.arm, stored.started_s].append(stored)
@@ -119,5 +119,5 @@ def _seconds(run: Run, suite: str) -> dict[str, float]:
     return {arm: totals[arm] / n for arm in ARMS if arm in totals}
 
 
-def _latency(stored: StoredCell) -> float | None:
+def _latency(stored: StoredAnswer) -> float | None:
     return stored.completion.latency_s if stored.completion else None

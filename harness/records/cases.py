@@ -1,4 +1,4 @@
-r"""Records of cases, completions, scores, cells, judgements and generation settings.
+r"""Records of cases, completions, answers, scores, judgements and generation settings.
 
 Every record is frozen, refuses unknown fields and non-finite numbers, and carries its meaning in
 the docstring under each field. Derived numbers are never stored. The plan of a run is in
@@ -341,8 +341,8 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class StoredCell:
-    """A cell with its outcome; one line of `cells.jsonl`."""
+class StoredAnswer:
+    """A cell with what came of it; one line of `cells.jsonl`."""
 
     cell: Cell
     status: str

@@ -30,7 +30,7 @@ from tunegate.harness.records.cases import (
     Judgement,
     Record,
     ScoreRow,
-    StoredCell,
+    StoredAnswer,
     Text,
 )
 from tunegate.harness.records.files import IndexedRecords, JsonlRecords, read_record, read_records
@@ -60,7 +60,7 @@ class Run:
     manifest: Manifest
     cases: Mapping[tuple[str, str], RunCase] = field(repr=False)
     """(suite, case id) → case, in plan order."""
-    cells: Sequence[StoredCell] = field(repr=False)
+    cells: Sequence[StoredAnswer] = field(repr=False)
     scores: tuple[ScoreRow, ...] = field(repr=False)
     verdict: VerdictRecord
     judgements: tuple[Judgement, ...] = field(default=(), repr=False)
@@ -84,7 +84,7 @@ class Run:
             folder=folder,
             manifest=read_record(folder / "manifest.json", Manifest),
             cases=IndexedRecords.of(cases, lambda row: (row.suite, row.case.id)),
-            cells=JsonlRecords(folder / "cells.jsonl", StoredCell),
+            cells=JsonlRecords(folder / "cells.jsonl", StoredAnswer),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
             judgements=read_records(folder / case_records.FILE_NAME, Judgement),
@@ -100,7 +100,7 @@ class Run:
         return {suite: tuple(cases) for suite, cases in found.items()}
 
     @cached_property
-    def completions(self) -> Mapping[tuple[str, str, str], StoredCell]:
+    def completions(self) -> Mapping[tuple[str, str, str], StoredAnswer]:
         """(suite, case, arm) → the first sample's generated cell."""
         return IndexedRecords.of(self.cells, _first_sample_place)
 
@@ -110,7 +110,7 @@ class Run:
         return {(s.suite, s.metric, s.case, s.arm): s for s in self.scores}
 
 
-def _first_sample_place(stored: StoredCell) -> tuple[str, str, str] | None:
+def _first_sample_place(stored: StoredAnswer) -> tuple[str, str, str] | None:
     """Return the place of a first sample's generated cell; None for other cells."""
     cell = stored.cell
     first = cell.kind is CellKind.GENERATE and cell.sample == 0

@@ -1,7 +1,7 @@
 """verdict.json: what was decided, on which numbers, and why; the file that CI and reports read.
 
 verdict.json: what was decided, on which numbers, and why; the one file CI and reports read. The
-bytes are a pure function of the manifest and the stored cells: no clock, sorted keys, numbers
+bytes are a pure function of the manifest and the stored answers: no clock, sorted keys, numbers
 rounded to six significant digits. `harness/schemas/verdict.schema.json` documents it.
 """
 

@@ -17,7 +17,7 @@ from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import decide_gates
 from tunegate.harness.model import Arm, Prompt
-from tunegate.harness.records.cases import Case, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
@@ -42,7 +42,7 @@ class ScoredRun:
     cases: Mapping[str, Sequence[Case]]
     """Suite name → its cases."""
     scores: Sequence[ScoreRow]
-    cells: Iterable[StoredCell] = ()
+    cells: Iterable[StoredAnswer] = ()
     """The answers, those of a case together; gone through more than once."""
     looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""

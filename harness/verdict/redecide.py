@@ -16,7 +16,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arms import comparisons
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.records.cases import CellKind, StoredCell
+from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -60,7 +60,7 @@ def decide_again(run: Run) -> VerdictRecord:
 
 
 def standing_labels(
-    labels: Iterable[Label], cells: Iterable[StoredCell], suites: Iterable[SuiteRecord]
+    labels: Iterable[Label], cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> tuple[Label, ...]:
     """Return the labels whose answer is still the run's: a label speaks of a text, not a case."""
     given = list(labels)
@@ -75,7 +75,7 @@ def standing_labels(
 
 
 def answer_texts(
-    cells: Iterable[StoredCell], suites: Iterable[SuiteRecord]
+    cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> Mapping[tuple[str, str, str], str]:
     """Return (suite, case, arm) → the answer, in suites with one answer a case and arm."""
     several = {s.name for s in suites if s.generation.get("samples", 1) > 1}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.comparison.equivalence import answer_agreement
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 
-def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[StoredCell]:
+def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[StoredAnswer]:
     """Return an arm's answers to the cases 0, 1 …; None for one that failed."""
     return [
-        StoredCell(
+        StoredAnswer(
             cell=Cell(suite="s", case=str(i), arm=arm, kind=CellKind(kind), key=f"{arm}{i}"),
             status="error" if text is None else "ok",
             completion=None if text is None else Completion(text=text),
@@ -20,7 +20,7 @@ def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[Sto
     ]
 
 
-def by_case(*arms: list[StoredCell]) -> list[StoredCell]:
+def by_case(*arms: list[StoredAnswer]) -> list[StoredAnswer]:
     """Return the cells as they stand in a plan: those of a case together."""
     return [stored for of_case in zip(*arms, strict=True) for stored in of_case]
 

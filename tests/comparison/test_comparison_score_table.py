@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunegate.harness.comparison.score_table import score_suite
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Score, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Score, StoredAnswer
 from tunegate.harness.suite import Suite, load_suite
 
 
@@ -31,12 +31,12 @@ def suite(folder: Path) -> Suite:
     return loaded
 
 
-def cell(sample: int, text: str) -> StoredCell:
+def cell(sample: int, text: str) -> StoredAnswer:
     """Return what base answered in one sample."""
     place = Cell(
         suite="s", case="c", arm="base", kind=CellKind.GENERATE, sample=sample, key=str(sample)
     )
-    return StoredCell(cell=place, status="ok", completion=Completion(text=text))
+    return StoredAnswer(cell=place, status="ok", completion=Completion(text=text))
 
 
 def test_samples_average_their_parts_and_sum_their_counts(tmp_path: Path) -> None:

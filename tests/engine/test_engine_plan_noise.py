@@ -13,7 +13,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import SAMPLE, make_plan, noise_sample
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.further_arms import BASE_AGAIN, add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 
@@ -85,7 +85,7 @@ def test_base_again_goes_the_tuned_arms_way(
 
     runner.run()
 
-    again = [c for c in collect_cells(plan, runner.store, set()) if c.cell.arm == BASE_AGAIN]
+    again = [c for c in collect_answers(plan, runner.store, set()) if c.cell.arm == BASE_AGAIN]
     assert {(c.cell.kind.value, c.cell.case) for c in again} == {
         (kind, case["id"]) for kind in ("generate", "answer") for case in cases
     }

@@ -21,14 +21,14 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend, ray_crew
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.pipeline.run import EvaluationRun
-from tunegate.harness.records.cases import StoredCell
+from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.files import JsonlRecords
 
 TOML = """
@@ -162,7 +162,7 @@ def test_real_models_answer_the_same(
 
 def _answers(folder: Path) -> list[Any]:
     """Return what every cell of a run holds, without times."""
-    cells = JsonlRecords(folder / "run" / "cells.jsonl", StoredCell)
+    cells = JsonlRecords(folder / "run" / "cells.jsonl", StoredAnswer)
     return [
         (c.cell.key, c.completion and c.completion.model_copy(update={"latency_s": None}))
         for c in cells
@@ -193,7 +193,7 @@ def test_a_killed_worker_costs_its_batch_and_nothing_else(
     runner.run()
 
     assert len(list((tmp_path / "marks").iterdir())) == 2
-    cells = list(collect_cells(runner.plan, store, set()))
+    cells = list(collect_answers(runner.plan, store, set()))
     assert {c.status for c in cells} == {"ok", "error"}
     assert {c.cell.case for c in cells if c.status == "error"} == {"c9"}
     attempts = store._db.execute("SELECT DISTINCT attempts FROM cells").fetchall()

@@ -20,7 +20,7 @@ from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.scheduling import estimate_effort
 from tunegate.harness.errors import BackendError, RunInterrupted
 from tunegate.harness.model import Answer, Prompt, Request
@@ -92,7 +92,7 @@ class Bench:
         """(arm, case) → stored answer."""
         return {
             (c.cell.arm, c.cell.case): c.completion.text or ""
-            for c in collect_cells(runner.plan, self.store, set())
+            for c in collect_answers(runner.plan, self.store, set())
             if c.completion
         }
 
@@ -241,7 +241,7 @@ def test_what_was_never_answered_is_missing(bench: Callable[..., Bench]) -> None
     b.store.put(Answer(first.key, Completion(text="yes"), None, 7.0))
     b.store.put(Answer(second.key, None, "HTTP 500", 8.0))
     plan = Plan(runner.plan.cells, (), {}, {}, {third.key: "no such role"})
-    cells = list(collect_cells(plan, b.store, {first.key}))
+    cells = list(collect_answers(plan, b.store, {first.key}))
     assert [(c.status, c.error, c.cache_hit) for c in cells[:3]] == [
         ("ok", None, True),
         ("error", "HTTP 500", False),
@@ -391,7 +391,7 @@ def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> N
     b = bench(n=2)
     runner = b.runner(arms)
     runner.run()
-    cells = list(collect_cells(runner.plan, b.store, set()))
+    cells = list(collect_answers(runner.plan, b.store, set()))
     assert [c.status for c in cells] == ["ok", "error"] * 2
     assert all("out of memory on this case alone" in (c.error or "ok") for c in cells[1::2])
 

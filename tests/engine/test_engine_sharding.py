@@ -16,7 +16,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_cells
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import (
     InMemoryAnswers,
     Shard,
@@ -71,7 +71,7 @@ class Bench:
 
     def answers(self, name: str) -> dict[str, Any]:
         """Key → what a store holds, without times."""
-        cells = collect_cells(self.plan, self.store(name), set())
+        cells = collect_answers(self.plan, self.store(name), set())
         return {c.cell.key: (c.status, c.error, c.completion and c.completion.text) for c in cells}
 
 

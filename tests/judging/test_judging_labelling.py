@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.judging.labelling import BLOCK, LabellingSubject, draw_rows, read_back
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import JudgeRecord, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -27,7 +27,7 @@ def _run() -> Run:
 def make_run(n: int, **generation: Any) -> Run:
     """Return a run whose one metric asks a judge."""
     cells = [
-        StoredCell(
+        StoredAnswer(
             cell=Cell(suite="s", case=f"c{i}", arm=arm, kind=CellKind.GENERATE, key=f"{i}{arm}"),
             status="ok",
             completion=Completion(text=f"same {i}" if i % 4 == 0 else f"{arm[0]} says {i}"),

@@ -13,7 +13,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.conversation import ModelJuror
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.suite import Suite
 
 RUBRIC = '[[metrics]]\nuse = "rubric"\ncriteria = "Apologises."\n'
@@ -33,14 +33,14 @@ def _load(suite_folder: Callable[..., Path]) -> Callable[..., Suite]:
     return load
 
 
-def cell(case: str, arm: str, text: str | None, *, sample: int = 0) -> StoredCell:
+def cell(case: str, arm: str, text: str | None, *, sample: int = 0) -> StoredAnswer:
     """Return a written completion, or a failure where there is no text."""
     place = Cell(
         suite="s", case=case, arm=arm, kind=CellKind.GENERATE, sample=sample, key=f"{case}{arm}"
     )
     if text is None:
-        return StoredCell(cell=place, status="error", error="HTTP 500")
-    return StoredCell(cell=place, status="ok", completion=Completion(text=text))
+        return StoredAnswer(cell=place, status="error", error="HTTP 500")
+    return StoredAnswer(cell=place, status="ok", completion=Completion(text=text))
 
 
 def longest(question: JudgeQuestion) -> str:

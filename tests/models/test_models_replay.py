@@ -18,7 +18,7 @@ from tunegate.harness.records.cases import (
     CellKind,
     Completion,
     GenerationSettings,
-    StoredCell,
+    StoredAnswer,
 )
 from tunegate.harness.records.files import record_lines
 
@@ -197,7 +197,7 @@ def _cell(arm: str, case: str, kind: str, status: str = "ok", suite: str = "s", 
     cell = Cell(suite=suite, case=case, arm=arm, kind=CellKind(kind), key="k")
     completion = Completion(**done) if done else None
     error = None if done else "HTTP 500"
-    return StoredCell(cell=cell, status=status, completion=completion, error=error)
+    return StoredAnswer(cell=cell, status=status, completion=completion, error=error)
 
 
 @pytest.fixture(name="run")
@@ -256,5 +256,5 @@ def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no completions of an arm 'tuned'"):
         replay(str(tmp_path))
     (run / "cells.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(ModelError, match=r"cells.jsonl:1: not a StoredCell"):
+    with pytest.raises(ModelError, match=r"cells.jsonl:1: not a StoredAnswer"):
         replay(str(run))

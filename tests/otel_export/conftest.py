@@ -24,7 +24,7 @@ from tunegate.harness.records.cases import (
     JudgementStatus,
     JudgeReply,
     ScoreRow,
-    StoredCell,
+    StoredAnswer,
     sha256,
 )
 from tunegate.harness.records.manifest import (
@@ -51,13 +51,13 @@ ARMS = {
 FILES = {"spans": "traces.jsonl", "logRecords": "logs.jsonl", "metrics": "metrics.jsonl"}
 
 
-def stored(arm: str, case: str, kind: str = "generate", **more: Any) -> StoredCell:
+def stored(arm: str, case: str, kind: str = "generate", **more: Any) -> StoredAnswer:
     """Return a cell; without a completion it is an error."""
     sample = more.pop("sample", 0)
     key = sha256([arm, case, kind, sample])
     cell = Cell(suite="s", case=case, arm=arm, kind=CellKind(kind), sample=sample, key=key)
     status = more.pop("status", "ok" if more.get("completion") else "error")
-    return StoredCell(cell=cell, status=status, **more)
+    return StoredAnswer(cell=cell, status=status, **more)
 
 
 def answer(text: str, latency: float = 0.5, **more: Any) -> Completion:
@@ -139,7 +139,7 @@ def metrics() -> tuple[MetricRecord, ...]:
     )
 
 
-def manifest(cells: tuple[StoredCell, ...] = CELLS, **more: Any) -> Manifest:
+def manifest(cells: tuple[StoredAnswer, ...] = CELLS, **more: Any) -> Manifest:
     """Return the manifest of a run of these cells in one suite."""
     generation = GenerationSettings(max_new_tokens=9, temperature=0.5, stop=("\n",), **more)
     suite = SuiteRecord(

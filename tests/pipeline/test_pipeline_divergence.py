@@ -13,13 +13,13 @@ from tunegate.harness.engine.plan import Plan
 from tunegate.harness.further_arms import SHIPPED
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.pipeline.divergence import measure_divergence
-from tunegate.harness.records.cases import Case, Cell, CellKind, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, StoredAnswer
 
 __all__ = ["ask", "tiny"]
 
 
 @pytest.fixture(name="answered")
-def _answered(tiny: Any, ask: Any) -> tuple[Plan, list[StoredCell], dict[str, Any]]:
+def _answered(tiny: Any, ask: Any) -> tuple[Plan, list[StoredAnswer], dict[str, Any]]:
     """Answers of the tiny fine-tune to two prompts; base stands in for what ships."""
     pair = tiny.pair()
     cases = [Case(id=str(i), prompt=text) for i, text in enumerate(("a refund", "the parcel is"))]
@@ -30,7 +30,7 @@ def _answered(tiny: Any, ask: Any) -> tuple[Plan, list[StoredCell], dict[str, An
         }
     prompts = {("s", r.case.id, "tuned"): r.prompt for r in asked}
     cells = [
-        StoredCell(
+        StoredAnswer(
             cell=Cell(suite="s", case=name, arm="tuned", kind=CellKind.GENERATE, key=name),
             status="ok",
             completion=completion,

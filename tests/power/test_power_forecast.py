@@ -16,7 +16,7 @@ from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpre
 from tunegate.harness.errors import UsageError
 from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
 from tunegate.harness.power.spread import PilotRun, pilot_spread, read_pilot
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.suite import Suite, load_suite
@@ -461,7 +461,7 @@ def test_few_cases_are_rough(suite: Any) -> None:
 # --- what a run tells ---
 
 
-def run_of(judge: Any, made: Any, *suites: Any, cells: Sequence[StoredCell] = ()) -> Run:
+def run_of(judge: Any, made: Any, *suites: Any, cells: Sequence[StoredAnswer] = ()) -> Run:
     """Return a run of suites made of columns."""
     return Run(
         folder=Path("run"),
@@ -477,11 +477,11 @@ def run_of(judge: Any, made: Any, *suites: Any, cells: Sequence[StoredCell] = ()
     )
 
 
-def timed(suite: str, case: str, arm: str, started: float, latency: float | None) -> StoredCell:
+def timed(suite: str, case: str, arm: str, started: float, latency: float | None) -> StoredAnswer:
     """Return an answered cell."""
     cell = Cell(suite=suite, case=case, arm=arm, kind=CellKind.GENERATE, key=suite + case + arm)
     answer = Completion(text="x", latency_s=latency)
-    return StoredCell(cell=cell, status="ok", completion=answer, started_s=started)
+    return StoredAnswer(cell=cell, status="ok", completion=answer, started_s=started)
 
 
 def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns: Any) -> None:

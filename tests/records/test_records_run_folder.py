@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import (
     read_jsonl,
     read_record,
@@ -52,7 +52,7 @@ def _folder(tmp_path: Path) -> Path:
     """Return a finished run with one case, two cells and a score."""
     case = RunCase(suite="s", case=Case(id="a", prompt=ODD), where="c.jsonl:1", rendered=ODD)
     cells = [
-        StoredCell(
+        StoredAnswer(
             cell=Cell(suite="s", case="a", arm=arm, kind=CellKind.GENERATE, sample=i, key=f"{i}"),
             status="ok",
             completion=Completion(text=f"{arm} {i} {ODD}"),
@@ -132,7 +132,7 @@ def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
             "tunegate reads version 1: install the tunegate that wrote it",
         ),
         ("verdict.json", '{"schema_version": 1}', "verdict.json: not a VerdictRecord: verdict: "),
-        ("cells.jsonl", '{"cell": {}}\n', "cells.jsonl:1: not a StoredCell: cell.suite: "),
+        ("cells.jsonl", '{"cell": {}}\n', "cells.jsonl:1: not a StoredAnswer: cell.suite: "),
         ("scores.jsonl", '{"suite": "s"', "scores.jsonl:1: not a ScoreRow: Expecting ','"),
         ("scores.jsonl", "\n", "scores.jsonl:1: not a ScoreRow: Expecting value"),
         ("cases.jsonl", "[" * 5000, "cases.jsonl:1: not a RunCase: "),

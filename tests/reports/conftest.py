@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredCell
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import (
@@ -60,12 +60,12 @@ ARM_FACTS: dict[str, dict[str, Any]] = {
 
 def cell(
     suite: str, case: str, arm: str, kind: CellKind, completion: Completion | None, **more: Any
-) -> StoredCell:
-    """Return a stored cell; without a completion, one whose backend failed."""
+) -> StoredAnswer:
+    """Return a stored answer; without a completion, one whose backend failed."""
     place = Cell(suite=suite, case=case, arm=arm, kind=kind, key=f"{suite}/{case}/{arm}/{kind}")
     error = None if completion else "TimeoutError: no answer within 120 s"
     status = "ok" if completion else "error"
-    return StoredCell(cell=place, status=status, completion=completion, error=error, **more)
+    return StoredAnswer(cell=place, status=status, completion=completion, error=error, **more)
 
 
 def gate(
@@ -132,7 +132,7 @@ class Builder:
     def __init__(self) -> None:
         """Start empty."""
         self.cases: dict[tuple[str, str], RunCase] = {}
-        self.cells: list[StoredCell] = []
+        self.cells: list[StoredAnswer] = []
         self.scores: list[ScoreRow] = []
 
     def case(self, suite: str, case: Case, line: int, **more: Any) -> None:

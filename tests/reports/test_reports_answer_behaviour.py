@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.answer_behaviour import arm_behaviours, length_ratios
 from tunegate.reports.data import prepare_data
@@ -16,14 +16,14 @@ from tunegate.reports.sections import behaviour
 SUITE = "support_json"
 
 
-def answer(case: str, arm: str, text: str | None, **more: Any) -> StoredCell:
+def answer(case: str, arm: str, text: str | None, **more: Any) -> StoredAnswer:
     """Return a written cell; a failed one without a text."""
     cell = Cell(suite=SUITE, case=case, arm=arm, kind=CellKind.GENERATE, key=f"{case}{arm}")
     if text is None:
-        return StoredCell(cell=cell, status="error", error="TimeoutError")
+        return StoredAnswer(cell=cell, status="error", error="TimeoutError")
     stored = more.pop("cache_hit", False)
     done = Completion(text=text, input_tokens=10, **more)
-    return StoredCell(cell=cell, status="ok", completion=done, cache_hit=stored)
+    return StoredAnswer(cell=cell, status="ok", completion=done, cache_hit=stored)
 
 
 @pytest.fixture(name="run")

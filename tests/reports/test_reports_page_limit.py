@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import StoredCell
+from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 
@@ -30,7 +30,7 @@ def _run(make_run: Any) -> Run:
     return replace(run, cells=tuple(map(_lengthened, run.cells)))
 
 
-def _lengthened(stored: StoredCell) -> StoredCell:
+def _lengthened(stored: StoredAnswer) -> StoredAnswer:
     done = stored.completion
     if done is None or done.text is None:
         return stored

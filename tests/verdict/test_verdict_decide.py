@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness.comparison.score_table import same_answers
 from tunegate.harness.further_arms import BASE_AGAIN
-from tunegate.harness.records.cases import Cell, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, Completion, StoredAnswer
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
@@ -464,7 +464,7 @@ def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, n
     """From 99 of 100 equal answers on, the reader learns that the fine-tune hardly acts."""
     suite = columns([gain()], {"m": made.pairs(*BETTER)})
     cells = [
-        StoredCell(cell=cell, status="ok", completion=Completion(text=text))
+        StoredAnswer(cell=cell, status="ok", completion=Completion(text=text))
         for i in range(100)
         for arm in ("base", "tuned")
         for text in [arm if i >= same else "the same"]

@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredCell
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.decide import decide_run
 from tunegate.harness.verdict.redecide import answer_texts, decide_again, standing_labels
 
 
-def stored(case: str, arm: str, text: str | None, sample: int = 0) -> StoredCell:
+def stored(case: str, arm: str, text: str | None, sample: int = 0) -> StoredAnswer:
     """Return a cell with an answer, or a skipped one."""
     cell = Cell(suite="s", case=case, arm=arm, kind=CellKind.GENERATE, sample=sample, key=case)
     if text is None:
-        return StoredCell(cell=cell, status="skipped")
-    return StoredCell(cell=cell, status="ok", completion=Completion(text=text))
+        return StoredAnswer(cell=cell, status="skipped")
+    return StoredAnswer(cell=cell, status="ok", completion=Completion(text=text))
 
 
-def run_of(suite: Any, manifest: Any, cells: list[StoredCell], verdict: Any) -> Run:
+def run_of(suite: Any, manifest: Any, cells: list[StoredAnswer], verdict: Any) -> Run:
     """Return a run with these records."""
     cases = {("s", c.id): RunCase(suite="s", case=c, where="x") for c in suite.cases()}
     return Run(Path("r"), manifest, cases, tuple(cells), tuple(suite.rows()), verdict)
