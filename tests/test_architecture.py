@@ -114,6 +114,22 @@ PARTICIPLE = re.compile(
 )
 NO_PARTICIPLES = {"embed", "feed", "need", "seed", "speed", "weight", "height"}
 
+SHAPES = {
+    "SourcedCase": "harness/source.py",
+    "Case": "harness/records/cases.py",
+    "Request": "harness/model.py",
+    "Completion": "harness/records/cases.py",
+    "Answer": "harness/model.py",
+    "StoredAnswer": "harness/records/cases.py",
+    "Score": "harness/records/cases.py",
+    "ScoreRow": "harness/records/cases.py",
+    "ScoreTable": "harness/comparison/score_table.py",
+    "Pairs": "harness/comparison/pairs.py",
+    "RunCase": "harness/records/run_folder.py",
+    "CaseView": "reports/data.py",
+}
+"""Shape of a case on its way from suite to report → the module that defines it, in order."""
+
 
 @dataclass(frozen=True)
 class Import:
@@ -420,6 +436,24 @@ def class_names() -> list[str]:
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     ]
+
+
+def test_a_case_has_these_shapes() -> None:
+    """Each shape of a case is a class of its module, and the architecture page lists them all."""
+    missing = [
+        f"{module} defines no {shape}"
+        for shape, module in SHAPES.items()
+        if not any(
+            isinstance(node, ast.ClassDef) and node.name == shape
+            for node in parsed(ROOT / module).body
+        )
+    ]
+    page = (ROOT / "docs" / "contributing" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("| shape | module | content |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/.]+)` \|", table, flags=re.MULTILINE)
+
+    assert missing == []
+    assert rows == list(SHAPES.items())
 
 
 def words_of(name: str) -> list[str]:
