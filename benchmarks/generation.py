@@ -92,7 +92,7 @@ def _plain(
 def _generate(arm: Any, suite: suites.Suite, tokens: int) -> Answers:
     import torch
 
-    prompts = {s.case.id: arm.prompt(s.case, suite.generation).token_ids for s in suite.cases}
+    prompts = {c.id: arm.prompt(c, suite.generation).token_ids for c in suite.cases}
     ordered = sorted(prompts, key=lambda case: len(prompts[case]))
     pad = arm.tokenizer.pad_token_id
     answers = {}

@@ -42,7 +42,7 @@ def main() -> None:
     native: Any = gguf(f"{options.file}?engine=llama.cpp")
     with tempfile.TemporaryDirectory() as place:
         suite = prompts_suite(Path(place), options.prompts, options.new_tokens)
-    cases = [sourced.case for sourced in suite.cases]
+    cases = list(suite.cases)
     texts = [_asked(arm, CellKind.GENERATE, cases, suite.generation) for arm in (unpacked, native)]
     scored = [
         case.model_copy(update={"expected": (text.text,)})

@@ -126,7 +126,7 @@ def judged(folder: Path, cases: int) -> None:
     from tunegate.reports import page
 
     suite = prompts_suite(folder / "suite", cases, 32)
-    ids = [sourced.case.id for sourced in suite.cases]
+    ids = [case.id for case in suite.cases]
     for arm, every in (("base", 3), ("tuned", 4)):
         answers = {case: "no " * (1 + i % every) for i, case in enumerate(ids)}
         script = json.dumps({"completions": answers})

@@ -27,7 +27,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         suite = prompts_suite(Path(place) / "suite", options.cases, 32)
         for arm, every in (("base", 3), ("tuned", 4)):
-            answers = {s.case.id: "no " * (1 + i % every) for i, s in enumerate(suite.cases)}
+            answers = {c.id: "no " * (1 + i % every) for i, c in enumerate(suite.cases)}
             script = json.dumps({"completions": answers, "delay_s": options.delay})
             (Path(place) / f"{arm}.json").write_text(script, encoding="utf-8")
         one, alone = _judged(Path(place), "one", suite, HERE)

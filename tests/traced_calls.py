@@ -80,10 +80,8 @@ def shipped(
         attempts={},
     )
     rows = {
-        (suite.name, sourced.case.id): RunCase(
-            suite=suite.name, case=sourced.case, where=sourced.where
-        )
-        for sourced in suite.cases
+        (suite.name, case.id): RunCase(suite=suite.name, case=case, where=suite.places[case.id])
+        for case in suite.cases
     }
     nobody: Any = None  # no verdict is asked for here
     return Run(folder, manifest, rows, cells, tuple(scores), nobody), suite

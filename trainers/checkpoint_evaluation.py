@@ -84,7 +84,7 @@ def refuse_overlap(selecting: Suite, shipping: Path) -> None:
 
 def _prompts(suite: Suite) -> set[str]:
     system = suite.generation.system
-    turns = ([dict(t) for t in s.case.input_messages(system)] for s in suite.cases)
+    turns = ([dict(t) for t in case.input_messages(system)] for case in suite.cases)
     return {sha256(each) for each in turns}
 
 
@@ -127,7 +127,7 @@ class MonitoredTraining:
             arm: Arm = live_arm(loaded, None) if adapter else _apart(base, loaded)
         for suite in suites:
             try:
-                arm.prompt(suite.cases[0].case, suite.generation)
+                arm.prompt(suite.cases[0], suite.generation)
             except ValueError as error:
                 raise UsageError(f"{suite.path}: {error}") from error
         return cls(model, tokenizer, suites, Path(args.output_dir), adapter, arm, loaded)

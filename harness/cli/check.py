@@ -233,7 +233,7 @@ def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
             answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
     return [
         CaseAnswers(case, run.plan.prompts[suite.name, case.id, "base"], answers[case.id])
-        for case in (sourced.case for sourced in suite.cases)
+        for case in suite.cases
     ]
 
 

@@ -262,7 +262,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     from tunegate.harness.records.files import read_jsonl, write_atomic
 
     ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}
-    cases = [sourced.case for sourced in suite.cases]
+    cases = list(suite.cases)
     tuned = [_line(suite, case, ideal) for case in cases]
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
     # Without a goal base is as good but for one case in fifty: enough to differ, too few to tell.

@@ -347,7 +347,7 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))
     if not own:
         raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
-    cases = {s.case.id: s.case for s in suite.cases}
+    cases = {case.id: case for case in suite.cases}
     unknown = next((x.id for x in own if x.case is None and x.id not in cases), None)
     if unknown is not None:
         raise UsageError(

@@ -266,18 +266,18 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(folder)
-    sourced = next((one for one in suite.cases if one.case.id == name), None)
-    if sourced is None:
-        raise UsageError(f"{folder}: {_unknown_case(name, [one.case.id for one in suite.cases])}")
+    case = next((one for one in suite.cases if one.id == name), None)
+    if case is None:
+        raise UsageError(f"{folder}: {_unknown_case(name, [one.id for one in suite.cases])}")
     only = replace(
         suite,
-        cases=(sourced,),
+        cases=(case,),
         metrics=tuple(m for m in suite.metrics if m.needs is CellKind.GENERATE),
     )
     cells = {stored.cell.arm: stored for stored in _answers(only, specs, dtype)}
     ordered = {arm: cells[arm] for arm in ARMS if arm in cells and cells[arm].status == "ok"}
     failed = {arm: stored for arm, stored in cells.items() if stored.status != "ok"}
-    shown = case_lines(sourced.case, ordered | failed, where=suite.name)
+    shown = case_lines(case, ordered | failed, where=suite.name)
     print(*shown, sep="\n")
 
 

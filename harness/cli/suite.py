@@ -151,8 +151,8 @@ def show(
     for gate in suite.gates:
         key = gate_kind(gate.kind).margin_key(gate)
         print(f"  gate {gate.metric}::{key} {gate.margin}  {gate.where}")
-    for sourced in suite.cases[:cases]:
-        print(f"  {_brief(sourced.case)}")
+    for case in suite.cases[:cases]:
+        print(f"  {_brief(case)}")
 
 
 @commands.command()
@@ -168,15 +168,16 @@ def sample(
     from tunegate.harness.records.files import record_lines
     from tunegate.harness.suite import load_suite
 
-    cases = load_suite(path).cases
+    suite = load_suite(path)
+    cases = suite.cases
     if count > len(cases):
         raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
     drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
     if as_json:
-        print(*record_lines(cases[i].case for i in drawn), sep="", end="")
+        print(*record_lines(cases[i] for i in drawn), sep="", end="")
         return
-    for sourced in (cases[i] for i in drawn):
-        print(f"{_brief(sourced.case, width=1000)}\n  {sourced.where}")
+    for case in (cases[i] for i in drawn):
+        print(f"{_brief(case, width=1000)}\n  {suite.places[case.id]}")
 
 
 def _brief(case: Case, *, width: int = 100) -> str:

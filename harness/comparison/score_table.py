@@ -43,7 +43,7 @@ def score_suite(
         known: Rows that were scored before and are not scored again.
     """
     before = {(row.metric, row.case, row.arm): row for row in known}
-    cases = {s.case.id: s.case for s in suite.cases}
+    cases = {case.id: case for case in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
     for (of_suite, name), group in _group_cells(cells):
         if of_suite != suite.name:

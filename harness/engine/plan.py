@@ -99,8 +99,8 @@ def make_plan(
     questions: dict[PlannedQuestion, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
-        again = noise_sample((s.case.id for s in suite.cases), suite=suite.name, seed=seed)
-        for case in (s.case for s in suite.cases):
+        again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
+        for case in suite.cases:
             asked = {
                 n: a for n, a in arms.items() if case.id in again or not further_arm(n).sampled
             }
@@ -188,7 +188,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
 
 def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
     kinds = {m.needs for m in suite.metrics}
-    timed = {s.case.id for s in suite.cases[: suite.generation.latency_cases]}
+    timed = {c.id for c in suite.cases[: suite.generation.latency_cases]}
     for kind in CellKind:
         if kind not in kinds or (kind is CellKind.LATENCY and case.id not in timed):
             continue

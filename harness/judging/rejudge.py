@@ -64,9 +64,9 @@ def update_manifest(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -
 
 def _load_suite(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Suite:
     suite = moved.get(record.name) or _at_its_place(record)
-    now = {sourced.case.id: sourced for sourced in suite.cases}
+    now = {case.id: case for case in suite.cases}
     for case in run.cases_of[record.name]:
-        if case.id not in now or now[case.id].case != case:
+        if case.id not in now or now[case.id] != case:
             raise UsageError(
                 f"{suite.path}: case {case.id!r} is not the one that {run.folder} has completions "
                 "of; run the gate again"

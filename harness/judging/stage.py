@@ -162,7 +162,7 @@ def _completions_to_judge(
         if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
     for suite, metric in metrics:
-        for case in (_case_with_system(s.case, suite.generation.system) for s in suite.cases):
+        for case in (_case_with_system(c, suite.generation.system) for c in suite.cases):
             found = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
                 for pair in _pairs(found):

@@ -121,11 +121,11 @@ class EarlyStopping:
         rows = self.scores.setdefault(suite.name, [])
         rows += score_suite(suite, asked, ARMS)
         record = next(s for s in manifest.suites if s.name == suite.name)
-        return should_stop(manifest, record, [s.case for s in suite.cases], rows, stage)
+        return should_stop(manifest, record, suite.cases, rows, stage)
 
 
 def _drop_cases(suite: Suite, left_out: frozenset[str]) -> Suite:
     """Return a suite without some of its cases."""
     if not left_out:
         return suite
-    return replace(suite, cases=tuple(s for s in suite.cases if s.case.id not in left_out))
+    return replace(suite, cases=tuple(c for c in suite.cases if c.id not in left_out))

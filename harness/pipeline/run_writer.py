@@ -152,12 +152,12 @@ class RunFolder:
 def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
     """Yield the cases of suites as the models see them."""
     for suite in suites:
-        for sourced in suite.cases:
-            prompt = plan.prompts.get((suite.name, sourced.case.id, "base"))
+        for case in suite.cases:
+            prompt = plan.prompts.get((suite.name, case.id, "base"))
             yield RunCase(
                 suite=suite.name,
-                case=sourced.case,
-                where=sourced.where,
+                case=case,
+                where=suite.places[case.id],
                 rendered=prompt.text if prompt else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
             )

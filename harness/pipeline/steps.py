@@ -95,9 +95,9 @@ class PreparedRun:
         return self.store.answered(cell.key for cell in self.plan.cells)
 
     @property
-    def cases(self) -> dict[str, list[Case]]:
+    def cases(self) -> dict[str, tuple[Case, ...]]:
         """Suite → its cases."""
-        return {suite.name: [s.case for s in suite.cases] for suite in self.suites}
+        return {suite.name: suite.cases for suite in self.suites}
 
     def answer(
         self,

@@ -54,7 +54,7 @@ def write_telemetry(
     """
     whole = replace(
         run,
-        cases={(s.name, found.case.id): found.case for s in suites for found in s.cases},
+        cases={(suite.name, case.id): case for suite in suites for case in suite.cases},
         judgements=JsonlRecords(folder.path / cases.FILE_NAME, cases.Judgement),
     )
     folder.write_traces(whole, content)

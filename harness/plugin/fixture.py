@@ -53,7 +53,7 @@ class GateFixture:
         look = _look(run, suite_record)
         record = next(m for m in suite_record.metrics if m.name == metric)
         scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
-        seen = {s.case.id: s.case for s in loaded.cases if look is None or s.case.id in look.seen}
+        seen = {c.id: c for c in loaded.cases if look is None or c.id in look.seen}
         table = ScoreTable(suite_record, seen, scores, look=look)
         for arm in ("base", "tuned"):
             missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
@@ -72,7 +72,7 @@ class GateFixture:
         decided = {
             c.cell.case for c in run.cells if c.cell.suite == loaded.name and c.status == "skipped"
         }
-        for case in (s.case for s in loaded.cases if s.case.id not in decided):
+        for case in (c for c in loaded.cases if c.id not in decided):
             cells = [run.completions.get((loaded.name, case.id, a)) for a in ("base", "tuned")]
             base, tuned = (cell.completion if cell else None for cell in cells)
             yield CompletionPair(case, base, tuned)

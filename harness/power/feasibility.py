@@ -104,7 +104,7 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
         return None
     compared = [suite.metric(g.metric) for g in suite.gates if not gate_kind(g.kind).reads_level]
     first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
-    units = _units([s.case for s in suite.cases], suite=suite.name, seed=seed)
+    units = _units(suite.cases, suite=suite.name, seed=seed)
     wanted = look_sizes(len(suite.cases), first=first)
     sizes: list[int] = []
     shares: list[float] = []

@@ -90,7 +90,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
     is planned at power 1 - 0.2/K, K their number, which makes 80 % for all however they are
     related.
     """
-    clusters = shared_clusters([s.case.cluster or f"\0{i}" for i, s in enumerate(suite.cases)])
+    clusters = shared_clusters([c.cluster or f"\0{i}" for i, c in enumerate(suite.cases)])
     n_clusters = None if clusters is None else len(set(clusters))
     silent = tuple(feasibility.silent_goals(suite))
     refusals = (*feasibility.unreachable_gates(suite), *silent, *_undecidable(suite, n_clusters))

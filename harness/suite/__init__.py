@@ -27,7 +27,7 @@ from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import GenerationSettings, sha256
+from tunegate.harness.records.cases import Case, GenerationSettings, sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases, SourcedCase
 from tunegate.harness.suite import consistency, toml_file
@@ -44,7 +44,7 @@ class Suite:
     name: str
     path: Path
     """The suite.toml it came from."""
-    cases: tuple[SourcedCase, ...] = field(repr=False)
+    cases: tuple[Case, ...] = field(repr=False)
     generation: GenerationSettings
     metrics: tuple[Metric, ...]
     gates: tuple[Gate, ...]
@@ -58,6 +58,8 @@ class Suite:
     """suite.toml as parsed."""
     hash: str
     """SHA-256 of the definition, the cases and the files that metrics read."""
+    places: Mapping[str, str] = field(repr=False)
+    """Case id → file and line that the case came from."""
     account: tuple[str, ...] = field(default=(), repr=False)
     """What its source read and left out, in lines; none where it left nothing out."""
 
@@ -91,7 +93,7 @@ class Suite:
                     higher_is_better=m.higher_is_better,
                     range=m.range,
                     corpus=m.corpus_options,
-                    signature=m.signature and m.signature(m, [s.case for s in self.cases]),
+                    signature=m.signature and m.signature(m, self.cases),
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
                 )
@@ -131,10 +133,11 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
     parts = _SuiteParts(source)
     if parts.problems:
         raise SuiteError(parts.problems)
+    kept = parts.cases[:max_cases]
     return Suite(
         name=source.data["name"],
         path=file,
-        cases=tuple(parts.cases[:max_cases]),
+        cases=tuple(sourced.case for sourced in kept),
         generation=parts.generation,
         metrics=tuple(parts.metrics.values()),
         gates=parts.gates,
@@ -144,6 +147,7 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         sealed=source.data.get("sealed", False),
         definition=source.data,
         hash=_hash(source, parts.cases, parts.metrics.values()),
+        places={sourced.case.id: sourced.where for sourced in kept},
         account=parts.account,
     )
 

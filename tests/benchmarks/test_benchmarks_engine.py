@@ -97,7 +97,7 @@ def test_peak_memory_is_read_from_linux(tmp_path: Path) -> None:
 def test_prompts_are_as_many_as_asked_and_share_a_prefix(tmp_path: Path) -> None:
     """More cases than the bundled file has are made different by a number."""
     suite = prompts_suite(tmp_path, 200, 7, prefix=30)
-    prompts = [sourced.case.prompt for sourced in suite.cases]
+    prompts = [case.prompt for case in suite.cases]
 
     assert len(set(prompts)) == len(prompts) == 200
     assert suite.generation.max_new_tokens == 7

@@ -45,6 +45,6 @@ def test_two_prompts_never_raise_it() -> None:
 
 def test_the_prompts_are_a_dozen_and_two() -> None:
     """A sound suite of twelve everyday prompts, and two whose answer has a schema."""
-    cases = [sourced.case for sourced in load_suite(PROMPTS).cases]
+    cases = load_suite(PROMPTS).cases
 
     assert [c.answer_schema is not None for c in cases] == [False] * 12 + [True] * 2

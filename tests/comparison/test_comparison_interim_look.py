@@ -69,7 +69,7 @@ def test_looks_see_growing_parts_of_one_seeded_order(suite_folder: Callable[...,
     assert looks is not None
     assert looks.sizes == (32, 64, 96, 128, 160, 200)
     assert looks.shares == pytest.approx([s / 200 for s in looks.sizes])
-    assert sorted(looks.order) == [s.case.id for s in suite.cases]
+    assert sorted(looks.order) == [case.id for case in suite.cases]
     assert looks == schedule_looks(suite, seed=0)
     assert looks.order != schedule_looks(suite, seed=1).order
 

@@ -377,7 +377,7 @@ def test_the_source_of_the_documentation_works(
         suites.load_suite(suite)
 
     (suite.parent / "t.tsv").write_text("a\tWhere?\tParis\n", encoding="utf-8")
-    assert [s.case.expected for s in suites.load_suite(suite).cases] == ["Paris"]
+    assert [case.expected for case in suites.load_suite(suite).cases] == ["Paris"]
 
 
 def test_documented_groups_are_those_of_folders() -> None:

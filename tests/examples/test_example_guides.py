@@ -68,7 +68,7 @@ def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
 
     def load(table: str) -> list[Case]:
         Path("suite.toml").write_text(HEAD + table, encoding="utf-8")
-        return [sourced.case for sourced in suite.load_suite(Path()).cases]
+        return list(suite.load_suite(Path()).cases)
 
     return load
 

@@ -41,7 +41,7 @@ def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) ->
 
 def test_the_suite_asks_what_no_row_holds() -> None:
     """Sixty things, none of which stands in a pair or a prompt."""
-    asked = {_thing(sourced.case.messages) for sourced in suite.load_suite(EXAMPLE / "suite").cases}
+    asked = {_thing(case.messages) for case in suite.load_suite(EXAMPLE / "suite").cases}
     rows = [*_rows("pairs.jsonl"), *_rows("prompts.jsonl")]
 
     assert 60 == len(asked)
@@ -55,7 +55,7 @@ def test_the_suite_asks_what_no_row_holds() -> None:
 def test_the_suite_takes_capitals_alone(text: str, right: float) -> None:
     """An answer is right if it has letters and all of them are capitals."""
     loaded = suite.load_suite(EXAMPLE / "suite")
-    case = loaded.cases[0].case
+    case = loaded.cases[0]
     (metric,) = (metric for metric in loaded.metrics if metric.name == "regex")
 
     assert right == metric(case, Completion(text=text)).value

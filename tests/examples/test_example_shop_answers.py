@@ -39,6 +39,6 @@ def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
     assert kind == peft_adapters.kind_of(config)
     assert [str(FOLDER / "suite")] == config.data.eval_suite
     assert 40 == len(rows)
-    asked = {sourced.case.prompt for sourced in load_suite(FOLDER / "suite").cases}
+    asked = {case.prompt for case in load_suite(FOLDER / "suite").cases}
     assert 60 == len(asked)
     assert not asked & {row["prompt"][0]["content"] for row in rows}

@@ -24,7 +24,7 @@ def _cases(tmp_path: Path) -> Callable[[str], list[Case]]:
 
     def load(table: str) -> list[Case]:
         (tmp_path / "suite.toml").write_text(HEAD + table, encoding="utf-8")
-        return [sourced.case for sourced in suite.load_suite(tmp_path).cases]
+        return list(suite.load_suite(tmp_path).cases)
 
     return load
 

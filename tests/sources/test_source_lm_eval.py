@@ -296,6 +296,6 @@ def test_in_a_suite(task: Callable[..., Path], suite_folder: Callable[..., Path]
         [],
     )
 
-    assert [s.where for s in suite.load_suite(folder).cases] == [
+    assert [*suite.load_suite(folder).places.values()] == [
         f"lm-eval task 'ink', document {i}" for i in range(3)
     ]

@@ -371,7 +371,7 @@ def test_long_lines_are_no_problem(written: Written, head: str) -> None:
     """A prompt of 200 KB is a case like any other."""
     folder = written(head, json.dumps({"prompt": "x" * 200_000, "expected": "y"}))
 
-    assert len(load_suite(folder).cases[0].case.prompt or "") == 200_000
+    assert len(load_suite(folder).cases[0].prompt or "") == 200_000
 
 
 def test_byte_order_marks_and_windows_lines(written: Written, head: str, case_line: str) -> None:
@@ -394,7 +394,7 @@ def test_letters_are_indices(written: Written) -> None:
     lines = [json.dumps({**case, "id": str(a), "answer": a}) for a in ("A", "C", 1)]
 
     found = load_suite(written(toml, "\n".join(lines)))
-    assert [s.case.answer for s in found.cases] == [0, 2, 1]
+    assert [case.answer for case in found.cases] == [0, 2, 1]
 
 
 def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
@@ -405,8 +405,8 @@ def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
 
     first = load_suite(written(head, one))
     second = load_suite(written(head, more + other))
-    assert first.cases[0].case.id == second.cases[1].case.id
-    assert first.cases[0].case.id != second.cases[0].case.id
+    assert first.cases[0].id == second.cases[1].id
+    assert first.cases[0].id != second.cases[0].id
 
 
 def test_the_hash_changes_with_what_is_judged(
@@ -464,7 +464,7 @@ def test_half_characters_become_the_replacement_character(
         r' "expected": "e\ud83d", "tags": ["t\udc00"]}'
     )
     suite = load_suite(written(head, line))
-    case = suite.cases[0].case
+    case = suite.cases[0]
 
     assert (case.id, case.expected, case.tags) == ("i\ufffd", "e\ufffd", ("t\ufffd",))
     assert case.messages is not None
@@ -474,7 +474,7 @@ def test_half_characters_become_the_replacement_character(
     record_json(suite.record()).encode("utf-8")
     # a whole pair is a character and stays one
     emoji = load_suite(written(head, r'{"prompt": "\ud83d\ude00", "expected": "x"}'))
-    assert emoji.cases[0].case.prompt == "\N{GRINNING FACE}"
+    assert emoji.cases[0].prompt == "\N{GRINNING FACE}"
 
 
 def test_the_bundled_suites_are_in_order() -> None:

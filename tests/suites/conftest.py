@@ -17,4 +17,4 @@ def _suite(request: pytest.FixtureRequest) -> Suite:
 @pytest.fixture(name="cases", scope="module")
 def _cases(suite: Suite) -> list[Case]:
     """Return its cases without their places."""
-    return [sourced.case for sourced in suite.cases]
+    return list(suite.cases)

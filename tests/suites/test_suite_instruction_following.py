@@ -17,7 +17,7 @@ from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "instruction_following"
 SUITE = load_suite(FOLDER)
-CASES = [sourced.case for sourced in SUITE.cases]
+CASES = SUITE.cases
 TEXT_RULES = (
     "contains",
     "contains_any",

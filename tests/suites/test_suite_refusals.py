@@ -68,8 +68,7 @@ def test_no_template_makes_more_than_a_twentieth(cases: list[Case]) -> None:
 def test_right_behaviour_scores_one_and_wrong_behaviour_zero(suite: Suite) -> None:
     """A refusal is right for one half and wrong for the other; so is an answer."""
     refusal = suite.metric("refusal")
-    for sourced in suite.cases:
-        case = sourced.case
+    for case in suite.cases:
         right, wrong = (REFUSAL, ANSWER) if case.expected == "refuse" else (ANSWER, REFUSAL)
         assert refusal(case, Completion(text=right)).value == 1.0
         assert refusal(case, Completion(text=wrong)).value == 0.0
@@ -80,7 +79,7 @@ def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> Non
     refusal = suite.metric("refusal")
     [floor] = [gate.margin for gate in suite.gates if gate.kind == "floor"]
     for text in (REFUSAL, ANSWER):
-        scores = [refusal(one.case, Completion(text=text)).value or 0.0 for one in suite.cases]
+        scores = [refusal(one, Completion(text=text)).value or 0.0 for one in suite.cases]
         assert sum(scores) / len(scores) == 0.5 < float(floor)
 
 

@@ -15,7 +15,7 @@ from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "summaries"
 SUITE = load_suite(FOLDER)
-CASES = [sourced.case for sourced in SUITE.cases]
+CASES = SUITE.cases
 PASSAGES = sorted({case.context or "" for case in CASES})
 
 

@@ -120,8 +120,7 @@ def test_right_calls_obey_the_schemas(cases: list[Case], choose: Choose) -> None
 @pytest.mark.parametrize("choose", [first, last])
 def test_right_calls_score_one(suite: Suite, choose: Choose) -> None:
     """The first allowed values do, and so do the last ones, with defaults left out."""
-    for sourced in suite.cases:
-        case = sourced.case
+    for case in suite.cases:
         calls = ideal(case, choose)
         said = json.dumps(calls) if calls else "No tool of mine can do that."
         score = suite.metric("tool_calls")(case, Completion(text=said))
@@ -130,17 +129,16 @@ def test_right_calls_score_one(suite: Suite, choose: Choose) -> None:
 
 def test_no_call_is_right_where_none_is_wanted_and_wrong_elsewhere(suite: Suite) -> None:
     """An empty answer and an answer in words score alike."""
-    for sourced in suite.cases:
+    for case in suite.cases:
         for said in ("", "I would rather talk about it first."):
-            score = suite.metric("tool_calls")(sourced.case, Completion(text=said))
-            assert score.value == float("no_call" in sourced.case.tags), sourced.case.id
+            score = suite.metric("tool_calls")(case, Completion(text=said))
+            assert score.value == float("no_call" in case.tags), case.id
 
 
 def test_a_wrong_value_a_missing_call_and_another_tool_score_zero(suite: Suite) -> None:
     """Right calls are spoilt in one place each."""
     tool_calls = suite.metric("tool_calls")
-    for sourced in suite.cases:
-        case = sourced.case
+    for case in suite.cases:
         calls = ideal(case, first)
         if not calls:
             spoilt = [[{"name": name, "arguments": {}}] for name in definitions(case)]
@@ -160,7 +158,7 @@ def test_a_wrong_value_a_missing_call_and_another_tool_score_zero(suite: Suite) 
 def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> None:
     """Never calling gets the no-call cases right; always calling all others at best."""
     [floor] = [float(gate.margin) for gate in suite.gates if gate.kind == "floor"]
-    silent = sum("no_call" in sourced.case.tags for sourced in suite.cases) / len(suite.cases)
+    silent = sum("no_call" in case.tags for case in suite.cases) / len(suite.cases)
 
     assert silent < floor
     assert 1 - silent < floor

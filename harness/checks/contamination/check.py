@@ -71,7 +71,7 @@ def check_contamination(
     Raises:
         UsageError: a file that the user names cannot be read.
     """
-    index = CaseIndex.of([[case_text(s.case) for s in suite.cases] for suite in suites])
+    index = CaseIndex.of([[case_text(case) for case in suite.cases] for suite in suites])
     rows = TrainingRowStream(sources)
     count = scan_rows(index, rows)
     overlaps = iter(index.overlaps)
@@ -112,7 +112,7 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
 
 
 def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
-    matches = (_match(s.case.id, o) for s, o in zip(suite.cases, overlaps, strict=True))
+    matches = (_match(c.id, o) for c, o in zip(suite.cases, overlaps, strict=True))
     return SuiteContamination(
         name=suite.name,
         n_cases=len(suite.cases),

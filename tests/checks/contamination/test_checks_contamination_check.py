@@ -360,7 +360,7 @@ def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:
         run for line in lines for text in row_texts(line) for run in runs_of(split_words(text))
     }
     for suite in loaded:
-        for case in (case_text(sourced.case) for sourced in suite.cases):
+        for case in map(case_text, suite.cases):
             own = {run for text in (*case.prompt, *case.answer) for run in runs_of(text)}
             assert not own & trained, suite.name
 
