@@ -7,6 +7,7 @@ all its scores; the texts follow in the same order until the page is full.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +29,66 @@ from tunegate.reports.case_detail import (
     question_texts,
     rendered_prompt,
 )
-from tunegate.reports.data import CaseChange, CaseView, ReportData
-from tunegate.reports.judge_disagreement import disagreement_notes, judgements_by_case
+from tunegate.reports.data import CaseChange, CaseView, PairScore, ReportData
+
+SPREAD = "jury_spread"
+"""Part of a jury's score: how far its judges lie apart."""
+
+
+def order_changed(judgement: Judgement) -> bool:
+    """Return whether a judge of pairs said otherwise with the answers the other way round."""
+    parts = judgement.parts or {}
+    if not {"base_first", "tuned_first"} <= parts.keys():
+        return False
+    first, second = parts["base_first"], parts["tuned_first"]
+    return first * second < 0 or (first == 0) != (second == 0)
+
+
+def judgements_by_case(
+    judgements: Iterable[Judgement],
+) -> Mapping[tuple[str, str], tuple[Judgement, ...]]:
+    """Return (suite, case) → what the judges said of it."""
+    found: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        found[judgement.suite, judgement.case].append(judgement)
+    return {key: tuple(lines) for key, lines in found.items()}
+
+
+def disagreement_notes(
+    view: CaseView, judged: Iterable[Judgement], metrics: Iterable[str]
+) -> tuple[str, ...]:
+    """Return in words what about a case the judges disagree on.
+
+    Args:
+        view: The case.
+        judged: What the judges said of it.
+        metrics: Names of the suite's metrics that ask a judge.
+    """
+    names = set(metrics)
+    scores = [score for score in view.scores if score.metric.name in names]
+    said = [
+        f"{name}: another answer with the completions the other way round"
+        for name in sorted({line.metric for line in judged if order_changed(line)})
+    ]
+    said += [f"{s.metric.name}: the jury is divided" for s in scores if _is_divided(s)]
+    rules = {_sign(s) for s in view.scores if s.metric.ranks and s.metric.name not in names}
+    said += [
+        f"{s.metric.name}: the judge and a rule point in opposite directions"
+        for s in scores
+        if _sign(s) and -_sign(s) in rules
+    ]
+    return tuple(said)
+
+
+def _is_divided(score: PairScore) -> bool:
+    rows = (row for row in (score.base, score.tuned) if row is not None)
+    return any((row.parts or {}).get(SPREAD, 0) > 0 for row in rows)
+
+
+def _sign(score: PairScore) -> int:
+    change = score.change or 0
+    return (change > 0) - (change < 0)
+
 
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""

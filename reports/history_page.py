@@ -1,18 +1,164 @@
-"""history.html: a project's runs over time, one chart a gate, as one self-contained page."""
+"""history.html: a project's runs over time as one self-contained page, with a trend chart per gate.
+
+In a trend chart the runs are equally far apart. The shape shows how the gate ended (disc: pass,
+cross: fail, ring: undecided, bar: error), a triangle below that the fine-tune was shipped. A dashed
+line separates runs of different versions of the suite, whose numbers are not joined: other cases,
+other numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.files import write_atomic
-from tunegate.harness.records.verdict import GateResult, SuiteResult
+from tunegate.harness.records.verdict import GateResult, GateStatus, SuiteResult
 from tunegate.harness.verdict.run_history import PastRun, RunHistory, SuiteUsage
-from tunegate.reports import trend_chart
-from tunegate.reports.formatting import FACES, STATUSES, metric_direction
+from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
+from tunegate.reports.formatting import FACES, STATUSES, format_gate_value, metric_direction
 from tunegate.reports.identity import short_of
 from tunegate.reports.page import scriptless
+
+WIDTH, HEIGHT = 340, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricalOutcome:
+    """A gate's outcome in one run."""
+
+    run: PastRun
+    version: str
+    """Hash of the suite."""
+    gate: GateResult
+
+
+@dataclass(frozen=True, slots=True)
+class TrendDot:
+    """One run's marks."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    known: bool
+    """Whether there is an interval."""
+    status: str
+    """`pass`, `fail`, `undecided` or `error`: it decides the shape."""
+    shipped: bool
+    title: str
+    """The run's numbers in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrendDrawing:
+    """Positions of everything in one gate's drawing."""
+
+    gate: GateResult
+    """The newest outcome, for names and rule."""
+    dots: tuple[TrendDot, ...]
+    lines: tuple[str, ...]
+    """Points of the line through the estimates, one a version of the suite."""
+    breaks: tuple[float, ...]
+    """Where the suite changed."""
+    ticks: tuple[tuple[float, str], ...]
+    zone: tuple[float, float] | None
+    """Top and height of where the newest gate asks the interval to lie."""
+    bound: float | None
+    zero: float | None
+    frame: tuple[float, float, float, float]
+    """Left, top, right and bottom."""
+    label: str
+    """The drawing in words."""
+
+
+def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
+    """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
+    known = [one for one in seen if gate_point(one.gate) is not None]
+    if not known:
+        return None
+    newest = known[-1].gate
+    limit, zero = gate_boundary(newest), gate_reference(newest)
+    y = _scale(known, [v for v in (limit, zero) if v is not None])
+    places = _places(len(known))
+    dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
+    versions = [one.version for one in known]
+    changed = [i for i in range(1, len(known)) if versions[i] != versions[i - 1]]
+    return TrendDrawing(
+        gate=newest,
+        dots=dots,
+        lines=tuple(_lines(dots, versions)),
+        breaks=tuple(round((places[i - 1] + places[i]) / 2, 1) for i in changed),
+        ticks=tuple((y.at(v), tick_text(v)) for v in y.ticks(4)),
+        zone=None if limit is None else _zone(newest, y.at(limit)),
+        bound=None if limit is None else y.at(limit),
+        zero=None if zero is None else y.at(zero),
+        frame=(_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
+        label=_words(newest, known),
+    )
+
+
+def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisScale:
+    values = [
+        v for s in known for v in (gate_point(s.gate), s.gate.low, s.gate.high) if v is not None
+    ]
+    return AxisScale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
+
+
+def _places(n: int) -> list[float]:
+    """Return n places, equally far apart; one alone stands in the middle."""
+    left, right = _LEFT + 14, WIDTH - _RIGHT - 14
+    if n == 1:
+        return [(left + right) / 2]
+    return [round(left + i * (right - left) / (n - 1), 1) for i in range(n)]
+
+
+def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
+    gate = one.gate
+    return TrendDot(
+        x=x,
+        y=y.at(gate_point(gate) or 0.0),
+        low=y.at(y.low if gate.low is None else gate.low),
+        high=y.at(y.high if gate.high is None else gate.high),
+        known=gate.low is not None or gate.high is not None,
+        status=gate.status.value,
+        shipped=one.run.shipped is not None,
+        title=f"{one.run.run_id}: {_value(gate)}, {gate.status.value}",
+    )
+
+
+def _lines(dots: Sequence[TrendDot], versions: Sequence[str]) -> list[str]:
+    """Return the points of each stretch of one version."""
+    pairs = zip(versions, dots, strict=True)
+    stretches = [[dot for _, dot in group] for _, group in groupby(pairs, key=lambda pair: pair[0])]
+    return [" ".join(f"{d.x},{d.y}" for d in dots) for dots in stretches if len(dots) > 1]
+
+
+def _zone(gate: GateResult, y: float) -> tuple[float, float]:
+    upwards = gate_kind(gate.kind).passes_above(gate)
+    top, bottom = _TOP, HEIGHT - _BOTTOM
+    return (top, round(y - top, 1)) if upwards else (y, round(bottom - y, 1))
+
+
+def _value(gate: GateResult) -> str:
+    known = gate.low is not None or gate.high is not None
+    interval = (
+        f" ({format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)})"
+        if known
+        else ""
+    )
+    return f"{format_gate_value(gate, gate_point(gate))}{interval}"
+
+
+def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
+    passed = sum(one.gate.status is GateStatus.PASS for one in known)
+    return (
+        f"{gate.metric} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "
+        f"the newest is {_value(gate)}. Every number is in the table."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +167,7 @@ class SuiteTimeline:
 
     name: str
     rows: tuple[tuple[PastRun, SuiteResult], ...]
-    trends: tuple[trend_chart.TrendDrawing, ...]
+    trends: tuple[TrendDrawing, ...]
     wear: tuple[SuiteUsage, ...]
     gates: tuple[str, ...]
     """Ids of its gates, those of the newest run first: the table's columns."""
@@ -43,7 +189,7 @@ def render_history(history: RunHistory) -> str:
         tones={status.value: face.tone for status, face in STATUSES.items()},
         direction=metric_direction,
         short=short_of,
-        size=(trend_chart.WIDTH, trend_chart.HEIGHT),
+        size=(WIDTH, HEIGHT),
     )
 
 
@@ -57,7 +203,7 @@ def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
     for name in history.names:
         rows = tuple(history.of_suite(name))
         ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
-        drawn = (trend_chart.draw_trend(_gate_history(rows, gate)) for gate in ids)
+        drawn = (draw_trend(_gate_history(rows, gate)) for gate in ids)
         yield SuiteTimeline(
             name=name,
             rows=tuple(reversed(rows)),
@@ -73,9 +219,9 @@ def _id(gate: GateResult) -> str:
 
 def _gate_history(
     rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str
-) -> list[trend_chart.HistoricalOutcome]:
+) -> list[HistoricalOutcome]:
     return [
-        trend_chart.HistoricalOutcome(run, suite.hash, gate)
+        HistoricalOutcome(run, suite.hash, gate)
         for run, suite in rows
         for gate in suite.gates
         if _id(gate) == gate_id

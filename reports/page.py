@@ -3,7 +3,7 @@
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
 ten thousand cases it stays a small document. The sections are the modules of
 `tunegate.reports.sections`; each has `TITLE` (empty if it brings its own heading), `ORDER` and
-`render_page(data) -> Markup`. A new one is a file there and a template, or an entry point of a
+`render(data) -> Markup`. A new one is a file there and a template, or an entry point of a
 package.
 """
 

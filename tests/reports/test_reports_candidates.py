@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from tests.compared_runs import candidate, column, poisoned, run_of
 from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.records.comparison import CandidateComparison
-from tunegate.reports import candidates, charts, pareto_chart
+from tunegate.reports import candidates, charts
 from tunegate.reports.candidates import gate_tables, render_page
 from tunegate.reports.charts import AxisScale, tick_text
 
@@ -82,7 +82,7 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
     """More gain is higher, more forgetting is further right, and the bars hold the disc."""
-    drawing = pareto_chart.draw_pareto(compared)
+    drawing = candidates.draw_pareto(compared)
     assert drawing is not None
     low, middle, high, _ = drawing.crosses
 
@@ -104,7 +104,7 @@ def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateCompari
 
 def test_letters_of_equal_candidates_stand_apart() -> None:
     """Three in one place: no letter stands on another."""
-    drawing = pareto_chart.draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
+    drawing = candidates.draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
     assert drawing is not None
 
     assert len({cross.label for cross in drawing.crosses}) == 3
@@ -116,7 +116,7 @@ def test_without_two_axes_there_is_no_drawing() -> None:
     runs = [run_of(n, {"solved": (column(30), column(60))}, gates=goal) for n in "ab"]
     found = compare_runs(runs)
 
-    assert pareto_chart.draw_pareto(found) is None
+    assert candidates.draw_pareto(found) is None
     assert '<figure class="plot">' not in render_page(found)
 
 

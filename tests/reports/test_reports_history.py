@@ -7,7 +7,7 @@ import re
 from tests.past_runs import FOUR, history_of, poisoned
 from tunegate.harness.records.verdict import GateStatus
 from tunegate.harness.verdict.run_history import RunHistory, SkippedFolder
-from tunegate.reports import trend_chart
+from tunegate.reports import history_page
 from tunegate.reports.history_page import render_history, suites_over_time
 
 
@@ -96,4 +96,4 @@ def test_nothing_estimated_is_nothing_drawn() -> None:
         .model_copy(update={"delta": None, "status": GateStatus.UNDECIDED})
     )
 
-    assert trend_chart.draw_trend([trend_chart.HistoricalOutcome(FOUR[0], "x", gate)]) is None
+    assert history_page.draw_trend([history_page.HistoricalOutcome(FOUR[0], "x", gate)]) is None

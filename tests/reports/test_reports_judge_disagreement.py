@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.cases import Judgement, JudgementStatus
+from tunegate.reports.case_list import SPREAD, disagreement_notes, order_changed
 from tunegate.reports.data import CaseView, prepare_data
-from tunegate.reports.judge_disagreement import SPREAD, disagreement_notes, order_changed
 
 
 def judged(first: float, second: float) -> Judgement:
