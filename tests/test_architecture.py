@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 380
-"""Python files of harness, trainers and reports; 370 is the goal, and the number only shrinks."""
+MOST_FILES = 370
+"""Python files of harness, trainers and reports; the number only shrinks."""
 
 HEAVY = {
     "jinja2", "litellm", "openai", "opentelemetry", "peft", "ray", "torch", "transformers", "trl",

@@ -1,7 +1,8 @@
 """Training advice: which method fits the data, and whether it fits this machine's memory.
 
-The rules are in `advice.toml`. Nothing is asked, opened or measured here: `TrainingSituation` holds
-what is known, and a field that is None is not known yet.
+The rules are in `advice.toml`. `TrainingSituation` holds what is known, and a field that is None is
+not known yet. The levels of the base model alone on a suite are compared with its floors. Their
+answers come from the gate's own engine and store, so a gate afterwards asks base nothing again.
 
 Whether an advised training fits into a machine's memory, and the cheapest variant that does.
 
@@ -12,7 +13,10 @@ Variants are tried in the order of what they cost: fewer rows a step (time), wei
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +24,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import TunegateError
+from tunegate.harness.checks import comparability
+from tunegate.harness.comparison.delta import Delta
+from tunegate.harness.comparison.score_table import tables_of
+from tunegate.harness.errors import BackendError, TunegateError
+from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.model import Arm
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.pipeline import STORE
+from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.suite import Suite
 from tunegate.trainers import datasets, estimate
+from tunegate.trainers.checkpoint_evaluation import ranking_metric
 from tunegate.trainers.estimate.losses import LOSSES
 from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
@@ -308,3 +323,105 @@ def _describe_setting(setting: TrainingSetting) -> str:
 
 def _gb(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
+
+
+@dataclass(frozen=True)
+class MetricLevel:
+    """Base's level on one metric, with the floors and ceilings that the suite sets on it."""
+
+    metric: str
+    value: float | None
+    gates: tuple[GateResult, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The level and its bounds in words."""
+        shown = "no scores" if self.value is None else f"{self.value:.3g}"
+        bounds = [
+            f"{g.kind} {g.margin} {'held' if g.status is GateStatus.PASS else 'broken'}"
+            for g in self.gates
+        ]
+        return f"{self.metric} {shown}" + (f" ({', '.join(bounds)})" if bounds else "")
+
+
+@dataclass(frozen=True)
+class BaseMeasurement:
+    """A suite, asked of base alone."""
+
+    levels: tuple[MetricLevel, ...]
+    goal: str
+    """The metric that the suite wants to gain on."""
+    complete: bool
+    """Whether every floor of the suite was measured; those of a judge's metric are not."""
+
+    @property
+    def base(self) -> str:
+        """`passes`, `fails` or `unknown`, where no floor says what is good enough."""
+        statuses = [gate.status for level in self.levels for gate in level.gates]
+        if any(status is GateStatus.FAIL for status in statuses):
+            return "fails"
+        held = statuses and all(status is GateStatus.PASS for status in statuses)
+        return "passes" if held and self.complete else "unknown"
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether base gets anything right on the goal's metric."""
+        found = next((level.value for level in self.levels if level.metric == self.goal), None)
+        return found is None or found != 0
+
+
+def measure_base(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
+    """Ask base every case and compare its levels with the suite's floors and ceilings.
+
+    Raises:
+        UsageError: the model cannot be opened or asked this.
+        BackendError: it did not answer; finished answers are stored.
+    """
+    arm = open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]
+    comparability.check_answerable([suite], {"base": arm})
+    return _measure_suite(suite, arm)
+
+
+def _measure_suite(suite: Suite, arm: Arm) -> BaseMeasurement:
+    with prepare([suite], {"base": arm}, STORE) as run:
+        run.answer(sys.stderr)
+        scores = tuple(run.score(run.cells()))
+    # A level is asked of tuned; what is asked here is whether base could be shipped as it is.
+    both = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
+    record = suite.record()
+    judged = {m.name for m in record.metrics if m.judge is not None}
+    levels = [gate for gate in record.gates if gate_kind(gate.kind).reads_level]
+    bounds = tuple(gate for gate in levels if gate.metric not in judged)
+    manifest = run.manifest("base", [record.model_copy(update={"gates": bounds})])
+    (result,) = run.decide(run.with_scores(manifest, both)).suites
+    if any(gate.status is GateStatus.ERROR for gate in result.gates):
+        reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
+        raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")
+    (table,) = tables_of(manifest, run.cases, both, {})
+    return BaseMeasurement(
+        levels=tuple(_levels(table, result.gates)),
+        goal=ranking_metric(suite),
+        complete=len(bounds) == len(levels),
+    )
+
+
+def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[MetricLevel]:
+    for metric in table.suite.metrics:
+        if metric.judge is None:
+            value = Delta(table.pairs(metric)).base
+            known = value if math.isfinite(value) else None
+            yield MetricLevel(
+                metric.name, known, tuple(g for g in gates if g.metric == metric.name)
+            )
+
+
+def count_parameters(folder: Path) -> int | None:
+    """Return the number of weights in a model folder, from the headers of its files alone."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            names = list(tensors.keys())
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+    return total or None

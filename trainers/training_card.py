@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.packaging import installed_versions
 from tunegate.harness.records.cases import Json, Record, Text
 from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.manifest import installed_versions
 from tunegate.harness.records.training_card import FILE
 
 _PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")

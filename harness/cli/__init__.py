@@ -72,9 +72,9 @@ app = typer.Typer(name="tunegate", cls=CommandGroup, **_SETTINGS)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from tunegate.harness import packaging
+        from tunegate.harness.records.manifest import installed_versions
 
-        found = packaging.installed_versions(("tunegate",))
+        found = installed_versions(("tunegate",))
         print(f"tunegate {found.get('tunegate', '(not installed)')}")
         raise typer.Exit
 

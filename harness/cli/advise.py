@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from tunegate.trainers.advise import (
         AdviceQuestion,
         AdviceRule,
+        BaseMeasurement,
         TrainingMachine,
         TrainingSituation,
     )
-    from tunegate.trainers.base_measurement import BaseMeasurement
 
 ORDER = 130
 ROOM = 0.7
@@ -143,9 +143,9 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
-    from tunegate.harness.cli._suite_lookup import suite_files
+    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.suite import load_suite
-    from tunegate.trainers.base_measurement import measure_base
+    from tunegate.trainers.advise import measure_base
 
     paths = suite_files(word)
     if len(paths) > 1:
@@ -164,7 +164,7 @@ def _fits(base: str, memory_gb: float | None) -> bool:
     folder = Path(base)
     if not base or not folder.is_dir():
         return True
-    from tunegate.trainers.base_measurement import count_parameters
+    from tunegate.trainers.advise import count_parameters
 
     memory = memory_gb or _gpu_gb()
     count = count_parameters(folder)

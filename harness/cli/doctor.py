@@ -27,7 +27,7 @@ import typer
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.packaging import installed_versions
+from tunegate.harness.records.manifest import installed_versions
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
@@ -226,7 +226,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
 
 
 def _suite(word: str, max_cases: int | None) -> Suite:
-    from tunegate.harness.cli._suite_lookup import suite_files
+    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.suite import load_suite
 
     paths = suite_files(word)

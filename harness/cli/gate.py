@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunegate.harness.cli import _suite_lookup
+from tunegate.harness.cli import suite as bundled
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    _suite_lookup.suite_folder(
-        suite
-    )  # a name that does not exist is told before a folder that does
+    bundled.suite_folder(suite)  # a name that does not exist is told before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -74,7 +72,7 @@ def _place(suite: str, folder: Path | None) -> Path:
 
 def _copy_suite(suite: str, place: Path) -> list[str]:
     try:
-        return _suite_lookup.copy_suite(suite, place)
+        return bundled.copy_suite(suite, place)
     except OSError as error:
         raise UsageError(
             f"{place}: cannot be written ({error.strerror or error}); choose another folder"
@@ -116,10 +114,10 @@ def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
 
 
 def _list() -> None:
-    names = _suite_lookup.suite_names()
+    names = bundled.suite_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {_suite_lookup.suite_purpose(name)}")
+        print(f"{name:<{width}}  {bundled.suite_purpose(name)}")
     print("next: `tunegate init SUITE [DIR]` copies one of them")
 
 

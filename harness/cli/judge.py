@@ -80,18 +80,18 @@ def _copy_run(run: Path, output: Path) -> Path:
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
     """Ask the judges, then write what they said; interrupted before, the run is as it was."""
     from tunegate.harness.engine.answer_cache import AnswerCache
-    from tunegate.harness.judging import calibration_report, rejudge, stage
+    from tunegate.harness.judging import calibration_report, stage
     from tunegate.harness.pipeline.run_writer import RunFolder
     from tunegate.harness.records.run_folder import Run
 
     assert isinstance(run, Run)
-    suites = rejudge.suites_of(run, suite)
+    suites = stage.suites_of(run, suite)
     known = calibration_report.read_all(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
     opened = AnswerCache(store)
     try:
         jurors = stage.open_jurors(stage.specs_of(judge), opened)
-        manifest = rejudge.update_manifest(run, suites, jurors)
+        manifest = stage.update_manifest(run, suites, jurors)
         records = calibration_report.attach_calibrations(manifest.suites, known, jurors)
         judged = stage.run_judges(suites, cells, jurors, stream=sys.stderr)
     finally:

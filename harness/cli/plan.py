@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.cli._suite_lookup import NONE_NAMED, suite_files
+from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
         SuiteError: what is wrong with all of the files.
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
-    from tunegate.harness.power.forecast import forecast_suite
-    from tunegate.harness.power.spread import read_pilot
+    from tunegate.harness.power.forecast import forecast_suite, read_pilot
     from tunegate.harness.records.run_folder import Run
 
     loaded = _load(files)

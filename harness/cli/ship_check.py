@@ -70,7 +70,7 @@ def ship_check(
 
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
-    from tunegate.harness.cli._suite_lookup import suite_files
+    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.suite import load_suite
 

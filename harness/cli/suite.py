@@ -1,21 +1,26 @@
-"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it."""
+"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it.
+
+The other commands find the bundled suites and the suite files of their arguments here.
+"""
 
 from __future__ import annotations
 
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.cli import _production_suite, _suite_lookup
+from tunegate.harness.cli import _production_suite
 from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.lookup import unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
+
 
 ORDER = 190
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
@@ -76,7 +81,7 @@ def new(
         if like is None:
             _write(folder, table)
         else:
-            _suite_lookup.copy_suite(like, folder)
+            copy_suite(like, folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
@@ -253,3 +258,71 @@ def suite_name(folder: Path) -> str:
     """Return a valid name of a suite for its folder's."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80]
     return name or "suite"
+
+
+HOME = Path(__file__).resolve().parents[2] / "suites"
+
+_OURS = ("*.py", "__pycache__", "material")
+"""What writes a bundled suite; a copy is edited by hand."""
+
+
+def suite_names() -> tuple[str, ...]:
+    """Return the names of the bundled suites, sorted."""
+    return tuple(sorted(path.parent.name for path in HOME.glob("*/suite.toml")))
+
+
+def suite_folder(name: str) -> Path:
+    """Return the folder of a bundled suite.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in suite_names():
+        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
+    return HOME / name
+
+
+def copy_suite(name: str, to: Path) -> list[str]:
+    """Copy a bundled suite into a folder that is not there yet, and return the files' names.
+
+    Raises:
+        UsageError: there is no suite of that name.
+        OSError: the folder is there, or cannot be written.
+    """
+    shutil.copytree(suite_folder(name), to, ignore=shutil.ignore_patterns(*_OURS))
+    return sorted(path.name for path in to.iterdir())
+
+
+def suite_purpose(name: str) -> str:
+    """Return what a suite is for: the paragraph under the title of its README, on one line."""
+    text = (suite_folder(name) / "README.md").read_text(encoding="utf-8")
+    return " ".join(text.split("\n\n")[1].split()).rstrip(".")
+
+
+FILE_NAME = "suite.toml"
+
+NONE_NAMED = f"no suites; name at least one folder that holds a {FILE_NAME}"
+
+
+def suite_files(word: str) -> list[str]:
+    """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
+
+    What follows `::` names a gate and stays behind each of them.
+
+    Raises:
+        UsageError: there are none.
+    """
+    place, colons, gate = word.partition("::")
+    path = Path(place)
+    if not path.exists():
+        if place not in suite_names():
+            raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
+        path = suite_folder(place)
+    if path.is_file():
+        return [word]
+    found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
+    if not found:
+        raise UsageError(
+            f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
+        )
+    return [f"{file}{colons}{gate}" for file in found]

@@ -20,10 +20,9 @@ from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure
-    from tunegate.harness.monitoring.monitor import JudgeSample, Judging, MonitoringLook
+    from tunegate.harness.monitoring.monitor import JudgeSample, Judging, MonitoringLook, TimeWindow
     from tunegate.harness.monitoring.report import WatchRecord
     from tunegate.harness.monitoring.state import WatchState
-    from tunegate.harness.monitoring.window import TimeWindow
     from tunegate.harness.records.cases import Score
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
@@ -120,7 +119,7 @@ def _refuse_share(option: str, value: float, most: float) -> None:
 
 
 def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> TimeWindow:
-    from tunegate.harness.monitoring.window import TimeWindow
+    from tunegate.harness.monitoring.monitor import TimeWindow
 
     now = time.time()
     pairs = [given.partition("=") for given in where]

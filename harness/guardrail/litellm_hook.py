@@ -15,13 +15,15 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.guardrail.content_checks import ResponseChecks, choices_of, request_violations
-from tunegate.harness.guardrail.settings import (
+from tunegate.harness.guardrail.content_checks import (
     OURS,
     CheckViolation,
     FailureAction,
+    ResponseChecks,
+    choices_of,
     format_violations,
     parse_settings,
+    request_violations,
 )
 
 LOGGER = logging.getLogger("tunegate.guardrail")

@@ -100,7 +100,7 @@ def attack_text(known: Calibration) -> str:
     """Return how many texts turned a bad answer's verdict."""
     told = known.canaries
     if not told.attacks:
-        from tunegate.harness.judging.known_bad_answers import ATTACKS
+        from tunegate.harness.judging.calibration import ATTACKS
 
         return f"none of {len(ATTACKS)} asked: no answer is called bad by people and judge"
     names = f": {', '.join(told.fooled)}" if told.fooled else ""

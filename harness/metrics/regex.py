@@ -1,7 +1,11 @@
-"""Whether the answer matches a regular expression."""
+"""Whether the answer matches a regular expression.
+
+Matching runs in a child process, which imports this module: Python's `re` cannot be interrupted.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +17,19 @@ from tunegate.harness.records.cases import Case, Completion, Score
 LIMIT_S = 1.0
 """Seconds that compiling a pattern, or matching one completion, may take."""
 
-_MATCHING = "tunegate.harness.metrics._regex_matching"
+
+def pattern_problem(pattern: str) -> str | None:
+    """Return what is wrong with a pattern, or None."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def any_match(patterns: list[str], text: str, mode: str) -> bool:
+    """Return whether one of the patterns matches: somewhere (`search`) or the whole text."""
+    return any(getattr(re, mode)(pattern, text) is not None for pattern in patterns)
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
@@ -35,7 +51,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 def _problems(where: str, pattern: str) -> list[str]:
     try:
         problem = _subprocess_timeout.run_with_timeout(
-            _MATCHING, "pattern_problem", pattern, limit_s=LIMIT_S
+            __name__, "pattern_problem", pattern, limit_s=LIMIT_S
         )
     except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
@@ -88,7 +104,7 @@ def regex(
         return Score.unscored("no pattern: give the metric the option 'pattern'")
     try:
         found = _subprocess_timeout.run_with_timeout(
-            _MATCHING, "any_match", patterns, completion.text, mode, limit_s=LIMIT_S
+            __name__, "any_match", patterns, completion.text, mode, limit_s=LIMIT_S
         )
     except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")

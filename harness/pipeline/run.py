@@ -35,8 +35,7 @@ from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
-from tunegate.harness.packaging import package_versions
-from tunegate.harness.pipeline import run_writer, telemetry
+from tunegate.harness.pipeline import run_writer
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
@@ -47,7 +46,7 @@ from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredAnswer
 from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.manifest import LookSchedule, Manifest
+from tunegate.harness.records.manifest import LookSchedule, Manifest, package_versions
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import account_summary
@@ -77,7 +76,7 @@ class EvaluationRun:
     """Whether sealed suites may be judged."""
     early_stop: bool = True
     """Whether a suite may end as soon as everything is decided."""
-    traced: telemetry.TelemetryOptions = field(default_factory=telemetry.TelemetryOptions)
+    traced: run_writer.TelemetryOptions = field(default_factory=run_writer.TelemetryOptions)
     """What of it is traced, and where that is looked at."""
     levers: Optimizations = ALL
     """Which of the engine's levers are on."""
@@ -271,10 +270,10 @@ class EvaluationRun:
         verdict = run.decide(scored, labels)
         recorded = RunRecords(manifest, asked, verdict, prompts=run.plan.prompts, scores=scores)
         self._say(
-            *telemetry.write_telemetry(self._folder, recorded, self.suites, self.traced.content)
+            *run_writer.write_telemetry(self._folder, recorded, self.suites, self.traced.content)
         )
         self._folder.write("verdict.json", verdict)
-        self._say(*telemetry.send_telemetry(self._folder))
+        self._say(*run_writer.send_telemetry(self._folder))
         return verdict
 
     def _judged(self, asked: Iterable[StoredAnswer]) -> tuple[ScoreRow, ...]:

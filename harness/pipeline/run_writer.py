@@ -1,7 +1,8 @@
 """Run writer: the files of a run folder, each written whole as soon as its content is known.
 
 What an earlier run left in the folder is no outcome of this one, and goes when this one begins. A
-disk that cannot be written ends the run in ERROR; what was answered is in the store.
+disk that cannot be written ends the run in ERROR; what was answered is in the store. OpenTelemetry
+files are also sent to a collector.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import datetime
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,12 @@ from pydantic import BaseModel
 from tunegate.harness import otel_export
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.errors import BackendError, TunegateError, UsageError
-from tunegate.harness.otel_export import FILE_NAMES, collector, resources
+from tunegate.harness.otel_export import FILE_NAMES, collector, redaction, resources
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
+from tunegate.harness.otel_export.collector import send_files
+from tunegate.harness.records import cases
 from tunegate.harness.records.files import (
+    JsonlRecords,
     read_jsonl,
     read_record,
     record_lines,
@@ -36,6 +40,7 @@ from tunegate.harness.suite import Suite
 if TYPE_CHECKING:
     from tunegate.harness.otel_export.completion_spans import ContentCapture
     from tunegate.harness.otel_export.run_records import RunRecords
+
 
 _OUTCOME = (
     "verdict.json",
@@ -246,3 +251,54 @@ def _commit() -> str | None:
 def repository_root() -> Path:
     """Return the folder from which CI names files."""
     return Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or ".")
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryOptions:
+    """What a run's options say of its telemetry."""
+
+    content: ContentCapture | None = None
+    """What is written of prompts and answers; None is nothing."""
+    link: str | None = None
+    """Where a viewer shows it, with places for the ids."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> TelemetryOptions:
+        """Return what the options say.
+
+        Raises:
+            UsageError: there is no redaction of that name.
+        """
+        shown = bool(options["trace-content"])
+        return cls(redaction.content_of(shown, options["trace-redact"]), options["trace-link"])
+
+
+def write_telemetry(
+    folder: RunFolder, run: RunRecords, suites: Sequence[Suite], content: ContentCapture | None
+) -> Iterator[str]:
+    """Write spans, log records and metrics; yield what there is to say of them.
+
+    Args:
+        folder: The run's.
+        run: What was recorded, but for cases and judgements.
+        suites: Where the cases are from.
+        content: What is written of prompts and answers; None writes nothing.
+
+    Raises:
+        BackendError: the disk cannot be written.
+    """
+    whole = replace(
+        run,
+        cases={(suite.name, case.id): case for suite in suites for case in suite.cases},
+        judgements=JsonlRecords(folder.path / cases.FILE_NAME, cases.Judgement),
+    )
+    folder.write_traces(whole, content)
+    if content is not None and content.failed:
+        from tunegate.harness.otel_export.completion_spans import REDACTED
+
+        yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
+
+
+def send_telemetry(folder: RunFolder) -> Iterator[str]:
+    """Send the files to where the OTEL_ variables say; yield what there is to say of it."""
+    yield from send_files(folder.path)

@@ -170,7 +170,7 @@ class GateSession:
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
         from tunegate.harness.pipeline.run import EvaluationRun
-        from tunegate.harness.pipeline.telemetry import TelemetryOptions
+        from tunegate.harness.pipeline.run_writer import TelemetryOptions
         from tunegate.harness.pipeline.training_provenance import DataOptions
 
         evaluation = EvaluationRun(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.cli import _suite_lookup, app
+from tunegate.harness.cli import app, suite
 from tunegate.harness.errors import UsageError
 
 
@@ -23,14 +23,14 @@ def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
     """Each with what it is for, and how to go on; nothing is written."""
     output = _init()
 
-    for name in _suite_lookup.suite_names():
+    for name in suite.suite_names():
         assert f"\n{name} " in f"\n{output}"
     assert "  350 four-choice questions of general knowledge" in output
     assert "next: `tunegate init SUITE [DIR]`" in output
     assert not Path("suites").exists()
 
 
-@pytest.mark.parametrize("name", _suite_lookup.suite_names())
+@pytest.mark.parametrize("name", suite.suite_names())
 def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     """The copy stands in `suites/`, is a valid suite, and holds no code of ours."""
     output = _init(name)
@@ -38,9 +38,7 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     place = Path("suites", name)
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
-    assert (place / "cases.jsonl").read_bytes() == (
-        _suite_lookup.HOME / name / "cases.jsonl"
-    ).read_bytes()
+    assert (place / "cases.jsonl").read_bytes() == (suite.HOME / name / "cases.jsonl").read_bytes()
     assert [p for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"] == []
     checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)
     assert f"{name}: " in checked.output

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.ci_steps import Runner, load
-from tunegate.harness.cli import _suite_lookup, app, init
+from tunegate.harness.cli import app, init, suite
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 
@@ -252,7 +252,7 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-@pytest.mark.parametrize("name", sorted(set(_suite_lookup.suite_names()) - {"refusals"}))
+@pytest.mark.parametrize("name", sorted(set(suite.suite_names()) - {"refusals"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     """Whichever suite a project starts from, its first run is green."""
     _init(name, "--ci", "gitlab")

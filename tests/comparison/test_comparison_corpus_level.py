@@ -19,7 +19,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UnknownName, UsageError
 from tunegate.harness.metric import metric
-from tunegate.harness.power.spread import pilot_spread
+from tunegate.harness.power.forecast import pilot_spread
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict

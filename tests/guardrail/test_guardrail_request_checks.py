@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.content_checks import injection_in, request_violations
-from tunegate.harness.guardrail.settings import parse_settings, personal_data
+from tunegate.harness.guardrail.content_checks import (
+    injection_in,
+    parse_settings,
+    personal_data,
+    request_violations,
+)
 
 
 def _found(request: dict[str, Any], **given: Any) -> dict[str, str]:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.guardrail.content_checks import ResponseChecks
-from tunegate.harness.guardrail.settings import parse_settings
+from tunegate.harness.guardrail.content_checks import ResponseChecks, parse_settings
 
 SUITE = """
 name = "tickets"

@@ -11,11 +11,10 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.errors import UsageError
-from tunegate.harness.judging.calibration import LabelledCases, calibrate_judge
+from tunegate.harness.judging.calibration import ATTACKS, EMPTY, LabelledCases, calibrate_judge
 from tunegate.harness.judging.calibration_rates import CalibrationSetup
 from tunegate.harness.judging.calibration_report import calibration_figures, eligibility_sentence
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
-from tunegate.harness.judging.known_bad_answers import ATTACKS, EMPTY
 from tunegate.harness.records.cases import Case, Score
 from tunegate.harness.records.judges import Label
 from tunegate.harness.stats.judge_accuracy import cohens_kappa

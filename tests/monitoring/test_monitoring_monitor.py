@@ -21,13 +21,13 @@ from tunegate.harness.monitoring.indicators import (
 from tunegate.harness.monitoring.monitor import (
     JudgeSample,
     MonitoringLook,
+    TimeWindow,
     initial_state,
     select_figures,
     update_state,
 )
 from tunegate.harness.monitoring.report import FigureStatus, WatchRecord, WatchVerdict, watch_record
 from tunegate.harness.monitoring.state import WatchState
-from tunegate.harness.monitoring.window import TimeWindow
 from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Score
 from tunegate.harness.records.files import record_json

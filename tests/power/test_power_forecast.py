@@ -14,8 +14,13 @@ import pytest
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
 from tunegate.harness.errors import UsageError
-from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
-from tunegate.harness.power.spread import PilotRun, pilot_spread, read_pilot
+from tunegate.harness.power.forecast import (
+    PilotRun,
+    SuiteForecast,
+    forecast_suite,
+    pilot_spread,
+    read_pilot,
+)
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase

@@ -95,7 +95,7 @@ def test_a_look_says_what_a_gate_says_of_the_checkpoint(
 ) -> None:
     """Both arms score as they do when base and the saved folder are opened from the disk."""
     from tunegate.harness.models.open_arms import open_arms
-    from tunegate.trainers.quick_gate import evaluate_checkpoint
+    from tunegate.trainers.checkpoint_evaluation import evaluate_checkpoint
 
     suite = write_suite(tmp_path)
     trainer = make_trainer(tiny_base, tmp_path / "out", lora=lora)

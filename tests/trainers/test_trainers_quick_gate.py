@@ -11,7 +11,7 @@ import pytest
 from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.trainers.quick_gate import evaluate_checkpoint, ranking_metric
+from tunegate.trainers.checkpoint_evaluation import evaluate_checkpoint, ranking_metric
 
 SUITE = """\
 name = "s"

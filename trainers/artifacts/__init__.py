@@ -23,9 +23,9 @@ from typing import Protocol, cast
 from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import UnknownName, UsageError
-from tunegate.harness.packaging import package_versions
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.manifest import package_versions
 
 ROOM = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"

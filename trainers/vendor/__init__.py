@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
-from tunegate.harness.packaging import installed_versions
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.manifest import installed_versions
 from tunegate.harness.remote.litellm import provider_of
 from tunegate.trainers import callbacks
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import rows
 from tunegate.trainers.vendor.api import VendorApi
-from tunegate.trainers.vendor.job import VendorJob
-from tunegate.trainers.vendor.options import VendorOptions, parse_options
+from tunegate.trainers.vendor.job import VendorJob, VendorOptions, parse_options
 from tunegate.trainers.vendor.rows import ChatRows, TokenCount
 
 ORDER = 70

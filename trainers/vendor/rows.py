@@ -27,7 +27,7 @@ from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
 from tunegate.harness.remote.litellm import litellm_library
 from tunegate.trainers.training_card import DatasetFile
-from tunegate.trainers.vendor.options import VendorOptions
+from tunegate.trainers.vendor.job import VendorOptions
 
 FEWEST = 10
 """Rows that a job needs at least."""
