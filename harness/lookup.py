@@ -3,7 +3,7 @@
 A bare name is the module of that name in a room's folder, and the object in it that has the
 module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the
 user's own. The folders are the only list of names. Where an order matters (commands, report
-sections, training methods, trace conventions), each module has an `ORDER`.
+sections, training methods, trace conventions, further arms), each module has an `ORDER`.
 
 An installed package adds names by entry points. The group is `tunegate.` and the folder's name:
 `tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.gates`,

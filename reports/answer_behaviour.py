@@ -9,7 +9,7 @@ from math import ceil
 from statistics import median
 from typing import TypeVar
 
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.records.cases import Case, CellKind, Completion, StoredAnswer
 from tunegate.reports.data import ReportData
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.records.cases import CellKind, StoredAnswer, canonical_json
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from xml.etree import ElementTree as ET
 
-from tunegate.harness.further_arms import comparison_results
+from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
     DeploymentParity,

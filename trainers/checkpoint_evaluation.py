@@ -31,7 +31,7 @@ from tunegate.harness.errors import (
     TunegateError,
     UsageError,
 )
-from tunegate.harness.further_arms import BASE_AGAIN
+from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.model import Arm

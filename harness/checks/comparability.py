@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Cell
 from tunegate.harness.suite import Suite

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.errors import NotComparable
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, LocalArm, ProbedArm
 
 

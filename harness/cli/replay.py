@@ -17,7 +17,7 @@ import typer
 
 from tunegate.harness.cli import _production_suite, gate
 from tunegate.harness.errors import UsageError
-from tunegate.harness.further_arms import RECORDED
+from tunegate.harness.further_arm import RECORDED
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.pipeline import STORE
 

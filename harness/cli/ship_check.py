@@ -237,7 +237,7 @@ class ArtifactComparison:
             RunInterrupted: the user stopped it; likewise.
         """
         from tunegate.harness.checks import comparability, liveness
-        from tunegate.harness.further_arms import SHIPPED, comparisons
+        from tunegate.harness.further_arm import SHIPPED, comparisons
         from tunegate.harness.models.open_arms import open_arms
         from tunegate.harness.pipeline.steps import PlanOptions, prepare
         from tunegate.harness.verdict.deployment_parity import PAIR

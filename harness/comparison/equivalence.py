@@ -19,7 +19,7 @@ from tunegate.harness.comparison.delta import is_proven, one_sided
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.gate_kind import EquivalenceMargin, gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord

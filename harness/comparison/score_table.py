@@ -18,7 +18,7 @@ from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
-from tunegate.harness.further_arms import BASE_AGAIN
+from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord

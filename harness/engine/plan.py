@@ -4,7 +4,7 @@ All suites of a session are planned together. A question is a case asked in one 
 has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
 greedy answer and would be noise between the arms.
 
-What is planned for a further arm is part of its declaration (`tunegate.harness.further_arms`). One
+What is planned for a further arm is part of its declaration (`tunegate.harness.further_arm`). One
 of them, `base_again`, measures the noise floor of inexact arithmetic: in bfloat16, float16 or
 quantised weights a batch's shape and a draft's verification move logits in the last digits, and now
 and then a greedy answer with them. It repeats a sample of base's questions as the tuned arm is
@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule

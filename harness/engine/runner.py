@@ -29,7 +29,7 @@ from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.scheduling import RequestBatch, estimate_effort
 from tunegate.harness.errors import OutOfMemory
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer
 

@@ -28,7 +28,7 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import RequestBatch
 from tunegate.harness.errors import BackendError, TunegateError
-from tunegate.harness.further_arms import add_derived_arms
+from tunegate.harness.further_arm import add_derived_arms
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind

@@ -21,7 +21,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.errors import RunInterrupted, UsageError
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import (
     JudgedTask,

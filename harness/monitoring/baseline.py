@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.monitoring.indicators import QUANTILE, AnsweredCase, LossKind, MonitoredFigure
 from tunegate.harness.records.cases import Case, CellKind, StoredAnswer
 from tunegate.harness.records.manifest import SuiteRecord

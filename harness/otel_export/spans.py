@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tunegate.harness.further_arms import further_arm
+from tunegate.harness.further_arm import further_arm
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json, resources
 from tunegate.harness.otel_export.completion_spans import (

@@ -22,7 +22,7 @@ from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.errors import OutOfMemory
-from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.model import Arm, LocalArm, Prompt
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.verdict import DeploymentParity, PredictionDivergence

@@ -16,7 +16,7 @@ from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect_answers
-from tunegate.harness.further_arms import comparisons
+from tunegate.harness.further_arm import comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.power.feasibility import schedule_looks
 from tunegate.harness.records.cases import Cell, ScoreRow

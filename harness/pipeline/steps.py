@@ -34,7 +34,7 @@ from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
-from tunegate.harness.further_arms import add_derived_arms, comparisons
+from tunegate.harness.further_arm import add_derived_arms, comparisons
 from tunegate.harness.model import Arm
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label

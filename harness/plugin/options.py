@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunegate.harness import defaults
-from tunegate.harness.further_arms import FURTHER_ARMS, FurtherArm
+from tunegate.harness.further_arm import FurtherArm, further_arms
 
 if TYPE_CHECKING:
     from tunegate.harness.remote.worker_pool import PoolLimits
@@ -117,7 +117,7 @@ OPTIONS = (
         "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
         "or scripted: and what it names.",
     ),
-    *(GateOption(a.name, a.help, type=_spec(a)) for a in FURTHER_ARMS.values() if a.help),
+    *(GateOption(a.name, a.help, type=_spec(a)) for a in further_arms().values() if a.help),
     GateOption(
         "judge",
         "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "

@@ -22,7 +22,7 @@ from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.ray_backend import ExecutionBackend
 from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
-from tunegate.harness.further_arms import ARM_OPTIONS
+from tunegate.harness.further_arm import arm_options
 from tunegate.harness.pipeline import run_writer
 from tunegate.harness.pipeline.run_lock import RunLock, error_from
 from tunegate.harness.pipeline.run_writer import folder_of, repository_root
@@ -175,7 +175,7 @@ class GateSession:
 
         evaluation = EvaluationRun(
             suites=chosen,
-            specs={name: resolve_incumbent(self.options[name]) for name in ARM_OPTIONS},
+            specs={name: resolve_incumbent(self.options[name]) for name in arm_options()},
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunegate.harness.errors import RunInterrupted, UsageError
-from tunegate.harness.further_arms import comparison_results
+from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
 from tunegate.harness.records.verdict import Verdict, VerdictRecord

@@ -21,7 +21,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.equivalence import EquivalencePairs, margin_of, proven_beyond
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.further_arms import BASE_AGAIN, SHIPPED
+from tunegate.harness.further_arm import BASE_AGAIN, SHIPPED
 from tunegate.harness.gate_kind import count_noun, format_number, gate_kind
 from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow

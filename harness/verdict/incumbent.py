@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.further_arms import BASE_AGAIN, INCUMBENT
+from tunegate.harness.further_arm import BASE_AGAIN, INCUMBENT
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord

@@ -14,7 +14,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
-from tunegate.harness.further_arms import comparisons
+from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.judges import Label

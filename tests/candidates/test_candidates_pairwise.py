@@ -21,7 +21,7 @@ from tunegate.harness.candidates.pairwise import (
 )
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.further_arms import BASE_AGAIN
+from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.training_card import (

@@ -14,7 +14,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import SAMPLE, make_plan, noise_sample
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
-from tunegate.harness.further_arms import BASE_AGAIN, add_derived_arms
+from tunegate.harness.further_arm import BASE_AGAIN, add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 
 TOML = """

@@ -15,7 +15,7 @@ from tests.whole_forwards import greedy
 from tunegate.harness.checks import liveness
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.errors import MissingExtra
-from tunegate.harness.further_arms import add_derived_arms
+from tunegate.harness.further_arm import add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case
 

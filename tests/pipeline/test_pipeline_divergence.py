@@ -10,7 +10,7 @@ from tests.tiny_models import ask, muted, tiny
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.engine.plan import Plan
-from tunegate.harness.further_arms import SHIPPED
+from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.pipeline.divergence import measure_divergence
 from tunegate.harness.records.cases import Case, Cell, CellKind, StoredAnswer

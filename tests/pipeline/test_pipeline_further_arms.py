@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from benchmarks.start_up import write_project
+from tunegate.harness import further_arms as room
 from tunegate.harness import suite as suites
-from tunegate.harness.further_arms import (
-    ARM_OPTIONS,
-    FURTHER_ARMS,
+from tunegate.harness.further_arm import (
     ArmComparison,
     FurtherArm,
+    arm_options,
     comparison_results,
     comparisons,
     further_arm,
+    further_arms,
 )
 from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.run_folder import Run
@@ -42,16 +46,39 @@ tolerance = 0.5
 CASES = [{"id": f"c{i:02}", "prompt": f"Q{i}", "expected": "yes"} for i in range(60)]
 
 
-@pytest.fixture
-def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Return a function that declares the arm `rival` for one test."""
+FILE = """
+from tunegate.harness.further_arm import ArmComparison, FurtherArm
+ORDER = 50
+rival = {arm!r}
+"""
 
-    def add(**fields: Any) -> None:
-        monkeypatch.setitem(FURTHER_ARMS, "rival", FurtherArm(name="rival", **fields))  # type: ignore[arg-type]  # a dict
-        further_arm.cache_clear()
+
+def forget_arms() -> None:
+    """Drop what was found in the room, so that it is read again."""
+    sys.modules.pop(f"{room.__name__}.rival", None)
+    importlib.invalidate_caches()
+    further_arms.cache_clear()
+    further_arm.cache_clear()
+
+
+@pytest.fixture
+def declare(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Path]]:
+    """Return a function that declares the arm `rival` in a folder, for one test."""
+    own = list(room.__path__)
+
+    def add(**fields: Any) -> Path:
+        folder = tmp_path_factory.mktemp("arms")
+        arm = FurtherArm(name="rival", **fields)
+        (folder / "rival.py").write_text(FILE.format(arm=arm), encoding="utf-8")
+        monkeypatch.setattr(room, "__path__", [*own, str(folder)])
+        forget_arms()
+        return folder
 
     yield add
-    further_arm.cache_clear()
+    monkeypatch.undo()
+    forget_arms()
 
 
 @pytest.fixture
@@ -138,16 +165,52 @@ def test_an_arm_is_compared_by_its_declared_function(
     assert {row.value for row in seen[0].scores if row.arm == "rival"} == {0.0}
 
 
+GATE = """
+import sys
+from tunegate.harness import further_arms
+further_arms.__path__.append(sys.argv[1])
+from tunegate.harness.cli.gate import run_gate
+specs = [f"--{arm}=replay:{arm}.jsonl" for arm in ("base", "tuned", "rival")]
+sys.exit(run_gate(["suites", *specs, "--run-dir=run"]))
+"""
+
+
+def test_a_file_is_all_that_an_arm_takes(declare: Callable[..., Path], tmp_path: Path) -> None:
+    """A fifth arm has its option, is asked, and its answers are in the report."""
+    folder = declare(help="Model spec of a rival.")
+    write_project(tmp_path)
+    answers = (tmp_path / "tuned.jsonl").read_text(encoding="utf-8")
+    rival = answers.replace('"completion": "', '"completion": "rival-')
+    (tmp_path / "rival.jsonl").write_text(rival, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-c", GATE, str(folder)],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "rival" in Run.load(tmp_path / "run").verdict.arms
+    assert asked(tmp_path / "run")
+    assert "rival-" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_arms_that_there_are() -> None:
     """Options in the order of the help; comparisons in the order of the run's sentence."""
-    assert ARM_OPTIONS == ("base", "tuned", "incumbent", "shipped", "recorded")
-    assert list(comparisons(FURTHER_ARMS)) == ["shipped", "incumbent"]
+    assert arm_options() == ("base", "tuned", "incumbent", "shipped", "recorded")
+    assert list(comparisons(further_arms())) == ["shipped", "incumbent"]
+
+
+def test_an_arm_has_the_name_of_its_file() -> None:
+    """The options, the records and the lookup agree on it."""
+    assert {name: arm.name for name, arm in further_arms().items()} == {
+        name: name for name in further_arms()
+    }
 
 
 @pytest.mark.parametrize("name", ["incumbent", "shipped"])
 def test_declared_functions_exist(name: str) -> None:
     """The function is imported by its name alone, and its field is one of verdict.json."""
-    comparison = comparisons(FURTHER_ARMS)[name]
+    comparison = comparisons(further_arms())[name]
 
     assert comparison.field in VerdictRecord.model_fields
     with pytest.raises(AttributeError):

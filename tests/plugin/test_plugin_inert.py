@@ -28,7 +28,14 @@ TESTS = f"""
     def test_only_our_hooks_are_loaded():
         ours = {{n for n in sys.modules if n.partition(".")[0] == "tunegate"}}
         assert ours == {{"tunegate", "tunegate.harness", "tunegate.harness.defaults",
+                         "tunegate.harness.errors",
+                         "tunegate.harness.further_arm",
                          "tunegate.harness.further_arms",
+                         "tunegate.harness.further_arms.base_again",
+                         "tunegate.harness.further_arms.incumbent",
+                         "tunegate.harness.further_arms.recorded",
+                         "tunegate.harness.further_arms.shipped",
+                         "tunegate.harness.lookup",
                          "tunegate.harness.plugin",
                          "tunegate.harness.plugin.hooks", "tunegate.harness.plugin.options"}}
 

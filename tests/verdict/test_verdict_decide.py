@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.score_table import same_answers
-from tunegate.harness.further_arms import BASE_AGAIN
+from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate

@@ -1,11 +1,15 @@
-"""Further arms: every arm of a run beside base and tuned, each declared once.
+"""Further arm: the contract of every arm of a run other than base and tuned, and lookup by name.
 
-Options, planning, the runner, the checks, early stopping, the verdict and the reports read these
-declarations; none of them knows an arm by its name. A new arm is a new entry of `FURTHER_ARMS`, and
-a function that compares it if it has a say in the verdict.
+An arm is a file of `harness/further_arms`, in which a `FurtherArm` has the file's name. Options,
+planning, the runner, the checks, early stopping, the verdict and the reports read its declaration.
+If it affects the verdict, its `ArmComparison` names the function that compares it.
 
-pytest imports this module at start-up for the options, so it imports nothing but the standard
-library.
+pytest imports this module and all declarations at start-up for the options, so they import nothing
+but the standard library.
+
+Example:
+    >>> further_arm("recorded").backend
+    'replay'
 """
 
 from __future__ import annotations
@@ -16,9 +20,13 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness import lookup
+
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
     from tunegate.harness.records.verdict import DeploymentParity, IncumbentResult, VerdictRecord
+
+ROOM = "tunegate.harness.further_arms"
 
 BASE_AGAIN = "base_again"
 """Name of the arm that measures the noise floor: base, asked a sample of its requests again."""
@@ -93,69 +101,28 @@ class FurtherArm:
         return self.timed or kind != "latency"
 
 
-_EXACT = ("float32", "float64")
+@cache
+def further_arms() -> Mapping[str, FurtherArm]:
+    """Return name → declaration, in the order of the options."""
+    return {name: getattr(module, name) for name, module in lookup.ordered_modules(ROOM).items()}
 
 
-def _base_again(arms: Mapping[str, Arm]) -> Arm | None:
-    """Return base, to be asked again, where it computes here in an inexact number format."""
-    from tunegate.harness.model import LocalArm
-
-    base = arms["base"]
-    local = isinstance(base, LocalArm) and isinstance(arms.get("tuned"), LocalArm)
-    return base if local and base.identity.get("dtype") not in _EXACT else None
-
-
-FURTHER_ARMS: Mapping[str, FurtherArm] = {
-    arm.name: arm
-    for arm in (
-        FurtherArm(
-            name=INCUMBENT,
-            help="Model spec of the fine-tune that is shipped today (promoted: the last that "
-            "`tunegate promote` recorded): SHIP then takes proof that tuned is no worse than it.",
-            comparison=ArmComparison(
-                field="standing",
-                function="tunegate.harness.verdict.incumbent:compare",
-                order=2,
-                from_scores=True,
-            ),
-        ),
-        FurtherArm(
-            name=SHIPPED,
-            help="Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP "
-            "then takes proof that it is equivalent to tuned.",
-            made_of="tuned",
-            same_as_base="the fine-tune was lost on the way to what ships",
-            comparison=ArmComparison(
-                field="parity",
-                function="tunegate.harness.pipeline.divergence:compare",
-                order=1,
-            ),
-        ),
-        FurtherArm(
-            name=RECORDED,
-            help="What production answered, replay:FILE.jsonl: shown beside base and tuned, gates "
-            "nothing.",
-            backend="replay",
-            complete=False,
-        ),
-        FurtherArm(name=BASE_AGAIN, derive=_base_again, sampled=True, timed=False, reported=False),
-    )
-}
-"""Name → declaration, in the order of the options."""
-
-ARM_OPTIONS = ("base", "tuned", *(name for name, arm in FURTHER_ARMS.items() if arm.help))
-"""The arms that an option opens."""
+def arm_options() -> tuple[str, ...]:
+    """Return the arms that an option opens."""
+    return ("base", "tuned", *(name for name, arm in further_arms().items() if arm.help))
 
 
 @cache
 def further_arm(name: str) -> FurtherArm:
     """Return the declaration of an arm; base and tuned have the defaults."""
-    return FURTHER_ARMS.get(name) or FurtherArm(name=name)
+    return further_arms().get(name) or FurtherArm(name=name)
 
 
 def add_derived_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     """Return the opened arms, and those made from them, such as `base_again`."""
-    made = {name: arm.derive(arms) for name, arm in FURTHER_ARMS.items() if arm.derive is not None}
+    made = {
+        name: arm.derive(arms) for name, arm in further_arms().items() if arm.derive is not None
+    }
     return {**arms, **{name: arm for name, arm in made.items() if arm is not None}}
 
 
@@ -167,6 +134,6 @@ def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
 
 def comparison_results(verdict: VerdictRecord) -> dict[str, DeploymentParity | IncumbentResult]:
     """Return arm → the result of its comparison in a verdict, in the order of their sentences."""
-    fields = {name: compared.field for name, compared in comparisons(FURTHER_ARMS).items()}
+    fields = {name: compared.field for name, compared in comparisons(further_arms()).items()}
     found = {name: getattr(verdict, field) for name, field in fields.items()}
     return {name: result for name, result in found.items() if result is not None}

@@ -1,0 +1,19 @@
+"""Incumbent: the fine-tune in production today, which tuned is to replace."""
+
+from __future__ import annotations
+
+from tunegate.harness.further_arm import INCUMBENT, ArmComparison, FurtherArm
+
+ORDER = 10
+
+incumbent = FurtherArm(
+    name=INCUMBENT,
+    help="Model spec of the fine-tune that is shipped today (promoted: the last that "
+    "`tunegate promote` recorded): SHIP then takes proof that tuned is no worse than it.",
+    comparison=ArmComparison(
+        field="standing",
+        function="tunegate.harness.verdict.incumbent:compare",
+        order=2,
+        from_scores=True,
+    ),
+)

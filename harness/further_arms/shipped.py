@@ -1,0 +1,20 @@
+"""Shipped: the deployment artifact made of tuned, as it will run."""
+
+from __future__ import annotations
+
+from tunegate.harness.further_arm import SHIPPED, ArmComparison, FurtherArm
+
+ORDER = 20
+
+shipped = FurtherArm(
+    name=SHIPPED,
+    help="Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP "
+    "then takes proof that it is equivalent to tuned.",
+    made_of="tuned",
+    same_as_base="the fine-tune was lost on the way to what ships",
+    comparison=ArmComparison(
+        field="parity",
+        function="tunegate.harness.pipeline.divergence:compare",
+        order=1,
+    ),
+)
