@@ -21,6 +21,16 @@ LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
 MOST_FILES = 370
 """Python files of harness, trainers and reports; the number only shrinks."""
+INSTANCES = 120
+"""Those of them that are found by their file's name; a further one raises the limit."""
+INSTANCE_FOLDERS = (
+    "harness/cli", "harness/further_arms", "harness/gates", "harness/judges",
+    "harness/judging/backends", "harness/metrics", "harness/models",
+    "harness/otel_import/conventions", "harness/sources", "reports/sections", "trainers",
+    "trainers/artifacts",
+)  # fmt: skip
+INSTANCE_MARKS = {"harness/cli": "ORDER", "harness/models": "SPEC", "trainers": "ORDER"}
+"""Folder that holds other modules, too → the name that an instance defines."""
 
 HEAVY = {
     "jinja2", "litellm", "openai", "opentelemetry", "peft", "ray", "torch", "transformers", "trl",
@@ -425,9 +435,25 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return whole - ((first.end_lineno or first.lineno) - first.lineno + 1 if has else 0)
 
 
+def instances() -> list[Path]:
+    """Return the files that are found by their name: metrics, gate kinds, commands …"""
+    return [
+        path
+        for folder in INSTANCE_FOLDERS
+        for path in sorted((ROOT / folder).glob("[!_]*.py"))
+        if folder not in INSTANCE_MARKS or INSTANCE_MARKS[folder] in assigned_names(path)
+    ]
+
+
+def assigned_names(path: Path) -> set[str]:
+    """Return the names that are assigned at the top of a module."""
+    assigned = (node for node in parsed(path).body if isinstance(node, ast.Assign))
+    return {name.id for node in assigned for name in node.targets if isinstance(name, ast.Name)}
+
+
 def test_no_more_files_than_there_are_concepts() -> None:
-    """No file exists only because another was full."""
-    assert len(sources()) <= MOST_FILES
+    """No file exists only because another was full; a new metric or trainer is a concept."""
+    assert len(sources()) <= MOST_FILES + max(0, len(instances()) - INSTANCES)
 
 
 def class_names() -> list[str]:

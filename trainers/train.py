@@ -20,7 +20,7 @@ def _build(job: TrainingJob) -> Any:
     from trl import DPOTrainer
     return DPOTrainer(**job.model_arguments(), **job.arguments())
 
-def run(argv, *, say=callbacks.to_stderr) -> int:
+def run(argv, *, say=callbacks.print_to_stderr) -> int:
     return train.run_method(METHOD, argv, say=say)
 ```
 Options of the method that TRL does not have are a dataclass, given as `TrainingMethod.options` and

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.further_arm import further_arms
+
 HEAVY = (
     "numpy",
     "scipy",
@@ -19,6 +21,9 @@ HEAVY = (
     "filelock",
     "typer",
 )
+ARMS = [f"tunegate.harness.further_arms.{arm}" for arm in further_arms()]
+"""Each further arm is declared in a file, which is loaded for its option."""
+
 TESTS = f"""
     import signal, sys
 
@@ -31,10 +36,7 @@ TESTS = f"""
                          "tunegate.harness.errors",
                          "tunegate.harness.further_arm",
                          "tunegate.harness.further_arms",
-                         "tunegate.harness.further_arms.base_again",
-                         "tunegate.harness.further_arms.incumbent",
-                         "tunegate.harness.further_arms.recorded",
-                         "tunegate.harness.further_arms.shipped",
+                         *{ARMS!r},
                          "tunegate.harness.lookup",
                          "tunegate.harness.plugin",
                          "tunegate.harness.plugin.hooks", "tunegate.harness.plugin.options"}}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunegate.harness.lookup import module_names
+
+ARMS = "tunegate.harness.further_arms"
+"""Each further arm is declared in a file, which is loaded for its option."""
+
 SEEN = """
 def pytest_sessionfinish(session):
     import sys
@@ -37,10 +42,7 @@ def test_our_modules_are_imported_as_they_are(project: Any) -> None:
         "tunegate.harness.errors",
         "tunegate.harness.further_arm",
         "tunegate.harness.further_arms",
-        "tunegate.harness.further_arms.base_again",
-        "tunegate.harness.further_arms.incumbent",
-        "tunegate.harness.further_arms.recorded",
-        "tunegate.harness.further_arms.shipped",
+        *(f"{ARMS}.{name}" for name in module_names(ARMS)),
         "tunegate.harness.lookup",
         "tunegate.harness.plugin",
         "tunegate.harness.plugin.hooks",
