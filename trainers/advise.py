@@ -22,8 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from tunegate.harness import lookup
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.score_table import tables_of
@@ -41,8 +43,8 @@ from tunegate.trainers.estimate.losses import LOSSES
 from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
 TREE = Path(__file__).with_name("advice.toml")
-_NOT_GATED = ("vendor", "reward")
-"""Trainers of which the result is no folder of a fine-tune."""
+TRAINERS = "tunegate.trainers"
+"""Package in which a method of training is a module of its name."""
 COUNTS = ("completions", "preferences", "labelled", "prompts", "questions")
 """Fields that count rows."""
 
@@ -206,20 +208,26 @@ def step_commands(
     """Yield the commands of a step, ready to be run; no training by a method that is not here."""
     hosted = base.removeprefix("litellm:") if rule.method == "vendor" else base
     names = {"base": hosted, "suite": suite, "reward": reward}
-    places = (TREE.parent / f"{rule.method}.py", TREE.parent / f"{rule.method}" / "__init__.py")
-    if rule.method is not None and any(place.is_file() for place in places):
+    trainer = lookup.ordered_module(TRAINERS, rule.method) if rule.method is not None else None
+    if rule.method is not None and trainer is not None:
         files = situation.files.get(rule.rows or "", ()) or ("ROWS.jsonl",)
         out = f"adapters/{rule.name}"
         train = ["tunegate", "train", rule.method, "--model_name_or_path", "{base}"]
         yield _fill_words(
             [*train, "--train_files", *files, *rule.options, "--output_dir", out], names
         )
-        if rule.method not in _NOT_GATED:
+        if _trains_gated_model(trainer):
             yield _fill_words(
                 ["tunegate", "gate", "{suite}", "--base", "{base}", "--tuned", out], names
             )
     for text in rule.next:
         yield _fill_words(shlex.split(text), names)
+
+
+def _trains_gated_model(trainer: ModuleType) -> bool:
+    """Return whether the result is a folder with a model that writes texts, which has a gate."""
+    method = getattr(trainer, "METHOD", None)
+    return method is not None and method.task == "CAUSAL_LM"
 
 
 def _fill_words(words: Sequence[str], names: Mapping[str, str]) -> str:

@@ -56,7 +56,8 @@ def new(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
     template: Annotated[
-        str | None, typer.Option(help="Suite over questions that you have: mmlu.")
+        str | None,
+        typer.Option(help=f"Suite over questions that you have: {', '.join(TEMPLATES)}."),
     ] = None,
     of: Annotated[
         Path | None,

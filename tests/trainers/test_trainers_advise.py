@@ -164,6 +164,6 @@ def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
 def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Advice names the method all the same."""
     rule = next(rule for rule in decision_tree()[1] if rule.name == "dpo")
-    monkeypatch.setattr(advise, "TREE", advise.TREE.parent / "nowhere" / "advice.toml")
+    monkeypatch.setattr(advise, "TRAINERS", "tunegate.trainers.artifacts")
 
     assert list(step_commands(rule, TrainingSituation(), base="b", suite="s", reward="m")) == []
