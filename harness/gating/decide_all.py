@@ -117,8 +117,8 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         p_value=_finite(outcome.p_value),
         n=pairs.n,
         noise=context.noise if kind.tests_difference else None,
-        drop=outcome.drop,
-        share=outcome.share,
+        drop=_finite(outcome.drop),
+        share=_finite(outcome.share),
         needed_n=outcome.needed_n,
         advisory=pairs.advisory and not kind.counts_cases,
     )
