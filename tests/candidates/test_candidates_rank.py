@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,8 @@ def test_comparing_loads_no_model_library() -> None:
         "print([m for m in ('torch', 'transformers', 'trl', 'litellm') if m in sys.modules])"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
 
     assert done.stdout.splitlines()[-1] == "[]"

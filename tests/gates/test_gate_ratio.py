@@ -320,7 +320,7 @@ def test_the_worst_cases_of_a_ratio_are_those_against_the_bound(
 def test_a_checkpoint_that_breaks_a_ratio_has_forgotten() -> None:
     """`stop_on="regression"` stops at a bound that equal models satisfy, and not at a goal."""
     pytest.importorskip("torch")
-    from tunegate.trainers.quick_gate import _forgetting_sentences
+    from tunegate.trainers.checkpoint_evaluation import _forgetting_sentences
 
     def sentences(gate: Gate, factor: float) -> tuple[str, ...]:
         found: Any = SimpleNamespace(gates=[decided(gate, times(SYMMETRIC, factor))])
