@@ -32,12 +32,14 @@ class Part:
     environment: Mapping[str, str]
 
 
-_WORKERS = ("-n", "2", "--dist", "worksteal")
+_TESTS = ("-m", "pytest", "tests", "-q", "-n", "2", "--dist", "worksteal")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 PARTS = (
+    Part("tests of `make test`", (*_TESTS, "-m", "not long"), _ONE_THREAD),
+    Part("tests that take minutes", (*_TESTS, "-m", "long"), _ONE_THREAD),
     Part(
-        "every test, properties on 20 times the examples",
-        ("-m", "pytest", "tests", "-q", *_WORKERS, "--hypothesis-profile=many"),
+        "properties on 20 times the examples",
+        (*_TESTS, "-m", "hypothesis", "--hypothesis-profile=many"),
         _ONE_THREAD,
     ),
     Part("error rates of every default", ("-m", "benchmarks.error_rates"), {}),
