@@ -51,8 +51,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each xdist worker a share of the slow tests first: the last to end are then short ones.
 
-    The files of slow tests are dealt out whole, so that a server is started once. xdist cuts the
-    list into equal parts, one for each worker, before one of them takes tests from another.
+    The files of slow tests are dealt out whole, so that a server is started once.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     slow: dict[Path, list[pytest.Item]] = {}
@@ -60,14 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("slow"):
             slow.setdefault(item.path, []).append(item)
     rest = [item for item in items if not item.get_closest_marker("slow")]
-    dealt: list[pytest.Item] = []
+    dealt = []
     for worker in range(workers):
-        share = (len(items) - len(dealt)) // (workers - worker)
-        own = [item for one in list(slow.values())[worker::workers] for item in one]
-        taken = max(0, share - len(own))
-        dealt += own + rest[:taken]
-        del rest[:taken]
-    items[:] = dealt + rest
+        first, last = (len(rest) * share // workers for share in (worker, worker + 1))
+        dealt += [item for one in list(slow.values())[worker::workers] for item in one]
+        dealt += rest[first:last]
+    items[:] = dealt
 
 
 _MANY_MODULES = 150
