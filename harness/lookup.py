@@ -5,9 +5,8 @@ module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `p
 user's own. The folders are the only list of names. Where an order matters (commands, report
 sections, training methods, trace conventions, further arms), each module has an `ORDER`.
 
-An installed package adds names by entry points. The group is `tunegate.` and the folder's name:
-`tunegate.metrics`, `tunegate.judges`, `tunegate.models`, `tunegate.sources`, `tunegate.gates`,
-`tunegate.sections`.
+An installed package adds names by entry points. The group is `tunegate.` and the folder's name,
+such as `tunegate.metrics`.
 Its code is imported when the name is used or a whole room is listed, never before. A name that
 two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
 """

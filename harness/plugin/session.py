@@ -153,7 +153,7 @@ class GateSession:
             except TunegateError as error:
                 self.error = error
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # The defect shows its traceback once, not in every gate.
                 self.error = BackendError(f"a defect of tunegate, please report it: {error!r}")
                 raise
@@ -242,7 +242,8 @@ class GateSession:
                 self._write_reports()
         except TunegateError as error:
             self.error = self.error or error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # Packages' code runs here, and `sys.exit(0)` in it must not become the exit code.
             traceback.print_exc()
             self.error = self.error or BackendError(f"the reports could not be written: {error!r}")
         self._clean()

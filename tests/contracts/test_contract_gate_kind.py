@@ -354,3 +354,21 @@ def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
     again = project.tunegate("suite", "check", "demo")
     assert "unknown key 'worst_case'" in again.stdout + again.stderr
     assert contract.GROUP == "tunegate.gates"
+
+
+def test_a_kind_that_ends_the_process_gives_no_exit_code(tmp_path: Path) -> None:
+    """`sys.exit(0)` while the page is drawn: the reports are missing, so the run is an error."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "work").mkdir()
+    project = Project(tmp_path / "work")
+    ends = "\n\ndef ends(self, result, write):\n    raise SystemExit(0)\n"
+    code = f"{example()}{ends}\n\ntype(worst_case).label = ends\n"
+    project.path = str(installed(tmp_path / "site", code))
+
+    gate = project.tunegate(
+        "gate", "demo", "--base", "replay:base.jsonl", "--tuned", "replay:tuned.jsonl",
+        "--run-dir", "run",
+    )  # fmt: skip
+
+    assert gate.returncode == 13, gate.stdout + gate.stderr
+    assert "the reports could not be written: SystemExit(0)" in gate.stdout
