@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.further_arm import further_arms
+from tests.early_modules import EARLY_MODULES
 
 HEAVY = (
     "numpy",
@@ -21,8 +21,6 @@ HEAVY = (
     "filelock",
     "typer",
 )
-ARMS = [f"tunegate.harness.further_arms.{arm}" for arm in further_arms()]
-"""Each further arm is declared in a file, which is loaded for its option."""
 
 TESTS = f"""
     import signal, sys
@@ -32,14 +30,7 @@ TESTS = f"""
 
     def test_only_our_hooks_are_loaded():
         ours = {{n for n in sys.modules if n.partition(".")[0] == "tunegate"}}
-        assert ours == {{"tunegate", "tunegate.harness", "tunegate.harness.defaults",
-                         "tunegate.harness.errors",
-                         "tunegate.harness.further_arm",
-                         "tunegate.harness.further_arms",
-                         *{ARMS!r},
-                         "tunegate.harness.lookup",
-                         "tunegate.harness.plugin",
-                         "tunegate.harness.plugin.hooks", "tunegate.harness.plugin.options"}}
+        assert ours == set({EARLY_MODULES!r})
 
     def test_the_signal_handlers_are_pythons():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,21 @@
+"""Modules of ours that pytest imports in every project that has tunegate installed."""
+
+from __future__ import annotations
+
+from tunegate.harness.lookup import module_names
+
+_ARMS = "tunegate.harness.further_arms"
+EARLY_MODULES = (
+    "tunegate",
+    "tunegate.harness",
+    "tunegate.harness.defaults",
+    "tunegate.harness.errors",
+    "tunegate.harness.further_arm",
+    "tunegate.harness.further_arms",
+    *(f"{_ARMS}.{name}" for name in module_names(_ARMS)),
+    "tunegate.harness.lookup",
+    "tunegate.harness.plugin",
+    "tunegate.harness.plugin.hooks",
+    "tunegate.harness.plugin.options",
+)
+"""Sorted by name: hooks and options, and what the options are made from."""
