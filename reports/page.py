@@ -117,11 +117,6 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
     yield from escaping.json_block("texts", found.bodies(room))
 
 
-def write_report(run: Run, path: Path) -> None:
-    """Write the page of a run; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, page_pieces(run))
-
-
 def discover_sections() -> dict[str, ReportSection]:
     """Return name → section, in the order of the page."""
     return lookup.ordered_modules(SECTIONS, extensible=True)

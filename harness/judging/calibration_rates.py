@@ -122,11 +122,6 @@ def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
     return rate_estimate(fitted.slope, len(pairs))
 
 
-def repeated_values(rows: Mapping[str, Sequence[float]]) -> list[Sequence[float]]:
-    """Return the repeats that came, for answers asked at least twice."""
-    return [values for values in rows.values() if len(values) > 1]
-
-
 def _size(counts: Sequence[Sequence[int]]) -> int:
     return sum(map(sum, counts))
 

@@ -39,10 +39,6 @@ class ServerModelCard:
         return root if isinstance(root, str) else None
 
 
-class UnsupportedRequest(Exception):
-    """The server is there and takes a question of this form not."""
-
-
 def ask_with_retries(
     ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING
 ) -> dict[str, Any]:
