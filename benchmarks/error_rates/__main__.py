@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmarks.error_rates import binary, clusters, continuous, looks, rules, runs
+from benchmarks.error_rates import binary, clusters, continuous, judges, looks, rules, runs
 from benchmarks.error_rates.table import Row, Settings, render, summary
 
 GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
@@ -17,6 +17,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),
     "looks": (looks.rows,),
+    "judges": (judges.rows,),
     # Not a default of the gate: shows that the benchmark can fail.
     "paired-t": (partial(binary.rows, rule=rules.paired_t),),
 }

@@ -77,7 +77,13 @@ class LabelledEstimator(Estimator):
         middle, bound = interval_centre(self.metric)
         side = self._side(tuned=True)
         moved = [[value - middle for value in c] for c in (side.human, side.judge, side.rest)]
-        found = ppi_interval(*moved, confidence=confidence, bound=bound, weight=self._weight)
+        found = ppi_interval(
+            *moved,
+            confidence=confidence,
+            bound=bound,
+            weight=self._weight,
+            largest_error=self.metric.bound,
+        )
         return shift_interval(found, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float) -> int | None:

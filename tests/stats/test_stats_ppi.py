@@ -47,8 +47,11 @@ class TestPpi:
         assert interval.high == pytest.approx(estimate + stats.t.ppf(0.95, 11) * error)
 
     def test_useless_judge(self):
-        """A contrary or constant judge earns no weight and leaves the t interval of the labels."""
-        expected = stats.ttest_1samp(HUMAN, 0).confidence_interval(0.9)
+        """A contrary or constant judge earns no weight and leaves the labels their own interval.
+
+        That is the envelope of Student's t and of Hall, as for any other mean.
+        """
+        expected = mean_interval(HUMAN)
 
         for judge in ([-x for x in HUMAN], [0.5] * 12):
             interval = ppi_interval(HUMAN, judge, judge * 2)
@@ -56,11 +59,53 @@ class TestPpi:
             assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
     def test_no_spread(self):
-        """Where nothing varies the labels decide alone, and keep a width."""
+        """Labels without an event leave a rate of ln(20)/60 open, .05 of which is overlooked."""
         interval = ppi_interval([0] * 60, [0] * 60, [0] * 500, bound=1.0)
 
-        assert interval == mean_interval([0] * 60, bound=1.0)
+        # (1 - .0499)^60 = .046, which tends to .05 with n
+        assert interval.high == -interval.low == pytest.approx(math.log(20) / 60)
         assert ppi_interval([0] * 60, [0] * 60, [0] * 500).high == math.inf
+
+    @pytest.mark.parametrize("n", [50, 100, 200])
+    @pytest.mark.parametrize("margin", [0.02, 0.05, 0.1])
+    def test_exact_size_without_a_judge(self, n, margin):
+        """Labels that lose on the margin's share of cases prove a smaller loss in .06 at most.
+
+        The judge is constant, so the labels decide; the size is a sum of binomial probabilities.
+        """
+        proven = [
+            losses
+            for losses in range(n // 2)
+            if ppi_test(
+                [-1] * losses + [0] * (n - losses), [0] * n, [0] * 900, margin=-margin, bound=1.0
+            ).p_value
+            <= 0.05
+        ]
+
+        assert stats.binom(n, margin).cdf(max(proven, default=-1)) <= 0.06
+
+    def test_formula_with_a_bound(self):
+        """The error counts one more of each sign; skewness is Hall's; the wider limit is taken."""
+        human, judge = np.array([0.0] * 48 + [-1] * 12), np.array([0.0] * 55 + [-1] * 5)
+        rest = np.array([0.0] * 380 + [-1] * 20)
+        covariance = np.cov(human, judge)[0, 1]
+        weight = covariance / ((1 + 60 / 400) * np.append(judge, rest).var(ddof=1))
+        values = human - min(weight, 1) * judge
+        moved = values - values.mean()
+        own = np.append(moved, [-1, 1]).var(ddof=1) / 62
+        error = math.sqrt(own + rest.var(ddof=1) / 400)
+        third = (moved**3).sum() / 60**3 + ((rest - rest.mean()) ** 3).sum() / 400**3
+        skew = third / (np.append(moved, [-1, 1]).var() / 62 + rest.var(ddof=1) / 400) ** 1.5
+        q = -stats.t.ppf(0.05, 59)
+        estimate = rest.mean() + values.mean()
+        interval = ppi_interval(human, judge, rest, bound=1.0)
+
+        assert weight > 1
+        assert skew < 0
+        assert interval.high == pytest.approx(estimate + q * error)
+        assert interval.low == pytest.approx(
+            estimate - 3 / skew * (np.cbrt(1 + skew * (q - skew / 6)) - 1) * error
+        )
 
     @pytest.mark.parametrize("seed", [1, 2])
     def test_narrower_with_good_judge(self, seed):
@@ -123,8 +168,8 @@ class TestPpi:
         human = [1, 0, -1, 0, 0] * 10
         interval = ppi_interval(human, human, [1, 0, -1, 0, 0] * 100, bound=1.0)
 
-        # The made-up errors alone: sd^2 = 2/51 over 52 units, t with 49 degrees: 1.6766 * .0275
-        assert interval.width / 2 > 0.046
+        # ln(20)/50: what 50 labels without an error leave open
+        assert interval.width / 2 > 0.0599
         assert interval.width < mean_interval(human, bound=1.0).width
 
     @PROPERTY
@@ -138,9 +183,10 @@ class TestPpi:
                 assert (low > margin) == (p < error)
 
     def test_test_without_spread(self):
-        """Where nothing varies the labels are tested alone."""
+        """Without a bound nothing is known; with one, exp(-60 * .2) is as if all had agreed."""
         assert ppi_test([0] * 60, [0] * 60, [0] * 500, margin=0.0).p_value == 1.0
-        assert ppi_test([0] * 60, [0] * 60, [0] * 500, margin=-0.2, bound=1.0).p_value < 0.001
+        p_value = ppi_test([0] * 60, [0] * 60, [0] * 500, margin=-0.2, bound=1.0).p_value
+        assert p_value == pytest.approx(math.exp(-12))
 
     def test_levels_differ_by_the_estimate(self):
         """At the weight of the difference, tuned's corrected level less base's is the estimate."""
