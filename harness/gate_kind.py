@@ -35,7 +35,7 @@ ROOM = "tunegate.harness.gates"
 GROUP = "tunegate.gates"
 """Entry-point group of the kinds of other packages."""
 
-COMMON_KEYS = ("metric", "confidence")
+COMMON_KEYS = ("metric", "tag", "confidence")
 """Keys that each `[[gates]]` table may have, whatever its kind."""
 
 KeySchemas = Mapping[str, Mapping[str, Any]]

@@ -69,7 +69,8 @@ def _complete_gates(table: dict[str, Any]) -> None:
     _check_kinds(kinds)
     keys = {key: form for kind in kinds for key, form in kind.schema.items()}
     common = {key: table["properties"][key] for key in COMMON_KEYS}
-    table["properties"] = {"metric": common["metric"], **keys, "confidence": common["confidence"]}
+    last = {"confidence": common.pop("confidence")}
+    table["properties"] = {**common, **keys, **last}
     table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
 
 

@@ -93,25 +93,26 @@ def code_quality(found: Sequence[Annotation]) -> str:
 def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
     """Yield a remark for each gate that speaks against shipping, the proven failures first."""
     places = {
-        (suite.name, gate.metric, gate.kind): gate.where
+        (suite.name, gate.metric, gate.tag, gate.kind): gate.where
         for suite in run.manifest.suites
         for gate in suite.gates
     }
     # A goal stands for a tolerance beside the incumbent, and so for its place.
-    goals = {key[:2]: where for key, where in places.items() if gate_kind(key[2]).is_goal}
+    goals = {key[:3]: where for key, where in places.items() if gate_kind(key[3]).is_goal}
     judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
     if run.verdict.standing is not None:
         judged += [(s.name, gate) for s in run.verdict.standing.suites for gate in s.gates]
     against = [(s, gate) for s, gate in judged if gate.status in _ORDER and not gate.advisory]
     for suite, gate in sorted(against, key=lambda pair: _ORDER.index(pair[1].status)):
-        where = places.get((suite, gate.metric, gate.kind)) or goals.get((suite, gate.metric), "")
+        key = suite, gate.metric, gate.tag
+        where = places.get((*key, gate.kind)) or goals.get(key, "")
         yield _gate(level, suite, gate, _place(where, root))
 
 
 def _gate(
     level: str, suite: str, gate: GateResult, place: tuple[str | None, int | None]
 ) -> Annotation:
-    title = f"{suite}: {gate.metric} {gate.kind} {STATUSES[gate.status].word}"
+    title = f"{suite}: {gate.subject} {gate.kind} {STATUSES[gate.status].word}"
     return Annotation(level, one_line(title, 200), one_line(gate.sentence, 1_000), *place)
 
 

@@ -108,7 +108,7 @@ def _mark(x: float, label: str) -> ChartMark:
 
 
 def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
-    text = f"{gate.metric}, {gate_kind(gate.kind).quantity} {format_gate_value(gate, estimate)}"
+    text = f"{gate.subject}, {gate_kind(gate.kind).quantity} {format_gate_value(gate, estimate)}"
     if gate.low is not None or gate.high is not None:
         low, high = (format_gate_value(gate, end) for end in (gate.low, gate.high))
         text += f", interval from {low} to {high}"

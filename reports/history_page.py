@@ -156,7 +156,7 @@ def _value(gate: GateResult) -> str:
 def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
     passed = sum(one.gate.status is GateStatus.PASS for one in known)
     return (
-        f"{gate.metric} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "
+        f"{gate.subject} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "
         f"the newest is {_value(gate)}. Every number is in the table."
     )
 
@@ -202,7 +202,7 @@ def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
     """Yield every suite, in the order of its first run."""
     for name in history.names:
         rows = tuple(history.of_suite(name))
-        ids = dict.fromkeys(_id(gate) for _, suite in reversed(rows) for gate in suite.gates)
+        ids = dict.fromkeys(gate.id for _, suite in reversed(rows) for gate in suite.gates)
         drawn = (draw_trend(_gate_history(rows, gate)) for gate in ids)
         yield SuiteTimeline(
             name=name,
@@ -213,10 +213,6 @@ def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
         )
 
 
-def _id(gate: GateResult) -> str:
-    return f"{gate.metric}::{gate.kind}"
-
-
 def _gate_history(
     rows: tuple[tuple[PastRun, SuiteResult], ...], gate_id: str
 ) -> list[HistoricalOutcome]:
@@ -224,5 +220,5 @@ def _gate_history(
         HistoricalOutcome(run, suite.hash, gate)
         for run, suite in rows
         for gate in suite.gates
-        if _id(gate) == gate_id
+        if gate.id == gate_id
     ]

@@ -8,6 +8,7 @@ undecided gate is skipped, as no test framework knows a third answer; an advisor
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from xml.etree import ElementTree as ET
 
@@ -89,16 +90,18 @@ def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
     _properties(parent, facts | unscored)
     for gate in suite.gates:
         _gate(parent, suite, gate, data)
-    failed = (g.metric for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory)
-    for metric in dict.fromkeys(failed):
-        counted = (p for p in _all_worse(data, suite.name, metric) if not p.left_out)
+    failed = [g for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory]
+    for metric in dict.fromkeys(g.metric for g in failed):
+        tags = {g.tag for g in failed if g.metric == metric}
+        worse = _all_worse(data, suite.name, metric, None if None in tags else tags)
+        counted = (view for view in worse if not view.left_out)
         for view in islice(counted, NAMED):
             _add_regressed_case(parent, metric, view)
     _count(parent)
 
 
 def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: ReportData) -> None:
-    name = escape_hidden(f"{gate.metric}::{gate.kind}")
+    name = escape_hidden(gate.id)
     case = ET.SubElement(
         parent, "testcase", classname=escape_hidden(suite.name), name=name, time="0"
     )
@@ -108,8 +111,8 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
         _outcome(case, "skipped", "advisory", f"advisory, {gate.status}: {gate.sentence}")
     else:
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
-    worse = _all_worse(data, suite.name, gate.metric)
-    lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.metric}"]
+    worse = _all_worse(data, suite.name, gate.metric, None if gate.tag is None else {gate.tag})
+    lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.subject}"]
     lines += [f"  {view.case.case.id} ({_place(view)})" for view in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
@@ -141,9 +144,16 @@ def _one_line(text: str) -> str:
     return f" {joined}" if joined.startswith("::") else joined
 
 
-def _all_worse(data: ReportData, suite: str, metric: str) -> list[CaseView]:
-    """Return the regressions that got worse on a metric."""
-    return [view for view in data.regressions if _worse(view, suite, metric)]
+def _all_worse(
+    data: ReportData, suite: str, metric: str, tags: Collection[str | None] | None
+) -> list[CaseView]:
+    """Return the regressions that got worse on a metric, with one of the tags if any are given."""
+    return [
+        view
+        for view in data.regressions
+        if _worse(view, suite, metric)
+        and (tags is None or any(tag in tags for tag in view.case.case.tags))
+    ]
 
 
 def _worse(view: CaseView, suite: str, metric: str) -> bool:

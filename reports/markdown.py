@@ -212,7 +212,7 @@ def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
     return [
         f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
         code_span(suite.name),
-        code_span(metric.metric),
+        f"{code_span(metric.metric)}{_tag(metric.tag)}",
         format_level(metric.tuned),
         format_level(metric.shipped),
         format_difference(metric.delta),
@@ -230,7 +230,7 @@ def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[s
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
         code_span(suite.name),
-        f"{code_span(gate.metric)} ({better} is better)",
+        f"{code_span(gate.metric)}{_tag(gate.tag)} ({better} is better)",
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
         format_level(gate.base),
         format_level(gate.tuned),
@@ -242,6 +242,10 @@ def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[s
         else "–",
         str(gate.n),
     ]
+
+
+def _tag(tag: str | None) -> str:
+    return "" if tag is None else f" on {code_span(tag)}"
 
 
 def _regressions(data: ReportData, cases: int) -> str:

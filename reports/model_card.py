@@ -104,9 +104,9 @@ def _results(run: Run) -> Iterator[EvalResult]:
     seen = set()
     for suite in run.verdict.suites:
         for gate in suite.gates:
-            if gate.tuned is None or (suite.name, gate.metric) in seen:
+            if gate.tuned is None or (suite.name, gate.subject) in seen:
                 continue
-            seen.add((suite.name, gate.metric))
+            seen.add((suite.name, gate.subject))
             name, metric = one_line(suite.name), one_line(gate.metric)
             place: dict[str, Any] = {"dataset_type": name, "dataset_name": name + OURS}
             yield EvalResult(
@@ -114,7 +114,7 @@ def _results(run: Run) -> Iterator[EvalResult]:
                 **place,
                 dataset_revision=suite.hash[:12],
                 metric_type=metric,
-                metric_name=metric,
+                metric_name=one_line(gate.subject),
                 metric_value=gate.tuned,
             )
 

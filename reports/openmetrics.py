@@ -44,7 +44,8 @@ def _numbers(suite: SuiteResult) -> Iterator[tuple[str, Labels, float | None]]:
     yield "tunegate_cases_scored", own, suite.n_scored
     yield "tunegate_cases_planned", own, suite.n_planned
     for gate in suite.gates:
-        metric: Labels = (*own, ("metric", gate.metric))
+        tag: Labels = () if gate.tag is None else (("tag", gate.tag),)
+        metric: Labels = (*own, ("metric", gate.metric), *tag)
         yield "tunegate_base", metric, gate.base
         yield "tunegate_tuned", metric, gate.tuned
         yield "tunegate_delta", metric, gate.delta

@@ -54,6 +54,8 @@ class SuiteOfColumns:
     """Fields of every case."""
     counts: Mapping[str, tuple[Sequence[Any], Sequence[Any]]] = field(default_factory=dict)
     """Metric → what it counted on each case, base's and tuned's."""
+    tags: Sequence[tuple[str, ...]] = ()
+    """Tags of each case; none where empty."""
 
     @property
     def n(self) -> int:
@@ -83,7 +85,13 @@ class SuiteOfColumns:
         """Return its cases, `c000` and on."""
         clusters = self.clusters or [None] * self.n
         return [
-            Case(id=f"c{i:03}", prompt="p", cluster=clusters[i], **self.extra)
+            Case(
+                id=f"c{i:03}",
+                prompt="p",
+                cluster=clusters[i],
+                tags=self.tags[i] if self.tags else (),
+                **self.extra,
+            )
             for i in range(self.n)
         ]
 

@@ -333,7 +333,7 @@ def evaluate_checkpoint(
             metrics=tuple(_metrics(table)),
             forgotten=forgotten.get(suite.name, ()),
             broken=tuple(
-                f"{gate.metric}::{gate.kind}"
+                gate.id
                 for gate in result.gates
                 if gate.status is GateStatus.FAIL and not gate.advisory
             ),

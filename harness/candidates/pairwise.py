@@ -32,6 +32,8 @@ class _UnadjustedComparison:
     """The first in base's place, the second in tuned's."""
     confidence: float
     noise: float | None
+    tag: str | None = None
+    """Tag of the cases compared; None for all."""
 
 
 def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
@@ -54,15 +56,17 @@ def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
     tables = {letter: _tables(run, runs) for letter, run in runs.items()}
     for first, second in combinations(runs, 2):
         for mine, theirs in zip(tables[first], tables[second], strict=True):
-            for metric in _comparable_metrics(mine):
-                levels = [g.confidence for g in mine.suite.gates if g.metric == metric.name]
-                noises = [n for t in (mine, theirs) if (n := t.noise(metric.name)) is not None]
+            for metric, tag in _comparable_metrics(mine):
+                gates = [g for g in mine.suite.gates if (g.metric, g.tag) == (metric.name, tag)]
+                arms = [table.on_tag(tag) for table in (mine, theirs)]
+                noises = [n for table in arms if (n := table.noise(metric.name)) is not None]
                 yield _UnadjustedComparison(
                     first,
                     second,
-                    _paired_table(mine, theirs).pairs(metric),
-                    max(levels),
+                    _paired_table(mine, theirs).on_tag(tag).pairs(metric),
+                    max(gate.confidence for gate in gates),
                     max(noises, default=None),
+                    tag,
                 )
 
 
@@ -80,11 +84,13 @@ def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
     return sorted(tables, key=lambda table: order.index(table.suite.name))
 
 
-def _comparable_metrics(table: ScoreTable) -> list[MetricRecord]:
-    """Return the gated metrics of which each candidate has scores of its own."""
-    gated = {gate.metric for gate in table.suite.gates}
+def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | None]]:
+    """Return the gated metrics of which each candidate has scores of its own, with their tags."""
     return [
-        m for m in table.suite.metrics if m.name in gated and (m.judge is None or not m.judge.pairs)
+        (metric, tag)
+        for metric in table.suite.metrics
+        if metric.judge is None or not metric.judge.pairs
+        for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     ]
 
 
@@ -122,6 +128,7 @@ def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> 
     return PairwiseComparison(
         suite=pairs.suite,
         metric=pairs.metric.name,
+        tag=bout.tag,
         first=bout.first,
         second=bout.second,
         first_level=delta.base if known else None,

@@ -117,12 +117,13 @@ def _candidate(
 def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> CandidateEffect | None:
     for suite in suites:
         for gate in suite.gates:
-            if (suite.name, f"{gate.metric}::{gate.kind}") == goal and gate.delta is not None:
+            if (suite.name, gate.id) == goal and gate.delta is not None:
                 low, high = _improvement_interval(gate)
                 sign = 1 if gate.higher_is_better else -1
                 return CandidateEffect(
                     suite=suite.name,
                     metric=gate.metric,
+                    tag=gate.tag,
                     estimate=sign * gate.delta,
                     low=low,
                     high=high,
@@ -151,6 +152,7 @@ def _tolerance_use(suite: str, gate: GateResult) -> CandidateEffect | None:
     return CandidateEffect(
         suite=suite,
         metric=gate.metric,
+        tag=gate.tag,
         estimate=sign * gate.delta / width,
         low=None if high is None else -high / width,
         high=None if low is None else -low / width,

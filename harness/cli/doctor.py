@@ -341,7 +341,7 @@ def _print(comparison: AaTestResult) -> list[GateResult]:
         print(f"  {floor.metric.name:<{width}}  {_noise(floor)}")
     for gate in broken_levels(result):
         print(
-            f"  {gate.metric} breaks its {gate.kind} with base already: floors are about "
+            f"  {gate.subject} breaks its {gate.kind} with base already: floors are about "
             "the level, not the difference; not counted"
         )
     if comparison.adapter and any(f.metric.needs is CellKind.LATENCY for f in floors):

@@ -134,12 +134,12 @@ def _gate(gate: GateResult) -> str:
 
     value = gate_point(gate)
     if value is None:
-        return f"{gate.metric} –"
+        return f"{gate.subject} –"
     if not gate_kind(gate.kind).tests_difference:
-        return f"{gate.metric} {gate.kind} {value:.3g}"
+        return f"{gate.subject} {gate.kind} {value:.3g}"
     if gate.low is None or gate.high is None:
-        return f"{gate.metric} {value:+.3g}"
-    return f"{gate.metric} {value:+.3g} [{gate.low:+.3g}, {gate.high:+.3g}]"
+        return f"{gate.subject} {value:+.3g}"
+    return f"{gate.subject} {value:+.3g} [{gate.low:+.3g}, {gate.high:+.3g}]"
 
 
 def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -133,8 +133,10 @@ def _align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _gate_name(gate: Gate) -> str:
     """Return `length::ratio_at_most 1.2`: the metric, and the key and margin of the suite file."""
     from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.records.manifest import gate_id
 
-    return f"{gate.metric}::{gate_kind(gate.kind).margin_key(gate)} {gate.margin}"
+    name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
+    return f"{name} {gate.margin}"
 
 
 def _row(gate: GateForecast) -> tuple[str, ...]:

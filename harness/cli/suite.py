@@ -143,6 +143,7 @@ def show(
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
     from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.records.manifest import gate_id
     from tunegate.harness.source import account_summary
     from tunegate.harness.suite import load_suite
 
@@ -155,8 +156,8 @@ def show(
         better = "higher" if metric.higher_is_better else "lower"
         print(f"  metric {metric.name} ({better} is better)")
     for gate in suite.gates:
-        key = gate_kind(gate.kind).margin_key(gate)
-        print(f"  gate {gate.metric}::{key} {gate.margin}  {gate.where}")
+        name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
+        print(f"  gate {name} {gate.margin}  {gate.where}")
     for case in suite.cases[:cases]:
         print(f"  {_brief(case)}")
 

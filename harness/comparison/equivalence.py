@@ -11,9 +11,10 @@ Source: the two one-sided tests procedure (Schuirmann 1987); its level is that o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
+from typing import TypeVar
 
 from tunegate.harness.comparison.delta import is_proven, one_sided
 from tunegate.harness.comparison.estimator import exact_mean
@@ -30,14 +31,18 @@ DEFAULT = 0.05
 where the suite says nothing narrower."""
 
 
-def margin_of(suite: SuiteRecord, metric: MetricRecord) -> EquivalenceMargin:
+def margin_of(
+    suite: SuiteRecord, metric: MetricRecord, tag: str | None = None
+) -> EquivalenceMargin:
     """Return a metric's margin: what its guardrails imply, else its goals, else the default.
+
+    The margin of a slice is what the gates on its tag imply.
 
     A tolerance is its own margin. Half a gain never allows more than the default: a large gain is
     no reason to lose much of it.
     """
     default = None if metric.bound is None else DEFAULT * metric.bound
-    gates = [gate for gate in suite.gates if gate.metric == metric.name]
+    gates = [g for g in suite.gates if (g.metric, g.tag) == (metric.name, tag)]
     for gate in sorted(gates, key=lambda gate: gate_kind(gate.kind).is_goal):
         margin = gate_kind(gate.kind).equivalence_margin(gate, default)
         if margin is not None:
@@ -102,7 +107,10 @@ class EquivalencePairs:
                 yield side, self.margin.value
 
 
-def proven_beyond(found: dict[tuple[str, str], EquivalencePairs]) -> set[tuple[str, str]]:
+Key = TypeVar("Key")
+
+
+def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
     """Return the metrics of a run whose difference is proven to lie beyond the margin.
 
     Source: Holm (1979) over all metrics that are compared, as for regressions.

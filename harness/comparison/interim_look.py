@@ -10,6 +10,7 @@ McPherson and Rowe (1969) for the bounds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -37,6 +38,37 @@ class InterimLook:
     def share(self) -> float:
         """Share of the independent units seen."""
         return self.looks.shares[self.index]
+
+    def on_slice(self, units: Mapping[str, str]) -> InterimLook | None:
+        """Return the look at a slice of the cases, which counts the slice's own cases.
+
+        A slice is first looked at once it has as many cases as the suite's first look, or all of
+        its own; a look that adds none of its cases is none. Its order and sizes follow from tags
+        and seed alone, so that the error is spent on its own share of the cases as on a suite's.
+
+        Args:
+            units: Case of the slice → name of its cluster, or of itself.
+
+        Returns:
+            None where the slice has not reached its first look.
+        """
+        order = tuple(case for case in self.looks.order if case in units)
+        all_units, index = len(set(units.values())), -1
+        sizes: list[int] = []
+        shares: list[float] = []
+        for number, size in enumerate(self.looks.sizes):
+            seen = [case for case in self.looks.order[:size] if case in units]
+            enough = len(seen) >= self.looks.sizes[0] or len(seen) == len(order)
+            if not seen or not enough or len(seen) in sizes:
+                continue
+            sizes.append(len(seen))
+            shares.append(len({units[case] for case in seen}) / all_units)
+            index += number <= self.index
+        if index < 0:
+            return None
+        return InterimLook(
+            LookSchedule(order=order, sizes=tuple(sizes), shares=tuple(shares)), index
+        )
 
     def bound(self, alpha: float) -> float:
         """Return what z must exceed at this look, if `alpha` may be spent over all of them."""

@@ -141,11 +141,38 @@ class ScoreTable:
     """How many of the written answers are equal in base and tuned, and of how many."""
     labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     """(metric, case, arm) → what people say of the answer, where they were asked."""
+    unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
+    """The cases that the look has not seen."""
 
     @property
     def remaining(self) -> int:
         """Cases not asked, or not yet."""
         return 0 if self.look is None else self.look.remaining
+
+    def on_tag(self, tag: str | None) -> ScoreTable:
+        """Return the scores of the cases with a tag, at the slice's own look; all for no tag.
+
+        A slice that has not reached its first look has no cases yet.
+        """
+        if tag is None:
+            return self
+        if tag not in self._slices:
+            cases, unseen = (
+                {name: case for name, case in part.items() if tag in case.tags}
+                for part in (self.cases, self.unseen)
+            )
+            look = self.look
+            if look is not None:
+                tagged = {**cases, **unseen}
+                look = look.on_slice({i: case.cluster or f"\0{i}" for i, case in tagged.items()})
+                cases = {} if look is None else cases
+            self._slices[tag] = replace(self, cases=cases, unseen=unseen, look=look)
+        return self._slices[tag]
+
+    @cached_property
+    def _slices(self) -> dict[str, ScoreTable]:
+        """Tag → what `on_tag` returned: every number of a gate goes over the same cases."""
+        return {}
 
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""
@@ -307,20 +334,18 @@ def tables_of(
     return [
         ScoreTable(
             suite,
-            {
-                c.id: c
-                for c in cases[suite.name]
-                if c.id not in out and (look is None or c.id in seen)
-            },
+            {c.id: c for c in of if look is None or c.id in seen},
             by_suite[suite.name],
             frozenset(planned[suite.name]),
             look,
+            unseen={c.id: c for c in of if look is not None and c.id not in seen},
         )
         for suite in manifest.suites
         if suite.name in cases
         for look in [looks.get(suite.name)]
         for seen in [frozenset(look.seen if look else ())]
         for out in [without.get(suite.name, frozenset())]
+        for of in [[c for c in cases[suite.name] if c.id not in out]]
     ]
 
 

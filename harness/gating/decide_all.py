@@ -29,13 +29,20 @@ class _GateInput:
     """A gate with what it is decided on."""
 
     table: ScoreTable
+    """The scores of the gate's cases: all of its suite, or those of its tag."""
     gate: Gate
     pairs: Pairs
     eligibility: JudgeEligibility
 
     @property
-    def metric(self) -> tuple[str, str]:
-        return self.table.suite.name, self.gate.metric
+    def hypothesis(self) -> tuple[str, str]:
+        """Sample and metric of which it is tested that tuned is no worse than base."""
+        return sample_name(self.table.suite.name, self.gate.tag), self.gate.metric
+
+
+def sample_name(suite: str, tag: str | None) -> str:
+    """Return the name of the cases that a gate rests on: `suite`, or `suite[tag]` of a slice."""
+    return suite if tag is None else f"{suite}[{tag}]"
 
 
 def decide_gates(
@@ -99,6 +106,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
     outcome = kind.decide(gate, pairs, context)
     result = GateResult(
         metric=gate.metric,
+        tag=gate.tag,
         kind=gate.kind,
         status=outcome.status,
         reason=outcome.reason,
@@ -122,7 +130,9 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         needed_n=outcome.needed_n,
         advisory=pairs.advisory and not kind.counts_cases,
     )
-    return result.model_copy(update={"sentence": kind.sentence(result, pairs, context.remaining)})
+    # Kinds, those of other packages too, begin their sentence with the metric's name.
+    named = result.model_copy(update={"metric": result.subject})
+    return result.model_copy(update={"sentence": kind.sentence(named, pairs, context.remaining)})
 
 
 def _finite(value: float | None) -> float | None:
@@ -134,9 +144,11 @@ def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateIn
     found = []
     for table in tables:
         for gate in table.suite.gates:
-            key = (table.suite.name, gate.metric, gate.kind if imputed else "")
-            pairs = made[key] = made.get(key) or _pairs(table, gate, imputed=imputed)
-            found.append(_add_eligibility(table, gate, pairs))
+            part = table.on_tag(gate.tag)
+            sample = sample_name(table.suite.name, gate.tag)
+            key = (sample, gate.metric, gate.kind if imputed else "")
+            pairs = made[key] = made.get(key) or _pairs(part, gate, imputed=imputed)
+            found.append(_add_eligibility(part, gate, pairs))
     return found
 
 
@@ -153,7 +165,8 @@ def _proven_regressions(
     manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_GateInput]
 ) -> ProvenRegressions:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
-    family = {a.metric: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
+    looks |= {a.hypothesis[0]: a.table.look for a in asked if a.table.look is not None}
+    family = {a.hypothesis: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
     whole = any(a.eligibility.counts for a in asked)
     return ProvenRegressions(
         family, looks=looks, compared=_family_size(manifest) if whole else None
@@ -161,10 +174,10 @@ def _proven_regressions(
 
 
 def _family_size(manifest: Manifest) -> int:
-    """Return how many metrics of the run are compared: the family of Holm's adjustment."""
+    """Return how many metrics and slices of the run are compared: the family of Holm."""
     return len(
         {
-            (suite.name, gate.metric)
+            (suite.name, gate.metric, gate.tag)
             for suite in manifest.suites
             for metric in suite.metrics
             for gate in suite.gates
@@ -183,10 +196,14 @@ def _decide_input(
     result = decide_gate(
         _gate_at_level(one.gate, table, manifest.attempts),
         one.pairs,
-        regressed=regressions.proven(*one.metric, one_sided(level.confidence)),
+        regressed=regressions.proven(*one.hypothesis, one_sided(level.confidence)),
         noise=table.noise(one.gate.metric),
         remaining=table.remaining,
     )
+    if table.look is None and table.unseen:
+        # Only of a slice a look hides cases: until it has enough of them it has no look.
+        waits = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
+        result = result.model_copy(update={"sentence": waits})
     if one.eligibility.status is EligibilityStatus.RULE:
         return result
     changes: dict[str, object] = {
@@ -197,7 +214,7 @@ def _decide_input(
         changes |= {
             "status": GateStatus.ERROR,
             "reason": GateReason.CANARY,
-            "sentence": f"{one.gate.metric}: {one.eligibility.why}",
+            "sentence": f"{one.gate.subject}: {one.eligibility.why}",
             "needed_n": None,
         }
     return result.model_copy(update=changes)

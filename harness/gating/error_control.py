@@ -38,9 +38,9 @@ class ProvenRegressions:
         """Test every metric.
 
         Args:
-            family: (suite, metric) → its pairs.
-            looks: Suite → its look, where it is looked at while it runs.
-            compared: Metrics that are compared in the whole run, if more than those of `family`.
+            family: (suite or its slice, metric) → its pairs.
+            looks: Suite or slice → its look, where it is looked at while it runs.
+            compared: Metrics and slices compared in the whole run, if more than those of `family`.
         """
         self._looks = looks
         self._size = max(len(family), compared or 0)
@@ -49,7 +49,7 @@ class ProvenRegressions:
         self._adjusted = self._holm()
 
     def proven(self, suite: str, metric: str, alpha: float) -> bool:
-        """Return whether the metric is worse than base; False where it was not tested."""
+        """Return whether the metric is worse than base there; False where it was not tested."""
         key, look = (suite, metric), self._looks.get(suite)
         if key not in self._p_values:
             return False

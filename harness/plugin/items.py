@@ -61,7 +61,9 @@ class MetricNode(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a gate."""
         for gate in self.gates:
-            yield GateItem.from_parent(self, name=gate.kind, gate=gate, suite=self.suite)
+            # As pytest names parameters: an id with a tag can be given to it again.
+            name = gate.kind if gate.tag is None else f"{gate.kind}[{gate.tag}]"
+            yield GateItem.from_parent(self, name=name, gate=gate, suite=self.suite)
 
 
 class GateItem(pytest.Item):
@@ -133,7 +135,9 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
         return []
     run = Run.load(folder)
     leakage, table = run.manifest.leakage, run.score_table
-    left_out = leakage.left_out.get(suite, ()) if leakage else ()
+    left_out = set(leakage.left_out.get(suite, ())) if leakage else set()
+    if result.tag is not None:
+        left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
     kind = gate_kind(result.kind)
     # A kind that measures something of its own also has its own direction.
     own = result.estimate is not None

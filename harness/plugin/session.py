@@ -139,7 +139,7 @@ class GateSession:
         verdict = self.evaluate()
         for found in verdict.suites:
             for result in found.gates:
-                if (found.name, result.metric, result.kind) == (suite, gate.metric, gate.kind):
+                if (found.name, result.id) == (suite, gate.id):
                     return found, result
         raise TunegateError(verdict.sentence)
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.pairs import shared_clusters
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
-from tunegate.harness.records.manifest import Gate, LookSchedule
+from tunegate.harness.records.manifest import Gate, LookSchedule, gate_subject
 from tunegate.harness.suite import Suite
 
 
@@ -31,15 +33,44 @@ def unreachable_gates(suite: Suite) -> list[str]:
 
 def feasibility_problems(suite: Suite, gate: Gate) -> Iterator[str]:
     """Yield why a flawless result could not pass the gate; nothing if it could."""
-    metric = suite.metric(gate.metric)
-    yield from gate_kind(gate.kind).refusals(gate, metric, count_asked(suite, metric), suite.gates)
+    metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
+    n = count_asked(suite, metric, gate.tag)
+    if gate.tag is None:
+        yield from kind.refusals(gate, metric, n, suite.gates)
+        return
+    of_slice = [other for other in suite.gates if other.tag == gate.tag]
+    found = [_too_few_of_slice(suite, gate, n) or "", *kind.refusals(gate, metric, n, of_slice)]
+    yield from (f"tag={gate.tag!r}: {problem}" for problem in filter(None, found))
+
+
+def _too_few_of_slice(suite: Suite, gate: Gate, n: int) -> str | None:
+    """Return that a slice has too few cases, or clusters, for any interval; None if not."""
+    rule = f"{gate_kind(gate.kind).margin_key(gate)}={gate.margin} on {gate.metric!r}"
+    if n < 2:
+        return f"{rule} stays undecided: {count_noun(n, 'case')} of the tag, and it takes 2"
+    clusters = cluster_count(cases_on(suite, gate.tag))
+    if gate_kind(gate.kind).rests_on_interval(gate) and (clusters or FEW_CLUSTERS) < FEW_CLUSTERS:
+        of = f"the {n} cases of the tag come in {count_noun(clusters or 0, 'cluster')}"
+        return f"{rule} stays undecided: {of}, and it takes {FEW_CLUSTERS}"
+    return None
+
+
+def cases_on(suite: Suite, tag: str | None) -> list[Case]:
+    """Return the suite's cases with a tag; all of them for no tag."""
+    return [case for case in suite.cases if tag is None or tag in case.tags]
+
+
+def cluster_count(cases: Sequence[Case]) -> int | None:
+    """Return the number of clusters that cases come in; None where they are independent."""
+    names = shared_clusters([c.cluster or f"\0{i}" for i, c in enumerate(cases)])
+    return None if names is None else len(set(names))
 
 
 def is_advisory(suite: Suite, gate: Gate) -> bool:
     """Return whether the gate has no say: on a corpus value, with few cases."""
     metric = suite.metric(gate.metric)
     over_all = metric.corpus is not None and not gate_kind(gate.kind).counts_cases
-    return over_all and count_asked(suite, metric) < LEAST
+    return over_all and count_asked(suite, metric, gate.tag) < LEAST
 
 
 def silent_goals(suite: Suite) -> Iterator[str]:
@@ -48,7 +79,7 @@ def silent_goals(suite: Suite) -> Iterator[str]:
     needed = goals[:1] if suite.goal_rule == "primary" else goals
     if all(is_advisory(suite, gate) for gate in needed):
         for gate in needed:
-            too_few = few_for_corpus(gate.metric, len(suite.cases))
+            too_few = few_for_corpus(gate.subject, len(cases_on(suite, gate.tag)))
             key = gate_kind(gate.kind).margin_key(gate)
             yield f"{gate.where}: {key}={gate.margin} has no say; {too_few}"
 
@@ -57,16 +88,26 @@ def corpus_notes(suite: Suite) -> Iterator[str]:
     """Yield what a reader of the plan must know of metrics that are one value over all cases."""
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
     for metric in gated:
-        if count_asked(suite, metric) < LEAST:
-            yield few_for_corpus(metric.name, count_asked(suite, metric))
+        tags = dict.fromkeys(g.tag for g in suite.gates if g.metric == metric.name)
+        for tag in tags:
+            n = count_asked(suite, metric, tag)
+            if n < LEAST:
+                yield few_for_corpus(gate_subject(metric.name, tag), n)
     if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 
 
-def count_asked(suite: Suite, metric: Metric) -> int:
-    """Return the number of cases (the timed ones for latency) that the metric is asked of."""
-    cases = len(suite.cases)
-    return min(cases, suite.generation.latency_cases) if metric.needs is CellKind.LATENCY else cases
+def count_asked(suite: Suite, metric: Metric, tag: str | None = None) -> int:
+    """Return the number of cases (the timed ones for latency) that the metric is asked of.
+
+    Args:
+        suite: The suite.
+        metric: One of its metrics.
+        tag: Tag that the cases must have; None counts all.
+    """
+    timed = metric.needs is CellKind.LATENCY
+    cases = suite.cases[: suite.generation.latency_cases] if timed else suite.cases
+    return sum(tag is None or tag in case.tags for case in cases)
 
 
 TOLERANCES = (0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
@@ -123,10 +164,21 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
 def _reachable(suite: Suite, looks: LookSchedule) -> bool:
     """Return whether every gate that these cases can prove is still provable at the last look."""
     last = InterimLook(looks, len(looks.sizes) - 1)
-    gates = (gate for gate in suite.gates if not any(feasibility_problems(suite, gate)))
+    gates = [gate for gate in suite.gates if not any(feasibility_problems(suite, gate))]
+    seen = {gate.tag: _look_on(suite, last, gate.tag) for gate in gates}
     return not any(
-        problem for gate in gates for problem in feasibility_problems(suite, last.judged(gate))
+        problem
+        for gate in gates
+        for problem in feasibility_problems(suite, seen[gate.tag].judged(gate))
     )
+
+
+def _look_on(suite: Suite, look: InterimLook, tag: str | None) -> InterimLook:
+    """Return the last look as it is at the cases of a tag."""
+    if tag is None:
+        return look
+    units = {case.id: case.cluster or f"\0{case.id}" for case in cases_on(suite, tag)}
+    return look.on_slice(units) or look
 
 
 def _units(cases: Sequence[Case], *, suite: str, seed: int) -> list[list[str]]:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
-from tunegate.harness.comparison.pairs import Pairs, shared_clusters
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import GUARDED, PlannedComparison, ScoreSpread
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import POWER
@@ -73,6 +73,16 @@ class PilotRun:
     """Metric → its complete pairs, at least two."""
     seconds: Mapping[str, float]
     """Arm → seconds that a case took; an arm whose answers were not timed is left out."""
+    table: ScoreTable | None = field(default=None, repr=False)
+    """The run's scores, for the gates on a tag; None plans them by all cases."""
+
+    def of_gate(self, gate: Gate) -> Pairs:
+        """Return the pairs that the gate rests on; all of its metric where its tag has too few."""
+        pairs = self.pairs[gate.metric]
+        if gate.tag is None or self.table is None:
+            return pairs
+        part = self.table.on_tag(gate.tag).pairs(pairs.metric)
+        return part if part.n > 1 else pairs
 
 
 def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
@@ -89,7 +99,7 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
         )
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
-    return PilotRun(pairs, _seconds(run, suite))
+    return PilotRun(pairs, _seconds(run, suite), table)
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
@@ -200,8 +210,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
     is planned at power 1 - 0.2/K, K their number, which makes 80 % for all however they are
     related.
     """
-    clusters = shared_clusters([c.cluster or f"\0{i}" for i, c in enumerate(suite.cases)])
-    n_clusters = None if clusters is None else len(set(clusters))
+    n_clusters = feasibility.cluster_count(suite.cases)
     silent = tuple(feasibility.silent_goals(suite))
     refusals = (*feasibility.unreachable_gates(suite), *silent, *_undecidable(suite, n_clusters))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
@@ -226,6 +235,8 @@ def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
     """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
     few = n_clusters is not None and n_clusters < FEW_CLUSTERS
     for gate in suite.gates:
+        if gate.tag is not None:
+            continue  # a slice with too few is among the gates that cannot be reached
         key = gate_kind(gate.kind).margin_key(gate)
         place = f"{gate.where}: {key}={gate.margin} on {gate.metric!r} stays undecided"
         if feasibility.count_asked(suite, suite.metric(gate.metric)) < 2:
@@ -254,7 +265,7 @@ class _SuitePlan:
     def gates(self) -> tuple[GateForecast, ...]:
         """Return the forecasts in the order of the suite."""
         gains = {g.id: self._gain(g) for g in self.suite.gates if gate_kind(g.kind).is_goal}
-        reached = {g.metric: gains[g.id].outlooks for g in self.goals}
+        reached = {(g.metric, g.tag): gains[g.id].outlooks for g in self.goals}
         found = (gains.get(gate.id) or self._guard(gate, reached) for gate in self.suite.gates)
         return tuple(
             replace(g, counts=g.counts and not feasibility.is_advisory(self.suite, g.gate))
@@ -283,17 +294,20 @@ class _SuitePlan:
 
     def _planned(self, gate: Gate) -> PlannedTest:
         metric = self.suite.metric(gate.metric)
-        pairs = None if self.observed is None else self.observed.pairs[gate.metric]
+        pairs = None if self.observed is None else self.observed.of_gate(gate)
         return gate_kind(gate.kind).plan_test(gate, metric, pairs)
 
-    def _guard(self, gate: Gate, reached: Mapping[str, Sequence[GateOutlook]]) -> GateForecast:
+    def _guard(
+        self, gate: Gate, reached: Mapping[tuple[str, str | None], Sequence[GateOutlook]]
+    ) -> GateForecast:
         test = self.guards[gate.id]
         if test.margin is None:
             return GateForecast(gate, (), test.note, counts=test.counts)
         spreads, why = self._spreads(gate)
         refused = test.refused or any(feasibility.feasibility_problems(self.suite, gate))
         # A goal on the same metric is planned to be reached: its gain is the true difference.
-        gained = reached.get(gate.metric) if gate_kind(gate.kind).tests_difference else None
+        on_gain = gate_kind(gate.kind).tests_difference
+        gained = reached.get((gate.metric, gate.tag)) if on_gain else None
         outlooks = []
         for index, spread in enumerate(spreads):
             effect = gained[index].effect if gained else 0.0
@@ -316,7 +330,7 @@ class _SuitePlan:
         bounded: bool = True,
     ) -> PlannedComparison:
         metric = self.suite.metric(gate.metric)
-        n = feasibility.count_asked(self.suite, metric)
+        n = feasibility.count_asked(self.suite, metric, gate.tag)
         limit = 1.0 if spread.binary else metric.bound if bounded else None
         return PlannedComparison(n, margin, confidence, spread, limit)
 
@@ -330,10 +344,10 @@ class _SuitePlan:
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
         metric = self.suite.metric(gate.metric)
-        if feasibility.count_asked(self.suite, metric) < 2:
+        if feasibility.count_asked(self.suite, metric, gate.tag) < 2:
             return (), "not planned: it takes 2 cases"
         if self.observed is not None:
-            found = pilot_spread(self.observed.pairs[gate.metric], gate)
+            found = pilot_spread(self.observed.of_gate(gate), gate)
             return (
                 found,
                 "" if found else "σ unknown: all differences of the run are equal; name another",
@@ -379,12 +393,12 @@ def _notes(
             "measures what that hides"
         )
     bounded = {
-        g.gate.metric: None
+        g.gate.subject: None
         for g in planned
         for outlook in g.outlooks
         if not outlook.spread.binary
         and suite.metric(g.gate.metric).bound is not None
-        and feasibility.count_asked(suite, suite.metric(g.gate.metric))
+        and feasibility.count_asked(suite, suite.metric(g.gate.metric), g.gate.tag)
         < GUARDED * outlook.spread.deff
     }
     if bounded:

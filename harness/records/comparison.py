@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.verdict import Number, SuiteResult, Verdict
 
@@ -15,6 +17,8 @@ class CandidateEffect(Record):
     """Name of the suite."""
     metric: str
     """Name of the metric within it."""
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases compared; absent for all cases."""
     estimate: Number
     """The number: an improvement over base, or the share of a tolerance that is used up."""
     low: Number
@@ -64,6 +68,8 @@ class PairwiseComparison(Record):
     """Name of the suite."""
     metric: str
     """Name of the metric within it."""
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases compared; absent for all cases."""
     first: str
     """Letter of the candidate named first."""
     second: str

@@ -22,10 +22,22 @@ KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 """Name of a kind of gate, as Python spells the name of a module."""
 
 
+def gate_id(metric: str, kind: str, tag: str | None) -> str:
+    """Return the name of a gate within its suite: `accuracy::floor`, `accuracy::floor[refunds]`."""
+    return f"{metric}::{kind}" if tag is None else f"{metric}::{kind}[{tag}]"
+
+
+def gate_subject(metric: str, tag: str | None) -> str:
+    """Return what a gate measures, as sentences write it: `accuracy`, `accuracy (tag refunds)`."""
+    return metric if tag is None else f"{metric} (tag {tag})"
+
+
 class Gate(Record):
     """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
 
     metric: str
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
     kind: KindName
     """Name of its kind: a module of harness/gates, or one of the entry-point group
     tunegate.gates."""
@@ -46,8 +58,13 @@ class Gate(Record):
 
     @property
     def id(self) -> str:
-        """Name of the gate within its suite: `json_schema::floor`."""
-        return f"{self.metric}::{self.kind}"
+        """Name of the gate within its suite: `json_schema::floor`, with its tag if it has one."""
+        return gate_id(self.metric, self.kind, self.tag)
+
+    @property
+    def subject(self) -> str:
+        """What it measures, in words: the metric, with its tag if it has one."""
+        return gate_subject(self.metric, self.tag)
 
 
 class JudgeRecord(Record):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
-from tunegate.harness.records.manifest import KindName
+from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
 from tunegate.harness.records.training_card import (
     ContaminationCoverage,
     ContaminationMode,
@@ -112,6 +112,8 @@ class GateResult(Record):
 
     metric: str
     """Name of the metric within the suite."""
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
     kind: KindName
     """Which rule of the `[[gates]]` table it is: floor, gain or another kind of gate."""
     status: GateStatus
@@ -160,6 +162,16 @@ class GateResult(Record):
     """Shown, but without influence on the verdict."""
     right: str | None = None
     """Why a judge's gate counts or does not, in words; None where no judge is asked."""
+
+    @property
+    def id(self) -> str:
+        """Name of the gate within its suite: `json_schema::floor`, with its tag if it has one."""
+        return gate_id(self.metric, self.kind, self.tag)
+
+    @property
+    def subject(self) -> str:
+        """What it measures, in words: the metric, with its tag if it has one."""
+        return gate_subject(self.metric, self.tag)
 
 
 class SuiteResult(Record):
@@ -290,6 +302,8 @@ class MetricParity(Record):
 
     metric: str
     """Name of the metric within the suite."""
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases compared, where the suite gates them; absent for all cases."""
     status: ParityStatus
     """How it ended."""
     sentence: str

@@ -217,6 +217,8 @@ class _SuiteParts:
         self.problems += consistency.name_problems(source, names)
         complete = self._sound("metrics") and len(used) == len(source.data["metrics"])
         self.problems += consistency.gate_problems(used, self.gates, complete=complete)
+        if self.cases_known:
+            self.problems += consistency.tag_problems(source, self._tables("gates"), self.cases)
         for index in self._tables("gates"):
             self.problems += consistency.companion_problems(source, index)
         drawn = self.generation.temperature or any(s.case.temperature for s in self.cases)
@@ -257,7 +259,7 @@ def _metric(source: toml_file.TomlFile, index: int) -> Metric:
 
 def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
     table = source.data["gates"][index]
-    common = {key: table[key] for key in ("metric", "confidence") if key in table}
+    common = {key: table[key] for key in ("metric", "tag", "confidence") if key in table}
     for kind in gate_kinds():
         key = kind.key_in(table)
         if key is not None:

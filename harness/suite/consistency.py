@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
@@ -111,10 +112,41 @@ def gate_problems(
                 )
             continue
         if gate.id in seen:
-            yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}; remove one"
+            on = f" with the tag {gate.tag!r}" if gate.tag is not None else ""
+            yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}{on}; remove one"
         seen.add(gate.id)
         problems = gate_kind(gate.kind).problems(gate, by_name[gate.metric])
         yield from (f"{gate.where}: {problem}" for problem in problems)
+
+
+MOST_TAGS = 10
+"""Tags that are listed where a gate names one that no case has."""
+
+
+def tag_problems(
+    source: TomlFile, tables: Sequence[int], cases: Sequence[SourcedCase]
+) -> Iterator[str]:
+    """Yield the tags of gates that no case has, with the tags that there are.
+
+    Args:
+        source: The suite's file.
+        tables: Numbers of the `[[gates]]` tables whose form is right.
+        cases: The suite's cases.
+    """
+    counts = Counter(tag for sourced in cases for tag in dict.fromkeys(sourced.case.tags))
+    for index in tables:
+        tag = source.data["gates"][index].get("tag")
+        if tag is None or tag in counts:
+            continue
+        place = f"{source.where('gates', index, 'tag')}: tag={tag!r}: no case has this tag"
+        if not counts:
+            yield f"{place}, nor any other; give the cases tags, or remove the key"
+            continue
+        near = get_close_matches(tag, counts, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        common = [f"{name!r} ({n})" for name, n in counts.most_common(MOST_TAGS)]
+        more = len(counts) - len(common)
+        yield f"{place}{hint} there are {', '.join([*common, *([f'{more} more'] if more else [])])}"
 
 
 def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:

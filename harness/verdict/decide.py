@@ -5,7 +5,7 @@ No clock, no random numbers, no model: the same records give the same bytes each
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -95,7 +95,7 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
     """Return how suites end: all those of the run, or one of them while it runs."""
     observed = decide_gates(manifest, tables, imputed=False)
     complete = not any(
-        table.unscored(gate.metric, arm)
+        table.on_tag(gate.tag).unscored(gate.metric, arm)
         for table in tables
         for gate in table.suite.gates
         for arm in ARMS
@@ -144,12 +144,11 @@ def _suite_result(
 ) -> SuiteResult:
     suite = table.suite
     # A judge's gate that is only shown needs no scores beside others; those may come to count.
-    bound = {g.metric for g in gates if g.right is None or not g.advisory}
-    bound = bound or {g.metric for g in gates}
-    gated = [m.name for m in suite.metrics if m.name in bound]
-    missing = {arm: {c for m in gated for c in table.unscored(m, arm)} for arm in ARMS}
+    bound = [g for g in gates if g.right is None or not g.advisory] or gates
+    parts = _tables_of_metrics(table, bound)
+    missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())
-    asked = {c for m in gated for c in table.asked(m)}
+    asked = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     worst = suite_verdict(suite, worst_gates) if incomplete else None
@@ -170,7 +169,7 @@ def _suite_result(
         n_unscored=counts,
         n_skipped_decided=table.remaining,
         n_touched=len(_left_out(manifest, suite.name)),
-        unscored_reasons=table.reasons(gated, ARMS),
+        unscored_reasons=_unscored_reasons(parts),
         worst_case=worst,
         notes=(
             *caps,
@@ -178,10 +177,37 @@ def _suite_result(
             *suite_notes(table, counts, manifest.attempts, gates),
             *kinship_notes(manifest, suite),
         ),
-        gates=gates
-        if table.look is None
-        else tuple(g.model_copy(update={"method": table.look.method(g.method)}) for g in gates),
+        gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )
+
+
+def _with_look(gate: GateResult, look: InterimLook | None) -> GateResult:
+    """Return a gate whose method names the look that widened its interval."""
+    return gate if look is None else gate.model_copy(update={"method": look.method(gate.method)})
+
+
+def _tables_of_metrics(table: ScoreTable, gates: Sequence[GateResult]) -> dict[str, ScoreTable]:
+    """Return metric → the scores of the cases that its gates rest on, in the suite's order."""
+    tags: dict[str, set[str | None]] = defaultdict(set)
+    for gate in gates:
+        tags[gate.metric].add(gate.tag)
+    return {
+        metric.name: table
+        if None in tags[metric.name]
+        else replace(
+            table, cases={i: c for i, c in table.cases.items() if tags[metric.name] & set(c.tags)}
+        )
+        for metric in table.suite.metrics
+        if metric.name in tags
+    }
+
+
+def _unscored_reasons(parts: Mapping[str, ScoreTable]) -> dict[str, int]:
+    """Return why cases are unscored over both arms, with counts, the commonest first."""
+    counts: Counter[str] = Counter()
+    for metric, table in parts.items():
+        counts.update(table.reasons([metric], ARMS))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
@@ -192,6 +218,7 @@ def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
 
 def _over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
+    table = table.on_tag(gate.tag)
     asked = len(table.asked(gate.metric))
     counts = {arm: len(table.unscored(gate.metric, arm)) for arm in ARMS}
     arm, count = max(counts.items(), key=lambda item: item[1])
@@ -199,7 +226,7 @@ def _over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
     if count <= table.suite.max_unscored * asked * (1 + 1e-9):
         return None
     reason = next(iter(table.reasons([gate.metric], [arm])))
-    sentence = too_many_unscored(gate.metric, arm, count, asked, table.suite.max_unscored, reason)
+    sentence = too_many_unscored(gate.subject, arm, count, asked, table.suite.max_unscored, reason)
     return gate.model_copy(
         update={
             "status": GateStatus.ERROR,

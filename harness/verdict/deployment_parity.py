@@ -25,7 +25,7 @@ from tunegate.harness.further_arm import BASE_AGAIN, SHIPPED
 from tunegate.harness.gate_kind import count_noun, format_number, gate_kind
 from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.manifest import Manifest, MetricRecord
+from tunegate.harness.records.manifest import Manifest, MetricRecord, gate_subject
 from tunegate.harness.records.verdict import (
     AnswerAgreement,
     DeploymentParity,
@@ -160,19 +160,20 @@ def _compare_metrics(
         table.suite.name: _table_of_arms(table, base="tuned", tuned=SHIPPED) for table in whole
     }
     found = {
-        (name, metric.name): _equivalence(manifest, table, metric)
+        (name, metric.name, tag): _equivalence(manifest, table, metric, tag)
         for name, table in tables.items()
         for metric in table.suite.metrics
-        if metric.needs is not CellKind.LATENCY
-        and _scores_one_arm(metric)
-        and any(gate.metric == metric.name for gate in table.suite.gates)
+        if metric.needs is not CellKind.LATENCY and _scores_one_arm(metric)
+        for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     }
     beyond = proven_beyond({key: e for key, e in found.items() if not _advisory(e)})
-    noise = {(t.suite.name, m.name): t.noise(m.name) for t in whole for m in t.suite.metrics}
+    before = {table.suite.name: table for table in whole}
     made: dict[str, list[MetricParity]] = {name: [] for name in tables}
     for key, equivalence in found.items():
-        is_beyond = key in beyond and not _within(noise[key], equivalence)
-        made[key[0]].append(_metric(tables[key[0]], equivalence, beyond=is_beyond))
+        name, metric, tag = key
+        noise = before[name].on_tag(tag).noise(metric)
+        is_beyond = key in beyond and not _within(noise, equivalence)
+        made[name].append(_metric(tables[name], equivalence, tag, beyond=is_beyond))
     return {name: tuple(metrics) for name, metrics in made.items()}
 
 
@@ -186,14 +187,20 @@ def _within(noise: float | None, found: EquivalencePairs) -> bool:
     return noise is not None and abs(found.pairs.estimate) <= noise
 
 
-def _equivalence(manifest: Manifest, table: ScoreTable, metric: MetricRecord) -> EquivalencePairs:
-    gate = next(g for g in table.suite.gates if g.metric == metric.name)
+def _equivalence(
+    manifest: Manifest, table: ScoreTable, metric: MetricRecord, tag: str | None
+) -> EquivalencePairs:
+    gate = next(g for g in table.suite.gates if (g.metric, g.tag) == (metric.name, tag))
     level = at_attempt(gate, table.suite, manifest.attempts).confidence
-    return EquivalencePairs(table.pairs(metric), margin_of(table.suite, metric), level)
+    pairs = table.on_tag(tag).pairs(metric)
+    return EquivalencePairs(pairs, margin_of(table.suite, metric, tag), level)
 
 
-def _metric(table: ScoreTable, found: EquivalencePairs, *, beyond: bool) -> MetricParity:
-    """Put one metric on record."""
+def _metric(
+    table: ScoreTable, found: EquivalencePairs, tag: str | None, *, beyond: bool
+) -> MetricParity:
+    """Put one metric on record, on all cases or on those of a tag."""
+    table = table.on_tag(tag)
     pairs, metric = found.pairs, found.pairs.metric
     missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
     status = _status(table, found, missing, beyond=beyond)
@@ -201,6 +208,7 @@ def _metric(table: ScoreTable, found: EquivalencePairs, *, beyond: bool) -> Metr
     bounded = known and abs(delta.low) != float("inf")
     result = MetricParity(
         metric=metric.name,
+        tag=tag,
         status=status,
         sentence="",
         higher_is_better=metric.higher_is_better,
@@ -217,7 +225,8 @@ def _metric(table: ScoreTable, found: EquivalencePairs, *, beyond: bool) -> Metr
         needed_n=found.needed if status is ParityStatus.UNDECIDED else None,
         advisory=_advisory(found),
     )
-    return result.model_copy(update={"sentence": metric_sentence(result, missing)})
+    named = result.model_copy(update={"metric": gate_subject(metric.name, tag)})
+    return result.model_copy(update={"sentence": metric_sentence(named, missing)})
 
 
 def _status(

@@ -77,7 +77,8 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
     for gate in suite.gates:
         if gate.metric not in known:
             continue
-        guard = gate_kind(gate.kind).against_incumbent(gate, suite.gates)
+        of_slice = [other for other in suite.gates if other.tag == gate.tag]
+        guard = gate_kind(gate.kind).against_incumbent(gate, of_slice)
         if guard is not None:
             yield guard
 

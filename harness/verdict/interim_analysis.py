@@ -70,11 +70,19 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
         return False
     gates = list(zip(table.suite.gates, result.gates, strict=True))
     records = {m.name: m for m in table.suite.metrics}
-    pairs = {gate.metric: table.pairs(records[gate.metric]) for gate, _ in gates}
-    differences = [gate for gate, _ in gates if gate_kind(gate.kind).tests_difference]
-    if any(_may_regress(gate, pairs[gate.metric], look) for gate in differences):
+    parts = [table.on_tag(gate.tag) for gate, _ in gates]
+    pairs = [part.pairs(records[gate.metric]) for part, (gate, _) in zip(parts, gates, strict=True)]
+    judged = [
+        (gate, found, of, part.look)
+        for part, of, (gate, found) in zip(parts, pairs, gates, strict=True)
+    ]
+    if any(
+        gate_kind(gate.kind).tests_difference and at is not None and _may_regress(gate, of, at)
+        for gate, _, of, at in judged
+    ):
         return False
-    hopeless = [_hopeless(gate, found, pairs[gate.metric], look) for gate, found in gates]
+    # A slice that waits for its first look may still turn out either way.
+    hopeless = [at is not None and _hopeless(gate, found, of, at) for gate, found, of, at in judged]
     is_goal = [gate_kind(gate.kind).is_goal for gate, _ in gates]
     goals = [h for goal, h in zip(is_goal, hopeless, strict=True) if goal]
     guards = [h for goal, h in zip(is_goal, hopeless, strict=True) if not goal]
@@ -90,6 +98,8 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) ->
         return False
     if found.reason is GateReason.NO_WORTHWHILE_GAIN:
         return False  # that is proven: going on lets the other gates speak, and HOLD be said
+    if look.share >= 1:
+        return True  # a slice of which all cases are in
     from tunegate.harness.stats.distributions import normal_upper
 
     judged = gate_kind(gate.kind).judged_pairs(gate, pairs)
@@ -109,7 +119,7 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) ->
 def _may_regress(gate: Gate, pairs: Pairs, look: InterimLook) -> bool:
     """Return whether the loss seen so far, going on, would be proven with all cases."""
     effect = -exact_mean(pairs.differences) if pairs.n else 0.0
-    if effect <= 0:
+    if effect <= 0 or look.share >= 1:
         return False
     alpha = one_sided(gate.confidence)
     return _spread(pairs) == 0 or (

@@ -25,7 +25,13 @@ from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import (
+    Gate,
+    Manifest,
+    MetricRecord,
+    SuiteRecord,
+    gate_subject,
+)
 from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
@@ -79,16 +85,19 @@ def suite_notes(
 
 
 def _advisory(table: ScoreTable) -> Iterator[str]:
-    gated = {g.metric for g in table.suite.gates if not gate_kind(g.kind).counts_cases}
+    gated = [g for g in table.suite.gates if not gate_kind(g.kind).counts_cases]
     for metric in table.suite.metrics:
-        pairs = table.pairs(metric) if metric.name in gated and metric.corpus is not None else None
-        if pairs is not None and pairs.advisory:
-            yield few_for_corpus(metric.name, pairs.n)
+        if metric.corpus is None:
+            continue
+        for tag in dict.fromkeys(g.tag for g in gated if g.metric == metric.name):
+            pairs = table.on_tag(tag).pairs(metric)
+            if pairs.advisory:
+                yield few_for_corpus(gate_subject(metric.name, tag), pairs.n)
 
 
 def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
     """Yield what the gates of each judge count for, once where it is the same for several."""
-    notes = dict.fromkeys((g.metric, g.advisory, g.right) for g in gates if g.right is not None)
+    notes = dict.fromkeys((g.subject, g.advisory, g.right) for g in gates if g.right is not None)
     for metric, advisory, why in notes:
         yield f"{metric}: {'advisory, for ' if advisory else ''}{why}"
 
@@ -163,9 +172,11 @@ def _table_notes(table: ScoreTable) -> Iterator[str]:
 def _metrics(table: ScoreTable) -> Iterator[str]:
     compared = [g for g in table.suite.gates if not gate_kind(g.kind).reads_level]
     for metric in table.suite.metrics:
-        gates = [gate for gate in compared if gate.metric == metric.name]
-        if gates:
-            yield from _pair_notes(metric.name, table.pairs(metric), gates)
+        own = [gate for gate in compared if gate.metric == metric.name]
+        for tag in dict.fromkeys(gate.tag for gate in own):
+            gates = [gate for gate in own if gate.tag == tag]
+            name = gate_subject(metric.name, tag)
+            yield from _pair_notes(name, table.on_tag(tag).pairs(metric), gates)
 
 
 def _is_skewed(gate: Gate, pairs: Pairs) -> bool:

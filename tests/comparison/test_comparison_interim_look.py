@@ -274,3 +274,44 @@ def test_metrics_that_are_looked_at_share_the_error() -> None:
     assert proven(fourth * 0.99)
     assert not proven((fourth + whole) / 2)
     assert not proven(whole * 0.99)
+
+
+def _even_look(index: int) -> InterimLook:
+    """Return a look at ten cases, seen by four, six, eight and ten."""
+    order = tuple(f"c{i}" for i in range(10))
+    looks = LookSchedule(order=order, sizes=(4, 6, 8, 10), shares=(0.4, 0.6, 0.8, 1.0))
+    return InterimLook(looks, index)
+
+
+def test_a_slice_counts_its_own_cases_at_a_look() -> None:
+    """Every other case of ten: 2, 3, 4 and 5 seen, of which 4 and 5 make the first look's size."""
+    units = {f"c{i}": f"c{i}" for i in range(0, 10, 2)}
+    first, last = _even_look(2).on_slice(units), _even_look(3).on_slice(units)
+
+    assert _even_look(0).on_slice(units) is None
+    assert _even_look(1).on_slice(units) is None
+    assert first is not None
+    assert last is not None
+    assert (first.seen, first.remaining, first.share) == (("c0", "c2", "c4", "c6"), 1, 0.8)
+    assert (last.remaining, last.share, str(last)) == (0, 1.0, "look 2 of 2")
+    assert last.bound(0.05) == pytest.approx(efficacy_bounds([0.8, 1.0], alpha=0.05)[1])
+
+
+def test_a_slice_that_is_seen_whole_gets_no_further_look() -> None:
+    """Three cases among the first four: all of them are in at the first look, and at the last."""
+    units = {"c0": "k", "c1": "k", "c3": "c3"}
+
+    for index in range(4):
+        found = _even_look(index).on_slice(units)
+        assert found is not None
+        assert (found.looks.sizes, found.share, found.remaining) == ((3,), 1.0, 0)
+
+
+def test_the_shares_of_a_slice_count_its_clusters() -> None:
+    """Ten cases, the first six of them one cluster: 1 of 5 units, then 3 and 5 of them."""
+    units = {f"c{i}": "k" if i < 6 else f"c{i}" for i in range(10)}
+    found = _even_look(3).on_slice(units)
+
+    assert found is not None
+    assert found.looks.sizes == (4, 6, 8, 10)
+    assert found.looks.shares == (0.2, 0.2, 0.6, 1.0)

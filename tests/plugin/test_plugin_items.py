@@ -166,3 +166,34 @@ def test_two_suites_of_one_name_are_refused(project: Any) -> None:
     assert result.ret == 4
     result.stdout.fnmatch_lines(["two suites are called 'demo'; give one of them another name"])
     assert not project.run.exists()
+
+
+def _tagged_suite(project: Any) -> None:
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes", "tags": [f"t{i % 2}"]}
+        for i in range(100)
+    ]
+    gates = "".join(
+        f'[[gates]]\nmetric = "exact_match"\n{tag}floor = 0.2\n'
+        for tag in ("", 'tag = "t0"\n', 'tag = "t1"\n')
+    )
+    head = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    project.raw_suite(head + gates, cases)
+
+
+def test_a_gate_on_a_tag_is_an_item(project: Any) -> None:
+    """Its id has the tag as pytest writes parameters, and selects that gate alone."""
+    _tagged_suite(project)
+    ids = [
+        "suites/demo/suite.toml::exact_match::floor",
+        "suites/demo/suite.toml::exact_match::floor[t0]",
+        "suites/demo/suite.toml::exact_match::floor[t1]",
+    ]
+
+    whole = project.pytest_here("suites", *project.models(), "--collect-only", "-q")
+    one = project.pytest_here(ids[1], *project.models(), "--gate-run-dir=run")
+
+    assert _ids(whole) == ids
+    one.assert_outcomes(passed=1)
+    [note, *_] = project.verdict()["suites"][0]["notes"]
+    assert "2 of 3 gates were deselected: demo::exact_match::floor among them" in note

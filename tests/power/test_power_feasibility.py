@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,52 @@ def test_a_limit_on_severe_drops_takes_cases_too(suite_folder: Write) -> None:
 def test_the_narrowest_tolerance_that_so_many_cases_prove() -> None:
     """2.7055 · (1-M)/M is 132.6 at .02, 24.3 at .1 and 15.3 at .15."""
     assert [provable_tolerance(n) for n in (133, 132, 25, 24, 3)] == [0.02, 0.05, 0.1, 0.15, 0.3]
+
+
+def on_tag(suite_folder: Write, gates: str, tagged: int, n: int = 200, **fields: object) -> Any:
+    """Return what planning says of a suite of which the first cases are tagged `few`."""
+    cases = [
+        {"prompt": str(i), "expected": "1", "tags": ["few"] if i < tagged else ["other"], **fields}
+        for i in range(n)
+    ]
+    for i, case in enumerate(cases if "cluster" in fields else ()):
+        case["cluster"] = f"k{i % 9}"
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    folder = suite_folder(toml + gates, cases)
+    return [p.replace(f"{folder}/", "") for p in unreachable_gates(load_suite(folder))]
+
+
+GATE = '[[gates]]\nmetric = "exact_match"\n'
+
+
+def test_a_tag_on_fewer_cases_than_can_prove_the_margin(suite_folder: Write) -> None:
+    """A tolerance of .02 takes 133 cases of the tag, however many the suite has."""
+    gate = f'{GATE}tag = "few"\ntolerance = 0.02\n'
+
+    assert on_tag(suite_folder, gate, 132) == [
+        "suite.toml:8: tag='few': tolerance=0.02 on 'exact_match' cannot be proven with 132 cases "
+        "even if no answer changes: it takes 133; add cases, or widen the tolerance"
+    ]
+    assert not on_tag(suite_folder, gate, 133)
+
+
+def test_a_goal_on_other_cases_does_not_prove_a_tags_tolerance(suite_folder: Write) -> None:
+    """Wins of the slice would: a goal on the same tag lifts the refusal, a pooled one does not."""
+    gate = f'{GATE}tag = "few"\ntolerance = 0.02\n'
+
+    assert on_tag(suite_folder, f"{gate}{GATE}gain = 0\n", 100)
+    assert not on_tag(suite_folder, f'{gate}{GATE}tag = "few"\ngain = 0\n', 100)
+
+
+def test_a_tag_of_one_case_or_of_few_clusters(suite_folder: Write) -> None:
+    """No interval can be computed of 1 case, nor of 9 clusters."""
+    gate = f'{GATE}tag = "few"\ngain = 0\n'
+
+    assert on_tag(suite_folder, gate, 1) == [
+        "suite.toml:8: tag='few': gain=0.0 on 'exact_match' stays undecided: 1 case of the tag, "
+        "and it takes 2"
+    ]
+    assert on_tag(suite_folder, gate, 50, cluster="k") == [
+        "suite.toml:8: tag='few': gain=0.0 on 'exact_match' stays undecided: the 50 cases of the "
+        "tag come in 9 clusters, and it takes 10"
+    ]

@@ -153,3 +153,23 @@ def test_no_line_of_the_output_begins_a_workflow_command(make_run: Any) -> None:
     lines = [line for out in root.iter("system-out") for line in (out.text or "").splitlines()]
     assert any("::stop-commands::z" in line for line in lines)
     assert [line for line in lines if line.startswith("::")] == []
+
+
+def test_a_gate_on_a_tag_has_the_tag_in_its_name(make_run: Any) -> None:
+    """Of its metric's regressed cases, those with the tag are its own."""
+    run = make_run("BLOCK")
+    suite = run.verdict.suites[1]
+    gates = tuple(g.model_copy(update={"tag": "logic"}) for g in suite.gates)
+    changed = suite.model_copy(update={"gates": gates})
+    verdict = run.verdict.model_copy(update={"suites": (run.verdict.suites[0], changed)})
+    found = cases(render_junit(replace(run, verdict=verdict)))
+    of_tag = {
+        f"general_knowledge::choice_probability::{view.case.case.id}"
+        for view in prepare_data(run).regressions
+        if "logic" in view.case.case.tags
+    }
+
+    assert "general_knowledge::choice_probability::tolerance[logic]" in found
+    broken = {name for name in found if name.startswith("general_knowledge::choice_probability::q")}
+    assert broken
+    assert broken <= of_tag

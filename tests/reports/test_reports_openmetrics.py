@@ -71,3 +71,17 @@ def test_a_quotation_mark_does_not_end_a_label(make_run: Any) -> None:
 
     (planned,) = [line for line in lines if line.startswith("tunegate_cases_planned{")]
     assert planned == r'tunegate_cases_planned{suite="a\"b\\c"} 60'
+
+
+def test_a_gate_on_a_tag_has_numbers_of_its_own(make_run: Any) -> None:
+    """The tag is a label: the slice's level is not the suite's."""
+    run = make_run("BLOCK")
+    suite = run.verdict.suites[1]
+    part = suite.gates[1].model_copy(update={"tag": "logic", "delta": -0.5})
+    changed = suite.model_copy(update={"gates": (*suite.gates, part)})
+    verdict = run.verdict.model_copy(update={"suites": (run.verdict.suites[0], changed)})
+    lines = render_openmetrics(replace(run, verdict=verdict)).splitlines()
+
+    place = '{suite="general_knowledge",metric="choice_probability"'
+    assert f'tunegate_delta{place},tag="logic"}} -0.5' in lines
+    assert f"tunegate_delta{place}}} {suite.gates[1].delta:.6g}" in lines

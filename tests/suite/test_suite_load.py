@@ -501,3 +501,69 @@ def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: 
     assert found[-1] == (
         "suite.toml:2: 5 more cases have no 'expected', which the metric 'exact_match' needs"
     )
+
+
+TAGGED = (
+    '{"id": "a", "prompt": "p", "expected": "x", "tags": ["refunds", "short"]}\n'
+    '{"id": "b", "prompt": "q", "expected": "x", "tags": ["refunds"]}\n'
+)
+
+
+def test_a_gate_may_rest_on_a_tag(written: Written, head: str) -> None:
+    """Each gate of the table has the tag; the same metric may be gated pooled and on two tags."""
+    gates = (
+        '[[gates]]\nmetric = "exact_match"\ntag = "refunds"\nfloor = 0.5\ngain = 0\n'
+        '[[gates]]\nmetric = "exact_match"\ntag = "short"\ngain = 0\n'
+        '[[gates]]\nmetric = "exact_match"\ngain = 0\n'
+    )
+    suite = load_suite(written(head + gates, TAGGED))
+
+    assert [gate.id for gate in suite.gates] == [
+        "exact_match::floor[refunds]",
+        "exact_match::gain[refunds]",
+        "exact_match::gain[short]",
+        "exact_match::gain",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tag", "problem"),
+    [
+        (
+            '"refund"',
+            "suite.toml:7: tag='refund': no case has this tag; did you mean 'refunds'? there are "
+            "'refunds' (2), 'short' (1)",
+        ),
+        (
+            '"zz"',
+            "suite.toml:7: tag='zz': no case has this tag; there are 'refunds' (2), 'short' (1)",
+        ),
+        ("3", "suite.toml:7: gates.0.tag: 3 must be a text"),
+        ('["refunds"]', 'suite.toml:7: gates.0.tag: ["refunds"] must be a text'),
+        ('""', 'suite.toml:7: gates.0.tag: "" must not be empty'),
+    ],
+)
+def test_a_tag_that_cannot_be_gated(refused: Refused, head: str, tag: str, problem: str) -> None:
+    """One line with the place, and the tags that there are."""
+    gate = f'[[gates]]\nmetric = "exact_match"\ntag = {tag}\ngain = 0\nfloor = 0.5\n'
+
+    assert refused(head + gate, TAGGED) == [problem]
+
+
+def test_a_tag_where_no_case_has_one(refused: Refused, head: str) -> None:
+    """The remedy is to give the cases tags."""
+    gate = '[[gates]]\nmetric = "exact_match"\ntag = "refunds"\ngain = 0\n'
+
+    assert refused(head + gate) == [
+        "suite.toml:7: tag='refunds': no case has this tag, nor any other; give the cases tags, "
+        "or remove the key"
+    ]
+
+
+def test_the_same_gate_twice_on_a_tag(refused: Refused, head: str) -> None:
+    """A second gate of a kind on the same metric and tag is refused."""
+    gate = '[[gates]]\nmetric = "exact_match"\ntag = "short"\ngain = 0\n'
+
+    assert refused(head + gate + gate, TAGGED) == [
+        "suite.toml:12: a second gain on 'exact_match' with the tag 'short'; remove one"
+    ]
