@@ -8,7 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmarks.error_rates import binary, clusters, continuous, judges, looks, rules, runs
+from benchmarks.error_rates import (
+    binary,
+    clusters,
+    continuous,
+    judges,
+    looks,
+    rules,
+    runs,
+    whole,
+)
 from benchmarks.error_rates.table import Row, Settings, render, summary
 
 GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
@@ -16,6 +25,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "continuous": (continuous.rows,),
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),
+    "whole": (whole.rows,),
     "looks": (looks.rows,),
     "judges": (judges.rows,),
     # Not a default of the gate: shows that the benchmark can fail.

@@ -39,8 +39,8 @@ class Gated:
 
     metric: MetricRecord
     gate: Gate
-    scores: Column
-    """Base's and tuned's."""
+    scores: tuple[NDArray[np.float64], ...]
+    """Base's and tuned's; in other runs those of other arms."""
 
 
 def rows(settings: Settings) -> list[Row]:
