@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from tunegate.harness import lookup
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
+from tunegate.harness.comparison.pairs import JudgedPairs, NoiseFloor, PairFill, Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -69,8 +69,8 @@ class DecisionContext:
 
     regressed: bool = False
     """Whether "the metric is worse than base" is proven, over all metrics of the run."""
-    noise: float | None = None
-    """Mean |difference| of base to itself asked again; None where arithmetic is exact."""
+    noise: NoiseFloor | None = None
+    """Base against itself asked again; None where arithmetic is exact."""
     remaining: int = 0
     """Cases not asked, because the suite ended early."""
 
@@ -180,8 +180,8 @@ class GateKind(ABC):
         """Return the pairs on the gate's own scale, and what their difference must exceed."""
         return JudgedPairs(pairs, 0.0)
 
-    def worst_case_fill(self, gate: Gate, observed: Pairs) -> PairFill | None:
-        """Return the worst-case imputation of unscored cases; None for the metric's own."""
+    def imputation(self, gate: Gate, observed: Pairs, *, best: bool) -> PairFill | None:
+        """Return what completes unscored cases at worst or `best`; None for the metric's own."""
         return None
 
     def judge_refusal(self, gate: Gate) -> str:
@@ -347,8 +347,8 @@ _CONCLUSIONS: dict[GateReason | None, str] = {
     **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
     GateReason.REGRESSED: "a regression is proven, and {} is not",
     GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
-    GateReason.WITHIN_NOISE: "the difference is no larger than what base shows against itself, so "
-    "inexact arithmetic alone may explain it, and {} is undecided",
+    GateReason.WITHIN_NOISE: "the difference may be no larger than what base shows against itself, "
+    "so inexact arithmetic alone may explain it, and {} is undecided",
     GateReason.INSENSITIVE: "{} means nothing here: base is not proven better than guessing by "
     "that much, so it may have nothing to lose",
 }

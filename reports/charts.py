@@ -47,7 +47,7 @@ class IntervalDrawing:
     reference: ChartMark | None
     """What the gate kind compares with: zero for differences, base for levels, one for ratios."""
     noise: tuple[float, float] | None
-    """Left end and width of the band of the noise floor around zero."""
+    """Left end and width of the band of the noise floor: base asked again, minus base."""
     label: str
     """The drawing in words, for those who cannot see it."""
 
@@ -58,8 +58,8 @@ def draw_interval(gate: GateResult) -> IntervalDrawing | None:
     estimate, limit, compared_with = kind.value(gate), kind.boundary(gate), kind.reference(gate)
     if estimate is None:
         return None
-    noise = gate.noise if kind.tests_difference else None
-    marks = (estimate, gate.low, gate.high, limit, compared_with, noise)
+    noise = _noise_ends(gate) if kind.tests_difference else None
+    marks = (estimate, gate.low, gate.high, limit, compared_with, *(noise or ()))
     seen = [value for value in marks if value is not None]
     at = _around_zero(seen) if kind.tests_difference else _scale(seen)
     known = gate.low is not None or gate.high is not None
@@ -71,9 +71,16 @@ def draw_interval(gate: GateResult) -> IntervalDrawing | None:
         zone=_zone(gate, None if limit is None else at(limit)),
         margin=None if limit is None else _mark(at(limit), format_gate_value(gate, limit)),
         reference=zero,
-        noise=None if noise is None else (at(-noise), round(at(noise) - at(-noise), 1)),
+        noise=None if noise is None else (at(noise[0]), round(at(noise[1]) - at(noise[0]), 1)),
         label=_words(gate, estimate, limit),
     )
+
+
+def _noise_ends(gate: GateResult) -> tuple[float, float] | None:
+    """Return the ends of the A/A difference; of records without them, its mean size either way."""
+    if gate.noise_low is not None and gate.noise_high is not None:
+        return gate.noise_low, gate.noise_high
+    return None if gate.noise is None else (-gate.noise, gate.noise)
 
 
 def gate_boundary(gate: GateResult) -> float | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from tunegate.harness.comparison.delta import Delta, one_sided
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.comparison import PairwiseComparison
 from tunegate.harness.records.manifest import MetricRecord
@@ -31,7 +31,8 @@ class _UnadjustedComparison:
     pairs: Pairs
     """The first in base's place, the second in tuned's."""
     confidence: float
-    noise: float | None
+    noises: tuple[NoiseFloor, ...]
+    """Base against itself, as each of the two runs asked it again."""
     tag: str | None = None
     """Tag of the cases compared; None for all."""
 
@@ -59,13 +60,13 @@ def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
             for metric, tag in _comparable_metrics(mine):
                 gates = [g for g in mine.suite.gates if (g.metric, g.tag) == (metric.name, tag)]
                 arms = [table.on_tag(tag) for table in (mine, theirs)]
-                noises = [n for table in arms if (n := table.noise(metric.name)) is not None]
+                noises = (n for table in arms if (n := table.noise(metric)) is not None)
                 yield _UnadjustedComparison(
                     first,
                     second,
                     _paired_table(mine, theirs).on_tag(tag).pairs(metric),
                     max(gate.confidence for gate in gates),
-                    max(noises, default=None),
+                    tuple(noises),
                     tag,
                 )
 
@@ -142,7 +143,7 @@ def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> 
         method=delta.oriented.method,
         p_value=None if adjusted is None else min(adjusted),
         better=_better(bout, delta, adjusted),
-        noise=bout.noise,
+        noise=max((n.size for n in bout.noises if n.size is not None), default=None),
         advisory=_advisory(bout),
     )
 
@@ -151,12 +152,19 @@ def _better(
     bout: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
 ) -> str | None:
     """Return who is proven better; a lead that arithmetic alone could have made proves nothing."""
-    if adjusted is None or (bout.noise is not None and abs(delta.estimate) <= bout.noise):
+    if adjusted is None:
         return None
     alpha = one_sided(bout.confidence) + 1e-12
-    if adjusted[0] <= alpha and delta.oriented.low > 0:
+    if adjusted[0] <= alpha and delta.oriented.low > 0 and _clears(bout, bout.pairs):
         return bout.second
-    return bout.first if adjusted[1] <= alpha and delta.oriented.high < 0 else None
+    behind = adjusted[1] <= alpha and delta.oriented.high < 0
+    return bout.first if behind and _clears(bout, bout.pairs.exchanged()) else None
+
+
+def _clears(bout: _UnadjustedComparison, ahead: Pairs) -> bool:
+    """Return whether a lead is more than arithmetic makes, whichever way it moved base."""
+    ways = [way for n in bout.noises for way in (n, n.exchanged())]
+    return all(way.clears(ahead, 0.0, bout.confidence) for way in ways)
 
 
 def _finite(value: float) -> float | None:

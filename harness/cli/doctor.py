@@ -350,7 +350,9 @@ def _print(comparison: AaTestResult) -> list[GateResult]:
 
 
 def _noise(floor: Any) -> str:
-    delta = floor.delta
+    from tunegate.harness.comparison.delta import Delta
+
+    delta = Delta(floor.pairs)
     if not delta.n:
         return "no case has a score in both arms"
     cases = "1 case" if delta.n == 1 else f"{delta.n} cases"

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from tunegate.harness.comparison.delta import is_proven, one_sided
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.gate_kind import EquivalenceMargin, gate_kind
@@ -74,6 +74,16 @@ class EquivalencePairs:
         others = [(side.exchanged(), margin) for side, margin in self._sides()]
         outside = [(o, m) for o, m in others if o.interval(self.confidence).low > m]
         return min((other.test(margin).p_value for other, margin in outside), default=1.0)
+
+    def clears(self, noise: NoiseFloor | None) -> bool:
+        """Return whether the difference is beyond the margin by more than arithmetic may add.
+
+        Which of two askings stands for which arm is arbitrary, so both ways round must clear.
+        """
+        return noise is None or any(
+            all(n.clears(side.exchanged(), m, self.confidence) for n in (noise, noise.exchanged()))
+            for side, m in self._sides()
+        )
 
     def status(self, *, beyond: bool) -> ParityStatus:
         """Return how it ends.

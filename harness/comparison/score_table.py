@@ -1,7 +1,8 @@
-"""Score tables: the scores of a run by suite, metric, case and arm, with worst-case imputation.
+"""Score tables: scores by suite, metric, case and arm, with imputation of missing ones.
 
-What stands in for a missing score: the worst for tuned and the best for base. On an unbounded
-metric, which has no worst score, it is the worst difference that was observed.
+The worst case puts the worst score for tuned and the best for base in the place of a missing one,
+the best case the reverse. An unbounded metric has no such scores: its missing differences are the
+worst, or the best, that was observed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import groupby, product
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
+from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric
@@ -143,6 +144,8 @@ class ScoreTable:
     """(metric, case, arm) → what people say of the answer, where they were asked."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
     """The cases that the look has not seen."""
+    asked_again: str = "base"
+    """Under which name the arm is found that was asked again for the noise floor."""
 
     @property
     def remaining(self) -> int:
@@ -216,18 +219,24 @@ class ScoreTable:
         )
         return replace(pairs, labels=known) if any(known) else pairs
 
-    def noise(self, metric: str) -> float | None:
-        """Return base's mean |difference| to itself asked again; None if it was not asked."""
-        apart = [
-            abs(first - again)
+    def noise(self, metric: MetricRecord) -> NoiseFloor | None:
+        """Return base against itself asked again; None where it was not asked."""
+        both = [
+            (case, first, again)
             for case in self.cases
-            if (first := self.value(metric, case, "base")) is not None
-            and (again := self.value(metric, case, BASE_AGAIN)) is not None
+            if (again := self.value(metric.name, case, BASE_AGAIN)) is not None
+            and (first := self.value(metric.name, case, self.asked_again)) is not None
         ]
-        return exact_mean(apart) if apart else None
+        found = self._made(metric, both, self.asked_again, again=BASE_AGAIN) if both else None
+        return None if found is None else NoiseFloor(found)
 
     def imputed(
-        self, metric: MetricRecord, *, level: bool = False, fill: PairFill | None = None
+        self,
+        metric: MetricRecord,
+        *,
+        level: bool = False,
+        best: bool = False,
+        fill: PairFill | None = None,
     ) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.
 
@@ -238,9 +247,11 @@ class ScoreTable:
             metric: The metric.
             level: Whether tuned's level is what matters: on an unbounded metric a missing score is
                 then the worst that tuned has, whatever the difference.
+            best: Whether they went best for tuned and worst for base instead.
             fill: What completes a pair instead, if the gate has a worst case of its own.
         """
-        fill = fill or WorstCaseImputation.of(metric, self.pairs(metric), level=level).fill
+        observed = self.pairs(metric)
+        fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
         rows = []
         for case in self.asked(metric.name):
             b = self.value(metric.name, case, "base")
@@ -249,7 +260,12 @@ class ScoreTable:
         return self._made(metric, rows, "base")
 
     def _made(
-        self, metric: MetricRecord, rows: Sequence[tuple[str, float, float]], arm: str
+        self,
+        metric: MetricRecord,
+        rows: Sequence[tuple[str, float, float]],
+        arm: str,
+        *,
+        again: str = "tuned",
     ) -> Pairs:
         ids = [case for case, _, _ in rows]
         clusters = shared_clusters([self.cases[i].cluster or f"\0{i}" for i in ids])
@@ -259,18 +275,22 @@ class ScoreTable:
             base=tuple(b for _, b, _ in rows),
             tuned=tuple(t for _, _, t in rows),
             clusters=clusters,
-            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, "tuned")},
+            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, again)},
             chance=self._chance(metric, ids),
-            corpus=self._corpus(metric, ids, arm, clusters),
+            corpus=self._corpus(metric, ids, (arm, again), clusters),
             cases=tuple(ids),
         )
 
     def _corpus(
-        self, metric: MetricRecord, ids: Sequence[str], arm: str, clusters: Sequence[str] | None
+        self,
+        metric: MetricRecord,
+        ids: Sequence[str],
+        arms: tuple[str, str],
+        clusters: Sequence[str] | None,
     ) -> PairedCounts | None:
         if metric.corpus is None:
             return None
-        base, tuned = ([self._counts(metric.name, i, a) for i in ids] for a in (arm, "tuned"))
+        base, tuned = ([self._counts(metric.name, i, arm) for i in ids] for arm in arms)
         return PairedCounts.of(metric, base, tuned, clusters)
 
     def _counts(self, metric: str, case: str, arm: str) -> Row | None:
@@ -350,8 +370,8 @@ def tables_of(
 
 
 @dataclass(frozen=True, slots=True)
-class WorstCaseImputation:
-    """What stands in for missing scores."""
+class ExtremeImputation:
+    """The scores put in the place of missing ones, in the worst or the best case for tuned."""
 
     base: float
     tuned: float
@@ -359,25 +379,27 @@ class WorstCaseImputation:
     """tuned − base where one of the two is known; None to put in the score itself."""
 
     @classmethod
-    def of(cls, metric: MetricRecord, observed: Pairs, *, level: bool) -> WorstCaseImputation:
-        """Return what stands in on a metric, given its complete pairs.
+    def of(
+        cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
+    ) -> ExtremeImputation:
+        """Return the scores that are put in on a metric, given its complete pairs.
 
         Args:
             metric: The metric.
             observed: Its complete pairs.
             level: Whether tuned's level is what matters, not its difference to base.
+            best: Whether it is the best case for tuned instead of the worst.
         """
+        tuned_high = metric.higher_is_better is best
         if metric.range is not None:
             low, high = metric.range
-            base, tuned = (high, low) if metric.higher_is_better else (low, high)
-            return cls(base, tuned, None)
+            return cls(low, high, None) if tuned_high else cls(high, low, None)
         if not observed.n:
             return cls(0.0, 0.0, 0.0)
-        worst = min(range(observed.n), key=lambda i: observed.differences[i])
+        extreme = (max if best else min)(range(observed.n), key=lambda i: observed.differences[i])
+        base, tuned = observed.base[extreme], observed.tuned[extreme]
         if level:
-            lowest = min(observed.tuned) if metric.higher_is_better else max(observed.tuned)
-            return cls(observed.base[worst], lowest, None)
-        base, tuned = observed.base[worst], observed.tuned[worst]
+            return cls(base, (max if tuned_high else min)(observed.tuned), None)
         return cls(base, tuned, tuned - base)
 
     def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:

@@ -52,11 +52,18 @@ class DifferenceGate(GateKind):
         """Decide a gate on the mean difference."""
         delta = Delta(pairs, gate.confidence)
         outcome = self._beyond_margin(gate, pairs, delta, regressed=context.regressed)
-        claimed = outcome.reason is GateReason.REGRESSED or (
-            self.is_goal and outcome.status is GateStatus.PASS
-        )
+        noise = context.noise
+        if noise is None:
+            return outcome
         # A difference that arithmetic alone could have made proves nothing.
-        if context.noise is None or not claimed or abs(delta.estimate) > context.noise:
+        if outcome.reason is GateReason.REGRESSED:
+            cleared = noise.exchanged().clears(pairs.exchanged(), 0.0, gate.confidence)
+        elif self.is_goal and outcome.status is GateStatus.PASS:
+            judged = self.judged_pairs(gate, pairs)
+            cleared = noise.clears(judged.pairs, judged.margin, gate.confidence)
+        else:
+            return outcome
+        if cleared:
             return outcome
         return replace(outcome, status=GateStatus.UNDECIDED, reason=GateReason.WITHIN_NOISE)
 

@@ -154,26 +154,26 @@ class RatioGate(GateKind):
         )
         return JudgedPairs(scaled, _log_margin(gate))
 
-    def worst_case_fill(self, gate: Gate, observed: Pairs) -> PairFill:
-        """Return the worst ratio for the bound: from the metric's range, or else as observed.
+    def imputation(self, gate: Gate, observed: Pairs, *, best: bool) -> PairFill:
+        """Return the worst, or best, ratio for the bound: from the metric's range or as observed.
 
         The metric's direction does not matter: `ratio_at_least` also bounds metrics of which less
         is better.
         """
-        at_least = _bound(gate) == "at_least"
+        small = (_bound(gate) == "at_least") is not best
         if observed.metric.range is not None:
             low, high = observed.metric.range
-            ends = (high, low) if at_least else (low, high)
+            ends = (high, low) if small else (low, high)
             return lambda base, tuned: (
                 ends[0] if base is None else base,
                 ends[1] if tuned is None else tuned,
             )
-        worst = _exp((min if at_least else max)(_logs(observed), default=0.0))
+        extreme = _exp((min if small else max)(_logs(observed), default=0.0))
 
         def fill(base: float | None, tuned: float | None) -> tuple[float, float]:
             if base is None:
-                base = 1.0 if tuned is None else tuned / worst
-            return base, min(base * worst, sys.float_info.max) if tuned is None else tuned
+                base = 1.0 if tuned is None else tuned / extreme
+            return base, min(base * extreme, sys.float_info.max) if tuned is None else tuned
 
         return fill
 

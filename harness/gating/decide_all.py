@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
 from tunegate.harness.gate_kind import ROOM, DecisionContext, gate_kind
@@ -45,17 +47,30 @@ def sample_name(suite: str, tag: str | None) -> str:
     return suite if tag is None else f"{suite}[{tag}]"
 
 
+class ImputationCase(StrEnum):
+    """What becomes of unscored cases."""
+
+    NONE = "none"
+    """They are left out."""
+    WORST = "worst"
+    """They went worst for tuned and best for base."""
+    BEST = "best"
+    """They went best for tuned and worst for base."""
+
+
 def decide_gates(
-    manifest: Manifest, tables: Sequence[ScoreTable], *, imputed: bool
+    manifest: Manifest,
+    tables: Sequence[ScoreTable],
+    imputation: ImputationCase = ImputationCase.NONE,
 ) -> dict[str, tuple[GateResult, ...]]:
     """Decide the gates of suites, on complete pairs or with unscored cases imputed.
 
     Args:
         manifest: The run.
         tables: The suites' scores.
-        imputed: Whether unscored cases went worst for tuned and best for base.
+        imputation: What becomes of unscored cases.
     """
-    asked = _gate_inputs(tables, imputed=imputed)
+    asked = _gate_inputs(tables, imputation)
     counted = _proven_regressions(manifest, tables, [a for a in asked if a.eligibility.counts])
     # What is only shown must not make it harder to claim the regression of a metric that counts.
     shown = _proven_regressions(manifest, tables, [a for a in asked if not a.eligibility.counts])
@@ -72,7 +87,7 @@ def decide_gate(
     pairs: Pairs,
     *,
     regressed: bool,
-    noise: float | None = None,
+    noise: NoiseFloor | None = None,
     remaining: int = 0,
 ) -> GateResult:
     """Decide one gate.
@@ -81,8 +96,8 @@ def decide_gate(
         gate: The rule.
         pairs: The complete pairs of its metric.
         regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
-        noise: Mean |difference| of base to itself asked again; None where arithmetic is exact. A
-            claimed gain or regression that is no larger is undecided.
+        noise: Base against itself asked again; None where arithmetic is exact. A claimed gain or
+            regression that does not clear its signed difference is undecided.
         remaining: Cases not asked: an observed bound is decided where they cannot change it.
 
     Raises:
@@ -124,7 +139,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         options=gate.options,
         p_value=_finite(outcome.p_value),
         n=pairs.n,
-        noise=context.noise if kind.tests_difference else None,
+        **(_noise_fields(context.noise, gate, pairs) if kind.tests_difference else {}),
         drop=_finite(outcome.drop),
         share=_finite(outcome.share),
         needed_n=outcome.needed_n,
@@ -135,19 +150,34 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
     return result.model_copy(update={"sentence": kind.sentence(named, pairs, context.remaining)})
 
 
+def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[str, Any]:
+    """Return what is recorded of the A/A comparison, as base again − base."""
+    if noise is None:
+        return {}
+    largest = max(map(abs, pairs.differences), default=math.inf)
+    found = noise.interval(gate.confidence, largest=largest)
+    ends = (found.low, found.high) if pairs.metric.higher_is_better else (-found.high, -found.low)
+    return {
+        "noise": noise.size,
+        "noise_n": noise.pairs.n,
+        "noise_low": _finite(ends[0]),
+        "noise_high": _finite(ends[1]),
+    }
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _gate_inputs(tables: Sequence[ScoreTable], *, imputed: bool) -> list[_GateInput]:
+def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> list[_GateInput]:
     made: dict[tuple[str, str, str], Pairs] = {}
     found = []
     for table in tables:
         for gate in table.suite.gates:
             part = table.on_tag(gate.tag)
-            sample = sample_name(table.suite.name, gate.tag)
-            key = (sample, gate.metric, gate.kind if imputed else "")
-            pairs = made[key] = made.get(key) or _pairs(part, gate, imputed=imputed)
+            own = gate.kind if imputation is not ImputationCase.NONE else ""
+            key = (sample_name(table.suite.name, gate.tag), gate.metric, own)
+            pairs = made[key] = made.get(key) or _pairs(part, gate, imputation)
             found.append(_add_eligibility(part, gate, pairs))
     return found
 
@@ -197,7 +227,7 @@ def _decide_input(
         _gate_at_level(one.gate, table, manifest.attempts),
         one.pairs,
         regressed=regressions.proven(*one.hypothesis, one_sided(level.confidence)),
-        noise=table.noise(one.gate.metric),
+        noise=table.noise(one.pairs.metric),
         remaining=table.remaining,
     )
     if table.look is None and table.unseen:
@@ -231,10 +261,11 @@ def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -
     return look.judged(gate, goals=goals if shared else 1)
 
 
-def _pairs(table: ScoreTable, gate: Gate, *, imputed: bool) -> Pairs:
+def _pairs(table: ScoreTable, gate: Gate, imputation: ImputationCase) -> Pairs:
     metric = next(m for m in table.suite.metrics if m.name == gate.metric)
-    if imputed:
-        kind = gate_kind(gate.kind)
-        fill = kind.worst_case_fill(gate, table.pairs(metric))
-        return table.imputed(metric, level=kind.reads_level, fill=fill)
-    return table.pairs(metric)
+    observed = table.pairs(metric)
+    if imputation is ImputationCase.NONE:
+        return observed
+    kind, best = gate_kind(gate.kind), imputation is ImputationCase.BEST
+    fill = kind.imputation(gate, observed, best=best)
+    return table.imputed(metric, level=kind.reads_level, best=best, fill=fill)

@@ -31,6 +31,8 @@ from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_s
 
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → rendered prompt."""
+SAMPLE = 50
+"""Cases of a suite whose predictions are compared."""
 IMPOSSIBLE = -50.0
 """Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
 
@@ -60,7 +62,8 @@ def measure_divergence(
     for stored in filter(_is_first_answer, cells):
         names.setdefault(stored.cell.suite, []).append(stored.cell.case)
     chosen = {
-        suite: engine_plan.noise_sample(n, suite=suite, seed=seed) for suite, n in names.items()
+        suite: engine_plan.noise_sample(n, suite=suite, seed=seed, size=SAMPLE)
+        for suite, n in names.items()
     }
     rows: dict[str, list[StoredAnswer]] = {suite: [] for suite in names}
     for stored in filter(_is_first_answer, cells):

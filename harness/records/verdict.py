@@ -156,6 +156,13 @@ class GateResult(Record):
     """Share of cases with a severe drop, likewise."""
     noise: Number = None
     """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
+    noise_n: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Cases that base was asked twice; absent where arithmetic is exact."""
+    noise_low: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """Lower end of the interval of base again − base, whose far end a claimed difference must
+    clear; absent where nothing bounds it."""
+    noise_high: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """Upper end, likewise."""
     needed_n: int | None = None
     """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
     advisory: bool = False

@@ -15,7 +15,7 @@ from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.gate_kind import count_noun, gate_kind
-from tunegate.harness.gating.decide_all import decide_gates
+from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
@@ -92,19 +92,52 @@ def decide_run(
 
 
 def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
-    """Return how suites end: all those of the run, or one of them while it runs."""
-    observed = decide_gates(manifest, tables, imputed=False)
+    """Return how suites end: all those of the run, or one of them while it runs.
+
+    What missing scores could undo is not claimed: SHIP must hold in the worst case for tuned, and
+    each failed gate (a regression, a broken bound, a gain that is ruled out) in the best.
+    """
+    observed = decide_gates(manifest, tables)
     complete = not any(
         table.on_tag(gate.tag).unscored(gate.metric, arm)
         for table in tables
         for gate in table.suite.gates
         for arm in ARMS
     )
-    worst = observed if complete else decide_gates(manifest, tables, imputed=True)
-    return tuple(
-        _suite_result(manifest, table, observed[table.suite.name], worst[table.suite.name])
-        for table in tables
+    worst, best = (
+        observed if complete else decide_gates(manifest, tables, imputation)
+        for imputation in (ImputationCase.WORST, ImputationCase.BEST)
     )
+    return tuple(
+        _suite_result(
+            manifest,
+            table,
+            tuple(
+                _open_if_unscored(gate, at_best, table)
+                for gate, at_best in zip(observed[name], best[name], strict=True)
+            ),
+            worst[name],
+        )
+        for table in tables
+        for name in [table.suite.name]
+    )
+
+
+def _open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -> GateResult:
+    """Return a failed gate as undecided if it would not fail so with the missing scores at best."""
+    weaker = at_best.reason is GateReason.NO_WORTHWHILE_GAIN and gate.reason is not at_best.reason
+    if gate.status is not GateStatus.FAIL or (at_best.status is gate.status and not weaker):
+        return gate
+    kind, named = gate_kind(gate.kind), gate.model_copy(update={"metric": gate.subject})
+    part = table.on_tag(gate.tag)
+    count = len({case for arm in ARMS for case in part.unscored(gate.metric, arm)})
+    others = "unscored one" if count == 1 else f"{count} unscored ones"
+    sentence = (
+        f"{kind.measurement(named)}: that fails {kind.rule(gate)} on the scored cases, but not if "
+        f"the {others} went well"
+    )
+    changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED, "sentence": sentence}
+    return gate.model_copy(update=changes)
 
 
 def not_comparable(manifest: Manifest, cause: str) -> VerdictRecord:

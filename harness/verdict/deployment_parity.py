@@ -170,9 +170,9 @@ def _compare_metrics(
     before = {table.suite.name: table for table in whole}
     made: dict[str, list[MetricParity]] = {name: [] for name in tables}
     for key, equivalence in found.items():
-        name, metric, tag = key
-        noise = before[name].on_tag(tag).noise(metric)
-        is_beyond = key in beyond and not _within(noise, equivalence)
+        name, _, tag = key
+        noise = before[name].on_tag(tag).noise(equivalence.pairs.metric)
+        is_beyond = key in beyond and equivalence.clears(noise)
         made[name].append(_metric(tables[name], equivalence, tag, beyond=is_beyond))
     return {name: tuple(metrics) for name, metrics in made.items()}
 
@@ -180,11 +180,6 @@ def _compare_metrics(
 def _advisory(found: EquivalencePairs) -> bool:
     """Return whether a metric is only shown: too few cases for it, or an uncalibrated judge."""
     return found.pairs.advisory or found.pairs.metric.advisory
-
-
-def _within(noise: float | None, found: EquivalencePairs) -> bool:
-    """Return whether arithmetic alone moves base by as much as tuned and shipped differ."""
-    return noise is not None and abs(found.pairs.estimate) <= noise
 
 
 def _equivalence(
@@ -240,6 +235,10 @@ def _status(
     if status is ParityStatus.EQUIVALENT and any(missing.values()):
         worst = replace(found, pairs=table.imputed(found.pairs.metric))
         return worst.status(beyond=False)
+    if status is ParityStatus.NOT_EQUIVALENT and any(missing.values()):
+        nearer = table.imputed(found.pairs.metric, best=found.pairs.estimate < 0)
+        survives = proven_beyond({("", ""): replace(found, pairs=nearer)})
+        return status if survives else ParityStatus.UNDECIDED
     return status
 
 

@@ -29,6 +29,8 @@ from tunegate.harness.records.verdict import (
 )
 from tunegate.harness.verdict.decide import ScoredRun, suite_results
 
+_ORIGINAL = "original base"
+"""Name of base where the incumbent has its own; arithmetic moves both as far."""
 _DECISIVE = {
     Verdict.BLOCK: GateStatus.FAIL,
     Verdict.ERROR: GateStatus.ERROR,
@@ -85,22 +87,13 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
 
 def _incumbent_table(table: ScoreTable) -> ScoreTable:
     """Return a table in which the incumbent takes base's place."""
-    places = {INCUMBENT: "base", "tuned": "tuned"}
+    places = {INCUMBENT: "base", "tuned": "tuned", "base": _ORIGINAL, BASE_AGAIN: BASE_AGAIN}
     values = {
         (metric, case, places[arm]): row
         for (metric, case, arm), row in table.values.items()
         if arm in places
     }
-    return replace(table, values=values | dict(_noise(table)))
-
-
-def _noise(table: ScoreTable) -> Iterator[tuple[tuple[str, str, str], ScoreRow]]:
-    """Yield rows that move the incumbent as far from itself as base is from itself."""
-    for (metric, case, arm), row in table.values.items():
-        before, incumbent = (table.value(metric, case, name) for name in ("base", INCUMBENT))
-        if arm == BASE_AGAIN and None not in (row.value, before, incumbent):
-            moved = (incumbent or 0.0) + (row.value or 0.0) - (before or 0.0)
-            yield (metric, case, arm), replace(row, value=moved)
+    return replace(table, values=values, asked_again=_ORIGINAL)
 
 
 def _suite(result: SuiteResult) -> SuiteIncumbentResult:

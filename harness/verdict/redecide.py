@@ -8,17 +8,15 @@ is reached or a regression that is proven is a false claim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
-from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.pairs import NoiseFloor
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
     GateResult,
@@ -97,30 +95,9 @@ def _look(suite: SuiteRecord, skipped: set[str]) -> InterimLook | None:
     return InterimLook(suite.looks, suite.looks.sizes.index(seen))
 
 
-@dataclass(frozen=True)
-class NoiseFloor:
-    """How far one metric's scores lie apart in an A/A run."""
-
-    metric: MetricRecord
-    delta: Delta
-
-    @property
-    def flips(self) -> int | None:
-        """Cases whose score changed; None where scores are not 0 or 1."""
-        pairs = self.delta.pairs
-        binary = self.metric.binary and pairs.binary
-        return pairs.wins + pairs.losses if binary else None
-
-    @property
-    def size(self) -> float | None:
-        """Mean |difference|, which for 0/1 scores is the share that flipped; None if unscored."""
-        differences = self.delta.pairs.differences
-        return exact_mean([abs(d) for d in differences]) if differences else None
-
-
 def noise_floors(table: ScoreTable) -> tuple[NoiseFloor, ...]:
     """Return the noise floor of every metric of a suite, gated or not."""
-    return tuple(NoiseFloor(m, Delta(table.pairs(m))) for m in table.suite.metrics)
+    return tuple(NoiseFloor(table.pairs(m)) for m in table.suite.metrics)
 
 
 def false_claims(

@@ -188,4 +188,4 @@ def _bout(first: Sequence[float], second: Sequence[float]) -> _UnadjustedCompari
         suite="s", metric=metric("solved"), base=tuple(map(float, first)),
         tuned=tuple(map(float, second)),
     )  # fmt: skip
-    return _UnadjustedComparison("A", "B", pairs, 0.9, None)
+    return _UnadjustedComparison("A", "B", pairs, 0.9, ())

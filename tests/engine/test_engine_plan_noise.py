@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.plan import SAMPLE, make_plan, noise_sample
+from tunegate.harness.engine.plan import make_plan, noise_sample
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.further_arm import BASE_AGAIN, add_derived_arms
@@ -56,12 +56,20 @@ def test_recorded_arms_have_no_arithmetic(scripted: Callable[..., str]) -> None:
     assert set(add_derived_arms(open_arms({"base": spec, "tuned": spec}))) == {"base", "tuned"}
 
 
-def test_the_sample_is_seeded_and_small() -> None:
-    """50 cases, the same for one seed whatever their order, others for another."""
-    cases = [f"c{i}" for i in range(200)]
+@pytest.mark.parametrize(
+    ("n", "asked"), [(3, 3), (400, 400), (401, 400), (800, 400), (1001, 501), (4000, 2000)]
+)
+def test_the_sample_grows_with_the_suite(n: int, asked: int) -> None:
+    """All of 400 cases, half of more than 800: a fixed number would leave every claim unproven."""
+    assert len(noise_sample([f"c{i}" for i in range(n)], suite="s", seed=0)) == asked
+
+
+def test_the_sample_is_seeded() -> None:
+    """The same for one seed whatever the cases' order, others for another; a size may be given."""
+    cases = [f"c{i}" for i in range(1000)]
     chosen = noise_sample(cases, suite="s", seed=0)
 
-    assert len(chosen) == SAMPLE == 50
+    assert len(noise_sample(cases, suite="s", seed=0, size=50)) == 50
     assert chosen == noise_sample(reversed(cases), suite="s", seed=0)
     assert chosen != noise_sample(cases, suite="s", seed=1)
     assert noise_sample(cases[:3], suite="s", seed=0) == set(cases[:3])

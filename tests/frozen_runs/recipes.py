@@ -497,7 +497,7 @@ def block_incumbent(p: Project) -> None:
 
 
 def undecided_noise(p: Project) -> None:
-    """Base answers a sample again and differs as much as tuned; in another suite it only guesses.
+    """Base answers a sample again and gains more than tuned; in another suite it only guesses.
 
     Only local models in an inexact number format are asked again, so these records are added.
     """
@@ -523,18 +523,19 @@ tolerance = 0.15
     folder = p.folder / "runs" / p.run
     manifest = json.loads((folder / "manifest.json").read_bytes())
     rows = {name: read_lines(folder / name) for name in ("cells.jsonl", "scores.jsonl")}
-    again = [cell for cell in manifest["plan"] if cell["suite"] == "routing"][:100:2]
-    for at, cell in enumerate(again):
+    base_cells = [
+        cell for cell in manifest["plan"] if (cell["suite"], cell["arm"]) == ("routing", "base")
+    ]
+    for cell in base_cells[20:70]:
         known = {
             **cell,
             "arm": "base_again",
             "key": hashlib.sha256(cell["case"].encode()).hexdigest(),
         }
-        text, score = ("yes", 1.0) if at % 2 else ("no", 0.0)
         manifest["plan"].append(known)
-        rows["cells.jsonl"].append({"cell": known, "status": "ok", "completion": {"text": text}})
+        rows["cells.jsonl"].append({"cell": known, "status": "ok", "completion": {"text": "yes"}})
         place = {"suite": "routing", "metric": "exact_match", "case": cell["case"]}
-        rows["scores.jsonl"].append({**place, "arm": "base_again", "value": score})
+        rows["scores.jsonl"].append({**place, "arm": "base_again", "value": 1.0})
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     for name, lines in rows.items():
         p.lines(f"runs/{p.run}/{name}", lines)

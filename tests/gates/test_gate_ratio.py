@@ -266,17 +266,17 @@ def test_the_worst_case_of_a_metric_with_a_range_is_its_end() -> None:
         pairs([0.5, 0.5], [0.4, 0.6]), metric=SECONDS.model_copy(update={"range": (0.0, 1.0)})
     )
 
-    assert KIND.worst_case_fill(ratio(0.8, "at_least"), found)(None, None) == (1.0, 0.0)
-    assert KIND.worst_case_fill(ratio(1.2), found)(None, None) == (0.0, 1.0)
-    assert KIND.worst_case_fill(ratio(1.2), found)(0.5, None) == (0.5, 1.0)
-    assert KIND.worst_case_fill(ratio(1.2), found)(None, 0.5) == (0.0, 0.5)
+    assert KIND.imputation(ratio(0.8, "at_least"), found, best=False)(None, None) == (1.0, 0.0)
+    assert KIND.imputation(ratio(1.2), found, best=False)(None, None) == (0.0, 1.0)
+    assert KIND.imputation(ratio(1.2), found, best=False)(0.5, None) == (0.5, 1.0)
+    assert KIND.imputation(ratio(1.2), found, best=False)(None, 0.5) == (0.0, 0.5)
 
 
 def test_the_worst_case_of_an_unbounded_metric_is_its_worst_ratio() -> None:
     """Of the ratios 2 and 1/4, `at_most` fills 2 and `at_least` fills 1/4, on either side."""
     found = pairs([1.0, 4.0], [2.0, 1.0])
-    most = KIND.worst_case_fill(ratio(1.2), found)
-    least = KIND.worst_case_fill(ratio(0.8, "at_least"), found)
+    most = KIND.imputation(ratio(1.2), found, best=False)
+    least = KIND.imputation(ratio(0.8, "at_least"), found, best=False)
 
     assert (most(8.0, None), least(8.0, None)) == ((8.0, 16.0), (8.0, 2.0))
     assert (most(None, 8.0), least(None, 8.0)) == ((4.0, 8.0), (32.0, 8.0))

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import beta, multinomial
 
 from tunegate.harness.comparison.delta import compare, is_proven
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.gating.decide_all import decide_gate
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
@@ -365,37 +365,98 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
     assert ship == pytest.approx(above - 0.02, abs=0.005)
 
 
-@pytest.mark.parametrize(("noise", "status"), [(0.09, PASS), (0.1, UNDECIDED), (None, PASS)])
-def test_a_gain_within_the_noise_of_the_arithmetic_is_undecided(
-    made: Any, noise: float | None, status: GateStatus
+def _asked_again(made: Any, ups: int, downs: int, n: int, metric: Any = None) -> NoiseFloor:
+    """Return base against itself: so many cases newly right and newly wrong."""
+    first, again = made.pairs(ups, downs, n - ups - downs, 0)
+    found = Pairs("s", metric or made.metric(), base=tuple(first), tuned=tuple(again))
+    return NoiseFloor(found)
+
+
+@pytest.mark.parametrize(
+    ("ups", "downs", "n", "status"),
+    [
+        (11, 11, 200, PASS),  # 11 % flip, more than the gain, but as many up as down
+        (0, 0, 200, PASS),
+        (22, 0, 200, UNDECIDED),  # arithmetic alone adds 0.11
+        (0, 22, 200, PASS),
+        (10, 0, 200, PASS),  # 0.1 - 0.05 - sqrt(0.0297^2 + 0.0319^2) = 0.0064
+        (12, 0, 200, UNDECIDED),  # 0.1 - 0.06 - sqrt(0.0297^2 + 0.0339^2) = -0.0051
+        (2, 1, 20, PASS),  # of so few the interval holds 0: nothing is known against them
+        (5, 0, 20, UNDECIDED),  # but five of five upwards are known
+    ],
+)
+def test_a_gain_must_clear_what_base_gains_on_itself(
+    made: Any, ups: int, downs: int, n: int, status: GateStatus
 ) -> None:
-    """20 wins of 200 are proven, +0.1; but not where base differs from itself by as much."""
+    """20 wins of 200 prove +0.1 [0.0703, 0.1404]; the far end of base again - base counts.
+
+    Tango's 90 % interval of 22 ups of 200 is 0.11 [0.0787, 0.1517], of 11 each way ±0.0403, of 10
+    ups 0.05 [0.0301, 0.0819] (roots of the score statistic whose nuisance parameter scipy's
+    `minimize_scalar` finds).
+    """
     base, tuned = made.pairs(20, 0, 180, 0)
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    noise = _asked_again(made, ups, downs, n)
 
     result = decide_gate(
         Gate(metric="m", kind=GAIN, margin=0.0), pairs, regressed=False, noise=noise
     )
 
-    assert (result.status, result.noise) == (status, noise)
+    assert result.status is status
+    assert (result.noise, result.noise_n) == (pytest.approx((ups + downs) / n), n)
     if status is UNDECIDED:
         assert result.reason is GateReason.WITHIN_NOISE
         assert "inexact arithmetic alone" in result.sentence
 
 
+def test_the_signed_difference_of_base_to_itself_is_recorded(made: Any) -> None:
+    """No flip in 200: Tango's closed form is 0 ± z²/(n + z²) = 2.70554/202.70554 = 0.0133472."""
+    base, tuned = made.pairs(20, 0, 180, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+
+    result = decide_gate(
+        Gate(metric="m", kind=GAIN, margin=0.0),
+        pairs,
+        regressed=False,
+        noise=_asked_again(made, 0, 0, 200),
+    )
+
+    assert (result.noise_low, result.noise_high) == pytest.approx((-0.0133472, 0.0133472), rel=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("noise", "expected"),
-    [(0.1, (UNDECIDED, GateReason.WITHIN_NOISE)), (0.05, (FAIL, GateReason.REGRESSED))],
+    ("ups", "downs", "expected"),
+    [
+        (20, 20, (FAIL, GateReason.REGRESSED)),
+        (0, 40, (UNDECIDED, GateReason.WITHIN_NOISE)),
+        (40, 0, (FAIL, GateReason.REGRESSED)),
+    ],
 )
-def test_a_regression_within_the_noise_is_undecided(
-    made: Any, noise: float, expected: tuple[Any, ...]
+def test_a_regression_must_clear_what_base_loses_to_itself(
+    made: Any, ups: int, downs: int, expected: tuple[Any, ...]
 ) -> None:
-    """A proven loss of 0.1 is held against a fine-tune only where base loses less to itself."""
-    base, tuned = made.pairs(0, 20, 180, 0)
+    """50 wins and 120 losses of 2,000 are a loss of 0.035; base flips on 4 % of 1,000 cases."""
+    base, tuned = made.pairs(50, 120, 1830, 0)
     pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
+    noise = _asked_again(made, ups, downs, 1000)
 
     assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
+
+
+def test_lower_is_better_is_cleared_the_other_way(made: Any) -> None:
+    """Errors fall by 0.1: what counts is how far they fall by themselves, not how far they rise."""
+    metric = made.metric(higher_is_better=False)
+    base, tuned = made.pairs(0, 20, 180, 0)
+    pairs = Pairs("s", metric, base=tuple(base), tuned=tuple(tuned))
+    rule = Gate(metric="m", kind=GAIN, margin=0.0)
+    falling, rising = (_asked_again(made, *flips, 200, metric) for flips in ((0, 22), (22, 0)))
+
+    fell = decide_gate(rule, pairs, regressed=False, noise=falling)
+    rose = decide_gate(rule, pairs, regressed=False, noise=rising)
+
+    assert (fell.status, rose.status) == (UNDECIDED, PASS)
+    assert fell.noise_high < 0 < rose.noise_low
 
 
 def _drops(count: int, n: int, size: float = 0.6) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.score_table import same_answers
+from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer
 from tunegate.harness.records.files import record_json
@@ -285,6 +285,115 @@ def test_a_floor_must_survive_the_worst_case(judge: Any, columns: Any, made: Any
         assert found.verdict is verdict
 
 
+def test_a_regression_must_survive_the_best_case(judge: Any, columns: Any, made: Any) -> None:
+    """Four losses in 96 prove a regression, but not if the four unscored cases are wins of tuned.
+
+    Complete pairs: mid-p(0, 4) = 1/32 = .031. Best case: 4 wins and 4 losses. Missing on either
+    side: a missing score of base may have been a failure as well.
+    """
+    base, tuned = made.pairs(0, 4, 46, 50)
+    for column, at in ((tuned, slice(96, 100)), (base, slice(4, 8))):
+        holes = list(column)
+        holes[at] = [None] * 4
+        pair = (base, holes) if column is tuned else (holes, tuned)
+        found = judge(columns([tolerance(margin=0.5)], {"m": pair}))
+        whole = judge(columns([tolerance(margin=0.01)], {"m": pair}))
+
+        (gate,) = whole.suites[0].gates
+        assert (found.verdict, whole.verdict) == (SHIP, UNDECIDED)
+        assert (gate.status, gate.reason) == (GateStatus.UNDECIDED, GateReason.UNSCORED)
+        assert whole.sentence.endswith(
+            "that fails the tolerance of 0.01 on the scored cases, but not if the 4 unscored ones "
+            "went well"
+        )
+
+
+def test_a_clear_regression_survives_the_best_case(judge: Any, columns: Any, made: Any) -> None:
+    """30 losses in 96 stay a regression with four more wins."""
+    base, tuned = made.pairs(0, 30, 30, 40)
+    tuned[96:] = [None] * 4
+    found = judge(columns([tolerance(margin=0.01)], {"m": (base, tuned)}))
+
+    assert found.verdict is BLOCK
+    assert found.suites[0].gates[0].reason is GateReason.REGRESSED
+
+
+def test_a_broken_floor_must_survive_the_best_case(judge: Any, columns: Any, made: Any) -> None:
+    """87 of 98 (0.888) may have been 89 of 100, below 0.9; 88 of 98 may have been 90."""
+    for right, verdict in ((87, BLOCK), (88, UNDECIDED)):
+        tuned = [1.0] * right + [0.0] * (98 - right) + [None, None]
+        found = judge(columns([floor(margin=0.9)], {"m": ([1.0] * 100, tuned)}))
+        assert found.verdict is verdict
+
+
+def test_a_failing_case_breaks_a_zero_tolerance_floor_whatever_is_missing(
+    judge: Any, columns: Any
+) -> None:
+    """What was seen to fail does not depend on what was not seen."""
+    gate = floor(margin=1.0).model_copy(update={"floor_mode": "zero_tolerance"})
+    tuned = [0.0] + [1.0] * 97 + [None, None]
+
+    assert judge(columns([gate], {"m": ([1.0] * 100, tuned)})).verdict is BLOCK
+
+
+def test_holding_must_survive_the_best_case(judge: Any, columns: Any, made: Any) -> None:
+    """No change on 97 of 100 rules a gain of 0.04 out; three unscored wins would not.
+
+    Tango without discordance: ±z²/(n + z²) = 0.027 with 97; with 3 wins of 100 up to 0.073.
+    """
+    gate = gain(margin=0.0).model_copy(update={"expected_gain": 0.04})
+    base, tuned = made.pairs(0, 0, 50, 50)
+    whole = judge(columns([gate], {"m": (base, tuned)}))
+    tuned[-3:] = [None] * 3
+    found = judge(columns([gate], {"m": (base, tuned)}))
+
+    assert (whole.verdict, found.verdict) == (HOLD, UNDECIDED)
+    assert "not if the 3 unscored ones went well" in found.sentence
+
+
+@pytest.mark.parametrize(("kind", "margin"), [("ratio", 1.2), ("severe_drop", 0.05)])
+def test_every_kind_of_gate_must_survive_the_best_case(
+    judge: Any, columns: Any, made: Any, kind: str, margin: float
+) -> None:
+    """A few cases that are far worse break a bound; as many unscored ones may be as much better.
+
+    Ratio: 4 of 96 cases are 200 times as long, e^(4 ln 200 / 96) = 1.25 with little spread beside.
+    Severe drops: 10 of 95 lose all, Clopper-Pearson's lower limit .058; 10 of 100: .055.
+    """
+    if kind == "ratio":
+        options = {"bound": "at_most"}
+        base = [1.0] * 100
+        tuned = [1.5 + 0.01 * (i % 3) for i in range(96)] + [None] * 4
+        metric = made.metric(binary=False, range=(0.0, 1e9), higher_is_better=False)
+    else:
+        options = {}
+        base = [0.9] * 100
+        tuned = [0.1] * 10 + [0.9] * 85 + [None] * 5
+        metric = made.metric(binary=False)
+    gate = Gate(metric="m", kind=kind, margin=margin, options=options)
+    complete = [(b, t) for b, t in zip(base, tuned, strict=True) if t is not None]
+    pair = tuple(zip(*complete, strict=True))
+
+    alone = judge(columns([gate], {"m": pair}, [metric]))
+    found = judge(columns([gate], {"m": (base, tuned)}, [metric]))
+
+    assert alone.verdict is BLOCK
+    assert found.verdict is (UNDECIDED if kind == "ratio" else BLOCK)
+
+
+def test_a_metric_without_bounds_is_imputed_by_its_best_difference(columns: Any, made: Any) -> None:
+    """Beside base's -9 a missing score becomes -9 plus the best difference seen, -0.5."""
+    metric = made.metric(binary=False, range=None)
+    suite = columns(
+        [tolerance(margin=0.1)], {"m": ([-2.0, -1.0, -9.0], [-3.0, -1.5, None])}, [metric]
+    )
+    rows = {(r.metric, r.case, r.arm): r for r in suite.rows()}
+    table = ScoreTable(suite.record(), {c.id: c for c in suite.cases()}, rows)
+
+    assert table.imputed(metric, best=True).differences == (-1.0, -0.5, -0.5)
+    assert table.imputed(metric, level=True, best=True).tuned == (-3.0, -1.5, -1.5)
+
+
 def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
     judge: Any, columns: Any, made: Any
 ) -> None:
@@ -292,8 +401,6 @@ def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
 
     Imputing tuned's worst level instead (-3) would turn the missing case into a gain of 6.
     """
-    from tunegate.harness.comparison.score_table import ScoreTable
-
     metric = made.metric(binary=False, range=None)
     suite = columns(
         [tolerance(margin=0.1)], {"m": ([-2.0, -1.0, -9.0], [-3.0, -1.5, None])}, [metric]

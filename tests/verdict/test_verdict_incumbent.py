@@ -127,7 +127,7 @@ def test_the_verdict_can_only_get_worse(stand: Any, judge: Any, columns: Any) ->
 
 
 def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
-    """Base moved by 0.1 when asked twice: a loss of 0.05 beside the incumbent may be just that."""
+    """Base lost 0.1 when asked twice: a loss of 0.05 beside the incumbent may be just that."""
     graded = made.metric(binary=False)
     suite = columns(
         [Gate(metric="m", kind="tolerance", margin=0.01)],
@@ -137,7 +137,7 @@ def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
     rows = [
         ScoreRow(suite="s", metric="m", case=case.id, arm=arm, value=value)
         for case in suite.cases()
-        for arm, value in (("incumbent", 0.85), ("base_again", 0.6))
+        for arm, value in (("incumbent", 0.85), ("base_again", 0.4))
     ]
     manifest = made.manifest([suite], arms=ARMS)
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.comparison.pairs import NoiseFloor
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.redecide import NoiseFloor, broken_levels, false_claims, noise_floors
+from tunegate.harness.verdict.redecide import broken_levels, false_claims, noise_floors
 
 FLOOR, CEILING, GAIN = "floor", "ceiling", "gain"
 TOLERANCE, SEVERE_DROP = "tolerance", "severe_drop"
@@ -108,7 +109,7 @@ def test_the_noise_floor_of_pass_and_fail(made: Any, columns: Any) -> None:
 
     assert floor.flips == 5
     assert floor.size == pytest.approx(0.05)
-    assert floor.delta.estimate == pytest.approx(-0.01)
+    assert floor.pairs.estimate == pytest.approx(-0.01)
 
 
 def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
@@ -118,8 +119,8 @@ def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
 
     assert floor.flips is None
     assert floor.size == pytest.approx(0.1)
-    assert floor.delta.estimate == pytest.approx(-0.05)
-    assert floor.delta.n == 4
+    assert floor.pairs.estimate == pytest.approx(-0.05)
+    assert floor.pairs.n == 4
 
 
 def test_a_number_that_happens_to_be_0_or_1_is_no_flip(made: Any, columns: Any) -> None:
