@@ -1,6 +1,6 @@
 """Mean level: metrics whose level is the mean of their scores, with two estimators.
 
-Tango's score interval for 0/1 scores, the t ∧ Hall envelope with its guard for all others, and
+Tango's score interval for 0/1 scores, the t ∧ Hall envelope with its guards for all others, and
 cluster-robust forms of both where cases belong together.
 """
 
@@ -103,9 +103,17 @@ class MeanEstimator(Estimator):
 
     def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
         independent = unit_values(self.differences, self.clusters)
-        return cases_for_mean(
+        found = cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence
         )
+        if found is None or self.metric.bound is None:
+            return found
+        from tunegate.harness.stats.paired_mean import unseen_loss_units
+
+        units = unseen_loss_units(
+            margin, bound=self.metric.bound, effect=effect, confidence=confidence
+        )
+        return within_limit(max(found, -(-units * self.n // len(independent))))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
         if is_binary(self.metric, self.tuned):

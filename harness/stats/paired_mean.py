@@ -1,13 +1,15 @@
-"""Paired means: t and Hall intervals and tests, with a guard for bounded scores.
+"""Paired means: t and Hall intervals and tests, with two guards for bounded scores.
 
-The interval is the envelope of two closed forms, the t interval and Hall's skewness-corrected one,
-and, while few units were seen, of a third that pretends to have seen the two worst values as well.
+The interval is the envelope of two closed forms, the t interval and Hall's skewness-corrected one.
+Scores with a range have two guards against losses that are too rare to be seen in the sample, and
+too large for the mean to do without them:
+
+- With fewer than 50 units, a third interval pretends to have seen the two worst values as well.
+- Whatever the number of units, no mean is excluded that unseen losses of the whole range explain
+  (`_UnseenLosses`). This guard fades out by itself: at 5 % it excludes nothing that lies more than
+  ln(20) = 3.0 times the range over the number of units below the mean.
+
 No resampling: BCa and bootstrap-t err with probability .10 to .13 on saturated scores.
-
-The model behind the mean of paired differences: a few location curves and their envelope.
-
-`paired` is the public face; here the data are scaled, the standard errors formed and the curves
-(t, Hall, guarded t) chosen.
 
 Example:
     >>> interval = mean_interval([0.0, 0.2, -0.1, 0.3, 0.1], bound=1.0)
@@ -46,8 +48,8 @@ def mean_interval(
         differences: tuned minus base per case, oriented so that positive is better.
         confidence: Two-sided level.
         bound: Largest possible absolute difference (the range of the score), if there is one.
-            With fewer than 50 units, or without spread, the interval then also covers the t
-            interval with -bound and +bound appended to the data.
+            The interval then also covers the means that unseen differences of that size explain
+            and, with fewer than 50 units, the t interval with -bound and +bound appended.
         clusters: One label per case where cases belong together, at least two different ones.
 
     Returns:
@@ -59,7 +61,8 @@ def mean_interval(
             fewer than two clusters, or `confidence` is outside (0, 1).
 
     Source: Student's t; Hall (1992), JRSS B 54:221-228, cubic transformation; with clusters the
-    delete-one-cluster jackknife (CR3) on G - 1 degrees of freedom.
+    delete-one-cluster jackknife (CR3) on G - 1 degrees of freedom. Without spread the guard is the
+    exact binomial bound on what was never seen (Clopper and Pearson 1934).
 
     Traps: unbounded lognormal-like data stay liberal (see `skewness_warning`); repeated samples
     of one case must be averaged before they come here.
@@ -86,9 +89,10 @@ def mean_test(
         clusters: One label per case where cases belong together.
 
     Returns:
-        The least favourable of the statistics behind `mean_interval` with its p-value: the
-        smallest one-sided error at which the lower limit clears the margin. One case, or no
-        spread and a mean not beyond the margin, gives p = 1 and the statistic `-inf`.
+        The least favourable of the statistics behind `mean_interval`, and the p-value: the
+        smallest one-sided error at which the lower limit clears the margin, larger than that of
+        the statistic where unseen losses explain more. One case, or no spread and a mean not
+        beyond the margin, gives p = 1 and the statistic `-inf`.
 
     Raises:
         ValueError: As `mean_interval`, or if `margin` is not finite or not within the bound.
@@ -104,9 +108,38 @@ def mean_test(
         validation.check_positive("bound", bound)
         validation.check_between("margin", margin, -bound, bound)
     model = fit_mean(differences, bound, clusters)
-    statistic = model.statistic(margin)
-    p_value = 1.0 if statistic == -math.inf else distributions.t_tail(statistic, model.degrees)
-    return OneSidedTest(statistic, p_value, margin, model.method)
+    return OneSidedTest(model.statistic(margin), model.p_value(margin), margin, model.method)
+
+
+def unseen_loss_units(
+    margin: float, *, bound: float, effect: float = 0.0, confidence: float = CONFIDENCE
+) -> int:
+    """Fewest units that prove a mean beyond `margin` if all differences are equal to `effect`.
+
+    With spread it may take more of them, and hardly fewer: ln(2) instead of ln(20) at most is
+    gained at 5 %.
+
+    Args:
+        margin: Null value; above minus `bound` and below `effect`.
+        bound: Largest possible absolute difference.
+        effect: The difference of every unit.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If `bound` is not positive, `confidence` is outside (0, 1), or margin and effect
+            are out of range.
+
+    Source: losses of the whole range that pull a mean of `effect` down to the margin strike a
+    share q = (effect - margin)/(bound + effect) of the units; none of n is struck with
+    probability (1 - q)^n, which must not exceed the one-sided error. 149 units at a margin of -.02
+    and a range of 1, as for 0 successes of 149 in Clopper and Pearson (1934).
+    """
+    validation.check_positive("bound", bound)
+    validation.check_between("confidence", confidence, 0, 1)
+    validation.check_between("margin", margin, -bound, bound)
+    validation.check_between("effect", effect, margin, bound * (1 + 1e-9))
+    needed = -math.log((1 - confidence) / 2) / math.log((bound + effect) / (bound + margin))
+    return math.ceil(needed * (1 - 1e-12))
 
 
 def severe_drops(
@@ -195,7 +228,7 @@ def skewness_warning(differences: ArrayLike) -> bool:
 
 
 GUARDED_BELOW = 50
-"""Units below which a bounded score is guarded: 20 cases cannot show a catastrophe of 8 %."""
+"""Units below which the worst values count as seen: 20 cases cannot show a catastrophe of 8 %."""
 
 _ROUNDING = 1e-12
 """Range below which scaled data do not vary: 0.3 - 0.2 and 0.2 - 0.1 are one value."""
@@ -231,6 +264,74 @@ class _LimitCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class _UnseenLosses:
+    """Lower limits that allow for losses of the whole range of which the sample holds none.
+
+    Let a share of the units lose the whole range, so that the mean of all is at the margin. The
+    p-value is the largest probability, over all such shares, that no unit of the sample is struck
+    *and* the others come out as favourable as they did. With `a` the expected number of struck
+    units and in units of range/n, that is the maximum of exp(-a) Phi((a - d)/s) over a >= 0: d the
+    distance of the mean from the margin, s its standard error. The maximum is at a = d + s u, where
+    u solves phi(u) = s Phi(u); its value there is exp(c - d) with c = log Phi(u) - s u, which is
+    never more than ln(2) below exp(-d). For a = 0 it is the normal test.
+
+    Distances are logarithms, which make it the exact binomial bound where s is 0.
+    """
+
+    mean: float
+    """Mean of the sample, as a share of the largest possible absolute value."""
+    error: float
+    """Its standard error, likewise."""
+    units: int
+
+    @property
+    def noise(self) -> float:
+        """Standard error in units of what one loss of the whole range takes from the mean."""
+        return self.units * self.error / (1 + self.mean)
+
+    def limit(self, alpha: float) -> float:
+        """Lower limit at the one-sided error `alpha`."""
+        if self.mean <= -1:
+            return -1.0
+        s, z = self.noise, distributions.normal_upper(alpha)
+        u, c = _worst_share(s)
+        # Beyond, the worst share is 0.
+        distance = -math.log(alpha) + c if z >= -u else s * z
+        return (1 + self.mean) * math.exp(-distance / self.units) - 1
+
+    def p_value(self, margin: float) -> float:
+        """Smallest error at which the limit clears `margin`, itself above -1."""
+        if self.mean <= -1:
+            return 1.0
+        distance = self.units * math.log((1 + self.mean) / (1 + margin))
+        s = self.noise
+        u, c = _worst_share(s)
+        if s > 0 and distance < -s * u:
+            return distributions.normal_tail(distance / s)
+        return math.exp(min(0.0, c - distance))
+
+
+_NORMAL_ALONE = 8.0
+"""Noise beyond which unseen losses explain nothing that the normal test does not allow anyway."""
+
+
+def _worst_share(noise: float) -> tuple[float, float]:
+    """Return u with phi(u) = noise Phi(u), and log Phi(u) - noise u."""
+    if noise <= _ROUNDING:
+        return math.inf, 0.0
+    if noise > _NORMAL_ALONE:
+        return -_NORMAL_ALONE, 0.0
+
+    def excess(u: float) -> float:
+        density = math.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+        return density - noise * distributions.normal_tail(-u)
+
+    # The ratio of density and probability at -s exceeds s (Gordon 1941), and falls from there.
+    u = distributions.find_root(excess, -noise, 1 + math.sqrt(2 * max(0.0, -math.log(noise))))
+    return u, math.log(distributions.normal_tail(-u)) - noise * u
+
+
+@dataclass(frozen=True, slots=True)
 class MeanFit:
     """A fitted mean: its estimate and the curves whose envelope is the interval."""
 
@@ -244,28 +345,53 @@ class MeanFit:
     """Degrees of freedom of the t quantile."""
     spread: bool
     """Whether the data vary at all."""
+    error: float
+    """Standard error of the mean."""
+    units: int
+    """Independent units: clusters, or cases."""
     method: str
     """Name of the rule."""
 
     def low(self, confidence: float) -> float:
-        """Lower confidence limit: the lowest of the curves'."""
+        """Lower confidence limit: the lowest of the curves', or of unseen losses."""
         if not self.curves:
             return -self.limit
         q = distributions.t_critical(confidence, self.degrees)
-        return max(-self.limit, min(curve.limit(q) for curve in self.curves))
+        lowest = min(curve.limit(q) for curve in self.curves)
+        return max(-self.limit, min(lowest, self._unseen_limit(1.0, confidence)))
 
     def high(self, confidence: float) -> float:
-        """Upper confidence limit: the highest of the curves'."""
+        """Upper confidence limit: the highest of the curves', or of unseen gains."""
         if not self.curves:
             return self.limit
         q = distributions.t_critical(confidence, self.degrees)
-        return min(self.limit, max(curve.limit(-q) for curve in self.curves))
+        highest = max(curve.limit(-q) for curve in self.curves)
+        return min(self.limit, max(highest, -self._unseen_limit(-1.0, confidence)))
 
     def statistic(self, margin: float) -> float:
         """Smallest of the curves' statistics against `margin`; `-inf` if nothing can be said."""
         if not self.curves or (not self.spread and self.estimate <= margin):
             return -math.inf
         return min(curve.statistic(margin) for curve in self.curves)
+
+    def p_value(self, margin: float) -> float:
+        """Smallest error at which the lower limit clears `margin`."""
+        statistic = self.statistic(margin)
+        if statistic == -math.inf:
+            return 1.0
+        p_value = distributions.t_tail(statistic, self.degrees)
+        if self.limit == math.inf:
+            return p_value
+        return max(p_value, self._unseen_losses(1.0).p_value(margin / self.limit))
+
+    def _unseen_losses(self, sign: float) -> _UnseenLosses:
+        return _UnseenLosses(sign * self.estimate / self.limit, self.error / self.limit, self.units)
+
+    def _unseen_limit(self, sign: float, confidence: float) -> float:
+        """Return the lower limit of the mean, or for -1 of its negative."""
+        if self.limit == math.inf:
+            return math.inf
+        return self.limit * self._unseen_losses(sign).limit((1 - confidence) / 2)
 
 
 def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
@@ -274,21 +400,35 @@ def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | Non
     # Working at a scale of 1 makes the result exactly equivariant and keeps squares finite.
     scale = bound or float(np.abs(values).max()) or 1.0
     sums, sizes = _units(values / scale, clusters)
+    return fit_units(sums, sizes, scale, bound)
+
+
+def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) -> MeanFit:
+    """Choose the curves for sums and sizes of independent units.
+
+    Args:
+        sums: Sums of the units' values, as shares of `scale`.
+        sizes: Cases of each unit.
+        scale: Unit of the values; `bound` where there is one.
+        bound: Largest possible absolute mean.
+    """
     whole = _plain(sums, sizes)
     curves = _spread_curves(sums, sizes, whole) if whole.error > 0 else []
-    guarded = bound is not None and (sums.size < GUARDED_BELOW or not curves) and sums.size > 1
-    if guarded:
-        extended = _guard(sums, sizes)
+    if bound is not None and sums.size > 1:
         # Without spread the mean itself is all that the plain curves can add.
         curves = curves or [_LimitCurve(whole.mean, 0.0)]
-        curves.append(_LimitCurve(extended.mean, extended.error))
+        if sums.size < GUARDED_BELOW:
+            extended = _guard(sums, sizes)
+            curves.append(_LimitCurve(extended.mean, extended.error))
     return MeanFit(
         estimate=whole.mean * scale,
         limit=math.inf if bound is None else bound,
         curves=tuple(_LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
         degrees=max(sums.size - 1, 1),
         spread=whole.error > 0,
-        method=_method(curves, clustered=sizes.max() > 1, guarded=guarded),
+        error=whole.error * scale,
+        units=sums.size,
+        method=_method(curves, clustered=sizes.max() > 1, guarded=bound is not None),
     )
 
 
@@ -331,10 +471,10 @@ def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
 
 
 def _spread_curves(sums: Floats, sizes: Floats, whole: JackknifeMean) -> list[_LimitCurve]:
-    """Student's t; with one case per unit, Hall's curve too."""
+    """Student's t and Hall's curve; of clusters, by what each adds to the mean."""
     curves = [_LimitCurve(whole.mean, whole.error)]
-    skew = sample_skewness(sums) / math.sqrt(sums.size)
-    if sizes.max() == 1 and abs(skew) > _SYMMETRIC:
+    skew = sample_skewness(sums - whole.mean * sizes) / math.sqrt(sums.size)
+    if abs(skew) > _SYMMETRIC:
         curves.append(_LimitCurve(whole.mean, whole.error, skew))
     return curves
 
@@ -348,5 +488,5 @@ def _guard(sums: Floats, sizes: Floats) -> JackknifeMean:
 def _method(curves: list[_LimitCurve], *, clustered: bool, guarded: bool) -> str:
     if not curves:
         return "no information on spread"
-    name = "cluster jackknife t (CR3)" if clustered else "t and Hall envelope"
+    name = "cluster jackknife t (CR3) and Hall envelope" if clustered else "t and Hall envelope"
     return f"{name}, guarded" if guarded else name

@@ -38,13 +38,32 @@ class TestMeanInterval:
     """mean_interval with clusters."""
 
     def test_reference(self):
-        """Five clusters of four give scipy's t interval of the cluster means, (.1031, .1519)."""
+        """Five clusters of four: scipy's t upper limit of the means and Hall's lower, (.1, .1519).
+
+        The means are .1, .1375, .125, .125 and .15: skewed to the left, so that Hall's correction
+        lowers the lower limit from .1031.
+        """
         interval = mean_interval(D, clusters=np.repeat(np.arange(5), 4))
         means = np.reshape(D, (5, 4)).mean(axis=1)
         expected = stats.ttest_1samp(means, 0).confidence_interval(0.9)
+        alone = mean_interval(means)
 
-        assert (round(interval.low, 4), round(interval.high, 4)) == (0.1031, 0.1519)
-        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+        assert (round(expected.low, 4), round(expected.high, 4)) == (0.1031, 0.1519)
+        assert (round(interval.low, 4), round(interval.high, 4)) == (0.1, 0.1519)
+        assert (interval.low, interval.high) == pytest.approx((alone.low, alone.high))
+        assert interval.high == pytest.approx(expected.high)
+
+    def test_rare_failures_of_whole_clusters(self):
+        """One lost cluster in 100 equal ones: Hall's limit, not t's, which 4 in 100 would exceed.
+
+        With one value of -1 among zeros, t's lower limit is -.01 - 1.660 * .01 = -.0266; a share of
+        .0266 would show one such cluster or none in 25 % of samples.
+        """
+        values, labels = [-1.0] * 2 + [0.0] * 198, np.repeat(np.arange(100), 2)
+        low = mean_interval(values, bound=1.0, clusters=labels).low
+
+        assert stats.binom.cdf(1, 100, 0.0266) == pytest.approx(0.25, abs=0.01)
+        assert stats.binom.cdf(1, 100, -low) < 0.06
 
     def test_unequal_sizes(self):
         """Unequal clusters are weighted by case: means .5, .2, .5 left out one at a time."""

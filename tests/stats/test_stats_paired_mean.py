@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from tests.property_settings import examples
-from tunegate.harness.stats.paired_mean import mean_interval, mean_test
+from tunegate.harness.stats.paired_mean import mean_interval, mean_test, unseen_loss_units
 
 PROPERTY = examples(100)
 
@@ -34,6 +34,16 @@ def hall_limits(values, confidence=0.9):
         optimize.brentq(excess, mean - far, mean + far, args=(target,))
         for target in (quantile, -quantile)
     ]
+
+
+def unseen_p(values, margin, bound=1.0):
+    """Maximise the probability of an unseen loss and of so good a rest on a grid of shares."""
+    n, mean = len(values), np.mean(values)
+    error = np.std(values, ddof=1) / math.sqrt(n)
+    one_loss = (bound + mean) / n
+    distance = n * math.log((bound + mean) / (bound + margin))
+    struck = np.linspace(0, 30, 300_001)
+    return float(np.max(np.exp(-struck) * stats.norm.cdf((struck - distance) * one_loss / error)))
 
 
 class TestMeanInterval:
@@ -61,24 +71,74 @@ class TestMeanInterval:
         assert (round(interval.low, 4), round(interval.high, 4)) == (-0.0152, 0.2470)
         assert interval.low == pytest.approx(np.sum(D) / 22 - half)
 
-    def test_guard_ends_at_fifty(self):
-        """From 50 cases with spread on, the bound no longer widens the interval."""
-        values = np.linspace(-0.2, 0.3, 50)
+    def test_worst_values_join_below_fifty(self):
+        """With spread to spare, from 50 cases on the bound no longer widens the interval."""
+        values = np.tile([-0.6, 0.6], 25)
 
         assert mean_interval(values, bound=1.0).low == pytest.approx(mean_interval(values).low)
         assert mean_interval(values[:49], bound=1.0).low < mean_interval(values[:49]).low
 
+    @pytest.mark.parametrize("n", [60, 100, 400])
+    @pytest.mark.parametrize("deviation", [0.003, 0.05, 0.1, 0.15])
+    @pytest.mark.parametrize("mean", [-0.3, 0.0, 0.02])
+    def test_unseen_losses(self, n, deviation, mean):
+        """The p-value is the larger one of t and Hall and of the maximum over unseen shares."""
+        values = mean + deviation * np.tile([-1, 1], n // 2)
+        for margin in (mean - 0.05, mean - 0.02, mean - 0.004):
+            plain = mean_test(values, margin=margin).p_value
+            found = mean_test(values, margin=margin, bound=1.0).p_value
+
+            assert found == pytest.approx(max(plain, unseen_p(values, margin)), rel=1e-4)
+
+    def test_unseen_gains(self):
+        """The upper limit allows for unseen gains as the lower one for losses, in any unit."""
+        values = 0.01 + 0.05 * np.tile([-1, 1], 50)
+        interval = mean_interval(values, bound=1.0)
+        limit = optimize.brentq(lambda m: unseen_p(-values, -m) - 0.05, 0.011, 0.2)
+
+        assert interval.high == pytest.approx(limit, rel=1e-3)
+        # The exact bound on what was never seen, .0398, would be it if nothing varied.
+        assert 0.02 < interval.high < 1 - 0.99 * 0.05**0.01
+        assert interval.high > mean_interval(values).high
+        assert mean_interval(7 * values, bound=7.0).high == pytest.approx(7 * interval.high)
+
+    @pytest.mark.parametrize("n", [20, 59, 60, 150, 400])
+    @pytest.mark.parametrize("gain", [0.0, 0.01, 0.1])
+    def test_rare_total_failures(self, n, gain):
+        """All cases gain a little, a few lose everything: exact error at most .06 at any share.
+
+        The number of losses is binomial, so that the error is a finite sum. It is .05 where none
+        is seen, by construction, and Hall's where a few are.
+        """
+        lows = np.array(
+            [
+                mean_interval([-1.0] * k + [gain] * (n - k), bound=1.0).low
+                for k in range(min(n, 40) + 1)
+            ]
+        )
+        share = np.linspace(1e-4, 0.3, 1500)[:, np.newaxis]
+        chance = stats.binom.pmf(np.arange(lows.size), n, share)
+        proven = lows > (1 - share) * gain - share + 1e-12
+
+        assert 0.03 < (chance * proven).sum(axis=1).max() <= 0.06
+
     @pytest.mark.parametrize("value", [0.0, 0.1, -0.7, 1.0])
-    @pytest.mark.parametrize("n", [2, 30, 400])
+    @pytest.mark.parametrize("n", [2, 30, 50, 400])
     def test_no_spread(self, value, n):
-        """Without spread a bounded score has the guarded width, and an unbounded one no limits."""
+        """Without spread the limits are those of n successes of n, and an unbounded one has none.
+
+        Below 50 cases those of -1 and 1 appended to the data are wider for few cases.
+        """
         interval = mean_interval([value] * n, bound=1.0)
         extended = np.array([value] * n + [-1, 1])
         half = stats.t.ppf(0.95, n - 1) * extended.std(ddof=1) / math.sqrt(n + 2)
+        half = half if n < 50 else 0.0
+        exact = stats.binomtest(n, n).proportion_ci(0.9, "exact").low
+        low, high = (1 + value) * exact - 1, 1 - (1 - value) * exact
 
         assert interval.estimate == pytest.approx(value)
-        assert interval.low == pytest.approx(max(-1, min(value, extended.mean() - half)))
-        assert interval.high == pytest.approx(min(1, max(value, extended.mean() + half)))
+        assert interval.low == pytest.approx(max(-1, min(value, low, extended.mean() - half)))
+        assert interval.high == pytest.approx(min(1, max(value, high, extended.mean() + half)))
         assert interval.width > 0
         unbounded = mean_interval([value] * n)
         assert (-math.inf, math.inf) == (unbounded.low, unbounded.high)
@@ -154,6 +214,26 @@ class TestMeanTest:
         assert mean_test([0.0] * 40, margin=-0.02, bound=1.0).p_value > 0.05
         assert mean_test([0.0] * 400, margin=-0.02).p_value == 1
 
+    @pytest.mark.parametrize(
+        ("margin", "effect", "bound", "units"),
+        # 1 - .05^(1/149) = .01990 and 1 - .05^(1/148) = .02004: no failure in 149 excludes .02.
+        [(-0.02, 0.0, 1.0, 149), (-0.05, 0.0, 1.0, 59), (-2.0, 0.0, 100.0, 149), (0, 0.01, 1, 302)],
+    )
+    def test_fewest_units(self, margin, effect, bound, units):
+        """So many equal differences prove the margin, and one less does not."""
+        assert unseen_loss_units(margin, bound=bound, effect=effect) == units
+        proven, less = (
+            mean_test([effect] * n, margin=margin, bound=bound).p_value for n in (units, units - 1)
+        )
+        assert proven <= 0.05 < less
+
+    def test_no_more_to_lose(self):
+        """A mean at the lower end of the range is proven to exceed nothing."""
+        result = mean_test([-1.0] * 60, margin=-0.99, bound=1.0)
+
+        assert result.p_value == 1
+        assert mean_interval([-1.0] * 60, bound=1.0).low == -1
+
     def test_one_case(self):
         """One case proves nothing."""
         assert mean_test([0.9], margin=-0.5, bound=1.0).p_value == 1
@@ -208,6 +288,9 @@ def test_refuses(function, values, options, message):
         (lambda: mean_interval(D, confidence=0.0), r"confidence=0\.0 must"),
         (lambda: mean_test(D, margin=math.nan), r"margin=nan must"),
         (lambda: mean_test(D, margin=1.0, bound=1.0), r"margin=1\.0 must"),
+        (lambda: unseen_loss_units(-1.0, bound=1.0), r"margin=-1\.0 must"),
+        (lambda: unseen_loss_units(0.1, bound=1.0), r"effect=0\.0 must"),
+        (lambda: unseen_loss_units(-0.1, bound=-1.0), r"bound=-1\.0 must"),
     ],
 )
 def test_refuses_settings(call, message):
