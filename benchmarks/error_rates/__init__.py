@@ -19,4 +19,5 @@ One module for each question:
 | `clusters`   | the same where cases belong together                                   |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
 | `looks`      | the same when the growing sample is looked at before its end           |
+| `plans`      | the planned chance of a pass is off, and by how much                   |
 """

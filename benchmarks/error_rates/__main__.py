@@ -14,6 +14,7 @@ from benchmarks.error_rates import (
     continuous,
     judges,
     looks,
+    plans,
     rules,
     runs,
     whole,
@@ -28,6 +29,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "whole": (whole.rows,),
     "looks": (looks.rows,),
     "judges": (judges.rows,),
+    "plans": (plans.rows,),
     # Not a default of the gate: shows that the benchmark can fail.
     "paired-t": (partial(binary.rows, rule=rules.paired_t),),
 }

@@ -79,12 +79,20 @@ def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
         gates=tuple(part.gate for part in suite),
         generation={},
     )
-    manifest = Manifest(
+    cases = [Case(id=str(i), prompt="p") for i in range(n)]
+    return decide_run(
+        manifest([record]), {SUITE: cases}, [row for part in suite for row in _rows(part)]
+    ).verdict
+
+
+def manifest(suites: Sequence[SuiteRecord]) -> Manifest:
+    """Return the manifest of a run on the suites."""
+    return Manifest(
         run_id="r",
         created="2026-01-01T00:00:00+00:00",
         command=(),
         arms={"base": {}, "tuned": {}},
-        suites=(record,),
+        suites=tuple(suites),
         seed=0,
         plan=(),
         versions={},
@@ -92,10 +100,6 @@ def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
         liveness={},
         attempts={},
     )
-    cases = [Case(id=str(i), prompt="p") for i in range(n)]
-    return decide_run(
-        manifest, {SUITE: cases}, [row for part in suite for row in _rows(part)]
-    ).verdict
 
 
 def _rows(part: Gated) -> list[ScoreRow]:

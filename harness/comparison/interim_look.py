@@ -16,6 +16,11 @@ from functools import cache
 
 from tunegate.harness.records.manifest import Gate, LookSchedule
 
+FUTILE = 0.10
+"""Conditional power below which a goal is given up."""
+FROM_SHARE = 0.25
+"""Share of the cases before which noise would decide about futility."""
+
 
 @dataclass(frozen=True, slots=True)
 class InterimLook:
@@ -72,11 +77,11 @@ class InterimLook:
 
     def bound(self, alpha: float) -> float:
         """Return what z must exceed at this look, if `alpha` may be spent over all of them."""
-        return _bounds(self.looks.shares, alpha)[self.index]
+        return look_bounds(self.looks.shares, alpha)[self.index]
 
     def last_bound(self, alpha: float) -> float:
         """Return what z must exceed at the last look."""
-        return _bounds(self.looks.shares, alpha)[-1]
+        return look_bounds(self.looks.shares, alpha)[-1]
 
     def confidence(self, alpha: float) -> float:
         """Return the two-sided confidence of this look's interval."""
@@ -108,7 +113,8 @@ class InterimLook:
 
 
 @cache
-def _bounds(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
+def look_bounds(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
+    """Return what z must exceed at each look, if `alpha` may be spent over all of them."""
     from tunegate.harness.stats.group_sequential import efficacy_bounds
 
     return tuple(efficacy_bounds(shares, alpha=alpha).tolist())

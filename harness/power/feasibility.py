@@ -31,10 +31,18 @@ def unreachable_gates(suite: Suite) -> list[str]:
     ]
 
 
-def feasibility_problems(suite: Suite, gate: Gate) -> Iterator[str]:
-    """Yield why a flawless result could not pass the gate; nothing if it could."""
+def feasibility_problems(suite: Suite, gate: Gate, cases: int | None = None) -> Iterator[str]:
+    """Yield why a flawless result could not pass the gate; nothing if it could.
+
+    Args:
+        suite: The suite.
+        gate: One of its gates.
+        cases: Cases of the suite, if it had another number of the kind.
+    """
     metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
     n = count_asked(suite, metric, gate.tag)
+    if cases is not None:
+        n = round(cases * n / len(suite.cases))
     if gate.tag is None:
         yield from kind.refusals(gate, metric, n, suite.gates)
         return
@@ -139,14 +147,10 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     """
     from tunegate.harness.stats.group_sequential import look_sizes
 
-    generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
-    whole = not generated or any(m.corpus for m in suite.gated_metrics)
-    if len(suite.cases) < EARLY_STOP_CASES or not suite.gates or whole:
+    if not _is_looked_at(suite, len(suite.cases)):
         return None
-    compared = [suite.metric(g.metric) for g in suite.gates if not gate_kind(g.kind).reads_level]
-    first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
     units = _units(suite.cases, suite=suite.name, seed=seed)
-    wanted = look_sizes(len(suite.cases), first=first)
+    wanted = look_sizes(len(suite.cases), first=_first_look(suite))
     sizes: list[int] = []
     shares: list[float] = []
     count = 0
@@ -161,15 +165,53 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     return looks if len(sizes) > 1 and _reachable(suite, looks) else None
 
 
-def _reachable(suite: Suite, looks: LookSchedule) -> bool:
-    """Return whether every gate that these cases can prove is still provable at the last look."""
+def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
+    """Return the share of the cases seen at each look if the suite had `n`; none without looks."""
+    from tunegate.harness.stats.group_sequential import look_sizes
+
+    if any(m.judge is not None for m in suite.gated_metrics):
+        return ()  # a judge is asked once all completions are there
+    if n == len(suite.cases):
+        planned = schedule_looks(suite, seed=0)
+        return planned.shares if planned is not None else ()
+    if not _is_looked_at(suite, n):
+        return ()
+    # Looks as far apart as if the first and last steps were like the others: one set of bounds then
+    # serves all numbers of cases with so many looks.
+    count = len(look_sizes(n, first=_first_look(suite)))
+    shares = tuple(look / count for look in range(1, count + 1))
+    looks = LookSchedule(order=(), sizes=(n,) * count, shares=shares)
+    return shares if count > 1 and _reachable(suite, looks, n) else ()
+
+
+def _is_looked_at(suite: Suite, n: int) -> bool:
+    """Return whether looking at the growing sample of `n` cases pays, and has a known error."""
+    generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
+    whole = not generated or any(m.corpus for m in suite.gated_metrics)
+    return n >= EARLY_STOP_CASES and bool(suite.gates) and not whole
+
+
+def _first_look(suite: Suite) -> int:
+    """Return the fewest cases of the first look."""
+    compared = [suite.metric(g.metric) for g in suite.gates if not gate_kind(g.kind).reads_level]
+    return _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
+
+
+def _reachable(suite: Suite, looks: LookSchedule, n: int | None = None) -> bool:
+    """Return whether every gate that these cases can prove is still provable at the last look.
+
+    Args:
+        suite: The suite.
+        looks: Its looks.
+        n: Cases, if other than the suite has.
+    """
     last = InterimLook(looks, len(looks.sizes) - 1)
-    gates = [gate for gate in suite.gates if not any(feasibility_problems(suite, gate))]
-    seen = {gate.tag: _look_on(suite, last, gate.tag) for gate in gates}
+    gates = [gate for gate in suite.gates if not any(feasibility_problems(suite, gate, n))]
+    seen = {gate.tag: last if n else _look_on(suite, last, gate.tag) for gate in gates}
     return not any(
         problem
         for gate in gates
-        for problem in feasibility_problems(suite, seen[gate.tag].judged(gate))
+        for problem in feasibility_problems(suite, seen[gate.tag].judged(gate), n)
     )
 
 

@@ -14,12 +14,21 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from types import MappingProxyType
+from typing import Any
 
 from tunegate.harness.comparison.corpus_level import LEAST
+from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import GUARDED, PlannedComparison, ScoreSpread
+from tunegate.harness.comparison.sample_size import (
+    GateTest,
+    PlannedComparison,
+    PlannedLooks,
+    ScoreSpread,
+    fewest_cases,
+)
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import POWER
 from tunegate.harness.errors import UsageError
@@ -27,7 +36,6 @@ from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import Metric
 from tunegate.harness.power import feasibility
-from tunegate.harness.power.feasibility import schedule_looks
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -144,10 +152,6 @@ def _latency(stored: StoredAnswer) -> float | None:
     return stored.completion.latency_s if stored.completion else None
 
 
-ROUGH = 30
-"""Below this many cases the normal approximation of the power is off by more than 6 points."""
-
-
 @dataclass(frozen=True, slots=True)
 class GateOutlook:
     """What one gate can do under one assumption on the spread; differences are improvements."""
@@ -160,7 +164,7 @@ class GateOutlook:
     chance: float
     """Probability of a pass."""
     cases: int | None
-    """Cases for the gate's share of 80 % for the whole rule; None if more are no way out."""
+    """Cases for 80 % of this gate alone; None if more are no way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class SuiteForecast:
     chances: tuple[float, ...]
     """Probability of SHIP for each assumption, where the floors hold; empty if not planned."""
     cases: tuple[int | None, ...]
-    """Cases for 80 % of it, likewise; None if more are no way out."""
+    """Cases that make 80 % of it certain, likewise; None if more are no way out."""
     refusals: tuple[str, ...]
     """Why SHIP cannot be reached at all, a sentence a gate."""
     notes: tuple[str, ...]
@@ -206,17 +210,18 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
         observed: What an earlier run tells of its gated metrics; None assumes a grid of three
             spreads.
 
-    Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: each gate that SHIP needs
-    is planned at power 1 - 0.2/K, K their number, which makes 80 % for all however they are
-    related.
+    Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: all gates that SHIP needs
+    pass with 80 % however they are related where their errors add up to 20 % at most; the cases
+    are the fewest for which they do, so that the error falls on the gates that are hard to prove.
     """
     n_clusters = feasibility.cluster_count(suite.cases)
     silent = tuple(feasibility.silent_goals(suite))
     refusals = (*feasibility.unreachable_gates(suite), *silent, *_undecidable(suite, n_clusters))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
-    gates = _SuitePlan(suite, observed, least).gates()
-    chances, cases = _whole_rule(suite.goal_rule, [g for g in gates if g.counts])
+    plan = _SuitePlan(suite, observed, least)
+    gates = plan.gates()
+    chances, cases = plan.whole_rule([g for g in gates if g.counts])
     return SuiteForecast(
         name=suite.name,
         n=len(suite.cases),
@@ -258,9 +263,11 @@ class _SuitePlan:
         # Holm's first step: of m goals of which one is enough, the best is tested at alpha/m.
         self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
         self.guards = {g.id: self._planned(g) for g in suite.gates if g not in gains}
-        needed = sum(test.counts for test in self.guards.values()) + len(self.goals)
-        self.share = (1 - POWER) / max(1, needed - (self.alternatives - 1))
-        """Error that each gate may make for all of them together to make 20 %."""
+        self.shares = cache(lambda n: feasibility.planned_shares(suite, n))
+        self.tests: dict[tuple[Any, ...], GateTest] = {}
+        """What a test on 0/1 scores depends on → the test: it is enumerated once."""
+        self.plans: dict[str, list[PlannedComparison]] = defaultdict(list)
+        """Gate → its comparison for each assumption on the spread."""
 
     def gates(self) -> tuple[GateForecast, ...]:
         """Return the forecasts in the order of the suite."""
@@ -283,7 +290,7 @@ class _SuitePlan:
             provable = plan.detectable()
             largest = plan.limit if plan.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
-            cases = self._cases(gate, plan, effect, counts=counts)
+            cases = self._cases(gate, plan, effect)
             outlooks.append(GateOutlook(spread, provable, effect, plan.chance(effect), cases))
         notes = [why]
         if outlooks and gate.expected_gain is None:
@@ -330,16 +337,127 @@ class _SuitePlan:
         bounded: bool = True,
     ) -> PlannedComparison:
         metric = self.suite.metric(gate.metric)
-        n = feasibility.count_asked(self.suite, metric, gate.tag)
-        limit = 1.0 if spread.binary else metric.bound if bounded else None
-        return PlannedComparison(n, margin, confidence, spread, limit)
+        hoped = gate_kind(gate.kind).target_effect(gate, math.nan)
+        plan = PlannedComparison(
+            feasibility.count_asked(self.suite, metric, gate.tag),
+            margin,
+            confidence,
+            spread,
+            1.0 if spread.binary else metric.bound if bounded else None,
+            *self._test(gate, margin, spread),
+            PlannedLooks(
+                partial(self._shares, gate),
+                None if hoped is None or math.isnan(hoped) else hoped,
+                given_up=hoped is not None,
+            ),
+        )
+        self.plans[gate.id].append(plan)
+        return plan
 
-    def _cases(
-        self, gate: Gate, plan: PlannedComparison, effect: float, *, counts: bool = True
-    ) -> int | None:
-        found = plan.cases(effect, 1 - self.share if counts else POWER)
+    def _test(
+        self, gate: Gate, margin: float, spread: ScoreSpread
+    ) -> tuple[GateTest | None, float | None]:
+        """Return the gate's own test, and its margin on the scale on which it judges.
+
+        None for one value over all cases: no sample of scores tells what it would be.
+        """
+        metric, kind = self.suite.metric(gate.metric), gate_kind(gate.kind)
+        if metric.corpus is not None or (self.suite.generation.samples > 1 and spread.binary):
+            return None, None
+        [record] = [m for m in self.suite.record().metrics if m.name == gate.metric]
+        seen = None if self.observed is None else self.observed.of_gate(gate)
+        judged = None if seen is None else kind.judged_pairs(gate, seen)
+
+        def on_scores(base: Sequence[float], tuned: Sequence[float], confidence: float) -> bool:
+            pairs = Pairs("", record, tuple(base), tuple(tuned))
+            made = kind.judged_pairs(gate, pairs)
+            return is_proven(made.pairs, made.margin, confidence)
+
+        higher = record.higher_is_better
+        if spread.binary or judged is None:
+            level = seen.base_level if seen is not None else 0.5
+            key = gate.kind, gate.margin, str(gate.options), higher, record.range, level
+            test = GateTest(on_scores, higher_is_better=higher, base_level=level)
+            return self.tests.setdefault((*key, spread.binary), test), None
+
+        def on_scale(base: Sequence[float], tuned: Sequence[float], confidence: float) -> bool:
+            made = replace(
+                judged.pairs, base=tuple(base), tuned=tuple(tuned), clusters=None, cases=()
+            )
+            return is_proven(made, judged.margin, confidence)
+
+        test = GateTest(
+            on_scale,
+            higher_is_better=judged.pairs.metric.higher_is_better,
+            shape=judged.pairs.differences,
+        )
+        return test, judged.margin
+
+    def _share(self, gate: Gate) -> float:
+        """Return the share of the suite's cases that the gate rests on."""
+        if gate.tag is None:
+            return 1.0
+        return max(1, len(feasibility.cases_on(self.suite, gate.tag))) / len(self.suite.cases)
+
+    def _shares(self, gate: Gate, n: int) -> tuple[float, ...]:
+        """Return the share of the gate's `n` cases seen at each look.
+
+        A slice is first looked at once it has as many cases as the suite's first look.
+        """
+        share = self._share(gate)
+        suite = self.shares(round(n / share))
+        return tuple(t for t in suite if t == 1 or t * share >= suite[0])
+
+    def _cases(self, gate: Gate, plan: PlannedComparison, effect: float) -> int | None:
+        return self._at_least(gate, plan.cases(effect, POWER))
+
+    def _at_least(self, gate: Gate, cases: int | None) -> int | None:
         least = LEAST if self.suite.metric(gate.metric).corpus else 1
-        return None if found is None else max(found, self.least, least)
+        return None if cases is None else max(cases, self.least, least)
+
+    def whole_rule(
+        self, gates: Sequence[GateForecast]
+    ) -> tuple[tuple[float, ...], tuple[int | None, ...]]:
+        """Return the chance of SHIP and the cases for 80 % of it, for each assumption.
+
+        Args:
+            gates: The gates that count.
+        """
+        if not gates or not all(g.outlooks for g in gates):
+            return (), ()
+        any_goal = self.suite.goal_rule == "any"
+        goals = [g for g in gates if gate_kind(g.gate.kind).is_goal and any_goal]
+        others = [g for g in gates if g not in goals]
+        chances, cases = [], []
+        for index in range(len(gates[0].outlooks)):
+            needed = list(others)
+            if goals:
+                # Of several goals the likeliest counts alone: right however they are related.
+                needed.append(max(goals, key=lambda g: g.outlooks[index].chance))
+            chances.append(math.prod(g.outlooks[index].chance for g in needed))
+            cases.append(self._cases_of(needed, index))
+        return tuple(chances), tuple(cases)
+
+    def _cases_of(self, gates: Sequence[GateForecast], index: int) -> int | None:
+        """Return the fewest cases for which the gates' errors add up to 20 % at most."""
+        alone = [(gate.outlooks[index].cases, self._share(gate.gate)) for gate in gates]
+        if any(n is None for n, _ in alone):
+            return None
+        start = max(math.ceil(n / share) for n, share in alone if n is not None)
+        if len(gates) == 1:
+            return start
+        plans = [
+            (self.plans[g.gate.id][index], g.outlooks[index].effect, self._share(g.gate))
+            for g in gates
+        ]
+
+        def error(n: int) -> float:
+            return sum(
+                1 - plan.power(max(2, round(n * share)), effect) for plan, effect, share in plans
+            )
+
+        found = fewest_cases(error, 1 - POWER, start)
+        return None if found is None else max(found, start)
 
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
@@ -358,26 +476,6 @@ class _SuitePlan:
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 
-def _whole_rule(
-    rule: str, gates: Sequence[GateForecast]
-) -> tuple[tuple[float, ...], tuple[int | None, ...]]:
-    """Return the chance of SHIP and the cases for 80 % of it, for each assumption."""
-    if not gates or not all(g.outlooks for g in gates):
-        return (), ()
-    goals = [g for g in gates if gate_kind(g.gate.kind).is_goal and rule == "any"]
-    others = [g for g in gates if g not in goals]
-    chances, cases = [], []
-    for index in range(len(gates[0].outlooks)):
-        needed = [g.outlooks[index] for g in others]
-        if goals:
-            # Of several goals the likeliest counts alone: right however they are related.
-            needed.append(max((g.outlooks[index] for g in goals), key=lambda o: o.chance))
-        chances.append(math.prod(o.chance for o in needed))
-        counts = [o.cases for o in needed]
-        cases.append(None if None in counts else max(c for c in counts if c is not None))
-    return tuple(chances), tuple(cases)
-
-
 def _notes(
     suite: Suite,
     gates: Sequence[GateForecast],
@@ -385,31 +483,15 @@ def _notes(
     observed: PilotRun | None,
 ) -> Iterator[str]:
     planned = [g for g in gates if g.outlooks]
-    if planned and len(suite.cases) < ROUGH:
-        yield f"with fewer than {ROUGH} cases the chances are rough: up to 6 points off"
     if n_clusters is not None and observed is None and planned:
         yield (
             f"cases of the {n_clusters} clusters are planned as unrelated ones; --from RUN "
             "measures what that hides"
         )
-    bounded = {
-        g.gate.subject: None
-        for g in planned
-        for outlook in g.outlooks
-        if not outlook.spread.binary
-        and suite.metric(g.gate.metric).bound is not None
-        and feasibility.count_asked(suite, suite.metric(g.gate.metric), g.gate.tag)
-        < GUARDED * outlook.spread.deff
-    }
-    if bounded:
-        yield (
-            f"below {GUARDED} independent cases intervals of bounded scores are widened: "
-            f"{', '.join(bounded)} will pass less often"
-        )
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
     yield from feasibility.corpus_notes(suite)
-    if planned and schedule_looks(suite, seed=0) is not None:
-        yield "ending early costs SHIP a point or two of its chance; --early-stop off keeps it"
+    if planned and feasibility.planned_shares(suite, len(suite.cases)):
+        yield "chances are those of a run that may end early; --early-stop off adds a point or two"
     if suite.goal_rule == "any" and sum(gate_kind(g.gate.kind).is_goal for g in gates) > 1:
         yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"

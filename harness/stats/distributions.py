@@ -30,6 +30,11 @@ def normal_upper(alpha: float) -> float:
     return -float(special.ndtri(alpha))
 
 
+def normal_quantiles(probabilities: Floats) -> Floats:
+    """Points below which a standard normal variable lies with the given probabilities."""
+    return np.asarray(special.ndtri(probabilities))
+
+
 def normal_critical(confidence: float) -> float:
     """Half-width factor of a two-sided normal interval: 1.645 at 0.90."""
     return normal_upper((1 - confidence) / 2)
@@ -48,6 +53,11 @@ def t_upper(alpha: float, degrees: float) -> float:
 def t_critical(confidence: float, degrees: float) -> float:
     """Half-width factor of a two-sided t interval."""
     return t_upper((1 - confidence) / 2, degrees)
+
+
+def deviation_quantiles(probabilities: Floats, degrees: float) -> Floats:
+    """Quantiles of a normal sample's standard deviation, as shares of the true one."""
+    return np.asarray(np.sqrt(2 * special.gammaincinv(degrees / 2, probabilities) / degrees))
 
 
 def binomial_tail(k: Ints, n: Ints, p: Floats) -> Floats:

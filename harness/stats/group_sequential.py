@@ -112,6 +112,34 @@ def efficacy_bounds(
     return np.array(bounds)
 
 
+def crossing_probability(
+    fractions: Sequence[float],
+    bounds: Sequence[float],
+    *,
+    drift: float,
+    floors: Sequence[float] | None = None,
+) -> float:
+    """Probability that z exceeds its bound at some look.
+
+    Args:
+        fractions: Share of the planned cases seen at each look, growing, in (0, 1].
+        bounds: Bound of each look, as `efficacy_bounds` returns them.
+        drift: Expected z with all cases.
+        floors: z of each look below which the run is given up; None if it never is.
+
+    Source: the recursion of `efficacy_bounds` with the likelihood ratio of the drift
+    (Armitage, McPherson and Rowe 1969; Jennison and Turnbull 2000, section 19.2).
+    """
+    process, before, total = _ScoreProcess(), 0.0, 0.0
+    lowest = floors if floors is not None else [-math.inf] * len(fractions)
+    for time, bound, floor in zip(fractions, bounds, lowest, strict=True):
+        root, step = math.sqrt(time), time - before
+        total += process.drifted_crossing(bound * root, step, drift, before)
+        process.advance(step, min(bound, _FAR) * root, time, floor * root)
+        before = time
+    return min(1.0, total)
+
+
 @cache
 def _rule() -> tuple[Floats, Floats]:
     """Gauss-Legendre nodes and weights on [-1, 1]."""
@@ -139,10 +167,20 @@ class _ScoreProcess:
             return math.inf
         return distributions.find_root(lambda cut: self.crossing(cut, step) - rise, -far, far)
 
-    def advance(self, step: float, cut: float, time: float) -> None:
-        """Carry the density over `step` and drop what lies above `cut`."""
+    def drifted_crossing(self, cut: float, step: float, drift: float, before: float) -> float:
+        """Probability of exceeding `cut` after a further `step`, if the score drifts.
+
+        The density is kept without drift; the likelihood ratio of a path that has reached a score
+        at the time `before` turns it into the one with drift.
+        """
+        ratio = np.exp(drift * self._points - drift**2 * before / 2)
+        tails = distributions.normal_tails((cut - self._points - drift * step) / math.sqrt(step))
+        return float((self._mass * ratio) @ tails)
+
+    def advance(self, step: float, cut: float, time: float, floor: float = -math.inf) -> None:
+        """Carry the density over `step` and drop what lies above `cut` or below `floor`."""
         nodes, weights = _rule()
-        low = -_FAR * math.sqrt(time)
+        low = min(max(-_FAR * math.sqrt(time), floor), cut)
         points = low + (nodes + 1) / 2 * (cut - low)
         scaled = (points[:, np.newaxis] - self._points) / math.sqrt(step)
         density = np.exp(-(scaled**2) / 2) @ self._mass / math.sqrt(2 * math.pi * step)

@@ -11,11 +11,15 @@ Example:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
 
 from tunegate.harness.defaults import CONFIDENCE, POWER
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import null_losses
 from tunegate.harness.stats.types import StudyDesign
+from tunegate.harness.stats.validation import Ints
 
 
 def cluster_design_effect(size: float, correlation: float) -> float:
@@ -348,3 +352,137 @@ def _smallest(enough: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+_DENSE = 64
+"""Losses up to which a boundary is asked for at each number of them."""
+EXACT_LIMIT = 2000
+"""Cases up to which the power of a rule on 0/1 scores is enumerated; beyond, the formula is."""
+
+
+class ProofBoundary:
+    """Fewest wins that prove a margin, for each number of losses: any rule on 0/1 pairs, at one n.
+
+    The rule is asked at some numbers of losses only: at each up to 64, then at steps of a
+    standard deviation, between which the boundary is a straight line up to rounding. What it
+    answered is kept, so that other effects and discordances cost next to nothing.
+    """
+
+    def __init__(self, n: int, proves: Callable[[int, int], bool]) -> None:
+        """Ask nothing yet.
+
+        Args:
+            n: Paired cases.
+            proves: (wins, losses) → whether the rule calls the margin proven; wins never speak
+                against it.
+        """
+        self.n = n
+        self._proves = proves
+        self._turns: dict[int, int] = {}
+
+    def fewest_wins(self, least: int, most: int) -> Ints:
+        """Return the fewest wins at `least` to `most` losses; more than n - losses if none do."""
+        knots = [c for c in _knots(self.n) if least <= c <= most]
+        inner = [c for c in _knots(self.n) if c < least][-1:] + knots
+        inner += [c for c in _knots(self.n) if c > most][:1]
+        turns = [self._turn(c) for c in inner]
+        losses = np.arange(least, most + 1)
+        return np.rint(np.interp(losses, inner, turns)).astype(np.int64)
+
+    def power(self, effect: float, discordance: float) -> float:
+        """Return the probability of a proof.
+
+        Args:
+            effect: True difference of the success rates, in [-1, 1].
+            discordance: Share of cases on which the models differ; raised to abs(effect) if
+                smaller.
+
+        Source: wins and losses are trinomial; losses ~ binomial(n, q), wins ~ binomial among the
+        rest. Losses further than 4.5 standard deviations from their mean are left out.
+        """
+        share = max(discordance, abs(effect))
+        lose = min(max((share - effect) / 2, 0.0), 1.0)
+        win = min(max((share + effect) / 2, 0.0), 1.0)
+        far = 4.5 * math.sqrt(self.n * lose * (1 - lose)) + 3
+        least = max(0, math.floor(self.n * lose - far))
+        most = min(self.n, math.ceil(self.n * lose + far))
+        needed, losses = self.fewest_wins(least, most), np.arange(least, most + 1)
+        given = np.array(min(1.0, win / (1 - lose)) if lose < 1 else 0.0)
+        mass = distributions.binomial_mass(losses, self.n, np.array(lose))
+        return float((mass * distributions.binomial_tail(needed, self.n - losses, given)).sum())
+
+    def _turn(self, losses: int) -> int:
+        if losses not in self._turns:
+            near = min(self._turns, key=lambda c: abs(c - losses), default=None)
+            start = losses if near is None else self._turns[near] + losses - near
+            self._turns[losses] = _first_true(
+                lambda wins: self._proves(wins, losses), start, self.n - losses
+            )
+        return self._turns[losses]
+
+
+@cache
+def _knots(n: int) -> tuple[int, ...]:
+    """Return the numbers of losses at which a boundary is asked for."""
+    found = [0]
+    while found[-1] < n:
+        step = 1 if found[-1] < _DENSE else math.isqrt(found[-1])
+        found.append(min(n, found[-1] + step))
+    return tuple(found)
+
+
+def _first_true(holds: Callable[[int], bool], start: int, last: int) -> int:
+    """Return the smallest of 0..`last` that holds, last + 1 if none does: galloping, bisection."""
+    step, at = 1, min(max(start, 0), last)
+    if holds(at):
+        high = at
+        while high > 0 and holds(max(high - step, 0)):
+            high, step = max(high - step, 0), 2 * step
+        low = max(high - step, 0) if high else -1
+    else:
+        low = at
+        while low < last and not holds(min(low + step, last)):
+            low, step = min(low + step, last), 2 * step
+        if low >= last:
+            return last + 1
+        high = min(low + step, last)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def mean_rule_power(
+    n: float, *, effect: float, deviation: float, criticals: tuple[float, float]
+) -> float:
+    """Power of a rule that calls a mean proven from some value on, which depends on the deviation.
+
+    Args:
+        n: Paired differences, at least 2; a fraction if they were divided by a design effect.
+        effect: True mean difference.
+        deviation: True standard deviation of the differences.
+        criticals: Smallest mean that is proven in samples of two deviations, one
+            `sample_error(n)` below the true one and one above, as shares of it; `inf` if none is.
+
+    Source: mean and deviation of normal samples are independent; the rule's smallest mean is a
+    straight line in the deviation, as that of the t test is, and the power its mean over the
+    quantiles of the deviation. For the t test this is the noncentral t distribution.
+    """
+    error, places = sample_error(n), (np.arange(_PLACES) + 0.5) / _PLACES
+    deviations = distributions.deviation_quantiles(places, _degrees(n))
+    low, high = criticals
+    if math.isinf(high):
+        low, high = (math.inf, math.inf) if math.isinf(low) else (low, low)
+    if math.isinf(low):
+        return 0.0
+    needed = low + (high - low) * (deviations - 1 + error) / (2 * error)
+    return float(distributions.normal_tails((needed - effect) * math.sqrt(n) / deviation).mean())
+
+
+_PLACES = 40
+"""Quantiles of a sample's deviation over which a power is averaged."""
+
+
+def sample_error(n: float) -> float:
+    """Return the relative standard error of a standard deviation, at most a half."""
+    return min(0.5, 1 / math.sqrt(2 * _degrees(n)))

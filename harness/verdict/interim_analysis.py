@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.interim_look import FROM_SHARE, FUTILE, InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import sample_deviation
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
@@ -28,11 +28,6 @@ from tunegate.harness.records.verdict import (
     Verdict,
 )
 from tunegate.harness.verdict.decide import suite_results
-
-FUTILE = 0.10
-"""Conditional power below which a goal is given up."""
-FROM_SHARE = 0.25
-"""Share of the cases before which noise would decide about futility."""
 
 
 def should_stop(

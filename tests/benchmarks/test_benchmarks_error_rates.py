@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.error_rates import __main__ as command
-from benchmarks.error_rates import binary, clusters, continuous, judges, looks, rules, runs
+from benchmarks.error_rates import binary, clusters, continuous, judges, looks, plans, rules, runs
 from benchmarks.error_rates.table import Row, Settings, render, simulated, summary
 from tunegate.harness.comparison import pairs
 from tunegate.harness.records.verdict import Verdict
@@ -54,6 +54,10 @@ class TestDefaults:
     def test_judges(self) -> None:
         """A judge that people's labels correct, at both ends."""
         assert too_high(judges.rows(SMALL)) == []
+
+    def test_plans(self) -> None:
+        """Planned chances of a pass lie within 3 points of the true ones."""
+        assert too_high(plans.rows(SMALL)) == []
 
     def test_looks(self) -> None:
         """Stopping early at the usual margins, at 100 planned cases; what it saves and costs."""

@@ -17,6 +17,7 @@ from tunegate.harness.stats.confidence_sequences import (
 )
 from tunegate.harness.stats.group_sequential import (
     conditional_power,
+    crossing_probability,
     efficacy_bounds,
     kim_demets,
     look_sizes,
@@ -29,6 +30,35 @@ PROPERTY = examples(50)
 TWENTY = [k / 20 for k in range(1, 21)]
 Y = [1, 0.5, 0.5, 1, 0, 1, 0.5, 1, 1, 0.5]
 D = [2 * y - 1 for y in Y]
+
+
+class TestCrossingProbability:
+    """crossing_probability: the power of a design with looks."""
+
+    def test_without_drift_it_is_the_error(self):
+        """The bounds spend .05, so some look is crossed with .05."""
+        bounds = efficacy_bounds(TWENTY, alpha=0.05)
+
+        found = crossing_probability(TWENTY, bounds.tolist(), drift=0.0)
+
+        assert found == pytest.approx(0.05, abs=1e-5)
+
+    @pytest.mark.parametrize("drift", [0.5, 2.0, 4.0])
+    def test_two_looks_with_a_floor(self, drift):
+        """z at .4 and at 1 correlate by √.4: the rectangle of scipy's bivariate normal."""
+        both = stats.multivariate_normal([drift * 0.4**0.5, drift], [[1, 0.4**0.5], [0.4**0.5, 1]])
+        first = stats.norm.sf(2.2, drift * 0.4**0.5)
+
+        def later(low, high):
+            """P(low < z1 < high, z2 > 1.7)."""
+            marginal = np.diff(stats.norm.cdf([low, high], drift * 0.4**0.5))[0]
+            return marginal - (both.cdf([high, 1.7]) - both.cdf([low, 1.7]))
+
+        plain = crossing_probability([0.4, 1.0], [2.2, 1.7], drift=drift)
+        floored = crossing_probability([0.4, 1.0], [2.2, 1.7], drift=drift, floors=[0.3, -9.0])
+
+        assert plain == pytest.approx(first + later(-9.0, 2.2), abs=2e-4)
+        assert floored == pytest.approx(first + later(0.3, 2.2), abs=2e-4)
 
 
 class TestEfficacyBounds:

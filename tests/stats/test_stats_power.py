@@ -7,18 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import multinomial
 from statsmodels.stats.power import TTestPower
 
 from tests.property_settings import examples
 from tunegate.harness.stats.binary import tango_interval, tango_test
 from tunegate.harness.stats.power import (
+    ProofBoundary,
     binary_detectable_effect,
     binary_power,
     binary_sample_size,
     cluster_design_effect,
     mean_detectable_effect,
     mean_power,
+    mean_rule_power,
     mean_sample_size,
+    sample_error,
     smallest_provable_n,
 )
 
@@ -218,3 +222,65 @@ def test_refuses(call, message):
     """Plans that make no sense are refused by name and value."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class TestProofBoundary:
+    """Enumerated power of any rule on 0/1 pairs."""
+
+    @pytest.mark.parametrize(("n", "slope"), [(40, 0.6), (90, 1.0)])
+    def test_every_sample(self, n, slope):
+        """The trinomial mass (scipy's) of all samples that an invented rule calls proven."""
+
+        def proves(wins, losses):
+            return wins >= slope * losses + 3
+
+        boundary = ProofBoundary(n, proves)
+
+        for effect, share in ((0.0, 0.2), (0.1, 0.1), (0.05, 0.4), (-0.1, 0.3)):
+            cells = [(share + effect) / 2, (share - effect) / 2, 1 - share]
+            mass = multinomial(n, cells)
+            all_ = ((w, c) for c in range(n + 1) for w in range(n - c + 1) if proves(w, c))
+            exact = sum(mass.pmf([w, c, n - w - c]) for w, c in all_)
+            assert boundary.power(effect, share) == pytest.approx(exact, abs=1e-5)
+
+    def test_between_the_numbers_of_losses_that_are_asked(self):
+        """At 2,000 cases the rule is asked 50 times at most, and loses no half point."""
+        asked = []
+
+        def proves(wins, losses):
+            asked.append((wins, losses))
+            return wins - losses >= 1.645 * math.sqrt(wins + losses) > 0
+
+        power = ProofBoundary(2000, proves).power(0.03, 0.4)
+
+        # by all losses: 463 of them within 6 standard deviations of 370
+        losses, wins = np.arange(250, 490), np.arange(0, 700)[:, np.newaxis]
+        mass = multinomial(2000, [0.215, 0.185, 0.6]).pmf(
+            np.stack(np.broadcast_arrays(wins, losses, 2000 - wins - losses), axis=-1)
+        )
+        exact = mass[wins - losses >= 1.645 * np.sqrt(wins + losses)].sum()
+        assert power == pytest.approx(exact, abs=0.005)
+        assert len(asked) < 200
+
+    def test_what_no_wins_prove(self):
+        """A rule that never proves has no power, one that always does has all."""
+        assert ProofBoundary(20, lambda _wins, _losses: False).power(0.5, 0.9) == 0
+        assert ProofBoundary(20, lambda _wins, _losses: True).power(0.0, 0.2) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [10, 30, 200])
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.8])
+def test_the_t_test_as_a_rule_on_means(n, ratio):
+    """Its smallest proven mean is t·s/√n at any deviation s: the noncentral t (scipy's)."""
+    t = stats.t.ppf(0.95, n - 1) / math.sqrt(n)
+    error = sample_error(n)
+
+    power = mean_rule_power(
+        n, effect=ratio, deviation=1.0, criticals=(t * (1 - error), t * (1 + error))
+    )
+
+    assert power == pytest.approx(
+        stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, ratio * math.sqrt(n)), abs=0.003
+    )
+    never = mean_rule_power(n, effect=ratio, deviation=1.0, criticals=(math.inf, math.inf))
+    assert never == 0
