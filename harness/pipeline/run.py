@@ -32,7 +32,7 @@ from tunegate.harness.errors import (
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import calibration_report, stage
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.model import Arm, LocalArm
+from tunegate.harness.model import Arm, LocalArm, RecordedArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.pipeline import run_writer
@@ -74,8 +74,9 @@ class EvaluationRun:
     filtered: tuple[str, ...] = ()
     open_sealed: bool = False
     """Whether sealed suites may be judged."""
-    early_stop: bool = True
-    """Whether a suite may end as soon as everything is decided."""
+    early_stop: bool | None = None
+    """Whether a suite may end as soon as everything is decided; None: unless every arm is recorded,
+    where looking costs power and saves no answer."""
     traced: run_writer.TelemetryOptions = field(default_factory=run_writer.TelemetryOptions)
     """What of it is traced, and where that is looked at."""
     levers: Optimizations = ALL
@@ -187,7 +188,7 @@ class EvaluationRun:
         alive = liveness.check_liveness(self.arms, twins=self.self_check)
         left_out = self._look_back()
         watching = EarlyStopping()
-        if self.early_stop:
+        if self._stops_early:
             watching = EarlyStopping.of(self.suites, seed=self.seed, left_out=left_out)
         purpose = RunPurpose.AA_TEST if self.self_check else RunPurpose.GATE
         options = PlanOptions(purpose=purpose, seed=self.seed, looks=watching.schedules)
@@ -201,6 +202,12 @@ class EvaluationRun:
             self._answer(run, whole, crew)
         self._folder.write_lines("cells.jsonl", run.cells(skipped=watching.skips(whole=whole)))
         return self._decided(run, manifest, watching)
+
+    @property
+    def _stops_early(self) -> bool:
+        if self.early_stop is not None:
+            return self.early_stop
+        return not all(isinstance(arm, RecordedArm) for arm in self.arms.values())
 
     def _notices(self) -> Iterable[str]:
         """Return what slows down arms that decode in this process."""

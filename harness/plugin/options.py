@@ -145,9 +145,9 @@ OPTIONS = (
     GateOption(
         "early-stop",
         f"End a suite of {defaults.EARLY_STOP_CASES} cases or more as soon as everything is "
-        "decided.",
-        "on",
-        choices=("on", "off"),
+        "decided; auto does so unless every arm is recorded, where it would save no answer.",
+        "auto",
+        choices=("auto", "on", "off"),
     ),
     GateOption(
         "leakage",

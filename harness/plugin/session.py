@@ -186,7 +186,7 @@ class GateSession:
             command=self.command,
             filtered=tuple(self.filtered),
             open_sealed=bool(self.options["open-sealed"]),
-            early_stop=self.options["early-stop"] == "on",
+            early_stop={"on": True, "off": False}.get(self.options["early-stop"]),
             levers=Optimizations.named(self.options["levers"]),
             place=ExecutionBackend(self.options["engine"], self.options["workers"]),
             traced=TelemetryOptions.of(self.options),

@@ -6,7 +6,7 @@ No clock, no random numbers, no model: the same records give the same bytes each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from tunegate.harness.comparison.contamination_strata import compute_strata, tou
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import count_noun, format_number, gate_kind, interval_words
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
@@ -400,7 +400,8 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     if not goals and all(gate_kind(g.kind).reads_level for _, g in gates):
         return f"good enough: {_all_gates_hold(len(gates))}; no gate compares tuned with base"
     if not goals:
-        return f"no worse: {_all_gates_hold(len(gates))}; no gate asks for a gain"
+        held = f"no worse: {_all_gates_hold(len(gates))}; no gate asks for a gain"
+        return f"{held} ({'; '.join(_differences(gates))})"
     suite, goal = goals[0]
     others, missed = len(holding) - 1, len(gates) - len(holding)
     tail = {0: "", 1: "; 1 other gate holds too"}.get(others, f"; {others} other gates hold too")
@@ -408,6 +409,33 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
         verb = "is" if missed == 1 else "are"
         tail += f", and {count_noun(missed, 'further goal')} {verb} not needed"
     return f"{suite.name}: {goal.sentence}{tail}"
+
+
+_NAMED_DIFFERENCES = 4
+"""Differences that the sentence of a run without a goal lists."""
+
+
+def _differences(gates: Sequence[tuple[SuiteResult, GateResult]]) -> Iterator[str]:
+    """Yield what the guardrails measured, which a SHIP without a goal rests on."""
+    several = len({suite.name for suite, _ in gates}) > 1
+    compared = [(s, g) for s, g in gates if not gate_kind(g.kind).reads_level]
+    found = list(
+        dict.fromkeys(
+            f"{f'{suite.name}: ' if several else ''}{_difference(gate)}" for suite, gate in compared
+        )
+    )
+    yield from found[:_NAMED_DIFFERENCES]
+    if len(found) > _NAMED_DIFFERENCES:
+        yield f"{len(found) - _NAMED_DIFFERENCES} more"
+
+
+def _difference(gate: GateResult) -> str:
+    """Return a gate's estimate with its interval: `f1 difference -0.01 [-0.02, 0] on 50 cases`."""
+    kind = gate_kind(gate.kind)
+    sign = kind.tests_difference
+    value = format_number(kind.value(gate), sign=sign)
+    interval = interval_words(gate.low, gate.high, sign=sign)
+    return f"{gate.subject} {kind.quantity} {value}{interval} on {count_noun(gate.n, 'case')}"
 
 
 def _all_gates_hold(count: int) -> str:

@@ -177,11 +177,17 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
         ([rule(FLOOR, 0.5)], "good enough: the gate holds; no gate compares tuned with base"),
         (
             [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
-            "no worse: both gates hold; no gate asks for a gain",
+            "no worse: both gates hold; no gate asks for a gain "
+            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases)",
         ),
         (
             [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1), rule(CEILING, 1.0)],
-            "no worse: all 3 gates hold; no gate asks for a gain",
+            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases)",
+        ),
+        (
+            [rule(TOLERANCE, 0.1), rule(TOLERANCE, 0.2), rule(TOLERANCE, 0.1, "n")],
+            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases; "
+            "n difference +0 [-0.03474, +0.03474] on 100 cases)",
         ),
     ],
 )
@@ -192,6 +198,18 @@ def test_a_shipping_run_in_words(
     scores = {"m": made.pairs(90, 0, 5, 5), "n": made.pairs(1, 1, 98, 0)}
 
     assert judge(columns(gates, scores)).sentence.endswith(end)
+
+
+def test_a_run_without_a_goal_names_four_differences(judge: Any, columns: Any, made: Any) -> None:
+    """More of them are counted; with several suites each is named."""
+    scores = {f"m{i}": made.pairs(1, 1, 98, 0) for i in range(6)}
+    first = columns([rule(TOLERANCE, 0.1, name) for name in scores], scores)
+    second = columns([rule(TOLERANCE, 0.1, "m0")], {"m0": scores["m0"]}, name="other")
+
+    assert judge(first).sentence.count("difference +0") == 4
+    assert judge(first).sentence.endswith("; 2 more)")
+    assert "s: m0 difference" in judge(first, second).sentence
+    assert "other: m0 difference" in judge(second, first).sentence
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,13 @@ def asked(folder: Path) -> list[tuple[str, int]]:
 
 
 def test_an_arm_is_asked_as_it_is_declared(
-    declare: Callable[..., None], evaluate: Callable[[], VerdictRecord], tmp_path: Path
+    declare: Callable[..., None],
+    evaluate: Callable[[], VerdictRecord],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All cases in all samples, a sample of 50 of the 60 cases, or each case once."""
+    monkeypatch.setattr("tunegate.harness.engine.plan.ALL_AGAIN", 50)
     declare()
     evaluate()
     assert len(asked(tmp_path / "run")) == 2 * 60

@@ -41,6 +41,28 @@ def test_a_broken_floor_ends_the_suite_at_once(project: Any) -> None:
     result.stdout.fnmatch_lines(["BLOCK: demo: *on 32 cases: the floor of 0.7 is broken*"])
 
 
+@pytest.mark.parametrize(
+    ("options", "n"),
+    [((), 100), (("--gate-early-stop=on",), 64), (("--gate-early-stop=off",), 100)],
+)
+def test_recorded_arms_are_judged_whole_unless_asked(
+    project: Any, options: tuple[str, ...], n: int
+) -> None:
+    """A look would cost power and save nothing; the same gain among models ends after 64."""
+    project.suite()
+    arms = []
+    for arm, right in (("base", 30), ("tuned", 95)):
+        path = project.path / f"{arm}.jsonl"
+        rows = [{"id": f"c{i:03}", "completion": "yes" if i < right else "no"} for i in range(100)]
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        arms.append(f"--gate-{arm}=replay:{path}")
+
+    result = project.gate(*arms, *options)
+
+    assert result.ret == 0
+    assert project.verdict()["suites"][0]["gates"][0]["n"] == n
+
+
 @pytest.mark.parametrize("early_stop", ["on", "off"])
 def test_what_is_stored_of_later_cases_does_not_count(project: Any, early_stop: str) -> None:
     """After a full run everything is known; a run with looks still judges what its look sees."""
