@@ -59,10 +59,12 @@ def run_annotations(run: Run, root: Path, level: str = "error") -> tuple[Annotat
     gates = [] if shipped else list(islice(_gates(run, root, level), GATES))
     face = FACES[run.verdict.verdict]
     first = gates[0] if gates else Annotation(level, "", "", *_suite_place(run, root))
+    slices = run.verdict.slices
+    but = "" if slices is None else f"; but {slices.sentence}"
     verdict = Annotation(
-        level="notice" if shipped else level,
+        level=("warning" if slices else "notice") if shipped else level,
         title=f"tunegate: {face.word}",
-        message=one_line(run.verdict.sentence, 1_000),
+        message=one_line(run.verdict.sentence + but, 1_000),
         file=first.file,
         line=first.line,
     )

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
@@ -180,6 +182,11 @@ class ReportData:
 
     outcomes: Mapping[CaseChange, int]
     """Outcome → how many cases changed in this way."""
+
+    @cached_property
+    def score_tables(self) -> list[ScoreTable]:
+        """The scores of each suite, without cases that tuned was trained on and no gate counts."""
+        return tables_of(self.run.manifest, self.run.cases_of, self.run.scores, {})
 
     def with_outcome(self, outcome: CaseChange) -> int:
         """Return how many cases changed in this way."""

@@ -64,8 +64,9 @@ def _verdict(root: ET.Element, run: Run) -> None:
     parent = ET.SubElement(root, "testsuite", name="tunegate")
     case = ET.SubElement(parent, "testcase", classname="tunegate", name="verdict", time="0")
     verdict = run.verdict
+    slices = None if verdict.slices is None else verdict.slices.sentence
     facts = {"verdict": verdict.verdict, "run_id": verdict.run_id, "seed": verdict.seed}
-    _properties(case, facts)
+    _properties(case, {**facts, "slices": slices})
     _outcome(case, _TAGS.get(verdict.verdict), verdict.verdict, verdict.sentence)
     for name, compared in comparison_results(verdict).items():
         _further_arm(parent, name, compared)

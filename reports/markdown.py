@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.training_card import ContaminationResult
 from tunegate.harness.records.verdict import (
-    ContaminationResult,
     DeploymentParity,
     GateResult,
     GateStatus,
@@ -37,7 +38,6 @@ from tunegate.reports.formatting import (
 )
 from tunegate.reports.identity import run_command
 from tunegate.reports.sections import judge_health
-from tunegate.reports.slices import TagSlice, slices_by_tag
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -134,6 +134,8 @@ def _part(title: str, body: str) -> str:
 def _head(run: Run) -> str:
     verdict, face = run.verdict, FACES[run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    if verdict.slices is not None:
+        lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]
     lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
@@ -276,15 +278,15 @@ def _case(view: CaseView) -> str:
 
 
 def _subjects(data: ReportData) -> str:
-    worst = [s for s in slices_by_tag(data) if s.enough][:SUBJECTS]
+    worst = [s for s in slices_by_tag(data.score_tables) if s.enough][:SUBJECTS]
     if not worst:
         return "No subject has cases enough to tell."
     head = ("subject", "suite", "metric", "base", "tuned", "difference", "n")
-    return _table(head, map(_subject, worst)) + "\n\nWorst first. Subjects never gate."
+    return f"{_table(head, map(_subject, worst))}\n\nWorst first. A gate decides on one by its tag."
 
 
 def _subject(s: TagSlice) -> list[str]:
-    names = [code_span(s.tag), code_span(s.metric.suite), code_span(s.metric.name)]
+    names = [code_span(s.tag), code_span(s.suite), code_span(s.metric.name)]
     return [
         *names,
         format_level(s.base),

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.cases import Record
+from tunegate.harness.records.cases import Number, Record
 from tunegate.harness.records.files import read_record, record_json, write_atomic
-from tunegate.harness.records.verdict import Number, Verdict
+from tunegate.harness.records.verdict import Verdict
 
 FILE = "gate_checkpoints.json"
 """Name of the file in the output folder."""

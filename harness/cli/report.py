@@ -50,3 +50,5 @@ def report(
     for path in written.values():
         print(path)
     print(f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}")
+    if loaded.verdict.slices is not None:
+        print(f"but {loaded.verdict.slices.sentence}")

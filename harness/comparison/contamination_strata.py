@@ -14,11 +14,11 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord
-from tunegate.harness.records.training_card import SuiteContamination
-from tunegate.harness.records.verdict import (
+from tunegate.harness.records.training_card import (
     ContaminationResult,
     MetricStrata,
     MetricStratum,
+    SuiteContamination,
     SuiteStrata,
 )
 

@@ -57,6 +57,8 @@ def _lines(state: GateSession) -> Iterator[str]:
 
 def _verdict(verdict: VerdictRecord) -> Iterator[str]:
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
+    if verdict.slices is not None:
+        yield f"but {verdict.slices.sentence}"
     for suite in verdict.suites:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
     yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))

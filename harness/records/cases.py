@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -73,6 +74,16 @@ Text = Annotated[str, BeforeValidator(replace_surrogates)]
 """A text that UTF-8 can hold."""
 Json = Annotated[dict[str, Any], BeforeValidator(replace_surrogates)]
 """A JSON object whose texts UTF-8 can hold."""
+
+
+def six_digits(value: float | None) -> float | None:
+    """Round to six significant digits, the precision of verdict.json; there is no minus zero."""
+    return None if value is None else float(f"{value:.6g}") + 0.0
+
+
+Number = Annotated[float | None, AfterValidator(six_digits)]
+"""A number of a published record, rounded to six significant digits."""
+
 
 # `case.schema.json`, the form of a case in a file, is generated from the fields of `Case`. The
 # constraints in `json_schema_extra` and `WithJsonSchema` apply to files alone: probes within the

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
-from tunegate.harness.records.verdict import Number, SuiteResult, Verdict
+from tunegate.harness.records.cases import SCHEMA_VERSION, Number, Record, Text
+from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 
 class CandidateEffect(Record):

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import Json, Record, Text, replace_surrogates
+from tunegate.harness.records.cases import Json, Number, Record, Text, replace_surrogates
 
 FILE = "tunegate_training.json"
 """Name of the card in the folder of the weights."""
@@ -300,3 +300,63 @@ class ContaminationCheck(Record):
                 else f"count in the gates all the same (--gate-leakage={self.mode})"
             )
         return f"{told}; {self.why}" if self.why else told
+
+
+class MetricStratum(Record):
+    """One metric on the clean or on the touched cases of a suite."""
+
+    n: int
+    """Complete pairs."""
+    base: Number
+    """Base's level; None without a pair."""
+    tuned: Number
+    """Tuned's level, likewise."""
+    delta: Number
+    """tuned − base."""
+    low: Number
+    """Lower end of the 90 % interval; None where there is too little for one."""
+    high: Number
+    """Upper end, likewise."""
+
+
+class MetricStrata(Record):
+    """One metric, apart on clean and on touched cases."""
+
+    metric: str
+    """Its name within the suite."""
+    clean: MetricStratum
+    """On the cases that no row holds."""
+    touched: MetricStratum
+    """On those that one does."""
+
+
+class SuiteStrata(Record):
+    """One suite's cases, those that stand in the training rows apart."""
+
+    name: str
+    """Its name in suite.toml."""
+    n_cases: int
+    """Cases that were compared with the rows."""
+    touched: tuple[Text, ...]
+    """Ids of the cases that stand in the rows."""
+    suspect: tuple[Text, ...]
+    """Ids of cases with a fifth of their text in the rows; they count as clean."""
+    metrics: tuple[MetricStrata, ...] = ()
+    """Gated metrics; none where no case is touched."""
+
+
+class ContaminationResult(Record):
+    """Training rows against cases, and the difference with and without what was seen before."""
+
+    mode: ContaminationMode
+    """What was done with touched cases: `gate` left them out."""
+    checked: ContaminationCoverage
+    """How far the training data was compared."""
+    sentence: str
+    """What was found, in words."""
+    rows: int
+    """Training rows that were compared."""
+    files: tuple[TrainingDataFile, ...]
+    """Their files, and those that could not be compared."""
+    suites: tuple[SuiteStrata, ...]
+    """In the order of the run; none if nothing was compared."""

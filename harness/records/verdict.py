@@ -8,17 +8,13 @@ rounded to six significant digits. `harness/schemas/verdict.schema.json` documen
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.cases import SCHEMA_VERSION, Number, Record, Text
 from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
-from tunegate.harness.records.training_card import (
-    ContaminationCoverage,
-    ContaminationMode,
-    TrainingDataFile,
-)
+from tunegate.harness.records.training_card import ContaminationResult
 
 
 class Verdict(StrEnum):
@@ -97,14 +93,6 @@ class ParityStatus(StrEnum):
     """Too little evidence either way."""
     ERROR = "error"
     """Too much of the shipped arm is unscored."""
-
-
-def six_digits(value: float | None) -> float | None:
-    """Round to six significant digits, the precision of verdict.json; there is no minus zero."""
-    return None if value is None else float(f"{value:.6g}") + 0.0
-
-
-Number = Annotated[float | None, AfterValidator(six_digits)]
 
 
 class GateResult(Record):
@@ -217,66 +205,6 @@ class SuiteResult(Record):
     def counts(self) -> bool:
         """Whether it has a say: a suite of which all gates are advisory decides nothing."""
         return any(not gate.advisory for gate in self.gates)
-
-
-class MetricStratum(Record):
-    """One metric on the clean or on the touched cases of a suite."""
-
-    n: int
-    """Complete pairs."""
-    base: Number
-    """Base's level; None without a pair."""
-    tuned: Number
-    """Tuned's level, likewise."""
-    delta: Number
-    """tuned − base."""
-    low: Number
-    """Lower end of the 90 % interval; None where there is too little for one."""
-    high: Number
-    """Upper end, likewise."""
-
-
-class MetricStrata(Record):
-    """One metric, apart on clean and on touched cases."""
-
-    metric: str
-    """Its name within the suite."""
-    clean: MetricStratum
-    """On the cases that no row holds."""
-    touched: MetricStratum
-    """On those that one does."""
-
-
-class SuiteStrata(Record):
-    """One suite's cases, those that stand in the training rows apart."""
-
-    name: str
-    """Its name in suite.toml."""
-    n_cases: int
-    """Cases that were compared with the rows."""
-    touched: tuple[Text, ...]
-    """Ids of the cases that stand in the rows."""
-    suspect: tuple[Text, ...]
-    """Ids of cases with a fifth of their text in the rows; they count as clean."""
-    metrics: tuple[MetricStrata, ...] = ()
-    """Gated metrics; none where no case is touched."""
-
-
-class ContaminationResult(Record):
-    """Training rows against cases, and the difference with and without what was seen before."""
-
-    mode: ContaminationMode
-    """What was done with touched cases: `gate` left them out."""
-    checked: ContaminationCoverage
-    """How far the training data was compared."""
-    sentence: str
-    """What was found, in words."""
-    rows: int
-    """Training rows that were compared."""
-    files: tuple[TrainingDataFile, ...]
-    """Their files, and those that could not be compared."""
-    suites: tuple[SuiteStrata, ...]
-    """In the order of the run; none if nothing was compared."""
 
 
 class SuiteIncumbentResult(Record):
@@ -405,6 +333,49 @@ class DeploymentParity(Record):
     """In the order of the run."""
 
 
+class LostSlice(Record):
+    """One metric on the cases of a tag, on which tuned is worse. Differences are tuned − base."""
+
+    suite: str
+    """Name of the suite."""
+    metric: str
+    """Name of the metric within it."""
+    tag: Text
+    """Tag of the cases."""
+    higher_is_better: bool
+    """Whether a positive delta is an improvement."""
+    base: Number
+    """Base's level over the complete pairs."""
+    tuned: Number
+    """Tuned's level, likewise."""
+    delta: Number
+    """tuned − base."""
+    low: Number
+    """Lower end of the delta's interval; None where the data bound neither end."""
+    high: Number
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of this one interval, taken by itself."""
+    n: int
+    """Complete pairs."""
+    q_value: Number
+    """Two-sided p-value of "no difference", by Benjamini and Hochberg over the slices tested."""
+    stands_out: bool
+    """Whether that is at most 0.10; if not, the interval alone lies on the side of a loss."""
+
+
+class SliceLosses(Record):
+    """Slices that lost in a run that ships, which a mean that holds may hide; without influence."""
+
+    tested: int
+    """Slices that were looked at: gated metrics on tags with cases enough and no gate of their
+    own that compares."""
+    sentence: str
+    """How many lost, the worst of them with their numbers, and how to gate on one."""
+    lost: tuple[LostSlice, ...]
+    """Those that stand out first, then by size of the loss."""
+
+
 class VerdictRecord(Record):
     """The whole of verdict.json."""
 
@@ -430,6 +401,8 @@ class VerdictRecord(Record):
     """Seed of everything drawn at random."""
     versions: dict[str, str]
     """Package → version, Python among them."""
+    slices: SliceLosses | None = Field(default=None, exclude_if=lambda slices: slices is None)
+    """Tags on which tuned lost although the gates let it ship; absent where none did."""
     parity: DeploymentParity | None = Field(default=None, exclude_if=lambda parity: parity is None)
     """Whether what ships behaves as tuned; absent without a shipped arm."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)

@@ -14,6 +14,7 @@ from tunegate.harness.comparison.contamination_strata import compute_strata, tou
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.comparison.tag_slices import slice_losses
 from tunegate.harness.gate_kind import count_noun, format_number, gate_kind, interval_words
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.model import Arm, Prompt
@@ -88,7 +89,9 @@ def decide_run(
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
     record = _record(manifest, verdict, run_sentence(verdict, suites), suites)
     apart = compute_strata(manifest, cases, rows, looks)
-    return record.model_copy(update={"leakage": apart})
+    gates = {suite.name: suite.gates for suite in suites}
+    losses = slice_losses(tables, gates) if verdict is Verdict.SHIP else None
+    return record.model_copy(update={"leakage": apart, "slices": losses})
 
 
 def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:

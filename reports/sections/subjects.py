@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import MetricFacts, ReportData
-from tunegate.reports.slices import (
+from tunegate.harness.comparison.tag_slices import (
     ENOUGH,
     FALSE_SHARE,
     TagSlice,
@@ -18,6 +17,7 @@ from tunegate.reports.slices import (
     slices_by_group,
     slices_by_tag,
 )
+from tunegate.reports.data import MetricFacts, ReportData
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -42,16 +42,19 @@ class SubjectTile:
 
 def render(data: ReportData) -> Markup:
     """Return a table for each gated metric: groups of subjects first, then subjects."""
-    tags, groups = slices_by_tag(data), slices_by_group(data)
-    q_of = q_values((*groups, *tags))
+    tags, groups = slices_by_tag(data.score_tables), slices_by_group(data.score_tables)
+    q_of = (*q_values(groups), *q_values(tags))
     marks = [_mark(q) for q in q_of]
     named = zip((*groups, *tags), marks, strict=True)
-    known = [(s, mark, at < len(groups)) for at, (s, mark) in enumerate(named)]
+    known = [
+        (s, mark, at < len(groups), data.metrics[s.suite, s.metric.name])
+        for at, (s, mark) in enumerate(named)
+    ]
     tiles = [
         SubjectTile(facts, title, rows)
         for facts in data.metrics.values()
         for title, grouped in (("Group of subjects", True), ("Subject", False))
-        if (rows := tuple((s, m) for s, m, g in known if s.metric is facts and g is grouped))
+        if (rows := tuple((s, m) for s, m, g, of in known if of is facts and g is grouped))
     ]
     return fill_page_template(
         "subjects.html",
@@ -60,6 +63,7 @@ def render(data: ReportData) -> Markup:
         share=FALSE_SHARE,
         shown=SHOWN,
         tested=sum(q is not None for q in q_of),
+        grouped=bool(groups),
     )
 
 

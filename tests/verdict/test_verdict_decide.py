@@ -11,10 +11,10 @@ import pytest
 
 from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.further_arm import BASE_AGAIN
-from tunegate.harness.records.cases import Cell, Completion, StoredAnswer
+from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, six_digits
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, six_digits
+from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.verdict.decide import decide_run, failed_verdict, not_comparable
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"

@@ -5,19 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy import stats
 
+from tunegate.harness.comparison.tag_slices import (
+    TagSlice,
+    q_values,
+    slices_by_group,
+    slices_by_tag,
+)
+from tunegate.harness.plugin import terminal
 from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.reports import markdown
+from tunegate.reports.annotations import run_annotations
 from tunegate.reports.data import prepare_data
+from tunegate.reports.junit import render_junit
 from tunegate.reports.sections import subjects
-from tunegate.reports.slices import TagSlice, q_values, slices_by_group, slices_by_tag
+from tunegate.reports.sections import verdict as verdict_section
 
 SUITE = "general_knowledge"
 Pairs = Sequence[tuple[float | None, float | None]]
@@ -60,7 +72,7 @@ def _sliced(run_of: Callable[..., Run]) -> Sliced:
     """Return a function that gives tag → slice and adjusted p-value."""
 
     def make(tags: Mapping[str, Pairs], **more: Any) -> dict[str, tuple[TagSlice, float | None]]:
-        found = slices_by_tag(prepare_data(run_of(tags, **more)))
+        found = slices_by_tag(prepare_data(run_of(tags, **more)).score_tables)
         return {s.tag: (s, q) for s, q in zip(found, q_values(found), strict=True)}
 
     return make
@@ -177,7 +189,8 @@ def test_the_page_marks_what_stands_out(run_of: Callable[..., Run]) -> None:
     assert "stands out" not in rows["art"]
     assert "too few to tell" in rows["few"]
     assert "over the 2 slices tested in this run at 10 %" in re.sub(r"\s+", " ", html)
-    assert "never gate" in html
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+    assert "only where a gate names one as its tag" in words
 
 
 def _ends(wins: int, losses: int, n: int) -> tuple[float, float]:
@@ -215,7 +228,10 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
         for suite in run.manifest.suites
     ]
     less = replace(run, manifest=run.manifest.model_copy(update={"suites": tuple(suites)}))
-    [worse], [better] = slices_by_tag(prepare_data(run)), slices_by_tag(prepare_data(less))
+    [worse], [better] = (
+        slices_by_tag(prepare_data(run).score_tables),
+        slices_by_tag(prepare_data(less).score_tables),
+    )
     expected = tango_interval(1, 12, 25)
 
     for found in (worse, better):
@@ -229,7 +245,7 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
 def test_groups_of_subjects_hold_the_cases_of_all(run_of: Callable[..., Run]) -> None:
     """Two subjects under 20 cases are too few each, and together a number of their field."""
     run = run_of({"virology": passes(0, 6, 6), "mmlu_nutrition": passes(1, 2, 9), "own": []})
-    (group,) = slices_by_group(prepare_data(run))
+    (group,) = slices_by_group(prepare_data(run).score_tables)
     assert (group.tag, group.n) == ("other", 24)
     # 6 + 2 of 24 lost, 1 won
     assert group.delta == pytest.approx(-7 / 24)
@@ -252,7 +268,7 @@ def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:
     """summary.md lists means alone and computes no test."""
     text = markdown.render_summary(run_of({"law": passes(0, 9, 16)}))
 
-    assert "Worst first. Subjects never gate." in text
+    assert "Worst first. A gate decides on one by its tag." in text
     assert "stands out" not in text
 
 
@@ -273,7 +289,7 @@ def _with_corpus(run: Run, use: str) -> Run:
 def test_a_slice_of_a_corpus_metric_is_its_corpus_value(run_of: Callable[..., Run]) -> None:
     """Ten right of ten cases with 9 words each, ten wrong of 1: ter of the sums, not of means."""
     run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 10 + [(0.0, 0.0)] * 10}), "ter")
-    (found,) = slices_by_tag(prepare_data(run))
+    (found,) = slices_by_tag(prepare_data(run).score_tables)
 
     # 10 edits on 10 · 9 + 10 · 1 words; the mean of scores would be 0.5
     assert found.base == pytest.approx(100 * 10 / 100)
@@ -284,4 +300,124 @@ def test_a_corpus_function_that_is_gone_leaves_its_slices_out(run_of: Callable[.
     """A run folder is read where the user's own module is not."""
     run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 30}), "nowhere.metrics:mine")
 
-    assert slices_by_tag(prepare_data(run)) == ()
+    assert slices_by_tag(prepare_data(run).score_tables) == ()
+
+
+def _suite_of(columns: Any, gates: Sequence[Gate], parts: Mapping[str, Pairs], **more: Any) -> Any:
+    pairs = [pair for part in parts.values() for pair in part]
+    tags = [(tag,) for tag, part in parts.items() for _ in part]
+    base, tuned = ([pair[i] for pair in pairs] for i in (0, 1))
+    return columns(gates, {"m": (base, tuned)}, tags=tags, **more)
+
+
+GAIN = Gate(metric="m", kind="gain", margin=0.0)
+
+
+def test_a_slice_that_lost_under_a_pooled_gain_is_told(columns: Any, judge: Any) -> None:
+    """80 of 200 won, 15 of 40 lost: SHIP, with the slice's levels, n and Tango's interval."""
+    parts = {"call": passes(80, 0, 120), "no_call": passes(0, 15, 25)}
+    verdict = judge(_suite_of(columns, [GAIN], parts))
+    expected = tango_interval(0, 15, 40)
+    [lost] = verdict.slices.lost
+
+    assert verdict.verdict is Verdict.SHIP
+    assert (verdict.slices.tested, lost.tag, lost.stands_out) == (2, "no_call", True)
+    assert (lost.base, lost.tuned, lost.delta, lost.n) == (1.0, 0.625, -0.375, 40)
+    assert (lost.low, lost.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+    # Both ways, of two slices: 2 · (½)^15 / 2 · 2 / 2, the other p-value being far smaller.
+    assert lost.q_value == pytest.approx(0.5**15, rel=1e-4)
+    assert verdict.slices.sentence == (
+        "1 of 2 slices looked at lost: s: m (tag no_call) went from 1 to 0.625, a change of "
+        f"-0.375 [{expected.low:+.4g}, {expected.high:+.4g}] on 40 cases. To gate on it, write "
+        'metric = "m", tag = "no_call" and a tolerance in a [[gates]] table'
+    )
+
+
+def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: Any) -> None:
+    """5 losses of 40: p = .0625 both ways, times 20 slices no discovery; its interval is below 0.
+
+    One of twenty slices is below zero by chance, so that is what the sentence says.
+    """
+    equal = {f"t{i:02}": passes(1, 1, 38) for i in range(1, 19)}
+    parts = {"t00": passes(30, 0, 10), **equal, "worse": passes(0, 5, 35)}
+    verdict = judge(_suite_of(columns, [GAIN], parts))
+    [lost] = verdict.slices.lost
+
+    assert tango_interval(0, 5, 40).high < 0
+    assert (lost.tag, lost.stands_out) == ("worse", False)
+    # The second smallest of 20 p-values: .0625 · 20 / 2.
+    assert lost.q_value == pytest.approx(0.0625 * 10 / 2)
+    assert verdict.slices.sentence.startswith(
+        "1 of 20 slices looked at looks worse, where chance alone makes about 1 look so: s: m "
+        "(tag worse) went from 1 to 0.875"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "gates"),
+    [
+        pytest.param({"a": passes(80, 0, 120), "b": passes(0, 12, 7)}, [GAIN], id="nineteen cases"),
+        pytest.param(
+            {"a": passes(80, 0, 120), "b": passes(1, 1, 38)}, [GAIN], id="nothing changed"
+        ),
+        pytest.param(
+            {"a": passes(80, 0, 120), "b": passes(0, 15, 85)},
+            [GAIN, Gate(metric="m", kind="tolerance", margin=0.3, tag="b")],
+            id="a gate of its own allows the loss",
+        ),
+        pytest.param(
+            {"a": passes(0, 20, 180), "b": passes(0, 4, 36)},
+            [Gate(metric="m", kind="tolerance", margin=0.2)],
+            id="every slice lost what the mean lost",
+        ),
+        pytest.param(
+            {"a": passes(0, 40, 60), "b": passes(0, 0, 100)}, [GAIN], id="no SHIP, no but"
+        ),
+    ],
+)
+def test_no_slice_that_lost(columns: Any, judge: Any, parts: Any, gates: list[Gate]) -> None:
+    """verdict.json has no such key then."""
+    verdict = judge(_suite_of(columns, gates, parts))
+
+    assert verdict.slices is None
+    assert "slices" not in verdict.model_dump()
+
+
+def test_a_slice_that_lost_more_than_the_mean_is_told(columns: Any, judge: Any) -> None:
+    """The mean lost 20 of 240, which its tolerance allows; the slice 20 of its 40."""
+    parts = {"a": passes(0, 0, 200), "b": passes(0, 20, 20)}
+    verdict = judge(_suite_of(columns, [Gate(metric="m", kind="tolerance", margin=0.2)], parts))
+
+    assert verdict.verdict is Verdict.SHIP
+    assert [lost.tag for lost in verdict.slices.lost] == ["b"]
+
+
+def test_the_tag_of_all_cases_is_no_slice(columns: Any, judge: Any) -> None:
+    """Its loss is that of the gates."""
+    floor = Gate(metric="m", kind="floor", margin=0.5)
+    verdict = judge(_suite_of(columns, [floor], {"all": passes(0, 30, 70)}))
+
+    assert verdict.verdict is Verdict.SHIP
+    assert verdict.slices is None
+
+
+def test_terminal_summary_and_page_say_so_in_the_first_lines(
+    columns: Any, judge: Any, make_run: Any
+) -> None:
+    """The same sentence, right behind that of the verdict."""
+    parts = {"call": passes(80, 0, 120), "no_call": passes(0, 15, 25)}
+    found = judge(_suite_of(columns, [GAIN], parts)).slices
+    run: Run = make_run("SHIP")
+    run = replace(run, verdict=run.verdict.model_copy(update={"slices": found}))
+    summary = markdown.render_summary(run).splitlines()
+    page = str(verdict_section.render(prepare_data(run)))
+    [remark] = run_annotations(run, Path.cwd())
+
+    assert remark.level == "warning"
+    assert remark.message.endswith(f"; but {found.sentence}")
+    assert f'name="slices" value="{found.sentence[:30]}' in render_junit(run)
+
+    assert list(terminal._verdict(run.verdict))[1] == f"but {found.sentence}"
+    assert summary[4].startswith("**But 1 of 2 slices looked at lost: s: m \\(tag no\\_call\\)")
+    heading, notice = page.index("<h1>"), page.index("1 of 2 slices looked at lost")
+    assert heading < notice < page.index('<dl class="facts">')
