@@ -7,8 +7,8 @@ cluster-robust forms of both where cases belong together.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from tunegate.harness.comparison.estimator import (
     Estimator,
@@ -120,12 +120,24 @@ class MeanEstimator(Estimator):
             rate, floor = self.tuned_level, bound
             if sign < 0:  # a ceiling of successes is a floor of failures
                 rate, floor = 1 - rate, 1 - floor
-            return cases_to_certify(rate, floor, confidence)
+            return self._in_clusters(cases_to_certify(rate, floor, confidence))
         independent = unit_values(self.tuned, self.clusters)
         effect, margin = sign * self.tuned_level, sign * bound
         return cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence
         )
+
+    def _in_clusters(self, cases: int | None) -> int | None:
+        """Return how many of such clusters' cases tell as much as so many independent ones.
+
+        A certified level takes each cluster as one observation.
+        """
+        if self.clusters is None or cases is None:
+            return cases
+        from tunegate.harness.stats.clusters import independent_units
+
+        units = independent_units(Counter(self.clusters).values())
+        return within_limit(math.ceil(cases * self.n / units - 1e-9))
 
 
 _EXACT_LIMIT = 1000
@@ -225,14 +237,11 @@ def rate_interval(
 ) -> Interval:
     """Return the interval of a success rate.
 
-    Source: Clopper and Pearson (1934); with clusters, the score interval on counts divided by the
-    design effect.
+    Source: Clopper and Pearson (1934); with clusters, Gaffke's bound over the clusters.
     """
     from tunegate.harness.stats import binary
     from tunegate.harness.stats import clusters as clustered
 
     if clusters is None:
-        found = binary.clopper_pearson(sum(successes), len(successes), confidence=confidence)
-    else:
-        found = clustered.clustered_binary_interval(successes, clusters, confidence=confidence)
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+        return binary.clopper_pearson(sum(successes), len(successes), confidence=confidence)
+    return clustered.clustered_rate_interval(successes, clusters, confidence=confidence)

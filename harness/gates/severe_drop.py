@@ -3,8 +3,7 @@
 With twenty cases or less no interval of the mean sees a catastrophe that strikes one case in
 twelve; the count of severe drops has an exact interval.
 
-Source: Clopper and Pearson (1934); with clusters, the score interval on counts divided by the
-design effect.
+Source: Clopper and Pearson (1934); with clusters, Gaffke's bound over the clusters.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from tunegate.harness.comparison.mean_level import rate_interval
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import often_certified, smallest_n
 from tunegate.harness.gate_kind import (
@@ -168,15 +168,8 @@ def _severe_loss(gate: Gate, pairs: Pairs) -> float:
 
 
 def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, float, str]:
-    from tunegate.harness.stats import binary, clusters
-
-    if pairs.clusters is None:
-        found = binary.clopper_pearson(sum(dropped), pairs.n, confidence=gate.confidence)
-    else:
-        found = clusters.clustered_binary_interval(
-            dropped, pairs.clusters, confidence=gate.confidence
-        )
-    return max(found.low, 0.0), min(found.high, 1.0), found.method
+    found = rate_interval(dropped, pairs.clusters, gate.confidence)
+    return found.low, found.high, found.method
 
 
 severe_drop = SevereDropGate()

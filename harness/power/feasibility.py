@@ -8,6 +8,7 @@ Source: Kim and DeMets (1987) spending; Armitage, McPherson and Rowe (1969) for 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
@@ -39,16 +40,37 @@ def feasibility_problems(suite: Suite, gate: Gate, cases: int | None = None) -> 
         gate: One of its gates.
         cases: Cases of the suite, if it had another number of the kind.
     """
-    metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
-    n = count_asked(suite, metric, gate.tag)
+    n = count_asked(suite, suite.metric(gate.metric), gate.tag)
     if cases is not None:
         n = round(cases * n / len(suite.cases))
     if gate.tag is None:
-        yield from kind.refusals(gate, metric, n, suite.gates)
+        yield from _refusals(suite, gate, n)
         return
-    of_slice = [other for other in suite.gates if other.tag == gate.tag]
-    found = [_too_few_of_slice(suite, gate, n) or "", *kind.refusals(gate, metric, n, of_slice)]
+    found = [_too_few_of_slice(suite, gate, n) or "", *_refusals(suite, gate, n)]
     yield from (f"tag={gate.tag!r}: {problem}" for problem in filter(None, found))
+
+
+def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
+    """Yield what the gate's kind refuses of `n` cases.
+
+    Without a failure, or a change, nothing is known of how far the cases of a cluster agree, and
+    a cluster counts as one case.
+    """
+    units = int(n * independent_share(cases_on(suite, gate.tag)) + 1e-9)
+    others = [other for other in suite.gates if gate.tag in (None, other.tag)]
+    hint = ""
+    if units < n:
+        hint = f"; the {n} cases come in clusters that count as {count_noun(units, 'case')}"
+    for problem in gate_kind(gate.kind).refusals(gate, suite.metric(gate.metric), units, others):
+        yield f"{problem}{hint}"
+
+
+def independent_share(cases: Sequence[Case]) -> float:
+    """Return the number of equal clusters that tell as much as the cases', as a share of them."""
+    from tunegate.harness.stats.clusters import independent_units
+
+    sizes = Counter(case.cluster or f"\0{case.id}" for case in cases).values()
+    return independent_units(sizes) / len(cases) if cases else 1.0
 
 
 def _too_few_of_slice(suite: Suite, gate: Gate, n: int) -> str | None:

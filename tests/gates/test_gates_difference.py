@@ -158,6 +158,29 @@ def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, made: Any) -
     assert (PASS, UNDECIDED) == (apart.status, together.status)
 
 
+@pytest.mark.parametrize(("clusters", "status"), [(58, UNDECIDED), (59, PASS)])
+@pytest.mark.parametrize(("kind", "bound"), [(FLOOR, 0.95), (CEILING, 0.05)])
+def test_flawless_clusters_certify_as_cases_do(
+    gate: Decide, made: Any, kind: str, bound: float, clusters: int, status: GateStatus
+) -> None:
+    """59 clusters of four certify 0.95 (0.95^59 = 0.0485), and 58 of them do not (0.0510)."""
+    labels = [str(i // 4) for i in range(4 * clusters)]
+    floor = kind == FLOOR
+    pairs = made.pairs(4 * clusters, 0, 0, 0) if floor else made.pairs(0, 0, 0, 4 * clusters)
+    metric = {"higher_is_better": floor}
+    result = gate(kind, bound, pairs, metric=metric, floor_mode="certified", clusters=labels)
+
+    assert result.status is status
+
+
+def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, made: Any) -> None:
+    """Ten clusters of six, all right: the 59 units that certify 0.95 are 354 cases."""
+    labels = [str(i // 6) for i in range(60)]
+    pairs = made.pairs(60, 0, 0, 0)
+
+    assert gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels).needed_n == 354
+
+
 @pytest.mark.parametrize("kind", [FLOOR, CEILING, GAIN, TOLERANCE])
 @pytest.mark.parametrize("n", [0, 1])
 def test_no_case_and_one_case_leave_every_gate_open(

@@ -14,10 +14,14 @@ from tunegate.harness.suite import load_suite
 Write = Callable[..., Path]
 
 
-def problems(suite_folder: Write, gate: str, n: int, metric: str = "exact_match") -> list[str]:
-    """Return what planning says of a suite of `n` cases with one gates table."""
+def problems(
+    suite_folder: Write, gate: str, n: int, metric: str = "exact_match", size: int = 0
+) -> list[str]:
+    """Return what planning says of a suite of `n` cases, in clusters of `size`, with one gate."""
     toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n[[gates]]\n'
     cases = [{"prompt": str(i), "expected": "1"} for i in range(n)]
+    if size:
+        cases = [case | {"cluster": str(i // size)} for i, case in enumerate(cases)]
     folder = suite_folder(f'{toml}metric = "{metric}"\n{gate}\n', cases)
     return [p.replace(f"{folder}/", "") for p in unreachable_gates(load_suite(folder))]
 
@@ -48,6 +52,18 @@ def test_a_certified_ceiling_is_planned_like_a_floor(suite_folder: Write) -> Non
 
     assert "it takes 59;" in problems(suite_folder, gate, 58, metric="loops")[0]
     assert not problems(suite_folder, gate, 59, metric="loops")
+
+
+def test_clusters_count_as_one_case_each(suite_folder: Write) -> None:
+    """58 clusters of four cannot certify 0.95, whatever the answers: refused with both numbers."""
+    gate = 'floor = 0.95\nfloor_mode = "certified"'
+
+    (found,) = problems(suite_folder, gate, 4 * 58, size=4)
+    assert found.startswith("suite.toml:7: floor=0.95 on 'exact_match' cannot be certified with 58")
+    assert found.endswith("; the 232 cases come in clusters that count as 58 cases")
+    assert not problems(suite_folder, gate, 4 * 59, size=4)
+    assert problems(suite_folder, "tolerance = 0.05", 20 * 10, size=10)
+    assert not problems(suite_folder, "tolerance = 0.05", 60 * 10, size=10)
 
 
 def test_certainty_cannot_be_certified(suite_folder: Write) -> None:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.property_settings import examples
-from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.binary import clopper_pearson, tango_interval
 from tunegate.harness.stats.clusters import (
     clustered_binary_interval,
     clustered_binary_test,
+    clustered_rate_interval,
     design_effect,
+    independent_units,
 )
 from tunegate.harness.stats.paired_mean import mean_interval, mean_test
 
@@ -116,10 +118,16 @@ class TestClusteredBinary:
     """clustered_binary_interval, clustered_binary_test and design_effect."""
 
     def test_reference(self):
-        """Ten clusters of three give (.0077, .3863) with design effect 1."""
+        """Ten clusters of three with design effect 1: Tango's limit above 0, Gaffke's beyond."""
+        # 8 wins, 2 losses in 30. The limit beyond the estimate says "not better than that", which
+        # must allow for an eleventh cluster with three wins: a Dirichlet quantile, by simulation.
+        shares = np.random.default_rng(5).dirichlet(np.ones(11), 400_000)
+        means = np.append(np.reshape(BINARY, (10, 3)).mean(axis=1), 1)
+        level = 2 * stats.norm.cdf(stats.t.ppf(0.95, 9)) - 1
         interval = clustered_binary_interval(BINARY, TRIPLES)
 
-        assert (round(interval.low, 4), round(interval.high, 4)) == (0.0077, 0.3863)
+        assert interval.low == pytest.approx(tango_interval(8, 2, 30, confidence=level).low)
+        assert interval.high == pytest.approx(np.quantile(shares @ means, 0.95), abs=0.001)
         assert design_effect(BINARY, TRIPLES) == 1
         assert interval.estimate == pytest.approx(0.2)
 
@@ -138,13 +146,30 @@ class TestClusteredBinary:
         assert interval.low < single.low
 
     def test_all_ties(self):
-        """All ties count as one case per cluster: t^2/(G + t^2) for equal sizes."""
-        t = stats.t.ppf(0.95, 9)
+        """All ties leave what ten clusters may have missed, each as one case: 1 - .05^(1/10)."""
         interval = clustered_binary_interval([0] * 30, TRIPLES)
 
         assert design_effect([0] * 30, TRIPLES) == 3
-        assert interval.high == pytest.approx(t**2 / (10 + t**2))
-        assert interval.low == -interval.high
+        assert interval.high == pytest.approx(1 - 0.05**0.1)
+        assert interval.low == pytest.approx(-interval.high)
+
+    def test_tolerance_takes_clusters_not_cases(self):
+        """Without a change 59 clusters prove a tolerance of .05, and 58 of any size do not."""
+        # .95^58 = .0510 and .95^59 = .0485; Tango's t^2/(G + t^2) alone would need 53.
+        fewer = clustered_binary_test([0] * 1160, np.repeat(np.arange(58), 20), margin=-0.05)
+        enough = clustered_binary_test([0] * 118, np.repeat(np.arange(59), 2), margin=-0.05)
+
+        assert fewer.p_value == pytest.approx(0.95**58)
+        assert enough.p_value == pytest.approx(0.95**59)
+
+    def test_proven_gain_proves_every_tolerance(self):
+        """Ten clusters could miss a loss of .2, but tuned is proven better than base."""
+        values = np.tile([1, 1, 0], 10)
+        better = clustered_binary_test(values, TRIPLES, margin=0.0).p_value
+
+        assert better < 0.05
+        assert clustered_binary_test(values, TRIPLES, margin=-0.01).p_value <= better
+        assert clustered_binary_interval(values, TRIPLES).low > 0
 
     def test_all_ties_unequal(self):
         """Without variation the effect is the sum of squared sizes over the sum of sizes."""
@@ -184,6 +209,71 @@ class TestClusteredBinary:
 
         assert interval.low <= plain.low + 1e-9
         assert interval.high >= plain.high - 1e-9
+
+
+class TestClusteredRate:
+    """clustered_rate_interval and independent_units."""
+
+    @pytest.mark.parametrize("failing", [0, 1, 4, 19, 20])
+    def test_agreeing_clusters_are_cases(self, failing):
+        """Clusters that are all right or all wrong have the limits of Clopper and Pearson."""
+        successes = np.repeat([0] * failing + [1] * (20 - failing), 7)
+        exact = clopper_pearson(20 - failing, 20)
+        interval = clustered_rate_interval(successes, np.repeat(np.arange(20), 7))
+
+        assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=1e-7)
+        assert interval.estimate == pytest.approx(1 - failing / 20)
+
+    def test_unequal_clusters(self):
+        """Clusters of 1 to 8 cases: quantiles of a Dirichlet-weighted ratio, by simulation."""
+        # A twelfth cluster of sum m^2 / sum m cases joins in, all wrong for the lower limit.
+        rng = np.random.default_rng(3)
+        sizes = np.array([1, 2, 8, 3, 5, 5, 2, 4, 1, 6, 3])
+        right = np.array([1, 1, 6, 3, 5, 2, 2, 4, 0, 6, 2])
+        weights = rng.exponential(size=(400_000, 12)) * np.append(sizes, (sizes**2).sum() / 40)
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        successes = np.concatenate([np.arange(m) < r for m, r in zip(sizes, right, strict=True)])
+        interval = clustered_rate_interval(successes, np.repeat(np.arange(11), sizes))
+
+        assert interval.low == pytest.approx(
+            np.quantile(shares @ np.append(right / sizes, 0), 0.05), abs=0.002
+        )
+        assert interval.high == pytest.approx(
+            np.quantile(shares @ np.append(right / sizes, 1), 0.95), abs=0.002
+        )
+
+    def test_unseen_clusters_count_beside_seen_failures(self):
+        """One failure in each cluster does not rule a cluster without any success out."""
+        # All cluster means are .95: the limit is .95 times the least share of 60 that are seen.
+        successes = np.tile([0] + [1] * 19, 59)
+        interval = clustered_rate_interval(successes, np.repeat(np.arange(59), 20))
+
+        assert interval.low == pytest.approx(0.95 * 0.05 ** (1 / 59))
+
+    @PROPERTY
+    @given(clustered(), st.floats(0.5, 0.99))
+    def test_mirror(self, data, confidence):
+        """Failures have the mirrored limits, which hold the estimate between them."""
+        values, labels = data
+        right = [int(value > 0) for value in values]
+        one = clustered_rate_interval(right, labels, confidence=confidence)
+        other = clustered_rate_interval([1 - r for r in right], labels, confidence=confidence)
+
+        assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low), abs=1e-9)
+        assert 0 <= one.low <= one.estimate <= one.high <= 1
+        assert one.width > 0
+
+    def test_refuses(self):
+        """Values that are no share of a success are refused by place and value."""
+        with pytest.raises(ValueError, match=r"successes\[1\]=-1\.0 must lie between 0 and 1"):
+            clustered_rate_interval([0, -1], [1, 2])
+
+    @pytest.mark.parametrize(
+        ("sizes", "units"), [([5] * 20, 20), ([1, 1, 1, 3], 3), ([50] + [1] * 50, 100**2 / 2550)]
+    )
+    def test_independent_units(self, sizes, units):
+        """Equal clusters count whole; one with half of the cases leaves hardly four."""
+        assert independent_units(sizes) == units
 
 
 @pytest.mark.parametrize("function", [clustered_binary_interval, clustered_binary_test])

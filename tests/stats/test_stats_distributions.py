@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 
 from tests.property_settings import examples
 from tunegate.harness.stats import distributions
@@ -89,3 +90,36 @@ def test_root_refuses_one_sign():
     """Without a change of sign there is no zero to bracket."""
     with pytest.raises(ValueError, match="must change sign between 1 and 2"):
         distributions.find_root(lambda x: x, 1, 2)
+
+
+class TestExponentialSumTail:
+    """exponential_sum_tail."""
+
+    @pytest.mark.parametrize(("up", "down"), [(1, 1), (3, 1), (1, 50), (0.02, 7)])
+    def test_two_terms(self, up, down):
+        """P(a X > b Y) of two exponentials is a / (a + b)."""
+        found = distributions.exponential_sum_tail(np.array([up, -down]), np.ones(2))
+
+        assert found == pytest.approx(up / (up + down), rel=1e-6)
+
+    @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9])
+    def test_two_groups(self, share):
+        """k terms against m are a beta probability, and a term without weight changes nothing."""
+        # Gamma(k) / (Gamma(k) + Gamma(m)) is Beta(k, m); above `share` where (1-s) X > s Y.
+        weights = np.array([1 - share, -share, 0.0])
+        found = distributions.exponential_sum_tail(weights, np.array([3.0, 17.0, 5.0]))
+
+        assert found == pytest.approx(stats.beta.sf(share, 3, 17), rel=1e-6, abs=1e-12)
+
+    def test_three_terms(self):
+        """P(X + 2 Y > 3 Z), by partial fractions of the sum's density: 11/20."""
+        # X + 2Y has density e^(-q/2) - e^(-q); P(3 Z < q) = 1 - e^(-q/3): the complement is
+        # 1/(1/2 + 1/3) - 1/(1 + 1/3) = 6/5 - 3/4 = 9/20.
+        found = distributions.exponential_sum_tail(np.array([1.0, 2.0, -3.0]), np.ones(3))
+
+        assert found == pytest.approx(1 - 9 / 20, rel=1e-6)
+
+    def test_one_sign(self):
+        """Without a term of the other sign the sum is certainly above 0, or not."""
+        assert distributions.exponential_sum_tail(np.array([1.0, 0.0]), np.ones(2)) == 1
+        assert distributions.exponential_sum_tail(np.array([-1.0, 0.0]), np.ones(2)) == 0
