@@ -349,8 +349,8 @@ _CONCLUSIONS: dict[GateReason | None, str] = {
     GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
     GateReason.WITHIN_NOISE: "the difference may be no larger than what base shows against itself, "
     "so inexact arithmetic alone may explain it, and {} is undecided",
-    GateReason.INSENSITIVE: "{} means nothing here: base is not proven better than guessing by "
-    "that much, so it may have nothing to lose",
+    GateReason.INSENSITIVE: "{} means nothing here: base is not proven that much better than "
+    "guessing or failing, so it may have nothing to lose",
 }
 """Reason → what follows for the rule."""
 

@@ -144,7 +144,7 @@ REASONS = {
     GateReason.BOUND_BROKEN: "the bound is broken",
     GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
     GateReason.UNDERPOWERED: "too few cases",
-    GateReason.INSENSITIVE: "base is not proven above chance, so a loss could not show",
+    GateReason.INSENSITIVE: "base may have nothing to lose, so a loss could not show",
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
     GateReason.NOT_COMPUTABLE: "not computable from these scores",
     GateReason.UNSCORED: "too much unscored",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.mean_level import rate_interval
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import often_certified, smallest_n
@@ -96,6 +97,8 @@ class SevereDropGate(GateKind):
         share = sum(dropped) / pairs.n
         low, high, method = _interval(gate, pairs, dropped)
         open_ = replace(open_, low=low, high=high, method=method, share=share)
+        if high <= limit and not _shows_drops(gate, pairs, drop):
+            return replace(open_, reason=GateReason.INSENSITIVE)
         if high <= limit:
             return replace(open_, status=GateStatus.PASS, reason=None)
         if low > limit:
@@ -165,6 +168,20 @@ def _severe_loss(gate: Gate, pairs: Pairs) -> float:
     """Return the loss from which a drop is severe: half the metric's range by default."""
     bound = pairs.metric.bound
     return gate.drop if gate.drop is not None else (1.0 if bound is None else bound) / 2
+
+
+def _shows_drops(gate: Gate, pairs: Pairs, drop: float) -> bool:
+    """Return whether more cases than the limit are proven to have `drop` to lose, or tuned gained.
+
+    Source: assay sensitivity, as for a tolerance.
+    """
+    if pairs.metric.range is None:
+        return True
+    low, high = pairs.metric.range
+    worst = low if pairs.metric.higher_is_better else high
+    able = [int(pairs.sign * (b - worst) >= drop * (1 - 1e-12)) for b in pairs.base]
+    interval = rate_interval(able, pairs.clusters, gate.confidence)
+    return interval.low > _limit(gate) or is_proven(pairs, 0.0, gate.confidence)
 
 
 def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, float, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
+from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
     EquivalenceMargin,
@@ -56,8 +58,8 @@ class ToleranceGate(DifferenceGate):
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:
-        """Return a pass, unless base has nothing to lose."""
-        if not _is_sensitive(gate, pairs):
+        """Return a pass, unless base may have had nothing to lose."""
+        if not _shows_loss(gate, pairs):
             return GateStatus.UNDECIDED, GateReason.INSENSITIVE
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
 
@@ -88,9 +90,9 @@ class ToleranceGate(DifferenceGate):
         margin, note = _planned_margin(gate, pairs)
         if margin is None:
             return PlannedTest(None, note)
-        blind = pairs is not None and not _is_sensitive(gate, pairs)
+        blind = pairs is not None and not _shows_loss(gate, pairs)
         if blind:
-            note = "base is not proven above chance in the run: whatever it keeps proves nothing"
+            note = "base is not proven to have that much to lose in the run"
         return PlannedTest(margin, note, refused=blind)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
@@ -115,18 +117,42 @@ class ToleranceGate(DifferenceGate):
         return f"worse by less than {margin_label(result.margin)}"
 
 
-def _is_sensitive(gate: Gate, pairs: Pairs) -> bool:
-    """Return whether base has something to lose: accuracy proven above chance plus the margin.
+def _shows_loss(gate: Gate, pairs: Pairs) -> bool:
+    """Return whether the pairs could have shown a loss of the margin, or show a gain.
 
-    Source: assay sensitivity (ICH E10): non-inferiority to a base at chance proves nothing.
+    Tuned proven better than base has lost nothing, wherever base began: on a new task base is near
+    0, and a tolerance must not stand in the way of the gain.
+
+    Source: assay sensitivity (ICH E10): non-inferiority to a base that fails proves nothing.
     """
-    if pairs.chance is None or isinstance(gate.margin, str):
-        return True
-    from tunegate.harness.stats.binary import clopper_pearson
+    return _is_sensitive(gate, pairs) or is_proven(pairs, 0.0, gate.confidence)
 
-    right = sum(round(value) for value in pairs.base)
-    low = clopper_pearson(right, pairs.n, confidence=gate.confidence).low
-    return low > pairs.chance + gate.margin
+
+def _is_sensitive(gate: Gate, pairs: Pairs) -> bool:
+    """Return whether base is proven further from the worst level than the margin.
+
+    The worst level is that of guessing for multiple choice, else the bad end of the metric's range;
+    without a range there is none, and base can always lose. A share of base is taken at the end of
+    base's interval.
+    """
+    worst = _worst_level(pairs)
+    if worst is None:
+        return True
+    level = pairs.exchanged().estimator.level(gate.confidence)
+    nearest = level.low if pairs.metric.higher_is_better else level.high
+    margin = gate.margin
+    if isinstance(margin, str):
+        margin = share_of_base(margin) * abs(nearest)
+    return pairs.sign * (nearest - worst) > margin
+
+
+def _worst_level(pairs: Pairs) -> float | None:
+    """Return the level at which nothing is left to lose; None if there is none."""
+    if pairs.chance is not None:
+        return pairs.chance
+    least, most = (0.0, 1.0) if pairs.binary else pairs.metric.range or (-math.inf, math.inf)
+    worst = least if pairs.metric.higher_is_better else most
+    return worst if math.isfinite(worst) else None
 
 
 def _planned_margin(gate: Gate, pairs: Pairs | None) -> tuple[float | None, str]:

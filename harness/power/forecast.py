@@ -311,10 +311,12 @@ class _SuitePlan:
         if test.margin is None:
             return GateForecast(gate, (), test.note, counts=test.counts)
         spreads, why = self._spreads(gate)
-        refused = test.refused or any(feasibility.feasibility_problems(self.suite, gate))
-        # A goal on the same metric is planned to be reached: its gain is the true difference.
+        # A goal on the same metric is planned to be reached: its gain is the true difference, and
+        # proves a tolerance even where base has nothing to lose.
         on_gain = gate_kind(gate.kind).tests_difference
         gained = reached.get((gate.metric, gate.tag)) if on_gain else None
+        refused = any(feasibility.feasibility_problems(self.suite, gate))
+        refused = refused or (test.refused and not gained)
         outlooks = []
         for index, spread in enumerate(spreads):
             effect = gained[index].effect if gained else 0.0

@@ -286,6 +286,106 @@ def test_accuracy_at_chance_has_nothing_to_lose(
     assert outcome(result) == ((PASS, None) if sensitive else (UNDECIDED, GateReason.INSENSITIVE))
 
 
+@pytest.mark.parametrize(
+    ("metric", "same", "margin", "sensitive"),
+    [
+        # Nothing right: nothing to lose. 12 of 128: exact lower limit .0548, above .05; 11: .0490.
+        ({}, (0, 128), 0.05, False),
+        ({}, (11, 117), 0.05, False),
+        ({}, (12, 116), 0.05, True),
+        ({}, (128, 0), 0.05, True),
+        # Undeclared 0/1 scores are pass or fail too.
+        ({"binary": False, "range": None}, (0, 128), 0.05, False),
+        # Less is better: loops in all answers cannot become more; none can.
+        ({"higher_is_better": False}, (128, 0), 0.05, False),
+        ({"higher_is_better": False}, (117, 11), 0.05, False),
+        ({"higher_is_better": False}, (0, 128), 0.05, True),
+    ],
+)
+def test_a_base_at_the_worst_level_has_nothing_to_lose(
+    gate: Decide,
+    made: Any,
+    metric: dict[str, Any],
+    same: tuple[int, int],
+    margin: float,
+    sensitive: bool,
+) -> None:
+    """Equal answers hold a tolerance only where base is proven that far from the bad end."""
+    result = gate(TOLERANCE, margin, made.pairs(0, 0, *same), metric=metric)
+
+    assert outcome(result) == ((PASS, None) if sensitive else (UNDECIDED, GateReason.INSENSITIVE))
+
+
+@pytest.mark.parametrize(("level", "sensitive"), [(0.0, False), (3.0, False), (20.0, True)])
+def test_a_bounded_score_is_lost_down_to_its_end(
+    gate: Decide, level: float, sensitive: bool
+) -> None:
+    """A score of 0 to 100 around 3 cannot show a loss of 5 points; around 20 it can."""
+    base = [level + (level and wave) for wave in (-1, 1, -2, 2)] * 20
+    metric = {"binary": False, "range": (0.0, 100.0)}
+    result = gate(TOLERANCE, 5.0, (base, base[2:] + base[:2]), metric=metric)
+
+    assert result.reason is (None if sensitive else GateReason.INSENSITIVE)
+
+
+def test_an_unbounded_score_can_always_be_lost(gate: Decide) -> None:
+    """A log-probability has no worst value."""
+    base = [-9.0, -11.0] * 40
+    tuned = [-9.1, -10.9] * 40
+    metric = {"binary": False, "range": None}
+
+    assert gate(TOLERANCE, 0.5, (base, tuned), metric=metric).status is PASS
+
+
+def test_clusters_say_less_of_base_than_cases(gate: Decide, made: Any) -> None:
+    """480 of 600 right, alone and as twelve of fifteen documents that are right as a whole.
+
+    Chance .25, tolerance .5: base must be above .75. The exact lower limit of 480 of 600 is .771,
+    that of 12 of 15 is .560.
+    """
+    extra = {"choices": ("a", "b", "c", "d"), "answer": 0}
+    found = [
+        gate(
+            TOLERANCE,
+            0.5,
+            made.pairs(0, 0, 480, 120),
+            metric={"needs": "choices"},
+            extra=extra,
+            clusters=clusters,
+        ).reason
+        for clusters in (None, [str(i // 40) for i in range(600)])
+    ]
+
+    assert found == [None, GateReason.INSENSITIVE]
+
+
+def test_a_proven_gain_holds_a_tolerance_from_any_base(gate: Decide, made: Any) -> None:
+    """A new task: base 2 of 100 right, tuned 90. Base had nothing to lose, and nothing is lost."""
+    # 2 right by both, 88 wins, 10 wrong by both.
+    assert outcome(gate(TOLERANCE, 0.05, made.pairs(88, 0, 2, 10))) == (PASS, None)
+    # 1 win more is no proof of a gain: p = 1/2.
+    assert gate(TOLERANCE, 0.05, made.pairs(1, 0, 2, 97)).reason is GateReason.INSENSITIVE
+
+
+def test_a_share_of_base_asks_that_base_is_above_the_worst_level(gate: Decide, made: Any) -> None:
+    """Whatever the share, base must be proven to have it: at 0 of 400 it has none."""
+    some, none = (gate(TOLERANCE, "60%", made.pairs(0, 0, right, 400)) for right in (200, 0))
+
+    assert some.status is PASS
+    assert none.status is UNDECIDED
+
+
+@pytest.mark.parametrize(("able", "reason"), [(0, GateReason.INSENSITIVE), (100, None)])
+def test_severe_drops_take_a_height_to_drop_from(
+    gate: Decide, able: int, reason: GateReason | None
+) -> None:
+    """Where no answer of base reaches .5, none can lose it, and the limit means nothing."""
+    base = [0.9] * able + [0.1, 0.3] * ((100 - able) // 2)
+    result = gate(SEVERE_DROP, 0.1, (base, base), metric=CONTINUOUS)
+
+    assert result.reason is reason
+
+
 @pytest.mark.parametrize("margin", ["2%", "5%"])
 def test_a_relative_guardrail_shows_the_plain_difference(gate: Decide, margin: str) -> None:
     """Base 100 ± 1, tuned 3 lower with little noise: 2 % is a regression, 5 % holds."""

@@ -133,8 +133,8 @@ def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
     )
 
     assert judge(suite).sentence.endswith(
-        "the tolerance of 0.05 means nothing here: base is not proven better than guessing by that "
-        "much, so it may have nothing to lose"
+        "the tolerance of 0.05 means nothing here: base is not proven that much better than "
+        "guessing or failing, so it may have nothing to lose"
     )
 
 

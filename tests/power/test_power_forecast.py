@@ -458,8 +458,18 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     ]
 
     assert planned[0].chances == (0.0,)
-    assert "not proven above chance" in planned[0].gates[0].note
+    assert "not proven to have that much to lose" in planned[0].gates[0].note
     assert planned[1].chances == pytest.approx([enumerated(90, -0.1, 0.0, 0.1)], abs=1e-9)
+
+
+def test_a_planned_gain_proves_a_tolerance_from_a_base_at_zero(suite: Any, made: Any) -> None:
+    """A new task with a goal and a tolerance on one metric: base's level of 0 refuses neither."""
+    given = suite("exact_match", rule("exact_match", gain=0.0, tolerance=0.1))
+    nothing = pairs_of(made, *made.pairs(2, 0, 0, 98))
+    planned = forecast_suite(given, PilotRun({"exact_match": nothing}, {}))
+
+    assert planned.refusals == ()
+    assert planned.gates[1].outlooks[0].chance > 0.8
 
 
 def test_both_reasons_are_told(suite: Any, made: Any) -> None:
