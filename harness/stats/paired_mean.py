@@ -234,6 +234,9 @@ _ROUNDING = 1e-12
 """Range below which scaled data do not vary: 0.3 - 0.2 and 0.2 - 0.1 are one value."""
 _SYMMETRIC = 1e-8
 """Skewness below which Hall's correction is lost in rounding."""
+_HEAVY_TAILS = 1.25
+"""Factor on the sample skewness of scores without a range, which falls short of heavy tails: 200
+lognormal differences err with .066 without it and with .058 with it."""
 _FAR = 1e50
 
 
@@ -413,7 +416,8 @@ def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) ->
         bound: Largest possible absolute mean.
     """
     whole = _plain(sums, sizes)
-    curves = _spread_curves(sums, sizes, whole) if whole.error > 0 else []
+    factor = 1.0 if bound is not None else _HEAVY_TAILS
+    curves = _spread_curves(sums, sizes, whole, factor) if whole.error > 0 else []
     if bound is not None and sums.size > 1:
         # Without spread the mean itself is all that the plain curves can add.
         curves = curves or [_LimitCurve(whole.mean, 0.0)]
@@ -470,10 +474,12 @@ def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
     return jackknife(sums, sizes)
 
 
-def _spread_curves(sums: Floats, sizes: Floats, whole: JackknifeMean) -> list[_LimitCurve]:
+def _spread_curves(
+    sums: Floats, sizes: Floats, whole: JackknifeMean, factor: float
+) -> list[_LimitCurve]:
     """Student's t and Hall's curve; of clusters, by what each adds to the mean."""
     curves = [_LimitCurve(whole.mean, whole.error)]
-    skew = sample_skewness(sums - whole.mean * sizes) / math.sqrt(sums.size)
+    skew = factor * sample_skewness(sums - whole.mean * sizes) / math.sqrt(sums.size)
     if abs(skew) > _SYMMETRIC:
         curves.append(_LimitCurve(whole.mean, whole.error, skew))
     return curves

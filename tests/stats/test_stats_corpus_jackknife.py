@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.property_settings import examples
+from tests.t_and_hall import envelope, hall_limits, t_limits
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval, jackknife_replicates
 
 PROPERTY = examples(50)
@@ -28,29 +29,37 @@ def mean(sums):
 
 
 def test_reference():
-    """Eight cases of micro-F1 give .1195 (-.0151, .2540)."""
+    """Eight cases of micro-F1 give .1195 with t's lower limit and Hall's upper one.
+
+    t's are (-.0151, .2540); Hall's are for 5/4 of the skewness, as there is no bound.
+    """
     interval = jackknife_interval(BASE, TUNED, micro_f1)
+    measured = jackknife_replicates(TUNED, micro_f1).combined(
+        jackknife_replicates(BASE, micro_f1), -1.0
+    )
 
     # base: tp 16, fp 5, fn 6 -> 32/43; tuned: 19, 3, 3 -> 38/44
     assert interval.estimate == pytest.approx(38 / 44 - 32 / 43)
-    assert (
-        round(interval.estimate, 4),
-        round(interval.low, 4),
-        round(interval.high, 4),
-    ) == (0.1195, -0.0151, 0.2540)
+    by_t, by_hall = (
+        t_limits(measured.pseudo_values),
+        hall_limits(measured.pseudo_values, factor=1.25),
+    )
+    assert (round(by_t[0], 4), round(by_t[1], 4)) == (-0.0151, 0.2540)
+    assert interval.low == pytest.approx(by_t[0])
+    assert interval.high == pytest.approx(by_hall[1])
 
 
-def test_mean_is_the_t_interval():
-    """For a plain mean the jackknife is the paired t interval of scipy."""
+def test_mean_is_that_of_the_cases():
+    """For a plain mean the limits are scipy's t and Hall's limits of the paired differences."""
     rng = np.random.default_rng(3)
     base, tuned = rng.normal(0, 1, 25), rng.normal(0.2, 1, 25)
-    expected = stats.ttest_1samp(tuned - base, 0).confidence_interval(0.9)
     ones = np.ones(25)
     interval = jackknife_interval(
         np.column_stack([base, ones]), np.column_stack([tuned, ones]), mean
     )
 
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    expected = envelope(tuned - base, factor=1.25)
+    assert (interval.low, interval.high) == pytest.approx(expected)
 
 
 def test_one_system():
@@ -62,14 +71,13 @@ def test_one_system():
 
 
 def test_pseudo_values_carry_estimate_and_error():
-    """Their mean is the metric, and their t interval that of the jackknife."""
+    """Their mean is the metric, and their t and Hall limits are those of the jackknife."""
     measured = jackknife_replicates(TUNED, micro_f1)
     values = measured.pseudo_values
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     interval = measured.interval(confidence=0.9)
 
     assert values.mean() == pytest.approx(38 / 44)
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert (interval.low, interval.high) == pytest.approx(envelope(values, factor=1.25))
 
 
 def test_combined_and_scaled_replicates_are_those_of_the_combined_metric():
@@ -113,14 +121,32 @@ def test_nothing_is_tested_without_spread():
 
 
 def test_identical_systems():
-    """Equal systems have no spread: no limits, or with a bound those of -1 and 1 appended."""
+    """Equal systems have no spread: no limits, or with a bound those of 160 successes of 160."""
     free = jackknife_interval(BASE, BASE, micro_f1)
     interval = jackknife_interval(BASE * 20, BASE * 20, micro_f1, bound=1.0)
-    extended = np.array([0.0] * 160 + [-1, 1])
-    half = stats.t.ppf(0.95, 159) * extended.std(ddof=1) / math.sqrt(162)
+    half = 1 - stats.binomtest(160, 160).proportion_ci(0.9, "exact").low
 
     assert (0.0, -math.inf, math.inf) == (free.estimate, free.low, free.high)
     assert (-half, half) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("n", [50, 100, 200])
+def test_rare_failures(n):
+    """A share of the cases loses all it found and nothing else changes: exact error at most .06.
+
+    All cases have 5 things, of which base finds 3, so that the number of failures is all there is.
+    """
+    base = np.array([[3, 1, 1]] * n)
+    lows = []
+    for failures in range(n // 3):
+        tuned = base.copy()
+        tuned[:failures] = [0, 4, 4]
+        lows.append(jackknife_interval(base, tuned, micro_f1, bound=1.0).low)
+    share = np.linspace(1e-3, 0.2, 400)[:, np.newaxis]
+    truth = -share * 0.75
+    chance = stats.binom.pmf(np.arange(len(lows)), n, share)
+
+    assert (chance * (np.array(lows) > truth + 1e-12)).sum(axis=1).max() <= 0.06
 
 
 def test_one_case():
