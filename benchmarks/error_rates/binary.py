@@ -25,9 +25,6 @@ MARGINS = {
     -0.05: "tolerance .05",
     -0.02: "tolerance .02",
 }
-LISTED = {(0.0, 1.0): 0.0731, (-0.05, 0.5): 0.0695, (-0.05, 1.0): 0.0843, (-0.02, 0.5): 0.0682,
-          (-0.02, 1.0): 0.0783}  # fmt: skip
-"""(margin, most discordant) → the worst over every n that docs/statistics.md lists."""
 
 
 def rows(settings: Settings, *, rule: rules.Rule = rules.gate) -> list[Row]:
@@ -69,16 +66,15 @@ def between(settings: Settings) -> list[Row]:
     for margin, name in MARGINS.items():
         tables = {n: proofs(n, margin, CONFIDENCE) for n in range(SIZES[0], last + 1)}
         for most in (0.5, 1.0):
-            rate, n, share = max(
-                (proof(table, margin, share), n, share)
+            _, n = max(
+                (max(proof(table, margin, share) for share in _coarse(abs(margin), most)), n)
                 for n, table in tables.items()
-                for share in _coarse(abs(margin), most)
             )
+            rate, share = size(tables[n], margin, most=most)
             what = f"{name}, any n, at most {100 * most:g} % discordant"
-            listed = LISTED.get((margin, most))
             note = f"worst at n = {n} with {100 * share:.3g} % discordant"
             cell = f"{SIZES[0]}-{last}"
-            found.append(Row("binary", what, cell, rate, listed=listed, note=note))
+            found.append(Row("binary", what, cell, rate, note=note))
     return found
 
 
@@ -121,21 +117,22 @@ def _turn(proves: Callable[[int], bool], most: int, *, start: int) -> int:
     return turn
 
 
-def size(table: Flags, difference: float) -> tuple[float, float]:
+def size(table: Flags, difference: float, *, most: float = 1.0) -> tuple[float, float]:
     """Return the largest probability of a proof at a true difference, and the share it needs."""
-    return worst(lambda share: proof(table, difference, share), max(abs(difference), 1e-9))
+    least = max(abs(difference), 1e-9)
+    return worst(lambda share: proof(table, difference, share), least, most=most)
 
 
 def worst(
-    probability: Callable[[float], float], least: float, *, step: float = 0.005
+    probability: Callable[[float], float], least: float, *, most: float = 1.0, step: float = 0.005
 ) -> tuple[float, float]:
     """Return the maximum of a function of the share of discordant pairs, and where it lies.
 
-    A grid up to 1, and a finer one around its worst point.
+    A grid up to `most`, and a finer one around its worst point.
     """
-    shares: list[float] = np.linspace(least, 1.0, round((1 - least) / step) + 1).tolist()
+    shares: list[float] = np.linspace(least, most, round((most - least) / step) + 1).tolist()
     rate, best = max((probability(share), share) for share in shares)
-    near: list[float] = np.linspace(max(least, best - step), min(1.0, best + step), 11).tolist()
+    near: list[float] = np.linspace(max(least, best - step), min(most, best + step), 11).tolist()
     return max((rate, best), *((probability(share), share) for share in near))
 
 

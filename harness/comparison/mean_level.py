@@ -141,7 +141,8 @@ class MeanEstimator(Estimator):
 
 
 _EXACT_LIMIT = 1000
-"""Cases up to which the exact unconditional test joins Tango's for margins above 0."""
+"""Cases up to which the exact unconditional test joins Tango's for margins above 0, at a cost that
+grows with them; beyond, as for other margins, the test at the estimated null joins."""
 
 
 class BinaryEstimator(MeanEstimator):
@@ -221,11 +222,10 @@ def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[OneS
     """Return the tests that must agree with Tango's, where its size alone is above nominal."""
     from tunegate.harness.stats import binary
 
-    if margin == 0:
-        return [binary.mcnemar_midp(wins, losses)]
     if margin > 0 and n <= _EXACT_LIMIT:
         return [binary.exact_unconditional(wins, losses, n, margin=margin)]
-    return []
+    estimated = binary.exact_at_estimate(wins, losses, n, margin=margin)
+    return [binary.mcnemar_midp(wins, losses), estimated] if margin == 0 else [estimated]
 
 
 def _strictest(*tests: OneSidedTest) -> OneSidedTest:

@@ -327,9 +327,12 @@ class PlannedComparison:
             wider = PlannedComparison(self.n, -tolerance, self.confidence, self.spread)
             return wider.chance(0.0) - POWER
 
-        # Without a discordant pair nothing below z²/(n + z²) is proven, whatever the power.
+        # Nothing smaller is proven even without a discordant pair, whatever the power: the inverse
+        # of `power.smallest_provable_n`.
         z2 = distributions.normal_critical(self.confidence) ** 2
-        least = z2 / (self.n / self.spread.deff + z2)
+        size = max(1.0, self.n / self.spread.deff)
+        unseen = math.exp(math.log((1 - self.confidence) / 2) / size)
+        least = max(z2 / (size + z2), 1 - unseen)
         if excess(least) >= 0:
             return least
         return distributions.find_root(excess, least, 1 - 1e-9) if excess(1 - 1e-9) > 0 else None

@@ -1,22 +1,27 @@
-"""Paired binary scores: Tango's score interval, exact and mid-p tests on discordant counts.
+"""Paired binary scores: score intervals and tests, with exact companions, on discordant counts.
 
 `wins` are the cases that tuned gets right and base wrong, `losses` the reverse, `n` all pairs.
 Wald, paired t and bootstrap intervals are absent on purpose: they collapse to zero width when no
 discordant pair is seen, and then call a worse model non-inferior with probability up to .82.
 
-Tango's score statistic and its inversion: the core that binary, cluster and power rules share.
-Counts may be fractional here (counts divided by a design effect, or true cell probabilities), so
-this module checks nothing; the public functions do.
+Differences and ratios share one core. Both null hypotheses are a line through the probabilities of
+a win x and of a loss y, `y = slope * x - margin`: slope 1 where the difference of two success rates
+equals `margin`; where their ratio is r, slope r and margin r - 1, among the cases that at least one
+model gets right. Those that neither does say nothing of a ratio, and given their number the counts
+of the others are trinomial with one nuisance parameter, as for a difference.
 
-Exact unconditional test of a paired 0/1 comparison against a margin. The score test is slightly
-liberal for positive margins. Here its p-value is computed exactly, as the worst case over the
-unknown loss probability, restricted to a confidence set for it.
+The core's counts may be fractional (divided by a design effect, or true cell probabilities), so it
+checks nothing; the public functions do. The score statistic is liberal where few discordant pairs
+are expected. Two companions compute its p-value exactly: at the estimated nuisance parameter, or as
+the worst case over a confidence set for it.
 
 Example:
     >>> interval = tango_interval(18, 7, 100)
     >>> round(interval.low, 4), round(interval.high, 4)
     (0.0291, 0.1934)
 """
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,9 +72,9 @@ def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSid
 
     Source: Tango (1998); statistic Z, p = P(normal >= Z).
 
-    Traps: liberal for `margin > 0` (size up to .087 at n = 30: ask `exact_unconditional` too) and
-    slightly so at 0 (ask `mcnemar_midp` too). All ties at margin 0 give Z = 0, p = .5, and it is
-    the mid-p of 1 that speaks.
+    Traps: liberal for `margin > 0` (size up to .087 at n = 30: ask `exact_unconditional` too), and
+    elsewhere with few cases (up to .084 at n = 11: ask `exact_at_estimate` too). All ties at margin
+    0 give Z = 0, p = .5, and it is the mid-p of 1 that speaks.
     """
     validation.check_discordant(wins, losses, n)
     validation.check_between("margin", margin, -1, 1)
@@ -91,8 +96,8 @@ def mcnemar_midp(wins: int, losses: int) -> OneSidedTest:
     p = P(X > wins) + P(X = wins)/2 with X binomial(wins + losses, 1/2).
 
     Traps: tests margin 0 only. Its size is at most .05 while up to .7 of the pairs are discordant
-    but reaches .06 if all are; `exact_unconditional` never exceeds the level. Without discordant
-    pairs p is 1, where the asymptotic McNemar of other libraries divides by zero.
+    but reaches .073 if all are: ask `exact_at_estimate` too. Without discordant pairs p is 1, where
+    the asymptotic McNemar of other libraries divides by zero.
     """
     validation.check_count("wins", wins)
     validation.check_count("losses", losses)
@@ -131,31 +136,40 @@ def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> Interv
     return Interval(k / n, low, high, confidence, "Clopper-Pearson")
 
 
-def null_losses(wins: ArrayLike, losses: ArrayLike, n: float, margin: float) -> Floats:
-    """Maximum-likelihood probability of a loss when the difference equals `margin`.
+def null_losses(
+    wins: ArrayLike, losses: ArrayLike, n: float, margin: float, slope: float = 1.0
+) -> Floats:
+    """Maximum-likelihood probability of a loss on the line of the null hypothesis.
 
-    Source: Tango (1998), equation 9, with A = 2n, B = -b - c + (2n - b + c)m, C = -cm(1 - m).
+    Source: Tango (1998), equation 9, for slope 1; Nam and Blackwelder (2002), Statistics in
+    Medicine 21:689-699, for a ratio. Both are the larger root of A y^2 + B y + C = 0 with
+    A = (1 + s) n, B = -(b + c)(s - m) + (1 + s)(n - b) m, C = -c m (s - m).
     """
     b, c = np.asarray(wins, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-    linear = -b - c + (2 * n - b + c) * margin
-    constant = -c * margin * (1 - margin)
-    surd = np.sqrt(np.maximum(linear**2 - 8 * n * constant, 0))
+    both, top = 1 + slope, slope - margin
+    linear = -(b + c) * top + both * (n - b) * margin
+    constant = -c * margin * top
+    surd = np.sqrt(np.maximum(linear**2 - 4 * both * n * constant, 0))
     # Two forms of the same root: subtracting nearly equal numbers would lose all digits.
     total = surd + np.abs(linear)
     safe = np.where(total > 0, total, 1)
-    larger = np.where(linear > 0, -2 * constant / safe, total / (4 * n))
+    larger = np.where(linear > 0, -2 * constant / safe, total / (2 * both * n))
     return np.maximum(larger, max(0.0, -margin))
 
 
-def tango_z(wins: ArrayLike, losses: ArrayLike, n: float, margin: float) -> Floats:
-    """Score statistic for "difference = margin", elementwise over the counts.
+def tango_z(
+    wins: ArrayLike, losses: ArrayLike, n: float, margin: float, slope: float = 1.0
+) -> Floats:
+    """Score statistic of the null hypothesis, elementwise over the counts.
 
     Zero variance needs no discordant pair and margin 0; the statistic is then 0.
     """
     b, c = np.asarray(wins, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-    variance = n * (2 * null_losses(b, c, n, margin) + margin * (1 - margin))
+    loss = null_losses(b, c, n, margin, slope)
+    # The variance of slope * win - loss, whose mean is `margin`.
+    variance = n * ((1 + slope) * loss + slope * margin - margin**2)
     scale = np.sqrt(np.where(variance > 0, variance, 1))
-    return np.asarray(np.where(variance > 0, (b - c - n * margin) / scale, 0.0))
+    return np.asarray(np.where(variance > 0, (slope * b - c - n * margin) / scale, 0.0))
 
 
 def tango_lower(wins: float, losses: float, n: float, critical: float) -> float:
@@ -173,12 +187,138 @@ def tango_lower(wins: float, losses: float, n: float, critical: float) -> float:
     return distributions.find_root(excess, -1 + 1e-12, estimate)
 
 
-_OUTSIDE = 0.0025
-"""Error spent on the confidence set for the loss probability (Berger and Boos' gamma)."""
+def ratio_interval(
+    wins: int, losses: int, both: int, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Score interval for the ratio of two paired success rates, tuned's to base's.
+
+    Args:
+        wins: Cases that only tuned gets right.
+        losses: Cases that only base gets right.
+        both: Cases that both get right. The others do not matter.
+        confidence: Two-sided level.
+
+    Returns:
+        Limits from 0 to infinity; the upper one is infinite, and so is the estimate, where base
+        gets no case right.
+
+    Raises:
+        ValueError: If a count is negative or not whole, all are 0, or `confidence` is outside
+            (0, 1).
+
+    Source: the inversion of `ratio_test`.
+    """
+    n = _right_cases(wins, losses, both)
+    validation.check_between("confidence", confidence, 0, 1)
+    critical = distributions.normal_critical(confidence)
+    base = losses + both
+    estimate = (wins + both) / base if base else math.inf
+    low, inverse = (ratio_lower(*c, n, critical) for c in ((wins, losses), (losses, wins)))
+    return Interval(estimate, low, 1 / inverse if inverse else math.inf, confidence, _RATIO_METHOD)
+
+
+def ratio_test(wins: int, losses: int, both: int, *, ratio: float) -> OneSidedTest:
+    """Score test that the ratio of two paired success rates, tuned's to base's, exceeds `ratio`.
+
+    Args:
+        wins: Cases that only tuned gets right.
+        losses: Cases that only base gets right.
+        both: Cases that both get right. The others do not matter.
+        ratio: Null value above 0: 0.98 for "not worse by 2 % of base's level or more".
+
+    Raises:
+        ValueError: If a count is negative or not whole, all are 0, or `ratio` is not above 0.
+
+    Source: Nam and Blackwelder (2002), Statistics in Medicine 21:689-699.
+
+    Trap: liberal with few cases (size up to .097 at `ratio > 1`, .083 below): ask
+    `exact_at_estimate` too.
+    """
+    n = _right_cases(wins, losses, both)
+    validation.check_positive("ratio", ratio)
+    z = float(tango_z(wins, losses, n, ratio - 1, ratio))
+    return OneSidedTest(z, distributions.normal_tail(z), ratio, _RATIO_METHOD)
+
+
+_RATIO_METHOD = "paired ratio, score (Nam-Blackwelder)"
+
+
+def _right_cases(wins: int, losses: int, both: int) -> int:
+    """Return the cases that at least one model gets right, at least one."""
+    validation.check_count("wins", wins)
+    validation.check_count("losses", losses)
+    validation.check_count("both", both)
+    if wins + losses + both == 0:
+        raise ValueError("wins + losses + both=0 must be at least 1: without successes no ratio")
+    return wins + losses + both
+
+
+def ratio_lower(wins: float, losses: float, n: float, critical: float) -> float:
+    """Ratio at which the score statistic equals `critical`: the lower confidence limit.
+
+    Args:
+        wins: Cases that only tuned gets right; may be fractional, as all counts here.
+        losses: Cases that only base gets right.
+        n: Cases that at least one model gets right.
+        critical: Quantile of the statistic.
+
+    Returns:
+        0 where tuned gets no case right. The upper limit is one over the lower one with `wins` and
+        `losses` exchanged.
+    """
+    if n <= losses:
+        return 0.0
+
+    def excess(ratio: float) -> float:
+        return float(tango_z(wins, losses, n, ratio - 1, ratio)) - critical
+
+    # Where base gets nothing right the statistic is sqrt(n / ratio), and it never falls to 0.
+    most = (n - losses) / (n - wins) if n > wins else 2 * n / critical**2
+    return distributions.find_root(excess, 1e-12, most)
+
+
+_OUTSIDE = 0.05
+"""Share of the error spent on the confidence set for the loss probability: Berger and Boos' gamma,
+.0025 of .05."""
 _GRID = 121
 """Loss probabilities at which the tail is evaluated."""
 _TIE = 1e-9
 """Statistics closer than this are equal up to rounding and count as "at least as extreme"."""
+
+
+def exact_at_estimate(
+    wins: int, losses: int, n: int, *, margin: float, slope: float = 1.0
+) -> OneSidedTest:
+    """Exact p-value of the score statistic at the estimated probability of a loss.
+
+    The rule "score test and this one" has a size of at most .055 at .05, for every margin, ratio,
+    number of cases and share of discordant pairs (`benchmarks.error_rates`).
+
+    Args:
+        wins: Cases that only tuned gets right.
+        losses: Cases that only base gets right.
+        n: All paired cases; for a ratio those that at least one model gets right. The cost is O(n):
+            about 0.001 s at 1000.
+        margin: Null value in (-1, 1) of the difference; for a ratio, `ratio - 1`.
+        slope: 1 for a difference; for a ratio, the ratio.
+
+    Raises:
+        ValueError: If the counts are impossible, `slope` is not above 0, or `margin` is outside
+            (-1, slope).
+
+    Source: Storer and Kim (1990), JASA 85:146-155; for non-inferiority of matched pairs Lloyd and
+    Moldovan (2008), Statistics in Medicine 27:3540-3549: P(Z(B, C) >= z) at the
+    maximum-likelihood estimate under the null hypothesis.
+
+    Trap: an estimate, not a bound: the size may exceed the level by a tenth.
+    """
+    validation.check_discordant(wins, losses, n)
+    validation.check_positive("slope", slope)
+    validation.check_between("margin", margin, -1, slope)
+    z = float(tango_z(wins, losses, n, margin, slope))
+    loss = np.atleast_1d(null_losses(wins, losses, n, margin, slope))
+    p_value = min(1.0, float(_tail(z, loss, n, margin, slope)[0]))
+    return OneSidedTest(z, p_value, margin, "exact at the estimated null (Storer-Kim)")
 
 
 def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> OneSidedTest:
@@ -191,61 +331,99 @@ def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> One
         margin: Null value in (-1, 1).
 
     Returns:
-        The score statistic with its exact p-value; never below 0.0025.
+        The score statistic with its exact p-value: the smallest level at which the test rejects.
 
     Raises:
         ValueError: If the counts are impossible or `margin` is outside (-1, 1).
 
-    Source: Berger and Boos (1994), JASA 89:1012-1016, with the score statistic of Tango (1998):
-    p = gamma + max over q of P(Z(B, C) >= z | P(loss) = q, P(win) = q + margin), q in the
-    two-sided 1 - gamma Clopper-Pearson interval of losses/n.
+    Source: Berger and Boos (1994), JASA 89:1012-1016, with the score statistic of Tango (1998): at
+    level alpha it rejects if gamma + max over q of P(Z(B, C) >= z | P(loss) = q,
+    P(win) = q + margin) is at most alpha, q in the two-sided 1 - gamma Clopper-Pearson interval of
+    losses/n, with gamma = alpha/20. A larger level takes a narrower interval, so that the levels
+    that reject are all those above one.
 
     Trap: conservative where the score test is accurate (margin <= 0); no interval belongs to it.
     """
     validation.check_discordant(wins, losses, n)
     validation.check_between("margin", margin, -1, 1)
     z = float(tango_z(wins, losses, n, margin))
-    loss = _nuisance(losses, n, margin)
-    needed = _fewest_wins(z - _TIE, n, margin)
-    p_value = min(1.0, float(_tail(loss, needed, n, margin).max()) + _OUTSIDE)
+    at_estimate = np.atleast_1d(null_losses(wins, losses, n, margin))
+    # No level below this one can reject, so no wider interval is needed than its own.
+    least = float(_tail(z, at_estimate, n, margin)[0]) / (1 - _OUTSIDE)
+    loss = _nuisance(losses, n, margin, outside=max(min(1.0, least), 1e-12) * _OUTSIDE)
+    tail = _tail(z, loss, n, margin)
+    p_value = min(1.0, _smallest_level(tail, _coverage_error(loss, losses, n)))
     return OneSidedTest(z, p_value, margin, "exact unconditional (Berger-Boos)")
 
 
-def _nuisance(losses: int, n: int, margin: float) -> Floats:
+def _nuisance(losses: int, n: int, margin: float, *, outside: float) -> Floats:
     """Grid over the plausible loss probabilities that the null hypothesis allows.
 
     Clipping moves an implausible null (an empty intersection) to its nearest edge; leaving the
     set empty would turn "all losses" into the smallest p-value there is.
     """
-    tail = _OUTSIDE / 2
+    tail = outside / 2
     low = distributions.beta_quantile(tail, losses, n - losses + 1) if losses else 0.0
     high = 1 - distributions.beta_quantile(tail, n - losses, losses + 1) if losses < n else 1.0
     edges = np.clip([low, high], max(0.0, -margin), (1 - margin) / 2)
     return np.linspace(edges[0], edges[1], _GRID)
 
 
-def _fewest_wins(threshold: float, n: int, margin: float) -> Ints:
-    """Fewest wins, for each number of losses 0..n, whose statistic reaches `threshold`.
+def _coverage_error(loss: Floats, losses: int, n: int) -> Floats:
+    """Largest gamma whose Clopper-Pearson interval of losses/n holds each loss probability."""
+    counts, size = np.array([losses, losses + 1]), np.array(n)
+    at_least, more = distributions.binomial_tail(counts, size, loss[:, np.newaxis]).T
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(at_least, 1 - more)))
 
-    The statistic grows with the wins, so bisection finds them; n - losses + 1 means none do.
+
+def _smallest_level(tail: Floats, gamma: Floats) -> float:
+    """Smallest level at which Berger and Boos' test rejects.
+
+    Args:
+        tail: Probability of a statistic at least as large, by loss probability.
+        gamma: Largest gamma whose interval holds the loss probability.
     """
-    losses = np.arange(n + 1)
-    low, high = np.zeros_like(losses), n - losses + 1
-    while (active := low < high).any():
-        middle = (low + high) // 2
-        reaches = tango_z(middle, losses, n, margin) >= threshold
-        high = np.where(active & reaches, middle, high)
-        low = np.where(active & ~reaches, middle + 1, low)
-    return low
+    order = np.argsort(-gamma, kind="stable")
+    worst, inside = np.maximum.accumulate(tail[order]), gamma[order]
+    # From the level at which a loss probability joins, the worst is that of those so far; nothing
+    # joins after the last, which is the end of the widest interval or of the null hypothesis.
+    joins = np.append(inside[:-1] / _OUTSIDE, 0.0)
+    return float(np.maximum(worst / (1 - _OUTSIDE), joins).min())
 
 
-def _tail(loss: Floats, needed: Ints, n: int, margin: float) -> Floats:
-    """Probability of at least `needed` wins, for each loss probability of the grid.
+def _tail(z: float, loss: Floats, n: int, margin: float, slope: float = 1.0) -> Floats:
+    """Probability of a statistic of at least `z`, for each loss probability of the null hypothesis.
 
     The trinomial splits into losses ~ binomial(n, q) and wins ~ binomial(n - losses, .).
     """
-    losses = np.arange(n + 1)
+    losses = _plausible_losses(loss, n)
+    needed = _fewest_wins(losses, z - _TIE, n, margin, slope)
     q = loss[:, np.newaxis]
-    win = np.clip((q + margin) / (1 - q), 0, 1)
+    win = np.clip((q + margin) / slope / np.where(q < 1, 1 - q, 1.0), 0, 1)
     mass = distributions.binomial_mass(losses, n, q)
     return np.asarray((mass * distributions.binomial_tail(needed, n - losses, win)).sum(axis=1))
+
+
+def _plausible_losses(loss: Floats, n: int) -> Ints:
+    """Numbers of losses outside which there is less than 1e-13, at each loss probability.
+
+    Source: Bernstein's inequality for a sum of n losses.
+    """
+    fewest, most = n * float(loss.min()), n * float(loss.max())
+    low = max(0, math.floor(fewest - 8 * math.sqrt(fewest) - 16))
+    high = min(n, math.ceil(most + 8 * math.sqrt(most) + 16))
+    return np.arange(low, high + 1)
+
+
+def _fewest_wins(losses: Ints, threshold: float, n: int, margin: float, slope: float) -> Ints:
+    """Fewest wins, for each number of losses, whose statistic reaches `threshold`.
+
+    The statistic grows with the wins, so bisection finds them; n - losses + 1 means none do.
+    """
+    low, high = np.zeros_like(losses), n - losses + 1
+    while (active := low < high).any():
+        middle = (low + high) // 2
+        reaches = tango_z(middle, losses, n, margin, slope) >= threshold
+        high = np.where(active & reaches, middle, high)
+        low = np.where(active & ~reaches, middle + 1, low)
+    return low

@@ -49,13 +49,16 @@ def smallest_provable_n(margin: float, *, confidence: float = CONFIDENCE) -> int
     Raises:
         ValueError: If `margin` or `confidence` is outside (0, 1).
 
-    Source: the score interval of 0 wins and 0 losses, -z^2/(n + z^2) >= -margin, solved for n:
-    z^2 (1 - margin) / margin, which is 133 at a margin of .02.
+    Source: without a discordant pair the score test passes from z^2 (1 - margin) / margin cases on,
+    and its exact p-value, (1 - margin)^n, from log(alpha) / log(1 - margin) on: 149 at a margin of
+    .02. For a share of base's level, `margin` is that share and the cases those that base gets
+    right: the same formulas.
     """
     validation.check_between("margin", margin, 0, 1)
     validation.check_between("confidence", confidence, 0, 1)
-    z = distributions.normal_critical(confidence)
-    return math.ceil(z**2 * (1 - margin) / margin)
+    z, alpha = distributions.normal_critical(confidence), (1 - confidence) / 2
+    by_score = z**2 * (1 - margin) / margin
+    return math.ceil(max(by_score, math.log(alpha) / math.log1p(-margin)) - _SLACK)
 
 
 _SLACK = 1e-9

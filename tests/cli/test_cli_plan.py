@@ -120,7 +120,7 @@ def test_what_cannot_ship_is_refused(project: Any) -> None:
     assert "SHIP cannot be reached with these cases" in result.stdout.str()
     assert result.errlines == [
         "tunegate: suites/demo/suite.toml:9: tolerance=0.02 on 'exact_match' cannot be proven with "
-        "100 cases even if no answer changes: it takes 133; add cases, or widen the tolerance"
+        "100 cases even if no answer changes: it takes 149; add cases, or widen the tolerance"
     ]
 
 

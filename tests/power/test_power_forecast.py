@@ -24,6 +24,7 @@ from tunegate.harness.power.forecast import (
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.stats.binary import exact_at_estimate
 from tunegate.harness.suite import Suite, load_suite
 
 Write = Callable[..., Path]
@@ -88,14 +89,20 @@ def cases_by_hand(margin: float, psi: float, power: float) -> int:
 
 
 def proves(wins: int, losses: int, n: int, margin: float, alpha: float) -> bool:
-    """Return whether Tango's statistic, and McNemar's mid-p at a margin of 0, prove the margin."""
+    """Return whether Tango's statistic, and McNemar's mid-p at a margin of 0, prove the margin.
+
+    The exact p-value at the estimated null, which must agree, is that of `stats`: its tests compare
+    it with the trinomial.
+    """
     null, _ = variances(margin, (wins - losses) / n, (wins + losses) / n)
     error = sqrt(n * null)
     if error == 0 or (wins - losses - n * margin) / error < PHI.inv_cdf(1 - alpha):
         return False
     flips = wins + losses
     tail = sum(comb(flips, k) for k in range(wins + 1, flips + 1)) + comb(flips, wins) / 2
-    return margin != 0 or tail / 2**flips <= alpha
+    if margin == 0 and tail / 2**flips > alpha:
+        return False
+    return exact_at_estimate(wins, losses, n, margin=margin).p_value <= alpha
 
 
 def enumerated(n: int, margin: float, effect: float, psi: float, alpha: float = 0.05) -> float:
@@ -162,9 +169,9 @@ def test_smallest_provable_tolerances() -> None:
 
 
 def test_no_tolerance_is_provable_below_that_of_equal_answers() -> None:
-    """Without a discordant pair 133 cases hold z²/(n+z²) = 2.7055/135.7055 = .01994."""
-    assert comparison(133, psi=1e-9).tolerable() == pytest.approx(0.01994, abs=1e-5)
-    assert comparison(100, -0.02, psi=1e-9).cases(0.0, 0.8) == 133
+    """Without a discordant pair 149 cases hold 1 - .05^(1/149) = .01990."""
+    assert comparison(149, psi=1e-9).tolerable() == pytest.approx(0.01990, abs=1e-5)
+    assert comparison(100, -0.02, psi=1e-9).cases(0.0, 0.8) == 149
 
 
 def test_what_no_number_proves() -> None:
@@ -370,7 +377,7 @@ def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
     """100 cases never hold 2 points: refused, and the chance is 0, not small."""
     planned = forecast_suite(suite("loops", rule("loops", tolerance=0.02)))
 
-    assert "it takes 133" in planned.refusals[0]
+    assert "it takes 149" in planned.refusals[0]
     assert planned.chances == (0.0, 0.0, 0.0)
     assert chances(planned, "loops::tolerance") == [0.0] * 3
 

@@ -178,17 +178,19 @@ class TestSmallestProvableN:
     """smallest_provable_n."""
 
     @pytest.mark.parametrize(
-        ("margin", "n"), [(0.01, 268), (0.02, 133), (0.03, 88), (0.05, 52), (0.10, 25)]
+        ("margin", "n"), [(0.01, 299), (0.02, 149), (0.03, 99), (0.05, 59), (0.10, 29)]
     )
     def test_reference(self, margin, n):
-        """It is the first n at which all ties are non-inferior."""
+        """It is the first n at which all ties are non-inferior: (1 - margin)^n is at most .05."""
         assert n == smallest_provable_n(margin)
         assert tango_interval(0, 0, n).low > -margin
-        assert tango_interval(0, 0, n - 1).low < -margin
+        assert (1 - margin) ** n <= 0.05 < (1 - margin) ** (n - 1)
 
-    def test_confidence(self):
-        """At 95 % it takes 1.96^2 * 49 = 188.2 cases."""
-        assert smallest_provable_n(0.02, confidence=0.95) == 189
+    def test_strict_confidence(self):
+        """At 99.8 % the score test asks for more: 3.0902^2 * 49 = 467.9, log(.001) for 341.9."""
+        assert smallest_provable_n(0.02, confidence=0.998) == 468
+        assert tango_interval(0, 0, 468, confidence=0.998).low > -0.02
+        assert tango_interval(0, 0, 467, confidence=0.998).low < -0.02
 
 
 def test_cluster_design_effect():
