@@ -145,13 +145,22 @@ def _widen_range(range_: tuple[float, float] | None, share: float) -> tuple[floa
 
 def estimator_of(pairs: Pairs) -> Estimator:
     """Return the estimator that the scores call for: the one place where it is chosen."""
-    columns = pairs.suite, pairs.metric, pairs.base, pairs.tuned, pairs.clusters
+    columns = pairs.suite, pairs.metric, pairs.base, pairs.tuned, _dependent(pairs)
     if pairs.labels is not None:
         alone = _labelled_alone(pairs, pairs.labels)
         return alone.estimator if alone else LabelledEstimator(*columns, labels=pairs.labels)
     if pairs.corpus is not None:
         return CorpusEstimator(*columns, counts=pairs.corpus)
     return BinaryEstimator(*columns) if pairs.binary else MeanEstimator(*columns)
+
+
+def _dependent(pairs: Pairs) -> tuple[str, ...] | None:
+    """Return the clusters; of times, which are taken in the order of the cases, blocks of those."""
+    if pairs.clusters is not None or pairs.metric.needs is not CellKind.LATENCY:
+        return pairs.clusters
+    from tunegate.harness.stats.latency import time_blocks
+
+    return time_blocks(pairs.n)
 
 
 def _labelled_alone(pairs: Pairs, labels: Labels) -> Pairs | None:

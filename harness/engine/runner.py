@@ -1,8 +1,9 @@
 """Runner: computes the missing cells, stores each answer as soon as it is known, can be stopped.
 
-Batches run in the plan's order, every arm after the other on the same batch. A batch of which some
-answers are stored already is computed again as planned, since the shape of a batch is part of how
-its answers came about; what is stored stays.
+Batches run in the plan's order, every arm after the other on the same batch; on every second timed
+question in reverse order, so that neither a drifting machine nor being second favours an arm. A
+batch of which some answers are stored already is computed again as planned, since the shape of a
+batch is part of how its answers came about; what is stored stays.
 
 Questions for arms behind a network: all of a stage at once, since many are asked at a time. A local
 plan of batches would starve them: the last answer of each batch would be waited for before the next
@@ -128,6 +129,12 @@ class Runner:
         """Request key → work, in tokens that have to be written."""
         return {r.key: estimate_effort(r) for r in self.plan.requests.values()}
 
+    @cached_property
+    def _reversed(self) -> frozenset[PlannedQuestion]:
+        """Every second timed question."""
+        timed = [b.questions[0] for b in self.plan.batches if b.kind is CellKind.LATENCY]
+        return frozenset(timed[1::2])
+
     def answer(
         self, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool = False
     ) -> None:
@@ -144,6 +151,8 @@ class Runner:
         if batch.kind is CellKind.LATENCY:
             self._warm_up(batch, missing)
             known -= asked
+            if batch.questions[0] in self._reversed:
+                missing.reverse()
         if all(self._run_arm(arm, batch, known, again=again) for arm in missing):
             return
         self.halved.append(len(batch.questions))

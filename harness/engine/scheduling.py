@@ -75,8 +75,9 @@ def make_batches(
     """Group questions by kind, longest first, under the token budget.
 
     Longest first, so that memory that will not do shows at once and the time left is never
-    underestimated. Timed questions get batches of one. Questions that are only read, not answered,
-    are grouped by the prefix that they share, which is then computed once a batch.
+    underestimated. Timed questions get batches of one, in their order. Questions that are only
+    read, not answered, are grouped by the prefix that they share, which is then computed once a
+    batch.
 
     Args:
         lengths: Question → tokens of prompt and answer.
@@ -91,7 +92,9 @@ def make_batches(
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
         for family in prefix_families(members, prompts) if read else [members]:
-            ordered = sorted(family, key=lambda q: -lengths[q])
+            # Timed questions keep the order of the cases: neighbours in a run are so in time.
+            timed = kind is CellKind.LATENCY
+            ordered = family if timed else sorted(family, key=lambda q: -lengths[q])
             here = kind is CellKind.GENERATE and all(q in prompts for q in members)
             rows = _rows(ordered, lengths, kind, here=here)
             batches += [RequestBatch(kind, tuple(questions), stage) for questions in rows]

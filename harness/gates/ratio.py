@@ -111,7 +111,7 @@ class RatioGate(GateKind):
 
         judged, confidence = self.judged_pairs(gate, pairs), gate.confidence
         found = geometric_mean_ratio(
-            pairs.base, pairs.tuned, confidence=confidence, clusters=pairs.clusters
+            pairs.base, pairs.tuned, confidence=confidence, clusters=pairs.estimator.clusters
         )
         # Without any spread the interval reaches from 0 to infinity and says nothing.
         known = found.low > 0 or math.isfinite(found.high)

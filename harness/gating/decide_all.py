@@ -22,7 +22,9 @@ from tunegate.harness.gating.judge_eligibility import (
     JudgeEligibility,
     judge_eligibility,
 )
-from tunegate.harness.records.manifest import Gate, Manifest
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.judges import ARMS
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
@@ -234,6 +236,8 @@ def _decide_input(
         # Only of a slice a look hides cases: until it has enough of them it has no look.
         waits = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
         result = result.model_copy(update={"sentence": waits})
+    if compares_recorded_times(manifest, one.pairs.metric, one.gate):
+        result = result.model_copy(update={"advisory": True})
     if one.eligibility.status is EligibilityStatus.RULE:
         return result
     changes: dict[str, object] = {
@@ -248,6 +252,17 @@ def _decide_input(
             "needed_n": None,
         }
     return result.model_copy(update=changes)
+
+
+def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate) -> bool:
+    """Return whether a gate compares times that were taken elsewhere, for either arm.
+
+    Whether the arms answered in turn is then unknown, and what a drifting machine adds to one of
+    them has no bound: such a gate is advisory.
+    """
+    recorded = any(manifest.arms.get(arm, {}).get("backend") == "replay" for arm in ARMS)
+    timed = metric.needs is CellKind.LATENCY and not gate_kind(gate.kind).reads_level
+    return recorded and timed
 
 
 def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:

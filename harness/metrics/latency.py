@@ -24,7 +24,8 @@ def latency(case: Case, completion: Completion) -> Score:
         It depends on the machine and on what else runs there: compare arms of one run, never two
         runs. A model that says more takes longer: look at `length` beside it. Times that were
         recorded elsewhere (`replay:`) are taken as they are, batch or single; a line's
-        `batch_size` says which. 30 cases show no p95: its ratio is judged from 100.
+        `batch_size` says which. In what order they were taken is unknown, so gates that compare
+        them are advisory. 30 cases show no p95: its ratio is judged from 100.
 
     Example:
         `tolerance = "10%"` allows the tuned model to be a tenth slower.

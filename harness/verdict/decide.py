@@ -29,7 +29,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.notes import kinship_notes, suite_notes
+from tunegate.harness.verdict.notes import kinship_notes, recorded_times_notes, suite_notes
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
@@ -209,6 +209,7 @@ def _suite_result(
         worst_case=worst,
         notes=(
             *caps,
+            *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
             *suite_notes(table, counts, manifest.attempts, gates),
             *kinship_notes(manifest, suite),

@@ -127,7 +127,8 @@ def _guards_only(manifest: Manifest) -> Manifest:
         kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
         guards = tuple(gate for gate in kept if gate is not None)
         suites.append(suite.model_copy(update={"gates": guards}))
-    return manifest.model_copy(update={"suites": tuple(suites), "filtered": ()})
+    arms = {**manifest.arms, "tuned": manifest.arms.get(SHIPPED, {})}
+    return manifest.model_copy(update={"arms": arms, "suites": tuple(suites), "filtered": ()})
 
 
 def _scores_one_arm(metric: MetricRecord) -> bool:

@@ -70,7 +70,8 @@ def _guards_only(manifest: Manifest) -> Manifest:
         suite.model_copy(update={"gates": tuple(_guards(suite)), "looks": None})
         for suite in manifest.suites
     )
-    return manifest.model_copy(update={"suites": suites, "filtered": ()})
+    arms = {**manifest.arms, "base": manifest.arms.get(INCUMBENT, {})}
+    return manifest.model_copy(update={"arms": arms, "suites": suites, "filtered": ()})
 
 
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:

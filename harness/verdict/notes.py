@@ -23,6 +23,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gating.decide_all import compares_recorded_times
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import (
@@ -307,16 +308,28 @@ def timing_notes(table: ScoreTable) -> Iterator[str]:
             yield "; ".join((_ratio(pairs), *_quantiles(pairs), *_timing_notes(table, metric)))
 
 
+def recorded_times_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
+    """Yield why gates that compare recorded times are advisory, for each timed metric."""
+    for metric in suite.metrics:
+        gates = [gate for gate in suite.gates if gate.metric == metric.name]
+        if any(compares_recorded_times(manifest, metric, gate) for gate in gates):
+            yield (
+                f"{suite.name}: {metric.name}: advisory, for the times were recorded elsewhere: a "
+                "machine that slowed down between the arms would look like a slower model; have "
+                "tunegate ask both models to gate on it"
+            )
+
+
 def _ratio(pairs: Pairs) -> str:
     from tunegate.harness.stats.latency import geometric_mean_ratio
 
-    found = geometric_mean_ratio(
-        pairs.base, pairs.tuned, confidence=CONFIDENCE, clusters=pairs.clusters
-    )
+    clusters = pairs.estimator.clusters
+    found = geometric_mean_ratio(pairs.base, pairs.tuned, confidence=CONFIDENCE, clusters=clusters)
+    blocks = "" if clusters is pairs.clusters else f" in {len(set(clusters or ()))} blocks of time"
     return (
         f"{pairs.metric.name}: a case takes tuned {found.estimate:.3g} times as long as base "
         f"[{found.low:.3g}, {found.high:.3g}] at {100 * CONFIDENCE:g} % (geometric mean of "
-        f"{pairs.n} cases)"
+        f"{pairs.n} cases{blocks})"
     )
 
 

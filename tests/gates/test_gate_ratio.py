@@ -28,8 +28,9 @@ from tunegate.reports.formatting import gate_rule
 __all__ = ["_refused", "_written"]
 
 PASS, FAIL, UNDECIDED, _ = GateStatus
+# Judged case by case, as lengths are: what is timed comes in blocks of neighbours.
 SECONDS = MetricRecord(
-    name="latency", use="latency", needs=CellKind.LATENCY, higher_is_better=False, range=None,
+    name="latency", use="latency", needs=CellKind.GENERATE, higher_is_better=False, range=None,
     binary=False,
 )  # fmt: skip
 KIND = gate_kind("ratio")
@@ -258,6 +259,22 @@ def test_unscored_cases_are_imputed_by_the_worst_ratio_of_the_bound(
     assert found.suites[0].gates[0].status is PASS
     assert found.suites[0].worst_case == "UNDECIDED"
     assert found.verdict == "UNDECIDED"
+
+
+def test_times_are_judged_by_blocks_of_neighbours() -> None:
+    """Load that lasts over four of 100 calls: the interval is scipy's t of 25 block means."""
+    load = [0.2] * 4 + [-0.2] * 4
+    logs = load * 12 + [0.0] * 4
+    timed = SECONDS.model_copy(update={"needs": CellKind.LATENCY})
+    found = Pairs("s", timed, (1.0,) * 100, tuple(math.exp(0.1 + x) for x in logs))
+    half = stats.t.ppf(0.95, 24) * np.std([0.2, -0.2] * 12 + [0.0], ddof=1) / 5
+
+    result = decide_gate(ratio(1.2), found, regressed=False)
+
+    assert (result.low, result.high) == pytest.approx(
+        (math.exp(0.1 - half), math.exp(0.1 + half)), rel=1e-5
+    )
+    assert result.status is (PASS if 0.1 + half < math.log(1.2) else UNDECIDED)
 
 
 def test_the_worst_case_of_a_metric_with_a_range_is_its_end() -> None:

@@ -17,6 +17,7 @@ from tunegate.harness.stats.latency import (
     quantile_ratio,
     service_level,
     smallest_quantile_n,
+    time_blocks,
 )
 from tunegate.harness.stats.paired_mean import mean_interval
 
@@ -219,3 +220,38 @@ class TestQuantile:
         """There is no quantile at 0 and at 1."""
         with pytest.raises(ValueError, match="share="):
             latency_quantile([1.0, 2.0], share)
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "count"), [(20, 2, 10), (30, 2, 15), (31, 2, 16), (100, 4, 25), (400, 10, 40)]
+)
+def test_blocks_of_time_are_even_and_at_least_ten(n: int, size: int, count: int) -> None:
+    """2 * round(sqrt(n) / 4) neighbours, 2 at least; the last block may be short."""
+    blocks = time_blocks(n)
+
+    assert blocks is not None
+    assert len(blocks) == n
+    assert len(set(blocks)) == count
+    assert blocks[:size] == (blocks[0],) * size
+    assert blocks[size] != blocks[0]
+
+
+def test_few_times_have_no_blocks() -> None:
+    """Nine blocks of two would be too few for an interval."""
+    assert time_blocks(19) is None
+
+
+def test_blocks_see_load_that_lasts() -> None:
+    """Log-ratios in runs of four, ±0.2: the error is that of 25 blocks, not of 100 cases.
+
+    Equal blocks without skewness: t interval of the 25 block means, by scipy.
+    """
+    load = np.repeat([0.2, -0.2] * 12 + [0.0], 4)
+    base = np.full(100, 0.5)
+    found = geometric_mean_ratio(base, base * np.exp(load), clusters=time_blocks(100))
+
+    means = load.reshape(25, 4).mean(axis=1)
+    half = stats.t.ppf(0.95, 24) * means.std(ddof=1) / 5
+    assert (found.low, found.high) == pytest.approx(
+        (np.exp(means.mean() - half), np.exp(means.mean() + half)), rel=1e-9
+    )

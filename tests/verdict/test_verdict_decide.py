@@ -299,13 +299,12 @@ def test_a_regression_must_survive_the_best_case(judge: Any, columns: Any, made:
         holes = list(column)
         holes[at] = [None] * 4
         pair = (base, holes) if column is tuned else (holes, tuned)
-        found = judge(columns([tolerance(margin=0.5)], {"m": pair}))
-        whole = judge(columns([tolerance(margin=0.01)], {"m": pair}))
+        found = judge(columns([tolerance(margin=0.01)], {"m": pair}))
 
-        (gate,) = whole.suites[0].gates
-        assert (found.verdict, whole.verdict) == (SHIP, UNDECIDED)
+        (gate,) = found.suites[0].gates
+        assert found.verdict is UNDECIDED
         assert (gate.status, gate.reason) == (GateStatus.UNDECIDED, GateReason.UNSCORED)
-        assert whole.sentence.endswith(
+        assert found.sentence.endswith(
             "that fails the tolerance of 0.01 on the scored cases, but not if the 4 unscored ones "
             "went well"
         )

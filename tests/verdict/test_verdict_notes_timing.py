@@ -15,7 +15,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateStatus
+from tunegate.harness.records.verdict import GateStatus, Verdict
 from tunegate.harness.stats.latency import geometric_mean_ratio
 from tunegate.harness.verdict.notes import timing_notes
 
@@ -55,7 +55,8 @@ def _table(columns: Any, made: Any) -> Any:
 def test_the_note_gives_ratio_and_quantiles(table: Any) -> None:
     """Ratio and interval are those of the geometric mean, the quantiles scipy's Harrell-Davis."""
     base, tuned = times(120, slower=1.2)
-    ratio = geometric_mean_ratio(base, tuned)
+    blocks = [str(i // 6) for i in range(120)]  # 2 * round(sqrt(120) / 4) neighbours
+    ratio = geometric_mean_ratio(base, tuned, clusters=blocks)
     p50, p95 = (
         [mstats.hdquantiles(arm, prob=[share])[0] for arm in (base, tuned)] for share in (0.5, 0.95)
     )
@@ -64,7 +65,8 @@ def test_the_note_gives_ratio_and_quantiles(table: Any) -> None:
 
     assert note.startswith(
         f"latency: a case takes tuned {ratio.estimate:.3g} times as long as base "
-        f"[{ratio.low:.3g}, {ratio.high:.3g}] at 90 % (geometric mean of 120 cases); "
+        f"[{ratio.low:.3g}, {ratio.high:.3g}] at 90 % (geometric mean of "
+        "120 cases in 20 blocks of time); "
     )
     assert f"p50 {p50[0]:.3g} s → {p50[1]:.3g} s, {p50[1] / p50[0]:.3g} times [" in note
     assert f"p95 {p95[0]:.3g} s → {p95[1]:.3g} s, {p95[1] / p95[0]:.3g} times [" in note
@@ -136,7 +138,7 @@ def test_a_tolerance_in_percent_bounds_the_ratio(made: Any, seed: int, slower: f
     pairs = Pairs("s", made.metric("latency", **TIMED), tuple(base), tuple(tuned))
 
     assert is_proven(pairs.relative(0.10), 0.0, 0.90) == (
-        geometric_mean_ratio(base, tuned).high < 1.1
+        geometric_mean_ratio(base, tuned, clusters=[str(i // 4) for i in range(40)]).high < 1.1
     )
 
 
@@ -168,3 +170,43 @@ def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -
 
     assert result.gates[0].status is GateStatus.PASS
     assert any("times as long as base" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("arm", "backend", "verdict"),
+    [
+        ("base", "replay", Verdict.UNDECIDED),
+        ("tuned", "replay", Verdict.UNDECIDED),
+        ("tuned", "hf", Verdict.SHIP),
+    ],
+)
+def test_recorded_times_decide_nothing(
+    judge: Any, columns: Any, made: Any, arm: str, backend: str, verdict: Verdict
+) -> None:
+    """Whether both arms were timed in turn is unknown: the gate is shown, the note says why."""
+    base, tuned = times(120, slower=1.02)
+    suite = columns(
+        [Gate(metric="latency", kind="tolerance", margin="20%")],
+        {"latency": (base, tuned)},
+        (made.metric("latency", **TIMED),),
+    )
+    arms = {"base": {"backend": "hf"}, "tuned": {"backend": "hf"}, arm: {"backend": backend}}
+
+    found = judge(suite, arms=arms)
+
+    assert found.verdict is verdict
+    assert found.suites[0].gates[0].advisory is (backend == "replay")
+    assert ("recorded elsewhere" in found.sentence) is (backend == "replay")
+
+
+def test_a_ceiling_on_recorded_times_counts(judge: Any, columns: Any, made: Any) -> None:
+    """It compares with nothing, so no order of the arms matters."""
+    base, tuned = times(120, slower=1.02)
+    suite = columns(
+        [Gate(metric="latency", kind="ceiling", margin=10.0)],
+        {"latency": (base, tuned)},
+        (made.metric("latency", **TIMED),),
+    )
+    arms = {"base": {"backend": "replay"}, "tuned": {"backend": "replay"}}
+
+    assert judge(suite, arms=arms).verdict is Verdict.SHIP
