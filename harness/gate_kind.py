@@ -475,8 +475,7 @@ def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
     if pairs.labels is not None:
         return "more labels would narrow it"
     if clusters is not None and clusters < FEW_CLUSTERS:
-        there = count_noun(clusters, "cluster")
-        return f"the cases come in {there}, and it takes {FEW_CLUSTERS} at least"
+        return f"{pairs.cluster_words}, and it takes {FEW_CLUSTERS} at least"
     if result.low is None and result.high is None:
         return "all differences are equal, which says nothing about the next one"
     if result.needed_n is None:

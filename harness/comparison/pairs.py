@@ -38,6 +38,18 @@ class Pairs(PairedScores):
     labels: Labels | None = field(default=None, repr=False)
     """What people say of each pair's two answers; where given, they correct a judge's scores."""
 
+    equal_prompts: tuple[int, int] = (0, 0)
+    """How many of the cases have a prompt that others have too, and how many prompts these are."""
+
+    @property
+    def cluster_words(self) -> str:
+        """`the cases come in 3 clusters`, and which of them only share a prompt."""
+        count = self.n if self.n_clusters is None else self.n_clusters
+        words = f"the cases come in {count} cluster{'s' * (count != 1)}"
+        sharing, prompts = self.equal_prompts
+        noun = "prompt" if prompts == 1 else "prompts"
+        return f"{words} ({sharing} of them share {prompts} {noun})" if sharing else words
+
     @cached_property
     def estimator(self) -> Estimator:
         """The method by which difference and level are inferred."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
@@ -279,7 +279,15 @@ class ScoreTable:
             chance=self._chance(metric, ids),
             corpus=self._corpus(metric, ids, (arm, again), clusters),
             cases=tuple(ids),
+            equal_prompts=self.sharing(ids),
         )
+
+    def sharing(self, ids: Collection[str]) -> tuple[int, int]:
+        """Return how many of these cases have a prompt that others have, and how many prompts."""
+        known = set(ids) if self.suite.equal_prompts else set()
+        counts = [len(known.intersection(group)) for group in self.suite.equal_prompts]
+        several = [count for count in counts if count > 1]
+        return sum(several), len(several)
 
     def _corpus(
         self,

@@ -147,6 +147,11 @@ class SuiteRecord(Record):
     """None where every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
     """Whether it is judged only when the user opens it; absent where it is not."""
+    equal_prompts: tuple[tuple[str, ...], ...] = Field(
+        default=(), repr=False, exclude_if=lambda groups: not groups
+    )
+    """Cases by prompt, where several have the same one: they belong to one cluster, which
+    cases.jsonl names. Absent without any."""
 
 
 class Manifest(Record):

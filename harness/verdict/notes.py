@@ -74,6 +74,7 @@ def suite_notes(
             *_unscored_notes(suite, unscored),
             *_no_goal(suite),
             *attempt_note(suite, attempts),
+            *_equal_prompts(table),
             *_identical(table),
             *_metrics(table),
             *timing_notes(table),
@@ -115,6 +116,15 @@ def _no_goal(suite: SuiteRecord) -> Iterator[str]:
         yield "no gates, so it has no say in the verdict"
     elif not any(gate_kind(gate.kind).compares for gate in suite.gates):
         yield "does not compare tuned with base: SHIP means good enough"
+
+
+def _equal_prompts(table: ScoreTable) -> Iterator[str]:
+    sharing, prompts = table.sharing(table.cases)
+    if sharing:
+        yield (
+            f"{sharing} cases share {count_noun(prompts, 'prompt')}: those of a prompt count as "
+            "one cluster"
+        )
 
 
 def _identical(table: ScoreTable) -> Iterator[str]:

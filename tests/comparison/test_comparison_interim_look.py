@@ -39,7 +39,7 @@ def _suite(
     cases = [
         {
             "id": f"c{i:04}",
-            "prompt": "q",
+            "prompt": f"q{i}",
             "expected": "yes",
             "choices": ["a", "b"],
             "answer": 0,
@@ -119,7 +119,7 @@ def test_looks_never_put_a_gate_out_of_reach(
     With looks at 32, 64, 96, 128 and the last, the error at the last is .0409 of 149, .0417 of 154
     and .0432 of 166 cases in place of .05, and log(error)/log(.98) 158.2, 157.3 and 155.5 cases.
     """
-    cases = [{"id": f"c{i:04}", "prompt": "q", "expected": "yes"} for i in range(n)]
+    cases = [{"id": f"c{i:04}", "prompt": f"q{i}", "expected": "yes"} for i in range(n)]
     toml = TOML.format(use="exact_match", generation="").replace("0.5", "0.02")
     suite = suites.load_suite(suite_folder(toml, cases))
 

@@ -1,0 +1,173 @@
+"""Cases with the same prompt are one cluster, whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.manifest import Manifest, SuiteRecord
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.suite import join_equal_prompts, load_suite
+from tunegate.harness.verdict.decide import decide_run
+
+GENERATE, CHOICES, ANSWER = CellKind.GENERATE, CellKind.CHOICES, CellKind.ANSWER
+TOOL = {"type": "function", "function": {"name": "look_up"}}
+TOML = """
+name = "s"
+cases = "cases.jsonl"
+[[metrics]]
+use = "exact_match"
+[[gates]]
+metric = "exact_match"
+gain = 0.1
+"""
+
+
+def cases_of(*fields: dict[str, Any]) -> list[Case]:
+    """Return cases with the ids 0, 1, …"""
+    return [Case(id=str(i), **{"prompt": "q", **given}) for i, given in enumerate(fields)]
+
+
+def groups(cases: Sequence[Case], *kinds: CellKind) -> list[set[str]]:
+    """Return the ids of the cases that share a cluster."""
+    found: dict[str, set[str]] = {}
+    for case in join_equal_prompts(cases, kinds).cases:
+        if case.cluster is not None:
+            found.setdefault(case.cluster, set()).add(case.id)
+    return list(found.values())
+
+
+@pytest.mark.parametrize(
+    ("other", "equal"),
+    [
+        ({}, True),
+        ({"prompt": " q\n"}, True),
+        ({"prompt": None, "messages": ({"role": "user", "content": "q"},)}, True),
+        ({"expected": "another"}, True),
+        ({"tags": ("t",), "max_new_tokens": 5, "context": "c"}, True),
+        ({"prompt": "Q"}, False),
+        ({"prompt": "q  q"}, False),
+        ({"tools": (TOOL,)}, False),
+        ({"prompt": None, "messages": ({"role": "system", "content": "q"},)}, False),
+    ],
+)
+def test_what_the_model_sees_makes_the_prompt(other: dict[str, Any], equal: bool) -> None:
+    """The conversation and the tools, without white space around a text; nothing else."""
+    cases = cases_of({"expected": "one"}, other)
+
+    assert groups(cases, GENERATE) == ([{"0", "1"}] if equal else [])
+
+
+def test_likelihoods_are_asked_of_more_than_the_prompt() -> None:
+    """One instruction with many pairs of choices, or many texts to score, is many cases."""
+    pairs = cases_of({"choices": ("a", "b")}, {"choices": ("c", "d")}, {"choices": ("a", "b")})
+    texts = cases_of({"expected": "one"}, {"expected": "two"})
+
+    assert groups(pairs, CHOICES) == [{"0", "2"}]
+    assert groups(pairs, CHOICES, GENERATE) == [{"0", "1", "2"}]
+    assert groups(texts, ANSWER) == []
+    assert groups(texts, ANSWER, GENERATE) == [{"0", "1"}]
+
+
+def test_clusters_of_equal_prompts_are_united() -> None:
+    """A prompt in two declared clusters makes one of them, with all their cases."""
+    cases = cases_of(
+        {"prompt": "a", "cluster": "x"},
+        {"prompt": "b", "cluster": "x"},
+        {"prompt": "b", "cluster": "y"},
+        {"prompt": "c", "cluster": "y"},
+        {"prompt": "c"},
+        {"prompt": "d"},
+        {"prompt": "e", "cluster": "z"},
+    )
+    joined = join_equal_prompts(cases, [GENERATE])
+
+    assert [case.cluster for case in joined.cases] == ["x", "x", "x", "x", "x", None, "z"]
+    assert joined.groups == (("1", "2"), ("3", "4"))
+
+
+def test_names_of_clusters_do_not_depend_on_the_order() -> None:
+    """The name is made of the prompt, so that other cases and another order do not change it."""
+    cases = cases_of({"prompt": "a"}, {"prompt": "b"}, {"prompt": "b"}, {"prompt": "a"})
+    names, turned = (
+        {case.id: case.cluster for case in join_equal_prompts(given, [GENERATE]).cases}
+        for given in (cases, [*cases[::-1], Case(id="new", prompt="n")])
+    )
+
+    assert names.items() <= turned.items()
+    assert names["0"] == names["3"] != names["1"] == names["2"]
+    assert turned["new"] is None
+
+
+def test_distinct_prompts_stay_as_they_are() -> None:
+    """Nothing is joined or noted where no two cases are equal."""
+    cases = cases_of({"prompt": "a"}, {"prompt": "b", "cluster": "k"})
+    joined = join_equal_prompts(cases, [GENERATE])
+
+    assert (list(joined.cases), joined.groups, joined.account) == (cases, (), ())
+
+
+def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> None:
+    """Loading says so in one line, the manifest has the groups, and the hash stays the file's."""
+    lines = [{"id": f"c{i}", "prompt": f"q{i // 2}", "expected": "1"} for i in range(6)]
+    suite = load_suite(suite_folder(TOML, lines))
+    record = suite.record()
+
+    assert suite.account == (
+        "6 cases share 3 prompts: those of a prompt count as one cluster, "
+        "'c0' and 'c1' for example",
+    )
+    assert record.equal_prompts == (("c0", "c1"), ("c2", "c3"), ("c4", "c5"))
+    assert SuiteRecord.model_validate_json(record.model_dump_json()) == record
+    assert load_suite(suite.path, max_cases=3).record().equal_prompts == (("c0", "c1"),)
+    assert load_suite(suite.path, max_cases=3).hash == suite.hash
+
+
+def test_a_manifest_without_the_groups_is_read(suite_folder: Callable[..., Path]) -> None:
+    """Without equal prompts nothing is written, and what was not written is none."""
+    record = load_suite(suite_folder(TOML, [{"id": "a", "prompt": "q", "expected": "1"}])).record()
+    stored = record.model_dump(mode="json")
+
+    assert "equal_prompts" not in stored
+    assert SuiteRecord.model_validate(stored).equal_prompts == ()
+
+
+def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> None:
+    """40 copies of a prompt that tuned gets right are one case, and the reason names them."""
+    lines = [{"id": f"c{i}", "prompt": "q", "expected": "1"} for i in range(40)]
+    suite = load_suite(suite_folder(TOML, lines))
+    scores = [
+        ScoreRow(suite="s", metric="exact_match", case=case.id, arm=arm, value=value)
+        for case in suite.cases
+        for arm, value in (("base", 0.0), ("tuned", 1.0))
+    ]
+    found = decide_run(manifest_of(suite.record()), {"s": suite.cases}, scores)
+
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.sentence.endswith(
+        "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
+    )
+    assert "s: 40 cases share 1 prompt: those of a prompt count as one cluster" in (
+        found.suites[0].notes
+    )
+
+
+def manifest_of(suite: SuiteRecord) -> Manifest:
+    """Return the manifest of a run of one suite."""
+    return Manifest(
+        run_id="r",
+        created="2026-01-01T00:00:00+00:00",
+        command=(),
+        arms={"base": {}, "tuned": {}},
+        suites=(suite,),
+        seed=0,
+        plan=(),
+        versions={},
+        comparability={},
+        liveness={},
+        attempts={},
+    )
