@@ -111,9 +111,12 @@ def test_several_slices_are_adjusted_together(sliced: Sliced) -> None:
 
 
 def test_a_slice_of_numbers(sliced: Sliced) -> None:
-    """Without skew the p-value is Student's, two-sided; the interval is the gates'."""
+    """Without skew the p-value is Student's, two-sided; the interval is the gates'.
+
+    Unseen losses of the whole range, e^(-60 ln 1.1) = .003, explain less than Student's .034.
+    """
     steps = [-2, -1, 0, 1, 2] * 12
-    pairs = [(0.5, 0.52 + 0.05 * step) for step in steps]
+    pairs = [(0.4, 0.5 + 0.25 * step) for step in steps]
     [(found, q)] = sliced({"law": pairs}, metric="choice_probability").values()
     differences = [tuned - base for base, tuned in pairs]
     expected = mean_interval(differences, bound=1.0)
@@ -134,7 +137,7 @@ def test_few_numbers_are_guarded_by_the_range(sliced: Sliced) -> None:
 
 def test_cases_that_belong_together_count_together(sliced: Sliced) -> None:
     """120 cases in 60 equal clusters: Student's test on the means of the clusters."""
-    pairs = [(0.5, 0.504 + 0.02 * (i % 5 - 2) + 0.002 * (i // 60)) for i in range(120)]
+    pairs = [(0.38, 0.48 + 0.25 * (i % 5 - 2) + 0.002 * (i // 60)) for i in range(120)]
     [(_, q)] = sliced({"law": pairs}, metric="choice_probability", clusters=60).values()
     [(_, alone)] = sliced({"law": pairs}, metric="choice_probability").values()
     differences = [tuned - base for base, tuned in pairs]
