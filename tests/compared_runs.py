@@ -44,6 +44,7 @@ def run_of(
     suite: Mapping[str, Any] | None = None,
     base: Mapping[str, Any] | None = None,
     prompt: str = "p",
+    tags: Sequence[str] = (),
     **changes: Any,
 ) -> Run:
     """Return a finished run.
@@ -55,6 +56,7 @@ def run_of(
         suite: Fields of the suite's record that differ.
         base: Facts of base that differ.
         prompt: Hash of every prompt.
+        tags: Tag of each case; none where empty.
         changes: Fields of the manifest that differ.
     """
     n = len(next(iter(columns.values()))[0])
@@ -91,7 +93,7 @@ def run_of(
         "attempts": {record.hash: 1},
     }
     manifest = Manifest(**(given | changes))
-    cases = [Case(id=f"c{i:03}", prompt=f"q{i}") for i in range(n)]
+    cases = [Case(id=f"c{i:03}", prompt=f"q{i}", tags=(tags[i],) if tags else ()) for i in range(n)]
     rows = list(_rows(record.name, columns))
     return Run(
         folder=Path("runs") / name,

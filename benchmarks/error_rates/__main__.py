@@ -17,6 +17,7 @@ from benchmarks.error_rates import (
     plans,
     rules,
     runs,
+    slices,
     whole,
 )
 from benchmarks.error_rates.table import Row, Settings, render, summary
@@ -27,6 +28,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),
     "whole": (whole.rows,),
+    "slices": (slices.rows,),
     "looks": (looks.rows,),
     "judges": (judges.rows,),
     "plans": (plans.rows,),

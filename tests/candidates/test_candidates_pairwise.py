@@ -19,6 +19,7 @@ from tunegate.harness.candidates.pairwise import (
     _UnadjustedComparison,
     compare_pairwise,
 )
+from tunegate.harness.candidates.rank import compare_runs
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.further_arm import BASE_AGAIN
@@ -189,3 +190,22 @@ def _bout(first: Sequence[float], second: Sequence[float]) -> _UnadjustedCompari
         tuned=tuple(map(float, second)),
     )  # fmt: skip
     return _UnadjustedComparison("A", "B", pairs, 0.9, ())
+
+
+def test_a_gate_on_a_tag_compares_on_its_cases() -> None:
+    """B solves ten more of the 40 cases of the tag, and none fewer: 10 wins of 40."""
+    goal = GOAL.model_copy(update={"tag": "short"})
+    tags = ["short"] * 40 + ["long"] * 60
+    runs = [
+        run_of(name, {"solved": (column(10), column(n))}, gates=[goal], tags=tags)
+        for name, n in (("a", 30), ("b", 60))
+    ]
+    (duel,) = compare_pairwise(dict(zip("AB", runs, strict=True)))
+    found = compare_runs(runs)
+
+    assert (duel.tag, duel.n, duel.first_level, duel.second_level) == ("short", 40, 0.75, 1.0)
+    assert duel.better == "B"
+    assert [(one.gain.tag, one.gain.estimate) for one in found.candidates if one.gain] == [
+        ("short", pytest.approx(0.5)),
+        ("short", pytest.approx(0.75)),
+    ]

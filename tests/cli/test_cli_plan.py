@@ -175,3 +175,28 @@ def test_the_documentation_shows_what_is_printed(project: Any) -> None:
     )
 
     assert block == _plan("support_json")
+
+
+def test_a_gate_on_a_tag_is_planned_with_its_cases(project: Any) -> None:
+    """Every other case has the tag: the gate proves what a suite of half the cases proves."""
+    toml = (
+        'name = "{}"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+        '[[gates]]\nmetric = "exact_match"\n{}tolerance = 0.1\n'
+    )
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes", "tags": [f"t{i % 2}"]}
+        for i in range(180)
+    ]
+    project.raw_suite(toml.format("sliced", 'tag = "t0"\n'), cases, name="sliced")
+    project.raw_suite(toml.format("half", ""), cases[::2], name="half")
+
+    rows = [
+        next(row for row in _plan(f"suites/{name}").splitlines() if "::tolerance" in row)
+        for name in ("sliced", "half")
+    ]
+
+    assert rows[0].startswith("  exact_match::tolerance[t0] 0.1")
+    provable = [re.search(r"ψ [0-9. /]+?  +([0-9. /]+?)  ", row) for row in rows]
+    assert provable[0] is not None
+    assert provable[1] is not None
+    assert provable[0][1] == provable[1][1]

@@ -479,3 +479,17 @@ def test_columns_of_scores_are_no_counts(record: Any) -> None:
     """`tunegate.compare` knows scores alone."""
     with pytest.raises(ValueError, match="must be one whose level is the mean"):
         compare([0.1, 0.2], [0.2, 0.3], metric=record())
+
+
+def test_a_gate_on_a_tag_sums_its_own_cases(suite: Any, judge: Any) -> None:
+    """60 cases of 1 of 2 against 2 of 2; the other 60, all wrong in both, do not count."""
+    base, tuned = [(1, 2)] * 60 + [(0, 8)] * 60, [(2, 2)] * 60 + [(0, 8)] * 60
+    gate = GAIN.model_copy(update={"tag": "a"})
+    tags = [("a",) if i < 60 else ("b",) for i in range(120)]
+    found = judge(suite(base, tuned, gate, tags=tags)).suites[0]
+    few = judge(suite(base, tuned, gate, tags=[("a",)] * 20 + [("b",)] * 100)).suites[0]
+
+    assert (found.gates[0].base, found.gates[0].tuned, found.gates[0].n) == (0.5, 1.0, 60)
+    assert not found.gates[0].advisory
+    assert few.gates[0].advisory
+    assert few.notes[0].startswith("s: m (tag a)")

@@ -291,3 +291,19 @@ class TestLabels:
 
         assert gate.advisory
         assert "come in clusters" in gate.right
+
+
+@pytest.mark.parametrize(("first", "counts"), [(0, True), (20, False)])
+def test_labels_correct_a_gate_on_a_tag_by_its_own_pairs(
+    tone: Any, made: Any, first: int, counts: bool
+) -> None:
+    """Sixty labels from case 0 or 20 on: 60 or 40 of them on the tag, where it takes 50."""
+    gate = Gate(metric="tone", kind="gain", margin=0.1, tag="a")
+    suite = tone(calibration(differential=None), gate)
+    suite.tags = [("a",) if i < 60 else ("b",) for i in range(suite.n)]
+    truth = dict.fromkeys(range(first, first + 60), (0.0, 1.0))
+    (found,) = decided(suite, made, labels(truth)).suites[0].gates
+
+    assert found.n == 60
+    assert found.advisory is not counts
+    assert (f"labels on {60 - first} " in found.right) is True
