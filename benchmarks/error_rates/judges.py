@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import Row, Settings, simulated
+from tunegate.harness.comparison.labelled_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.manifest import JudgeRecord, MetricRecord
 
@@ -93,9 +94,74 @@ CORRECTED = (
 """Judges that labels on the run correct."""
 
 
+CALIBRATED = (
+    Population("lenient", 0.01, 0.1),
+    Population("lenient", 0.1, 0.1),
+    Population("harsh", 0.1, 0.1),
+    Population("flip", 0.02, 0.1),
+    Population("both", 0.04, 0.1),
+    Population("both", 0.04, 0.15, 0.05),
+    Population("lenient", 0.1, 0.1, 0.1),
+    Population("harsh", 0.1, 0.1, 0.1),
+)
+"""Judges that a calibration of the same population corrects; the last two are for a gain."""
+ELSEWHERE = (
+    (Population("both", 0.06, 0.1, 0.1), Population("both", 0.06, 0.1)),
+    (Population("both", 0.06, 0.02, 0.02), Population("both", 0.06, 0.1)),
+    (Population("flip", 0.03, 0.1, 0.1), Population("flip", 0.03, 0.1)),
+    (Population("lenient", 0.06, 0.02, 0.22), Population("lenient", 0.06, 0.1)),
+)
+"""Calibrations on a fine-tune that loses nothing, and the run of one that loses its tolerance."""
+CALIBRATIONS = ((50, 1000), (100, 200), (200, 1000), (400, 200))
+"""Labelled pairs of a calibration, and cases of the run."""
+
+
 def rows(settings: Settings) -> list[Row]:
     """Return the error rates of gates on judges."""
-    return corrected(settings)
+    return [*corrected(settings), *calibrated(settings)]
+
+
+def calibrated(settings: Settings) -> list[Row]:
+    """Return the rates where labels on other pairs of the population correct the judge."""
+    sizes = CALIBRATIONS[3:4] if settings.fast else CALIBRATIONS
+    found = []
+    same = [(population, population) for population in CALIBRATED]
+    for labels, cases in sizes:
+        for known, population in (*same, *ELSEWHERE):
+            rng = settings.rng(f"calibrated {labels} {cases} {known} {known.truth} {population}")
+            reps = max(100, settings.reps // 10)
+            truth, low, high, power, raw = population.truth, 0, 0, 0, 0
+            for _ in range(reps):
+                sample = calibration_of(known.draw(rng, labels))
+                judged = judged_pairs(population.draw(rng, cases))
+                raw += judged.interval(CONFIDENCE).low > truth
+                if sample.base_labels == sample.tuned_labels:
+                    continue  # people saw no difference: the gate is advisory
+                # The test is the interval's inversion: one look at it says all.
+                interval = replace(judged, calibration=sample).interval(CONFIDENCE)
+                low += interval.low > truth
+                high += interval.high < truth
+                power += interval.low > truth - WORTH
+            whose = "" if known is population else f", calibrated at {known.truth:+g}"
+            what = f"calibration of {labels}{whose}, {population}, difference {truth:+g}"
+            note = f"the judge alone {raw / reps:.3f}; power {power / reps:.3f} at {WORTH:+g}"
+            for end, hits in (("lower", low), ("upper", high)):
+                rate, error = simulated(hits, reps)
+                found.append(
+                    Row("judges", f"{what}, {end} end", str(cases), rate, error, note=note)
+                )
+                note = ""
+    return found
+
+
+def calibration_of(columns: JudgedColumns) -> CalibrationSample:
+    """Return what people and judge say of labelled pairs."""
+    return CalibrationSample(
+        tuple(columns.base.tolist()),
+        tuple(columns.tuned.tolist()),
+        tuple(columns.base_judged.tolist()),
+        tuple(columns.tuned_judged.tolist()),
+    )
 
 
 def corrected(settings: Settings) -> list[Row]:
@@ -128,9 +194,14 @@ def corrected(settings: Settings) -> list[Row]:
 
 def labelled_pairs(columns: JudgedColumns, n: int, of: MetricRecord = JUDGED) -> Pairs:
     """Return judged pairs whose first n, a random sample, people labelled."""
-    pairs = rules.pairs_of(columns.base_judged.tolist(), columns.tuned_judged.tolist(), of)
+    pairs = judged_pairs(columns, of)
     labels = list(zip(columns.base.tolist(), columns.tuned.tolist(), strict=True))
     return replace(pairs, labels=(*labels[:n], *[None] * (pairs.n - n)))
+
+
+def judged_pairs(columns: JudgedColumns, of: MetricRecord = JUDGED) -> Pairs:
+    """Return the pairs as the judge sees them."""
+    return rules.pairs_of(columns.base_judged.tolist(), columns.tuned_judged.tolist(), of)
 
 
 def oracle(columns: JudgedColumns) -> Pairs:

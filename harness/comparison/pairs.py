@@ -13,7 +13,13 @@ from functools import cached_property
 
 from tunegate.harness.comparison.corpus_level import CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator, PairedScores, exact_mean, is_binary
-from tunegate.harness.comparison.labelled_level import LabelledEstimator, Labels, n_labelled
+from tunegate.harness.comparison.labelled_level import (
+    CalibratedEstimator,
+    CalibrationSample,
+    LabelledEstimator,
+    Labels,
+    n_labelled,
+)
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import MetricRecord
@@ -37,6 +43,8 @@ class Pairs(PairedScores):
     """Id of each pair's case, where known."""
     labels: Labels | None = field(default=None, repr=False)
     """What people say of each pair's two answers; where given, they correct a judge's scores."""
+    calibration: CalibrationSample | None = field(default=None, repr=False)
+    """What corrects a judge's scores instead: the labelled pairs of its calibration."""
 
     equal_prompts: tuple[int, int] = (0, 0)
     """How many of the cases have a prompt that others have too, and how many prompts these are."""
@@ -107,7 +115,15 @@ class Pairs(PairedScores):
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
         corpus = self.corpus and self.corpus.exchanged()
         labels = self.labels and tuple(pair and (pair[1], pair[0]) for pair in self.labels)
-        return replace(self, base=self.tuned, tuned=self.base, corpus=corpus, labels=labels)
+        known = self.calibration and self.calibration.exchanged()
+        return replace(
+            self,
+            base=self.tuned,
+            tuned=self.base,
+            corpus=corpus,
+            labels=labels,
+            calibration=known,
+        )
 
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
@@ -130,7 +146,15 @@ class Pairs(PairedScores):
         labels = self.labels and tuple(
             pair and (pair[0], pair[1] + sign * slack * pair[0]) for pair in self.labels
         )
-        return replace(self, metric=metric, tuned=shifted, corpus=corpus, labels=labels)
+        known = self.calibration and self.calibration.shifted(sign * slack)
+        return replace(
+            self,
+            metric=metric,
+            tuned=shifted,
+            corpus=corpus,
+            labels=labels,
+            calibration=known,
+        )
 
     def _slower_by(self, share: float) -> Pairs:
         """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
@@ -161,6 +185,9 @@ def estimator_of(pairs: Pairs) -> Estimator:
     if pairs.labels is not None:
         alone = _labelled_alone(pairs, pairs.labels)
         return alone.estimator if alone else LabelledEstimator(*columns, labels=pairs.labels)
+    if pairs.calibration is not None:
+        own = replace(pairs, calibration=None).estimator
+        return CalibratedEstimator(*columns, uncorrected=own, sample=pairs.calibration)
     if pairs.corpus is not None:
         return CorpusEstimator(*columns, counts=pairs.corpus)
     return BinaryEstimator(*columns) if pairs.binary else MeanEstimator(*columns)

@@ -20,6 +20,7 @@ from tunegate.harness.gating.judge_eligibility import (
     RULE,
     EligibilityStatus,
     JudgeEligibility,
+    calibrated_pairs,
     judge_eligibility,
 )
 from tunegate.harness.records.cases import CellKind
@@ -189,8 +190,11 @@ def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
         return _GateInput(table, gate, pairs, RULE)
     # Eligibility depends on the observed scores alone, not on imputed ones.
     found = judge_eligibility(gate, table.labelled(table.pairs(pairs.metric)))
-    labelled = table.labelled(pairs) if found.status is EligibilityStatus.CORRECTED else pairs
-    return _GateInput(table, gate, labelled, found)
+    if found.status is EligibilityStatus.CORRECTED:
+        pairs = table.labelled(pairs)
+    elif found.status is EligibilityStatus.CALIBRATED:
+        pairs = calibrated_pairs(pairs)
+    return _GateInput(table, gate, pairs, found)
 
 
 def _proven_regressions(

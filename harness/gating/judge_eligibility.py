@@ -2,8 +2,8 @@
 
 - Nothing is known of the judge, or not enough, or it is close to guessing: advisory, that is shown
   without influence on the verdict.
-- It agrees with people, and the gate's margin leaves room for its differential error: a gate like
-  any other.
+- It agrees with people, and the gate's margin leaves room for its differential error: a gate on
+  the difference as the labelled pairs of the calibration correct it.
 - People labelled both answers of a random sample of this run's pairs: a gate on the difference as
   the labels correct it.
 - It would be one of the last two, but calls known bad answers good: an error.
@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.labelled_level import CalibrationSample, n_labelled
+from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
 from tunegate.harness.records.manifest import Gate
@@ -29,7 +29,7 @@ class EligibilityStatus(StrEnum):
     ADVISORY = "advisory"
     """Shown, without influence on the verdict."""
     CALIBRATED = "calibrated"
-    """The judge's own difference decides."""
+    """The difference that the calibration's labels correct it to decides."""
     CORRECTED = "corrected"
     """The difference that people's labels on this run correct it to decides."""
     REFUSED = "refused"
@@ -106,8 +106,30 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
     reasons = [*known.why_not(), *_too_narrow(gate, margin, known)]
     if reasons:
         return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
-    kappa = f"kappa {known.kappa.estimate:.2f}, differential error within half the margin"
-    return JudgeEligibility(EligibilityStatus.CALIBRATED, f"the judge agrees with people: {kappa}")
+    n = known.differential.n if known.differential else 0
+    return JudgeEligibility(
+        EligibilityStatus.CALIBRATED,
+        f"the judge agrees with people: kappa {known.kappa.estimate:.2f}, differential error "
+        f"within half the margin; labels on {n} pairs of the calibration correct its difference",
+    )
+
+
+def calibrated_pairs(pairs: Pairs) -> Pairs:
+    """Return a judge's pairs with the labelled pairs of its calibration, which correct them."""
+    judge = pairs.metric.judge
+    known = None if judge is None or judge.calibration is None else judge.calibration.pairs
+    if known is None:
+        return pairs
+    rows = [pair for pair in known for _ in range(pair.n)]
+    names = [pair.cluster or f"\0{number}" for number, pair in enumerate(rows)]
+    sample = CalibrationSample(
+        base_labels=tuple(pair.base_label for pair in rows),
+        tuned_labels=tuple(pair.tuned_label for pair in rows),
+        base_scores=tuple(pair.base_score for pair in rows),
+        tuned_scores=tuple(pair.tuned_score for pair in rows),
+        clusters=shared_clusters(names),
+    )
+    return replace(pairs, calibration=sample)
 
 
 def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:

@@ -12,7 +12,7 @@ Source: master keys: arXiv 2507.08794; null models: arXiv 2410.07137.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,13 @@ def calibrate_judge(
         kappa=calibration_rates.cohen_kappa(counts),
         arms=calibration_rates.arm_errors(rows, good),
         differential=calibration_rates.differential_error(pairs, bench.metric.bound),
+        pairs=calibration_rates.labelled_pairs(
+            (
+                (base.label, tuned.label, base.score, tuned.score)
+                for base, tuned in calibration_rates.both_arms(rows)
+            ),
+            given.case,
+        ),
         repeat_flips=calibration_rates.rate_estimate(judge_bias.repeat_flips(verdicts), len(again))
         if again
         else None,
@@ -297,6 +304,9 @@ def calibrate_pairs(
         kappa=calibration_rates.cohen_kappa(counts),
         arms={},
         differential=calibration_rates.differential_error(seen, 1.0),
+        pairs=calibration_rates.labelled_pairs(
+            _pair_scores(pairs, [scores[task.key].value for task in tasks]), case_of
+        ),
         length_slope=calibration_rates.length_slope(seen),
         canaries=_pair_canaries(bench, pairs, case_of),
         **_orders([score for _, score in rows]),
@@ -309,6 +319,15 @@ def _pairs(labels: Sequence[Label]) -> list[tuple[Label, Label]]:
         if label.arm:
             found.setdefault(label.id, {})[label.arm] = label
     return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
+
+
+def _pair_scores(
+    pairs: Sequence[tuple[Label, Label]], advantages: Sequence[float | None]
+) -> Iterator[tuple[Label, Label, float, float]]:
+    """Yield both labels of the decided pairs with the scores that an advantage is split into."""
+    for (base, tuned), advantage in zip(pairs, advantages, strict=True):
+        if advantage is not None:
+            yield base, tuned, (1 - advantage) / 2, (1 + advantage) / 2
 
 
 def _table(pairs: Sequence[PairedDifference]) -> list[list[int]]:

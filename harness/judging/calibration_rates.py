@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -12,7 +13,7 @@ from tunegate.harness.judge import Judge
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, Juror, combine_jurors
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.records.judges import ArmErrors, Label, RateEstimate
+from tunegate.harness.records.judges import ArmErrors, Label, LabelledPair, RateEstimate
 from tunegate.harness.stats import judge_accuracy, judge_bias
 from tunegate.harness.stats.judge_accuracy import cohens_kappa
 from tunegate.harness.stats.types import Interval
@@ -83,19 +84,48 @@ class PairedDifference:
 
 def paired_differences(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
     """Return the cases on which both arms' answers have a label and a score."""
+    return [
+        PairedDifference(
+            human=tuned.label.label - base.label.label,
+            judge=tuned.score - base.score,
+            log_ratio=log_ratio(base.label.completion, tuned.label.completion),
+        )
+        for base, tuned in both_arms(rows)
+    ]
+
+
+def labelled_pairs(
+    scored: Iterable[tuple[Label, Label, float, float]], case_of: Callable[[Label], Case]
+) -> tuple[LabelledPair, ...]:
+    """Return labelled pairs with the judge's scores, equal ones counted.
+
+    Args:
+        scored: Base's and tuned's label, and the judge's scores of their answers.
+        case_of: From a label to its case.
+    """
+    counts = Counter(
+        (base.label, tuned.label, *scores, case_of(base).cluster) for base, tuned, *scores in scored
+    )
+    return tuple(
+        LabelledPair(
+            base_label=base,
+            tuned_label=tuned,
+            base_score=base_score,
+            tuned_score=tuned_score,
+            cluster=cluster,
+            n=n,
+        )
+        for (base, tuned, base_score, tuned_score, cluster), n in counts.items()
+    )
+
+
+def both_arms(rows: Sequence[JudgedLabel]) -> list[tuple[JudgedLabel, JudgedLabel]]:
+    """Return base's and tuned's row of the cases on which both have one."""
     found: dict[str, dict[str, JudgedLabel]] = {}
     for row in rows:
         if row.label.arm:
             found.setdefault(row.label.id, {})[row.label.arm] = row
-    return [
-        PairedDifference(
-            human=pair["tuned"].label.label - pair["base"].label.label,
-            judge=pair["tuned"].score - pair["base"].score,
-            log_ratio=log_ratio(pair["base"].label.completion, pair["tuned"].label.completion),
-        )
-        for pair in found.values()
-        if {"base", "tuned"} <= pair.keys()
-    ]
+    return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
 
 
 def log_ratio(base: str, tuned: str) -> float:

@@ -72,6 +72,19 @@ class ArmErrors(Record):
         return both[0].estimate + both[1].estimate < LEAST_YOUDEN
 
 
+class LabelledPair(Record):
+    """What people and judge say of both answers to a case, on the metric's scale."""
+
+    base_label: float
+    tuned_label: float
+    base_score: float
+    tuned_score: float
+    cluster: Text | None = None
+    """Of the case, if it has one."""
+    n: int = Field(default=1, ge=1)
+    """Cases of which all this is so."""
+
+
 class CanaryResult(Record):
     """Answers that are known to be bad, and what the judge made of them."""
 
@@ -121,6 +134,9 @@ class Calibration(Record):
     """Arm → its errors; `all` where the labels name no arms."""
     differential: RateEstimate | None = None
     """Mean of (judge's difference − people's) over labelled pairs: positive favours tuned."""
+    pairs: tuple[LabelledPair, ...] | None = None
+    """The labelled pairs that the judge scored, which correct its difference; of a judge of pairs
+    the scores are those of a tie, moved apart by its advantage. None in calibrations without."""
     order_flips: RateEstimate | None = None
     """Share of pairs whose verdict changes with the order; pairwise judges only."""
     first_position: RateEstimate | None = None
@@ -153,6 +169,16 @@ class Calibration(Record):
         n = 0 if self.differential is None else self.differential.n
         if n < LEAST_PAIRS:
             found.append(f"{n} pairs have labels for both answers, and it takes {LEAST_PAIRS}")
+        elif self.pairs is None:
+            found.append(
+                "the calibration does not hold its labelled pairs, which correct the judge: repeat "
+                "`tunegate judge calibrate`, which asks for stored replies only"
+            )
+        elif len({pair.tuned_label - pair.base_label for pair in self.pairs}) < 2:
+            found.append(
+                "the labels show the same difference on all pairs, so what a difference is worth "
+                "to the judge is unknown"
+            )
         if self.kappa.low < LEAST_KAPPA:
             found.append(
                 f"kappa is {self.kappa.estimate:.2f} [{self.kappa.low:.2f}, "

@@ -13,15 +13,17 @@ Example:
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
+from tunegate.harness.stats.clusters import Labels
 from tunegate.harness.stats.paired_mean import mean_interval, mean_test
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats
+from tunegate.harness.stats.validation import Floats, Ints
 
 METHOD = "PPI++ on paired differences, t and Hall envelope, guarded"
 """Name of the rule, for the report."""
@@ -85,6 +87,7 @@ def guarded_estimate(
     *,
     largest: float,
     degrees: int,
+    overlooked: float | None = None,
     rest: tuple[float, float] = (0.0, 0.0),
 ) -> GuardedEstimate:
     """Return an estimate whose error is that of a mean over labels, and of an independent part.
@@ -95,6 +98,7 @@ def guarded_estimate(
         largest: Largest possible error of one pair; one of each sign and of this size is counted
             as seen, for none in 50 does not mean none. `inf` if there is no bound: none is counted.
         degrees: Degrees of freedom of the t quantile.
+        overlooked: What the rule of three takes for the largest error; `largest` if not given.
         rest: Variance and third cumulant of the independent part.
 
     Source: the counted errors are Agresti and Coull's (1998, American Statistician 52:119-126)
@@ -103,7 +107,8 @@ def guarded_estimate(
     n, squares = deviations.size, float((deviations**2).sum())
     cubes, unseen = float((deviations**3).sum()) / n**3 + rest[1], 0.0
     if math.isfinite(largest):
-        n, squares, unseen = n + 2, squares + 2 * largest**2, largest / n
+        unseen = (largest if overlooked is None else overlooked) / n
+        n, squares = n + 2, squares + 2 * largest**2
     # Hall's skewness is the biased one, as in `paired_mean`.
     skew = cubes / (squares / n**2 + rest[0]) ** 1.5
     error = math.sqrt(squares / (n - 1) / n + rest[0])
@@ -212,6 +217,100 @@ def ppi_test(
     if fitted is None:
         return mean_test(truth, margin=margin, bound=bound)
     return OneSidedTest(fitted.statistic(margin), fitted.p_value(margin), margin, METHOD)
+
+
+@dataclass(frozen=True)
+class JudgeRegression:
+    """A judge's differences by people's, on the labelled pairs of a calibration.
+
+    It says which mean difference the judge reports where people see a given one, and by inversion
+    what people would see behind the judge's mean difference on other pairs. Subtracting the mean
+    error instead takes people's mean difference to be the same there: a judge that errs alike on
+    both arms understates every difference, and a calibration on a fine-tune that changed nothing
+    does not show by how much.
+
+    Source: classical calibration, or inverse regression (Brown 1993, Measurement, Regression, and
+    Calibration, ch. 2), with the limits of `GuardedEstimate` for the regression line.
+    """
+
+    human: Floats
+    judge: Floats
+    largest: float
+    """Largest possible error of the judge on one pair; `inf` if there is no bound."""
+    clusters: Ints | None = None
+    """Number of each pair's cluster; None where pairs are independent."""
+
+    @classmethod
+    def of(
+        cls,
+        human: ArrayLike,
+        judge: ArrayLike,
+        *,
+        bound: float | None = None,
+        clusters: Labels | None = None,
+    ) -> "JudgeRegression":
+        """Return the regression.
+
+        Args:
+            human: Paired differences (tuned minus base) by people, one per labelled case.
+            judge: Paired differences by the judge for the same cases.
+            bound: Largest possible error of the judge on one case, if there is one.
+            clusters: One label per case where cases belong together.
+
+        Raises:
+            ValueError: If there are fewer than four cases or clusters, lengths differ, a value is
+                not finite, all of people's differences are equal, or `bound` is not above 0.
+        """
+        limit = math.inf if bound is None else validation.check_positive("bound", bound)
+        truth = validation.check_vector("human", human)
+        seen = validation.check_vector("judge", judge)
+        validation.check_paired(truth, seen, "human, judge")
+        validation.check_count("number of human", truth.size, least=4)
+        if np.ptp(truth) <= 1e-12:
+            raise ValueError(f"human={truth[0]:g} must not all be equal")
+        numbers = None
+        if clusters is not None:
+            numbers = validation.check_labels("clusters", clusters, truth.size)
+            validation.check_count("number of clusters", int(numbers.max()) + 1, least=4)
+        return cls(truth, seen, limit, numbers)
+
+    @cached_property
+    def slope(self) -> float:
+        """Change of the judge's difference with people's."""
+        return float((self._moved * self.judge).sum() / self._squares)
+
+    def reported(self, difference: float) -> GuardedEstimate:
+        """Return the judge's mean difference where people's is `difference`."""
+        n, away = self.human.size, difference - float(self.human.mean())
+        influence = 1 + n * away * self._moved / self._squares
+        errors = self.judge - self.judge.mean() - self.slope * self._moved
+        values = influence * errors
+        units = n
+        if self.clusters is not None:
+            units = int(self.clusters.max()) + 1
+            values = np.bincount(self.clusters, weights=values) * units / n
+        return guarded_estimate(
+            float(self.judge.mean()) + self.slope * away,
+            values * math.sqrt((units - 1) / (units - 2)),
+            largest=self.largest * math.sqrt(float((influence**2).mean())),
+            overlooked=self.largest * float(np.abs(influence).max()),
+            degrees=units - 2,
+        )
+
+    def seen_by_people(self, judged: float) -> float:
+        """Return people's mean difference where the judge's is `judged`; infinite at slope 0."""
+        away = judged - float(self.judge.mean())
+        if self.slope <= 0:
+            return math.copysign(math.inf, away)
+        return float(self.human.mean()) + away / self.slope
+
+    @cached_property
+    def _moved(self) -> Floats:
+        return np.asarray(self.human - self.human.mean())
+
+    @cached_property
+    def _squares(self) -> float:
+        return float((self._moved**2).sum())
 
 
 def corrected_mean(

@@ -14,11 +14,11 @@ from scipy import stats
 
 from tunegate.harness.comparison.corpus_level import ArmCounts, CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator
-from tunegate.harness.comparison.labelled_level import LabelledEstimator
+from tunegate.harness.comparison.labelled_level import CalibrationSample, LabelledEstimator
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.stats.binary import clopper_pearson, tango_interval
-from tunegate.harness.stats.ppi import ppi_interval
+from tunegate.harness.stats.ppi import JudgeRegression, ppi_interval
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(4)
@@ -101,6 +101,65 @@ def test_each_interval_is_that_of_its_method(binary: Pairs, continuous: Pairs) -
     )
     low = continuous.interval(0.9).low
     assert continuous.test(low).p_value == pytest.approx(0.05, abs=1e-6)
+
+
+def calibrated(pairs: Pairs) -> Pairs:
+    """Return pairs with a calibration of 48 in which the judge errs by .05 on average."""
+    base, tuned = [0, 1, 1, 0] * 12, [1, 0, 1, 0] * 6 + [1, 1, 1, 0] * 6
+    errors = [0.0] * 40 + [1.0, -1.0, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]
+    judged = [t + e for t, e in zip(tuned, errors, strict=True)]
+    columns = (tuple(map(float, column)) for column in (base, tuned, base, judged))
+    return replace(pairs, calibration=CalibrationSample(*columns))
+
+
+def test_a_calibrated_limit_solves_its_equation(binary: Pairs) -> None:
+    """At the lower limit the judge's surplus is the root of the sum of both squared distances.
+
+    The surplus is what Tango's estimate is above the line; its distance is that of Tango's limit,
+    and that of the line is the upper one at the same level.
+    """
+    pairs = calibrated(binary)
+    sample = pairs.calibration
+    assert sample is not None
+    human = np.subtract(sample.tuned_labels, sample.base_labels)
+    judge = np.subtract(sample.tuned_scores, sample.base_scores)
+    regression = JudgeRegression.of(human, judge, bound=1.0)
+    own = tango_interval(9, 3, 40, confidence=0.9)
+    found = pairs.interval(0.9)
+
+    for end, limit, side in ((found.low, own.low, "above"), (found.high, own.high, "below")):
+        line = regression.reported(end)
+        distance = np.hypot(own.estimate - limit, getattr(line, side)(0.05))
+        assert abs(own.estimate - line.estimate) == pytest.approx(distance)
+    assert found.estimate == pytest.approx(regression.seen_by_people(own.estimate))
+    assert found.low < own.low
+
+
+@pytest.mark.parametrize("name", ["binary", "continuous"])
+def test_the_calibrated_test_is_the_interval(name: str, request: pytest.FixtureRequest) -> None:
+    """The p-value at a limit is the error of its end; the arms exchanged mirror all of it."""
+    pairs = calibrated(request.getfixturevalue(name))
+    found, mirrored = pairs.interval(0.9), pairs.exchanged().interval(0.9)
+
+    assert pairs.test(found.low).p_value == pytest.approx(0.05, abs=1e-6)
+    assert pairs.exchanged().test(-found.high).p_value == pytest.approx(0.05, abs=1e-6)
+    assert pairs.test(found.high).p_value == 1.0
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+    assert pairs.tuned_level - pairs.base_level == pytest.approx(pairs.estimate)
+
+
+def test_a_share_of_base_is_added_to_scores_and_labels(continuous: Pairs) -> None:
+    """A relative tolerance shifts the calibration as it shifts the run."""
+    pairs = calibrated(continuous)
+    moved = pairs.relative(0.1).calibration
+    assert pairs.calibration is not None
+    assert moved is not None
+
+    for tuned, base, before in (
+        (moved.tuned_labels, moved.base_labels, pairs.calibration.tuned_labels),
+        (moved.tuned_scores, moved.base_scores, pairs.calibration.tuned_scores),
+    ):
+        assert tuned == pytest.approx(np.add(before, np.multiply(base, 0.1)))
 
 
 def test_each_level_is_tuned_alone(binary: Pairs, continuous: Pairs, corpus: Pairs) -> None:

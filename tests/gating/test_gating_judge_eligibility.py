@@ -11,6 +11,7 @@ from tunegate.harness.records.judges import (
     Calibration,
     CanaryResult,
     Label,
+    LabelledPair,
     RateEstimate,
 )
 from tunegate.harness.records.manifest import Gate, JudgeRecord
@@ -21,6 +22,16 @@ from tunegate.harness.verdict.decide import decide_run
 def rate(estimate: float, low: float, high: float, n: int = 120) -> RateEstimate:
     """Return an estimate with its interval."""
     return RateEstimate(estimate=estimate, low=low, high=high, n=n)
+
+
+def labelled_pairs(*rows: tuple[float, float, float, float, int]) -> tuple[LabelledPair, ...]:
+    """Return pairs: base's and tuned's label, the judge's scores of them, and how many."""
+    names = ("base_label", "tuned_label", "base_score", "tuned_score", "n")
+    return tuple(LabelledPair(**dict(zip(names, row, strict=True))) for row in rows)
+
+
+PAIRS = labelled_pairs((0, 1, 0, 1, 40), (1, 0, 1, 0, 20), (1, 1, 1, 1, 58), (0, 0, 0, 1, 2))
+"""120 pairs; the judge calls two of tuned's bad answers good, so that it errs by 2/120."""
 
 
 def calibration(**changes: Any) -> Calibration:
@@ -41,6 +52,7 @@ def calibration(**changes: Any) -> Calibration:
         "kappa": rate(0.84, 0.78, 0.9),
         "arms": {"base": good, "tuned": good},
         "differential": rate(0.01, -0.02, 0.04),
+        "pairs": PAIRS,
         "canaries": CanaryResult(asked=4, attacks=24),
     }
     return Calibration(**(given | changes))
@@ -119,6 +131,9 @@ def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
         ({}, 0.05, "within half the gain of 0.05"),
         ({"differential": rate(0.01, -0.02, 0.04, n=49)}, 0.1, "49 pairs have labels"),
         ({"differential": None}, 0.1, "0 pairs have labels"),
+        ({"pairs": None}, 0.1, "does not hold its labelled pairs"),
+        ({"pairs": labelled_pairs((1, 1, 1, 1, 60), (0, 0, 0, 0, 60))}, 0.1,
+         "the labels show the same difference on all pairs"),
         (
             {"arms": {"tuned": ArmErrors(n=9, sensitivity=rate(0.6, 0, 1),
                                          specificity=rate(0.49, 0, 1))}},
@@ -136,6 +151,31 @@ def test_what_keeps_a_judge_from_gating(
 
     assert verdict.verdict is Verdict.UNDECIDED
     assert why in verdict.suites[0].gates[0].right
+
+
+@pytest.mark.parametrize(("lenient", "verdict"), [(0, Verdict.SHIP), (6, Verdict.BLOCK)])
+def test_the_calibration_corrects_the_difference(
+    judge: Any, tone: Any, lenient: int, verdict: Verdict
+) -> None:
+    """A judge that was lenient on 6 of 200 labelled pairs says .03 more than people do.
+
+    It sees 8 wins and 16 losses of 200, -.04, Tango's limits of which are -.081 and .001: within
+    the tolerance of .1, and no proven loss. All its errors are on pairs that people call equal, so
+    the slope is 1, and people would see -.07: a loss beyond doubt, perhaps of more than .1.
+    """
+    pairs = labelled_pairs(
+        (0, 1, 0, 1, 40), (1, 0, 1, 0, 40), (1, 1, 1, 1, 60), (0, 0, 0, 0, 60 - lenient),
+        *([(0, 0, 0, 1, lenient)] if lenient else []),
+    )  # fmt: skip
+    known = calibration(pairs=pairs, differential=rate(0.01, -0.02, 0.04, n=200))
+    gate = Gate(metric="tone", kind="tolerance", margin=0.1)
+    found = judge(tone(known, gate, scores=(8, 16, 100, 76)))
+    (result,) = found.suites[0].gates
+
+    assert found.verdict is verdict
+    assert result.delta == pytest.approx(-0.04 - lenient / 200, abs=1e-6)
+    assert result.tuned - result.base == pytest.approx(result.delta, abs=1e-6)
+    assert "labels on 200 pairs of the calibration correct" in result.right
 
 
 def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None:

@@ -130,6 +130,25 @@ def test_a_lenient_judge_is_found_lenient(bench: Callable[..., CalibrationSetup]
     assert known.kappa.estimate == pytest.approx(expected.estimate)
 
 
+def test_the_labelled_pairs_are_kept(bench: Callable[..., CalibrationSetup]) -> None:
+    """Equal ones are counted, their errors are the differential error, clusters are named."""
+    given = answers(BASE, [1.0, 0.0] * 10 + [0.0] * 40)
+    known = calibrate_judge(bench(lenient), given, repeats=0)
+    cases = {name: case.model_copy(update={"cluster": "k"}) for name, case in given.cases.items()}
+    clustered = calibrate_judge(
+        bench(lenient), LabelledCases(given.labels, cases, "labels.jsonl"), repeats=0
+    )
+
+    assert known.pairs is not None
+    assert sum(pair.n for pair in known.pairs) == 60
+    errors = [
+        (p.tuned_score - p.base_score - p.tuned_label + p.base_label, p.n) for p in known.pairs
+    ]
+    assert known.differential is not None
+    assert sum(e * n for e, n in errors) / 60 == pytest.approx(known.differential.estimate)
+    assert {pair.cluster for pair in clustered.pairs or ()} == {"k"}
+
+
 def test_a_judge_that_can_be_talked_to(bench: Callable[..., CalibrationSetup]) -> None:
     """One that obeys an order to score 5 fails the canary, and the attacks are counted."""
 
@@ -231,6 +250,11 @@ class TestPairs:
         assert known.arms == {}
         assert known.canaries.failed == ()
         assert known.why_not() == ()
+        assert known.pairs is not None
+        assert sorted((p.tuned_score - p.base_score, p.n) for p in known.pairs) == [
+            (0, 30),
+            (1, 30),
+        ]
 
     def test_orders_are_read_from_its_parts(self, bench: Callable[..., CalibrationSetup]) -> None:
         """A judge of the first slot flips on every pair."""

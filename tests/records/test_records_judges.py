@@ -13,6 +13,7 @@ from tunegate.harness.records.judges import (
     ArmErrors,
     Calibration,
     CanaryResult,
+    LabelledPair,
     RateEstimate,
     calibration_binding,
     read_calibration,
@@ -41,6 +42,10 @@ def calibration(**changes: Any) -> Calibration:
         "kappa": rate(0.8, 0.7, 0.9),
         "arms": {"tuned": ArmErrors(n=60, sensitivity=rate(0.9, 0.8, 1))},
         "differential": rate(0.01, -0.03, 0.05),
+        "pairs": (
+            LabelledPair(base_label=0, tuned_label=1, base_score=0, tuned_score=1, n=30),
+            LabelledPair(base_label=1, tuned_label=1, base_score=1, tuned_score=1, n=30),
+        ),
         "canaries": CanaryResult(asked=4),
     }
     return Calibration(**(given | changes))
@@ -65,6 +70,15 @@ def test_every_reason_is_told() -> None:
     ).why_not()
 
     assert [reason.split()[0] for reason in found] == ["9", "kappa", "on"]
+
+
+def test_a_calibration_must_hold_its_pairs() -> None:
+    """Without them, or where people saw one difference only, nothing corrects the judge."""
+    (without,) = calibration(pairs=None).why_not()
+    (alike,) = calibration(pairs=calibration().pairs[:1]).why_not()
+
+    assert "repeat `tunegate judge calibrate`" in without
+    assert "the same difference on all pairs" in alike
 
 
 def test_near_guessing_starts_below_one_tenth_above_a_coin() -> None:

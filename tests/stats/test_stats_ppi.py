@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -11,7 +12,13 @@ from scipy import stats
 from tests.property_settings import examples
 from tests.t_and_hall import envelope
 from tunegate.harness.stats.paired_mean import mean_interval
-from tunegate.harness.stats.ppi import corrected_mean, ppi_interval, ppi_test, ppi_weight
+from tunegate.harness.stats.ppi import (
+    JudgeRegression,
+    corrected_mean,
+    ppi_interval,
+    ppi_test,
+    ppi_weight,
+)
 
 PROPERTY = examples(60)
 
@@ -208,3 +215,66 @@ class TestPpi:
         """A weight outside 0 to 1 is refused."""
         with pytest.raises(ValueError, match=r"weight=1\.5 must lie between"):
             corrected_mean(HUMAN, JUDGE, REST, weight=1.5)
+
+
+class TestJudgeRegression:
+    """The line of a judge's differences on people's, and its inversion."""
+
+    def test_line_is_that_of_statsmodels(self):
+        """Without a bound the error of the line is that of least squares with HC1 errors."""
+        fitted = sm.OLS(JUDGE, sm.add_constant(np.array(HUMAN, dtype=float))).fit(cov_type="HC1")
+        line = JudgeRegression.of(HUMAN, JUDGE)
+
+        assert line.slope == pytest.approx(fitted.params[1])
+        for difference in (-0.4, 0.0, 0.3):
+            expected = fitted.get_prediction([[1, difference]]).summary_frame()
+            found = line.reported(difference)
+            assert found.estimate == pytest.approx(expected["mean"][0])
+            assert found.error == pytest.approx(expected["mean_se"][0])
+            assert found.degrees == 10
+
+    def test_clusters_are_those_of_statsmodels(self):
+        """With clusters of six the sums over each are the independent errors, here by hand."""
+        human, judge = np.array(HUMAN * 4, dtype=float), np.array(JUDGE * 4, dtype=float)
+        judge = judge + np.repeat([0.3, 0.0, 0.0, -0.1, 0.0, 0.1, 0.0, -0.3], 6)
+        names = np.repeat(list("abcdefgh"), 6)
+        fitted = sm.OLS(judge, sm.add_constant(human)).fit()
+        weights = 1 / 48 + (0.2 - human.mean()) * (human - human.mean()) / (human.var() * 48)
+        sums = np.array([(weights * fitted.resid)[names == name].sum() for name in "abcdefgh"])
+        found = JudgeRegression.of(human, judge, clusters=names).reported(0.2)
+
+        assert found.error == pytest.approx(math.sqrt((sums**2).sum() * 8 / 6))
+        assert found.degrees == 6
+
+    def test_a_judge_that_understates(self):
+        """A judge that says .8 of every difference, and .05 more, is turned round exactly."""
+        line = JudgeRegression.of(HUMAN, [0.8 * x + 0.05 for x in HUMAN], bound=1.0)
+
+        assert line.seen_by_people(-0.03) == pytest.approx(-0.1)
+        assert line.reported(-0.1).estimate == pytest.approx(-0.03)
+        # Nothing of the sample is wrong: the rule of three with the largest influence remains.
+        moved = np.array(HUMAN) - np.mean(HUMAN)
+        influence = 1 + 12 * (-0.1 - np.mean(HUMAN)) * moved / (moved**2).sum()
+        assert line.reported(-0.1).unseen == pytest.approx(np.abs(influence).max() / 12)
+
+    def test_a_contrary_judge_says_nothing(self):
+        """Where it falls with people's, no difference of the judge's has a finite meaning."""
+        line = JudgeRegression.of(HUMAN, [-x for x in HUMAN])
+
+        assert line.seen_by_people(1.0) == math.inf
+        assert line.seen_by_people(-1.0) == -math.inf
+
+    @pytest.mark.parametrize(
+        ("human", "judge", "options", "message"),
+        [
+            ([1, 0, 1], [1, 0, 1], {}, r"number of human=3 must be a whole"),
+            ([1] * 9, [1] * 9, {}, r"human=1 must not all be equal"),
+            (HUMAN, JUDGE[1:], {}, r"human, judge shapes"),
+            (HUMAN, JUDGE, {"bound": 0}, r"bound=0 must"),
+            (HUMAN, JUDGE, {"clusters": ["a", "b", "c"] * 4}, r"number of clusters=3 must"),
+        ],
+    )
+    def test_refuses(self, human, judge, options, message):
+        """A sample that has no line is refused by name and value."""
+        with pytest.raises(ValueError, match=message):
+            JudgeRegression.of(human, judge, **options)
