@@ -54,7 +54,9 @@ class GateOutcome:
     high: float
     method: str
     needed_n: int | None = None
-    """Cases that would decide an undecided gate with 80 % power."""
+    """Cases that would decide an undecided gate with 80 % power at the effect hoped for."""
+    needed_most: int | None = None
+    """The same if the scores spread as widely as this run lets one fear; None if unknown."""
     estimate: float | None = None
     """What the gate measured, if it is neither the difference, tuned's level nor a share."""
     share: float | None = None
@@ -73,6 +75,8 @@ class DecisionContext:
     """Base against itself asked again; None where arithmetic is exact."""
     remaining: int = 0
     """Cases not asked, because the suite ended early."""
+    planned_confidence: float | None = None
+    """Level at which the suite is judged with further cases; None for that of the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,10 @@ class GateKind(ABC):
     """What is said of the rule when the gate passes."""
     reference_label: ClassVar[str] = "0"
     """Label of the reference line in the picture."""
+    hoped_words: ClassVar[str] = ""
+    """What has to be true for the cases that would decide the gate, after their number."""
+    unplanned_words: ClassVar[str] = "more cases are not expected to decide it"
+    """What is said where no number of them can be told."""
 
     @property
     def compares(self) -> bool:
@@ -223,13 +231,7 @@ class GateKind(ABC):
         yield from ()
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return how a guardrail is planned.
-
-        Args:
-            gate: The gate.
-            metric: Its metric.
-            pairs: The pairs of an earlier run; None without one.
-        """
+        """Return how a guardrail is planned, by the pairs of an earlier run if there is one."""
         return PlannedTest(None, f"not planned: {self.name}", counts=False)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
@@ -479,12 +481,13 @@ def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
     if result.low is None and result.high is None:
         return "all differences are equal, which says nothing about the next one"
     if result.needed_n is None:
-        return "at the difference seen here, more cases of the kind would not decide it"
-    more = result.needed_n - result.n
-    if more <= 0:
-        needed = count_noun(result.needed_n, "case")
-        return f"{needed} would decide it in 4 of 5 runs, and this was the fifth"
-    return f"about {more} more ({result.needed_n} in all) would decide it in 4 of 5 runs"
+        return gate_kind(result.kind).unplanned_words
+    in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
+    often = f"would decide it in 4 of 5 runs{gate_kind(result.kind).hoped_words}"
+    if in_all <= result.n:
+        return f"{in_all} cases {often}, and this was the fifth"
+    span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
+    return f"about {in_all - result.n} more ({span} in all) {often}"
 
 
 def _uncorrected_note(pairs: Pairs) -> str:
@@ -493,7 +496,5 @@ def _uncorrected_note(pairs: Pairs) -> str:
         return ""
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
     labelled = count_noun(n_labelled(pairs.labels), "pair")
-    return (
-        f" (corrected by labels on {labelled}; the judge alone says "
-        f"{format_number(alone, sign=True)})"
-    )
+    judged = format_number(alone, sign=True)
+    return f" (corrected by labels on {labelled}; the judge alone says {judged})"

@@ -1,14 +1,17 @@
-"""Plans: how far the planned chance of a pass lies from the true one.
+"""Plans: how far the planned chance of a pass lies from the true one; and suites that are extended.
 
 What `tunegate plan` says is compared with the enumeration of all samples where the gate is asked
 about each of them, and with simulated gates and whole runs elsewhere. Limit: 3 points.
+
+A candidate that a suite leaves undecided is judged again once cases were added: the rate at which
+one of the two calls a candidate at the margin proven is exact for 0/1 scores. Limit: .06.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,7 @@ from tunegate.harness.comparison.sample_size import (
 )
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gating.error_control import EXTENDED
 from tunegate.harness.power.feasibility import schedule_looks
 from tunegate.harness.power.forecast import forecast_suite
 from tunegate.harness.records.cases import Case, ScoreRow
@@ -65,6 +69,8 @@ def rows(settings: Settings) -> list[Row]:
         *_flips(settings),
         *_means(settings),
         *_whole_runs(settings),
+        *_extended(settings),
+        *_extended_runs(settings),
     ]
 
 
@@ -104,6 +110,62 @@ def _off(what: str, n: int, plan: float, true: float, error: float = 0.0, note: 
 @cache
 def _table(n: int, margin: float) -> binary.Flags:
     return binary.proofs(n, margin, binary.CONFIDENCE)
+
+
+EXTENSIONS = ((50, 100), (100, 200), (100, 150), (60, 240))
+"""Cases of a suite that left a candidate undecided, and after cases were added."""
+
+
+def _extended(settings: Settings) -> Iterator[Row]:
+    """Yield how often a candidate at the margin is called proven, at once or on more cases."""
+    for sizes in EXTENSIONS[:1] if settings.fast else EXTENSIONS:
+        for margin, name in binary.MARGINS.items():
+            alone, again = (_twice(sizes, margin, second) for second in (EXTENDED, 1))
+            least = max(abs(margin), 1e-9)
+            rate, share = binary.worst(partial(looks.ever, alone, margin), least, step=0.05)
+            what = f"0/1, {name}, true difference {margin:+g}, extended once"
+            plain = looks.ever(again, margin, share)
+            note = f"{100 * share:.3g} % discordant; {plain:.4f} with all of the error twice"
+            yield Row("plans", what, f"{sizes[0]}+{sizes[1] - sizes[0]}", rate, note=note)
+
+
+def _twice(sizes: tuple[int, int], margin: float, share: int) -> looks.Plan:
+    """Return two looks of which the second has 1/`share` of the error, as a plan of looks."""
+    levels = (binary.CONFIDENCE, 1 - (1 - binary.CONFIDENCE) / share)
+    tables = (binary.proofs(n, margin, level) for n, level in zip(sizes, levels, strict=True))
+    return looks.Plan(sizes, tuple(tables))
+
+
+def _extended_runs(settings: Settings) -> Iterator[Row]:
+    """Yield how often a whole run ships a candidate without effect, the second time if not before.
+
+    Once as a suite is by default, once for the second candidate of one with `alpha_per_attempt`,
+    which has half of the error to begin with.
+    """
+    reps = max(100, settings.reps // (100 if settings.fast else 5))
+    for first, all_, adjusted in ((100, 200, False), (100, 200, True)):
+        rng, shipped = settings.rng(f"extended {first} {all_} {adjusted}"), 0
+        for _ in range(reps):
+            scores = level_flips(rng, all_, 0.1, 0.1)
+            twice = (
+                runs.verdict(
+                    [_goal(scores, n)],
+                    attempt=1 + adjusted,
+                    alpha_per_attempt=adjusted,
+                    extended=int(n > first),
+                )
+                for n in (first, all_)
+            )
+            shipped += any(verdict is Verdict.SHIP for verdict in twice)
+        rate, error = simulated(shipped, reps)
+        name = "candidate 2 of alpha_per_attempt" if adjusted else "a default suite"
+        what = f"false SHIP, gain 0, {name}, extended once"
+        yield Row("plans", what, f"{first}+{all_ - first}", rate, error)
+
+
+def _goal(scores: tuple[Floats, Floats], n: int) -> runs.Gated:
+    gate = Gate(metric="m", kind="gain", margin=0.0)
+    return runs.Gated(rules.ZERO_ONE, gate, (scores[0][:n], scores[1][:n]))
 
 
 def _enumerated(settings: Settings) -> Iterator[Row]:

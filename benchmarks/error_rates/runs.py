@@ -65,8 +65,17 @@ def noise(rng: np.random.Generator, n: int, mean: float = 0.0) -> Column:
     return base, base + rng.normal(mean, 1, n)
 
 
-def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
-    """Return the verdict of one run."""
+def verdict(
+    suite: Sequence[Gated], goal_rule: str = "primary", *, attempt: int = 1, **changes: object
+) -> Verdict:
+    """Return the verdict of one run.
+
+    Args:
+        suite: Its metrics and gates.
+        goal_rule: Which of the goals must be reached.
+        attempt: Which candidate of the suite it judges.
+        **changes: Fields of the suite's record.
+    """
     n = len(suite[0].scores[0])
     record = SuiteRecord(
         name=SUITE,
@@ -78,11 +87,10 @@ def verdict(suite: Sequence[Gated], goal_rule: str = "primary") -> Verdict:
         metrics=tuple(part.metric for part in suite),
         gates=tuple(part.gate for part in suite),
         generation={},
-    )
+    ).model_copy(update=changes)
     cases = [Case(id=str(i), prompt="p") for i in range(n)]
-    return decide_run(
-        manifest([record]), {SUITE: cases}, [row for part in suite for row in _rows(part)]
-    ).verdict
+    run = manifest([record]).model_copy(update={"attempts": {record.hash: attempt}})
+    return decide_run(run, {SUITE: cases}, [row for part in suite for row in _rows(part)]).verdict
 
 
 def manifest(suites: Sequence[SuiteRecord]) -> Manifest:

@@ -155,10 +155,10 @@ class CorpusEstimator(Estimator):
         moved = self.counts.tuned.replicates.scaled(1.0, shift=-middle)
         return shift_interval(moved.interval(confidence=confidence, bound=bound), middle)
 
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         independent = _pseudo_values(self.counts.difference)
         return cases_for_mean(
-            independent, self.n, effect=effect, margin=margin, confidence=confidence
+            independent, self.n, effect=effect, margin=margin, confidence=confidence, share=share
         )
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:

@@ -97,20 +97,20 @@ class EquivalencePairs:
 
     @property
     def needed(self) -> int | None:
-        """Cases that would prove equivalence in 4 runs of 5, at the difference seen."""
+        """Cases that would prove equivalence in 4 runs of 5, if there is no difference."""
         if self.pairs.too_few:
             return None
-        # The wider limit binds; planned as a guardrail, a better arm is planned as an equal one.
-        absolute = not isinstance(self.margin.value, str)
+        equal = (side.estimate for side, _ in self._sides(self.pairs.unchanged()))
         found = [
-            side.estimator.plan(-margin, self.confidence, without_gain=absolute)
-            for side, margin in self._sides()
+            side.estimator.plan(effect, -margin, self.confidence)
+            for (side, margin), effect in zip(self._sides(), equal, strict=True)
         ]
-        return None if None in found else max(n for n in found if n is not None)
+        return None if None in found else max(planned.n for planned in found if planned)
 
-    def _sides(self) -> Iterator[tuple[Pairs, float]]:
+    def _sides(self, pairs: Pairs | None = None) -> Iterator[tuple[Pairs, float]]:
         """Yield the pairs either way round, with the margin that their difference must clear."""
-        for side in (self.pairs, self.pairs.exchanged()):
+        pairs = self.pairs if pairs is None else pairs
+        for side in (pairs, pairs.exchanged()):
             if isinstance(self.margin.value, str):
                 yield side.relative(float(self.margin.value.rstrip("%")) / 100), 0.0
             else:

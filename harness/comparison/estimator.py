@@ -23,6 +23,20 @@ FEW_CLUSTERS = 10
 """Below this many clusters no interval is trustworthy and the gate stays undecided."""
 
 
+@dataclass(frozen=True, slots=True)
+class NeededCases:
+    """How many cases prove a difference in 4 runs of 5."""
+
+    n: int
+    """Where the scores spread as they were observed to."""
+    most: int | None
+    """Where they spread as widely as the observed ones let one fear; None if beyond all limits."""
+
+
+_RARE = 0.10
+"""Error at each end of the interval of a spread."""
+
+
 @dataclass(frozen=True)
 class PairedScores:
     """The scores of two arms on the same cases of a suite, in the same order."""
@@ -133,22 +147,43 @@ class Estimator(PairedScores, ABC):
             least, most = 0.0, 1.0
         return Interval(self.tuned_level, least, most, confidence, self.why_too_few)
 
-    def plan(self, margin: float, confidence: float, *, without_gain: bool = False) -> int | None:
-        """Return the cases that prove the observed difference with 80 % power.
+    def plan(
+        self, effect: float, margin: float, confidence: float, *, seen_at: float | None = None
+    ) -> NeededCases | None:
+        """Return the cases that prove a true difference with 80 % power.
+
+        The difference is hoped for, never the one that was observed: where that is what made the
+        gate undecided, its cases are off by a factor of ten as often as not.
 
         Args:
-            margin: What the oriented difference must be proven to exceed.
+            effect: The true oriented difference.
+            margin: What it must be proven to exceed.
             confidence: Two-sided level of the interval that decides.
-            without_gain: Whether a gain that this run happened to show is planned as no difference,
-                as for guardrails.
+            seen_at: Level at which this run's interval may exclude the difference; None for the
+                same.
 
         Returns:
-            None where the difference is not above the margin, or more cases are no way out.
+            None where the difference is not above the margin, its upper confidence limit is below
+            it, or more cases are no way out.
         """
-        if self.n < 2:
+        if self.too_few or effect <= margin:
             return None
-        effect = min(self.estimate, 0.0) if without_gain else self.estimate
-        return None if effect <= margin else self._plan(effect, margin, confidence)
+        if self.interval(confidence if seen_at is None else seen_at).high < effect:
+            return None
+        found, most = (
+            self._plan(effect, margin, confidence, share) for share in (1.0, self._largest_spread())
+        )
+        return None if found is None else NeededCases(found, most)
+
+    def _largest_spread(self) -> float:
+        """Return the upper end of an 80 % interval of the variance, as a share of the observed.
+
+        Source: the chi-square distribution of a normal sample's variance.
+        """
+        from tunegate.harness.stats.distributions import deviation_quantiles
+
+        degrees = max(1, (self.n if self.n_clusters is None else self.n_clusters) - 1)
+        return 1 / float(deviation_quantiles(_RARE, degrees)) ** 2
 
     def plan_level(self, bound: float, confidence: float, *, is_lower: bool) -> int | None:
         """Return the cases that certify a bound at the observed level of tuned with 80 % power.
@@ -188,7 +223,8 @@ class Estimator(PairedScores, ABC):
     def _level(self, confidence: float) -> Interval: ...
 
     @abstractmethod
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None: ...
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
+        """Return the cases if the variance is `share` times the observed one."""
 
     @abstractmethod
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None: ...

@@ -75,6 +75,10 @@ class InterimLook:
             LookSchedule(order=order, sizes=tuple(sizes), shares=tuple(shares)), index
         )
 
+    def at_the_end(self) -> InterimLook:
+        """Return the last look of the schedule."""
+        return InterimLook(self.looks, len(self.looks.sizes) - 1)
+
     def bound(self, alpha: float) -> float:
         """Return what z must exceed at this look, if `alpha` may be spent over all of them."""
         return look_bounds(self.looks.shares, alpha)[self.index]

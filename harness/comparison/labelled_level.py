@@ -99,7 +99,7 @@ class LabelledEstimator(Estimator):
         )
         return shift_interval(found, middle)
 
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         return None  # more labels narrow the interval, not more cases
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
@@ -246,7 +246,7 @@ class CalibratedEstimator(Estimator):
         found = self.uncorrected.level(confidence)
         return shift_interval(found, self.tuned_level - found.estimate)
 
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         return None
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:

@@ -101,10 +101,10 @@ class MeanEstimator(Estimator):
         )
         return shift_interval(moved, middle)
 
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         independent = unit_values(self.differences, self.clusters)
         found = cases_for_mean(
-            independent, self.n, effect=effect, margin=margin, confidence=confidence
+            independent, self.n, effect=effect, margin=margin, confidence=confidence, share=share
         )
         if found is None or self.metric.bound is None:
             return found
@@ -173,6 +173,20 @@ class BinaryEstimator(MeanEstimator):
         deff = design_effect(signs, grouped) if grouped else 1.0
         return ScoreSpread(max(self.wins + self.losses, 1) / self.n, binary=True, deff=deff)
 
+    @property
+    def _discordance(self) -> float:
+        return max(self.wins + self.losses, 1) / self.n
+
+    def _largest_spread(self) -> float:
+        """Return the upper end of the 80 % interval of the discordance, as a share of it.
+
+        Source: Clopper and Pearson (1934).
+        """
+        from tunegate.harness.stats.binary import clopper_pearson
+
+        found = clopper_pearson(self.wins + self.losses, self.n, confidence=0.80)
+        return max(1.0, found.high / self._discordance)
+
     def _interval(self, confidence: float) -> Interval:
         if self.clusters is not None:
             from tunegate.harness.stats.clusters import clustered_binary_interval
@@ -199,9 +213,9 @@ class BinaryEstimator(MeanEstimator):
             *_second_opinions(wins, losses, self.n, margin),
         )
 
-    def _plan(self, effect: float, margin: float, confidence: float) -> int | None:
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         if abs(margin) >= 1:
-            return super()._plan(effect, margin, confidence)
+            return super()._plan(effect, margin, confidence, share)
         from tunegate.harness.stats import clusters, power
 
         deff = 1.0
@@ -209,7 +223,7 @@ class BinaryEstimator(MeanEstimator):
             deff = clusters.design_effect([round(d) for d in self.differences], self.clusters)
         found = power.binary_sample_size(
             effect=effect,
-            discordance=max((self.wins + self.losses) / self.n, abs(effect), 1 / self.n),
+            discordance=min(max(self._discordance * share, abs(effect)), 1.0),
             margin=margin,
             confidence=confidence,
             power=POWER,

@@ -125,6 +125,11 @@ class Pairs(PairedScores):
             calibration=known,
         )
 
+    def unchanged(self) -> Pairs:
+        """Return the pairs of a tuned arm that scores as base does."""
+        corpus = self.corpus and replace(self.corpus, tuned=self.corpus.base)
+        return replace(self, tuned=self.base, corpus=corpus, labels=None)
+
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
 

@@ -411,7 +411,13 @@ def often_certified(n: int, rate: float, floor: float, confidence: float) -> boo
 
 
 def cases_for_mean(
-    independent: Sequence[float], n: int, *, effect: float, margin: float, confidence: float
+    independent: Sequence[float],
+    n: int,
+    *,
+    effect: float,
+    margin: float,
+    confidence: float,
+    share: float = 1.0,
 ) -> int | None:
     """Return the cases for a mean; None if more cases are no way out.
 
@@ -422,10 +428,11 @@ def cases_for_mean(
         effect: The true mean.
         margin: What it must be proven to exceed.
         confidence: Two-sided level of the interval that decides.
+        share: The variance to plan with, as a share of the observed one.
     """
     from tunegate.harness.stats import power
 
-    sigma = sample_deviation(independent)
+    sigma = sample_deviation(independent) * math.sqrt(share)
     # Without this, differences of a billionth would search through astronomic numbers.
     if not sigma > 0 or (effect - margin) / sigma < 2 / LIMIT**0.5:
         return None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -40,9 +42,36 @@ CREATE TABLE IF NOT EXISTS attempts (
     first REAL NOT NULL,
     PRIMARY KEY (suite, candidate)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS suite_versions (
+    rule TEXT NOT NULL,
+    suite TEXT NOT NULL,
+    candidate TEXT NOT NULL,
+    cases INTEGER NOT NULL,
+    PRIMARY KEY (rule, suite, candidate)
+) WITHOUT ROWID;
 """
 _CHUNK = 500
 """Keys a SELECT, well under SQLite's limit on variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteVersion:
+    """A suite as it is at this moment, and what stays the same when cases are added to it."""
+
+    hash: str
+    rule: str
+    """Digest of its name and gates."""
+    n_cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAttempt:
+    """What a store knows of the candidates that a suite has judged."""
+
+    number: int
+    """Which candidate this is, of all that some version of the suite has judged."""
+    extended: int
+    """Versions with fewer cases that have judged this candidate already."""
 
 
 class AnswerStore(Protocol):
@@ -156,25 +185,48 @@ class AnswerCache:
         with self._writing():
             yield
 
-    def record_attempt(self, suite_hashes: Iterable[str], candidate: str) -> dict[str, int]:
-        """Record that `candidate` is judged on the suites; return as which one of each.
+    def record_attempt(
+        self, versions: Iterable[SuiteVersion], candidate: str, *, whole: bool = True
+    ) -> dict[str, JudgedAttempt]:
+        """Record that `candidate` is judged on the suites; return as which one of each, by hash.
 
-        A candidate that is judged again keeps its number.
+        A candidate that is judged again keeps its number, also on a suite that has got other cases:
+        its name and gates make a suite.
+
+        Args:
+            versions: The suites.
+            candidate: Fingerprint of the fine-tune.
+            whole: Whether all cases and gates are judged. A look at some of them decides nothing,
+                so that judging all of them later is no extension.
         """
-        counts = {}
+        found = {}
         with self._writing():
-            for suite in suite_hashes:
+            for version in versions:
                 self._db.execute(
                     "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?)",
-                    (suite, candidate, time.time()),
+                    (version.hash, candidate, time.time()),
                 )
-                row = self._db.execute(
-                    "SELECT COUNT(*) FROM attempts WHERE suite = ?1 AND (first, candidate) <= "
-                    "(SELECT first, candidate FROM attempts WHERE suite = ?1 AND candidate = ?2)",
-                    (suite, candidate),
-                )
-                counts[suite] = int(row.fetchone()[0])
-        return counts
+                if whole:
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO suite_versions VALUES (?, ?, ?, ?)",
+                        (version.rule, version.hash, candidate, version.n_cases),
+                    )
+                found[version.hash] = self._attempt(version, candidate)
+        return found
+
+    def _attempt(self, version: SuiteVersion, candidate: str) -> JudgedAttempt:
+        judged = self._db.execute(
+            "SELECT candidate FROM attempts WHERE suite = ?1 OR suite IN "
+            "(SELECT suite FROM suite_versions WHERE rule = ?2) "
+            "GROUP BY candidate ORDER BY MIN(first), candidate",
+            (version.hash, version.rule),
+        ).fetchall()
+        smaller = self._db.execute(
+            "SELECT COUNT(DISTINCT cases) FROM suite_versions "
+            "WHERE rule = ? AND candidate = ? AND cases < ?",
+            (version.rule, candidate, version.n_cases),
+        ).fetchone()
+        return JudgedAttempt([str(row[0]) for row in judged].index(candidate) + 1, smaller[0])
 
     def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
         """Return name of a suite → the candidate that it judged last, other than this one."""
@@ -252,7 +304,14 @@ def candidates_judged(path: Path) -> dict[str, int]:
         return {}
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            rows = db.execute("SELECT suite, COUNT(*) FROM attempts GROUP BY suite").fetchall()
+            rows = db.execute("SELECT suite, candidate FROM attempts").fetchall()
+            known = db.execute("SELECT name FROM sqlite_master WHERE name = 'suite_versions'")
+            made = known.fetchone() is not None
+            pairs = db.execute("SELECT suite, rule FROM suite_versions").fetchall() if made else []
     except sqlite3.DatabaseError:
         return {}
-    return {str(suite): int(count) for suite, count in rows}
+    rules = {str(suite): str(rule) for suite, rule in pairs}
+    judged: dict[str, set[str]] = defaultdict(set)
+    for suite, candidate in rows:
+        judged[rules.get(suite, suite)].add(candidate)
+    return {str(suite): len(judged[rules.get(suite, suite)]) for suite, _ in rows}

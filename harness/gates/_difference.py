@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tunegate.harness.comparison.delta import Delta, is_proven
-from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gate_kind import (
     DecisionContext,
     GateKind,
@@ -51,7 +51,7 @@ class DifferenceGate(GateKind):
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference."""
         delta = Delta(pairs, gate.confidence)
-        outcome = self._beyond_margin(gate, pairs, delta, regressed=context.regressed)
+        outcome = self._beyond_margin(gate, pairs, delta, context)
         noise = context.noise
         if noise is None:
             return outcome
@@ -68,20 +68,32 @@ class DifferenceGate(GateKind):
         return replace(outcome, status=GateStatus.UNDECIDED, reason=GateReason.WITHIN_NOISE)
 
     def _beyond_margin(
-        self, gate: Gate, pairs: Pairs, delta: Delta, *, regressed: bool
+        self, gate: Gate, pairs: Pairs, delta: Delta, context: DecisionContext
     ) -> GateOutcome:
         judged = self.judged_pairs(gate, pairs)
         test = judged.pairs.test(judged.margin)
         passed = is_proven(judged.pairs, judged.margin, gate.confidence)
         status, reason = self._verdict_on(
-            gate, pairs, passed=passed, regressed=regressed, high=delta.oriented.high
+            gate, pairs, passed=passed, regressed=context.regressed, high=delta.oriented.high
         )
         open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
-        plannable = open_ and not pairs.too_few and pairs.labels is None
-        needed = self.needed(gate, judged) if plannable else None
+        # A run that was given up is the answer: no number of further cases is.
+        plannable = open_ and not pairs.too_few and pairs.labels is None and not context.remaining
+        hoped = self.hoped_effect(gate, pairs) if plannable else None
+        level = context.planned_confidence or gate.confidence
+        plan = judged.pairs.estimator.plan
+        seen_at = gate.confidence
+        needed = None if hoped is None else plan(hoped, judged.margin, level, seen_at=seen_at)
         methods = dict.fromkeys((delta.oriented.method, test.method))
         return GateOutcome(
-            status, reason, test.p_value, delta.low, delta.high, "; ".join(methods), needed
+            status,
+            reason,
+            test.p_value,
+            delta.low,
+            delta.high,
+            "; ".join(methods),
+            None if needed is None else needed.n,
+            None if needed is None else needed.most,
         )
 
     def _verdict_on(
@@ -109,9 +121,12 @@ class DifferenceGate(GateKind):
             high: Upper end of the improvement's interval.
         """
 
-    def needed(self, gate: Gate, judged: JudgedPairs) -> int | None:
-        """Return the cases that would prove the gate at the observed difference."""
-        return judged.pairs.estimator.plan(judged.margin, gate.confidence)
+    @abstractmethod
+    def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
+        """Return the true improvement at which further cases are planned, on the judged scale.
+
+        None if the suite names none.
+        """
 
     def judge_margin(self, gate: Gate, base_level: float) -> float | None:
         """Return the margin in the metric's unit."""

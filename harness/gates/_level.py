@@ -37,6 +37,7 @@ class LevelGate(GateKind):
     quantity = "tuned"
     described = "tuned"
     reference_label = "base"
+    hoped_words = " if tuned's level stays as it is"
 
     is_lower: ClassVar[bool]
     """Whether the bound is the least level instead of the largest."""
@@ -91,7 +92,8 @@ class LevelGate(GateKind):
         if gate.floor_mode == "certified" and not certain:
             plannable = not pairs.too_few and pairs.labels is None
             plan = pairs.estimator.plan_level
-            needed = plan(margin, gate.confidence, is_lower=floor) if plannable else None
+            further = context.planned_confidence or gate.confidence
+            needed = plan(margin, further, is_lower=floor) if plannable else None
             return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, needed)
         return outcome(GateStatus.PASS, None)
 

@@ -39,6 +39,8 @@ class GainGate(DifferenceGate):
     }
     is_goal = True
     pass_words = "is proven"
+    hoped_words = " if the true gain is the expected one"
+    unplanned_words = "an expected_gain in the suite lets the cases that would decide it be told"
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield an expected gain below the gain, and sizes that no difference can reach."""
@@ -59,6 +61,10 @@ class GainGate(DifferenceGate):
     ) -> tuple[GateStatus, GateReason | None]:
         """Return a pass."""
         return GateStatus.PASS, None
+
+    def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
+        """Return the expected gain."""
+        return gate.expected_gain
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return the expected gain, or the smallest gain that can be proven."""

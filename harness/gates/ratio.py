@@ -60,6 +60,7 @@ class RatioGate(GateKind):
     described = "the ratio"
     pass_words = "is proven"
     reference_label = "1"
+    hoped_words = " if nothing changes"
 
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the bound, and whether it is the largest or the smallest ratio."""
@@ -103,10 +104,22 @@ class RatioGate(GateKind):
             method,
             estimate=estimate,
         )
-        return open_ if without or pairs.too_few else self._on_ratios(gate, pairs, open_)
+        if without or pairs.too_few:
+            return open_
+        level = None if context.remaining else context.planned_confidence or gate.confidence
+        return self._on_ratios(gate, pairs, open_, level)
 
-    def _on_ratios(self, gate: Gate, pairs: Pairs, open_: GateOutcome) -> GateOutcome:
-        """Decide a gate of which each pair has a ratio."""
+    def _on_ratios(
+        self, gate: Gate, pairs: Pairs, open_: GateOutcome, level: float | None
+    ) -> GateOutcome:
+        """Decide a gate of which each pair has a ratio.
+
+        Args:
+            gate: The gate.
+            pairs: Its pairs.
+            open_: The outcome if it stays undecided.
+            level: Level at which further cases are planned; None plans none.
+        """
         from tunegate.harness.stats.latency import geometric_mean_ratio
 
         judged, confidence = self.judged_pairs(gate, pairs), gate.confidence
@@ -128,12 +141,12 @@ class RatioGate(GateKind):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
         if not known:
             return open_
-        # Where no change is within the bound, it is planned without the change seen here.
-        allows_equality = judged.margin < 0
+        # A bound that asks for a change does not say how large the change is hoped to be.
         plan = judged.pairs.estimator.plan
-        return replace(
-            open_, needed_n=plan(judged.margin, confidence, without_gain=allows_equality)
-        )
+        needed = plan(0.0, judged.margin, level, seen_at=confidence) if level else None
+        if needed is None:
+            return open_
+        return replace(open_, needed_n=needed.n, needed_most=needed.most)
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the log-ratios, whose mean must be on the right side of the bound's logarithm.

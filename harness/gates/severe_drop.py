@@ -105,7 +105,8 @@ class SevereDropGate(GateKind):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
         if share >= limit:
             return open_
-        needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, gate.confidence))
+        further = context.planned_confidence or gate.confidence
+        needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, further))
         return replace(open_, needed_n=needed)
 
     def judge_refusal(self, gate: Gate) -> str:

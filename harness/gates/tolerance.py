@@ -49,6 +49,8 @@ class ToleranceGate(DifferenceGate):
         elif metric.higher_is_better and share_of_base(gate.margin) >= 1:
             yield f"tolerance={gate.margin!r} lets tuned lose all it has; allow less"
 
+    hoped_words = " if tuned is as good as base"
+
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs and minus the tolerance; a relative one shifts the pairs instead."""
         if isinstance(gate.margin, str):
@@ -63,11 +65,11 @@ class ToleranceGate(DifferenceGate):
             return GateStatus.UNDECIDED, GateReason.INSENSITIVE
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
 
-    def needed(self, gate: Gate, judged: JudgedPairs) -> int | None:
-        """Return the cases needed, planned without the gain that this run happened to show."""
-        without_gain = not isinstance(gate.margin, str)
-        plan = judged.pairs.estimator.plan
-        return plan(judged.margin, gate.confidence, without_gain=without_gain)
+    def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
+        """Return what the gate would measure if tuned scored as base does."""
+        if not isinstance(gate.margin, str):
+            return 0.0
+        return self.judged_pairs(gate, pairs.unchanged()).pairs.estimate
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
         """Yield that n cases of 0/1 scores prove nothing even if no answer changes."""

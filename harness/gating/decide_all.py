@@ -15,7 +15,11 @@ from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
 from tunegate.harness.gate_kind import ROOM, DecisionContext, gate_kind
-from tunegate.harness.gating.error_control import ProvenRegressions, at_attempt
+from tunegate.harness.gating.error_control import (
+    ProvenRegressions,
+    at_attempt,
+    extension_level,
+)
 from tunegate.harness.gating.judge_eligibility import (
     RULE,
     EligibilityStatus,
@@ -92,6 +96,7 @@ def decide_gate(
     regressed: bool,
     noise: NoiseFloor | None = None,
     remaining: int = 0,
+    planned_confidence: float | None = None,
 ) -> GateResult:
     """Decide one gate.
 
@@ -102,11 +107,13 @@ def decide_gate(
         noise: Base against itself asked again; None where arithmetic is exact. A claimed gain or
             regression that does not clear its signed difference is undecided.
         remaining: Cases not asked: an observed bound is decided where they cannot change it.
+        planned_confidence: Level at which the gate is decided once cases are added; None for the
+            gate's own.
 
     Raises:
         UsageError: its kind is not installed, or is that of another package and fails.
     """
-    context = DecisionContext(regressed, noise, remaining)
+    context = DecisionContext(regressed, noise, remaining, planned_confidence)
     try:
         return _decide_by_kind(gate, pairs, context)
     except TunegateError:
@@ -146,6 +153,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         drop=_finite(outcome.drop),
         share=_finite(outcome.share),
         needed_n=outcome.needed_n,
+        needed_most=outcome.needed_most,
         advisory=pairs.advisory and not kind.counts_cases,
     )
     # Kinds, those of other packages too, begin their sentence with the metric's name.
@@ -235,6 +243,7 @@ def _decide_input(
         regressed=regressions.proven(*one.hypothesis, one_sided(level.confidence)),
         noise=table.noise(one.pairs.metric),
         remaining=table.remaining,
+        planned_confidence=_planned_confidence(one.gate, table, manifest.attempts),
     )
     if table.look is None and table.unseen:
         # Only of a slice a look hides cases: until it has enough of them it has no look.
@@ -254,6 +263,7 @@ def _decide_input(
             "reason": GateReason.CANARY,
             "sentence": f"{one.gate.subject}: {one.eligibility.why}",
             "needed_n": None,
+            "needed_most": None,
         }
     return result.model_copy(update=changes)
 
@@ -273,11 +283,22 @@ def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -
     """Return the gate at the level that its suite's attempts and look allow."""
     gate = at_attempt(gate, table.suite, attempts)
     look: InterimLook | None = table.look
+    return gate if look is None else look.judged(gate, goals=_sharing_goals(gate, table))
+
+
+def _planned_confidence(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> float:
+    """Return the level of the last look at the same candidate on more cases."""
+    gate = extension_level(gate, table.suite, attempts)
+    look: InterimLook | None = table.look
     if look is None:
-        return gate
-    goals = sum(gate_kind(g.kind).is_goal for g in table.suite.gates)
+        return gate.confidence
+    return look.at_the_end().judged(gate, goals=_sharing_goals(gate, table)).confidence
+
+
+def _sharing_goals(gate: Gate, table: ScoreTable) -> int:
+    """Return how many gates share the error at a look: the goals of which any one will do."""
     shared = gate_kind(gate.kind).is_goal and table.suite.goal_rule == "any"
-    return look.judged(gate, goals=goals if shared else 1)
+    return sum(gate_kind(g.kind).is_goal for g in table.suite.gates) if shared else 1
 
 
 def _pairs(table: ScoreTable, gate: Gate, imputation: ImputationCase) -> Pairs:

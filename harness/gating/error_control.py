@@ -6,6 +6,9 @@ candidates the chance of one false SHIP is up to 1 - (1 - alpha)^k. The count is
 among ten candidates at .15 instead of .40; a `sealed` suite does so too, and is judged only on
 demand, for the candidate of a release.
 
+Extensions: a candidate that a suite left undecided is judged again once cases were added. That is a
+second chance, whatever the suite asks of other candidates, and has a fifth of the error.
+
 Source: the reusable holdout (Dwork et al. 2015); Bonferroni's inequality for the sum of alpha/k.
 """
 
@@ -83,12 +86,28 @@ def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
         )
 
 
+EXTENDED = 5
+"""A candidate that is judged again on more cases has 1/5 of the error."""
+
+
 def at_attempt(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> Gate:
-    """Return a gate at the level of this attempt: alpha/k for the k-th candidate."""
-    count = attempt_number(suite, attempts)
+    """Return a gate at the level of this attempt.
+
+    It is alpha/k for the k-th candidate where the suite asks for that, and a fifth of it for a
+    candidate that fewer cases of the suite did not decide: two chances at 5 % err in .076 of the
+    runs where the cases are doubled, at 5 % and 1 % in .06 at most, whatever was added.
+
+    Source: Bonferroni's inequality.
+    """
+    count = attempt_number(suite, attempts) * (EXTENDED if suite.extended else 1)
     if count == 1:
         return gate
     return gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / count})
+
+
+def extension_level(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> Gate:
+    """Return a gate at the level at which the same candidate is judged on further cases."""
+    return at_attempt(gate, suite.model_copy(update={"extended": 1}), attempts)
 
 
 def attempt_number(suite: SuiteRecord, attempts: Mapping[str, int]) -> int:
@@ -101,3 +120,8 @@ def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[st
     count = attempt_number(suite, attempts)
     if count > 1:
         yield f"candidate {count} on this suite, judged at 1/{count} of the error"
+    if suite.extended:
+        yield (
+            "fewer cases of the suite have judged this candidate before; so that a second chance "
+            f"adds a fifth of the error at most, it is judged at 1/{EXTENDED * count} of it"
+        )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
@@ -191,10 +192,16 @@ class EvaluationRun:
         if self._stops_early:
             watching = EarlyStopping.of(self.suites, seed=self.seed, left_out=left_out)
         purpose = RunPurpose.AA_TEST if self.self_check else RunPurpose.GATE
-        options = PlanOptions(purpose=purpose, seed=self.seed, looks=watching.schedules)
+        options = PlanOptions(
+            purpose=purpose,
+            seed=self.seed,
+            looks=watching.schedules,
+            whole=not self.filtered,
+        )
         run = prepare_with(store, self.suites, self.arms, options)
         found = {"comparability": run.comparability, "liveness": alive, "attempts": run.attempts}
-        manifest = self._begin(self._manifest(options.looks, plan=run.plan.cells, **found))
+        made = self._manifest(options.looks, run.extended, plan=run.plan.cells, **found)
+        manifest = self._begin(made)
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan))
         self._say(*self._notices(), run.plan.sentence(len(run.cached)))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
@@ -290,7 +297,12 @@ class EvaluationRun:
             self._folder.write_lines("judgements.jsonl", judged.judgements)
         return judged.rows
 
-    def _manifest(self, looks: Mapping[str, LookSchedule] | None = None, **found: Any) -> Manifest:
+    def _manifest(
+        self,
+        looks: Mapping[str, LookSchedule] | None = None,
+        extended: Mapping[str, int] = MappingProxyType({}),
+        **found: Any,
+    ) -> Manifest:
         """Return the manifest with what was found so far: plan, comparability and the like."""
         at = looks or {}
         known = {"plan": (), "comparability": {}, "liveness": {}, "attempts": {}} | found
@@ -300,7 +312,15 @@ class EvaluationRun:
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
             suites=calibration_report.attach_calibrations(
-                [s.record().model_copy(update={"looks": at.get(s.name)}) for s in self.suites],
+                [
+                    suite.record().model_copy(
+                        update={
+                            "looks": at.get(suite.name),
+                            "extended": extended.get(suite.hash, 0),
+                        }
+                    )
+                    for suite in self.suites
+                ],
                 self.known,
                 self.jurors,
             ),

@@ -29,7 +29,7 @@ from typing import Any, TextIO
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import same_answers, score_suite
-from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
@@ -70,6 +70,8 @@ class PlanOptions:
     """Arms that are asked; None is all that are open. Base may be open for comparison alone."""
     timed: bool = True
     """Whether latency is measured. Times are compared with base's, so base must be asked too."""
+    whole: bool = True
+    """Whether all cases and gates are judged, so that the run is an attempt on the suites."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class PreparedRun:
     """What was proven about the prompts."""
     attempts: Mapping[str, int]
     """Suite hash → number of candidates judged on it so far; empty where none is counted."""
+    extended: Mapping[str, int]
+    """Suite hash → versions with fewer cases that judged this candidate before, likewise."""
 
     @cached_property
     def cached(self) -> set[str]:
@@ -158,7 +162,10 @@ class PreparedRun:
             run_id: A name for the run.
             suites: The suites as they are judged; None is as they are.
         """
-        records = [suite.record() for suite in self.suites] if suites is None else suites
+        records = suites or [
+            suite.record().model_copy(update={"extended": self.extended.get(suite.hash, 0)})
+            for suite in self.suites
+        ]
         return Manifest(
             run_id=run_id,
             created="",
@@ -265,7 +272,11 @@ def prepare_with(
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
     proven = comparability.check_comparability(plan.prompts, arms)
-    attempts: Mapping[str, int] = {}
+    found: Mapping[str, JudgedAttempt] = {}
     if options.purpose is RunPurpose.GATE:
-        attempts = store.record_attempt([s.hash for s in suites], arms["tuned"].fingerprint)
-    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts)
+        versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
+        tuned = arms["tuned"].fingerprint
+        found = store.record_attempt(versions, tuned, whole=options.whole)
+    attempts = {name: attempt.number for name, attempt in found.items()}
+    extended = {name: attempt.extended for name, attempt in found.items()}
+    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, extended)

@@ -152,7 +152,10 @@ class GateResult(Record):
     noise_high: Number = Field(default=None, exclude_if=lambda value: value is None)
     """Upper end, likewise."""
     needed_n: int | None = None
-    """Cases that would decide an undecided gate with 80 % power, if this run's spread holds."""
+    """Cases that would decide an undecided gate with 80 % power at the effect hoped for (the
+    expected gain, or no change), if this run's spread holds."""
+    needed_most: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The same at the upper end of the 80 % interval of the spread; absent where none is told."""
     advisory: bool = False
     """Shown, but without influence on the verdict."""
     right: str | None = None

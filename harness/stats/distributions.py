@@ -55,7 +55,7 @@ def t_critical(confidence: float, degrees: float) -> float:
     return t_upper((1 - confidence) / 2, degrees)
 
 
-def deviation_quantiles(probabilities: Floats, degrees: float) -> Floats:
+def deviation_quantiles(probabilities: Floats | float, degrees: float) -> Floats:
     """Quantiles of a normal sample's standard deviation, as shares of the true one."""
     return np.asarray(np.sqrt(2 * special.gammaincinv(degrees / 2, probabilities) / degrees))
 

@@ -72,6 +72,12 @@ class Suite:
         gated = {gate.metric for gate in self.gates}
         return tuple(m for m in self.metrics if m.name in gated)
 
+    @property
+    def rule_hash(self) -> str:
+        """SHA-256 of name and gates: what stays the same when cases are added."""
+        gates = [gate.model_dump(mode="json", exclude={"where"}) for gate in self.gates]
+        return sha256([self.name, self.goal_rule, gates])
+
     def record(self) -> SuiteRecord:
         """Return what the verdict must know of the suite."""
         uses = {

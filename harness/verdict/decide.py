@@ -270,6 +270,7 @@ def _over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
             "reason": GateReason.UNSCORED,
             "sentence": sentence,
             "needed_n": None,
+            "needed_most": None,
         }
     )
 

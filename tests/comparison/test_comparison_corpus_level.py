@@ -373,15 +373,17 @@ def test_an_arm_without_any_score_is_an_error(judge: Any, suite: Any) -> None:
 
 
 def test_needed_cases_follow_the_jackknife(judge: Any, suite: Any) -> None:
-    """A gain of about one error: 2.49² as many cases, for 80 % power at one-sided 5 %."""
+    """A gain of two errors: 3.17²/2² as many cases, for 80 % power at a fifth of 5 %."""
     base, tuned = rows_of(1, 60, 0.5), rows_of(2, 60, 0.55)
-    (gate,) = judge(suite(base, tuned, GAIN)).suites[0].gates
+    expected = jackknife_interval(base, tuned, share).width / 1.6711
+    hoped = GAIN.model_copy(update={"expected_gain": expected})
+    (gate,) = judge(suite(base, tuned, hoped)).suites[0].gates
     found = jackknife_interval(base, tuned, share)
     error = found.width / 2 / 1.6711  # t of 59 degrees at .95
 
     assert gate.status is GateStatus.UNDECIDED
-    # (1.645 + 0.842)² · n · (error / difference)²
-    needed = 6.18 * 60 * (error / found.estimate) ** 2
+    # (2.326 + 0.842)² · n · (error / difference)²
+    needed = 10.04 * 60 * (error / expected) ** 2
     assert gate.needed_n == pytest.approx(needed, rel=0.05)
 
 

@@ -18,6 +18,7 @@ from tunegate.harness.comparison.labelled_level import CalibrationSample, Labell
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.stats.binary import clopper_pearson, tango_interval
+from tunegate.harness.stats.power import binary_sample_size
 from tunegate.harness.stats.ppi import JudgeRegression, ppi_interval
 
 ROOT = Path(__file__).parents[2]
@@ -187,21 +188,37 @@ def test_too_few_cases_leave_the_whole_range(made: Any, n: int) -> None:
     assert (estimator.interval(0.9).low, estimator.interval(0.9).high) == (-1.0, 1.0)
     assert (estimator.level(0.9).low, estimator.level(0.9).high) == (0.0, 1.0)
     assert estimator.test(-0.5).p_value == 1.0
-    assert estimator.plan(-0.5, 0.9) is None
+    assert estimator.plan(0.0, -0.5, 0.9) is None
     assert estimator.plan_level(0.1, 0.9, is_lower=True) is None
     assert math.isnan(estimator.tuned_level) is (n == 0)
 
 
-def test_a_plan_is_for_the_observed_difference(binary: Pairs, continuous: Pairs) -> None:
-    """None beyond the estimate; a guardrail takes more cases without the observed gain."""
+def test_a_plan_is_for_the_difference_hoped_for(binary: Pairs, continuous: Pairs) -> None:
+    """A smaller one takes more cases, one at the margin no number, one above the interval none."""
     estimator = binary.estimator
+    beyond = estimator.interval(0.9).high + 0.01
 
-    assert estimator.plan(0.2, 0.9) is None
-    with_gain, without = (estimator.plan(-0.1, 0.9, without_gain=w) for w in (False, True))
-    assert with_gain is not None
-    assert without is not None
-    assert with_gain < without
-    assert replace(continuous, labels=LABELS).estimator.plan(-1.0, 0.9) is None
+    small, large = (estimator.plan(effect, -0.1, 0.9) for effect in (0.0, 0.05))
+
+    assert small is not None
+    assert large is not None
+    assert small.n > large.n
+    assert estimator.plan(-0.1, -0.1, 0.9) is None
+    assert estimator.plan(beyond, -0.1, 0.9) is None
+    assert replace(continuous, labels=LABELS).estimator.plan(0.0, -1.0, 0.9) is None
+
+
+def test_the_largest_spread_of_a_plan(made: Any) -> None:
+    """10 of 100 discordant: the upper 10 % point of the beta distribution; of σ², chi-square's."""
+    flips = Pairs("s", made.metric(), *map(tuple, made.pairs(5, 5, 90, 0))).estimator
+    scores = Pairs("s", made.metric(range=None, binary=False), (0.0,) * 20, (1.1, -0.9) * 10)
+
+    planned = [flips.plan(0.0, -0.05, 0.9), scores.estimator.plan(0.4, 0.0, 0.9)]
+
+    most = binary_sample_size(effect=0.0, discordance=stats.beta.ppf(0.9, 11, 90), margin=-0.05).n
+    assert planned[0].most == most
+    # cases grow with the variance, but for the t quantile of few of them
+    assert planned[1].most / planned[1].n == pytest.approx(19 / stats.chi2.ppf(0.1, 19), rel=0.05)
 
 
 def test_a_ceiling_is_planned_like_the_floor_of_the_failures(binary: Pairs) -> None:

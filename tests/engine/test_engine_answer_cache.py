@@ -12,6 +12,8 @@ import pytest
 
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
+    JudgedAttempt,
+    SuiteVersion,
     candidates_judged,
     reusable_answers,
 )
@@ -221,11 +223,57 @@ def test_a_signal_in_the_middle_of_a_write(
 
 def test_the_ledger_counts_candidates(store: AnswerCache) -> None:
     """Each candidate counts once a suite, whatever the number of its runs."""
-    assert store.record_attempt(["s", "t"], "first") == {"s": 1, "t": 1}
-    assert store.record_attempt(["s"], "second") == {"s": 2}
-    assert store.record_attempt(["s"], "first") == {"s": 1}
-    assert store.record_attempt(["t", "u"], "second") == {"t": 2, "u": 1}
-    assert store.record_attempt([], "third") == {}
+    assert attempts(store, "st", "first") == {"s": 1, "t": 1}
+    assert attempts(store, "s", "second") == {"s": 2}
+    assert attempts(store, "s", "first") == {"s": 1}
+    assert attempts(store, "tu", "second") == {"t": 2, "u": 1}
+    assert attempts(store, "", "third") == {}
+
+
+def attempts(store: AnswerCache, suites: str, candidate: str) -> dict[str, int]:
+    """Record a candidate on suites of one letter; return as which one of each."""
+    versions = [SuiteVersion(name, f"rule of {name}", 100) for name in suites]
+    return {n: found.number for n, found in store.record_attempt(versions, candidate).items()}
+
+
+def test_a_suite_that_was_extended_goes_on_counting(store: AnswerCache) -> None:
+    """Other cases under the same name and gates: candidates are counted on, retries are known."""
+    small, other, large = (
+        SuiteVersion(digest, "rule", n) for digest, n in (("a", 100), ("b", 100), ("c", 300))
+    )
+
+    def found(version: SuiteVersion, candidate: str, *, whole: bool = True) -> tuple[int, int]:
+        attempt = store.record_attempt([version], candidate, whole=whole)[version.hash]
+        return attempt.number, attempt.extended
+
+    assert found(small, "first") == (1, 0)
+    assert found(small, "second") == (2, 0)
+    assert found(other, "first") == (1, 0)  # a case was reworded: as many cases as before
+    assert found(large, "third") == (3, 0)
+    assert found(large, "first") == (1, 1)
+    assert found(large, "first") == (1, 1)
+    assert found(small, "first") == (1, 0)
+    assert candidates_judged(store.path) == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_look_at_some_cases_is_no_smaller_version(store: AnswerCache) -> None:
+    """A run on the first twenty cases decides nothing, so all of them are no second chance."""
+    few, all_ = SuiteVersion("a", "rule", 20), SuiteVersion("a", "rule", 100)
+
+    store.record_attempt([few], "first", whole=False)
+
+    assert store.record_attempt([all_], "first") == {"a": JudgedAttempt(1, 0)}
+
+
+def test_a_store_from_before_versions_were_kept(store: AnswerCache, tmp_path: Path) -> None:
+    """Its candidates count on, and a store without the table is read."""
+    attempts(store, "s", "first")
+    with sqlite3.connect(store.path) as db:
+        db.execute("DROP TABLE suite_versions")
+    db.close()
+    assert candidates_judged(store.path) == {"s": 1}
+
+    assert attempts(AnswerCache(store.path), "s", "second") == {"s": 2}
 
 
 def _write(path: Path, name: int, start: object) -> None:
@@ -238,8 +286,8 @@ def _write(path: Path, name: int, start: object) -> None:
 
 def test_the_ledger_is_read_without_being_touched(store: AnswerCache, tmp_path: Path) -> None:
     """Candidates by suite; nothing of a store that is not there, or is none."""
-    store.record_attempt(["s", "t"], "first")
-    store.record_attempt(["s"], "second")
+    attempts(store, "st", "first")
+    attempts(store, "s", "second")
     other = tmp_path / "other.sqlite"
     other.write_text("no database at all, but long enough to be looked at as one", encoding="utf-8")
 
@@ -269,9 +317,9 @@ def test_eight_processes_write_one_store(tmp_path: Path) -> None:
 
 def test_the_candidate_before(store: AnswerCache) -> None:
     """The last other candidate of each suite is remembered; a suite without one is left out."""
-    store.record_attempt(["h1", "h2"], "first")
-    store.record_attempt(["h1"], "second")
-    suites = [SimpleNamespace(name="one", hash="h1"), SimpleNamespace(name="two", hash="h2")]
+    attempts(store, "st", "first")
+    attempts(store, "s", "second")
+    suites = [SimpleNamespace(name="one", hash="s"), SimpleNamespace(name="two", hash="t")]
 
     assert store.judged_before(suites, "third") == {"one": "second", "two": "first"}
     assert store.judged_before(suites, "first") == {"one": "second"}

@@ -181,13 +181,16 @@ def test_cases_that_belong_together_count_as_one_cluster() -> None:
 
 
 def test_the_cases_needed_are_those_of_the_t_test() -> None:
-    """At a ratio of 1.15 the bound of 1.2 is .0426 away: n = ((1.645 + .842) · sd / .0426)²."""
-    wide = [4 * x for x in SYMMETRIC]
-    result = decided(ratio(1.2), times(wide, 1.15))
-    sd = float(np.std(wide, ddof=1))
-    n = ((1.645 + 0.842) * sd / math.log(1.2 / 1.15)) ** 2
+    """A ratio of 1 is log 1.2 = .182 from the bound: n = ((1.645 + .842) · sd / .182)².
 
-    assert result.needed_n == pytest.approx(n, rel=0.02)
+    Three more stand for the t distribution; what the run happened to show does not matter.
+    """
+    wide = [8 * x for x in SYMMETRIC]
+    result = decided(ratio(1.2), times(wide, 1.05))
+    sd = float(np.std(wide, ddof=1))
+    n = ((1.645 + 0.842) * sd / math.log(1.2)) ** 2
+
+    assert n + 1 <= result.needed_n <= n + 3
 
 
 @pytest.mark.parametrize(("bound", "margin"), [("at_most", 1.2), ("at_least", 0.8)])

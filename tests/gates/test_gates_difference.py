@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -174,11 +175,11 @@ def test_flawless_clusters_certify_as_cases_do(
 
 
 def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, made: Any) -> None:
-    """Ten clusters of six, all right: the 59 units that certify 0.95 are 354 cases."""
+    """Ten clusters of six, all right: 90 units certify 0.95 at 1 % (.95^90 < .01): 540 cases."""
     labels = [str(i // 6) for i in range(60)]
     pairs = made.pairs(60, 0, 0, 0)
 
-    assert gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels).needed_n == 354
+    assert gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels).needed_n == 540
 
 
 @pytest.mark.parametrize("kind", [FLOOR, CEILING, GAIN, TOLERANCE])
@@ -402,33 +403,54 @@ def test_a_relative_guardrail_shows_the_plain_difference(gate: Decide, margin: s
 
 
 def test_the_cases_needed_are_those_of_the_plan(gate: Decide, made: Any) -> None:
-    """d = 0.1 and discordance 0.3 need 184 cases for 80 % power (statistics.md §10, case 15)."""
-    # n = 40: 8 wins, 4 losses, so d = 4/40 and discordance 12/40
-    result = gate(GAIN, 0.0, made.pairs(8, 4, 20, 8))
+    """The expected gain of .1 and discordance .3: ((z√.3 + .842√.29)/.1)², z = 2.326 at .01.
 
-    assert result.status is UNDECIDED
-    assert result.needed_n == 184
+    That is a fifth of the error: whoever adds cases judges the same candidate twice.
+    """
+    # n = 40: 8 wins, 4 losses, or 6 and 6: the discordance is 12/40, the difference does not matter
+    results = [gate(GAIN, 0.0, made.pairs(w, 12 - w, 20, 8), expected_gain=0.1) for w in (8, 6)]
+
+    by_hand = ((2.3263 * 0.3**0.5 + 0.8416 * 0.29**0.5) / 0.1) ** 2  # 298.8
+    assert [r.status for r in results] == [UNDECIDED] * 2
+    assert [r.needed_n for r in results] == [math.ceil(by_hand)] * 2
+
+
+def test_no_cases_are_told_without_an_effect_to_hope_for(gate: Decide, made: Any) -> None:
+    """A gain without expected_gain, and a tolerance that shows a loss with 95 % confidence.
+
+    The loss is no proven regression where another metric of the run shares the error.
+    """
+    hopeful = gate(GAIN, 0.0, made.pairs(8, 4, 20, 8))
+    rule = Gate(metric="m", kind=TOLERANCE, margin=0.05)
+    pairs = Pairs("s", made.metric(), *map(tuple, made.pairs(1, 6, 93, 0)))
+    lossy = decide_gate(rule, pairs, regressed=False)
+
+    assert (hopeful.status, hopeful.needed_n, hopeful.needed_most) == (UNDECIDED, None, None)
+    assert (lossy.status, lossy.needed_n, lossy.needed_most) == (UNDECIDED, None, None)
+    assert lossy.sentence.endswith("more cases are not expected to decide it")
 
 
 def test_a_guardrail_is_not_planned_on_luck(gate: Decide, made: Any) -> None:
     """With 5 wins and 5 losses in 100, and with 6 and 4, 2 points need what no difference needs.
 
-    statistics.md §4: margin 0.02 at discordance 0.1 takes 1578 cases.
+    Margin 0.02 at discordance 0.1 takes 1578 cases at 5 %, and ((2.326 + .842)/(1.645 + .842))² =
+    1.62 times as many at the fifth that a second chance has.
     """
     even = gate(TOLERANCE, 0.02, made.pairs(5, 5, 90, 0))
     lucky = gate(TOLERANCE, 0.02, made.pairs(6, 4, 90, 0))
 
-    assert 1578 == even.needed_n == lucky.needed_n
+    assert even.needed_n == lucky.needed_n == pytest.approx(1.623 * 1578, rel=0.005)
 
 
 def test_the_cases_needed_of_a_mean_are_those_of_the_t_test(gate: Decide) -> None:
-    """Effect/deviation 0.3 needs 71 cases (statistics.md §10, case 15)."""
-    # Deviation: 20 pairs ±1 around d have sum of squares 20, so s = sqrt(20/19) = 1.02598
-    d = 0.3 * 1.025978
-    differences = [d + 1, d - 1] * 10
-    result = gate(GAIN, 0.0, ([0.0] * 20, differences), metric={"binary": False, "range": None})
+    """Effect/deviation 0.3 needs ((2.326 + .842)/.3)² = 111.5 cases at .01, and 3 for the t."""
+    # Deviation: 20 pairs ±1 around .1 have sum of squares 20, so s = sqrt(20/19) = 1.02598
+    unbounded = {"binary": False, "range": None}
+    result = gate(
+        GAIN, 0.0, ([0.0] * 20, [1.1, -0.9] * 10), metric=unbounded, expected_gain=0.3 * 1.025978
+    )
 
-    assert result.needed_n == 71
+    assert result.needed_n in (114, 115)
 
 
 def test_nothing_is_promised_on_the_wrong_side(gate: Decide, made: Any) -> None:
@@ -437,10 +459,10 @@ def test_nothing_is_promised_on_the_wrong_side(gate: Decide, made: Any) -> None:
 
 
 def test_the_cases_needed_to_certify_a_floor(gate: Decide, made: Any) -> None:
-    """All right so far: 59 certify 0.95, whatever the number seen."""
+    """All right so far: .95^90 < .01 certifies 0.95 at a fifth of the error."""
     result = gate(FLOOR, 0.95, made.pairs(30, 0, 0, 0), floor_mode="certified")
 
-    assert result.needed_n == 59
+    assert result.needed_n == 90
 
 
 def test_a_stricter_gate_is_stricter_about_regressions_too(gate: Decide, made: Any) -> None:
@@ -621,10 +643,10 @@ def test_a_drop_of_exactly_the_size_is_severe(gate: Decide) -> None:
 
 
 def test_the_cases_that_would_prove_the_limit(gate: Decide) -> None:
-    """Without any drop in 20 cases, 29 would prove a limit of a tenth."""
+    """Without any drop, .9^44 < .01: 44 would prove a limit of a tenth at a fifth of the error."""
     result = gate(SEVERE_DROP, 0.1, _drops(0, 20), metric=CONTINUOUS)
 
-    assert result.needed_n == 29
+    assert result.needed_n == 44
 
 
 def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:

@@ -58,13 +58,14 @@ SENTENCES = [
         "a regression is proven, and the tolerance of 0.05 is not",
     ),
     (
-        GAIN, 0.0, (8, 4, 20, 8), "",
-        "neither proven nor refuted; about 144 more (184 in all) would decide it in 4 of 5 runs",
+        TOLERANCE, 0.05, (10, 10, 80, 0), "",
+        "neither proven nor refuted; about 724 more (824 to 1060 in all) would decide it in 4 of 5 "
+        "runs if tuned is as good as base",
     ),
     (
-        GAIN, 0.1, (4, 5, 30, 1), "",
-        "neither proven nor refuted; at the difference seen here, more cases of the kind would not "
-        "decide it",
+        GAIN, 0.0, (8, 4, 20, 8), "",
+        "neither proven nor refuted; an expected_gain in the suite lets the cases that would "
+        "decide it be told",
     ),
     (
         GAIN, 0.1, (5, 5, 90, 0), "",
@@ -139,12 +140,12 @@ def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
 
 
 def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> None:
-    """What is met and not certified says how many more it takes: 59 in all at 0.95."""
+    """What is met and not certified says how many more it takes: .95^90 < .01, a fifth of 5 %."""
     suite = columns([rule(FLOOR, 0.95, floor_mode="certified")], {"m": made.pairs(30, 0, 0, 0)})
 
     assert judge(suite).sentence.endswith(
-        "the floor of 0.95 is met but not certified; about 29 more (59 in all) would decide it in "
-        "4 of 5 runs"
+        "the floor of 0.95 is met but not certified; about 60 more (90 in all) would decide it in "
+        "4 of 5 runs if tuned's level stays as it is"
     )
 
 

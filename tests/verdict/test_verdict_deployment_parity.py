@@ -104,8 +104,8 @@ def test_a_gain_beyond_the_margin_blocks_too(ship: Any) -> None:
 
 
 def test_too_little_evidence_is_undecided(ship: Any) -> None:
-    """Six of 200 lost: the interval reaches beyond 0.04, and does not lie beyond it."""
-    verdict, parity = ship([YES] * 184 + [NO] * 16)
+    """12 of 200 lost and 10 won: the interval reaches beyond 0.04, and does not lie beyond it."""
+    verdict, parity = ship([NO] * 12 + [YES] * 188)
     [metric] = parity.suites[0].metrics
 
     assert (verdict.verdict, parity.status) == ("UNDECIDED", "undecided")
