@@ -14,6 +14,7 @@ from benchmarks.error_rates import (
     continuous,
     judges,
     looks,
+    noise,
     plans,
     rules,
     runs,
@@ -32,6 +33,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "looks": (looks.rows,),
     "judges": (judges.rows,),
     "plans": (plans.rows,),
+    "noise": (noise.rows,),
     # Not a default of the gate: shows that the benchmark can fail.
     "paired-t": (partial(binary.rows, rule=rules.paired_t),),
 }

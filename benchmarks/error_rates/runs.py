@@ -7,6 +7,7 @@ not in question are given true effects far beyond their bounds, the worst case f
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from unittest import mock
@@ -40,7 +41,8 @@ class Gated:
     metric: MetricRecord
     gate: Gate
     scores: tuple[NDArray[np.float64], ...]
-    """Base's and tuned's; in other runs those of other arms."""
+    """Base's and tuned's, and base's asked again where there are three; NaN is unscored. In other
+    runs those of other arms."""
 
 
 def rows(settings: Settings) -> list[Row]:
@@ -112,8 +114,14 @@ def manifest(suites: Sequence[SuiteRecord]) -> Manifest:
 
 def _rows(part: Gated) -> list[ScoreRow]:
     return [
-        ScoreRow(suite=SUITE, metric=part.metric.name, case=str(i), arm=arm, value=value)
-        for arm, column in zip(("base", "tuned"), part.scores, strict=True)
+        ScoreRow(
+            suite=SUITE,
+            metric=part.metric.name,
+            case=str(i),
+            arm=arm,
+            value=None if math.isnan(value) else value,
+        )
+        for arm, column in zip(("base", "tuned", "base_again"), part.scores, strict=False)
         for i, value in enumerate(column.tolist())
     ]
 

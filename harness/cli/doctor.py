@@ -31,6 +31,7 @@ from tunegate.harness.records.manifest import installed_versions
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
+    from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import GateResult, VerdictRecord
     from tunegate.harness.suite import Suite
 
@@ -219,7 +220,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
         comparisons = [_compare_arms(suite, name, arms["base"], arm) for name, arm in arms.items()]
     for problem in unreachable_gates(suite):
         print(f"\nnote: nothing could ship here: {problem}")
-    found = [claim for c in comparisons for claim in _print(c)]
+    found = [claim for c in comparisons for claim in _print(c, suite)]
     if "null" not in arms:
         print("\nNo null adapter: only a model that is loaded here can be given one.")
     return _conclude(comparisons, found)
@@ -280,7 +281,7 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
 
     The suite's gates are judged as they stand, few cases or not: a cap at UNDECIDED, as a shortened
     run of `tunegate gate` gets, would hide what is looked for. All cases are asked, whatever they
-    decide early, for the noise floor's sake.
+    decide early, for the noise floor's sake; the looks of a gate run are gone through afterwards.
     """
     from tunegate.harness.models.null_adapter import WORDS
     from tunegate.harness.pipeline.run import EvaluationRun
@@ -320,7 +321,7 @@ def _again(text: str) -> str:
     return f"{text}\nfinished answers are stored: the same command goes on from there"
 
 
-def _print(comparison: AaTestResult) -> list[GateResult]:
+def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
     from tunegate.harness.comparison.score_table import tables_of
     from tunegate.harness.records.cases import CellKind
@@ -346,7 +347,25 @@ def _print(comparison: AaTestResult) -> list[GateResult]:
         )
     if comparison.adapter and any(f.metric.needs is CellKind.LATENCY for f in floors):
         print("  an adapter takes time of its own: differences of measured times are not counted")
-    return list(false_claims(table.suite, result, adapter=comparison.adapter))
+    claims = false_claims(table.suite, result, adapter=comparison.adapter)
+    found = (*_claims_at_looks(comparison, suite, run), *claims)
+    return list({(gate.metric, gate.tag, gate.kind): gate for gate in found}.values())
+
+
+def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterator[GateResult]:
+    """Print at which look a gate run would have ended; yield what it would have claimed falsely."""
+    from tunegate.harness.power.feasibility import schedule_looks
+    from tunegate.harness.verdict.redecide import claims_at_looks
+
+    recorded = any(arm.get("backend") == "replay" for arm in run.manifest.arms.values())
+    judged = any(metric.judge is not None for metric in suite.gated_metrics)
+    looks = None if recorded or judged else schedule_looks(suite, seed=run.manifest.seed)
+    if looks is None:
+        return
+    look, claims = claims_at_looks(run, looks, adapter=comparison.adapter)
+    seen = len(look.seen)
+    print(f"  with early stopping: ends at {look}, after {seen} of {len(looks.order)} cases")
+    yield from claims
 
 
 def _noise(floor: Any) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor
-from tunegate.harness.comparison.score_table import ScoreTable, same_answers
+from tunegate.harness.comparison.score_table import ScoreTable, same_answers, tables_of
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.manifest import LookSchedule, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
     GateResult,
@@ -25,7 +25,13 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.decide import ScoredRun, decide_run, suite_verdict
+from tunegate.harness.verdict.decide import (
+    ScoredRun,
+    decide_run,
+    suite_results,
+    suite_verdict,
+)
+from tunegate.harness.verdict.interim_analysis import should_stop
 
 
 def decide_again(run: Run) -> VerdictRecord:
@@ -127,6 +133,31 @@ def _claims(suite: SuiteRecord, result: SuiteResult, left_out: set[str]) -> Iter
     if result.has_goal and suite_verdict(suite, differences) is Verdict.SHIP:
         goals = (g for g in differences if gate_kind(g.kind).is_goal)
         yield from (g for g in goals if g.status is GateStatus.PASS)
+
+
+def claims_at_looks(
+    run: Run, looks: LookSchedule, *, adapter: bool = False
+) -> tuple[InterimLook, tuple[GateResult, ...]]:
+    """Return the look at which a gate run would have ended an A/A run, and its false claims there.
+
+    The A/A run asks all cases; its looks see what they would have seen.
+
+    Args:
+        run: An A/A run of one suite.
+        looks: The looks that a gate run of the suite has.
+        adapter: As for `false_claims`.
+    """
+    (suite,) = (s.model_copy(update={"looks": looks}) for s in run.manifest.suites)
+    manifest = run.manifest.model_copy(update={"suites": (suite,)})
+    cases, last = run.cases_of[suite.name], len(looks.sizes) - 1
+    ended = next(
+        (i for i in range(last) if should_stop(manifest, suite, cases, run.scores, i)), last
+    )
+    look = InterimLook(looks, ended)
+    (result,) = suite_results(
+        manifest, tables_of(manifest, {suite.name: cases}, run.scores, {suite.name: look})
+    )
+    return look, false_claims(suite, result, adapter=adapter)
 
 
 def broken_levels(result: SuiteResult) -> tuple[GateResult, ...]:

@@ -7,9 +7,20 @@ import pytest
 from scipy import stats
 
 from benchmarks.error_rates import __main__ as command
-from benchmarks.error_rates import binary, clusters, continuous, judges, looks, plans, rules, runs
+from benchmarks.error_rates import (
+    binary,
+    clusters,
+    continuous,
+    judges,
+    looks,
+    noise,
+    plans,
+    rules,
+    runs,
+)
 from benchmarks.error_rates.table import Row, Settings, render, simulated, summary
 from tunegate.harness.comparison import pairs
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict
 
 SMALL = Settings(reps=150, seed=7, fast=True)
@@ -58,6 +69,34 @@ class TestDefaults:
     def test_plans(self) -> None:
         """Planned chances of a pass lie within 3 points of the true ones."""
         assert too_high(plans.rows(SMALL)) == []
+
+    def test_times(self) -> None:
+        """A drifting machine, load that lasts and bursts make no latency claim."""
+        assert too_high(noise.times(SMALL)) == []
+
+    def test_arithmetic_moves_as_it_says(self) -> None:
+        """Draws at base's own rate shift nothing; moved alike, tuned equals base asked again."""
+        rng = np.random.default_rng(5)
+        base = (rng.random(20_000) < noise.RIGHT).astype(np.float64)
+        both_ways, alike, upwards, *_ = noise.NOISES
+        tuned, again = alike.both(rng, base, base)
+
+        assert abs((both_ways.moved(rng, base) - base).mean()) < 0.005
+        assert abs((upwards.moved(rng, base) - base).mean() - 0.04) < 0.005
+        assert (tuned == again).all()
+        assert 0.03 < (tuned != base).mean() < 0.05
+
+    def test_a_bias_of_arithmetic_would_ship_without_the_noise_floor(self) -> None:
+        """The cells can fail: what all flips favour is a proven gain of the paired test."""
+        rng = np.random.default_rng(6)
+        base = (rng.random(400) < noise.RIGHT).astype(np.float64)
+        tuned, again = noise.NOISES[2].both(rng, base, base)
+        gate = Gate(metric=rules.ZERO_ONE.name, kind="gain", margin=0.0)
+
+        without = runs.verdict([runs.Gated(rules.ZERO_ONE, gate, (base, tuned))])
+        beside = runs.verdict([runs.Gated(rules.ZERO_ONE, gate, (base, tuned, again))])
+
+        assert (without, beside) == (Verdict.SHIP, Verdict.UNDECIDED)
 
     def test_looks(self) -> None:
         """Stopping early at the usual margins, at 100 planned cases; what it saves and costs."""

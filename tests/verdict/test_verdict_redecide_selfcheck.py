@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ import pytest
 from tunegate.harness.comparison.pairs import NoiseFloor
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.redecide import broken_levels, false_claims, noise_floors
+from tunegate.harness.verdict.redecide import (
+    broken_levels,
+    claims_at_looks,
+    false_claims,
+    noise_floors,
+)
 
 FLOOR, CEILING, GAIN = "floor", "ceiling", "gain"
 TOLERANCE, SEVERE_DROP = "tolerance", "severe_drop"
@@ -94,6 +100,36 @@ def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> No
 
     assert verdict.verdict is Verdict.BLOCK
     assert [g.kind for g in broken_levels(verdict.suites[0])] == [FLOOR, CEILING]
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "ended", "claimed"),
+    [
+        (30, 0, 0, [GAIN]),  # 30 of the first 32 flip upwards, none of the others
+        (0, 30, 2, [GAIN]),  # the first 64 are alike, 30 of the last 36 flip upwards
+        (0, 0, 2, []),
+    ],
+)
+def test_a_claim_at_any_look_is_found(
+    made: Any, columns: Any, early: int, late: int, ended: int, claimed: list[str]
+) -> None:
+    """An A/A run asks all cases; what a look of a gate run would claim on the way counts too."""
+    base = [0.0] * 100
+    tuned = [1.0] * early + [0.0] * (64 - early) + [1.0] * late + [0.0] * (36 - late)
+    suite = columns([gate(GAIN, 0.0)], {"m": (base, tuned)})
+    looks = LookSchedule(
+        order=tuple(case.id for case in suite.cases()),
+        sizes=(32, 64, 100),
+        shares=(0.32, 0.64, 1.0),
+    )
+    run = SimpleNamespace(
+        manifest=made.manifest([suite]), cases_of={"s": suite.cases()}, scores=suite.rows()
+    )
+
+    look, claims = claims_at_looks(run, looks)  # type: ignore[arg-type]
+
+    assert look.index == ended
+    assert [g.kind for g in claims] == claimed
 
 
 def _noise(made: Any, suite: Any) -> NoiseFloor:
