@@ -11,7 +11,8 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import BackendError, NotComparable
+from tunegate.harness.errors import BackendError, NotComparable, UnknownName
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -38,23 +39,40 @@ class GateFixture:
     session: GateSession
     root: Path
 
-    def compare(self, suite: str | Path, metric: str, *, confidence: float = CONFIDENCE) -> Delta:
+    def compare(
+        self,
+        suite: str | Path,
+        metric: str,
+        *,
+        tag: str | None = None,
+        confidence: float = CONFIDENCE,
+    ) -> Delta:
         """Return the delta of one metric on one suite; the first call makes the completions.
+
+        Args:
+            suite: Folder of the suite, or its suite.toml.
+            metric: Name of the metric.
+            tag: Tag that the cases must have; None compares on all of them.
+            confidence: Two-sided confidence of the interval.
 
         Raises:
             SuiteError: the suite has problems.
-            UnknownName: the suite has no such metric.
+            UnknownName: the suite has no such metric, or no case with the tag.
             NotComparable: the arms differ in more than the weights.
             BackendError: more cases are unscored than the suite allows.
         """
         loaded, run = self._run(suite)
         loaded.metric(metric)
+        tags = tuple(dict.fromkeys(known for case in loaded.cases for known in case.tags))
+        if tag is not None and tag not in tags:
+            raise UnknownName(f"{loaded.path}: {unknown_name_message(tag, tags, what='tag')}")
         suite_record = next(s for s in run.manifest.suites if s.name == loaded.name)
         look = _look(run, suite_record)
         record = next(m for m in suite_record.metrics if m.name == metric)
         scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
         seen = {c.id: c for c in loaded.cases if look is None or c.id in look.seen}
-        table = ScoreTable(suite_record, seen, scores, look=look)
+        unseen = {c.id: c for c in loaded.cases if c.id not in seen}
+        table = ScoreTable(suite_record, seen, scores, look=look, unseen=unseen).on_tag(tag)
         for arm in ("base", "tuned"):
             missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
             if missing > suite_record.max_unscored * asked:
@@ -62,8 +80,8 @@ class GateFixture:
                     f"{loaded.name}: {metric}: {missing} of {asked} cases of {arm} are unscored, "
                     f"more than the {suite_record.max_unscored:.0%} the suite allows"
                 )
-        if look is not None:  # several looks share the error that one would have
-            confidence = look.confidence((1 - confidence) / 2)
+        if table.look is not None:  # several looks share the error that one would have
+            confidence = table.look.confidence((1 - confidence) / 2)
         return Delta(table.pairs(record), confidence)
 
     def pairs(self, suite: str | Path) -> Iterator[CompletionPair]:

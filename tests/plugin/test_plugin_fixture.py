@@ -146,3 +146,27 @@ def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]
     result.assert_outcomes(passed=1)
     assert result.ret == 10
     result.stdout.fnmatch_lines(["UNDECIDED: only the first 40 cases of each suite"])
+
+
+def test_a_delta_on_the_cases_of_a_tag(project: Any) -> None:
+    """Tuned has the first 60 of 100 right and the tag is that of the last 50: 10 of them."""
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes", "tags": [f"t{i // 50}"]}
+        for i in range(100)
+    ]
+    head = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    project.raw_suite(head, cases)
+    source = """
+        import pytest
+        from tunegate.harness.errors import UnknownName
+
+        def test_tag(gate):
+            delta = gate.compare("suites/demo", metric="exact_match", tag="t1")
+            assert (delta.n, delta.base, delta.tuned) == (50, 0.0, 0.2)
+            with pytest.raises(UnknownName, match="t0, t1"):
+                gate.compare("suites/demo", metric="exact_match", tag="t2")
+    """
+
+    result = project.pytest_here(_tests(project, source), *project.models(tuned=60, base=30))
+
+    result.assert_outcomes(passed=1)
