@@ -144,6 +144,8 @@ class ScoreTable:
     """(metric, case, arm) → what people say of the answer, where they were asked."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
     """The cases that the look has not seen."""
+    whole: ScoreTable | None = field(default=None, repr=False)
+    """The scores of the suite that these are a slice of; None of a whole suite."""
     asked_again: str = "base"
     """Under which name the arm is found that was asked again for the noise floor."""
 
@@ -169,7 +171,9 @@ class ScoreTable:
                 tagged = {**cases, **unseen}
                 look = look.on_slice({i: case.cluster or f"\0{i}" for i, case in tagged.items()})
                 cases = {} if look is None else cases
-            self._slices[tag] = replace(self, cases=cases, unseen=unseen, look=look)
+            self._slices[tag] = replace(
+                self, cases=cases, unseen=unseen, look=look, whole=self.whole or self
+            )
         return self._slices[tag]
 
     @cached_property
@@ -220,7 +224,13 @@ class ScoreTable:
         return replace(pairs, labels=known) if any(known) else pairs
 
     def noise(self, metric: MetricRecord) -> NoiseFloor | None:
-        """Return base against itself asked again; None where it was not asked."""
+        """Return base against itself asked again; None where it was not asked.
+
+        Base is asked a sample of the suite's cases again, of which a slice may have none: the floor
+        is that of the whole suite.
+        """
+        if self.whole is not None:
+            return self.whole.noise(metric)
         both = [
             (case, first, again)
             for case in self.cases

@@ -222,3 +222,20 @@ def test_what_ships_is_compared_on_the_slice(columns: Any, made: Any) -> None:
     )
     assert (part.tag, part.margin, part.n, part.status.value) == ("b", 0.05, 100, "not_equivalent")
     assert part.sentence.startswith("m (tag b) is 1 tuned and 0.7 ")
+
+
+def test_the_noise_floor_of_a_slice_is_that_of_its_suite(columns: Any, made: Any) -> None:
+    """Base asked again gains 50 of slice b's 100: slice a's gain of .4 may be arithmetic alone."""
+    parts = {"a": (40, 0, 60, 0), "b": (0, 0, 50, 50)}
+    suite = slices(columns, made, [on("a", GAIN)], **parts)
+    again = [
+        ScoreRow(suite="s", metric="m", case=case.id, arm="base_again", value=1.0)
+        for case in suite.cases()[100:]
+    ]
+    cases = {"s": suite.cases()}
+    (exact,) = decide_run(made.manifest([suite]), cases, suite.rows()).suites[0].gates
+    (gate,) = decide_run(made.manifest([suite]), cases, [*suite.rows(), *again]).suites[0].gates
+
+    assert exact.status is GateStatus.PASS
+    assert (gate.n, gate.noise_n, gate.noise) == (100, 100, 0.5)
+    assert (gate.status, gate.reason) == (GateStatus.UNDECIDED, GateReason.WITHIN_NOISE)
