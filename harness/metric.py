@@ -33,7 +33,7 @@ from typing import Any, Literal
 from tunegate.harness import lookup, options
 from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.judge import Judge
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
 
 ScoreFunction = Callable[..., Score]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]
@@ -163,8 +163,9 @@ def load_metric(
 
     Args:
         use: A name in `harness/metrics` or `harness/judges`, or `pkg.mod:fn`.
-        settings: The other keys of the `[[metrics]]` table. A metric with a corpus function knows
-            `aggregate` too: `mean` takes the mean of its scores, `corpus` the function's value.
+        settings: The other keys of the `[[metrics]]` table. `range` bounds the scores of a metric
+            that declares no bounds. A metric with a corpus function knows `aggregate` too: `mean`
+            takes the mean of its scores, `corpus` the function's value.
         name: What gates and reports call it.
         folder: The suite's folder: `Path` options are read relative to it.
         where: Place in the suite file, for messages.
@@ -177,6 +178,7 @@ def load_metric(
     found = _find(use)
     place = f"{where}: metric {use!r}"
     own = dict(settings)
+    limits = _own_range(own, found, place)
     if isinstance(found, Judge):
         given = 3 if found.pairs else 2
         bound = options.bind_options(found.steps, own, given=given, folder=folder, where=place)
@@ -188,7 +190,8 @@ def load_metric(
     bound = options.bind_options(base.score, own, given=2, folder=folder, where=place)
     # Exact tests count successes, of which a corpus value knows nothing.
     binary = base.binary and corpus is None
-    return replace(base, name=name, options=bound, corpus=corpus, binary=binary)
+    limits = base.range if limits is None else limits
+    return replace(base, name=name, options=bound, corpus=corpus, binary=binary, range=limits)
 
 
 def _find(use: str) -> Any:
@@ -239,6 +242,25 @@ def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[fl
     if not isinstance(found, Metric) or found.corpus is None:
         raise UnknownName(f"metric {use!r} has no corpus function, which this run was judged by")
     return partial(found.corpus, **given)
+
+
+def _own_range(
+    settings: dict[str, Any], found: Metric | Judge | ScoreFunction, place: str
+) -> tuple[float, float] | None:
+    """Take `range` out of the settings, unless the function itself has an option of that name."""
+    function = found.steps if isinstance(found, Judge) else getattr(found, "score", found)
+    if "range" not in settings or "range" in inspect.signature(function).parameters:
+        return None
+    given = settings.pop("range")
+    written = f"{place}: range={given}"
+    declared = found.range if isinstance(found, Metric | Judge) else None
+    if declared is not None:
+        low, high = declared
+        raise SuiteError([f"{written}: its scores lie between {low:g} and {high:g}; remove range"])
+    numbers = isinstance(given, list) and all(type(end) in (int, float) for end in given)
+    if not numbers or len(given) != 2 or not -LARGEST <= given[0] < given[1] <= LARGEST:
+        raise SuiteError([f"{written}: write the least and the largest score, such as [0, 400]"])
+    return float(given[0]), float(given[1])
 
 
 def _aggregate(settings: dict[str, Any], default: str, place: str) -> str:

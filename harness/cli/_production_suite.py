@@ -53,7 +53,7 @@ tolerance = {tolerance}           # the narrowest that {count} cases can prove
 
 [[gates]]
 metric = "length"
-tolerance = "25%"          # answers may grow by a quarter
+ratio_at_most = 1.25       # answers may grow by a quarter
 
 [[gates]]
 metric = "loops"

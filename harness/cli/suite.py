@@ -111,7 +111,7 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from tunegate.harness.power.feasibility import unreachable_gates
+    from tunegate.harness.power.feasibility import advisory_notes, unreachable_gates
     from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
@@ -124,7 +124,8 @@ def check(
         problems += unreachable_gates(suite)
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
-        print(*(f"  {line}\n" for line in suite.account), sep="", end="")
+        notes = (*suite.account, *advisory_notes(suite))
+        print(*(f"  {line}\n" for line in notes), sep="", end="")
     if problems:
         raise SuiteError(problems)
 

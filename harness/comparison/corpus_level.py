@@ -13,7 +13,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tunegate.harness.comparison.estimator import Estimator, interval_centre, shift_interval
+from tunegate.harness.comparison.estimator import (
+    Estimator,
+    few_without_range,
+    interval_centre,
+    shift_interval,
+)
 from tunegate.harness.comparison.sample_size import ScoreSpread, cases_for_mean, sample_deviation
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import corpus_function
@@ -127,9 +132,12 @@ class CorpusEstimator(Estimator):
         return self.counts.difference.value
 
     @property
-    def advisory(self) -> bool:
-        """Whether there are too few cases for a corpus value to be gated on."""
-        return self.n < LEAST
+    def why_advisory(self) -> str:
+        """Why a gate is advisory: few cases, or a value without a range and not many."""
+        if self.n < LEAST:
+            return few_for_corpus(self.n)
+        bounded = self.metric.bound is not None
+        return "" if bounded else few_without_range(self.n_clusters or self.n)
 
     @property
     def skewed(self) -> bool:
@@ -229,11 +237,11 @@ def _sum_clusters(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[
     return tuple(tuple(map(sum, zip(*members, strict=True))) for members in grouped.values())
 
 
-def few_for_corpus(metric: str, cases: int) -> str:
+def few_for_corpus(cases: int) -> str:
     """Return why gates on a corpus value have no say."""
     found = "1 case" if cases == 1 else f"{cases} cases"
     return (
-        f"{metric}: one value over all cases gates from {LEAST} of them on; with "
+        f"one value over all cases gates from {LEAST} of them on; with "
         f'{found} its gates are advisory: add cases, or set aggregate = "mean"'
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from tunegate.harness.comparison.estimator import (
     Estimator,
     exact_mean,
+    few_without_range,
     interval_centre,
     is_binary,
     shift_interval,
@@ -26,6 +27,7 @@ from tunegate.harness.comparison.sample_size import (
     within_limit,
 )
 from tunegate.harness.defaults import POWER
+from tunegate.harness.records.cases import CellKind
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 
@@ -46,6 +48,15 @@ class MeanEstimator(Estimator):
     def estimate(self) -> float:
         """The mean of the oriented differences."""
         return exact_mean(self.differences)
+
+    @property
+    def why_advisory(self) -> str:
+        """Why a gate is advisory: scores without a range, whose rare losses few cases show."""
+        if self.metric.bound is not None or self.in_logarithms:
+            return ""
+        # Times come in blocks for the drift of the machine, not because few cases were asked.
+        timed = self.metric.needs is CellKind.LATENCY
+        return few_without_range(self.n if timed else self.n_clusters or self.n)
 
     @property
     def skewed(self) -> bool:
@@ -151,6 +162,11 @@ class BinaryEstimator(MeanEstimator):
     Differences of 1 and beyond, which 0/1 scores cannot have, are tested and planned as means: only
     a metric without a declared range is asked for them.
     """
+
+    @property
+    def why_advisory(self) -> str:
+        """Nothing: successes and failures have a range, declared or not."""
+        return ""
 
     @property
     def skewed(self) -> bool:

@@ -83,6 +83,16 @@ class Pairs(PairedScores):
         """Whether there are too few cases for a gate to count."""
         return self.estimator.advisory
 
+    @property
+    def too_few_for_corpus(self) -> bool:
+        """Whether they are too few for one value over all of them."""
+        return self.corpus is not None and self.advisory
+
+    @property
+    def why_advisory(self) -> str:
+        """Why they are too few; nothing where a gate counts."""
+        return self.estimator.why_advisory
+
     @cached_property
     def binary(self) -> bool:
         """Whether all scores are 0 or 1, and the metric's range does not speak against it."""
@@ -174,7 +184,7 @@ class Pairs(PairedScores):
             b - level * (allowed - math.log(t / b))
             for b, t in zip(self.base, self.tuned, strict=True)
         )
-        return replace(self, tuned=shifted)
+        return replace(self, tuned=shifted, in_logarithms=True)
 
 
 def _widen_range(range_: tuple[float, float] | None, share: float) -> tuple[float, float] | None:
@@ -195,7 +205,9 @@ def estimator_of(pairs: Pairs) -> Estimator:
         return CalibratedEstimator(*columns, uncorrected=own, sample=pairs.calibration)
     if pairs.corpus is not None:
         return CorpusEstimator(*columns, counts=pairs.corpus)
-    return BinaryEstimator(*columns) if pairs.binary else MeanEstimator(*columns)
+    if pairs.binary:
+        return BinaryEstimator(*columns)
+    return MeanEstimator(*columns, in_logarithms=pairs.in_logarithms)
 
 
 def _dependent(pairs: Pairs) -> tuple[str, ...] | None:

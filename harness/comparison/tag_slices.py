@@ -207,7 +207,9 @@ class _WholeMetric:
 
         A tag that all cases have is no slice, and a corpus value of few cases is no evidence.
         """
-        return s.n < self.n and s.tag not in self.limited and not s.difference.pairs.advisory
+        return (
+            s.n < self.n and s.tag not in self.limited and not s.difference.pairs.too_few_for_corpus
+        )
 
     def lost_on(self, s: TagSlice, q: float) -> bool:
         """Return whether the slice lost, where the mean lost too more than that shows."""

@@ -164,6 +164,7 @@ class RatioGate(GateKind):
             tuned=tuple(_OFFSET + value for value in _logs(pairs)),
             corpus=None,
             labels=None,
+            in_logarithms=True,
         )
         return JudgedPairs(scaled, _log_margin(gate))
 

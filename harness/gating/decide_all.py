@@ -154,11 +154,21 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         share=_finite(outcome.share),
         needed_n=outcome.needed_n,
         needed_most=outcome.needed_most,
-        advisory=pairs.advisory and not kind.counts_cases,
+        advisory=bool(why := why_advisory(gate, pairs)),
     )
     # Kinds, those of other packages too, begin their sentence with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
-    return result.model_copy(update={"sentence": kind.sentence(named, pairs, context.remaining)})
+    sentence = kind.sentence(named, pairs, context.remaining)
+    return result.model_copy(update={"sentence": f"{sentence} ({why})" if why else sentence})
+
+
+def why_advisory(gate: Gate, pairs: Pairs) -> str:
+    """Return why there are too few cases for the gate to count, on its own scale."""
+    kind = gate_kind(gate.kind)
+    # A level that is compared as observed takes no interval, except that of a corpus value.
+    if kind.counts_cases or not (kind.rests_on_interval(gate) or pairs.corpus is not None):
+        return ""
+    return kind.judged_pairs(gate, pairs).pairs.why_advisory
 
 
 def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[str, Any]:

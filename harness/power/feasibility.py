@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
-from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS, few_without_range
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import shared_clusters
+from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
-from tunegate.harness.records.manifest import Gate, LookSchedule, gate_subject
+from tunegate.harness.records.manifest import Gate, LookSchedule, MetricRecord
 from tunegate.harness.suite import Suite
 
 
@@ -97,10 +97,32 @@ def cluster_count(cases: Sequence[Case]) -> int | None:
 
 
 def is_advisory(suite: Suite, gate: Gate) -> bool:
-    """Return whether the gate has no say: on a corpus value, with few cases."""
-    metric = suite.metric(gate.metric)
-    over_all = metric.corpus is not None and not gate_kind(gate.kind).counts_cases
-    return over_all and count_asked(suite, metric, gate.tag) < LEAST
+    """Return whether the gate has no say, for want of cases."""
+    return bool(_why_advisory(suite, gate))
+
+
+def _why_advisory(suite: Suite, gate: Gate) -> str:
+    """Return why a gate has no say: few cases of a corpus value, or of scores without a range."""
+    metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
+    n = count_asked(suite, metric, gate.tag)
+    if kind.counts_cases or metric.binary:
+        return ""
+    if metric.corpus is not None and n < LEAST:
+        return few_for_corpus(n)
+    if metric.bound is not None or not (metric.corpus or kind.rests_on_interval(gate)):
+        return ""
+    record = MetricRecord(
+        name=metric.name,
+        use=metric.name,
+        needs=metric.needs,
+        higher_is_better=metric.higher_is_better,
+        range=None,
+        binary=False,
+    )
+    probe = Pairs(suite.name, record, (2.0, 2.0), (2.0, 2.0))
+    if kind.judged_pairs(gate, probe).pairs.in_logarithms:
+        return ""
+    return few_without_range(min(n, cluster_count(cases_on(suite, gate.tag)) or n))
 
 
 def silent_goals(suite: Suite) -> Iterator[str]:
@@ -109,20 +131,16 @@ def silent_goals(suite: Suite) -> Iterator[str]:
     needed = goals[:1] if suite.goal_rule == "primary" else goals
     if all(is_advisory(suite, gate) for gate in needed):
         for gate in needed:
-            too_few = few_for_corpus(gate.subject, len(cases_on(suite, gate.tag)))
             key = gate_kind(gate.kind).margin_key(gate)
-            yield f"{gate.where}: {key}={gate.margin} has no say; {too_few}"
+            why = f"{gate.subject}: {_why_advisory(suite, gate)}"
+            yield f"{gate.where}: {key}={gate.margin} has no say; {why}"
 
 
-def corpus_notes(suite: Suite) -> Iterator[str]:
-    """Yield what a reader of the plan must know of metrics that are one value over all cases."""
+def advisory_notes(suite: Suite) -> Iterator[str]:
+    """Yield the metrics whose gates have no say for want of cases, and those judged once."""
+    found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
+    yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
-    for metric in gated:
-        tags = dict.fromkeys(g.tag for g in suite.gates if g.metric == metric.name)
-        for tag in tags:
-            n = count_asked(suite, metric, tag)
-            if n < LEAST:
-                yield few_for_corpus(gate_subject(metric.name, tag), n)
     if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 

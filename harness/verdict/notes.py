@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.comparison.corpus_level import few_for_corpus, judged_once
+from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
-from tunegate.harness.gating.decide_all import compares_recorded_times
+from tunegate.harness.gating.decide_all import compares_recorded_times, why_advisory
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import (
@@ -88,13 +88,14 @@ def suite_notes(
 
 def _advisory(table: ScoreTable) -> Iterator[str]:
     gated = [g for g in table.suite.gates if not gate_kind(g.kind).counts_cases]
+    found: dict[str, None] = {}
     for metric in table.suite.metrics:
-        if metric.corpus is None:
-            continue
-        for tag in dict.fromkeys(g.tag for g in gated if g.metric == metric.name):
-            pairs = table.on_tag(tag).pairs(metric)
-            if pairs.advisory:
-                yield few_for_corpus(gate_subject(metric.name, tag), pairs.n)
+        for gate in (g for g in gated if g.metric == metric.name):
+            pairs = table.on_tag(gate.tag).pairs(metric)
+            why = why_advisory(gate, pairs)
+            if why:
+                found[f"{gate_subject(metric.name, gate.tag)}: {why}"] = None
+    yield from found
 
 
 def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
@@ -218,7 +219,8 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
         yield from _few_telling(name, pairs)
     if pairs.binary or pairs.too_few:
         return
-    if pairs.metric.bound is None and pairs.n < FEW_UNBOUNDED and not pairs.advisory:
+    few = pairs.metric.bound is None and pairs.n < FEW_UNBOUNDED
+    if few and not all(why_advisory(gate, pairs) for gate in gates):
         yield (
             f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
             f"intervals are dependable from {FEW_UNBOUNDED}"

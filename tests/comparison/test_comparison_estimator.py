@@ -64,6 +64,30 @@ def test_the_scores_call_for_an_estimator(binary: Pairs, continuous: Pairs, corp
     assert found == [BinaryEstimator, MeanEstimator, CorpusEstimator, LabelledEstimator]
 
 
+def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
+    """199 are advisory, unless a range is known, all are 0 or 1, or logarithms are compared."""
+    metric = made.metric(binary=False, range=None)
+    steps = tuple(float(i % 7) for i in range(200))
+    many = Pairs("s", metric, steps, steps[::-1])
+    few = replace(many, base=steps[:199], tuned=steps[1:])
+    signs = tuple(float(i % 2) for i in range(199))
+
+    assert not many.advisory
+    assert "from 200 independent cases on; with 199 the gate is advisory" in few.why_advisory
+    assert replace(many, clusters=tuple(str(i // 2) for i in range(200))).advisory
+    assert not replace(few, metric=made.metric(binary=False, range=(0.0, 6.0))).advisory
+    assert not replace(few, base=signs, tuned=signs).advisory
+    assert not replace(few, in_logarithms=True).advisory
+
+
+def test_corpus_values_without_a_range_count_from_200_cases_on(corpus: Pairs, made: Any) -> None:
+    """Sixty cases are enough where the range is known."""
+    unbounded = corpus.metric.model_copy(update={"range": None})
+
+    assert not corpus.advisory
+    assert "with 60 the gate is advisory" in replace(corpus, metric=unbounded).why_advisory
+
+
 def test_nobody_else_makes_an_estimator() -> None:
     """The choice is made in `estimator_of` alone."""
     kinds = {"BinaryEstimator", "MeanEstimator", "CorpusEstimator", "LabelledEstimator"}

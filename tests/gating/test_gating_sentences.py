@@ -149,15 +149,37 @@ def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> N
     )
 
 
+def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, made: Any) -> None:
+    """The gate is advisory, its sentence says why, and the suite has no other to decide it."""
+    metric = made.metric(binary=False, range=None)
+    base = [0.1 * (i % 3) + 3 for i in range(199)]
+    suite = columns([rule(GAIN, 0.0)], {"m": (base, [b + 1 + b % 1 for b in base])}, [metric])
+    found = judge(suite)
+    (gate,) = found.suites[0].gates
+
+    assert (gate.status, gate.advisory, found.verdict) == ("pass", True, "UNDECIDED")
+    assert gate.sentence.endswith(
+        "a gain of more than 0 is proven (scores without a range gate from 200 independent cases "
+        "on; with 199 the gate is advisory: add cases, or set range = [least, largest] on the "
+        "metric)"
+    )
+    ranged = columns(
+        [rule(GAIN, 0.0)],
+        {"m": (base, [b + 1 + b % 1 for b in base])},
+        [made.metric(binary=False, range=(0.0, 5.0))],
+    )
+    assert judge(ranged).verdict == "SHIP"
+
+
 def test_equal_differences_of_an_unbounded_metric_in_words(
     judge: Any, columns: Any, made: Any
 ) -> None:
     """Without an interval the brackets are left out and the reason is given."""
     metric = made.metric(binary=False, range=None)
-    suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 30, [2.0] * 30)}, [metric])
+    suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 200, [2.0] * 200)}, [metric])
 
     assert judge(suite).sentence == (
-        "s: m went from 1 to 2, a change of +1 on 30 cases: the tolerance of 0.05 is neither "
+        "s: m went from 1 to 2, a change of +1 on 200 cases: the tolerance of 0.05 is neither "
         "proven nor refuted; all differences are equal, which says nothing about the next one"
     )
 

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.power.feasibility import provable_tolerance, unreachable_gates
+from tunegate.harness.power.feasibility import (
+    advisory_notes,
+    provable_tolerance,
+    silent_goals,
+    unreachable_gates,
+)
 from tunegate.harness.suite import load_suite
 
 Write = Callable[..., Path]
@@ -34,6 +39,34 @@ def test_a_tolerance_of_two_points_takes_149_cases(suite_folder: Write) -> None:
     ]
     assert problems(suite_folder, "tolerance = 0.02", 148)
     assert not problems(suite_folder, "tolerance = 0.02", 149)
+
+
+@pytest.mark.parametrize(
+    ("gate", "needs", "silent"),
+    [
+        ("gain = 1", "length", True),
+        ("gain = 0.5", "exact_match", False),
+        ('tolerance = "5%"', "length", True),
+        ("ratio_at_most = 1.2", "length", False),
+        ('tolerance = "5%"', "latency", False),
+        ("tolerance = 0.5", "latency", True),
+        ("ceiling = 9", "length", False),
+        ('ceiling = 9\nfloor_mode = "certified"', "length", True),
+    ],
+)
+def test_few_scores_without_a_range_have_no_say(
+    suite_folder: Write, gate: str, needs: str, silent: bool
+) -> None:
+    """One line, except where times are compared by ratio, or no interval is taken."""
+    toml = 'name = "s"\ncases = "cases.jsonl"\n'
+    toml += f'[[metrics]]\nuse = "{needs}"\n[[gates]]\nmetric = "{needs}"\n{gate}\n'
+    cases = [{"prompt": str(i), "expected": "1"} for i in range(199)]
+    suite = load_suite(suite_folder(toml, cases))
+
+    notes = [note for note in advisory_notes(suite) if "without a range" in note]
+    assert len(notes) == silent
+    assert len(list(silent_goals(suite))) == (silent and "gain" in gate)
+    assert all(note.startswith(f"{needs}: scores without a range gate from 200") for note in notes)
 
 
 @pytest.mark.parametrize(("floor", "needed"), [(0.8, 14), (0.9, 29), (0.95, 59), (0.99, 299)])

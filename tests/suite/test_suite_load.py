@@ -11,6 +11,7 @@ import pytest
 
 from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.gate_kind import gate_kinds
+from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.files import record_json, record_lines
 from tunegate.harness.suite import load_suite
 
@@ -491,6 +492,41 @@ def test_the_bundled_suites_are_in_order() -> None:
         assert {gate.kind for gate in suite.gates} <= {kind.name for kind in gate_kinds()}
         assert suite.gates
         assert unreachable_gates(suite) == []
+
+
+def test_a_suite_declares_the_range_of_a_metric(written: Written, case_line: str) -> None:
+    """Scores of a metric without bounds get those that the suite writes; others are unscored."""
+    head = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\nrange = [0, 3]\n'
+    [metric] = load_suite(written(head, case_line)).metrics
+    case = Case(id="a", prompt="p")
+
+    assert (metric.range, metric.bound) == ((0.0, 3.0), 3.0)
+    assert metric(case, Completion(text="one two three")).value == 3
+    assert "outside its range of 0 to 3" in (
+        metric(case, Completion(text="one two three four")).reason or ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "range_", "problem"),
+    [
+        ("length", "[3, 0]", "range=[3, 0]: write the least and the largest score"),
+        ("length", "[3, 3]", "range=[3, 3]: write the least"),
+        ("length", "[0]", "range=[0]: write the least"),
+        ("length", "[0, 1e300]", "range=[0, 1e+300]: write the least"),
+        ("length", '[0, "a"]', "range=[0, 'a']: write the least"),
+        ("length", "7", "range: 7 must be a list"),
+        ("exact_match", "[0, 2]", "range=[0, 2]: its scores lie between 0 and 1; remove range"),
+        ("brand_voice", "[0, 2]", "its scores lie between 0 and 1; remove range"),
+    ],
+)
+def test_a_range_that_makes_no_sense(
+    refused: Refused, case_line: str, metric: str, range_: str, problem: str
+) -> None:
+    """Negative and zero width, no numbers, and a metric that has a range: one line each."""
+    head = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\nrange = {range_}\n'
+
+    assert sum(problem in line for line in refused(head, case_line)) == 1
 
 
 def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:

@@ -71,7 +71,7 @@ def test_an_adapter_may_take_its_time(
     """Base that is slower than itself is a false claim; with an adapter it is the truth."""
     timed = {"binary": False, "range": None, "higher_is_better": False}
     metric = made.metric("m", needs=CellKind.LATENCY, **timed)
-    seconds = [0.1 + 0.001 * (i % 5) for i in range(60)]
+    seconds = [0.1 + 0.001 * (i % 5) for i in range(200)]
     slower = [s + 0.05 + 0.001 * (i % 3) for i, s in enumerate(seconds)]
     suite = columns([gate(TOLERANCE, 0.01)], {"m": (seconds, slower)}, [metric])
     [result] = judge(suite).suites
