@@ -2,20 +2,28 @@
 
 Any two differences of a cluster correlate by `icc`. Where wins and losses, or scores, are drawn
 around zero, each case takes its cluster's difference with probability √icc and one of its own
-otherwise; where only losses happen, each cluster has a rate of its own from a beta distribution.
+otherwise; where only losses or failures happen, each cluster has a rate of its own: from a beta
+distribution, or as an adversary would have it, 1 in a few clusters and a small one in all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import rules
-from benchmarks.error_rates.table import Row, Settings, simulated
-from tunegate.harness.records.manifest import MetricRecord
+from benchmarks.error_rates import rules, runs
+from benchmarks.error_rates.table import ALPHA, PROMISE, Row, Settings, simulated
+from tunegate.harness.comparison.mean_level import rate_interval
+from tunegate.harness.gates.tolerance import tolerance
+from tunegate.harness.records.manifest import Gate, MetricRecord
+from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.harness.stats.clusters import independent_units
+from tunegate.harness.stats.group_sequential import efficacy_bounds, look_sizes, repeated_confidence
 from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
 Floats = NDArray[np.float64]
@@ -23,11 +31,13 @@ Ints = NDArray[np.int64]
 Draw = Callable[[np.random.Generator, Ints, float], Floats]
 
 CONFIDENCE = 0.90
-CLUSTERS = (10, 20, 40)
+CLUSTERS = (10, 20, 40, 100)
+MOST_UNCOVERED = 0.12
+"""How often a two-sided 90 % interval may miss the truth."""
 UNEVEN = (1, 2, 5, 12)
 """Sizes of clusters, repeated."""
-FEW = {10: 0.07}
-"""Ten clusters are listed with .07, and the user is told that they are few."""
+HALF = (0,)
+"""Stands for one cluster with half of the cases, and clusters of five."""
 LOSSES = 0.05
 """Share of losses, and the tolerance, where losses alone happen."""
 
@@ -43,8 +53,8 @@ class Scenario:
     truth: float = 0.0
     icc: float = 0.3
     sizes: tuple[int, ...] = (5,)
-    listed: dict[int, float] = field(default_factory=lambda: FEW)
-    """Clusters → the rate listed as worse."""
+    counts: tuple[int, ...] = CLUSTERS
+    """Numbers of clusters."""
 
 
 def _mixed(single: Callable[[np.random.Generator, int], Floats]) -> Draw:
@@ -70,52 +80,295 @@ def _even(rng: np.random.Generator, count: int) -> Floats:
     return rng.choice([-1.0, 0.0, 1.0], count, p=[0.15, 0.7, 0.15])
 
 
-def _losses(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
-    total = 1 / icc - 1
-    rates = rng.beta(LOSSES * total, (1 - LOSSES) * total, int(labels.max()) + 1)
-    return -(rng.random(labels.size) < rates[labels]).astype(np.float64)
+def failures(share: float, *, adversary: bool = False) -> Draw:
+    """Return a draw of cases that fail, -1 each, with a mean share over clusters.
+
+    Args:
+        share: The share of all cases.
+        adversary: Whether `icc` is the part of it that fails in whole clusters.
+    """
+
+    def draw(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
+        count = int(labels.max()) + 1
+        if adversary:
+            whole = icc * share
+            rates = np.where(rng.random(count) < whole, 1.0, (share - whole) / (1 - whole))
+        elif icc >= 1:
+            rates = (rng.random(count) < share).astype(np.float64)
+        else:
+            total = 1 / icc - 1
+            rates = rng.beta(share * total, (1 - share) * total, count)
+        return -(rng.random(labels.size) < rates[labels]).astype(np.float64)
+
+    return draw
 
 
-_LOSING = Scenario("0/1, tolerance .05, losses only", rules.ZERO_ONE, _losses, truth=-LOSSES)
+def _wins(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
+    return -failures(LOSSES)(rng, labels, icc)
+
+
+_FLIPS = ("0/1, gain 0, 30 % discordant", rules.ZERO_ONE, _mixed(_even))
+_LOSING = ("0/1, tolerance .05, losses only", rules.ZERO_ONE, failures(LOSSES))
+_WHOLE = ("0/1, tolerance .05, lost in whole", rules.ZERO_ONE, failures(LOSSES, adversary=True))
 SCENARIOS = (
     Scenario("score, unbounded", rules.UNBOUNDED, _mixed(_normal)),
     Scenario("score, unbounded, uneven clusters", rules.UNBOUNDED, _mixed(_normal), sizes=UNEVEN),
     Scenario("score in [0, 1]", rules.SCORE, _mixed(_score)),
-    Scenario("0/1, gain 0, 30 % discordant", rules.ZERO_ONE, _mixed(_even)),
-    Scenario("0/1, gain 0, uneven clusters", rules.ZERO_ONE, _mixed(_even), sizes=UNEVEN),
-    _LOSING,
-    replace(_LOSING, sizes=(10,)),
-    replace(
-        _LOSING,
-        name=f"{_LOSING.name}, icc .6",
-        icc=0.6,
-        listed={10: 0.09, 20: 0.09, 40: 0.09},
+    *(Scenario(*_FLIPS, icc=icc) for icc in (0.1, 0.3, 0.6, 1.0)),
+    *(Scenario(*_FLIPS, icc=icc, sizes=UNEVEN) for icc in (0.3, 1.0)),
+    Scenario(*_FLIPS, sizes=HALF),
+    *(
+        Scenario("0/1, gain .05, wins only", rules.ZERO_ONE, _wins, truth=LOSSES, icc=icc)
+        for icc in (0.1, 0.3, 0.6, 1.0)
+    ),
+    *(
+        Scenario(*_LOSING, truth=-LOSSES, icc=icc, counts=(10, 40, 100))
+        for icc in (0.1, 0.3, 0.6, 1.0)
+    ),
+    Scenario(*_LOSING, truth=-LOSSES, icc=0.6, sizes=(10,), counts=(100,)),
+    Scenario(*_LOSING, truth=-LOSSES, sizes=UNEVEN, counts=(100, 200)),
+    *(
+        Scenario(*_WHOLE, truth=-LOSSES, icc=icc, sizes=(20,), counts=(40, 100))
+        for icc in (0.2, 0.5)
     ),
 )
 
 
 def rows(settings: Settings) -> list[Row]:
-    """Return the rate of false proof for every scenario and number of clusters."""
-    numbers = CLUSTERS[:2] if settings.fast else CLUSTERS
-    return [_row(scenario, count, settings) for scenario in SCENARIOS for count in numbers]
+    """Return the rate of false proof, and of false SHIP, with clusters."""
+    return [
+        *(_row(one, count, settings) for one in SCENARIOS for count in _counts(one, settings)),
+        *(_covered(one, count, settings) for one in COVERED for count in _counts(one, settings)),
+        *_power(settings),
+        *_looked(settings),
+        *_levels(settings),
+        *_sensitivity(settings),
+        *_whole_runs(settings),
+    ]
+
+
+def _counts(scenario: Scenario, settings: Settings) -> tuple[int, ...]:
+    return scenario.counts[:1] if settings.fast else scenario.counts
+
+
+def labels_of(count: int, sizes: Sequence[int]) -> list[str]:
+    """Return the cluster of each case, of `count` clusters whose sizes repeat."""
+    repeated = [sizes[g % len(sizes)] for g in range(count)]
+    if tuple(sizes) == HALF:
+        repeated = [5 * (count - 1), *[5] * (count - 1)]
+    return [str(g) for g, size in enumerate(repeated) for _ in range(size)]
 
 
 def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
-    labels = [str(g) for g in range(count) for _ in range(scenario.sizes[g % len(scenario.sizes)])]
-    rng = settings.rng(f"clusters {scenario.name} {labels}")
-    hits = sum(_wrong(scenario, labels, rng) for _ in range(settings.reps))
-    rate, error = simulated(hits, settings.reps)
-    size = len(labels) / count
-    listed = scenario.listed.get(count)
-    note = "no flag is shown" if listed else ""
-    if count < COMFORTABLE_CLUSTERS:
-        note = "note: few clusters"
-    name = scenario.name
-    return Row("clusters", name, f"{count}x{size:g}", rate, error, listed=listed, note=note)
+    labels = labels_of(count, scenario.sizes)
+    rng = settings.rng(f"clusters {scenario.name} {scenario.icc} {labels}")
+    reps = _reps(settings)
+    hits = sum(_proven(scenario, labels, rng) for _ in range(reps))
+    note = "note: few clusters" if count < COMFORTABLE_CLUSTERS else ""
+    return _cell(scenario, count, simulated(hits, reps), note=note)
 
 
-def _wrong(scenario: Scenario, labels: list[str], rng: np.random.Generator) -> bool:
+def _cell(
+    scenario: Scenario, count: int, rate: tuple[float, float], what: str = "", **more: str | float
+) -> Row:
+    sizes = {UNEVEN: "uneven", HALF: "one with half"}.get(scenario.sizes, str(scenario.sizes[0]))
+    name = f"{what}{scenario.name}, icc {scenario.icc:g}"
+    return Row("clusters", name, f"{count}x{sizes}", *rate, **more)  # type: ignore[arg-type]
+
+
+def _drawn(
+    scenario: Scenario, labels: Sequence[str], rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return base's and tuned's scores."""
     differences = scenario.draw(rng, np.array(labels, dtype=np.int64), scenario.icc)
     base = np.maximum(-differences, 0.0)
-    pairs = rules.pairs_of(base.tolist(), (base + differences).tolist(), scenario.metric, labels)
-    return rules.gate(pairs, scenario.truth, CONFIDENCE)
+    return base, base + differences
+
+
+def _proven(scenario: Scenario, labels: list[str], rng: np.random.Generator) -> bool:
+    base, tuned = _drawn(scenario, labels, rng)
+    pairs = rules.pairs_of(base.tolist(), tuned.tolist(), scenario.metric, labels)
+    # Asked first: the interval is an inversion of the test, and takes ten times as long.
+    unlikely = pairs.test(scenario.truth).p_value <= ALPHA
+    return unlikely and rules.gate(pairs, scenario.truth, CONFIDENCE)
+
+
+COVERED = (
+    Scenario(*_FLIPS, counts=(20, 100)),
+    Scenario(*_FLIPS, icc=1.0, counts=(20, 100)),
+    Scenario(*_LOSING, truth=-LOSSES, counts=(20, 100)),
+    Scenario(*_LOSING, truth=-LOSSES, icc=1.0, counts=(20, 100)),
+)
+
+
+def _covered(scenario: Scenario, count: int, settings: Settings) -> Row:
+    """Return how often the two-sided interval misses the truth, by the tests that it inverts."""
+    labels = labels_of(count, scenario.sizes)
+    rng = settings.rng(f"cluster coverage {scenario.name} {scenario.icc} {count}")
+    missed = 0
+    for _ in range(_reps(settings)):
+        base, tuned = _drawn(scenario, labels, rng)
+        pairs = rules.pairs_of(base.tolist(), tuned.tolist(), scenario.metric, labels)
+        sides = ((pairs, scenario.truth), (pairs.exchanged(), -scenario.truth))
+        missed += any(side.test(truth).p_value < ALPHA for side, truth in sides)
+    rate = simulated(missed, _reps(settings))
+    return _cell(scenario, count, rate, "interval misses: ", limit=MOST_UNCOVERED)
+
+
+def _power(settings: Settings) -> Iterator[Row]:
+    """Yield how often nothing lost is not proven, and what no valid rule could better.
+
+    An adversary who loses whole clusters, a share of them equal to the tolerance, shows data
+    without a loss with probability (1 - M)^G; of these a rule that errs with .06 may pass .06.
+    """
+    for count in (40, 100, 200):
+        labels = labels_of(count, (5,))
+        rng = settings.rng(f"cluster power {count}")
+        reps = max(30, settings.reps // 10)
+        numbers = np.array(labels, dtype=np.int64)
+        missed = 0
+        for _ in range(reps):
+            values = _mixed(_rare)(rng, numbers, 0.3)
+            base = np.maximum(-values, 0.0)
+            pairs = rules.pairs_of(base.tolist(), (base + values).tolist(), rules.ZERO_ONE, labels)
+            missed += pairs.test(-LOSSES).p_value > ALPHA
+        best = min(1.0, PROMISE / (1 - LOSSES) ** count)
+        note = f"power {1 - missed / reps:.3f}; of any rule that errs with .06, {best:.2f} at most"
+        what = "0/1, tolerance .05, 5 % discordant, no change, icc 0.3: not proven"
+        yield Row("clusters", what, f"{count}x5", *simulated(missed, reps), limit=1.0, note=note)
+
+
+def _rare(rng: np.random.Generator, count: int) -> Floats:
+    return rng.choice([-1.0, 0.0, 1.0], count, p=[0.025, 0.95, 0.025])
+
+
+def _looked(settings: Settings) -> Iterator[Row]:
+    """Yield the rate of false proof at any of several looks, whole clusters at a time."""
+    losing = Scenario(*_LOSING, truth=-LOSSES, counts=(120,))
+    even = (Scenario(*_FLIPS, icc=icc, counts=(40,)) for icc in (0.3, 1.0))
+    for scenario in (*even, losing):
+        (count,) = scenario.counts
+        labels = labels_of(count, scenario.sizes)
+        sizes = [size - size % 5 for size in look_sizes(len(labels))]
+        bounds = efficacy_bounds([size / len(labels) for size in sizes], alpha=ALPHA)
+        levels = [repeated_confidence(float(bound)) for bound in bounds]
+        rng = settings.rng(f"cluster looks {scenario.name} {scenario.icc}")
+        hits = 0
+        for _ in range(_reps(settings)):
+            base, tuned = (column.tolist() for column in _drawn(scenario, labels, rng))
+            for size, level in zip(sizes, levels, strict=True):
+                pairs = rules.pairs_of(base[:size], tuned[:size], scenario.metric, labels[:size])
+                if pairs.test(scenario.truth).p_value <= (1 - level) / 2:
+                    hits += rules.gate(pairs, scenario.truth, level)
+                    break
+        rate = simulated(hits, _reps(settings))
+        yield _cell(scenario, count, rate, f"{len(sizes)} looks: ")
+
+
+LEVELS = (
+    (0.8, 20, (20,)),
+    (0.8, 100, UNEVEN),
+    (0.9, 40, (20,)),
+    (0.9, 100, HALF),
+    (0.95, 100, (5,)),
+)
+"""(floor, clusters, their sizes)."""
+SPREADS = ((0.1, False), (0.3, False), (0.6, False), (1.0, False), (0.5, True))
+"""(icc, or share that fails in whole clusters; whether it is the latter)."""
+
+
+def _levels(settings: Settings) -> Iterator[Row]:
+    """Yield how often a floor is certified whose level is exactly at it, and the power beyond."""
+    levels = LEVELS[:1] if settings.fast else LEVELS
+    for (floor, count, sizes), (icc, adversary) in product(levels, SPREADS):
+        scenario = Scenario(
+            f"certified floor {floor:g}{', failing in whole' if adversary else ''}",
+            rules.ZERO_ONE,
+            failures(1 - floor, adversary=adversary),
+            icc=icc,
+            sizes=sizes,
+        )
+        rng = settings.rng(f"cluster floors {floor} {count} {sizes} {icc} {adversary}")
+        labels = labels_of(count, sizes)
+        reps = max(30, settings.reps // 20)
+        hits = sum(_certified(scenario, labels, floor, rng) for _ in range(reps))
+        yield _cell(scenario, count, simulated(hits, reps))
+
+
+def _certified(
+    scenario: Scenario, labels: list[str], floor: float, rng: np.random.Generator
+) -> bool:
+    right = 1 + scenario.draw(rng, np.array(labels, dtype=np.int64), scenario.icc)
+    # The unseen cluster alone moves the mean so far down, and the limit is below that.
+    unseen = right.size / independent_units(Counter(labels).values())
+    if right.sum() / (right.size + unseen) < floor:
+        return False
+    found = rate_interval([round(value) for value in right], labels, CONFIDENCE)
+    return found.low >= floor
+
+
+CHANCE = 0.25
+
+
+def _sensitivity(settings: Settings) -> Iterator[Row]:
+    """Yield how often a base at chance + tolerance counts as having that much to lose."""
+    gate = Gate(metric="m", kind="tolerance", margin=LOSSES)
+    level = CHANCE + LOSSES
+    labels = labels_of(40, (10,))
+    for icc in (0.1, 0.3, 1.0):
+        draw = failures(1 - level)
+        rng = settings.rng(f"cluster sensitivity {icc}")
+        reps = max(30, settings.reps // 10)
+        hits = 0
+        for _ in range(reps):
+            right = (1 + draw(rng, np.array(labels, dtype=np.int64), icc)).tolist()
+            pairs = replace(rules.pairs_of(right, right, rules.ZERO_ONE, labels), chance=CHANCE)
+            status, _ = tolerance.verdict_on_proof(gate, pairs, 0.0)
+            hits += status is GateStatus.PASS
+        name = f"base at chance + tolerance counts as sensitive, icc {icc:g}"
+        yield Row("clusters", name, "40x10", *simulated(hits, reps))
+
+
+def _whole_runs(settings: Settings) -> Iterator[Row]:
+    """Yield false SHIPs of runs with a goal that is far exceeded and one false guard."""
+    cases = (
+        ("certified floor 0.9", "floor", 0.9, failures(0.1), 0.3, 40, (20,)),
+        ("certified floor 0.9", "floor", 0.9, failures(0.1), 1.0, 40, (20,)),
+        ("tolerance .05, losses only", "tolerance", LOSSES, failures(LOSSES), 0.6, 100, (5,)),
+        ("gain 0", "gain", 0.0, _mixed(_even), 0.3, 20, (5,)),
+    )
+    for name, kind, margin, draw, icc, count, sizes in cases:
+        labels = labels_of(count, sizes)
+        rng = settings.rng(f"cluster runs {name} {icc}")
+        reps = max(30, settings.reps // 20)
+        numbers = np.array(labels, dtype=np.int64)
+        shipped = 0
+        for _ in range(reps):
+            differences = draw(rng, numbers, icc)
+            base = np.maximum(-differences, 0.0)
+            scores = (base, base + differences)
+            if kind == "floor":
+                scores = (1 + differences, 1 + differences)
+            shipped += _ships(kind, margin, scores, labels, rng)
+        what = f"false SHIP, {name}, icc {icc:g}"
+        n = f"{count}x{sizes[0]}"
+        yield Row("clusters", what, n, *simulated(shipped, reps), note="through decide")
+
+
+def _ships(
+    kind: str, margin: float, scores: runs.Column, labels: list[str], rng: np.random.Generator
+) -> bool:
+    metric = rules.metric(binary=True, name="guard")
+    mode = {"floor_mode": "certified"} if kind == "floor" else {}
+    guarded = runs.Gated(metric, Gate(metric="guard", kind=kind, margin=margin, **mode), scores)
+    suite = [guarded]
+    if kind != "gain":
+        goal = rules.metric(binary=True, name="goal")
+        column = runs.flips(rng, len(labels), 0.5, 0.05)
+        suite.append(runs.Gated(goal, Gate(metric="goal", kind="gain", margin=0.0), column))
+    return runs.verdict(suite, clusters=labels) is Verdict.SHIP
+
+
+def _reps(settings: Settings) -> int:
+    """Return fewer repetitions than where a sample is a few counts."""
+    return max(30, settings.reps // 5)

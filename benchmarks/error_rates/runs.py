@@ -68,7 +68,12 @@ def noise(rng: np.random.Generator, n: int, mean: float = 0.0) -> Column:
 
 
 def verdict(
-    suite: Sequence[Gated], goal_rule: str = "primary", *, attempt: int = 1, **changes: object
+    suite: Sequence[Gated],
+    goal_rule: str = "primary",
+    *,
+    attempt: int = 1,
+    clusters: Sequence[str] | None = None,
+    **changes: object,
 ) -> Verdict:
     """Return the verdict of one run.
 
@@ -76,6 +81,7 @@ def verdict(
         suite: Its metrics and gates.
         goal_rule: Which of the goals must be reached.
         attempt: Which candidate of the suite it judges.
+        clusters: The cluster of each case; None where all are independent.
         **changes: Fields of the suite's record.
     """
     n = len(suite[0].scores[0])
@@ -90,7 +96,8 @@ def verdict(
         gates=tuple(part.gate for part in suite),
         generation={},
     ).model_copy(update=changes)
-    cases = [Case(id=str(i), prompt="p") for i in range(n)]
+    names: Sequence[str | None] = clusters or [None] * n
+    cases = [Case(id=str(i), prompt="p", cluster=name) for i, name in enumerate(names)]
     run = manifest([record]).model_copy(update={"attempts": {record.hash: attempt}})
     return decide_run(run, {SUITE: cases}, [row for part in suite for row in _rows(part)]).verdict
 
