@@ -62,8 +62,8 @@ class MetricNode(pytest.Collector):
         """Yield one item a gate."""
         for gate in self.gates:
             # As pytest names parameters: an id with a tag can be given to it again.
-            name = gate.kind if gate.tag is None else f"{gate.kind}[{gate.tag}]"
-            yield GateItem.from_parent(self, name=name, gate=gate, suite=self.suite)
+            tag = "" if gate.tag is None else f"[{escape_control(' '.join(gate.tag.split()))}]"
+            yield GateItem.from_parent(self, name=f"{gate.kind}{tag}", gate=gate, suite=self.suite)
 
 
 class GateItem(pytest.Item):
@@ -112,7 +112,8 @@ class GateItem(pytest.Item):
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return file, line and name of the gate, as pytest prints them."""
         line = self.gate.where.rpartition(":")[2]
-        return self.path, int(line) - 1 if line.isdigit() else 0, f"{self.suite}::{self.gate.id}"
+        name = f"{self.suite}::{self.gate.metric}::{self.name}"
+        return self.path, int(line) - 1 if line.isdigit() else 0, name
 
 
 WORST = 3

@@ -197,3 +197,20 @@ def test_a_gate_on_a_tag_is_an_item(project: Any) -> None:
     one.assert_outcomes(passed=1)
     [note, *_] = project.verdict()["suites"][0]["notes"]
     assert "2 of 3 gates were deselected: demo::exact_match::floor among them" in note
+
+
+def test_a_tag_cannot_colour_the_terminal(project: Any) -> None:
+    """What a terminal would obey is written out in the item's name."""
+    head = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    gate = '[[gates]]\nmetric = "exact_match"\ntag = "a\\u001b[31m"\nfloor = 0.9\n'
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes", "tags": ["a\x1b[31m"]}
+        for i in range(20)
+    ]
+    project.raw_suite(head + gate, cases)
+
+    result = project.gate(*project.models(tuned=0))
+
+    assert result.ret == 1
+    assert any("floor[a\\u001b[31m]" in line for line in result.outlines)
+    assert not any("\x1b[31m" in line for line in result.outlines)

@@ -23,6 +23,8 @@ from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
     GateStatus,
+    LostSlice,
+    SliceLosses,
     SuiteResult,
     Verdict,
     VerdictRecord,
@@ -434,10 +436,49 @@ def payloads() -> tuple[str, ...]:
     return PAYLOADS
 
 
+def with_slices(run: Run) -> Run:
+    """Return a run whose last gates rest on a tag, and of which a slice lost."""
+
+    def on_tag(suite: Any) -> Any:
+        gates = (*suite.gates[:-1], suite.gates[-1].model_copy(update={"tag": "logic"}))
+        return suite.model_copy(update={"gates": gates})
+
+    gate = run.verdict.suites[-1].gates[-1]
+    lost = LostSlice(
+        suite=run.verdict.suites[-1].name,
+        metric=gate.metric,
+        tag="logic",
+        higher_is_better=True,
+        base=0.9,
+        tuned=0.5,
+        delta=-0.4,
+        low=-0.6,
+        high=-0.2,
+        confidence=0.9,
+        n=40,
+        q_value=0.01,
+        stands_out=True,
+    )
+    slices = SliceLosses(tested=2, sentence="1 of 2 slices looked at lost: logic", lost=(lost,))
+    judged = {"suites": tuple(map(on_tag, run.verdict.suites)), "slices": slices}
+    asked = {"suites": tuple(map(on_tag, run.manifest.suites))}
+    return replace(
+        run,
+        verdict=run.verdict.model_copy(update=judged),
+        manifest=run.manifest.model_copy(update=asked),
+    )
+
+
+@pytest.fixture(name="sliced_run")
+def _sliced_run() -> Run:
+    """Return a run whose last gates rest on the tag `logic`."""
+    return with_slices(build_run("BLOCK"))
+
+
 @pytest.fixture(scope="session")
 def poisoned_run() -> Run:
     """Return a run that holds hostile texts in every text field there is."""
-    run, seen = build_run("BLOCK", tickets=30, questions=20), dict[str, str]()
+    run, seen = with_slices(build_run("BLOCK", tickets=30, questions=20)), dict[str, str]()
     hostile: dict[str, Any] = {
         name: poison(getattr(run, name), seen)
         for name in ("cases", "cells", "scores", "verdict", "manifest")
@@ -448,7 +489,7 @@ def poisoned_run() -> Run:
 @pytest.fixture(scope="session")
 def poison_with() -> Callable[[str], Run]:
     """Return a function that makes a small run with one payload in every text field there is."""
-    clean = build_run("BLOCK", tickets=3, questions=2)
+    clean = with_slices(build_run("BLOCK", tickets=3, questions=2))
 
     def make(payload: str) -> Run:
         names = ("cases", "cells", "scores", "verdict", "manifest")

@@ -134,3 +134,18 @@ def test_gitlab_gets_the_same_places(make_run: Any) -> None:
     assert rows[1]["location"] == {"path": "s/suite.toml", "lines": {"begin": 1}}
     assert rows[1]["severity"] == "major"
     assert rows[1]["description"].startswith("general_knowledge: m0 tolerance fail: The right")
+
+
+def test_a_gate_on_a_tag_is_named_and_has_its_own_line(sliced_run: Run) -> None:
+    """The place is that of the gate with the same tag, not of the pooled one."""
+    [suite] = [s for s in sliced_run.manifest.suites if s.name == "general_knowledge"]
+    pooled = suite.gates[-1].model_copy(update={"tag": None, "where": "suite.toml:77"})
+    suites = (
+        sliced_run.manifest.suites[0],
+        suite.model_copy(update={"gates": (pooled, *suite.gates)}),
+    )
+    manifest = sliced_run.manifest.model_copy(update={"suites": suites})
+    found = run_annotations(replace(sliced_run, manifest=manifest), Path())
+
+    assert found[1].title == "general_knowledge: choice_probability (tag logic) tolerance fail"
+    assert found[1].line == 9

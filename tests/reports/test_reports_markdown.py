@@ -12,7 +12,9 @@ from markdown_it import MarkdownIt
 from tunegate.harness.records.cases import CellKind, Completion
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping, markdown
+from tunegate.reports.data import prepare_data
 from tunegate.reports.markdown import render_summary
+from tunegate.reports.sections import gates
 
 ALLOWED = re.compile(r"</?(?:details|summary|code)>")
 GITHUB_LINKS = re.compile(r"(?<!\w)@\w|(?<!\w)#\d|\bGH-\d|https?://|www\.\w", re.IGNORECASE)
@@ -164,3 +166,13 @@ def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
     assert "No gate was judged." in text
     assert "\\-x stopped it" in text
     assert "No subject has cases enough to tell." in text
+
+
+def test_a_gate_on_a_tag_says_so(sliced_run: Run) -> None:
+    """Summary and page show the tag at its gate, and no other gate has one."""
+    rows = [row for row in render_summary(sliced_run).splitlines() if row.startswith("| ")]
+    page = str(gates.render(prepare_data(sliced_run)))
+
+    assert sum("`choice_probability` on `logic`" in row for row in rows) == 1
+    assert sum("on `logic`" in row for row in rows) == 2
+    assert page.count('<span class="chip">tag logic</span>') == 2
