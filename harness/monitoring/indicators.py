@@ -199,13 +199,20 @@ _CUT = {"length", "max_tokens", "max_output_tokens"}
 _WITHHELD = "content_filter"
 
 
+def unit_of(call: ModelCall) -> str | None:
+    """Return what a call counts in: its conversation where it names one, else its trace."""
+    if call.conversation is not None:
+        return f"conversation {call.conversation}"
+    return call.span.trace_id or None
+
+
 def case_of_call(call: ModelCall) -> AnsweredCase:
     """Return a traced call as metrics read it."""
     case = Case(
         id=f"{call.span.trace_id}:{call.span.span_id}",
         messages=tuple(dict(message) for message in call.messages) or None,
         tools=tuple(dict(tool) for tool in call.tools) or None,
-        cluster=call.span.trace_id or None,
+        cluster=unit_of(call),
     )
     reason = _finish_reason(call.finish_reason)
     if call.span.error is not None or reason == _WITHHELD:

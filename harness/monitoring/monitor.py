@@ -66,6 +66,8 @@ def select_calls(
         reason = _exclusion_reason(call, window)
         if reason is None and not seen.is_new(call):
             continue
+        if reason is None and seen.is_continued(call):
+            reason = "of a conversation counted before"
         if reason is not None:
             tally.left_out[reason] += 1
             continue
@@ -108,7 +110,10 @@ def _exclusion_reason(call: ModelCall, window: TimeWindow) -> str | None:
 
 
 class TraceUnits:
-    """A row a trace: when it began, and of each figure the sum of its losses and their number."""
+    """A row for each unit: its start, and of each figure the sum of its losses and their number.
+
+    A unit is a conversation (or session) where the calls name one, else a trace.
+    """
 
     def __init__(self, figures: int) -> None:
         """Make room for so many figures."""
@@ -146,7 +151,7 @@ class FigureObservations:
     """What the calls of a look showed of one figure."""
 
     losses: list[float] = field(default_factory=list)
-    """One a trace, whose calls count together, in the order in which the traces began."""
+    """One for each unit, whose calls count together, in the order in which the units began."""
     unscored: int = 0
     """Calls in which it could not be told."""
     why: str | None = None
@@ -194,7 +199,8 @@ def update_state(
     Raises:
         UsageError: the calls are of several models, and nothing says which is the shipped one.
     """
-    seen, tally = CountedCalls(state.watermark_s, dict(state.recent)), CallTally()
+    seen = CountedCalls(state.watermark_s, dict(state.recent), dict(state.conversations))
+    tally = CallTally()
     board = _LookAccumulator(state.figures)
     drawn = _HashSample(sample.size if sample is not None else 0)
     for call in select_calls(calls, window, seen, tally):
@@ -269,6 +275,7 @@ def _after(
             "last_s": max((s for s in (state.last_s, tally.last_s) if s), default=None),
             "watermark_s": seen.watermark_s,
             "recent": seen.names,
+            "conversations": seen.conversations,
         }
     )
 

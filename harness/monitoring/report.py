@@ -15,9 +15,11 @@ from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import units_needed
 
 METHOD = (
-    "bets against the largest share that the gate's sample leaves possible (Clopper-Pearson, "
-    "order statistics or betting limits), a mixture over stakes and times of change; the error is "
-    "parted by Bonferroni over the figures, half of each part for the gate's sample"
+    'bets against "at no time more than the largest share that the gate\'s sample leaves possible" '
+    "(Clopper-Pearson, order statistics or betting limits), a mixture over stakes and times of "
+    "change: an alarm says that some stretch was above it, not the mean of all; a unit is a "
+    "conversation or session where the calls name one, else a trace; the error is parted by "
+    "Bonferroni over the figures, half of each part for the gate's sample"
 )
 
 
@@ -29,7 +31,7 @@ class FigureStatus(StrEnum):
     QUIET = "quiet"
     """No alarm, and a drop of the size asked for would likely have raised one."""
     TOO_FEW = "too_few"
-    """No alarm, and too few traces for one."""
+    """No alarm, and too few units for one."""
     BLIND = "blind"
     """The gate's sample is too small, or its own share too large, to ever tell such a drop."""
 
@@ -57,13 +59,13 @@ class FigureLook(Record):
     """Share in the gate."""
     gate_n: int
     allowed: float
-    """Largest share that is no reason for an alarm."""
+    """Largest share that is no reason for an alarm, at any time: no hour may be above it."""
     window: float | None
-    """Share in the new traces; None without any."""
+    """Share in the new units; None without any."""
     window_n: int
-    """New traces in which it could be told."""
+    """New units in which it could be told."""
     so_far: float | None
-    """Share in all traces since the state was begun."""
+    """Share in all units since the state was begun."""
     so_far_n: int
     unscored: int
     """New calls in which it could not be told."""
@@ -72,7 +74,7 @@ class FigureLook(Record):
     """Largest so far: how many times as likely as not by chance; an alarm from `needed` on."""
     needed: float
     needed_n: int | None
-    """Traces after which a drop of the size asked for likely raises an alarm."""
+    """Units after which a drop of the size asked for likely raises an alarm."""
     alarmed: str | None
     """Time of the look that raised the alarm."""
 
@@ -115,7 +117,7 @@ def watch_record(
 
     Args:
         found: The look.
-        drop: Worsening, as a share of traces, that "quiet" is to exclude.
+        drop: Worsening, as a share of units, that "quiet" is to exclude.
         reading: What could not be read of the files.
     """
     state, tally = found.state, found.tally
@@ -207,7 +209,7 @@ def _sentence(
             return "no figure can be compared with the gate's"
         last = max(waiting, key=lambda f: (f.needed_n or 0) - f.so_far_n)
         return (
-            f"no alarm so far; {last.name} has {last.so_far_n} of the about {last.needed_n} traces "
+            f"no alarm so far; {last.name} has {last.so_far_n} of the about {last.needed_n} units "
             f"in which a worsening by {_points(drop)} would show"
         )
     return f"no figure is worse than the gate's; one worse by {_points(drop)} would likely show"
@@ -215,10 +217,11 @@ def _sentence(
 
 def _alarm(figure: FigureLook) -> str:
     return (
-        f"{figure.says}: {format_percent(figure.window)} of {figure.window_n} new traces and "
+        f"{figure.says}: {format_percent(figure.window)} of {figure.window_n} new units and "
         f"{format_percent(figure.so_far)} of all {figure.so_far_n}, beside "
         f"{format_percent(figure.gate)} of "
-        f"{figure.gate_n} cases in the gate (first alarm {figure.alarmed})"
+        f"{figure.gate_n} cases in the gate; at some time more than the "
+        f"{format_percent(figure.allowed)} that they allow (first alarm {figure.alarmed})"
     )
 
 
@@ -235,7 +238,7 @@ def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-COLUMNS = ("figure", "gate", "allowed", "new traces", "so far", "evidence", "status")
+COLUMNS = ("figure", "gate", "allowed", "new units", "so far", "evidence", "status")
 WORDS = {
     FigureStatus.ALARM: "ALARM",
     FigureStatus.QUIET: "quiet",

@@ -80,6 +80,10 @@ class WatchState(Record):
     """Calls that began before this are not counted any more."""
     recent: dict[str, float] = Field(default_factory=dict, repr=False)
     """Hash of each counted call that began since → its start."""
+    conversations: dict[str, float] = Field(
+        default_factory=dict, repr=False, exclude_if=lambda known: not known
+    )
+    """Hash of each counted conversation → start of its last call."""
 
     @property
     def own_alpha(self) -> float:
@@ -142,8 +146,12 @@ class CountedCalls:
     watermark_s: float | None = None
     names: dict[str, float] = field(default_factory=dict)
     """Hash → start, Unix time."""
+    conversations: dict[str, float] = field(default_factory=dict)
+    """Hash of each conversation that an earlier look counted → start of its last call."""
     twice: int = 0
     late: int = 0
+    begun: dict[str, float] = field(default_factory=dict)
+    """The same of conversations that this look counts first."""
 
     def is_new(self, call: ModelCall) -> bool:
         """Return whether a call is to be counted, and remember it."""
@@ -158,6 +166,19 @@ class CountedCalls:
         self.names[name] = round(start, 3)
         return True
 
+    def is_continued(self, call: ModelCall) -> bool:
+        """Return whether an earlier look counted the call's conversation; remember it.
+
+        A conversation is one unit of the test: what was bad about it once is likely to be bad
+        again, which would be counted as new evidence.
+        """
+        if call.conversation is None:
+            return False
+        name, start = _hash(call.conversation), round(call.span.start_s, 3)
+        known = self.conversations if name in self.conversations else self.begun
+        known[name] = max(start, known.get(name, start))
+        return known is self.conversations
+
     def settle(self) -> None:
         """Forget what lies more than a day before the last call, and move the watermark there."""
         if not self.names:
@@ -170,8 +191,14 @@ class CountedCalls:
             self.watermark_s = mark
         mark = self.watermark_s
         self.names = {name: start for name, start in self.names.items() if start >= mark}
+        known = {**self.conversations, **self.begun}
+        self.conversations = {name: last for name, last in known.items() if last >= mark}
+        self.begun = {}
 
 
 def _name(call: ModelCall) -> str:
-    place = f"{call.span.trace_id}:{call.span.span_id}"
-    return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _hash(f"{call.span.trace_id}:{call.span.span_id}")
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]

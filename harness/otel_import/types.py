@@ -126,6 +126,17 @@ class Span:
     """The status message of a failed span, empty where it has none; None if it did not fail."""
 
 
+CONVERSATION_KEYS = (
+    "gen_ai.conversation.id",
+    "session.id",
+    "langfuse.session.id",
+    "mlflow.trace.session",
+    "traceloop.association.properties.session_id",
+)
+"""Attributes that name the conversation or session of a call: OpenTelemetry's generative-AI and
+session conventions (the latter OpenInference's too), Langfuse, MLflow, OpenLLMetry."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCall:
     """A request to a model with what came back, in the form of OpenAI's chat messages."""
@@ -164,3 +175,9 @@ class ModelCall:
     def latency_s(self) -> float:
         """Seconds from the call's start to its end."""
         return max(self.span.end_s - self.span.start_s, 0.0)
+
+    @property
+    def conversation(self) -> str | None:
+        """The conversation or session that the call's span names; None if it names none."""
+        named = (self.span.attributes.get(key) for key in CONVERSATION_KEYS)
+        return next((str(name) for name in named if name not in (None, "")), None)

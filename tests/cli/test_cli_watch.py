@@ -72,7 +72,7 @@ def test_alarm(gated: Run, tmp_path: Path) -> None:
     code, told = _watch("t.jsonl", "-o", "out")
 
     assert code == 1
-    assert "ALARM: answers that fail json_valid: 14.3 % of 700 new traces" in told
+    assert "ALARM: answers that fail json_valid: 14.3 % of 700 new units" in told
     assert "next: tunegate replay t.jsonl --base BASE --tuned TUNED" in told
     assert "    tunegate replay t.jsonl" in Path("out/summary.md").read_text(encoding="utf-8")
 
@@ -204,7 +204,7 @@ class TestJudge:
 
         assert code == 1
         assert _judged()["status"] == "alarm"
-        assert "loss of polite, as a share of its range: 100 % of 50 new traces" in told
+        assert "loss of polite, as a share of its range: 100 % of 50 new units" in told
 
     def test_without_a_judge(self, judged: str, tmp_path: Path) -> None:
         """Nothing is asked, and nothing of it watched."""

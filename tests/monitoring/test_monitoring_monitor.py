@@ -105,8 +105,8 @@ def test_alarm(gated: Shipped) -> None:
     assert record.verdict is WatchVerdict.ALARM
     assert record.verdict.exit_code == 1
     assert record.sentence.startswith(
-        "answers that fail json_valid: 14.3 % of 700 new traces and 14.3 % of all 700, beside 2 % "
-        "of 250 cases in the gate (first alarm 20"
+        "answers that fail json_valid: 14.3 % of 700 new units and 14.3 % of all 700, beside 2 % "
+        "of 250 cases in the gate; at some time more than the "
     )
     assert [f.name for f in record.figures if f.status is FigureStatus.ALARM] == ["json_valid"]
     assert record.figures[0].evidence >= record.figures[0].needed == pytest.approx(360)
@@ -166,6 +166,83 @@ def test_weeks_are_one_test(gated: Shipped, tmp_path: Path) -> None:
         assert one.units == other.units == 700
         assert one.peak == pytest.approx(other.peak, abs=1e-9)
         assert (one.alarmed is None) == (other.alarmed is None)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gen_ai.conversation.id",
+        "session.id",
+        "langfuse.session.id",
+        "mlflow.trace.session",
+        "traceloop.association.properties.session_id",
+    ],
+)
+def test_a_conversation_is_one_unit(gated: Shipped, key: str) -> None:
+    """Three calls of one conversation, in traces of their own, and one of another: two units."""
+    state, wanted = _begun(gated, "json_valid")
+    talk, other = {"attributes": {key: "a"}}, {"attributes": {key: "b"}}
+    calls = [
+        call(1, answer=BAD, **talk),
+        call(2, **other),
+        call(3, answer=BAD, **talk),
+        call(4, **talk),
+    ]
+
+    shown = _look(state, wanted, calls).shown["json_valid"]
+
+    assert shown.losses == [pytest.approx(2 / 3), 0.0]
+
+
+def test_a_trace_is_not_taken_for_a_conversation_of_its_name(gated: Shipped) -> None:
+    """A call without a conversation counts in its trace, whatever others are called."""
+    state, wanted = _begun(gated, "json_valid")
+    lone = call(1, trace="a")
+    talk = call(2, attributes={"session.id": "a"})
+
+    assert len(_look(state, wanted, [lone, talk]).shown["json_valid"].losses) == 2
+
+
+def test_a_conversation_that_goes_on_is_not_counted_again(gated: Shipped, tmp_path: Path) -> None:
+    """What was bad about it once would count as new evidence in each look."""
+    state, wanted = _begun(gated, "json_valid")
+    talk = {"answer": BAD, "attributes": {"session.id": "long"}}
+    file = tmp_path / "state.json"
+    states.save_state(file, _look(state, wanted, [call(1, **talk), call(2)]).state)
+    kept = states.load_state(file)
+    assert kept is not None
+
+    later = _look(kept, wanted, [call(3, **talk), call(4), call(5, **talk)])
+    again = _look(later.state, wanted, [call(6, **talk)])
+
+    assert later.shown["json_valid"].losses == [0.0]
+    assert later.tally.counted == 1
+    assert later.tally.left_out["of a conversation counted before"] == 2
+    assert again.tally.counted == 0
+    assert (kept.figures[0].units, later.state.figures[0].units) == (2, 3)
+
+
+def test_a_conversation_is_forgotten_a_day_after_its_last_call(gated: Shipped) -> None:
+    """Whoever comes back after two days begins a new one; memory stays bounded."""
+    state, wanted = _begun(gated, "json_valid")
+    talk = {"attributes": {"session.id": "long"}}
+    first = _look(state, wanted, [call(1, **talk)]).state
+    next_day = _look(first, wanted, [call(1500)]).state  # 1,500 minutes are 25 hours
+
+    later = _look(next_day, wanted, [call(1501, **talk)])
+
+    assert next_day.conversations == {}
+    assert later.tally.counted == 1
+
+
+def test_a_state_of_an_earlier_version_is_read(gated: Shipped, tmp_path: Path) -> None:
+    """Where no call names a conversation, the file has no key for them."""
+    state, wanted = _begun(gated, "json_valid")
+    file = tmp_path / "state.json"
+    states.save_state(file, _look(state, wanted, [call(1)]).state)
+
+    assert "conversations" not in file.read_text(encoding="utf-8")
+    assert states.load_state(file) is not None
 
 
 def test_no_call_counts_twice(gated: Shipped) -> None:
