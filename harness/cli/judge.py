@@ -338,15 +338,17 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     """Return the labels on a metric with their cases.
 
     Raises:
-        UsageError: a line names a case that the suite has not and brings none.
+        UsageError: a line names a case that the suite has not and brings none, or all labels are
+            of one arm.
     """
     from tunegate.harness.judging.calibration import LabelledCases
-    from tunegate.harness.records.judges import read_labels
+    from tunegate.harness.records.judges import read_labels, refuse_one_arm
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))
     own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))
     if not own:
         raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
+    refuse_one_arm(path, own)
     cases = {case.id: case for case in suite.cases}
     unknown = next((x.id for x in own if x.case is None and x.id not in cases), None)
     if unknown is not None:

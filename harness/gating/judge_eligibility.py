@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.labelled_level import CalibrationSample, n_labelled
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.gate_kind import gate_kind
@@ -49,6 +50,8 @@ class JudgeEligibility:
         return self.status is not EligibilityStatus.ADVISORY
 
 
+FARTHEST_SAMPLE = 4.0
+"""Standard errors by which the judge's mean on a random sample may differ from that on the rest."""
 RULE = JudgeEligibility(EligibilityStatus.RULE)
 
 
@@ -90,8 +93,27 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
         return None
+    chosen = _not_random(pairs)
+    if chosen:
+        return _advisory(chosen)
     return JudgeEligibility(
         EligibilityStatus.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)"
+    )
+
+
+def _not_random(pairs: Pairs) -> str:
+    """Return why the labelled pairs cannot be a random sample; nothing where they may be one."""
+    from tunegate.harness.stats.ppi import sample_distance
+
+    known = [pair is not None for pair in pairs.labels or ()]
+    chosen = [d for d, there in zip(pairs.differences, known, strict=True) if there]
+    rest = [d for d, there in zip(pairs.differences, known, strict=True) if not there]
+    if not rest or abs(sample_distance(chosen, rest)) <= FARTHEST_SAMPLE:
+        return ""
+    means = [pairs.sign * exact_mean(column) for column in (chosen, rest)]
+    return (
+        f"the labelled pairs are no random sample: the judge's difference is {means[0]:+.3f} on "
+        f"them and {means[1]:+.3f} on the others; draw them with `tunegate judge label`"
     )
 
 

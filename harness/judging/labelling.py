@@ -15,7 +15,7 @@ from pathlib import Path
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.judge import format_conversation
 from tunegate.harness.records.cases import Record, Text
-from tunegate.harness.records.judges import ARMS, Label, read_labels
+from tunegate.harness.records.judges import ARMS, Label, read_labels, refuse_one_arm
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.verdict.redecide import answer_texts
@@ -126,7 +126,7 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
 
     Raises:
         SuiteError: a line is no label, or about an answer that the run has not.
-        UsageError: the file cannot be read or holds no label.
+        UsageError: the file cannot be read, or holds no label, or labels of one arm only.
     """
     given = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
     answers = subject.answers()
@@ -142,7 +142,9 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
         )
     before = {(x.suite, x.metric, x.id, x.arm): x for x in subject.run.labels}
     now = {(x.suite, x.metric, x.id, x.arm): x for x in found}
-    return tuple((before | now).values())
+    labels = tuple((before | now).values())
+    refuse_one_arm(path, subject.own(labels))
+    return labels
 
 
 def _labels_by_arm(

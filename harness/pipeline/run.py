@@ -117,6 +117,8 @@ class EvaluationRun:
         refuse_sealed(self.suites, opened=self.open_sealed)
         stage.refuse_unjudged(self.suites, self.judge)
         self.known = calibration_report.read_all(self.calibration)
+        said = self.folder / judges.FILE_NAME
+        judges.refuse_one_arm(said, read_records(said, judges.Label))
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]

@@ -19,6 +19,7 @@ says whose answer it is; without it only what concerns both arms together can be
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,22 @@ def read_labels(
     if not found:
         raise UsageError(f"{path}: no label; write one line of JSON an answer")
     return tuple(found)
+
+
+def refuse_one_arm(path: Path, labels: Iterable[Label]) -> None:
+    """Refuse labels that name one arm only: they say nothing of a difference.
+
+    Raises:
+        UsageError: all labels that name an arm name the same one.
+    """
+    counts = Counter(label.arm for label in labels if label.arm)
+    if len(counts) == 1:
+        ((arm, n),) = counts.items()
+        other = ARMS[1 - ARMS.index(arm)]
+        raise UsageError(
+            f"{path}: all {n} labels that name an arm are of {arm}, and a gate compares both; "
+            f"label {other}'s answers to the same cases too"
+        )
 
 
 def labels_hash(labels: Sequence[Label]) -> str:

@@ -22,6 +22,7 @@ from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.harness.stats.ppi import guarded_estimate
 from tunegate.harness.stats.types import Interval
 from tunegate.harness.stats.validation import Ints
 
@@ -289,14 +290,24 @@ def differential_error(
         ValueError: If lengths differ, a value is not finite or beyond `bound`, or `confidence` is
             outside (0, 1).
 
-    Source: `paired_mean.mean_interval` on the differences of the differences.
+    Source: `ppi.GuardedEstimate` of the mean error, with one answer's error of the whole range as
+    the largest; without a bound and without any spread, `paired_mean.mean_interval`.
 
     Trap: no error in a small sample is no proof of none; the interval keeps a width.
     """
-    limit = math.inf if bound is None else validation.check_positive("bound", bound) * (1 + 1e-9)
-    truth = validation.check_ranged("human", human, -limit, limit)
-    seen = validation.check_ranged("judge", judge, -limit, limit)
+    validation.check_between("confidence", confidence, 0, 1)
+    limit = math.inf if bound is None else validation.check_positive("bound", bound)
+    allowed = limit * (1 + 1e-9)
+    truth = validation.check_ranged("human", human, -allowed, allowed)
+    seen = validation.check_ranged("judge", judge, -allowed, allowed)
     validation.check_paired(truth, seen, "human, judge")
-    return mean_interval(
-        seen - truth, confidence=confidence, bound=None if bound is None else 2 * bound
-    )
+    errors = seen - truth
+    if errors.size < 2 or (bound is None and np.ptp(errors) <= 1e-12):
+        return mean_interval(
+            errors, confidence=confidence, bound=None if bound is None else 2 * bound
+        )
+    alpha, estimate = (1 - confidence) / 2, float(errors.mean())
+    found = guarded_estimate(estimate, errors - estimate, largest=limit, degrees=errors.size - 1)
+    low = max(-2 * limit, estimate - found.below(alpha))
+    high = min(2 * limit, estimate + found.above(alpha))
+    return Interval(estimate, low, high, confidence, "t and Hall envelope, guarded")

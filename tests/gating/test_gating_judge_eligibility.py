@@ -313,6 +313,17 @@ class TestLabels:
         assert gate.advisory
         assert "labels on" not in gate.right
 
+    def test_labels_on_chosen_pairs_are_advisory(self, tone: Any, made: Any) -> None:
+        """All 60 labels are on pairs that the judge calls a win: 1 there, and 0 on the others.
+
+        Of 200 pairs the judge has 70 wins and 10 losses; by chance 60 pairs hold about 21 wins.
+        """
+        suite = tone(self.KNOWN)
+        (gate,) = decided(suite, made, labels(dict.fromkeys(range(60), (0.0, 1.0)))).suites[0].gates
+
+        assert gate.advisory
+        assert "no random sample: the judge's difference is +1.000 on them and +0.000" in gate.right
+
     def test_labels_need_a_calibration(self, tone: Any, made: Any) -> None:
         """Whether the judge can be talked into a verdict is known from its canaries only."""
         suite = tone(None)

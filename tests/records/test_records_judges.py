@@ -13,10 +13,12 @@ from tunegate.harness.records.judges import (
     ArmErrors,
     Calibration,
     CanaryResult,
+    Label,
     LabelledPair,
     RateEstimate,
     calibration_binding,
     read_calibration,
+    refuse_one_arm,
 )
 
 
@@ -118,3 +120,15 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
     write_atomic(path, "{}")
     with pytest.raises(UsageError, match=r"calibration\.json"):
         read_calibration(path)
+
+
+def test_labels_of_one_arm_are_refused() -> None:
+    """They say nothing of a difference; both arms, or none named, do."""
+
+    def label(arm: str | None) -> Label:
+        return Label(id="a", arm=arm, completion="x", label=1)
+
+    with pytest.raises(UsageError, match=r"^l\.jsonl: all 2 labels .* tuned.*; label base's"):
+        refuse_one_arm(Path("l.jsonl"), [label("tuned"), label(None), label("tuned")])
+    refuse_one_arm(Path("l.jsonl"), [label("tuned"), label("base")])
+    refuse_one_arm(Path("l.jsonl"), [label(None)])

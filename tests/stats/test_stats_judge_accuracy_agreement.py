@@ -1,5 +1,7 @@
 """Errors of a judge, arm by arm, and what they do to a difference."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,7 +14,6 @@ from tunegate.harness.stats.judge_accuracy import (
     sensitivity,
     specificity,
 )
-from tunegate.harness.stats.paired_mean import mean_interval
 
 # people: 50 yes, 50 no; the judge says yes to 45 of the yes and to 10 of the no
 TABLE = [[45, 5], [10, 40]]
@@ -76,11 +77,25 @@ def test_differential_error_by_hand():
 
 
 def test_differential_error_is_the_interval_of_the_errors():
-    """Its bound is twice that of a difference: one may go up where the other goes down."""
+    """Student's t and Hall's cubic, the wider; a bound counts one error of each sign as seen."""
     rng = np.random.default_rng(7)
     human, judge = rng.choice([-1.0, 0.0, 1.0], size=(2, 80))
+    free, bounded = (differential_error(human, judge, bound=bound) for bound in (None, 1.0))
+    errors, q = judge - human, stats.t.ppf(0.95, 79)
+    a = stats.skew(errors) / math.sqrt(80)
+    by_t = q * stats.sem(errors)
+    by_hall = [
+        3 / a * (np.cbrt(1 + a * (side * q - a / 6)) - 1) * stats.sem(errors) for side in (1, -1)
+    ]
 
-    assert differential_error(human, judge, bound=1.0) == mean_interval(judge - human, bound=2.0)
+    assert free.low == pytest.approx(errors.mean() - max(by_t, by_hall[0]))
+    assert free.high == pytest.approx(errors.mean() + max(by_t, -by_hall[1]))
+    # The largest error is that of one answer: 1 of the range. Both at once would be 2.
+    error = np.append(judge - human, free.estimate + np.array([-1, 1])).std(ddof=1) / math.sqrt(82)
+    assert bounded.high >= free.estimate + stats.t.ppf(0.95, 79) * error - 1e-12
+    assert differential_error([1.0] * 60, [1.0] * 60, bound=1.0).high == pytest.approx(
+        math.log(20) / 60
+    )
 
 
 def test_agreement_everywhere_keeps_a_width():

@@ -1,5 +1,6 @@
 """Prediction-powered inference: a judge's scores set right by people's labels."""
 
+import itertools
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from tunegate.harness.stats.ppi import (
     ppi_interval,
     ppi_test,
     ppi_weight,
+    sample_distance,
 )
 
 PROPERTY = examples(60)
@@ -278,3 +280,29 @@ class TestJudgeRegression:
         """A sample that has no line is refused by name and value."""
         with pytest.raises(ValueError, match=message):
             JudgeRegression.of(human, judge, **options)
+
+
+class TestSampleDistance:
+    """How far a sample is from the values left out."""
+
+    def test_by_enumeration(self):
+        """Over all 210 samples of 4 of 10 values the distance has mean 0 and variance 1."""
+        values = [0, 0, 1, 0, -1, 1, 1, 0, 0.5, 1]
+        distances = [
+            sample_distance(
+                [values[i] for i in chosen], [v for i, v in enumerate(values) if i not in chosen]
+            )
+            for chosen in itertools.combinations(range(10), 4)
+        ]
+
+        # var(ddof=1) (1/4 + 1/6) is the exact variance over the draws: (1/4 + 1/6) S^2
+        assert np.mean(distances) == pytest.approx(0, abs=1e-12)
+        assert np.mean(np.square(distances)) == pytest.approx(1)
+
+    def test_a_missed_rare_value_is_no_alarm(self):
+        """None of 50 where 5 % of the others are 1 is 1.6 standard errors, and no variation 0."""
+        # p = 50/1000 = .05 of all: sqrt(.05 * .95 * 1000/999 * (1/50 + 1/950)) = .03164
+        distance = sample_distance([0] * 50, [1] * 50 + [0] * 900)
+
+        assert distance == pytest.approx(-(50 / 950) / 0.03164, rel=1e-3)
+        assert sample_distance([1] * 5, [1] * 9) == 0.0
