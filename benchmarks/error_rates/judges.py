@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import rules, whole
+from benchmarks.error_rates import looks, rules, whole
 from benchmarks.error_rates.runs import Gated
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.labelled_level import CalibrationSample
@@ -22,10 +22,12 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.judging import calibration_rates
 from tunegate.harness.judging.calibration_rates import JudgedLabel
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.judges import Calibration, CanaryResult, Label
+from tunegate.harness.records.judges import LEAST_PAIRS, Calibration, CanaryResult, Label
 from tunegate.harness.records.manifest import Gate, JudgeRecord, MetricRecord
 from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.stats.group_sequential import look_sizes
 from tunegate.harness.stats.judge_accuracy import accuracy
+from tunegate.harness.stats.ppi import ppi_interval
 from tunegate.harness.verdict.decide import decide_run
 
 Floats = NDArray[np.float64]
@@ -150,7 +152,48 @@ def rows(settings: Settings) -> list[Row]:
     """Return the error rates of gates on judges."""
     # statsmodels collects garbage in each kappa: nine tenths of the time.
     with mock.patch.object(gc, "collect", return_value=0):
-        return [*corrected(settings), *calibrated(settings), *decided(settings)]
+        return [
+            *corrected(settings),
+            *looked(settings),
+            *calibrated(settings),
+            *decided(settings),
+        ]
+
+
+LOOKED = ((400, 0.5), (1000, 0.2))
+"""Planned cases of a run with looks, and the share of them that people labelled."""
+
+
+def looked(settings: Settings) -> list[Row]:
+    """Return the rates at the lower end over all looks, with labels at each of them."""
+    found = []
+    for planned, share in LOOKED[:1] if settings.fast else LOOKED:
+        sizes = tuple(look_sizes(planned, first=LEAST_PAIRS))
+        for population in CORRECTED[4:6]:
+            rng = settings.rng(f"judges with looks {planned} {population}")
+            reps = max(60, settings.reps // 10)
+            hits = sum(_ever_proven(population, sizes, share, rng) for _ in range(reps))
+            what = f"labels on {100 * share:g} %, {population}, {len(sizes)} looks, lower end"
+            rate, error = simulated(hits, reps)
+            found.append(Row("judges", what, str(planned), rate, error))
+    return found
+
+
+def _ever_proven(
+    population: Population, sizes: tuple[int, ...], share: float, rng: np.random.Generator
+) -> bool:
+    """Return whether any look takes a difference beyond the truth for proven."""
+    columns = population.draw(rng, sizes[-1])
+    known = rng.random(sizes[-1]) < share
+    human, judge = columns.tuned - columns.base, columns.tuned_judged - columns.base_judged
+    for size, confidence in zip(sizes, looks.confidences(sizes), strict=True):
+        seen = known[:size]
+        if seen.sum() < LEAST_PAIRS:
+            continue  # the gate is advisory
+        columns_seen = human[:size][seen], judge[:size][seen], judge[:size][~seen]
+        if ppi_interval(*columns_seen, confidence=confidence, bound=1.0).low > population.truth:
+            return True
+    return False
 
 
 def calibrated(settings: Settings) -> list[Row]:
