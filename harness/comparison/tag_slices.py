@@ -274,7 +274,7 @@ def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
     proven = sum(one.stands_out for one in lost)
     rest = len(lost) - proven
     by_chance = f"chance alone makes about {one_sided(CONFIDENCE) * tested:.2g} look so"
-    of = f"of {count_noun(tested, 'slice')} looked at"
+    of = f"of {count_noun(tested, 'slice')}"
     if not proven:
         head = f"{rest} {of} {'looks' if rest == 1 else 'look'} worse, where {by_chance}"
     else:

@@ -330,7 +330,7 @@ def test_a_slice_that_lost_under_a_pooled_gain_is_told(columns: Any, judge: Any)
     # Both ways, of two slices: 2 · (½)^15 / 2 · 2 / 2, the other p-value being far smaller.
     assert lost.q_value == pytest.approx(0.5**15, rel=1e-4)
     assert verdict.slices.sentence == (
-        "1 of 2 slices looked at lost: s: m (tag no_call) went from 1 to 0.625, a change of "
+        "1 of 2 slices lost: s: m (tag no_call) went from 1 to 0.625, a change of "
         f"-0.375 [{expected.low:+.4g}, {expected.high:+.4g}] on 40 cases. To gate on it, write "
         'metric = "m", tag = "no_call" and a tolerance in a [[gates]] table'
     )
@@ -351,7 +351,7 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
     # The second smallest of 20 p-values: .0625 · 20 / 2.
     assert lost.q_value == pytest.approx(0.0625 * 10 / 2)
     assert verdict.slices.sentence.startswith(
-        "1 of 20 slices looked at looks worse, where chance alone makes about 1 look so: s: m "
+        "1 of 20 slices looks worse, where chance alone makes about 1 look so: s: m "
         "(tag worse) went from 1 to 0.875"
     )
 
@@ -421,6 +421,6 @@ def test_terminal_summary_and_page_say_so_in_the_first_lines(
     assert f'name="slices" value="{found.sentence[:30]}' in render_junit(run)
 
     assert list(terminal._verdict(run.verdict))[1] == f"but {found.sentence}"
-    assert summary[4].startswith("**But 1 of 2 slices looked at lost: s: m \\(tag no\\_call\\)")
-    heading, notice = page.index("<h1>"), page.index("1 of 2 slices looked at lost")
+    assert summary[4].startswith("**But 1 of 2 slices lost: s: m \\(tag no\\_call\\)")
+    heading, notice = page.index("<h1>"), page.index("1 of 2 slices lost")
     assert heading < notice < page.index('<dl class="facts">')

@@ -459,7 +459,7 @@ def with_slices(run: Run) -> Run:
         q_value=0.01,
         stands_out=True,
     )
-    slices = SliceLosses(tested=2, sentence="1 of 2 slices looked at lost: logic", lost=(lost,))
+    slices = SliceLosses(tested=2, sentence="1 of 2 slices lost: logic", lost=(lost,))
     judged = {"suites": tuple(map(on_tag, run.verdict.suites)), "slices": slices}
     asked = {"suites": tuple(map(on_tag, run.manifest.suites))}
     return replace(
