@@ -109,6 +109,7 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
     yield f"  {_whole_rule(one)}"
     yield from (f"  note: {note}" for note in one.notes)
     yield f"  {_time(one)}"
+    yield from (f"  {line}" for line in _answers(one))
 
 
 def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
@@ -193,6 +194,19 @@ def _time(one: SuiteForecast) -> str:
         else ""
     )
     return f"time: as in the run, {', '.join(parts)}{kept}"
+
+
+def _answers(one: SuiteForecast) -> Iterator[str]:
+    """Yield what the answers cost: of those that equal base's the prompt and a prefill alone."""
+    if not one.unchanged:
+        return
+    counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
+    parts = [f"{n} cases write {round(n * (1 - one.unchanged))}" for n in counts]
+    yield (
+        f"answers: {100 * one.unchanged:.0f} % of tuned's were base's own in the run and are read, "
+        f"not written: {', '.join(parts)} of tuned, and as many of base as have cases until those "
+        "are stored"
+    )
 
 
 def _shares(values: Sequence[float]) -> str:

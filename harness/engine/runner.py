@@ -28,7 +28,7 @@ from tunegate.harness.engine.inference.speculative import DraftAcceptance, Known
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.scheduling import RequestBatch, estimate_effort
+from tunegate.harness.engine.scheduling import READING, RequestBatch, estimate_effort
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
@@ -53,6 +53,8 @@ class Runner:
     """Told that a stage is done, returns the suites that need not go on."""
     warm: set[str] = field(default_factory=set)
     """Arms that have answered a question before the first one that is timed."""
+    left: dict[tuple[str, str, bool], float] = field(default_factory=dict)
+    """(arm, suite, whether drafts are offered) → effort of what was not answered yet."""
 
     def run(self) -> None:
         """Answer every cell that the store does not hold.
@@ -103,7 +105,29 @@ class Runner:
 
     def _expect(self, left: Sequence[RequestBatch[PlannedQuestion]], known: set[str]) -> None:
         """Tell the progress how much work is left."""
-        self.progress.total = self.progress.done + sum(self._work(b, known) for b in left) or 1.0
+        self.left.clear()
+        for batch in left:
+            for arm in self._missing(batch, known):
+                for request in self._requests(batch, arm):
+                    kind = self._priced_as(arm, request)
+                    self.left[kind] = self.left.get(kind, 0.0) + self._effort[request.key]
+        self._retotal()
+
+    def _retotal(self, done: float = 0.0) -> None:
+        """Tell the progress what there is in all, with work that is done and not yet counted."""
+        remaining = sum(effort * self._price(*kind) for kind, effort in self.left.items())
+        self.progress.total = self.progress.done + done + remaining or 1.0
+
+    def _priced_as(self, arm: str, request: Request) -> tuple[str, str, bool]:
+        """Return arm, suite, and whether a draft may be read in place of writing the answer."""
+        local = arm != "base" and isinstance(self.arms.get(arm), LocalArm)
+        written = request.kind is CellKind.GENERATE and not request.generation.temperature
+        return arm, request.suite, local and written and self.levers.drafts
+
+    def _price(self, arm: str, suite: str, drafted: bool) -> float:
+        """Return what an answer costs of its effort: a token that is taken over is only read."""
+        found = [w.share(suite) for (name, _), w in self.watches.items() if name == arm and drafted]
+        return 1 - (1 - READING) * max((share for share in found if share is not None), default=0.0)
 
     def _missing(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
@@ -120,9 +144,11 @@ class Runner:
         pairs = ((q, arm) for q in batch.questions)
         return [self.plan.requests[pair] for pair in pairs if pair in self.plan.requests]
 
-    def _work(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> float:
-        arms = self._missing(batch, known)
-        return sum(self._effort[r.key] for arm in arms for r in self._requests(batch, arm))
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[str, str, bool]]:
+        """Request key → what its price depends on."""
+        asked = self.plan.requests.items()
+        return {r.key: self._priced_as(arm, r) for (_, arm), r in asked}
 
     @cached_property
     def _effort(self) -> dict[str, float]:
@@ -227,7 +253,11 @@ class Runner:
         self.store.put(answer, replace=replace and answer.key not in known)
         known.add(answer.key)
         tokens = answer.completion.output_tokens or 0 if answer.completion else 0
-        self.progress.add(self._effort[answer.key], tokens=tokens, label=label)
+        effort, kind = self._effort[answer.key], self._kinds[answer.key]
+        self.left[kind] = max(0.0, self.left.get(kind, 0.0) - effort)
+        done = effort * self._price(*kind)
+        self._retotal(done)
+        self.progress.add(done, tokens=tokens, label=label)
 
     def _drafts(self, batch: RequestBatch[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
         """Return request key → a stored answer of another arm that may hold for this one."""

@@ -158,7 +158,7 @@ def _common(first: Sequence[int], other: Sequence[int], *, limit: int) -> int:
     return next((i for i in range(end) if first[i] != other[i]), end)
 
 
-_READING = 0.25
+READING = 0.25
 """What reading a token costs beside writing one in a wide batch, on a processor; a GPU reads for
 less, and the time left is then told too long at first."""
 
@@ -171,6 +171,6 @@ def estimate_effort(request: Request) -> float:
     prompt = request.prompt
     size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
-        return request.generation.max_new_tokens + _READING * size
+        return request.generation.max_new_tokens + READING * size
     texts = request.case.choices if request.kind is CellKind.CHOICES else ()
-    return 1 + _READING * (size + sum(len(text) / 4 for text in texts or ()))
+    return 1 + READING * (size + sum(len(text) / 4 for text in texts or ()))

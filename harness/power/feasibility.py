@@ -1,6 +1,7 @@
 """Feasibility: what a suite's cases can prove, in the end and at interim looks.
 
-Gates that the cases cannot prove are refused before a token is spent. The look schedule says when a
+Gates that the cases cannot prove are refused before a token is spent; ways to prove them with fewer
+cases are told. The look schedule says when a
 growing sample is looked at (group-sequential design).
 
 Source: Kim and DeMets (1987) spending; Armitage, McPherson and Rowe (1969) for the bounds.
@@ -8,14 +9,22 @@ Source: Kim and DeMets (1987) spending; Armitage, McPherson and Rowe (1969) for 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS, few_without_range
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
-from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
+from tunegate.harness.comparison.sample_size import (
+    PlannedComparison,
+    ScoreSpread,
+    sample_deviation,
+)
+from tunegate.harness.comparison.score_table import ScoreTable
+from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES, POWER
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
@@ -123,6 +132,23 @@ def _why_advisory(suite: Suite, gate: Gate) -> str:
     if kind.judged_pairs(gate, probe).pairs.in_logarithms:
         return ""
     return few_without_range(min(n, cluster_count(cases_on(suite, gate.tag)) or n))
+
+
+def undecidable_gates(suite: Suite, n_clusters: int | None) -> Iterator[str]:
+    """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
+    few = n_clusters is not None and n_clusters < FEW_CLUSTERS
+    for gate in suite.gates:
+        if gate.tag is not None:
+            continue  # a slice with too few is among the gates that cannot be reached
+        key = gate_kind(gate.kind).margin_key(gate)
+        place = f"{gate.where}: {key}={gate.margin} on {gate.metric!r} stays undecided"
+        if count_asked(suite, suite.metric(gate.metric)) < 2:
+            yield f"{place} with 1 case: it takes 2; add cases"
+        elif few and gate_kind(gate.kind).rests_on_interval(gate):
+            yield (
+                f"{place} with {n_clusters} clusters: it takes {FEW_CLUSTERS}; add cases of other "
+                "clusters"
+            )
 
 
 def silent_goals(suite: Suite) -> Iterator[str]:
@@ -269,3 +295,78 @@ def _units(cases: Sequence[Case], *, suite: str, seed: int) -> list[list[str]]:
     for case in cases:
         units.setdefault(case.cluster or f"\0{case.id}", []).append(case.id)
     return sorted(units.values(), key=lambda unit: sha256(["order", seed, suite, unit[0]]))
+
+
+GRID = (0.1, 0.2, 0.3)
+"""Assumed discordance, or σ as a share of the metric's range."""
+
+
+def assumed_spreads(metric: Metric, *, binary: bool) -> tuple[ScoreSpread, ...]:
+    """Return the grid of a metric that no run has shown; nothing if its range is unknown."""
+    if binary:
+        return tuple(ScoreSpread(share, binary=True) for share in GRID)
+    return tuple(ScoreSpread(share * metric.bound, binary=False) for share in GRID if metric.bound)
+
+
+AVERAGED = {2: 0.52, 4: 0.27, 8: 0.15}
+"""Samples of a case → variance of the difference of their means, as a share of that of one sample.
+
+Measured on pairs of real models that answer with a temperature.
+"""
+CONTINUOUS = 39
+"""Most by which the variance of the probability of the right choice is below that of its flips,
+measured likewise."""
+
+
+def cheaper_designs(
+    suite: Suite,
+    gate: Gate,
+    plan: PlannedComparison,
+    effect: float,
+    table: ScoreTable | None,
+) -> Iterator[str]:
+    """Yield the cases and answers that a gate on 0/1 scores takes if more is measured of a case.
+
+    Args:
+        suite: The suite.
+        gate: One of its gates.
+        plan: Its comparison.
+        effect: The true difference that is planned for.
+        table: Scores of an earlier run; None without one.
+    """
+    metric = suite.metric(gate.metric)
+    if not plan.spread.binary or isinstance(gate.margin, str):
+        return
+
+    def cases(variance: float) -> int | None:
+        spread = ScoreSpread(math.sqrt(variance), binary=False, deff=plan.spread.deff)
+        return replace(plan, spread=spread).cases(effect, POWER)
+
+    if metric.needs is CellKind.CHOICES and metric.binary:
+        measured = _measured_variance(table)
+        best = cases(plan.spread.value / CONTINUOUS if measured is None else measured)
+        if best is not None:
+            how = "at best (39 times less variance, the most seen on real models)"
+            how = how if measured is None else "(as in the run)"
+            yield (
+                f"{gate.subject}: choice_probability with the same margin takes {best} cases {how}"
+            )
+    elif metric.needs is CellKind.GENERATE and suite.generation.samples == 1:
+        fewer = {k: cases(share * plan.spread.value) for k, share in AVERAGED.items()}
+        if all(n is not None for n in fewer.values()):
+            counts = " / ".join(str(n) for n in fewer.values())
+            answers = " / ".join(str(k * (n or 0)) for k, n in fewer.items())
+            yield (
+                f"{gate.subject}: samples = 2 / 4 / 8, with a temperature, take {counts} cases and "
+                f"{answers} answers an arm (spread assumed as on real models)"
+            )
+
+
+def _measured_variance(table: ScoreTable | None) -> float | None:
+    """Return the variance of the probability of the right choice in a run; None if it has none."""
+    metrics = () if table is None else table.suite.metrics
+    for metric in metrics:
+        pairs = table.pairs(metric) if table and metric.use == "choice_probability" else None
+        if pairs is not None and pairs.n > 1:
+            return sample_deviation(pairs.differences) ** 2 or None
+    return None

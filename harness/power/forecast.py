@@ -29,27 +29,16 @@ from tunegate.harness.comparison.sample_size import (
     ScoreSpread,
     fewest_cases,
 )
-from tunegate.harness.comparison.score_table import ScoreTable
+from tunegate.harness.comparison.score_table import ScoreTable, same_answers
 from tunegate.harness.defaults import POWER
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.metric import Metric
 from tunegate.harness.power import feasibility
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.suite import Suite
-
-GRID = (0.1, 0.2, 0.3)
-"""Assumed discordance, or σ as a share of the metric's range."""
-
-
-def assumed_spreads(metric: Metric, *, binary: bool) -> tuple[ScoreSpread, ...]:
-    """Return the grid of a metric that no run has shown; nothing if its range is unknown."""
-    if binary:
-        return tuple(ScoreSpread(share, binary=True) for share in GRID)
-    return tuple(ScoreSpread(share * metric.bound, binary=False) for share in GRID if metric.bound)
 
 
 def pilot_spread(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
@@ -83,6 +72,8 @@ class PilotRun:
     """Arm → seconds that a case took; an arm whose answers were not timed is left out."""
     table: ScoreTable | None = field(default=None, repr=False)
     """The run's scores, for the gates on a tag; None plans them by all cases."""
+    unchanged: float | None = None
+    """Share of tuned's greedy answers that are base's own; None if it wrote none."""
 
     def of_gate(self, gate: Gate) -> Pairs:
         """Return the pairs that the gate rests on; all of its metric where its tag has too few."""
@@ -107,7 +98,10 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
         )
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
-    return PilotRun(pairs, _seconds(run, suite), table)
+    same, written = same_answers(run.cells).get(suite, (0, 0))
+    greedy = not records[suite].generation.get("temperature")
+    unchanged = same / written if written and greedy else None
+    return PilotRun(pairs, _seconds(run, suite), table, unchanged)
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
@@ -200,6 +194,8 @@ class SuiteForecast:
     """What a reader must know beside the numbers."""
     seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Arm → seconds a case took in the earlier run."""
+    unchanged: float | None = None
+    """Share of tuned's greedy answers that were base's own there; None if unknown."""
 
 
 def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
@@ -215,8 +211,11 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
     are the fewest for which they do, so that the error falls on the gates that are hard to prove.
     """
     n_clusters = feasibility.cluster_count(suite.cases)
-    silent = tuple(feasibility.silent_goals(suite))
-    refusals = (*feasibility.unreachable_gates(suite), *silent, *_undecidable(suite, n_clusters))
+    refusals = (
+        *feasibility.unreachable_gates(suite),
+        *feasibility.silent_goals(suite),
+        *feasibility.undecidable_gates(suite, n_clusters),
+    )
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
     plan = _SuitePlan(suite, observed, least)
@@ -231,26 +230,10 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
         chances=tuple(0.0 for _ in chances) if refusals else chances,
         cases=cases,
         refusals=refusals,
-        notes=tuple(_notes(suite, gates, n_clusters, observed)),
+        notes=(*_notes(suite, gates, n_clusters, observed), *plan.cheaper_designs(gates)),
         seconds={} if observed is None else observed.seconds,
+        unchanged=None if observed is None else observed.unchanged,
     )
-
-
-def _undecidable(suite: Suite, n_clusters: int | None) -> Iterator[str]:
-    """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
-    few = n_clusters is not None and n_clusters < FEW_CLUSTERS
-    for gate in suite.gates:
-        if gate.tag is not None:
-            continue  # a slice with too few is among the gates that cannot be reached
-        key = gate_kind(gate.kind).margin_key(gate)
-        place = f"{gate.where}: {key}={gate.margin} on {gate.metric!r} stays undecided"
-        if feasibility.count_asked(suite, suite.metric(gate.metric)) < 2:
-            yield f"{place} with 1 case: it takes 2; add cases"
-        elif few and gate_kind(gate.kind).rests_on_interval(gate):
-            yield (
-                f"{place} with {n_clusters} clusters: it takes {FEW_CLUSTERS}; add cases of other "
-                "clusters"
-            )
 
 
 class _SuitePlan:
@@ -461,6 +444,22 @@ class _SuitePlan:
         found = fewest_cases(error, 1 - POWER, start)
         return None if found is None else max(found, start)
 
+    def cheaper_designs(self, gates: Sequence[GateForecast]) -> Iterator[str]:
+        """Yield what would take fewer cases, of the gate that takes the most of those that count.
+
+        At the middle one of the assumptions; nothing where the suite has the cases already.
+        """
+        counted = [g for g in gates if g.counts and g.outlooks]
+        middle = [(g, g.outlooks[len(g.outlooks) // 2]) for g in counted]
+        short = [(o.cases, g, o) for g, o in middle if o.cases and o.chance < POWER]
+        if short:
+            _, found, outlook = max(short, key=lambda row: row[0])
+            plan = self.plans[found.gate.id][len(found.outlooks) // 2]
+            table = None if self.observed is None else self.observed.table
+            yield from feasibility.cheaper_designs(
+                self.suite, found.gate, plan, outlook.effect, table
+            )
+
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumptions on the spread, or why there is none."""
         metric = self.suite.metric(gate.metric)
@@ -474,7 +473,7 @@ class _SuitePlan:
             )
         # The samples of a case are averaged: their mean is no longer 0 or 1.
         averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
-        found = assumed_spreads(metric, binary=metric.binary and not averaged)
+        found = feasibility.assumed_spreads(metric, binary=metric.binary and not averaged)
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 

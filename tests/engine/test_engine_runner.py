@@ -418,7 +418,13 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     drafted.run()
     expected = b.texts(drafted)
     assert re.search(r"s · tuned · \d+% of drafts kept", b.stream.getvalue())
-    assert drafted.watches["tuned", "base"].drafted["s"] > 0
+    watch = drafted.watches["tuned", "base"]
+    assert watch.drafted["s"] > 0
+    # a token that was taken over is read, at a quarter of what writing one takes
+    kept = watch.accepted["s"] / watch.drafted["s"]
+    work = [estimate_effort(request) for request in drafted.plan.requests.values()]
+    assert drafted.progress.done == pytest.approx(drafted.progress.total)
+    assert sum(work) * (1 - 0.75 * kept / 2) <= drafted.progress.done + 1e-9 <= sum(work) + 1e-6
     b.store.close()
     b.store = AnswerCache(b.folder / "other.sqlite")
     plain = b.runner(pair)

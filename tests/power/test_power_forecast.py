@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, comb, sqrt
@@ -13,6 +14,7 @@ import pytest
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UsageError
 from tunegate.harness.power.forecast import (
     PilotRun,
@@ -21,7 +23,14 @@ from tunegate.harness.power.forecast import (
     pilot_spread,
     read_pilot,
 )
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import (
+    Case,
+    Cell,
+    CellKind,
+    Completion,
+    ScoreRow,
+    StoredAnswer,
+)
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.stats.binary import exact_at_estimate
@@ -536,6 +545,59 @@ def test_repeated_samples_are_continuous(suite: Any) -> None:
     assert 0.1 < by_t_test - found[2].chance < 0.3
 
 
+def test_averaged_samples_take_fewer_cases(suite: Any) -> None:
+    """At ψ = .2 four samples leave .27 · .2 = .054: (2.487/.02)² · .054 = 835 cases, and looks."""
+    planned = forecast_suite(suite("loops", rule("loops", tolerance=0.02), n=200))
+
+    [note] = [note for note in planned.notes if "samples = 2 / 4 / 8" in note]
+    numbers = [int(number) for number in re.findall(r"\d+", note.partition("take")[2])]
+    cases, answers = numbers[:3], numbers[3:6]
+    assert 1.0 <= cases[1] / 835 < 1.1
+    assert cases[0] > cases[1] > cases[2] >= 149  # by then a rare total loss has been seen
+    assert answers == [2 * cases[0], 4 * cases[1], 8 * cases[2]]
+
+
+def test_nothing_cheaper_is_told_of_a_suite_with_the_cases(suite: Any) -> None:
+    """A goal that is reached in four runs of five needs no other design."""
+    planned = forecast_suite(
+        suite("exact_match", rule("exact_match", gain=0.0, expected_gain=0.3), n=90)
+    )
+
+    assert not any("samples =" in note for note in planned.notes)
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_the_probability_of_a_choice_takes_fewer_cases(
+    suite_folder: Write, made: Any, measured: bool
+) -> None:
+    """σ² = ψ/39 at best, .0051; a run with σ = .1 tells (2.487 · .1/.02)² = 155, and some more.
+
+    149 cases is the least that shows the absence of rare total losses (.98^149 < .05), and where
+    both matter it takes more than either.
+    """
+    cases = [{"prompt": str(i), "choices": ["a", "b"], "answer": 0} for i in range(200)]
+    head = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "choice_accuracy"\n'
+    gates = f"[[gates]]\n{rule('choice_accuracy', tolerance=0.02)}\n"
+    given = load_suite(suite_folder(head + gates, cases))
+    metric = made.metric("p", use="choice_probability", binary=False, needs=CellKind.CHOICES)
+    rows = {
+        ("p", str(i), arm): ScoreRow(suite="s", metric="p", case=str(i), arm=arm, value=value)
+        for i in range(100)
+        for arm, value in (("base", 0.5), ("tuned", 0.4 if i % 2 else 0.6))
+    }
+    record = given.record().model_copy(update={"metrics": (metric,)})
+    table = ScoreTable(record, {str(i): Case(id=str(i), prompt="p") for i in range(100)}, rows)
+    flips = pairs_of(made, *made.pairs(15, 15, 100, 70))
+    pilot = PilotRun({"choice_accuracy": flips}, {}, table) if measured else None
+
+    planned = forecast_suite(given, pilot)
+
+    [note] = [note for note in planned.notes if "choice_probability with the same margin" in note]
+    [count] = re.findall(r"takes (\d+) cases", note)
+    assert ("as in the run" in note) is measured
+    assert 155 <= int(count) <= 195 if measured else 149 <= int(count) <= 155
+
+
 # --- what a run tells ---
 
 
@@ -571,9 +633,12 @@ def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns:
     cells += [timed("s", f"c{i:03}", "tuned", 20.0 + i, 1.0) for i in range(3)]
     cells += [timed("s", "c000", "base_again", 30.0, None)]
 
+    cells.sort(key=lambda stored: (stored.cell.suite, stored.cell.case))  # as a run has them
+
     found = read_pilot(run_of(judge, made, ours, other, cells=cells), "s", ["m"])
 
     assert found.seconds == {"base": 2.0, "tuned": 1.0}
+    assert found.unchanged == 1.0  # each wrote "x" on the three cases that both answered
     assert (found.pairs["m"].wins, found.pairs["m"].losses, found.pairs["m"].n) == (1, 0, 3)
 
 
