@@ -121,6 +121,15 @@ SCENARIOS = (
         Scenario("0/1, gain .05, wins only", rules.ZERO_ONE, _wins, truth=LOSSES, icc=icc)
         for icc in (0.1, 0.3, 0.6, 1.0)
     ),
+    Scenario(
+        "0/1, gain .05, wins only, one case twice",
+        rules.ZERO_ONE,
+        _wins,
+        truth=LOSSES,
+        icc=1.0,
+        sizes=(2, *[1] * 58),
+        counts=(59,),
+    ),
     *(
         Scenario(*_LOSING, truth=-LOSSES, icc=icc, counts=(10, 40, 100))
         for icc in (0.1, 0.3, 0.6, 1.0)
@@ -171,7 +180,8 @@ def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
 def _cell(
     scenario: Scenario, count: int, rate: tuple[float, float], what: str = "", **more: str | float
 ) -> Row:
-    sizes = {UNEVEN: "uneven", HALF: "one with half"}.get(scenario.sizes, str(scenario.sizes[0]))
+    names = {UNEVEN: "uneven", HALF: "half", (scenario.sizes[0],): str(scenario.sizes[0])}
+    sizes = names.get(scenario.sizes, "1")
     name = f"{what}{scenario.name}, icc {scenario.icc:g}"
     return Row("clusters", name, f"{count}x{sizes}", *rate, **more)  # type: ignore[arg-type]
 

@@ -217,10 +217,14 @@ class BinaryEstimator(MeanEstimator):
         if abs(margin) >= 1:
             return super()._test(margin)
         if self.clusters is not None:
-            from tunegate.harness.stats.clusters import clustered_binary_test
+            from tunegate.harness.stats import clusters as clustered
 
             signs = [round(d) for d in self.differences]
-            return clustered_binary_test(signs, self.clusters, margin=margin)
+            score = clustered.clustered_binary_test(signs, self.clusters, margin=margin)
+            if margin <= 0:  # the unseen cluster, or the t quantile, leaves enough room
+                return score
+            counts = clustered.effective_counts(signs, self.clusters)
+            return _strictest(score, *_second_opinions(*counts, margin))
         from tunegate.harness.stats.binary import tango_test
 
         wins, losses = self.wins, self.losses

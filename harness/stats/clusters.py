@@ -211,6 +211,23 @@ def _clusters(values: Floats, clusters: Labels) -> _ClusterMeans:
     return _ClusterMeans(kinds[:, 0], kinds[:, 1], counts.astype(np.float64), unseen)
 
 
+def effective_counts(differences: ArrayLike, clusters: Labels) -> tuple[int, int, int]:
+    """Wins, losses and cases, divided by the design effect and rounded, for exact tests.
+
+    Args:
+        differences: tuned minus base per case, each -1, 0 or 1.
+        clusters: One label per case, at least two different ones.
+
+    Raises:
+        ValueError: As `design_effect`.
+
+    Trap: an exact test of them is not exact: the design effect is estimated.
+    """
+    data = _reduce(differences, clusters)
+    wins, losses = round(data.wins), round(data.losses)
+    return wins, losses, max(round(data.n), wins + losses, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _EffectiveCounts:
     """Counts that independent cases carrying the same information would have shown."""

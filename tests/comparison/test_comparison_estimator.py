@@ -18,6 +18,7 @@ from tunegate.harness.comparison.labelled_level import CalibrationSample, Labell
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.stats.binary import clopper_pearson, tango_interval
+from tunegate.harness.stats.clusters import clustered_binary_test
 from tunegate.harness.stats.power import binary_sample_size
 from tunegate.harness.stats.ppi import JudgeRegression, ppi_interval
 
@@ -201,6 +202,20 @@ def test_each_level_is_tuned_alone(binary: Pairs, continuous: Pairs, corpus: Pai
     assert average.low <= by_t[0] + 1e-9
     assert average.high >= by_t[1] - 1e-9
     assert value.low < corpus.tuned_level < value.high
+
+
+def test_a_case_that_comes_twice_does_not_end_the_exact_test(made: Any) -> None:
+    """Six wins of 60 are no proof of a gain of .05, also if two of the cases are one cluster.
+
+    Where 5 % win and none lose, six or more of 60 win with probability .0787. The score test of the
+    59 clusters alone would say .0498.
+    """
+    base, tuned = made.pairs(6, 0, 40, 14)
+    clusters = (*map(str, range(59)), "58")
+    pairs = Pairs("s", made.metric(), tuple(base), tuple(tuned), clusters)
+    score = clustered_binary_test(pairs.differences, clusters, margin=0.05).p_value
+
+    assert score < 0.05 < stats.binom.sf(5, 60, 0.05) < pairs.test(0.05).p_value
 
 
 @pytest.mark.parametrize("n", [0, 1])
