@@ -15,6 +15,7 @@ One module for each question:
 | module       | how often …                                                            |
 |--------------|------------------------------------------------------------------------|
 | `binary`     | a 0/1 metric at its margin is called better (or no worse)              |
+| `relative`   | the same where the tolerance is a share of base's level                |
 | `continuous` | the same for scores between 0 and 1 and for unbounded ones, both ends  |
 | `clusters`   | the same where cases belong together                                   |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |

@@ -16,6 +16,7 @@ from benchmarks.error_rates import (
     looks,
     noise,
     plans,
+    relative,
     rules,
     runs,
     slices,
@@ -25,6 +26,7 @@ from benchmarks.error_rates.table import Row, Settings, render, summary
 
 GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "binary": (binary.rows, binary.refutations, binary.between),
+    "relative": (relative.rows,),
     "continuous": (continuous.rows,),
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),

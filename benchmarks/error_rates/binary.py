@@ -91,19 +91,31 @@ def proofs(n: int, margin: float, confidence: float, rule: rules.Rule = rules.ga
     A monotone rule never turns back as wins are added, so it is asked around its turn only,
     beginning where it turned with one loss less.
     """
+
+    def proves(losses: int) -> Callable[[int], bool]:
+        return lambda wins: rule(rules.counts(wins, losses, n), margin, confidence)
+
+    if rule in rules.MONOTONE:
+        return monotone_table(n, proves)
+    table = np.zeros((n + 1, n + 1), dtype=bool)
+    for losses in range(n + 1):
+        most = n - losses
+        table[losses, : most + 1] = [proves(losses)(wins) for wins in range(most + 1)]
+    return table
+
+
+def monotone_table(n: int, proves: Callable[[int], Callable[[int], bool]]) -> Flags:
+    """Return which of [losses, wins] a rule proves that never turns back as wins are added.
+
+    Args:
+        n: Cases.
+        proves: From the losses to a function of the wins.
+    """
     table = np.zeros((n + 1, n + 1), dtype=bool)
     turn = 0
     for losses in range(n + 1):
-
-        def proves(wins: int, losses: int = losses) -> bool:
-            return rule(rules.counts(wins, losses, n), margin, confidence)
-
-        most = n - losses
-        if rule in rules.MONOTONE:
-            turn = _turn(proves, most, start=turn)
-            table[losses, turn : most + 1] = True
-        else:
-            table[losses, : most + 1] = [proves(wins) for wins in range(most + 1)]
+        turn = _turn(proves(losses), n - losses, start=turn)
+        table[losses, turn : n - losses + 1] = True
     return table
 
 

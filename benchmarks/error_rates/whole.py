@@ -170,10 +170,16 @@ def verdict(suites: Suites, *, goal_rule: str = "primary", attempt: int = 1) -> 
     return decide_run(manifest, cases_of(suites), rows_of(suites)).verdict
 
 
-def looked_verdict(parts: Sequence[Gated], goal_rule: str) -> Verdict:
-    """Return the verdict of a run of one suite that ends as soon as a look decides it."""
+def looked_verdict(parts: Sequence[Gated], goal_rule: str, *, first: int = 50) -> Verdict:
+    """Return the verdict of a run of one suite that ends as soon as a look decides it.
+
+    Args:
+        parts: Its gates and scores.
+        goal_rule: Which goals it takes.
+        first: Fewest cases of the first look.
+    """
     n = len(parts[0].scores[0])
-    sizes = tuple(look_sizes(n, first=50))
+    sizes = tuple(look_sizes(n, first=first))
     order = tuple(map(str, range(n)))
     plan = LookSchedule(order=order, sizes=sizes, shares=tuple(size / n for size in sizes))
     suites = {"s": parts}

@@ -1,7 +1,8 @@
-"""Mean level: metrics whose level is the mean of their scores, with two estimators.
+"""Mean level: metrics whose level is the mean of their scores, with three estimators.
 
-Tango's score interval for 0/1 scores, the t ∧ Hall envelope with its guards for all others, and
-cluster-robust forms of both where cases belong together.
+Tango's score interval for 0/1 scores, the score interval of a ratio where their levels' ratio is
+judged, the t ∧ Hall envelope with its guards for all others, and cluster-robust forms of all three
+where cases belong together.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from tunegate.harness.comparison.estimator import (
     Estimator,
@@ -249,7 +251,111 @@ class BinaryEstimator(MeanEstimator):
             power=POWER,
             deff=deff,
         )
-        return within_limit(found.n)
+        least = 1
+        if margin < 0 and effect <= 0:
+            least = math.ceil(power.smallest_provable_n(-margin, confidence=confidence) * deff)
+        return within_limit(max(found.n, least))
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeLimit:
+    """How far the level of tuned may fall short of base's, as a ratio of the two."""
+
+    ratio: float
+    """Tuned's level at the limit, over base's: below 1 where a higher score is better."""
+    exchanged: bool = False
+    """Whether base is in tuned's place, and tuned in base's."""
+
+    def exchange(self) -> RelativeLimit:
+        """Return the same limit for exchanged arms."""
+        return replace(self, exchanged=not self.exchanged)
+
+
+@dataclass(frozen=True)
+class RelativeEstimator(BinaryEstimator):
+    """Successes and failures whose ratio, tuned's to base's, is judged against a limit.
+
+    The difference is the distance from the limit, `tuned - ratio * base`, oriented, in the metric's
+    unit. It is judged through the ratio, so that the interval carries the uncertainty of base's
+    level. Where base has no 1 there is no ratio, and only a plain gain shows that nothing was lost.
+    """
+
+    limit: RelativeLimit = field(kw_only=True)
+
+    @property
+    def estimate(self) -> float:
+        """The oriented distance of the levels from the limit."""
+        return self._sign * (exact_mean(self._other) - self.limit.ratio * self._reference_level)
+
+    @property
+    def _reference(self) -> tuple[float, ...]:
+        return self.tuned if self.limit.exchanged else self.base
+
+    @property
+    def _other(self) -> tuple[float, ...]:
+        return self.base if self.limit.exchanged else self.tuned
+
+    @property
+    def _reference_level(self) -> float:
+        return exact_mean(self._reference)
+
+    @property
+    def _sign(self) -> float:
+        """1 where the other arm's level must be proven above the limit, -1 where below."""
+        return -self.sign if self.limit.exchanged else self.sign
+
+    def _interval(self, confidence: float) -> Interval:
+        level, ratio = self._reference_level, self.limit.ratio
+        if not level:
+            return super()._interval(confidence)
+        found = self._ratio_interval(ratio, confidence)
+        ends = [self._sign * (end - ratio) * level for end in (found.low, found.high)]
+        return Interval(self.estimate, min(ends), max(ends), confidence, found.method)
+
+    def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
+        # By the difference that the limit allows at base's level in this run.
+        allowed = self._sign * (self.limit.ratio - 1) * self._reference_level
+        plain = round(effect + allowed, 12)
+        return super()._plan(plain, margin + allowed, confidence, share)
+
+    def _ratio_interval(self, ratio: float, confidence: float) -> Interval:
+        """Return the interval of the other arm's level over the reference's."""
+        from tunegate.harness.stats import binary, clusters
+
+        if self.clusters is not None:
+            return clusters.clustered_ratio_interval(
+                self._other, self._reference, self.clusters, ratio=ratio, confidence=confidence
+            )
+        more, fewer, both = _ratio_counts(self._other, self._reference)
+        return binary.ratio_interval(more, fewer, both, confidence=confidence)
+
+    def _test(self, margin: float) -> OneSidedTest:
+        if margin:
+            raise ValueError(f"margin={margin} must be 0: the limit is that of the ratio")
+        if not self._reference_level:
+            return super()._test(0.0)
+        from tunegate.harness.stats import binary, clusters
+
+        # "Below the limit" is "above its inverse" with the arms exchanged.
+        ratio, upper, lower = self.limit.ratio, self._other, self._reference
+        if self._sign < 0:
+            ratio, upper, lower = 1 / ratio, lower, upper
+        if self.clusters is not None:
+            return clusters.clustered_ratio_test(upper, lower, self.clusters, ratio=ratio)
+        more, fewer, both = _ratio_counts(upper, lower)
+        return _strictest(
+            binary.ratio_test(more, fewer, both, ratio=ratio),
+            binary.exact_at_estimate(
+                more, fewer, more + fewer + both, margin=ratio - 1, slope=ratio
+            ),
+        )
+
+
+def _ratio_counts(upper: Sequence[float], lower: Sequence[float]) -> tuple[int, int, int]:
+    """Return the cases that only the first arm gets right, only the second, and both."""
+    more = sum(u > v for u, v in zip(upper, lower, strict=True))
+    fewer = sum(u < v for u, v in zip(upper, lower, strict=True))
+    return more, fewer, round(math.fsum(upper)) - more
 
 
 def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[OneSidedTest]:

@@ -20,7 +20,12 @@ from tunegate.harness.comparison.labelled_level import (
     Labels,
     n_labelled,
 )
-from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
+from tunegate.harness.comparison.mean_level import (
+    BinaryEstimator,
+    MeanEstimator,
+    RelativeEstimator,
+    RelativeLimit,
+)
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.types import Interval, OneSidedTest
@@ -41,6 +46,9 @@ class Pairs(PairedScores):
     """The counts behind the scores, where the levels are a function of their sums."""
     cases: tuple[str, ...] = field(default=(), repr=False)
     """Id of each pair's case, where known."""
+    limit: RelativeLimit | None = None
+    """The limit against which the ratio of the levels is judged, of 0/1 scores; None: the scores
+    themselves are compared."""
     labels: Labels | None = field(default=None, repr=False)
     """What people say of each pair's two answers; where given, they correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
@@ -125,6 +133,7 @@ class Pairs(PairedScores):
         """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
         corpus = self.corpus and self.corpus.exchanged()
         labels = self.labels and tuple(pair and (pair[1], pair[0]) for pair in self.labels)
+        limit = self.limit and self.limit.exchange()
         known = self.calibration and self.calibration.exchanged()
         return replace(
             self,
@@ -133,6 +142,7 @@ class Pairs(PairedScores):
             corpus=corpus,
             labels=labels,
             calibration=known,
+            limit=limit,
         )
 
     def unchanged(self) -> Pairs:
@@ -145,10 +155,17 @@ class Pairs(PairedScores):
 
         The estimate is d̄ + share·|base's level|, so that non-inferiority within the share is one
         above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
-        Of times the geometric mean of tuned/base is judged (`_slower_by`).
+        Of 0/1 scores the ratio of the levels is judged (`RelativeEstimator`), of times the
+        geometric mean of tuned/base (`_slower_by`).
         """
         if not self.n:
             return self
+        alone = None if self.labels is None else _labelled_alone(self, self.labels)
+        if alone is not None:
+            return alone.relative(share)
+        ratio = 1 - share if self.metric.higher_is_better else 1 + share
+        if self.binary and self.corpus is None and self.calibration is None and ratio > 0:
+            return replace(self, limit=RelativeLimit(ratio))
         if self.metric.needs is CellKind.LATENCY and min(*self.base, *self.tuned) > 0:
             return self._slower_by(share)
         slack = math.copysign(share, self.base_level)
@@ -205,6 +222,8 @@ def estimator_of(pairs: Pairs) -> Estimator:
         return CalibratedEstimator(*columns, uncorrected=own, sample=pairs.calibration)
     if pairs.corpus is not None:
         return CorpusEstimator(*columns, counts=pairs.corpus)
+    if pairs.limit is not None:
+        return RelativeEstimator(*columns, limit=pairs.limit)
     if pairs.binary:
         return BinaryEstimator(*columns)
     return MeanEstimator(*columns, in_logarithms=pairs.in_logarithms)

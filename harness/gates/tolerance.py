@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
+    DecisionContext,
     EquivalenceMargin,
+    GateOutcome,
     KeySchemas,
     PlannedTest,
     gate_kind,
@@ -57,6 +60,25 @@ class ToleranceGate(DifferenceGate):
             return JudgedPairs(pairs.relative(share_of_base(gate.margin)), 0.0)
         return JudgedPairs(pairs, -gate.margin)
 
+    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
+        """Decide a gate on the mean difference; a share of nothing is not computable."""
+        outcome = super().decide(gate, pairs, context)
+        open_ = outcome.status is GateStatus.UNDECIDED and not pairs.too_few
+        if open_ and isinstance(gate.margin, str) and pairs.base_level == 0:
+            return replace(
+                outcome, reason=GateReason.NOT_COMPUTABLE, needed_n=None, needed_most=None
+            )
+        return outcome
+
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would decide the gate, or that its tolerance is a share of nothing."""
+        if result.reason is GateReason.NOT_COMPUTABLE:
+            return (
+                f"{self.rule(result)} is a share of base's level, which is 0, and a share of "
+                "nothing is nothing; give the tolerance as a number"
+            )
+        return super().open_conclusion(result, pairs)
+
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:
@@ -73,24 +95,29 @@ class ToleranceGate(DifferenceGate):
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
         """Yield that n cases of 0/1 scores prove nothing even if no answer changes."""
-        from tunegate.harness.stats.power import smallest_provable_n
-
-        if not metric.binary or isinstance(gate.margin, str):
+        if not metric.binary:
             return
         # Where a gain is asked of the metric too, its wins prove a tolerance with fewer cases.
         if any(g.metric == gate.metric and gate_kind(g.kind).is_goal for g in gates):
             return
-        least = smallest_provable_n(gate.margin, confidence=gate.confidence)
+        least, written, best = _fewest_cases(gate, metric), f"{gate.margin!r}", ""
+        if isinstance(gate.margin, str):
+            best = "base scores 1 on all of them and "
+        else:
+            written = f"{gate.margin:g}"
         if n < least:
             yield (
-                f"tolerance={gate.margin:g} on {gate.metric!r} cannot be proven with {n} cases "
-                f"even if no answer changes: it takes {least}; add cases, or widen the tolerance"
+                f"tolerance={written} on {gate.metric!r} cannot be proven with {n} cases even if "
+                f"{best}no answer changes: it takes {least}; add cases, or widen the tolerance"
             )
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
         """Return the test at no true difference; a share of base takes base's level of a run."""
         margin, note = _planned_margin(gate, pairs)
         if margin is None:
+            if pairs is None and metric.binary:
+                fewest = _fewest_cases(gate, metric)
+                note = f"{note}; it takes at least {fewest} cases on which base scores 1"
             return PlannedTest(None, note)
         blind = pairs is not None and not _shows_loss(gate, pairs)
         if blind:
@@ -155,6 +182,21 @@ def _worst_level(pairs: Pairs) -> float | None:
     least, most = (0.0, 1.0) if pairs.binary else pairs.metric.range or (-math.inf, math.inf)
     worst = least if pairs.metric.higher_is_better else most
     return worst if math.isfinite(worst) else None
+
+
+def _fewest_cases(gate: Gate, metric: Metric) -> int:
+    """Return the cases of 0/1 scores below which the tolerance is never proven.
+
+    Of a share of base's level they are those on which base scores 1.
+    """
+    from tunegate.harness.stats.power import smallest_provable_n
+
+    margin = gate.margin
+    if isinstance(margin, str):
+        share = share_of_base(margin)
+        # "At most 1 + s times base" is "base at least 1/(1 + s) of tuned", a loss of s/(1 + s).
+        margin = share if metric.higher_is_better else share / (1 + share)
+    return smallest_provable_n(margin, confidence=gate.confidence)
 
 
 def _planned_margin(gate: Gate, pairs: Pairs | None) -> tuple[float | None, str]:

@@ -22,6 +22,7 @@ Which function answers which question:
 | Is that factor beyond a limit?                      | `binary.ratio_test`                    |
 | How often does tuned succeed (floors)?              | `binary.clopper_pearson`               |
 | … when the cases come in clusters?                  | `clusters.clustered_binary_interval`   |
+| By which factor, when they come in clusters?        | `clusters.clustered_ratio_interval`    |
 | By how much does a continuous score change?         | `paired_mean.mean_interval`            |
 | Is that change beyond a margin?                     | `paired_mean.mean_test`                |
 | Are there too many catastrophic cases?              | `paired_mean.severe_drops`             |

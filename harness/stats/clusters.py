@@ -12,6 +12,7 @@ where the cases of a cluster always agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,9 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.binary import tango_lower, tango_z
+from tunegate.harness.stats.binary import ratio_lower, tango_lower, tango_z
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats
+from tunegate.harness.stats.validation import Floats, Ints
 
 Labels = Sequence[Hashable] | NDArray[np.generic]
 """One cluster label per case, in the order of the cases."""
@@ -172,7 +173,75 @@ def clustered_binary_test(
     return OneSidedTest(z, p_value, margin, _TANGO)
 
 
+def clustered_ratio_interval(
+    tuned: ArrayLike,
+    base: ArrayLike,
+    clusters: Labels,
+    *,
+    ratio: float,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Score interval for the ratio of two success rates, tuned's to base's, over clustered cases.
+
+    Args:
+        tuned: 0 or 1 per case.
+        base: Likewise; at least one is 1.
+        clusters: One label per case, at least two different ones.
+        ratio: Ratio above 0 at which the design effect is taken and a limit is guarded: the one
+            that is tested.
+        confidence: Two-sided level.
+
+    Raises:
+        ValueError: If the columns differ in length or hold no 1, a value is outside of 0 to 1,
+            there are fewer than two clusters, or `ratio` or `confidence` is out of range.
+
+    Source: `binary.ratio_interval` on counts divided by the design effect, with the t quantile, and
+    Gaffke's limit of the mean of tuned - ratio * base, as `clustered_binary_interval`.
+    """
+    validation.check_between("confidence", confidence, 0, 1)
+    data = _reduce_ratio(tuned, base, clusters, ratio)
+    critical, alpha = distributions.t_critical(confidence, data.degrees), (1 - confidence) / 2
+    level = float(np.asarray(base, dtype=np.float64).mean())
+    low = ratio_lower(data.wins, data.losses, data.n, critical)
+    inverse = ratio_lower(data.losses, data.wins, data.n, critical)
+    high = 1 / inverse if inverse > 0 else math.inf
+    if ratio < 1 and low < 1 and level > 0:
+        low = min(low, ratio + data.clusters.lower_limit(alpha, worst=-ratio) / level)
+    if ratio > 1 and high > 1 and level > 0:
+        mirrored = replace(data.clusters, means=-data.clusters.means)
+        high = max(high, ratio - mirrored.lower_limit(alpha, worst=-1.0) / level)
+    estimate = float(np.asarray(tuned, dtype=np.float64).mean()) / level if level else math.inf
+    return Interval(estimate, max(low, 0.0), high, confidence, _RATIO)
+
+
+def clustered_ratio_test(
+    tuned: ArrayLike, base: ArrayLike, clusters: Labels, *, ratio: float
+) -> OneSidedTest:
+    """Test that the ratio of two success rates over clustered cases, tuned's to base's, exceeds it.
+
+    Args:
+        tuned: 0 or 1 per case.
+        base: Likewise.
+        clusters: One label per case, at least two different ones.
+        ratio: Null value above 0.
+
+    Raises:
+        ValueError: As `clustered_ratio_interval`.
+
+    Source: the inversion of its lower limit.
+    """
+    data = _reduce_ratio(tuned, base, clusters, ratio)
+    z = float(tango_z(data.wins, data.losses, data.n, ratio - 1, ratio))
+    p_value = distributions.t_tail(z, data.degrees)
+    if ratio < 1:
+        equal = float(tango_z(data.wins, data.losses, data.n, 0.0))
+        better = distributions.t_tail(equal, data.degrees)
+        p_value = max(p_value, min(data.clusters.lower_tail(0.0, worst=-ratio), better))
+    return OneSidedTest(z, p_value, ratio, _RATIO)
+
+
 _GAFFKE = "Gaffke, clusters as units"
+_RATIO = "paired ratio, score / design effect, t; Gaffke"
 _TANGO = "Tango score / design effect, t; Gaffke"
 
 
@@ -259,19 +328,56 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
     if odd.size:
         raise ValueError(f"differences[{odd[0]}]={values[odd[0]]} must be -1, 0 or 1")
     numbers = validation.check_labels("clusters", clusters, values.size)
-    sizes = np.bincount(numbers).astype(np.float64)
-    sums = np.bincount(numbers, weights=values).astype(np.float64)
-    error = jackknife(sums, sizes).error
-    naive = values.var() / values.size
-    effect = max(1.0, error**2 / naive) if naive > 0 else 1.0
+    effect = _effect(values, numbers)
     if np.unique(numbers[values != 0]).size < _TELLING:
-        effect = max(effect, float((sizes**2).sum() / values.size))
+        effect = max(effect, _agreed_effect(numbers))
     wins, losses = float((values > 0).sum()), float((values < 0).sum())
     return _EffectiveCounts(
         wins / effect,
         losses / effect,
         values.size / effect,
         effect=float(effect),
-        degrees=sizes.size - 1,
+        degrees=int(numbers.max()),
         clusters=_clusters(values, clusters),
+    )
+
+
+def _effect(values: Floats, numbers: Ints) -> float:
+    """Jackknife variance of the mean over the variance of independent cases, at least 1."""
+    sizes = np.bincount(numbers).astype(np.float64)
+    sums = np.bincount(numbers, weights=values).astype(np.float64)
+    error = jackknife(sums, sizes).error
+    naive = values.var() / values.size
+    return max(1.0, float(error**2 / naive)) if naive > 0 else 1.0
+
+
+def _agreed_effect(numbers: Ints) -> float:
+    """Design effect if the cases of a cluster always agreed."""
+    sizes = np.bincount(numbers).astype(np.float64)
+    return float((sizes**2).sum() / numbers.size)
+
+
+def _reduce_ratio(
+    tuned: ArrayLike, base: ArrayLike, clusters: Labels, ratio: float
+) -> _EffectiveCounts:
+    """Counts for a ratio: `n` are the cases at least one model gets right.
+
+    The design effect is the larger of that of tuned - ratio * base and of the plain difference.
+    """
+    t, b = (validation.check_ranged(k, v, 0, 1) for k, v in (("tuned", tuned), ("base", base)))
+    validation.check_paired(t, b, "tuned and base")
+    validation.check_positive("ratio", ratio)
+    numbers = validation.check_labels("clusters", clusters, t.size)
+    plain = _reduce(t - b, clusters)
+    effect = max(plain.effect, _effect(t - ratio * b, numbers))
+    right = float(np.maximum(t, b).sum())
+    if not right:
+        raise ValueError("tuned and base must hold a 1: without successes there is no ratio")
+    return _EffectiveCounts(
+        float((t > b).sum()) / effect,
+        float((t < b).sum()) / effect,
+        right / effect,
+        effect=effect,
+        degrees=plain.degrees,
+        clusters=_clusters(t - ratio * b, clusters),
     )

@@ -376,6 +376,34 @@ def test_a_share_of_base_asks_that_base_is_above_the_worst_level(gate: Decide, m
     assert none.status is UNDECIDED
 
 
+def test_a_share_of_nothing_is_not_computable(gate: Decide, made: Any) -> None:
+    """Base right on 0 of 200: nothing may be lost of nothing. A proven gain has lost nothing."""
+    none = gate(TOLERANCE, "10%", made.pairs(1, 0, 0, 199))
+    gain = gate(TOLERANCE, "10%", made.pairs(30, 0, 0, 170))
+
+    assert outcome(none) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
+    assert none.needed_n is None
+    assert none.sentence.endswith(
+        "the tolerance of 10% is a share of base's level, which is 0, and a share of nothing is "
+        "nothing; give the tolerance as a number"
+    )
+    assert outcome(gain) == (PASS, None)
+
+
+def test_a_share_of_base_is_judged_by_the_ratio(gate: Decide, made: Any) -> None:
+    """2 losses among the 60 cases that base gets right do not prove a loss below a tenth.
+
+    A model at the limit loses 2 of 60 or fewer in .0530 of runs, and 1 of 60 or none in .0138.
+    """
+    two = gate(TOLERANCE, "10%", made.pairs(0, 2, 58, 40))
+    one = gate(TOLERANCE, "10%", made.pairs(0, 1, 59, 40))
+
+    assert two.p_value == pytest.approx(0.0530, abs=5e-5)
+    assert outcome(two) == (UNDECIDED, GateReason.UNDERPOWERED)
+    assert one.status is PASS
+    assert two.method == "Tango score; exact at the estimated null (Storer-Kim)"
+
+
 @pytest.mark.parametrize(("able", "reason"), [(0, GateReason.INSENSITIVE), (100, None)])
 def test_severe_drops_take_a_height_to_drop_from(
     gate: Decide, able: int, reason: GateReason | None

@@ -112,13 +112,30 @@ def test_certainty_cannot_be_certified(suite_folder: Write) -> None:
         "floor = 0.99",
         'floor = 1.0\nfloor_mode = "zero_tolerance"',
         "gain = 0.5",
-        'tolerance = "2%"',
+        'tolerance = "10%"',
         "tolerance = 0.02\ngain = 0.1",  # 40 wins of 50 prove both
+        'tolerance = "2%"\ngain = 0.1',
     ],
 )
 def test_what_can_pass_is_not_refused(suite_folder: Write, gate: str) -> None:
-    """Observed floors, gains and relative tolerances may pass with 50 cases."""
+    """Observed floors, gains and wide relative tolerances may pass with 50 cases."""
     assert problems(suite_folder, gate, 50) == []
+
+
+def test_a_share_of_base_takes_as_many_cases_that_base_gets_right(suite_folder: Write) -> None:
+    """At best all are: .98^148 = .0503 and .98^149 = .0493, as for 0.02 of them."""
+    assert problems(suite_folder, 'tolerance = "2%"', 148) == [
+        "suite.toml:7: tolerance='2%' on 'exact_match' cannot be proven with 148 cases even if "
+        "base scores 1 on all of them and no answer changes: it takes 149; add cases, or widen the "
+        "tolerance"
+    ]
+    assert not problems(suite_folder, 'tolerance = "2%"', 149)
+
+
+def test_a_share_of_base_where_one_is_bad(suite_folder: Write) -> None:
+    """10 % more loops are 1/11 less of base over tuned: log .05/log(10/11) = 31.4, so 32."""
+    assert "it takes 32;" in problems(suite_folder, 'tolerance = "10%"', 31, metric="loops")[0]
+    assert not problems(suite_folder, 'tolerance = "10%"', 32, metric="loops")
 
 
 def test_one_case_is_undecided_and_not_refused(suite_folder: Write) -> None:

@@ -1,0 +1,167 @@
+"""A tolerance that is a share of base's level, on 0/1 scores, is judged by the ratio of levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tunegate.harness.comparison.delta import compare, is_proven
+from tunegate.harness.comparison.equivalence import EquivalencePairs
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gate_kind import EquivalenceMargin
+from tunegate.harness.records.verdict import ParityStatus
+from tunegate.harness.stats.binary import exact_at_estimate, ratio_interval, ratio_test
+from tunegate.harness.stats.power import binary_sample_size
+
+
+def scored(
+    made: Any, wins: int, losses: int, both: int, neither: int, *, clusters: Any = None, **of: Any
+) -> Pairs:
+    """Return pairs of which both, only one or neither score 1, more wins of tuned."""
+    columns = made.pairs(wins, losses, both, neither)
+    return compare(*columns, metric=made.metric(**of), clusters=clusters).pairs
+
+
+def test_the_ratio_is_judged(made: Any) -> None:
+    """Interval and p-value are those of tuned/base against .9, the distance in base's unit."""
+    pairs = scored(made, 3, 5, 75, 17)
+    judged = pairs.relative(0.10)
+    ratio = ratio_interval(3, 5, 75)
+
+    # Base has 80 of 100, tuned 78: 78 - .9 · 80 = 6 points from the limit.
+    assert judged.estimate == pytest.approx(0.06)
+    interval = judged.interval(0.90)
+    assert interval.low == pytest.approx((ratio.low - 0.9) * 0.80)
+    assert interval.high == pytest.approx((ratio.high - 0.9) * 0.80)
+    score = ratio_test(3, 5, 75, ratio=0.9).p_value
+    exact = exact_at_estimate(3, 5, 83, margin=-0.1, slope=0.9).p_value
+    assert judged.test(0.0).p_value == max(score, exact)
+
+
+def test_where_a_lower_score_is_better(made: Any) -> None:
+    """At most 1.25 of base is base at least .8 of tuned: the mirror image of a loss of a fifth."""
+    good = scored(made, 3, 5, 75, 17).relative(0.20)
+    # 80 and 78 failures become tuned's and base's: base is in tuned's place.
+    bad = scored(made, 5, 3, 75, 17, higher_is_better=False).exchanged().relative(0.25)
+
+    assert bad.base_level == pytest.approx(0.80)
+    assert bad.tuned_level == pytest.approx(0.78)
+    assert bad.estimate == pytest.approx(1.25 * 0.80 - 0.78)
+    assert bad.test(0.0).p_value == pytest.approx(
+        max(
+            ratio_test(5, 3, 75, ratio=0.8).p_value,
+            exact_at_estimate(5, 3, 83, margin=-0.2, slope=0.8).p_value,
+        )
+    )
+    assert good.test(0.0).p_value == pytest.approx(
+        max(
+            ratio_test(3, 5, 75, ratio=0.8).p_value,
+            exact_at_estimate(3, 5, 83, margin=-0.2, slope=0.8).p_value,
+        )
+    )
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize(("both", "proven"), [(58, False), (59, True)])
+def test_without_a_change_the_cases_with_a_one_decide(
+    made: Any, both: int, proven: bool, falling: bool
+) -> None:
+    """5 % of base takes 59 cases that base gets right (.95^59 = .0485), whatever the others."""
+    # Of failures, at most 1/19 more are allowed: base at least .95 of tuned.
+    pairs = scored(made, 0, 0, both, 200, higher_is_better=not falling)
+
+    assert is_proven(pairs.relative(1 / 19 if falling else 0.05), 0.0, 0.90) is proven
+
+
+def test_interval_and_test_agree(made: Any) -> None:
+    """Of 1,000 cases, where the exact p-value changes nothing, both turn at the same loss."""
+    for losses in range(20, 60):
+        judged = scored(made, 20, losses, 600 - losses, 380).relative(0.05)
+        low, p_value = judged.interval(0.90).low, judged.test(0.0).p_value
+
+        assert (low > 0) is (p_value < 0.05), losses
+
+
+def test_exchanged_pairs_prove_the_opposite(made: Any) -> None:
+    """30 of 80 lost is far beyond a tenth; the exchanged pairs say so, and the others do not."""
+    judged = scored(made, 0, 30, 50, 20).relative(0.10)
+
+    assert judged.exchanged().estimate == pytest.approx(-judged.estimate)
+    assert judged.exchanged().exchanged().interval(0.9) == judged.interval(0.9)
+    assert is_proven(judged.exchanged(), 0.0, 0.90)
+    assert not is_proven(judged, 0.0, 0.90)
+    low, high = judged.interval(0.9).low, judged.interval(0.9).high
+    assert judged.exchanged().interval(0.9).low == pytest.approx(-high)
+    assert judged.exchanged().interval(0.9).high == pytest.approx(-low)
+
+
+def test_a_base_without_a_one_is_judged_by_the_plain_difference(made: Any) -> None:
+    """A share of nothing allows no loss: only a proven gain keeps it."""
+    none = scored(made, 0, 0, 0, 100)
+    gain = scored(made, 20, 0, 0, 80)
+
+    assert none.relative(0.10).test(0.0).p_value == 1
+    assert not is_proven(none.relative(0.10), 0.0, 0.90)
+    assert is_proven(gain.relative(0.10), 0.0, 0.90)
+    assert gain.relative(0.10).interval(0.9).low == gain.interval(0.9).low
+
+
+def test_clusters_widen_it(made: Any) -> None:
+    """Losses that come in whole clusters prove less than the same losses spread."""
+    names = [i // 5 for i in range(200)]
+    alone = scored(made, 5, 10, 150, 35).relative(0.10)
+    together = scored(made, 5, 10, 150, 35, clusters=names).relative(0.10)
+
+    assert alone.interval(0.9).low > together.interval(0.9).low
+    assert alone.test(0.0).p_value < together.test(0.0).p_value
+    assert together.test(0.0).method == "paired ratio, score / design effect, t; Gaffke"
+
+
+def test_labels_of_all_pairs_are_counted_too(made: Any) -> None:
+    """Where people labelled every pair their 0/1 labels are judged by the ratio, not by a mean."""
+    plain = scored(made, 3, 5, 75, 17)
+    labels = tuple(zip(plain.base, plain.tuned, strict=True))
+    labelled = replace(plain, base=plain.tuned, tuned=plain.base, labels=labels)
+
+    assert labelled.relative(0.10).test(0.0) == plain.relative(0.10).test(0.0)
+
+
+def test_scores_between_are_still_judged_as_a_mean(made: Any) -> None:
+    """A single half makes the column continuous, and the shifted mean is judged."""
+    base, tuned = made.pairs(3, 5, 75, 17)
+    base[0] = 0.5
+    judged = compare(base, tuned, metric=made.metric()).pairs.relative(0.10)
+
+    assert judged.limit is None
+    assert "ratio" not in judged.test(0.0).method
+
+
+def test_the_margin_is_the_ratios(made: Any) -> None:
+    """A further margin beside the limit is refused."""
+    with pytest.raises(ValueError, match=r"margin=0\.1 must be 0"):
+        scored(made, 3, 5, 75, 17).relative(0.10).test(0.1)
+
+
+def test_what_it_takes_is_planned_at_the_difference_that_the_limit_allows(made: Any) -> None:
+    """A tenth of base's .8 is planned as a tolerance of .08, whose formula is tested there."""
+    pairs = scored(made, 8, 6, 74, 12)
+    judged, equal = pairs.relative(0.10), pairs.unchanged().relative(0.10)
+    found = judged.estimator.plan(equal.estimate, 0.0, 0.90)
+
+    assert equal.estimate == pytest.approx(0.08)
+    assert found is not None
+    assert found.n == binary_sample_size(effect=0.0, discordance=0.14, margin=-0.08).n
+
+
+def test_equivalence_within_a_share(made: Any) -> None:
+    """300 equal pairs of 1 are within 2 %; 148 are not yet, and half of them lost are beyond."""
+
+    def status(pairs: Pairs) -> ParityStatus:
+        found = EquivalencePairs(pairs, EquivalenceMargin("2%", "the suite's tolerance"))
+        return found.status(beyond=(found.beyond or 0.0) < 0.05)
+
+    assert status(scored(made, 0, 0, 149, 0)) is ParityStatus.EQUIVALENT
+    assert status(scored(made, 0, 0, 148, 0)) is ParityStatus.UNDECIDED
+    assert status(scored(made, 0, 70, 70, 0)) is ParityStatus.NOT_EQUIVALENT
