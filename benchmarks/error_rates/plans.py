@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
 from benchmarks.error_rates import binary, looks, rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
@@ -27,6 +28,7 @@ from tunegate.harness.comparison.sample_size import (
     PlannedComparison,
     PlannedLooks,
     ScoreSpread,
+    cases_to_certify,
 )
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.gate_kind import gate_kind
@@ -36,6 +38,7 @@ from tunegate.harness.power.forecast import forecast_suite
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
 from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.group_sequential import look_sizes
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.verdict.decide import suite_results
@@ -69,6 +72,7 @@ def rows(settings: Settings) -> list[Row]:
         *_flips(settings),
         *_means(settings),
         *_whole_runs(settings),
+        *_floors(),
         *_extended(settings),
         *_extended_runs(settings),
     ]
@@ -264,6 +268,23 @@ def _means(settings: Settings) -> Iterator[Row]:
         plan = planned(gate, rules.SCORE, n, effect, ScoreSpread(deviation, binary=False))
         what = f"score, margin {margin:+g}, true difference {effect:+g}, deviation {deviation:g}"
         yield _off(what, n, plan, true, error)
+
+
+def _floors() -> Iterator[Row]:
+    """Yield by how much the cases that certify a floor in 4 of 5 runs miss that, exactly.
+
+    The power rises and falls with every case; the number that is told has 80 % at least.
+    """
+    for level, floor in ((0.97, 0.9), (0.97, 0.95), (0.98, 0.95), (0.99, 0.95)):
+        n = cases_to_certify(level, floor, binary.CONFIDENCE)
+        assert n is not None
+        tails = special.bdtrc(np.arange(n) - 0.0, n, level)  # P(more than k successes)
+        lows = [clopper_pearson(k + 1, n, confidence=binary.CONFIDENCE).low for k in range(n)]
+        power = max(
+            (float(t) for t, low in zip(tails, lows, strict=True) if low >= floor), default=0.0
+        )
+        what = f"certified floor {floor:g} at a level of {level:g}: power short of .8"
+        yield Row("plans", what, str(n), max(0.0, 0.8 - power), limit=0.0, note=f"{power:.3f}")
 
 
 _SUITE = """name = "s"

@@ -128,6 +128,11 @@ class LevelGate(GateKind):
             least = self._certifying_cases(gate)
             if least is not None:
                 note += f"; certifying it takes {least} cases, all {self.flawless}"
+        if gate.floor_mode == "certified" and pairs is not None and pairs.n:
+            plan = pairs.estimator.plan_level
+            needed = plan(_bound(gate), gate.confidence, is_lower=self.is_lower)
+            takes = "no number of cases" if needed is None else f"{needed} cases in 4 of 5 runs"
+            note += f"; at tuned's {pairs.tuned_level:.3g} of the run {takes}"
         return PlannedTest(None, note, counts=False)
 
     def _certifying_cases(self, gate: Gate) -> int | None:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
@@ -380,6 +381,22 @@ def test_floors_are_not_planned(suite: Any) -> None:
     assert planned.gates[1].note.endswith("certifying it takes 59 cases, all right")
     assert planned.chances == ()
     assert planned.refusals == ()
+
+
+def test_a_certified_floor_is_planned_at_the_level_of_a_run(suite: Any, made: Any) -> None:
+    """At 98 of 100, 260 cases certify .95 (7 failures at most, binomial .847); at .94 none do."""
+    given = suite("exact_match", rule("exact_match", floor=0.95, floor_mode="certified"), n=100)
+    # Clopper and Pearson: 7 of 260 failures have the upper limit .0500, 8 of them .0548
+    allowed = max(k for k in range(20) if stats.beta.ppf(0.95, k + 1, 260 - k) <= 0.05)
+
+    notes = []
+    for right in (98, 94):
+        pilot = PilotRun({"exact_match": pairs_of(made, *made.pairs(0, 0, right, 100 - right))}, {})
+        notes.append(forecast_suite(given, pilot).gates[0].note)
+
+    assert notes[0].endswith("at tuned's 0.98 of the run 260 cases in 4 of 5 runs")
+    assert stats.binom.cdf(allowed, 260, 0.02) > 0.8
+    assert notes[1].endswith("at tuned's 0.94 of the run no number of cases")
 
 
 def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
