@@ -23,7 +23,7 @@ def hall_limits(values: Sequence[float], confidence: float = 0.9, factor: float 
     Args:
         values: The sample.
         confidence: Two-sided level.
-        factor: What the sample skewness is multiplied by: 5/4 for scores without a range.
+        factor: What the sample skewness is multiplied by: 1.4 for scores without a range.
     """
     n, mean, deviation = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     g = factor * stats.skew(values)

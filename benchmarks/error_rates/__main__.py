@@ -10,6 +10,7 @@ from functools import partial
 
 from benchmarks.error_rates import (
     binary,
+    bounded,
     clusters,
     continuous,
     judges,
@@ -28,6 +29,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "binary": (binary.rows, binary.refutations, binary.between),
     "relative": (relative.rows,),
     "continuous": (continuous.rows,),
+    "bounded": (bounded.rows,),
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),
     "whole": (whole.rows,),

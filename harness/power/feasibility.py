@@ -15,7 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
-from tunegate.harness.comparison.estimator import FEW_CLUSTERS, few_without_range
+from tunegate.harness.comparison.estimator import (
+    FEW_CLUSTERS,
+    LEAST_UNBOUNDED,
+    few_without_range,
+)
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.comparison.sample_size import (
@@ -118,8 +122,18 @@ def _why_advisory(suite: Suite, gate: Gate) -> str:
         return ""
     if metric.corpus is not None and n < LEAST:
         return few_for_corpus(n)
-    if metric.bound is not None or not (metric.corpus or kind.rests_on_interval(gate)):
+    if not _without_range(suite, gate):
         return ""
+    return few_without_range(min(n, cluster_count(cases_on(suite, gate.tag)) or n))
+
+
+def _without_range(suite: Suite, gate: Gate) -> bool:
+    """Return whether a gate rests on an interval of differences that no range bounds."""
+    metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
+    if kind.counts_cases or metric.bound is not None:
+        return False
+    if not (metric.corpus or kind.rests_on_interval(gate)):
+        return False
     record = MetricRecord(
         name=metric.name,
         use=metric.name,
@@ -129,9 +143,7 @@ def _why_advisory(suite: Suite, gate: Gate) -> str:
         binary=False,
     )
     probe = Pairs(suite.name, record, (2.0, 2.0), (2.0, 2.0))
-    if kind.judged_pairs(gate, probe).pairs.in_logarithms:
-        return ""
-    return few_without_range(min(n, cluster_count(cases_on(suite, gate.tag)) or n))
+    return not kind.judged_pairs(gate, probe).pairs.in_logarithms
 
 
 def undecidable_gates(suite: Suite, n_clusters: int | None) -> Iterator[str]:
@@ -209,7 +221,8 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     Suites of fewer than 100 cases have nothing to save; suites that ask for log-likelihoods save
     more by sharing prefixes, and latency has a pass of its own. Where a gate can just be proven by
     all cases, at the stricter level of a last look it could not: such a suite has no looks. Nor has
-    one with a gate on a corpus value, whose level has no known error over several looks.
+    one with a gate on a corpus value, whose level has no known error over several looks. Where a
+    gate counts from so many cases on only, no look is earlier: it would end without the gate.
     """
     from tunegate.harness.stats.group_sequential import look_sizes
 
@@ -217,12 +230,13 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
         return None
     units = _units(suite.cases, suite=suite.name, seed=seed)
     wanted = look_sizes(len(suite.cases), first=_first_look(suite))
+    least = _least_units(suite)
     sizes: list[int] = []
     shares: list[float] = []
     count = 0
     for number, unit in enumerate(units, start=1):
         count += len(unit)
-        if count >= wanted[len(sizes)]:
+        if count >= wanted[len(sizes)] and number >= least:
             sizes.append(count)
             shares.append(number / len(units))
             wanted = [*wanted[: len(sizes)], *(w for w in wanted[len(sizes) :] if w > count)]
@@ -254,13 +268,27 @@ def _is_looked_at(suite: Suite, n: int) -> bool:
     """Return whether looking at the growing sample of `n` cases pays, and has a known error."""
     generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
     whole = not generated or any(m.corpus for m in suite.gated_metrics)
+    # How many cases of a tag a look has seen is not planned.
+    whole = whole or any(gate.tag and _counts_late(suite, gate) for gate in suite.gates)
     return n >= EARLY_STOP_CASES and bool(suite.gates) and not whole
 
 
 def _first_look(suite: Suite) -> int:
     """Return the fewest cases of the first look."""
     compared = [suite.metric(g.metric) for g in suite.gates if not gate_kind(g.kind).reads_level]
-    return _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
+    first = _FIRST_BINARY if all(m.binary for m in compared) else _FIRST_MEAN
+    return max(first, _least_units(suite))
+
+
+def _least_units(suite: Suite) -> int:
+    """Return the independent cases from which on every gate counts that counts in the end."""
+    late = any(_counts_late(suite, gate) for gate in suite.gates)
+    return LEAST_UNBOUNDED if late else 1
+
+
+def _counts_late(suite: Suite, gate: Gate) -> bool:
+    """Return whether a gate counts with all cases, and with few of them would be advisory."""
+    return _without_range(suite, gate) and not is_advisory(suite, gate)
 
 
 def _reachable(suite: Suite, looks: LookSchedule, n: int | None = None) -> bool:

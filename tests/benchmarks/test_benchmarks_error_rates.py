@@ -9,6 +9,7 @@ from scipy import stats
 from benchmarks.error_rates import __main__ as command
 from benchmarks.error_rates import (
     binary,
+    bounded,
     clusters,
     continuous,
     judges,
@@ -50,6 +51,19 @@ class TestDefaults:
     def test_continuous(self) -> None:
         """Seven kinds of scores, both ends."""
         assert too_high(continuous.rows(SMALL)) == []
+
+    def test_bounded(self) -> None:
+        """Rare total failures at the margin, at one look and at several, exactly.
+
+        60 cases prove .05 only without a failure: .95^60 = .0461. 50 never do: .95^50 = .0769.
+        """
+        found = bounded._at_the_margin(SMALL) + bounded._with_looks(SMALL)
+        rates = {(row.what, row.n): row.rate for row in found}
+        at = "rare failures, mean loss of the tolerance 0.05"
+
+        assert too_high(found) == []
+        assert rates[at, "60"] == pytest.approx(0.95**60)
+        assert rates[at, "50"] == 0
 
     def test_clusters(self) -> None:
         """Few clusters, scores and 0/1."""

@@ -104,7 +104,7 @@ def test_a_continuous_metric_is_first_looked_at_with_fifty(
     suite_folder: Callable[..., Path],
 ) -> None:
     """The t interval needs more cases than the score interval: the look at 32 is left out."""
-    looks = schedule_looks(_suite(suite_folder, 200, "length"), seed=0)
+    looks = schedule_looks(_suite(suite_folder, 200, "edit_similarity"), seed=0)
 
     assert looks is not None
     assert looks.sizes[0] == 64

@@ -11,6 +11,7 @@ import pytest
 from tunegate.harness.power.feasibility import (
     advisory_notes,
     provable_tolerance,
+    schedule_looks,
     silent_goals,
     unreachable_gates,
 )
@@ -39,6 +40,31 @@ def test_a_tolerance_of_two_points_takes_149_cases(suite_folder: Write) -> None:
     ]
     assert problems(suite_folder, "tolerance = 0.02", 148)
     assert not problems(suite_folder, "tolerance = 0.02", 149)
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "gates", "first"),
+    [
+        (400, 1, 'metric = "exact_match"\ngain = 0', 32),
+        (400, 1, 'metric = "length"\ntolerance = "5%"', 224),
+        (199, 1, 'metric = "length"\ntolerance = "5%"', 64),  # advisory in any case
+        (400, 1, 'metric = "length"\nratio_at_most = 1.1', 64),
+        (800, 2, 'metric = "length"\ntolerance = "5%"', 400),
+    ],
+)
+def test_no_look_comes_before_a_gate_counts(
+    suite_folder: Write, n: int, size: int, gates: str, first: int
+) -> None:
+    """Scores without a range count from 200 cases, or clusters, on: no suite ends before."""
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n'
+    toml += f'[[metrics]]\nuse = "exact_match"\n[[gates]]\n{gates}\n'
+    cases: list[dict[str, Any]] = [{"prompt": str(i), "expected": "1"} for i in range(n)]
+    if size > 1:
+        cases = [case | {"cluster": str(i // size)} for i, case in enumerate(cases)]
+    looks = schedule_looks(load_suite(suite_folder(toml, cases)), seed=0)
+
+    assert looks is not None
+    assert looks.sizes[0] == first
 
 
 @pytest.mark.parametrize(
