@@ -177,6 +177,8 @@ class TestJudging:
         content = {"kind": "pass/fail", "range": [0, 1], "binary": True, "documents": None}
         (tmp_path / "x.json").write_text(json.dumps({**content, "models": scores}))
         monkeypatch.setattr(wild, "SIZES", (40,))
+        monkeypatch.setattr(wild, "AT_MARGIN", (40,))
+        monkeypatch.setattr(wild, "WORST", 2)
         monkeypatch.setattr(wild, "USUAL", (("gain", 0.0), ("tolerance", "5%")))
 
         assert wild.main([str(tmp_path), "--pairs", "2", "--reps", "1"]) == 0
