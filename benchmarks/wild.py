@@ -271,7 +271,8 @@ class SampleJudge:
         regressed = losses.proven(SUITE, METRIC, one_sided(gate.confidence))
         judged = gate if look is None else look.judged(gate)
         remaining = 0 if look is None else look.remaining
-        return decide_gate(judged, pairs, regressed=regressed, remaining=remaining).status
+        found = decide_gate(judged, pairs, regressed=regressed, remaining=remaining)
+        return GateStatus.UNDECIDED if found.advisory else found.status
 
 
 @cache
@@ -536,7 +537,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="what benchmarks.wild_sources wrote")
     parser.add_argument("--pairs", type=int, default=36, help="pairs of models a set (36)")
-    parser.add_argument("--reps", type=int, default=8, help="samples a pair at its margin (8)")
+    parser.add_argument("--reps", type=int, default=4, help="samples a pair at its margin (4)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all choices (1)")
     parser.add_argument("--only", choices=("usual", "margin"), help="one of the two tables")
     parser.add_argument("--sets", nargs="*", help="names of some sets")

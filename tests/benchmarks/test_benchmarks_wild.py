@@ -151,6 +151,14 @@ class TestJudging:
         assert judge.run(gate, wild.Sample(zeros, ones)) == (GateStatus.PASS, 0.32)
         assert judge.run(gate, wild.Sample(ones, ones)) == (GateStatus.UNDECIDED, 1.0)
 
+    def test_advisory_gates_decide_nothing(self) -> None:
+        """Twenty scores without a range: the gate is only shown, whatever it says."""
+        judge = wild.SampleJudge(rules.UNBOUNDED)
+        base = np.linspace(0.0, 1.0, 20)
+        clear = wild.Sample(base, base + 5 + base**2)
+
+        assert judge.outcome(wild.gate_of("gain", 0.0), clear) is GateStatus.UNDECIDED
+
     def test_margin_cases(self) -> None:
         """A pair that loses .1 of .5 is exactly at a gain and a tolerance of .1, and at 20 %."""
         found = wild.margin_cases([population([1] * 5 + [0] * 5, [1] * 4 + [0] * 6)])
