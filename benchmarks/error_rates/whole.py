@@ -61,7 +61,7 @@ class RunCell:
     errs: Trial
     """Draws a run and returns whether it errs."""
     n: int = CASES
-    part: int = 8
+    part: int = 12
     """Runs are simulated in so small a part of the settings' number: each is many metrics."""
     limit: float = PROMISE
     note: str = ""
@@ -293,7 +293,7 @@ def _looked() -> list[RunCell]:
 
     def cell(goal_rule: str, means: Sequence[float], true: str) -> RunCell:
         what = f'false SHIP with looks, 3 goals, goal_rule = "{goal_rule}", {true}'
-        return RunCell(what, run(goal_rule, means), n=LOOKED, part=12)
+        return RunCell(what, run(goal_rule, means), n=LOOKED, part=16)
 
     return [
         cell("any", (0.0, 0.0, 0.0), "none of them true"),
@@ -332,7 +332,7 @@ def _candidates(count: int) -> list[RunCell]:
             for run in _tries(rng, count)
         )
 
-    what, part = f"any of {count} candidates ships, none has gained", 6 * count
+    what, part = f"any of {count} candidates ships, none has gained", 8 * count
     return [
         RunCell(
             f"{what}, each judged alone",
