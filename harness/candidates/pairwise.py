@@ -88,7 +88,7 @@ def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
 def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | None]]:
     """Return the gated metrics of which each candidate has scores of its own, with their tags."""
     return [
-        (metric, tag)
+        (metric.on_other_arms(), tag)
         for metric in table.suite.metrics
         if metric.judge is None or not metric.judge.pairs
         for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)

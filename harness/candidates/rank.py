@@ -324,7 +324,9 @@ def _lead(
     mine = {
         next(x for x in (pair.first, pair.second) if x != chosen.letter): pair.better
         for pair in comparisons
-        if (pair.suite, pair.metric) == place and chosen.letter in (pair.first, pair.second)
+        if (pair.suite, pair.metric) == place
+        and chosen.letter in (pair.first, pair.second)
+        and not pair.advisory
     }
     words = {
         "is proven better than": [o for o, better in mine.items() if better == chosen.letter],

@@ -1,7 +1,7 @@
 """Judge eligibility: whether a gate may rest on a judge's scores.
 
-- Nothing is known of the judge, or not enough, or it is close to guessing: advisory, that is shown
-  without influence on the verdict.
+- Nothing is known of the judge, or not enough, or it is close to guessing, or it compares other
+  arms than base and tuned: advisory, that is shown without influence on the verdict.
 - It agrees with people, and the gate's margin leaves room for its differential error: a gate on
   the difference as the labelled pairs of the calibration correct it.
 - People labelled both answers of a random sample of this run's pairs: a gate on the difference as
@@ -66,6 +66,8 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     if judge is None:
         hint = "it is a hint for people, not a measurement"
         return _advisory(hint) if pairs.metric.indicative else RULE
+    if judge.other_arms:
+        return _advisory("people labelled answers of base and tuned, and of no other arm")
     known = judge.calibration
     if known is None:
         return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")

@@ -78,6 +78,8 @@ class JudgeRecord(Record):
     """Whether it compared the arms' completions instead of scoring each alone."""
     calibration: Calibration | None = None
     """How it does beside people, if that is known of this judge and these models."""
+    other_arms: bool = Field(default=False, exclude=True)
+    """Whether its scores are set beside those of other arms than people labelled; never stored."""
 
 
 class MetricRecord(Record):
@@ -104,7 +106,19 @@ class MetricRecord(Record):
         """Whether no gate may rest on its scores, unless people labelled answers of the run."""
         if self.judge is None:
             return self.indicative
-        return self.judge.calibration is None or bool(self.judge.calibration.why_not())
+        known = self.judge.calibration
+        return self.judge.other_arms or known is None or bool(known.why_not())
+
+    def on_other_arms(self) -> MetricRecord:
+        """Return the metric where it compares other arms than base with tuned.
+
+        A judge may be kinder to one of them. What it adds to their difference is known of the two
+        arms whose answers people labelled, and of no others.
+        """
+        if self.judge is None:
+            return self
+        judge = self.judge.model_copy(update={"other_arms": True})
+        return self.model_copy(update={"judge": judge})
 
     @property
     def bound(self) -> float | None:

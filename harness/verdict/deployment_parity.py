@@ -126,7 +126,8 @@ def _guards_only(manifest: Manifest) -> Manifest:
         gates = (g for g in suite.gates if g.metric in known)
         kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
         guards = tuple(gate for gate in kept if gate is not None)
-        suites.append(suite.model_copy(update={"gates": guards}))
+        metrics = tuple(metric.on_other_arms() for metric in suite.metrics)
+        suites.append(suite.model_copy(update={"gates": guards, "metrics": metrics}))
     arms = {**manifest.arms, "tuned": manifest.arms.get(SHIPPED, {})}
     return manifest.model_copy(update={"arms": arms, "suites": tuple(suites), "filtered": ()})
 
@@ -161,7 +162,7 @@ def _compare_metrics(
         table.suite.name: _table_of_arms(table, base="tuned", tuned=SHIPPED) for table in whole
     }
     found = {
-        (name, metric.name, tag): _equivalence(manifest, table, metric, tag)
+        (name, metric.name, tag): _equivalence(manifest, table, metric.on_other_arms(), tag)
         for name, table in tables.items()
         for metric in table.suite.metrics
         if metric.needs is not CellKind.LATENCY and _scores_one_arm(metric)
@@ -179,7 +180,7 @@ def _compare_metrics(
 
 
 def _advisory(found: EquivalencePairs) -> bool:
-    """Return whether a metric is only shown: too few cases for it, or an uncalibrated judge."""
+    """Return whether a metric is only shown: too few cases for it, or a judge's."""
     return found.pairs.too_few_for_corpus or found.pairs.metric.advisory
 
 

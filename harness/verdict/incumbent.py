@@ -4,7 +4,8 @@ Better than base is not enough where users have something better than base. With
 SHIP also takes that each guardrail which compares tuned with base (a tolerance, a limit on severe
 drops, a ratio that equal arms satisfy) holds with the incumbent in the place of base. A metric that
 has a goal and no tolerance is held to one as wide as its goal: what is too small a gain to matter
-is too small a loss. Floors and ceilings are about tuned alone, and are decided with base.
+is too small a loss. Floors and ceilings are about tuned alone, and are decided with base. The gates
+of a judge are advisory: people's labels correct what it says of base and tuned alone.
 
 The comparison takes all cases of a suite, also of one that ended early for base and tuned. Its
 proofs of a regression are a family of their own for Holm's adjustment.
@@ -67,7 +68,13 @@ def _guards_only(manifest: Manifest) -> Manifest:
     Whether the run judges all that was asked is said once, by the verdict on base and tuned.
     """
     suites = tuple(
-        suite.model_copy(update={"gates": tuple(_guards(suite)), "looks": None})
+        suite.model_copy(
+            update={
+                "gates": tuple(_guards(suite)),
+                "metrics": tuple(metric.on_other_arms() for metric in suite.metrics),
+                "looks": None,
+            }
+        )
         for suite in manifest.suites
     )
     arms = {**manifest.arms, "base": manifest.arms.get(INCUMBENT, {})}

@@ -13,6 +13,7 @@ from scipy.stats import binom, norm
 from statsmodels.stats.multitest import multipletests
 
 from tests.compared_runs import GOAL, column, metric, run_of
+from tests.gating.test_gating_judge_eligibility import calibration
 from tunegate.harness.candidates.pairwise import (
     _adjust_p_values,
     _better,
@@ -143,6 +144,19 @@ def test_a_judge_of_pairs_has_no_score_of_one_alone() -> None:
     suite = {"metrics": (metric("solved", judge=judge),)}
 
     assert compare_pairwise({n: _run(n, column(60), suite=suite) for n in "AB"}) == ()
+
+
+def test_a_calibrated_judge_is_only_shown() -> None:
+    """People labelled base's and one candidate's answers: of two candidates it is advisory."""
+    judge = JudgeRecord(name="tone", prompt_sha256="x", calibration=calibration())
+    suite = {"metrics": (metric("solved", judge=judge),)}
+    runs = [_run(name, column(n), suite=suite) for name, n in (("a", 60), ("b", 90))]
+
+    (duel,) = compare_pairwise(dict(zip("AB", runs, strict=True)))
+    found = compare_runs(runs)
+
+    assert duel.advisory
+    assert not [note for note in found.notes if "on the same cases" in note]
 
 
 def test_what_is_only_shown_takes_nothing_from_what_counts() -> None:

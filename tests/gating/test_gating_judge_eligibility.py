@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.judges import (
     ArmErrors,
     Calibration,
@@ -17,6 +18,8 @@ from tunegate.harness.records.judges import (
 from tunegate.harness.records.manifest import Gate, JudgeRecord
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.verdict.decide import decide_run
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
+from tunegate.harness.verdict.incumbent import compare_incumbent
 
 
 def rate(estimate: float, low: float, high: float, n: int = 120) -> RateEstimate:
@@ -244,6 +247,59 @@ def test_unscored_answers_of_an_advisory_judge_stop_nothing(
 
     assert verdict.verdict is Verdict.SHIP
     assert verdict.suites[0].n_unscored == {"base": 0, "tuned": 0}
+
+
+class TestOtherArms:
+    """A calibrated judge where an arm that nobody labelled is compared."""
+
+    GATES = (
+        Gate(metric="tone", kind="gain", margin=0.1),
+        Gate(metric="tone", kind="tolerance", margin=0.1),
+    )
+
+    def run(self, tone: Any, made: Any, arm: str) -> tuple[Any, Any, list[ScoreRow]]:
+        """Return a run that ships, in which the judge scores the further arm as it does tuned."""
+        suite = tone(calibration(), *self.GATES)
+        _, tuned = suite.columns["tone"]
+        rows = [
+            ScoreRow(suite="s", metric="tone", case=case.id, arm=arm, value=value)
+            for case, value in zip(suite.cases(), tuned, strict=True)
+        ]
+        manifest = made.manifest([suite], arms={"base": {}, "tuned": {}, arm: {}})
+        return suite, manifest, [*suite.rows(), *rows]
+
+    def test_its_gates_on_the_incumbent_are_advisory(
+        self, tone: Any, made: Any, judge: Any
+    ) -> None:
+        """What the judge adds to the incumbent's scores is unknown, and could hide any loss."""
+        suite, manifest, rows = self.run(tone, made, "incumbent")
+        found = compare_incumbent(manifest, {"s": suite.cases()}, rows)
+        (gate,) = found.suites[0].gates
+
+        assert judge(suite).verdict is Verdict.SHIP
+        assert gate.advisory
+        assert "people labelled answers of base and tuned" in gate.right
+        assert (found.verdict, found.suites[0].verdict) == (Verdict.UNDECIDED, None)
+
+    def test_labels_on_the_run_say_nothing_of_the_incumbent(self, tone: Any, made: Any) -> None:
+        """People labelled base's and tuned's answers: the incumbent's scores stay uncorrected."""
+        suite, manifest, rows = self.run(tone, made, "incumbent")
+        base, tuned = suite.columns["tone"]
+        truth = {at: (base[at], tuned[at]) for at in range(0, 200, 2)}
+        verdict = decide_run(manifest, {"s": suite.cases()}, rows, labels=labels(truth))
+        found = compare_incumbent(manifest, {"s": suite.cases()}, rows)
+
+        assert verdict.verdict is Verdict.SHIP
+        assert found.verdict is Verdict.UNDECIDED
+
+    def test_its_scores_do_not_prove_an_artifact_equivalent(self, tone: Any, made: Any) -> None:
+        """The artifact has tuned's scores, but they are the judge's word alone."""
+        suite, manifest, rows = self.run(tone, made, "shipped")
+        found = compare_shipped(manifest, {"s": suite.cases()}, rows, ParityEvidence())
+
+        assert found.verdict is Verdict.UNDECIDED
+        assert found.suites[0].metrics[0].advisory
+        assert [gate.advisory for gate in found.suites[0].guards] == [True]
 
 
 class TestLabels:
