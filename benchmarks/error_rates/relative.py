@@ -48,6 +48,7 @@ def rows(settings: Settings) -> list[Row]:
         *_power(settings),
         *_simulated(settings),
         *_looks(settings),
+        *_clusters(settings),
         *_runs(settings),
     ]
 
@@ -196,7 +197,7 @@ def _simulated(settings: Settings) -> list[Row]:
     found = []
     cells = [
         (n, level, share, wins)
-        for n, share in ((400, 0.02), (1000, 0.02), (1000, 0.01))
+        for n, share in ((400, 0.02), (1000, 0.01))
         for level in LEVELS
         for wins in (0.0, 0.03)
     ]
@@ -239,6 +240,39 @@ def _looks(settings: Settings) -> list[Row]:
             )
             found.append(Row("relative", what, str(LOOKED), *simulated(hits, settings.reps)))
     return found
+
+
+def _clusters(settings: Settings) -> list[Row]:
+    """Return the rates where cases of a cluster win and lose together."""
+    found = []
+    cells = (
+        (40, 5, 0.8, 0.10, 0.0, 1.0),
+        (60, 5, 0.9, 0.05, 0.03, 0.3),
+        (40, 10, 0.95, 0.1, 0, 0.9),
+    )
+    for count, of, level, share, wins, icc in cells[:1] if settings.fast else cells:
+        rng = settings.rng(f"relative clusters {count} {of} {share}")
+        reps = max(30, settings.reps // 10)
+        names = [str(i) for i in range(count) for _ in range(of)]
+        hits = 0
+        for _ in range(reps):
+            base, tuned = _alike(rng, (count, of), _chances(level, share, wins), icc)
+            pairs = rules.pairs_of(base.tolist(), tuned.tolist(), rules.ZERO_ONE, names)
+            hits += is_proven(pairs.relative(share), 0.0, binary.CONFIDENCE)
+        what = f"tolerance {100 * share:g} % of base {level:g}, tuned at it, clusters, icc {icc:g}"
+        found.append(Row("relative", what, f"{count}*{of}", *simulated(hits, reps)))
+    return found
+
+
+def _alike(
+    rng: np.random.Generator, shape: tuple[int, int], chances: list[float], icc: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores of clusters whose cases take the cluster's own outcome with chance `icc`."""
+    own = rng.choice(4, size=shape, p=chances)
+    shared = rng.choice(4, size=(shape[0], 1), p=chances)
+    kind = np.where(rng.random(shape) < icc, shared, own).ravel()
+    # Outcomes: a win, a loss, a 1 in both arms, one in none.
+    return np.isin(kind, (1, 2)).astype(np.float64), np.isin(kind, (0, 2)).astype(np.float64)
 
 
 def _runs(settings: Settings) -> list[Row]:

@@ -160,14 +160,14 @@ class Pairs(PairedScores):
         """
         if not self.n:
             return self
+        if self.metric.needs is CellKind.LATENCY and min(*self.base, *self.tuned) > 0:
+            return self._slower_by(share)
         alone = None if self.labels is None else _labelled_alone(self, self.labels)
         if alone is not None:
             return alone.relative(share)
         ratio = 1 - share if self.metric.higher_is_better else 1 + share
         if self.binary and self.corpus is None and self.calibration is None and ratio > 0:
             return replace(self, limit=RelativeLimit(ratio))
-        if self.metric.needs is CellKind.LATENCY and min(*self.base, *self.tuned) > 0:
-            return self._slower_by(share)
         slack = math.copysign(share, self.base_level)
         sign = 1.0 if self.metric.higher_is_better else -1.0
         shifted = tuple(t + sign * slack * b for b, t in zip(self.base, self.tuned, strict=True))

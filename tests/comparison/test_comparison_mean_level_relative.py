@@ -165,3 +165,12 @@ def test_equivalence_within_a_share(made: Any) -> None:
     assert status(scored(made, 0, 0, 149, 0)) is ParityStatus.EQUIVALENT
     assert status(scored(made, 0, 0, 148, 0)) is ParityStatus.UNDECIDED
     assert status(scored(made, 0, 70, 70, 0)) is ParityStatus.NOT_EQUIVALENT
+
+
+def test_times_stay_times(made: Any) -> None:
+    """Latencies of exactly one second are not successes: their logarithms are judged."""
+    metric = made.metric(needs="latency", higher_is_better=False, binary=False, range=None)
+    pairs = compare([1.0] * 30, [1.0] * 30, metric=metric).pairs
+
+    assert pairs.binary
+    assert pairs.relative(0.10).limit is None
