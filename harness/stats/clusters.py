@@ -108,7 +108,7 @@ def clustered_rate_interval(
     return Interval(estimate, min(low, estimate), max(high, estimate), confidence, _GAFFKE)
 
 
-def independent_units(sizes: Iterable[int]) -> float:
+def independent_units(sizes: Iterable[float]) -> float:
     """Number of equal clusters that tell as much as those of these sizes: (sum m)^2 / sum m^2.
 
     Source: Kish (1965), Survey Sampling: the effect of unequal weights.

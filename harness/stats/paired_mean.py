@@ -29,6 +29,7 @@ from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.clusters import (
     JackknifeMean,
     Labels,
+    independent_units,
     jackknife,
 )
 from tunegate.harness.stats.types import Interval, OneSidedTest
@@ -344,8 +345,8 @@ class MeanFit:
     """Largest possible absolute mean, `inf` if unknown."""
     curves: tuple[_LimitCurve, ...]
     """None if the data carry no information on their spread."""
-    degrees: int
-    """Degrees of freedom of the t quantile."""
+    degrees: float
+    """Degrees of freedom of the t quantile: units less 1, counted as equal clusters."""
     spread: bool
     """Whether the data vary at all."""
     error: float
@@ -428,7 +429,7 @@ def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) ->
         estimate=whole.mean * scale,
         limit=math.inf if bound is None else bound,
         curves=tuple(_LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
-        degrees=max(sums.size - 1, 1),
+        degrees=max(independent_units(sizes.tolist()) - 1, 1.0),
         spread=whole.error > 0,
         error=whole.error * scale,
         units=sums.size,

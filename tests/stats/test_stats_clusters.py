@@ -73,8 +73,9 @@ class TestMeanInterval:
         error = math.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
         interval = mean_interval([0, 0, 1, 0.5], clusters=["a", "a", "b", "c"])
 
+        # Clusters of 2, 1 and 1 count as 16/6 equal ones: 5/3 degrees of freedom.
         assert interval.estimate == pytest.approx(0.375)
-        assert interval.high == pytest.approx(0.375 + stats.t.ppf(0.95, 2) * error)
+        assert interval.high == pytest.approx(0.375 + stats.t.ppf(0.95, 5 / 3) * error)
 
     @pytest.mark.parametrize("bound", [None, 1.0])
     def test_singletons(self, bound):
