@@ -71,7 +71,7 @@ class JudgedAttempt:
     number: int
     """Which candidate this is, of all that some version of the suite has judged."""
     extended: int
-    """Versions with fewer cases that have judged this candidate already."""
+    """Versions with another number of cases that judged this candidate before this one did."""
 
 
 class AnswerStore(Protocol):
@@ -221,12 +221,13 @@ class AnswerCache:
             "GROUP BY candidate ORDER BY MIN(first), candidate",
             (version.hash, version.rule),
         ).fetchall()
-        smaller = self._db.execute(
-            "SELECT COUNT(DISTINCT cases) FROM suite_versions "
-            "WHERE rule = ? AND candidate = ? AND cases < ?",
-            (version.rule, candidate, version.n_cases),
+        others = self._db.execute(
+            "SELECT COUNT(DISTINCT cases) FROM suite_versions NATURAL JOIN attempts "
+            "WHERE rule = ?1 AND candidate = ?2 AND cases <> ?3 AND first < "
+            "(SELECT first FROM attempts WHERE suite = ?4 AND candidate = ?2)",
+            (version.rule, candidate, version.n_cases, version.hash),
         ).fetchone()
-        return JudgedAttempt([str(row[0]) for row in judged].index(candidate) + 1, smaller[0])
+        return JudgedAttempt([str(row[0]) for row in judged].index(candidate) + 1, others[0])
 
     def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
         """Return name of a suite → the candidate that it judged last, other than this one."""

@@ -94,8 +94,8 @@ def at_attempt(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> G
     """Return a gate at the level of this attempt.
 
     It is alpha/k for the k-th candidate where the suite asks for that, and a fifth of it for a
-    candidate that fewer cases of the suite did not decide: two chances at 5 % err in .076 of the
-    runs where the cases are doubled, at 5 % and 1 % in .06 at most, whatever was added.
+    candidate that another number of the suite's cases has judged before: two chances at 5 % err in
+    .08 of the runs where the cases are doubled, at 5 % and 1 % in .06 at most, whatever was added.
 
     Source: Bonferroni's inequality.
     """
@@ -122,6 +122,6 @@ def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[st
         yield f"candidate {count} on this suite, judged at 1/{count} of the error"
     if suite.extended:
         yield (
-            "fewer cases of the suite have judged this candidate before; so that a second chance "
+            "another number of cases has judged this candidate before; so that a second chance "
             f"adds a fifth of the error at most, it is judged at 1/{EXTENDED * count} of it"
         )

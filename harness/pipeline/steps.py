@@ -91,7 +91,7 @@ class PreparedRun:
     attempts: Mapping[str, int]
     """Suite hash → number of candidates judged on it so far; empty where none is counted."""
     extended: Mapping[str, int]
-    """Suite hash → versions with fewer cases that judged this candidate before, likewise."""
+    """Suite hash → versions of another size that judged this candidate before, likewise."""
 
     @cached_property
     def cached(self) -> set[str]:

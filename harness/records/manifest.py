@@ -158,7 +158,8 @@ class SuiteRecord(Record):
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
     extended: int = Field(default=0, exclude_if=lambda count: not count)
-    """Versions of the suite with fewer cases that have judged this candidate; absent without."""
+    """Versions of the suite with another number of cases that judged this candidate before; absent
+    without."""
     looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)

@@ -238,8 +238,9 @@ def attempts(store: AnswerCache, suites: str, candidate: str) -> dict[str, int]:
 
 def test_a_suite_that_was_extended_goes_on_counting(store: AnswerCache) -> None:
     """Other cases under the same name and gates: candidates are counted on, retries are known."""
-    small, other, large = (
-        SuiteVersion(digest, "rule", n) for digest, n in (("a", 100), ("b", 100), ("c", 300))
+    small, other, large, cut = (
+        SuiteVersion(digest, "rule", n)
+        for digest, n in (("a", 100), ("b", 100), ("c", 300), ("d", 250))
     )
 
     def found(version: SuiteVersion, candidate: str, *, whole: bool = True) -> tuple[int, int]:
@@ -252,8 +253,9 @@ def test_a_suite_that_was_extended_goes_on_counting(store: AnswerCache) -> None:
     assert found(large, "third") == (3, 0)
     assert found(large, "first") == (1, 1)
     assert found(large, "first") == (1, 1)
-    assert found(small, "first") == (1, 0)
-    assert candidates_judged(store.path) == {"a": 3, "b": 3, "c": 3}
+    assert found(small, "first") == (1, 0)  # the first run once more
+    assert found(cut, "first") == (1, 2)  # what is taken away is a second chance, too
+    assert candidates_judged(store.path) == {"a": 3, "b": 3, "c": 3, "d": 3}
 
 
 def test_a_look_at_some_cases_is_no_smaller_version(store: AnswerCache) -> None:
