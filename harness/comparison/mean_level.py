@@ -167,8 +167,11 @@ class BinaryEstimator(MeanEstimator):
 
     @property
     def why_advisory(self) -> str:
-        """Nothing: successes and failures have a range, declared or not."""
-        return ""
+        """Nothing, unless only the sample says that there are successes and failures alone.
+
+        A count of errors is 0 or 1 on most answers and 20 on a rare one.
+        """
+        return "" if self.metric.binary else super().why_advisory
 
     @property
     def skewed(self) -> bool:
