@@ -181,7 +181,7 @@ def _compare_metrics(
 
 def _advisory(found: EquivalencePairs) -> bool:
     """Return whether a metric is only shown: too few cases for it, or a judge's."""
-    return found.pairs.too_few_for_corpus or found.pairs.metric.advisory
+    return found.pairs.advisory or found.pairs.metric.advisory
 
 
 def _equivalence(

@@ -103,6 +103,36 @@ def test_a_gain_beyond_the_margin_blocks_too(ship: Any) -> None:
     assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
 
 
+def test_few_scores_without_a_range_prove_nothing(columns: Any, made: Any) -> None:
+    """Sixty lengths within 0.02 of tuned's: a loss of 20 in one case of 100 is not among them.
+
+    0.99^60 = .55 of such samples hold none, and it alone is the tolerance of 0.2. From 200 cases on
+    they count, as for a gate.
+    """
+    found = {}
+    for n in (60, 200):
+        base = [float(i % 7) for i in range(n)]
+        length = made.metric(binary=False, range=None)
+        suite = columns(
+            [Gate(metric="m", kind="tolerance", margin=0.2)],
+            {"m": (base, [value + 0.01 * (i % 3) for i, value in enumerate(base)])},
+            metrics=[length],
+        )
+        rows = [
+            ScoreRow(
+                suite="s", metric="m", case=case.id, arm="shipped", value=base[i] + 0.01 * (i % 2)
+            )
+            for i, case in enumerate(suite.cases())
+        ]
+        manifest = made.manifest([suite], arms=ARMS)
+        found[n] = compare_shipped(
+            manifest, {"s": suite.cases()}, [*suite.rows(), *rows], ParityEvidence()
+        )
+
+    assert [found[n].suites[0].metrics[0].advisory for n in (60, 200)] == [True, False]
+    assert [found[n].verdict for n in (60, 200)] == [Verdict.UNDECIDED, Verdict.SHIP]
+
+
 def test_too_little_evidence_is_undecided(ship: Any) -> None:
     """12 of 200 lost and 10 won: the interval reaches beyond 0.04, and does not lie beyond it."""
     verdict, parity = ship([NO] * 12 + [YES] * 188)
