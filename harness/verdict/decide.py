@@ -364,7 +364,7 @@ _DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
 def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
     """Return the sentence that decided the run, naming gate and numbers."""
     if verdict is Verdict.SHIP:
-        return _ship(suites)
+        return _ship(suites) + _advisory_failures(suites)
     decisive = [s for s in suites if s.verdict is verdict and s.gates]
     for suite in decisive:
         # A cap speaks first: every gate of the suite may hold.
@@ -414,6 +414,16 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
         verb = "is" if missed == 1 else "are"
         tail += f", and {count_noun(missed, 'further goal')} {verb} not needed"
     return f"{suite.name}: {goal.sentence}{tail}"
+
+
+def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
+    """Return which advisory gates fail under a SHIP: they do not count, and must not be missed."""
+    lost = [(s, g) for s in suites for g in s.gates if g.advisory and g.status is GateStatus.FAIL]
+    if not lost:
+        return ""
+    (suite, gate), *more = lost
+    others = f" and {len(more)} more" if more else ""
+    return f"; advisory, and failing: {suite.name}: {gate.subject}{others}"
 
 
 _NAMED_DIFFERENCES = 4

@@ -587,3 +587,17 @@ def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, n
     )
 
     assert any("byte for byte, on 99 of 100" in n for n in found.suites[0].notes) is noted
+
+
+def test_a_ship_names_the_advisory_gates_that_fail(judge: Any, columns: Any, made: Any) -> None:
+    """Lengths of 100 cases do not count; that they fell by 3 on each is in the first sentence."""
+    base = [float(i % 7) for i in range(100)]
+    tuned = [value - 3 + 0.01 * (i % 2) for i, value in enumerate(base)]
+    scores = {"m": made.pairs(*BETTER), "length": (base, tuned)}
+    length = made.metric("length", binary=False, range=None)
+    found = judge(columns([gain(), tolerance("length", 0.5)], scores, metrics=[length]))
+    alone = judge(columns([gain()], {"m": made.pairs(*BETTER)}))
+
+    assert found.verdict is SHIP
+    assert found.suites[0].gates[1].status is GateStatus.FAIL
+    assert found.sentence == f"{alone.sentence}; advisory, and failing: s: length"
