@@ -59,7 +59,7 @@ AT_MARGIN = (100, 200)
 """Sizes at the margin, besides half of the items."""
 HALF = 0
 """Stands for half of the items."""
-WORST = 400
+WORST = 150
 """New samples of a pair that passed most often; with looks half as many."""
 APART = 0.15
 """Largest difference of two levels, as a share of the range."""
