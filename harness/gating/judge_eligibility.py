@@ -2,8 +2,8 @@
 
 - Nothing is known of the judge, or not enough, or it is close to guessing, or it compares other
   arms than base and tuned: advisory, that is shown without influence on the verdict.
-- It agrees with people, and the gate's margin leaves room for its differential error: a gate on
-  the difference as the labelled pairs of the calibration correct it.
+- It agrees with people, the gate is on all cases, and its margin leaves room for the differential
+  error: a gate on the difference as the labelled pairs of the calibration correct it.
 - People labelled both answers of a random sample of this run's pairs: a gate on the difference as
   the labels correct it.
 - It would be one of the last two, but calls known bad answers good: an error.
@@ -121,6 +121,12 @@ def _not_random(pairs: Pairs) -> str:
 
 def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
     """Return the eligibility that the calibration gives, and if none, what is missing."""
+    if gate.tag is not None:
+        # A judge that overlooks what one group loses is hardly wrong on average over all cases.
+        return _advisory(
+            "the calibration is of all cases, and the judge may err otherwise on those of a tag: "
+            f"it takes labels on {LEAST_PAIRS} pairs of the tag{_have(pairs)}"
+        )
     margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
     if margin is None:
         return _advisory(

@@ -249,6 +249,36 @@ def test_unscored_answers_of_an_advisory_judge_stop_nothing(
     assert verdict.suites[0].n_unscored == {"base": 0, "tuned": 0}
 
 
+class TestTags:
+    """A calibrated judge where a gate is on the cases of one tag."""
+
+    TAGGED = Gate(metric="tone", kind="gain", margin=0.1, tag="refunds")
+
+    def test_the_calibration_of_all_cases_does_not_do(self, tone: Any, judge: Any) -> None:
+        """It may overlook what the tag loses, and still agree with people over all cases."""
+        suite = tone(calibration(), self.TAGGED)
+        suite.tags = [("refunds",)] * 200
+        verdict = judge(suite)
+        (gate,) = verdict.suites[0].gates
+
+        assert (gate.status, gate.advisory) == (GateStatus.PASS, True)
+        assert "it takes labels on 50 pairs of the tag" in gate.right
+        assert verdict.verdict is Verdict.UNDECIDED
+
+    def test_labels_on_the_pairs_of_the_tag_do(self, tone: Any, made: Any) -> None:
+        """People labelled 60 of its 120 pairs, which correct the judge there."""
+        suite = tone(calibration(), self.TAGGED)
+        suite.tags = [("refunds",) if i % 5 < 3 else () for i in range(200)]
+        base, tuned = suite.columns["tone"]
+        known = [at for at in range(200) if at % 5 < 3][::2]
+        truth = {at: (base[at], tuned[at]) for at in known}
+        verdict = decided(suite, made, labels(truth))
+
+        assert len(known) == 60
+        assert verdict.suites[0].gates[0].right == "labels on 60 of 120 pairs correct it (PPI++)"
+        assert verdict.verdict is Verdict.SHIP
+
+
 class TestOtherArms:
     """A calibrated judge where an arm that nobody labelled is compared."""
 
