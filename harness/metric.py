@@ -65,6 +65,9 @@ class Metric:
     """Turns the summed counts of an arm into its level; None takes the mean of the scores."""
     aggregate: Aggregate = "corpus"
     """Which of the two is taken where both are possible and the suite says nothing."""
+    heaviest: float = 6.0
+    """How many cases of mean weight a single one may weigh in the corpus function, in an answer
+    that no case showed: 1 where an answer's counts cannot grow with its length."""
     signature: Signature | None = None
     """Returns how exactly the numbers are made (versions, settings), for the record of a run."""
     requires: tuple[str, ...] = ()
@@ -132,6 +135,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     check: Check | None = None,
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
+    heaviest: float = 6.0,
     signature: Signature | None = None,
     indicative: bool = False,
 ) -> Callable[[ScoreFunction], Metric]:
@@ -149,6 +153,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             check=check,
             corpus=corpus,
             aggregate=aggregate,
+            heaviest=heaviest,
             signature=signature,
             indicative=indicative,
         )
@@ -230,6 +235,16 @@ def _metric_of_judge(judge: Judge, name: str) -> Metric:
 def _unjudged_score(case: Case, completion: Completion, **options: Any) -> Score:
     """Leave a case unscored that no judge has seen."""
     return Score.unscored("no judge was asked")
+
+
+def heaviest_case(use: str) -> float:
+    """Return how many mean cases a case of the metric `use` may weigh; see `Metric.heaviest`.
+
+    Raises:
+        UnknownName: nothing is called `use`.
+    """
+    found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
+    return float(getattr(found, "heaviest", 1.0))
 
 
 def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:

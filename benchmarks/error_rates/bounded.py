@@ -8,7 +8,9 @@ averaged samples and through whole runs the rates are simulated.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -45,6 +47,7 @@ def rows(settings: Settings) -> list[Row]:
         *_with_looks(settings),
         *_with_noise(settings),
         *_averaged(settings),
+        *_corpora(settings),
         *_whole_runs(settings),
         *_power(settings),
     ]
@@ -87,6 +90,84 @@ def corpus(margin: float, failed: int, n: int) -> tuple[Pairs, float]:
     counts = PairedCounts(base, tuned)
     metric = rules.SCORE.model_copy(update={"corpus": {}})
     return Pairs("", metric, (LEVEL,) * n, (LEVEL,) * n, corpus=counts), -margin
+
+
+def long_answers(
+    level: float, weight: float, margin: float, failed: int, n: int
+) -> tuple[Pairs, float]:
+    """Return a corpus of equal answers, of which tuned's failures are total and `weight` long."""
+    found, lost = (4 * level, 4.0), (0.0, 4 * weight)
+    arms = [found] * n, [lost] * failed + [found] * (n - failed)
+    base, tuned = (ArmCounts(tuple(arm), _share) for arm in arms)
+    metric = rules.SCORE.model_copy(update={"corpus": {}})
+    scores = (level,) * n
+    return Pairs("", metric, scores, scores, corpus=PairedCounts(base, tuned)), -margin
+
+
+def _share(sums: Iterable[float]) -> float:
+    right, all_of_them = sums
+    return right / all_of_them
+
+
+def lost_level(level: float, weight: float, share: float) -> float:
+    """Return what a share of total failures of such a weight takes from a corpus value."""
+    return level - level * (1 - share) / (1 - share + weight * share)
+
+
+def changed_answers(
+    level: float, weight: float, share: float, changed: float, rng: np.random.Generator, n: int
+) -> PairedCounts:
+    """Return a corpus of answers of 20 words, some of which changed, and some failed."""
+    base, other = rng.binomial(20, rng.beta(4 * level, 4 * (1 - level), (2, n)))
+    kept = np.where(rng.random(n) < changed, other, base)
+    failed = rng.random(n) < share
+    words = np.where(failed, 20.0 * weight, 20.0)
+    tuned = np.where(failed, 0.0, kept)
+    rows = np.column_stack([base, np.full(n, 20.0)]), np.column_stack([tuned, words])
+    before, after = (ArmCounts(tuple(map(tuple, arm.tolist())), _share) for arm in rows)
+    return PairedCounts(before, after)
+
+
+def _corpora(settings: Settings) -> list[Row]:
+    """Return the error of corpus values by long failures, and the power that their guard costs."""
+    found = []
+    sizes = (50, 100, 200) if settings.fast else (50, 100, 200, 400)
+    for level, n in itertools.product((0.3, LEVEL), sizes):
+        for share in (0.01, 0.005):
+            lost = lost_level(level, 6, share)
+            what = f"corpus value {level:g}, {share:.1%} total failures of 6 times the length"
+            found.append(_exact(what, n, partial(long_answers, level, 6, lost), share))
+            what = f"{what}, 30 % of the others changed"
+            found.append(_corpus_passes(what, n, level, share, 0.3, lost, settings))
+    for n in (100, 200, 400):
+        what = "corpus value 0.3, all answers changed, tolerance .05: power lost to their guard"
+        own = _corpus_passes(what, n, 0.3, 0, 1, 0.05, settings)
+        plain = _corpus_passes(what, n, 0.3, 0, 1, 0.05, settings, heaviest=1.0)
+        note = f"power {own.rate:.3f} with it, {plain.rate:.3f} without"
+        lost = max(0.0, plain.rate - own.rate)
+        found.append(Row("bounded", what, str(n), lost, limit=MOST_LOST, note=note))
+    return found
+
+
+def _corpus_passes(  # noqa: PLR0913  # a cell of a table of as many dimensions
+    what: str,
+    n: int,
+    level: float,
+    share: float,
+    changed: float,
+    margin: float,
+    settings: Settings,
+    heaviest: float = 6.0,
+) -> Row:
+    reps = max(30, settings.reps // 10)
+    rng = settings.rng(f"bounded {what} {n}")
+    metric = rules.SCORE.model_copy(update={"corpus": {}})
+    scores, passed = (level,) * n, 0
+    for _ in range(reps):
+        counts = changed_answers(level, 6, share, changed, rng, n)
+        pairs = Pairs("", metric, scores, scores, corpus=replace(counts, heaviest=heaviest))
+        passed += rules.gate(pairs, -margin, CONFIDENCE)
+    return Row("bounded", what, str(n), *simulated(passed, reps))
 
 
 def _micro_f1(sums: Iterable[float]) -> float:

@@ -19,9 +19,14 @@ from tunegate.harness.comparison.estimator import (
     interval_centre,
     shift_interval,
 )
-from tunegate.harness.comparison.sample_size import ScoreSpread, cases_for_mean, sample_deviation
+from tunegate.harness.comparison.sample_size import (
+    ScoreSpread,
+    cases_for_mean,
+    sample_deviation,
+    within_limit,
+)
 from tunegate.harness.errors import UsageError
-from tunegate.harness.metric import corpus_function
+from tunegate.harness.metric import corpus_function, heaviest_case
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
@@ -61,6 +66,9 @@ class PairedCounts:
     base: ArmCounts
     tuned: ArmCounts
     higher_is_better: bool = True
+    heaviest: float = 6.0
+    """How many cases of mean weight an answer that was not seen may weigh: a case counts with its
+    length, and a fine-tune's rare failures are answers that do not end."""
 
     @classmethod
     def of(
@@ -93,7 +101,7 @@ class PairedCounts:
         base_sums, tuned_sums = (
             ArmCounts(_sum_clusters(rows, clusters), level) for rows in columns
         )
-        return cls(base_sums, tuned_sums, metric.higher_is_better)
+        return cls(base_sums, tuned_sums, metric.higher_is_better, heaviest_case(metric.use))
 
     @cached_property
     def difference(self) -> JackknifeReplicates:
@@ -152,22 +160,59 @@ class CorpusEstimator(Estimator):
         sigma = sample_deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
         return ScoreSpread(sigma, binary=False) if sigma > 0 else None
 
+    def _lost(self, arm: ArmCounts) -> float:
+        """Return what an unseen total failure takes from an arm's level, times the cases."""
+        least, most = self.metric.range or (-math.inf, math.inf)
+        worst = least if self.metric.higher_is_better else most
+        return self.counts.heaviest * abs(arm.replicates.value - arm.factor * worst)
+
+    @property
+    def _reach(self) -> tuple[float, float] | None:
+        """What an unseen case is worth in the difference: tuned's failure, and base's.
+
+        It is never less than the range; None without one.
+        """
+        bound = self.metric.bound
+        if bound is None:
+            return None
+        low = self._lost(self.counts.tuned) - self.estimate
+        high = self._lost(self.counts.base) + self.estimate
+        return max(bound, low), max(bound, high)
+
     def _interval(self, confidence: float) -> Interval:
-        return self.counts.difference.interval(confidence=confidence, bound=self.metric.bound)
+        return self.counts.difference.interval(
+            confidence=confidence, bound=self.metric.bound, reach=self._reach
+        )
 
     def _test(self, margin: float) -> OneSidedTest:
-        return self.counts.difference.test(margin=margin, bound=self.metric.bound)
+        return self.counts.difference.test(
+            margin=margin, bound=self.metric.bound, reach=self._reach
+        )
 
     def _level(self, confidence: float) -> Interval:
         middle, bound = interval_centre(self.metric)
         moved = self.counts.tuned.replicates.scaled(1.0, shift=-middle)
-        return shift_interval(moved.interval(confidence=confidence, bound=bound), middle)
+        reach = None
+        if bound is not None:
+            # Tuned's own failure is one on the side of its worst value.
+            far = max(bound, self._lost(self.counts.tuned) - self.sign * moved.value)
+            reach = (far, bound) if self.metric.higher_is_better else (bound, far)
+        found = moved.interval(confidence=confidence, bound=bound, reach=reach)
+        return shift_interval(found, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
+        from tunegate.harness.stats.paired_mean import unseen_loss_units
+
         independent = _pseudo_values(self.counts.difference)
-        return cases_for_mean(
+        cases = cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence, share=share
         )
+        if cases is None or self._reach is None:
+            return cases
+        units = unseen_loss_units(
+            margin, bound=self._reach[0], effect=effect, confidence=confidence
+        )
+        return within_limit(max(cases, -(-units * self.n // len(independent))))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
         independent = _pseudo_values(self.counts.tuned.replicates)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import validation
-from tunegate.harness.stats.paired_mean import MeanFit, fit_units
+from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units
 from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
@@ -63,29 +63,37 @@ class JackknifeReplicates:
         """Return `factor` times the metric, plus `shift`."""
         return type(self)(factor * self.value + shift, factor * self.left_out + shift)
 
-    def interval(self, *, confidence: float = CONFIDENCE, bound: float | None = None) -> Interval:
+    def interval(
+        self,
+        *,
+        confidence: float = CONFIDENCE,
+        bound: float | None = None,
+        reach: Reach | None = None,
+    ) -> Interval:
         """Interval for the metric, or the difference; see `jackknife_interval`.
 
         Raises:
             ValueError: If the value exceeds `bound`, or `confidence` is outside (0, 1).
         """
         validation.check_between("confidence", confidence, 0, 1)
-        value, fitted = self._fit(bound)
+        value, fitted = self._fit(bound, reach)
         low, high = fitted.low(confidence), fitted.high(confidence)
         return Interval(value, min(low, value), max(high, value), confidence, _METHOD)
 
-    def test(self, *, margin: float = 0.0, bound: float | None = None) -> OneSidedTest:
+    def test(
+        self, *, margin: float = 0.0, bound: float | None = None, reach: Reach | None = None
+    ) -> OneSidedTest:
         """Test that the metric, or the difference, exceeds `margin`.
 
         Source: the inversion of `interval`, so that p-value and interval agree.
         """
-        _, fitted = self._fit(bound)
+        _, fitted = self._fit(bound, reach)
         statistic = fitted.statistic(margin)
         if statistic == -math.inf:
             return OneSidedTest(0.0, 1.0, margin, _METHOD)
         return OneSidedTest(statistic, fitted.p_value(margin), margin, _METHOD)
 
-    def _fit(self, bound: float | None) -> tuple[float, MeanFit]:
+    def _fit(self, bound: float | None, reach: Reach | None) -> tuple[float, MeanFit]:
         """Return the value within its bound, and the limits of the mean of the pseudo-values."""
         limit = math.inf if bound is None else validation.check_positive("bound", bound)
         if abs(self.value) > limit * (1 + 1e-9):  # rounding may carry it over the end
@@ -96,7 +104,7 @@ class JackknifeReplicates:
         if np.ptp(self.left_out) <= _ROUNDING * max(1.0, abs(self.value)):
             values = np.full(self.n, value)
         scale = bound or float(np.abs(values).max()) or 1.0
-        return value, fit_units(values / scale, np.ones(self.n), scale, bound)
+        return value, fit_units(values / scale, np.ones(self.n), scale, bound, reach)
 
 
 def jackknife_replicates(
@@ -129,6 +137,7 @@ def jackknife_interval(
     *,
     confidence: float = CONFIDENCE,
     bound: float | None = None,
+    reach: Reach | None = None,
 ) -> Interval:
     """Interval for the difference of a corpus metric between two paired systems.
 
@@ -138,11 +147,14 @@ def jackknife_interval(
         statistic: Maps the summed statistics, shape (statistics,), to the metric.
         confidence: Two-sided level.
         bound: Largest possible absolute difference of the metric, if there is one.
+        reach: n times what one unseen case takes from the difference at most, and adds to it, each
+            less what the mean is away from it; `bound` for both if not given.
 
     Returns:
         The interval, clipped to plus and minus `bound`; with `bound` it has the guards of
-        `paired_mean.mean_interval`, as if each case were worth the n-th part of the range. Where
-        leaving out a case changes nothing (identical systems) it has no limits without `bound`.
+        `paired_mean.mean_interval`, as if each case were worth the n-th part of the range, or of
+        `reach` where it was not seen. Where leaving out a case changes nothing (identical systems)
+        it has no limits without `bound`.
 
     Raises:
         ValueError: If the shapes differ or are empty, a statistic is not finite, the metric is
@@ -154,15 +166,15 @@ def jackknife_interval(
     pseudo-values; O(n) and deterministic, where the percentile bootstrap errs with .07 to .09 at 10
     to 20 cases.
 
-    Traps: below 50 cases a corpus metric is advisory. An unseen case that weighs much more than the
-    others, such as an endless answer, can do more harm than the guard allows for.
+    Traps: below 50 cases a corpus metric is advisory. An unseen case that weighs more than the
+    others, such as an endless answer, can do more harm than `bound` allows for: give `reach`.
     """
     base, tuned = _table("base_stats", base_stats), _table("tuned_stats", tuned_stats)
     validation.check_paired(base, tuned, "base_stats, tuned_stats")
     difference = jackknife_replicates(tuned, statistic).combined(
         jackknife_replicates(base, statistic), -1.0
     )
-    return difference.interval(confidence=confidence, bound=bound)
+    return difference.interval(confidence=confidence, bound=bound, reach=reach)
 
 
 def _table(name: str, values: ArrayLike) -> Floats:

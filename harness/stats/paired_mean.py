@@ -26,12 +26,7 @@ from numpy.typing import ArrayLike
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
-from tunegate.harness.stats.clusters import (
-    JackknifeMean,
-    Labels,
-    independent_units,
-    jackknife,
-)
+from tunegate.harness.stats.clusters import JackknifeMean, Labels, independent_units, jackknife
 from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats
 
@@ -156,9 +151,7 @@ def severe_drops(
     Raises:
         ValueError: If there is no difference, one is not finite, or `drop` is not positive.
 
-    Source: Clopper-Pearson; the guard passes if the upper limit is at most the accepted share.
-
-    Trap: meaningless on 0/1 scores, where every loss is a severe drop.
+    Source: Clopper-Pearson; meaningless on 0/1 scores, where every loss is a severe drop.
     """
     values = validation.check_vector("differences", differences)
     validation.check_positive("drop", drop)
@@ -193,9 +186,8 @@ def retention_interval(
         ValueError: If the arrays differ in length, a value is outside its range, or as
             `mean_interval`.
 
-    Source: the linear form of a ratio hypothesis (Fieller 1954, JRSS B 16:175-185).
-
-    Trap: means nothing unless base itself is proved above chance.
+    Source: the linear form of a ratio hypothesis (Fieller 1954, JRSS B 16:175-185). It means
+    nothing unless base itself is proved above chance.
     """
     before = validation.check_ranged("base", base, 0, 1)
     after = validation.check_ranged("tuned", tuned, 0, 1)
@@ -228,6 +220,7 @@ def skewness_warning(differences: ArrayLike) -> bool:
     return abs(sample_skewness(values)) / math.sqrt(values.size) > 0.3
 
 
+Reach = tuple[float, float]  # Largest absolute value of an unseen unit, below 0 and above it.
 GUARDED_BELOW = 50
 """Units below which the worst values count as seen: 20 cases cannot show a catastrophe of 8 %."""
 
@@ -351,6 +344,8 @@ class MeanFit:
     """Whether the data vary at all."""
     error: float
     """Standard error of the mean."""
+    reach: Reach
+    """What an unseen unit counts at worst and, negated, at best; `inf` if unknown."""
     units: int
     """Independent units: clusters, or cases."""
     method: str
@@ -384,18 +379,20 @@ class MeanFit:
         if statistic == -math.inf:
             return 1.0
         p_value = distributions.t_tail(statistic, self.degrees)
-        if self.limit == math.inf:
+        if self.reach[0] == math.inf:
             return p_value
-        return max(p_value, self._unseen_losses(1.0).p_value(margin / self.limit))
+        return max(p_value, self._unseen_losses(1.0).p_value(margin / self.reach[0]))
 
     def _unseen_losses(self, sign: float) -> _UnseenLosses:
-        return _UnseenLosses(sign * self.estimate / self.limit, self.error / self.limit, self.units)
+        reach = self.reach[sign < 0]
+        return _UnseenLosses(sign * self.estimate / reach, self.error / reach, self.units)
 
     def _unseen_limit(self, sign: float, confidence: float) -> float:
         """Return the lower limit of the mean, or for -1 of its negative."""
-        if self.limit == math.inf:
+        reach = self.reach[sign < 0]
+        if reach == math.inf:
             return math.inf
-        return self.limit * self._unseen_losses(sign).limit((1 - confidence) / 2)
+        return reach * self._unseen_losses(sign).limit((1 - confidence) / 2)
 
 
 def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
@@ -407,7 +404,9 @@ def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | Non
     return fit_units(sums, sizes, scale, bound)
 
 
-def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) -> MeanFit:
+def fit_units(
+    sums: Floats, sizes: Floats, scale: float, bound: float | None, reach: Reach | None = None
+) -> MeanFit:
     """Choose the curves for sums and sizes of independent units.
 
     Args:
@@ -415,6 +414,7 @@ def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) ->
         sizes: Cases of each unit.
         scale: Unit of the values; `bound` where there is one.
         bound: Largest possible absolute mean.
+        reach: Largest absolute value of an unseen unit below 0 and above it; `bound` if not given.
     """
     whole = _plain(sums, sizes)
     factor = 1.0 if bound is not None else _HEAVY_TAILS
@@ -432,6 +432,7 @@ def fit_units(sums: Floats, sizes: Floats, scale: float, bound: float | None) ->
         degrees=max(independent_units(sizes.tolist()) - 1, 1.0),
         spread=whole.error > 0,
         error=whole.error * scale,
+        reach=reach or (bound or math.inf,) * 2,
         units=sums.size,
         method=_method(curves, clustered=sizes.max() > 1, guarded=bound is not None),
     )

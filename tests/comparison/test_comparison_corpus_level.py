@@ -15,7 +15,7 @@ from scipy import stats
 
 from tunegate.harness.comparison.corpus_level import PairedCounts
 from tunegate.harness.comparison.delta import Delta, compare, is_proven
-from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.comparison.pairs import Pairs, estimator_of
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UnknownName, UsageError
 from tunegate.harness.metric import metric
@@ -37,9 +37,15 @@ def scaled(sums: Sequence[float], *, unit: float) -> float:
     return unit * share(sums)
 
 
-@metric(range=(0.0, 1.0), corpus=share)
+@metric(range=(0.0, 1.0), corpus=share, heaviest=1.0)
 def found(case: Case, completion: Completion) -> Score:
     """Never called: the tests bring counts."""
+    raise NotImplementedError
+
+
+@metric(range=(0.0, 1.0), corpus=share)
+def endless(case: Case, completion: Completion) -> Score:
+    """Never called either; its answers may be of any length."""
     raise NotImplementedError
 
 
@@ -53,7 +59,7 @@ def in_units(case: Case, completion: Completion, *, unit: float = 10.0) -> Score
 def _own() -> Any:
     """Make the metrics above importable, as a user's own are."""
     module = ModuleType("own_corpus")
-    vars(module).update(found=found, in_units=in_units)
+    vars(module).update(found=found, in_units=in_units, endless=endless)
     sys.modules["own_corpus"] = module
     yield module
     del sys.modules["own_corpus"]
@@ -200,6 +206,39 @@ def test_clusters_are_left_out_whole(pairs: Any) -> None:
     theirs = jackknife_interval(sums(base), sums(tuned), share, confidence=0.9, bound=1.0)
     found = pairs(base, tuned, clusters).interval(0.9)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_an_unseen_answer_may_weigh_as_much_as_six(pairs: Any) -> None:
+    """Nothing changed in n cases of level 3/4: failures of six-fold weight are allowed for.
+
+    None of n cases fails with probability (1 - q)^n, at least .05 for q = 1 - .05^(1/n). Such
+    failures take q of six times the level from it, those of one case's weight q of the range.
+    """
+    rows = [(3.0, 4.0)] * 200
+    unseen = 1 - 0.05 ** (1 / 200)
+    long, plain = pairs(rows, rows, use="own_corpus:endless"), pairs(rows, rows)
+
+    assert long.interval(0.9).low == pytest.approx(-unseen * 6 * 0.75)
+    assert plain.interval(0.9).low == pytest.approx(-unseen)
+    assert long.test(-unseen * 6 * 0.75).p_value == pytest.approx(0.05)
+
+
+def test_an_unseen_answer_lowers_the_level_as_far(pairs: Any) -> None:
+    """A certified floor allows for the same failures; above the level it is the range alone."""
+    rows = [(3.0, 4.0)] * 200
+    unseen = 1 - 0.05 ** (1 / 200)
+    found = estimator_of(pairs(rows, rows, use="own_corpus:endless")).level(0.9)
+
+    assert found.low == pytest.approx(0.75 - unseen * 6 * 0.75)
+    assert found.high == pytest.approx(0.75 + unseen * 0.25)
+
+
+def test_the_weight_of_an_answer_fades_where_many_were_seen(pairs: Any) -> None:
+    """With a thousand ordinary answers that changed, t and Hall's limits are the wider ones."""
+    base, tuned = rows_of(1, 1000, 0.3), rows_of(2, 1000, 0.3)
+
+    long = pairs(base, tuned, use="own_corpus:endless").interval(0.9)
+    assert long.low == pytest.approx(pairs(base, tuned).interval(0.9).low, rel=0.02)
 
 
 def test_few_clusters_prove_nothing(pairs: Any) -> None:
