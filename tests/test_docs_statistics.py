@@ -153,6 +153,9 @@ def test_limits_are_those_of_the_code() -> None:
         f"all tags of the run at {100 * tag_slices.FALSE_SHARE:.0f} %",
         f"both answers of at least {LEAST_PAIRS} pairs",
     )
+    heaviest = corpus_level.PairedCounts.__dataclass_fields__["heaviest"].default
+    assert heaviest == 6
+    assert not missing("an answer of six times the mean weight", f"{3 * heaviest:.0f} · level")
     assert judge_eligibility.FARTHEST_SAMPLE == 4
     assert not missing("more than four standard errors")
 
