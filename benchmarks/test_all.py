@@ -51,6 +51,9 @@ PARTS = (
     ),
     Part("mutation sample", ("-m", "benchmarks.mutation_sample"), _ONE_THREAD),
     Part("start-up", ("-m", "benchmarks.start_up"), {}),
+    Part("lowest versions of every dependency", ("-m", "benchmarks.environments", "lowest"), {}),
+    Part("highest versions of every dependency", ("-m", "benchmarks.environments", "highest"), {}),
+    Part("llama.cpp, compiled", ("-m", "benchmarks.environments", "llama-cpp"), {}),
 )
 
 

@@ -1,0 +1,110 @@
+"""Both ends of the dependency ranges: the tests where every package is as old, or new, as allowed.
+
+    python -m benchmarks.environments lowest
+    python -m benchmarks.environments highest
+    python -m benchmarks.environments llama-cpp
+
+`lowest` takes the lowest version of every dependency that pyproject.toml names, `highest` the
+newest of each; neither reads dev-constraints.txt, but for torch, whose builds for CPUs are not on
+every index. Tools of development are the newest in both. `llama-cpp` has the pinned versions and
+llama.cpp, which is compiled for some minutes; the tests that need it are skipped elsewhere.
+
+Each makes its environment in `.venv-NAME`, prints the versions that are not the pinned ones, and
+runs the tests that are neither `slow` nor `long`, or those of GGUF files with llama.cpp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PINS = ROOT / "dev-constraints.txt"
+EXTRAS = ("all", "proxy")
+_PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider")
+_OLD = ("-W", "default::DeprecationWarning")
+"""What old packages say of newer ones that they call is nobody's error here."""
+TESTS = {
+    "lowest": ("tests", "-m", "not slow and not long", *_OLD),
+    "highest": ("tests", "-m", "not slow and not long"),
+    "llama-cpp": ("tests", "-m", "not long", "-k", "llama or gguf"),
+}
+"""Environment → what is run in it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the environment, print how it differs from the pinned one, run the tests."""
+    parser = argparse.ArgumentParser(prog="benchmarks.environments", description=__doc__)
+    parser.add_argument("name", choices=list(TESTS))
+    parser.add_argument("--no-tests", action="store_true", help="make the environment alone")
+    parsed = parser.parse_args(argv)
+    python = make(parsed.name)
+    print(*differences(_output(python, "-m", "pip", "freeze")), sep="\n", flush=True)
+    if parsed.no_tests:
+        return 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [python, *_PYTEST, *TESTS[parsed.name]]
+    return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
+
+
+def make(name: str) -> str:
+    """Return the Python of a new environment in which this project is installed."""
+    folder = ROOT / f".venv-{name}"
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    pip = (python, "-m", "pip", "install", "--quiet")
+    subprocess.run([*pip, "--upgrade", "pip>=25.1", "uv>=0.8"], cwd=ROOT, check=True)
+    constraints, extras = PINS, [*EXTRAS, "llama-cpp"]
+    if name != "llama-cpp":
+        constraints, extras = folder / "constraints.txt", [*EXTRAS]
+        constraints.write_text(_resolve(python, folder, lowest=name == "lowest"), encoding="utf-8")
+    editable = f".[{','.join(extras)}]"
+    words = [*pip, "--editable", editable, "--group", "dev", "--constraint", str(constraints)]
+    subprocess.run(words, cwd=ROOT, check=True)
+    return python
+
+
+def _resolve(python: str, folder: Path, *, lowest: bool) -> str:
+    """Return one version of every package: those of this project's own dependencies, and tools."""
+    fixed = folder / "fixed.txt"
+    fixed.write_text(_pin("torch"), encoding="utf-8")
+    compiled = (
+        *("-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
+        *("--constraint", str(fixed), "pyproject.toml"),
+        *(word for extra in EXTRAS for word in ("--extra", extra)),
+    )
+    if lowest:
+        fixed.write_text(_output(python, *compiled, "--resolution", "lowest-direct"), "utf-8")
+    return _output(python, *compiled, "--group", "dev")
+
+
+def _pin(package: str) -> str:
+    """Return the line of dev-constraints.txt that pins a package."""
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith(f"{package}=="))
+
+
+def differences(installed: str) -> Iterable[str]:
+    """Yield `package: installed (pinned)` for each of the pinned packages that differs."""
+    pinned = _versions(PINS.read_text(encoding="utf-8"))
+    for name, version in sorted(_versions(installed).items()):
+        if name in pinned and pinned[name] != version:
+            yield f"{name}: {version} (pinned: {pinned[name]})"
+
+
+def _versions(text: str) -> dict[str, str]:
+    """Return package → version, of lines such as `numpy==2.4.6; python_version < "3.12"`."""
+    pairs = (line.split(";")[0].strip().split("==") for line in text.splitlines() if "==" in line)
+    return {name.lower().replace("_", "-"): version.split("+")[0] for name, version in pairs}
+
+
+def _output(*words: str) -> str:
+    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
