@@ -198,11 +198,13 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
         "drawn 20 of 29 by seed 0",
     ]
     assert [line.split(" ")[:2] for line in account[2:6]] == [["left", "out"]] * 4
-    assert account[6:] == [
+    assert account[6:8] == [
         "settings kept: max_tokens (20)",
         "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
         'chance lies between the arms (settings = "recorded" samples, too)',
     ]
+    (advisory,) = account[8:]
+    assert advisory.startswith("length: scores without a range gate from 200 independent cases on")
     brief = [*account[:5], "… and 3 more lines; `tunegate suite check` shows them"]
     assert [line.strip() for line in shown.splitlines()[1:7]] == brief
     assert [line for line in run.errlines if line.startswith("tunegate: shop: ")] == [

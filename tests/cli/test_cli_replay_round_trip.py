@@ -35,7 +35,7 @@ def prompts(run: Path) -> dict[str, str]:
 
 
 SYSTEM = {"role": "system", "content": "Be brief."}
-PROMPTS = [{"id": f"c{n}", "prompt": f"Parcel {n}, mail jo{n}@example.org?"} for n in range(8)]
+PROMPTS = [{"id": f"c{n}", "prompt": f"Parcel {n}, mail jo{n}@example.org?"} for n in range(9)]
 CHATS = [
     {"id": "turns", "messages": TURNS, "tags": ["late"], "cluster": "one"},
     {"id": "own-system", "messages": [SYSTEM, *TURNS]},
