@@ -32,7 +32,7 @@ from tunegate.harness.comparison.sample_size import (
 )
 from tunegate.harness.comparison.score_table import tables_of
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.gating.error_control import EXTENDED
+from tunegate.harness.gating.error_control import EXTENDED, extension_share
 from tunegate.harness.power.feasibility import schedule_looks
 from tunegate.harness.power.forecast import forecast_suite
 from tunegate.harness.records.cases import Case, ScoreRow
@@ -74,6 +74,7 @@ def rows(settings: Settings) -> list[Row]:
         *_whole_runs(settings),
         *_floors(),
         *_extended(settings),
+        *_extended_often(settings),
         *_extended_runs(settings),
     ]
 
@@ -118,6 +119,8 @@ def _table(n: int, margin: float) -> binary.Flags:
 
 EXTENSIONS = ((50, 100), (100, 200), (100, 150), (60, 240))
 """Cases of a suite that left a candidate undecided, and after cases were added."""
+DOUBLED = (50, 100, 200, 400)
+"""Cases of a suite that was doubled three times."""
 
 
 def _extended(settings: Settings) -> Iterator[Row]:
@@ -131,6 +134,20 @@ def _extended(settings: Settings) -> Iterator[Row]:
             plain = looks.ever(again, margin, share)
             note = f"{100 * share:.3g} % discordant; {plain:.4f} with all of the error twice"
             yield Row("plans", what, f"{sizes[0]}+{sizes[1] - sizes[0]}", rate, note=note)
+
+
+def _extended_often(settings: Settings) -> Iterator[Row]:
+    """Yield the same where a suite was doubled again and again, each time left undecided."""
+    sizes = DOUBLED[:3] if settings.fast else DOUBLED
+    shares = [extension_share(count) for count in range(len(sizes))]
+    for margin, name in binary.MARGINS.items():
+        levels = [1 - (1 - binary.CONFIDENCE) / share for share in shares]
+        tables = (binary.proofs(n, margin, level) for n, level in zip(sizes, levels, strict=True))
+        plan = looks.Plan(sizes, tuple(tables))
+        least = max(abs(margin), 1e-9)
+        rate, _ = binary.worst(partial(looks.ever, plan, margin), least, step=0.05)
+        what = f"0/1, {name}, true difference {margin:+g}, doubled {len(sizes) - 1} times"
+        yield Row("plans", what, "+".join(map(str, sizes)), rate)
 
 
 def _twice(sizes: tuple[int, int], margin: float, share: int) -> looks.Plan:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
+from tunegate.harness.gating.error_control import extension_share
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.verdict.decide import decide_run
 
@@ -48,10 +50,16 @@ def test_the_kth_candidate_has_a_kth_of_the_error(
         (1, False, 6, "pass"),
         # and against .05/(2·5) = .005 for the second candidate; .0039 for 7 wins
         (1, True, 6, "undecided"),
-        (2, True, 7, "pass"),
+        (1, True, 7, "pass"),
+        # a third chance has half of that: .05/(5·2) = .005, and for the second candidate .0025,
+        # where 8 wins have a mid-p of .0020
+        (2, False, 6, "undecided"),
+        (2, False, 7, "pass"),
+        (2, True, 7, "undecided"),
+        (2, True, 8, "pass"),
     ],
 )
-def test_a_second_chance_has_a_fifth_of_the_error(
+def test_a_second_chance_has_a_fifth_of_the_error_and_a_third_half_of_that(
     columns: Any, made: Any, extended: int, adjusted: bool, wins: int, status: str
 ) -> None:
     """Of whatever the candidate has; the reader is told why."""
@@ -64,5 +72,15 @@ def test_a_second_chance_has_a_fifth_of_the_error(
     (result,) = decide_run(manifest, {"s": suite.cases()}, suite.rows()).suites
 
     assert result.gates[0].status.value == status
-    told = [note for note in result.notes if "another number of cases has judged" in note]
-    assert [f"1/{10 if adjusted else 5} of it" in note for note in told] == [True] * bool(extended)
+    told = [note for note in result.notes if "judged this candidate before" in note]
+    share = (10 if adjusted else 5) * max(1, extended)
+    assert [f"1/{share} of it" in note for note in told] == [True] * bool(extended)
+
+
+def test_all_extensions_together_have_two_fifths_of_the_error() -> None:
+    """1/5 + 1/10 + … + 1/2560 is 2/5 less 1/2560; beyond, each has 1/2560 for itself."""
+    shares = [Fraction(1, extension_share(count)) for count in range(1, 11)]
+
+    assert extension_share(0) == 1
+    assert sum(shares) == Fraction(2, 5) - Fraction(1, 2560)
+    assert extension_share(50) == 2560
