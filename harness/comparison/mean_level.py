@@ -167,11 +167,13 @@ class BinaryEstimator(MeanEstimator):
 
     @property
     def why_advisory(self) -> str:
-        """Nothing, unless only the sample says that there are successes and failures alone.
+        """Nothing, unless lower is better and only the sample says that there are 0 and 1 alone.
 
-        A count of errors is 0 or 1 on most answers and 20 on a rare one.
+        A count of errors is 0 or 1 on most answers and 20 on a rare one. A function that scores
+        answers and declares nothing is taken to return what it did return.
         """
-        return "" if self.metric.binary else super().why_advisory
+        certain = self.metric.binary or self.metric.higher_is_better
+        return "" if certain else super().why_advisory
 
     @property
     def skewed(self) -> bool:

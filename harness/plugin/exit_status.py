@@ -161,7 +161,7 @@ class FailureReason:
 
     def toterminal(self, terminal: Any) -> None:
         """Write where it stands."""
-        terminal.line("not judged; why stands below, under tunegate")
+        terminal.line("not evaluated: see the tunegate section below")
 
 
 def say_once(report: pytest.TestReport | pytest.CollectReport) -> None:

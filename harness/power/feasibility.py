@@ -130,7 +130,7 @@ def _why_advisory(suite: Suite, gate: Gate) -> str:
 def _without_range(suite: Suite, gate: Gate) -> bool:
     """Return whether a gate rests on an interval of differences that no range bounds."""
     metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
-    if kind.counts_cases or metric.bound is not None:
+    if kind.counts_cases or metric.bound is not None or _may_be_binary(metric):
         return False
     if not (metric.corpus or kind.rests_on_interval(gate)):
         return False
@@ -144,6 +144,16 @@ def _without_range(suite: Suite, gate: Gate) -> bool:
     )
     probe = Pairs(suite.name, record, (2.0, 2.0), (2.0, 2.0))
     return not kind.judged_pairs(gate, probe).pairs.in_logarithms
+
+
+def _may_be_binary(metric: Metric) -> bool:
+    """Return whether the scores of a metric without a range may turn out to be 0 and 1 alone."""
+    return (
+        metric.bound is None
+        and metric.corpus is None
+        and metric.higher_is_better
+        and metric.needs is CellKind.GENERATE
+    )
 
 
 def undecidable_gates(suite: Suite, n_clusters: int | None) -> Iterator[str]:
@@ -178,6 +188,12 @@ def advisory_notes(suite: Suite) -> Iterator[str]:
     """Yield the metrics whose gates have no say for want of cases, and those judged once."""
     found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
     yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)
+    for metric in suite.gated_metrics:
+        if _may_be_binary(metric) and len(suite.cases) < LEAST_UNBOUNDED:
+            yield (
+                f"{metric.name}: declares no range: below {LEAST_UNBOUNDED} cases its gates count "
+                "if all scores are 0 or 1, else set range = [least, largest] on the metric"
+            )
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
     if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])

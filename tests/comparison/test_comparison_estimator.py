@@ -66,10 +66,11 @@ def test_the_scores_call_for_an_estimator(binary: Pairs, continuous: Pairs, corp
 
 
 def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
-    """199 are advisory, unless a range is known or logarithms are compared.
+    """199 are advisory, unless a range is known, all are 0 or 1, or logarithms are compared.
 
-    Scores that happen to be 0 or 1 have no range for that: a count of errors may be 20 in the next
-    case, and where one of 200 is, 60 cases hold none with probability 0.995^60 = .74.
+    Where lower is better, scores that happen to be 0 or 1 have no range for that: a count of errors
+    may be 20 in the next case, and where one of 200 is, 60 cases hold none with probability
+    0.995^60 = .74.
     """
     metric = made.metric(binary=False, range=None)
     steps = tuple(float(i % 7) for i in range(200))
@@ -81,7 +82,9 @@ def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
     assert "from 200 independent cases on; with 199 the gate is advisory" in few.why_advisory
     assert replace(many, clusters=tuple(str(i // 2) for i in range(200))).advisory
     assert not replace(few, metric=made.metric(binary=False, range=(0.0, 6.0))).advisory
-    assert replace(few, base=signs, tuned=signs).advisory
+    errors = metric.model_copy(update={"higher_is_better": False})
+    assert not replace(few, base=signs, tuned=signs).advisory
+    assert replace(few, base=signs, tuned=signs, metric=errors).advisory
     assert not replace(few, base=signs, tuned=signs, metric=made.metric()).advisory
     assert not replace(few, in_logarithms=True).advisory
 

@@ -169,7 +169,7 @@ def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) ->
     assert result.ret == 4
     told = result.stdout.str() + result.stderr.str()
     assert told.count("no such folder") == 1
-    assert "not judged; why stands below, under tunegate" in told
+    assert "not evaluated: see the tunegate section below" in told
     assert "no such folder" in (project.path / "units.xml").read_text(encoding="utf-8")
 
 

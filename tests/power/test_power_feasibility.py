@@ -95,6 +95,29 @@ def test_few_scores_without_a_range_have_no_say(
     assert all(note.startswith(f"{needs}: scores without a range gate from 200") for note in notes)
 
 
+OWN = """
+def good(case, completion):
+    return float("yes" in completion.text)
+"""
+
+
+def test_a_plain_function_may_return_0_and_1(
+    suite_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its goal is not refused below 200 cases, and one line says what its gates count on."""
+    (tmp_path / "own_good.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_good:good"\n'
+    toml += '[[gates]]\nmetric = "good"\ngain = 0.1\n'
+    suite = load_suite(suite_folder(toml, [{"prompt": str(i)} for i in range(60)]))
+
+    assert not list(silent_goals(suite))
+    assert list(advisory_notes(suite)) == [
+        "good: declares no range: below 200 cases its gates count if all scores are 0 or 1, else "
+        "set range = [least, largest] on the metric"
+    ]
+
+
 @pytest.mark.parametrize(("floor", "needed"), [(0.8, 14), (0.9, 29), (0.95, 59), (0.99, 299)])
 def test_certified_floors(suite_folder: Write, floor: float, needed: int) -> None:
     """The published numbers of flawless cases; one fewer is refused."""
