@@ -227,11 +227,17 @@ def test_looks() -> None:
 
 
 def test_the_page_is_linked() -> None:
-    """The README leads to it, and its table of contents to its sections."""
-    page = PAGE.read_text(encoding="utf-8")
-    headings = re.findall(r"^## (.+)$", page, flags=re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+    """The README leads to it, its table of contents to its sections and those of the methods."""
+    page, methods = PAGE.read_text(encoding="utf-8"), METHODS.read_text(encoding="utf-8")
+    anchors, others = _anchors(page), _anchors(methods)
 
     assert "](docs/statistics.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\]\(#([^)]+)\)", page)) - anchors == set()
+    assert set(re.findall(r"\]\(statistical-methods\.md#([^)]+)\)", page)) - others == set()
     assert "docs/statistics.md" in (ROOT / "reports/templates/gates.html").read_text("utf-8")
+
+
+def _anchors(page: str) -> set[str]:
+    """Return the anchors of a page's sections."""
+    headings = re.findall(r"^## (.+)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
