@@ -190,9 +190,9 @@ class CalibratedEstimator(Estimator):
         return max(-self._limit, min(self._limit, found))
 
     @property
-    def advisory(self) -> bool:
-        """Whether there are too few cases for a gate to count."""
-        return self.uncorrected.advisory
+    def why_advisory(self) -> str:
+        """Why a gate on the judge's own scores would be advisory."""
+        return self.uncorrected.why_advisory
 
     @property
     def skewed(self) -> bool:

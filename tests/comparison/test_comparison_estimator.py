@@ -146,6 +146,17 @@ def calibrated(pairs: Pairs) -> Pairs:
     return replace(pairs, calibration=CalibrationSample(*columns))
 
 
+def test_a_calibration_gives_a_judge_without_a_range_none(made: Any) -> None:
+    """Below 200 cases its gates are advisory, for the reason of any scores without a range."""
+    steps = tuple(float(i % 7) for i in range(60))
+    unbounded = Pairs("s", made.metric(binary=False, range=None), steps, steps[::-1])
+    ranged = Pairs("s", made.metric(binary=False, range=(0.0, 6.0)), steps, steps[::-1])
+
+    assert "from 200 independent cases on; with 60" in calibrated(unbounded).why_advisory
+    assert calibrated(unbounded).advisory
+    assert not calibrated(ranged).advisory
+
+
 def test_a_calibrated_limit_solves_its_equation(binary: Pairs) -> None:
     """At the lower limit the judge's surplus is the root of the sum of both squared distances.
 
