@@ -30,7 +30,7 @@ def test_it_gates_recorded_and_scripted_arms(project: Any) -> None:
         '[[metrics]]\nuse = "bits_per_byte"\n[[gates]]\nmetric = "bits_per_byte"\n'
         'tolerance = "2%"\n'
     )
-    ids = [f"c{i:02}" for i in range(60)]
+    ids = [f"c{i:03}" for i in range(200)]
     project.raw_suite(toml, [{"id": i, "prompt": f"document {i}"} for i in ids])
     noise = {i: 0.002 * (n % 5 - 2) for n, i in enumerate(ids)}
 

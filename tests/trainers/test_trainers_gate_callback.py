@@ -207,7 +207,7 @@ def test_it_stops_when_forgetting_is_proven(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Training on other letters makes `~` less likely beyond doubt: it ends at that save."""
-    suite = write_suite(tmp_path, gate="tolerance = 0.01", answer="~~~~")
+    suite = write_suite(tmp_path, gate="tolerance = 0.01", answer="~~~~", n=200)
     trainer = make_trainer(tiny_base, tmp_path / "out", lora=False, max_steps=16, save_steps=4)
     trainer.add_callback(GateCallback(suite, stop_on="regression"))
 
