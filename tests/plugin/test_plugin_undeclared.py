@@ -17,7 +17,7 @@ name = "own"
 cases = "cases.jsonl"
 
 [[metrics]]
-use = "own_good:good"
+use = "undeclared_function:good"
 
 [[gates]]
 metric = "good"
@@ -41,7 +41,7 @@ def test_its_gates_count_and_are_those_of_proportions(
     """60 cases, base right on 45 and tuned on 54: each kind of gate holds and none is advisory."""
     folder = project.path / "suites" / "own"
     folder.mkdir(parents=True)
-    (project.path / "own_good.py").write_text(FUNCTION, encoding="utf-8")
+    (project.path / "undeclared_function.py").write_text(FUNCTION, encoding="utf-8")
     monkeypatch.syspath_prepend(str(project.path))
     (folder / "suite.toml").write_text(SUITE.format(gate=gate), encoding="utf-8")
     rows = [

@@ -105,9 +105,9 @@ def test_a_plain_function_may_return_0_and_1(
     suite_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its goal is not refused below 200 cases, and one line says what its gates count on."""
-    (tmp_path / "own_good.py").write_text(OWN, encoding="utf-8")
+    (tmp_path / "plain_function.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_good:good"\n'
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "plain_function:good"\n'
     toml += '[[gates]]\nmetric = "good"\ngain = 0.1\n'
     suite = load_suite(suite_folder(toml, [{"prompt": str(i)} for i in range(60)]))
 
