@@ -235,7 +235,7 @@ _FAR = 1e50
 
 
 @dataclass(frozen=True, slots=True)
-class _LimitCurve:
+class LimitCurve:
     """One family of limits `center - h(q) * error`, with q the t quantile."""
 
     center: float
@@ -336,7 +336,7 @@ class MeanFit:
     """The plain mean."""
     limit: float
     """Largest possible absolute mean, `inf` if unknown."""
-    curves: tuple[_LimitCurve, ...]
+    curves: tuple[LimitCurve, ...]
     """None if the data carry no information on their spread."""
     degrees: float
     """Degrees of freedom of the t quantile: units less 1, counted as equal clusters."""
@@ -421,14 +421,14 @@ def fit_units(
     curves = _spread_curves(sums, sizes, whole, factor) if whole.error > 0 else []
     if bound is not None and sums.size > 1:
         # Without spread the mean itself is all that the plain curves can add.
-        curves = curves or [_LimitCurve(whole.mean, 0.0)]
+        curves = curves or [LimitCurve(whole.mean, 0.0)]
         if sums.size < GUARDED_BELOW:
             extended = _guard(sums, sizes)
-            curves.append(_LimitCurve(extended.mean, extended.error))
+            curves.append(LimitCurve(extended.mean, extended.error))
     return MeanFit(
         estimate=whole.mean * scale,
         limit=math.inf if bound is None else bound,
-        curves=tuple(_LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
+        curves=tuple(LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
         degrees=max(independent_units(sizes.tolist()) - 1, 1.0),
         spread=whole.error > 0,
         error=whole.error * scale,
@@ -478,12 +478,12 @@ def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
 
 def _spread_curves(
     sums: Floats, sizes: Floats, whole: JackknifeMean, factor: float
-) -> list[_LimitCurve]:
+) -> list[LimitCurve]:
     """Student's t and Hall's curve; of clusters, by what each adds to the mean."""
-    curves = [_LimitCurve(whole.mean, whole.error)]
+    curves = [LimitCurve(whole.mean, whole.error)]
     skew = factor * sample_skewness(sums - whole.mean * sizes) / math.sqrt(sums.size)
     if abs(skew) > _SYMMETRIC:
-        curves.append(_LimitCurve(whole.mean, whole.error, skew))
+        curves.append(LimitCurve(whole.mean, whole.error, skew))
     return curves
 
 
@@ -493,7 +493,7 @@ def _guard(sums: Floats, sizes: Floats) -> JackknifeMean:
     return jackknife(np.append(sums, [-size, size]), np.append(sizes, [size, size]))
 
 
-def _method(curves: list[_LimitCurve], *, clustered: bool, guarded: bool) -> str:
+def _method(curves: list[LimitCurve], *, clustered: bool, guarded: bool) -> str:
     if not curves:
         return "no information on spread"
     name = "cluster jackknife t (CR3) and Hall envelope" if clustered else "t and Hall envelope"

@@ -21,13 +21,12 @@ from numpy.typing import ArrayLike
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.clusters import Labels
-from tunegate.harness.stats.paired_mean import mean_interval, mean_test
+from tunegate.harness.stats.paired_mean import LimitCurve, mean_interval, mean_test
 from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.validation import Floats, Ints
 
 METHOD = "PPI++ on paired differences, t and Hall envelope, guarded"
 """Name of the rule, for the report."""
-_FAR = 1e50
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,18 @@ class GuardedEstimate:
 
     def statistic(self, margin: float) -> float:
         """The less favourable of the statistics of Student's t and of Hall."""
-        # The cap keeps the cubic finite; its tail probability is zero for every purpose.
-        x = max(-_FAR, min(_FAR, (self.estimate - margin) / self.error))
-        a = self.skew
-        return min(x, x + a * x**2 / 3 + a**2 * x**3 / 27 + a / 6)
+        curves = (
+            LimitCurve(self.estimate, self.error),
+            LimitCurve(self.estimate, self.error, self.skew),
+        )
+        return min(curve.statistic(margin) for curve in curves)
 
     def _distance(self, alpha: float, skew: float) -> float:
         q = distributions.t_critical(1 - 2 * alpha, self.degrees)
-        curved = q
-        if abs(skew) > 1e-8:  # below, the cubic is lost in rounding
-            curved = (math.cbrt(1 + skew * (q - skew / 6)) - 1) * 3 / skew
-        return max(max(q, curved) * self.error, self.unseen * -math.log(alpha))
+        skew = skew if abs(skew) > 1e-8 else 0.0  # below, the cubic is lost in rounding
+        curves = LimitCurve(0.0, self.error), LimitCurve(0.0, self.error, skew)
+        farthest = max(-curve.limit(q) for curve in curves)
+        return max(farthest, self.unseen * -math.log(alpha))
 
 
 def guarded_estimate(
