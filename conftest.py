@@ -17,8 +17,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -193,7 +195,8 @@ class Project:
 
     def pytest_here(self, *args: str | Path) -> pytest.RunResult:
         """Run pytest in this process, which saves the imports."""
-        return self.pytester.runpytest_inprocess("-p", "no:xdist", *args)
+        with kept_libraries() as libraries:
+            return self.pytester.runpytest_inprocess("-p", "no:xdist", *args, plugins=[libraries])
 
     def gate(self, *args: str | Path) -> pytest.RunResult:
         """Run pytest on all suites with the run folder `run`; with workers in new processes."""
@@ -281,6 +284,45 @@ def preloaded() -> None:
         package = importlib.import_module(room)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{room}.{module.name}")
+
+
+@dataclass
+class LoadedLibraries:
+    """Installed libraries that were loaded when pytester was about to unload them."""
+
+    modules: dict[str, ModuleType] = field(default_factory=dict)
+
+    def pytest_unconfigure(self) -> None:
+        """Note what is loaded from `site-packages`, at the end of a run in this process."""
+        for name, module in list(sys.modules.items()):
+            package = sys.modules.get(name.partition(".")[0])
+            place = getattr(package, "__file__", None) or next(
+                iter(getattr(package, "__path__", ())), ""
+            )
+            if "site-packages" in Path(place).parts:
+                self.modules[name] = module
+
+
+@contextmanager
+def kept_libraries() -> Iterator[LoadedLibraries]:
+    """Load again what pytester unloaded: torch and others cannot be loaded twice."""
+    libraries = LoadedLibraries()
+    yield libraries
+    sys.modules.update(libraries.modules)
+
+
+@pytest.fixture(name="_libraries")
+def _libraries() -> Iterator[LoadedLibraries]:
+    """Keep libraries loaded beyond the end of `pytester`, which is set up after this."""
+    with kept_libraries() as libraries:
+        yield libraries
+
+
+@pytest.fixture
+def pytester(_libraries: LoadedLibraries, pytester: pytest.Pytester) -> Iterator[pytest.Pytester]:
+    """Return pytest's own; what a test loads of installed libraries stays loaded."""
+    yield pytester
+    _libraries.pytest_unconfigure()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tunegate.harness.cli.doctor import _extras
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def test_doctor_reports_in_lines(torch_stays: None, project: Any) -> None:
+def test_doctor_reports_in_lines(project: Any) -> None:
     """Each line has a mark, a subject and a detail; nothing needed is missing here."""
     result = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
 

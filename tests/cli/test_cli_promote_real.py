@@ -42,7 +42,7 @@ def _tunegate(*args: str) -> str:
     return result.output
 
 
-def test_from_gate_to_card(torch_stays: None, project: Any, tiny: Any, ask: Any) -> None:
+def test_from_gate_to_card(project: Any, tiny: Any, ask: Any) -> None:
     """What the run knows of the weights is what promote and card find in the adapter's folder."""
     from huggingface_hub import ModelCard
 
