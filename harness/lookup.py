@@ -35,6 +35,7 @@ _ROOMS = {
     "tunegate.models": "tunegate.harness.models",
     "tunegate.sources": "tunegate.harness.sources",
     "tunegate.gates": "tunegate.harness.gates",
+    "tunegate.results": "tunegate.harness.results",
     "tunegate.backends": "tunegate.harness.judging.backends",
     "tunegate.sections": "tunegate.reports.sections",
 }

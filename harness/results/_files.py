@@ -1,0 +1,191 @@
+"""What readers share: JSON lines and documents of any content, and values within values."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.result_reader import UnreadLine
+
+LARGEST_DOCUMENT = 2_000_000_000
+"""Bytes of a JSON document that is read; JSON lines are streamed and have no limit."""
+LONGEST_LINE = 100_000_000
+"""Bytes of a line that is read."""
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    """Yield each line's place with its object; blank lines are left out.
+
+    NaN and Infinity are read, as tools write them. The last line is `cut` where it does not end and
+    is no JSON.
+
+    Raises:
+        UsageError: the file cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(_raw_lines(file), start=1):
+                where = f"{path}:{number}"
+                if not raw.strip(b" \t\r\n\x0b\x0c\xef\xbb\xbf\0"):
+                    continue
+                try:
+                    yield where, _object(raw.decode("utf-8-sig"))
+                except ValueError as error:
+                    cut = not raw.endswith(b"\n")
+                    yield where, UnreadLine(where, _reason(error), cut)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _raw_lines(file: Any) -> Iterator[bytes]:
+    while raw := file.readline(LONGEST_LINE):
+        yield raw
+
+
+def json_document(path: Path) -> Any:
+    """Return what a JSON file holds; NaN and Infinity are read.
+
+    Raises:
+        UsageError: it cannot be read, or is no JSON: the tool may still be writing it.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_DOCUMENT:
+            raise UsageError(f"{path}: {size} bytes, at most {LARGEST_DOCUMENT} are read")
+        return json_text(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def json_text(raw: bytes, where: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        UsageError: it is no JSON, with the place.
+    """
+    try:
+        return _value(raw.decode("utf-8-sig"))
+    except ValueError as error:
+        raise UsageError(
+            f"{where}: {_reason(error)}; wait until the tool has written it, or run it again"
+        ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply to be read") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = _value(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"a line must be an object, not {type(value).__name__}")
+    return value
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"broken JSON at column {error.colno} ({error.msg})"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    return "a number with thousands of digits" if "int_max_str" in str(error) else str(error)
+
+
+def value_at(record: Any, place: str) -> Any:
+    """Return a field of a record, one within another (`doc.subject`, `choices.0`), else None.
+
+    A field whose own name has dots is found, too.
+    """
+    if isinstance(record, Mapping) and place in record:
+        return record[place]
+    value = record
+    for step in place.split("."):
+        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as text: texts as they are, others as JSON writes them; None stays None."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def first_bytes(path: Path, count: int = 4096) -> bytes:
+    """Return the beginning of a file; nothing where there is none to be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def csv_records(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    """Yield each record's place with column → text, as `json_lines` does.
+
+    Raises:
+        UsageError: the file cannot be opened, or its first line names a column twice.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            names = [name.strip() for name in next(reader, [])]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise UsageError(f"{path}:1: two columns are called {twice!r}; rename one")
+            yield from _records(path, names, reader)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8; save the file as UTF-8") from error
+
+
+def _records(
+    path: Path, names: list[str], reader: Any
+) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    where = f"{path}:{reader.line_num + 1}"
+    try:
+        for values in reader:
+            if values and len(values) != len(names):
+                problem = f"{len(values)} columns, the first line has {len(names)}"
+                yield where, UnreadLine(where, problem)
+            elif values:
+                yield where, dict(zip(names, values, strict=True))
+            where = f"{path}:{reader.line_num + 1}"
+    except csv.Error as error:
+        yield where, UnreadLine(where, f"broken CSV ({error}); check the quotes", cut=True)
+
+
+def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each row's place with its columns; batches are read one after the other.
+
+    Raises:
+        UsageError: the file cannot be read.
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "sources") from error
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
+    except (ArrowException, OSError) as error:
+        raise UsageError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); write it again"
+        ) from error

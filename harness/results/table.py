@@ -1,0 +1,208 @@
+"""A table of results in a file: JSON lines, a JSON list, CSV, TSV or parquet, of any tool.
+
+Columns with these names need no option: `id`, `task`, `sample`, `prompt`, `completion`, `expected`,
+`error`, and for scores `score`, `scores.NAME` or, in JSON, an object `scores`. Others are named in
+the spec; one within another has a dot:
+
+    results:runs.jsonl?id=reference_example_id&scores=feedback.correct,feedback.tone
+
+Example of a file:
+    id,score
+    r1,1
+    r2,0.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+)
+from tunegate.harness.results._files import (
+    csv_records,
+    first_bytes,
+    json_document,
+    json_lines,
+    parquet_records,
+    text_of,
+    value_at,
+)
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+PROMPTS = ("prompt", "input", "question", "messages")
+COMPLETIONS = ("completion", "output", "response")
+PROBED = 100
+"""Records in which columns are looked for."""
+
+
+def _is_table(path: Path) -> bool:
+    if path.suffix not in SUFFIXES or not path.is_file():
+        return False
+    return path.suffix != ".json" or first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+
+
+@result_reader(
+    files="a table as .jsonl, .csv, .tsv, .json or .parquet", recognize=_is_table, last=True
+)
+def table(  # noqa: PLR0913  # each names a column in a spec
+    path: Path,
+    *,
+    id: str = "",
+    scores: str = "",
+    prompt: str = "",
+    completion: str = "",
+    expected: str = "expected",
+    error: str = "error",
+    sample: str = "sample",
+    task: str = "task",
+) -> Iterator[ResultLog]:
+    """Read a table; each option names a column, `scores` several with commas between.
+
+    Without a column `id` the hash of the prompt is the id.
+
+    Raises:
+        UsageError: a column does not exist, or no score is found.
+    """
+    head = [row for _, row in islice(_records(path), PROBED) if isinstance(row, dict)]
+    if not head:
+        raise UsageError(f"{path}: no records; write one result a line")
+    there = tuple(dict.fromkeys(name for row in head for name in row))
+
+    def column(option: str, given: str, usual: Sequence[str]) -> str:
+        if given and not any(value_at(row, given) is not None for row in head):
+            raise UsageError(
+                f"results:{path}?{option}={given}: no such column; there are: {', '.join(there)}"
+            )
+        return given or next((name for name in usual if name in there), "")
+
+    columns = _TableColumns(
+        id=column("id", id, ("id",)),
+        prompt=column("prompt", prompt, PROMPTS),
+        completion=column("completion", completion, COMPLETIONS),
+        scores=[column("scores", name.strip(), ()) for name in scores.split(",") if name.strip()],
+        expected=expected,
+        error=error,
+        sample=sample,
+        task=task,
+    )
+    if not columns.id and not columns.prompt:
+        raise UsageError(
+            f"{path}: no column 'id'; name it: results:{path}?id=COLUMN, one of {', '.join(there)}"
+        )
+    if not columns.scores and not any(columns.row("", row).scores for row in head):
+        raise UsageError(
+            f"{path}: no column 'score'; name those that are: results:{path}?scores=COLUMN, of "
+            f"{', '.join(there)}"
+        )
+    yield ResultLog(tool="table", rows=lambda: _rows(path, columns), repeats=sample in there)
+
+
+@dataclass(frozen=True)
+class _TableColumns:
+    """Which column is what."""
+
+    id: str
+    prompt: str
+    completion: str
+    scores: Sequence[str]
+    expected: str
+    error: str
+    sample: str
+    task: str
+
+    def row(self, where: str, record: Mapping[str, Any]) -> ResultRow:
+        """Return a record as a row.
+
+        Raises:
+            ValueError: the id or the sample cannot be used.
+        """
+        prompt = value_at(record, self.prompt)
+        turns = isinstance(prompt, list) and all(
+            isinstance(t, dict) and "role" in t for t in prompt
+        )
+        name = text_of(value_at(record, self.id)) if self.id else content_id(prompt)
+        if name is None or not name.strip():
+            raise ValueError(f"no {self.id!r}; every result needs one")
+        found: dict[str, float | None] = {}
+        errors: dict[str, str] = {}
+        for key, raw in self._raw_scores(record):
+            found[key], problem = score_value(raw)
+            if problem is not None:
+                errors[key] = problem
+        answer, right = value_at(record, self.completion), value_at(record, self.expected)
+        return ResultRow(
+            id=name.strip(),
+            where=where,
+            task=text_of(value_at(record, self.task)) or "",
+            sample=_sample(value_at(record, self.sample)),
+            prompt=prompt if turns else text_of(prompt),
+            completion=text_of(answer),
+            scores=found,
+            errors=errors,
+            error=text_of(value_at(record, self.error)) or None,
+            expected=right if isinstance(right, list) else text_of(right),
+            fields=record,
+        )
+
+    def _raw_scores(self, record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        if self.scores:
+            yield from ((name, value_at(record, name)) for name in self.scores)
+            return
+        several = record.get("scores")
+        yield from several.items() if isinstance(several, Mapping) else ()
+        for name, value in record.items():
+            if name == "score" or name.startswith(("score.", "scores.")):
+                yield name.removeprefix("scores."), value
+
+
+def _sample(raw: Any) -> int | None:
+    if raw is None or raw == "":
+        return None
+    try:
+        return int(raw)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"sample={raw!r:.40} is no whole number") from None
+
+
+def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine]:
+    for where, record in _records(path):
+        if isinstance(record, UnreadLine):
+            yield record
+            continue
+        try:
+            yield columns.row(where, record)
+        except ValueError as error:
+            yield UnreadLine(where, str(error))
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    forms: dict[str, Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]] = {
+        ".csv": lambda: csv_records(path, ","),
+        ".tsv": lambda: csv_records(path, "\t"),
+        ".parquet": lambda: parquet_records(path),
+        ".json": lambda: _list_records(path),
+    }
+    return forms.get(path.suffix, lambda: json_lines(path))()
+
+
+def _list_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    found = json_document(path)
+    if not isinstance(found, list):
+        raise UsageError(f"{path}: must be a list of objects; write JSON lines as .jsonl")
+    for number, record in enumerate(found, start=1):
+        where = f"{path}: record {number}"
+        if isinstance(record, dict):
+            yield where, record
+        else:
+            yield where, UnreadLine(where, "must be an object")
