@@ -3,7 +3,8 @@
 A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Four abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
 prefixes), `probe` lets the liveness check compare logits, `RecordedArm` says that the answers are
-on the disk already, and `RemoteArm` that they come over a network, many at a time.
+on the disk already (with `RequestRecord`, what was asked is there too), and `RemoteArm` that they
+come over a network, many at a time.
 """
 
 from __future__ import annotations
@@ -46,6 +47,31 @@ class Request:
     generation: GenerationSettings
     seed: int
     """Seed of this cell's sampling; unused by greedy decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """What a recorded arm was asked in one case, as far as its record holds it.
+
+    Every field is None where it is unknown. `tunegate.harness.checks.comparability` compares two
+    of them by what both know.
+    """
+
+    prompt: str | None = None
+    """The prompt as the recorder wrote it down: before or after a chat template."""
+    rendered: str | None = None
+    """The prompt after the chat template, by tunegate's own rendering."""
+    token_sha256: str | None = None
+    """Hash of the rendered prompt's token ids, as `Prompt.sha256` makes it."""
+    messages: tuple[Mapping[str, Any], ...] | None = None
+    """The conversation in the chat format, with its system prompt."""
+    given_sha256: str | None = None
+    """A hash by the recorder's own recipe; it is compared with others of its kind only."""
+    settings: Mapping[str, Any] | None = None
+    """How the answer was generated: `temperature`, `max_new_tokens`, `tools` … ; keys that are
+    absent are unknown."""
+    from_case: bool = False
+    """Whether tunegate made it from a case of a suite, so that `messages` is the case's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +146,14 @@ class RecordedArm(Protocol):
     @property
     def recorded(self) -> Literal[True]:
         """The mark of such an arm."""
+
+
+@runtime_checkable
+class RequestRecord(Protocol):
+    """A recorded arm that may know what it was asked."""
+
+    def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
+        """Return what was asked in a case; None if nothing is known of it."""
 
 
 @runtime_checkable

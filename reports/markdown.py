@@ -137,6 +137,7 @@ def _head(run: Run) -> str:
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]
     lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
+    lines += [f"> {escape_markdown(note)}\n" for note in verdict.trust_notes()]
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
     touched = sum(suite.n_touched for suite in verdict.suites)

@@ -1,33 +1,44 @@
-"""Comparability of the arms: the same prompts, and every kind of request answerable."""
+"""Comparability of the arms: the same prompts, and every kind of request answerable.
+
+Two arms that answered different prompts under one id are no pair. The record of an arm whose
+answers were made elsewhere may hold the prompt, the conversation, a hash of either, or nothing: two
+records are compared by what both hold, and what cannot be compared is taken on trust. Every reader
+of such answers says what it knows by `RequestRecord`, so that all of them are compared here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, Prompt
-from tunegate.harness.records.cases import Cell
+from tunegate.harness.model import Arm, Prompt, RecordedArm, RecordedRequest, RequestRecord
+from tunegate.harness.records.cases import Case, Cell, CellKind, canonical_json
 from tunegate.harness.suite import Suite
 
 
 def check_comparability(
-    prompts: Mapping[tuple[str, str, str], Prompt], arms: Mapping[str, Arm]
+    prompts: Mapping[tuple[str, str, str], Prompt],
+    arms: Mapping[str, Arm],
+    suites: Iterable[Suite] = (),
 ) -> dict[str, Any]:
     """Return what was proven about the prompts of base and every other arm.
 
     Args:
         prompts: (suite, case, arm) → prompt as the arm sees it.
         arms: The opened arms, base among them.
+        suites: The suites, which say what a live arm is asked where another one was recorded.
 
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
     """
-    # What a recorded arm was really sent, or how a server renders messages, is not known here:
-    # prompts are compared among arms of one sort only.
+    # What a recorded arm was sent is known as far as its record says, and how a server renders
+    # messages is not: rendered prompts are compared among arms of one sort only.
     sorts = {name: _sort(arm) for name, arm in arms.items()}
-    others = [n for n in arms if n != "base" and sorts[n] == sorts["base"]]
+    others = [n for n in arms if n != "base" and sorts[n] == sorts["base"] != "replay"]
     compared = 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
@@ -38,21 +49,31 @@ def check_comparability(
                 compared += 1
                 if not _same(prompt, theirs):
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
-    unseen = {s: [n for n, own in sorts.items() if own == s] for s in _ON_TRUST}
+    recorded = RecordedComparison.of(prompts, arms, suites)
+    recorded.refuse_different()
+    total = len({key[:2] for key in prompts})
+    unseen = {
+        "replay": recorded.trusted,
+        "messages": [n for n, own in sorts.items() if own == "messages"],
+    }
     trusted = [f"{' and '.join(n)} {_ON_TRUST[s]}" for s, n in unseen.items() if n]
     if trusted:
+        count = len(recorded.on_trust)
+        part = f" ({count} of {total} cases)" if 0 < count < total else ""
         return {
             "status": "declared",
-            "prompts": len({key[:2] for key in prompts}),
-            "note": f"{', '.join(trusted)}: the prompts are taken on trust",
+            "prompts": total,
+            **({"on_trust": count} if count else {}),
+            "note": f"{', '.join(trusted)}: prompts taken on trust{part}",
         }
     tokens = all(p.token_ids is not None for p in prompts.values())
     text = any(arm.identity.get("prompts") == "text" for arm in arms.values())
+    by = "token ids" if tokens and not text else "text"
     return {
         "status": "proven",
-        "prompts": len({key[:2] for key in prompts}),
-        "compared": compared,
-        "by": "token ids" if tokens and not text else "text",
+        "prompts": total,
+        "compared": compared + recorded.compared,
+        "by": "what was recorded" if recorded.arms else by,
         "template_sha256": arms["base"].identity.get("template_sha256"),
     }
 
@@ -70,7 +91,7 @@ _ON_TRUST = {"replay": "recorded elsewhere", "messages": "rendered elsewhere"}
 
 def _sort(arm: Arm) -> str:
     """Return who renders an arm's prompts: we, the one who recorded it, or a server."""
-    if arm.identity.get("backend") == "replay":
+    if isinstance(arm, RecordedArm):
         return "replay"
     return "messages" if arm.identity.get("prompts") == "messages" else "here"
 
@@ -81,10 +102,10 @@ def _difference(
     """Return which prompt differs first and, if the template is to blame, that it is."""
     templates = {n: arms[n].identity.get("template_sha256") for n in ("base", arm)}
     cause = "the chat templates differ" if len(set(templates.values())) > 1 else _cause(base, other)
-    at = _first_difference(base.text, other.text)
+    at = first_difference(base.text, other.text)
     return (
         f"{suite}, case {case!r}: base and {arm} get different prompts ({cause}); base has "
-        f"{_excerpt(base.text, at)} where {arm} has {_excerpt(other.text, at)}; "
+        f"{excerpt(base.text, at)} where {arm} has {excerpt(other.text, at)}; "
         "give both arms the same tokenizer and chat template"
     )
 
@@ -93,15 +114,6 @@ def _cause(base: Prompt, other: Prompt) -> str:
     if base.text == other.text:
         return "the tokenizers split the same text differently"
     return "the rendered texts differ"
-
-
-def _first_difference(base: str, other: str) -> int:
-    pairs = enumerate(zip(base, other, strict=False))
-    return next((i for i, (b, o) in pairs if b != o), min(len(base), len(other)))
-
-
-def _excerpt(text: str, at: int) -> str:
-    return repr(text[max(0, at - 20) : at + 40])
 
 
 def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
@@ -140,3 +152,344 @@ def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
     for (suite, arm), why in first.items():
         if (suite, arm) not in shown:
             raise UsageError(f"{suite}: not one case can be put to {arm}; {why}")
+
+
+SHOWN = 5
+"""Ids of cases that a refusal names at most."""
+
+
+class RequestMatch(NamedTuple):
+    """What the comparison of two requests found."""
+
+    known: bool
+    """Whether both hold something that can be compared."""
+    difference: str | None = None
+    """In what they differ, with both values; None if they are equal as far as they are known."""
+
+
+def compare_requests(
+    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str] = ("base", "tuned")
+) -> RequestMatch:
+    """Compare what two arms were asked under one id.
+
+    The most exact form that both hold decides: token ids, the rendered prompt, a hash by the same
+    recorder, the conversation, or the text of the prompt. Settings are compared where both hold
+    them.
+
+    Args:
+        one: What the first arm was asked.
+        other: What the second arm was asked.
+        names: Who they are, for the words of a difference.
+
+    Example:
+        >>> compare_requests(RecordedRequest(prompt="2 + 2?"), RecordedRequest(prompt="2 + 3?"))
+        RequestMatch(known=True, difference="base has '2 + 2?' where tuned has '2 + 3?'")
+        >>> compare_requests(RecordedRequest(prompt="2 + 2?"), RecordedRequest())
+        RequestMatch(known=False, difference=None)
+    """
+    match = _compare_prompts(one, other, names)
+    if match.difference is not None:
+        return match
+    mine, theirs = one.settings or {}, other.settings or {}
+    for name in sorted(mine.keys() & theirs.keys()):
+        if canonical_json(mine[name]) != canonical_json(theirs[name]):
+            return RequestMatch(
+                known=True,
+                difference=f"{names[0]} was generated with {name} = {_short(mine[name])}, "
+                f"{names[1]} with {_short(theirs[name])}",
+            )
+    return match
+
+
+def _compare_prompts(
+    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
+) -> RequestMatch:
+    if one.rendered is not None and other.rendered is not None:
+        hashes = one.token_sha256, other.token_sha256
+        if one.rendered == other.rendered and None not in hashes and hashes[0] != hashes[1]:
+            return RequestMatch(known=True, difference="the tokenizers split the same text apart")
+        return _match(one.rendered, other.rendered, names)
+    if one.given_sha256 is not None and other.given_sha256 is not None:
+        if one.given_sha256 == other.given_sha256:
+            return RequestMatch(known=True)
+        told = _compare_texts(one, other, names)
+        hashes_differ = (
+            f"{names[0]} has the prompt hash {one.given_sha256[:12]}…, "
+            f"{names[1]} {other.given_sha256[:12]}…"
+        )
+        return RequestMatch(known=True, difference=told.difference or hashes_differ)
+    return _compare_texts(one, other, names)
+
+
+def _compare_texts(
+    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
+) -> RequestMatch:
+    """Compare conversations, or else the texts that the prompts may be."""
+    if one.messages is not None and other.messages is not None:
+        mine, theirs = _normal(one.messages), _normal(other.messages)
+        if mine == theirs:
+            return RequestMatch(known=True)
+        found = _match(_as_text(mine), _as_text(theirs), names)
+        parts = "the parts of the messages that are no text differ"
+        return RequestMatch(known=True, difference=found.difference or parts)
+    mine_texts, their_texts = _whole_texts(one), _whole_texts(other)
+    if not mine_texts or not their_texts:
+        return RequestMatch(known=False)
+    if set(mine_texts) & set(their_texts):
+        return RequestMatch(known=True)
+    # The question alone, beside a conversation with more turns, is no other prompt.
+    if _last_text(one) in their_texts or _last_text(other) in mine_texts:
+        return RequestMatch(known=False)
+    return _match(mine_texts[0], their_texts[0], names)
+
+
+def _match(one: str, other: str, names: tuple[str, str]) -> RequestMatch:
+    if one == other:
+        return RequestMatch(known=True)
+    at = first_difference(one, other)
+    difference = f"{names[0]} has {excerpt(one, at)} where {names[1]} has {excerpt(other, at)}"
+    return RequestMatch(known=True, difference=difference)
+
+
+def first_difference(one: str, other: str) -> int:
+    """Return the index of the first character in which two texts differ."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def excerpt(text: str, at: int) -> str:
+    """Return a text around an index, quoted."""
+    return repr(text[max(0, at - 20) : at + 40])
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _normal(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation in one form: content that is text parts as text, no empty keys."""
+    return [
+        {
+            key: _content(value) if key == "content" else value
+            for key, value in turn.items()
+            if value not in (None, [], ())
+        }
+        for turn in messages
+    ]
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip()
+    parts = value if isinstance(value, list | tuple) else ()
+    texts = [p.get("text") for p in parts if isinstance(p, Mapping) and p.get("type") == "text"]
+    if parts and len(texts) == len(parts) and all(isinstance(text, str) for text in texts):
+        return "".join(map(str, texts)).strip()
+    return value
+
+
+def _as_text(messages: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(f"{turn.get('role')}: {_flat(turn.get('content', ''))}" for turn in messages)
+
+
+def _flat(content: Any) -> str:
+    return content if isinstance(content, str) else canonical_json(content)
+
+
+def _whole_texts(request: RecordedRequest) -> list[str]:
+    """Return the texts that the whole prompt may be, without the white space around them."""
+    texts = [request.prompt, request.rendered]
+    if request.messages is not None and len(request.messages) == 1:
+        texts.append(_last_text(request))
+    return [text.strip() for text in texts if text is not None]
+
+
+def _last_text(request: RecordedRequest) -> str | None:
+    """Return the text of the last turn; None where there is no conversation, or no text."""
+    if not request.messages:
+        return None
+    text = _normal(request.messages[-1:])[0].get("content")
+    return text if isinstance(text, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDifference:
+    """A case in which two arms were asked different things."""
+
+    suite: str
+    case: str
+    names: tuple[str, str]
+    """The arms; the first may be the suite itself."""
+    text: str
+
+
+@dataclass
+class RecordedComparison:
+    """What recorded arms were asked, compared with base or, where base is recorded, with it."""
+
+    arms: tuple[str, ...] = ()
+    """The recorded arms."""
+    apart: tuple[str, ...] = ()
+    """Those of them that are compared with nothing, such as what production answered."""
+    total: Counter[str] = field(default_factory=Counter)
+    """Suite → its cases."""
+    differences: list[RequestDifference] = field(default_factory=list)
+    compared: int = 0
+    """Pairs of requests that are equal as far as both are known."""
+    on_trust: set[tuple[str, str]] = field(default_factory=set)
+    """(suite, case) of those in which some arm's request could not be compared."""
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Mapping[tuple[str, str, str], Prompt],
+        arms: Mapping[str, Arm],
+        suites: Iterable[Suite] = (),
+    ) -> RecordedComparison:
+        """Compare the requests of base and every complete arm where one of the two is recorded.
+
+        Args:
+            prompts: (suite, case, arm) → prompt as the arm sees it.
+            arms: The opened arms, base among them.
+            suites: The suites, which say what an arm that is not recorded is asked.
+        """
+        recorded = [name for name, arm in arms.items() if isinstance(arm, RecordedArm)]
+        apart = tuple(name for name in recorded if not further_arm(name).complete)
+        found = cls(tuple(recorded), apart)
+        if not recorded:
+            return found
+        others = [
+            name
+            for name in arms
+            if name != "base"
+            and further_arm(name).complete
+            and ("base" in recorded or name in recorded)
+        ]
+        by_name = {suite.name: suite for suite in suites}
+        cases = {(name, case.id): case for name, s in by_name.items() for case in s.cases}
+        for suite, case in dict.fromkeys(place[:2] for place in prompts):
+            found.total[suite] += 1
+            asked = _AskedCase(by_name.get(suite), cases.get((suite, case)), suite, case, prompts)
+            base = asked.of("base", arms["base"])
+            for name in others:
+                found._add(suite, case, ("base", name), base, asked.of(name, arms[name]))
+            for name in recorded:
+                found._add_suite(suite, case, name, asked, arms[name])
+        return found
+
+    def _add(
+        self,
+        suite: str,
+        case: str,
+        names: tuple[str, str],
+        one: RecordedRequest | None,
+        other: RecordedRequest | None,
+    ) -> None:
+        """Note how two requests compare; a case without a record is unscored, and not compared."""
+        if one is None or other is None:
+            return
+        match = compare_requests(one, other, names)
+        if match.difference is not None:
+            self.differences.append(RequestDifference(suite, case, names, match.difference))
+        elif match.known:
+            self.compared += 1
+        else:
+            self.on_trust.add((suite, case))
+
+    def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase, arm: Arm) -> None:
+        """Note where the suite asks other words than the run did that an arm was recorded in."""
+        theirs = asked.of(name, arm)
+        if asked.suite is None or theirs is None or not theirs.from_case:
+            return
+        mine = RecordedRequest(messages=asked.messages)
+        match = compare_requests(mine, RecordedRequest(messages=theirs.messages), ("suite", name))
+        if match.difference is not None:
+            names = ("the suite", name)
+            self.differences.append(RequestDifference(suite, case, names, match.difference))
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The recorded arms of which some request is not known to be base's."""
+        return self.apart if self.compared and not self.on_trust else self.arms
+
+    def refuse_different(self) -> None:
+        """Refuse arms that were asked different things under one id.
+
+        Raises:
+            NotComparable: how many cases differ, the ids of some, and the first difference.
+        """
+        if not self.differences:
+            return
+        first = self.differences[0]
+        same = [d for d in self.differences if (d.suite, d.names) == (first.suite, first.names)]
+        ids = ", ".join(repr(d.case) for d in same[:SHOWN])
+        more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
+        remedy = "compare answers to the same prompts, generated with the same settings"
+        if first.names[0] == "the suite":
+            remedy = "judge them by the suite as it was, or record answers to these prompts"
+        raise NotComparable(
+            f"{first.suite}: {first.names[0]} and {first.names[1]} ask different things in "
+            f"{len(same)} of {self.total[first.suite]} cases ({ids}{more}); {first.case!r}: "
+            f"{first.text}; {remedy}"
+        )
+
+
+@dataclass(frozen=True)
+class _AskedCase:
+    """What each arm is or was asked in one case."""
+
+    suite: Suite | None
+    content: Case | None
+    name: str
+    case: str
+    prompts: Mapping[tuple[str, str, str], Prompt]
+
+    @property
+    def messages(self) -> tuple[dict[str, Any], ...] | None:
+        """The conversation that the suite asks."""
+        if self.suite is None or self.content is None:
+            return None
+        return self.content.input_messages(self.suite.generation.system)
+
+    def of(self, name: str, arm: Arm) -> RecordedRequest | None:
+        """Return what an arm is asked; None where it was not asked, or nothing is recorded."""
+        if isinstance(arm, RecordedArm):
+            return self._recorded(arm)
+        prompt = self.prompts.get((self.name, self.case, name))
+        if prompt is None:
+            return None
+        here = arm.identity.get("prompts") != "messages"
+        return RecordedRequest(
+            rendered=prompt.text if here else None,
+            token_sha256=None if prompt.token_ids is None else prompt.sha256,
+            messages=self.messages,
+            settings=self._settings(),
+        )
+
+    def _recorded(self, arm: Arm) -> RecordedRequest | None:
+        found: RecordedRequest | None = RecordedRequest()
+        if isinstance(arm, RequestRecord):
+            found = arm.recorded_request(self.name, self.case)
+        return found if found is None or self._writes else replace(found, settings=None)
+
+    @property
+    def _writes(self) -> bool:
+        """Whether the suite has answers written, so that it matters how."""
+        kinds = (CellKind.GENERATE, CellKind.LATENCY)
+        return self.suite is None or any(m.needs in kinds for m in self.suite.metrics)
+
+    def _settings(self) -> Mapping[str, Any] | None:
+        if self.suite is None or self.content is None or not self._writes:
+            return None
+        return written_settings(self.suite.generation.of(self.content).model_dump(), self.content)
+
+
+WRITTEN: Sequence[str] = ("max_new_tokens", "temperature", "top_p", "stop")
+"""Settings that decide what an arm writes."""
+
+
+def written_settings(generation: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """Return what, beside the prompt, decided a written answer."""
+    offered = {"tools": case.tools, "tool_choice": case.tool_choice}
+    return {**{name: generation[name] for name in WRITTEN}, **offered}

@@ -4,6 +4,9 @@ A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason
 `batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob` and, for
 several completions of a case, `sample`. No model and no torch is needed to judge them. A run folder
 replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
+
+What was asked is compared with the other arms' requests where it is known: a line may carry it as
+`prompt`, `messages` or `prompt_sha256`, and a run folder has it.
 """
 
 from __future__ import annotations
@@ -11,23 +14,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from tunegate.harness.checks.comparability import written_settings
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.model import Answer, Prompt, RecordedRequest, Request
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
+    ChatMessage,
     Completion,
     GenerationSettings,
     Record,
     StoredAnswer,
+    Text,
     sha256,
 )
-from tunegate.harness.records.files import JsonlRecords
+from tunegate.harness.records.files import JsonlRecords, read_record
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.run_folder import RunCase
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
 
@@ -47,11 +55,25 @@ class RecordedCompletion(Record):
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
     bits_per_byte: float | None = Field(default=None, ge=0)
+    prompt: Text | None = None
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
+    prompt_sha256: Text | None = None
+    """A hash of what was sent, made in the same way for every arm."""
 
     def as_completion(self) -> Completion:
         """Return the line as a Completion."""
-        fields = self.model_dump(exclude={"id", "completion", "sample"})
+        fields = self.model_dump(exclude={"id", "completion", "sample", *_ASKED})
         return Completion(text=self.completion, **fields)
+
+    def as_request(self) -> RecordedRequest:
+        """Return what the line knows of the request."""
+        return RecordedRequest(
+            prompt=self.prompt, messages=self.messages, given_sha256=self.prompt_sha256
+        )
+
+
+_ASKED = frozenset({"prompt", "messages", "prompt_sha256"})
+"""Keys of a line that tell what was asked."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +84,22 @@ class ReplayArm:
     sha256: str
     lines: Mapping[tuple[str, str, int], RecordedCompletion] = field(repr=False)
     """(suite, case id, sample) → line; the suite is empty where a file serves any suite."""
+    requests: Mapping[tuple[str, str], RecordedRequest] = field(repr=False, default_factory=dict)
+    """(suite, case id) → what was asked, of a run folder; the lines of a file tell it themselves.
+    """
+    generation: Mapping[str, Mapping[str, Any]] | None = field(repr=False, default=None)
+    """Suite → settings of the run that the answers are from; None where they are unknown."""
     recorded: Literal[True] = True
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The spec, the file's hash and the number of lines."""
+        """The spec, the file's hash, the number of lines and the settings as far as known."""
         return {
             "spec": self.spec,
             "backend": "replay",
             "file_sha256": self.sha256,
             "lines": len(self.lines),
+            "generation": "unknown" if self.generation is None else dict(self.generation),
         }
 
     @property
@@ -97,6 +125,13 @@ class ReplayArm:
         """Return the conversation as text; what was really sent is not known here."""
         turns = case.input_messages(generation.system)
         return Prompt("\n".join(f"{t['role']}: {t.get('content', '')}" for t in turns))
+
+    def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
+        """Return what was asked in a case, as its first sample tells it; None without a line."""
+        line = self.lines.get((suite, case, 0)) or self.lines.get(("", case, 0))
+        if line is None:
+            return None
+        return self.requests.get((suite, case)) or line.as_request()
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Yield the recorded answers; a case without a line is an error, not an empty answer."""
@@ -148,6 +183,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     """Return the lines by case and sample; every broken or doubled one is reported."""
     index: dict[tuple[str, str, int], RecordedCompletion] = {}
     numbers: dict[tuple[str, str, int], int] = {}
+    first: dict[str, tuple[int, RecordedRequest]] = {}
     problems = []
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not raw.strip(_BLANK):
@@ -155,15 +191,21 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
         try:
             line = RecordedCompletion.model_validate_json(raw.removeprefix(_BOM))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "line"
-            problems.append(f"{path}:{number}: {key}: {first['msg']}")
+            wrong = error.errors()[0]
+            key = ".".join(map(str, wrong["loc"])) or "line"
+            problems.append(f"{path}:{number}: {key}: {wrong['msg']}")
             continue
         place = ("", line.id, line.sample)
         if place in index:
             problems.append(
                 f"{path}:{number}: id {line.id!r} stands already in line {numbers[place]}; "
                 "give a sample number"
+            )
+        at, asked = first.setdefault(line.id, (number, line.as_request()))
+        if asked != line.as_request():
+            problems.append(
+                f"{path}:{number}: id {line.id!r} has another prompt than in line {at}; the "
+                "samples of a case share its prompt: give another id"
             )
         index.setdefault(place, line)
         numbers.setdefault(place, number)
@@ -178,6 +220,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
 def _from_run(folder: Path, arm: str) -> ReplayArm:
     try:
         rows = JsonlRecords(folder / "cells.jsonl", StoredAnswer)
+        asked = _RunRequests.read(folder, arm)
     except UsageError as error:
         raise ModelError(str(error)) from error
     fields: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -190,8 +233,64 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
     lines = {
         key: RecordedCompletion(id=key[1], sample=key[2], **told) for key, told in fields.items()
     }
-    digest = sha256([[key[0], line.model_dump(mode="json")] for key, line in lines.items()])
-    return ReplayArm(f"replay:{folder}#{arm}", digest, lines)
+    digest = sha256(
+        [[key[0], line.model_dump(mode="json", exclude=set(_ASKED))] for key, line in lines.items()]
+    )
+    return ReplayArm(
+        f"replay:{folder}#{arm}", digest, lines, requests=asked.of, generation=asked.generation
+    )
+
+
+@dataclass(frozen=True)
+class _RunRequests:
+    """What an arm of a run was asked."""
+
+    of: Mapping[tuple[str, str], RecordedRequest]
+    generation: Mapping[str, Mapping[str, Any]] | None
+
+    @classmethod
+    def read(cls, folder: Path, arm: str) -> _RunRequests:
+        """Read it; nothing is known without a manifest, or of an arm that was itself recorded.
+
+        Raises:
+            UsageError: a file is damaged.
+        """
+        path = folder / "manifest.json"
+        if not path.is_file():
+            return cls({}, None)
+        manifest = read_record(path, Manifest)
+        sorts = {_sort(manifest.identity(name)) for name in ("base", arm)}
+        if _sort(manifest.identity(arm)) == "replay":
+            told = manifest.identity(arm).get("generation")
+            return cls({}, told if isinstance(told, Mapping) else None)
+        settings = {suite.name: suite.generation for suite in manifest.suites}
+        found = {
+            (row.suite, row.case.id): _request_of(row, settings[row.suite], sorts == {"here"})
+            for row in JsonlRecords(folder / "cases.jsonl", RunCase)
+            if row.suite in settings
+        }
+        return cls(found, settings)
+
+
+def _sort(identity: Mapping[str, Any]) -> str:
+    """Return who rendered the prompts of a run's arm, as `comparability` tells arms apart."""
+    if identity.get("backend") == "replay":
+        return "replay"
+    return "messages" if identity.get("prompts") == "messages" else "here"
+
+
+def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> RecordedRequest:
+    """Return what a case of a run was asked; `here` says whether all prompts were rendered here."""
+    settings = GenerationSettings.model_validate(generation).of(row.case)
+    rendered = row.rendered if here else None
+    tokens = rendered is not None and row.prompt_sha256 != sha256(rendered)
+    return RecordedRequest(
+        rendered=rendered,
+        token_sha256=row.prompt_sha256 if tokens else None,
+        messages=row.case.input_messages(settings.system),
+        settings=written_settings(settings.model_dump(), row.case),
+        from_case=True,
+    )
 
 
 def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:

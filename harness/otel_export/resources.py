@@ -118,11 +118,26 @@ class ArmAttributes:
             kind: How.
             case: The case, for settings of its own.
         """
-        settings = _settings(suite, case) if kind in WRITES else {}
+        settings = self._settings(suite, arm, case) if kind in WRITES else {}
         place = suite.name, arm, kind, *(settings.get(name) for name in _OWN)
         if place not in self._known:
             self._known[place] = self._asked(suite, arm, kind, settings)
         return self._known[place]
+
+    def _settings(self, suite: SuiteRecord, arm: str, case: Case | None) -> Mapping[str, Any]:
+        """Return how a case is asked: as its suite says, or as it says itself."""
+        known = self._generation(suite, arm)
+        if not known or case is None or all(getattr(case, name) is None for name in _OWN):
+            return known
+        return GenerationSettings.model_validate(known).of(case).model_dump(mode="json")
+
+    def _generation(self, suite: SuiteRecord, arm: str) -> Mapping[str, Any]:
+        """Return a suite's settings; of recorded answers those they were made with, if known."""
+        identity = self._manifest.identity(arm)
+        if identity.get("backend") != "replay" and "generation" not in identity:
+            return suite.generation
+        known = identity.get("generation")
+        return known.get(suite.name, {}) if isinstance(known, Mapping) else {}
 
     def _asked(
         self, suite: SuiteRecord, arm: str, kind: CellKind, settings: Mapping[str, Any]
@@ -137,7 +152,7 @@ class ArmAttributes:
             a.REQUEST_MAX_TOKENS: settings.get("max_new_tokens"),
             a.REQUEST_TEMPERATURE: settings.get("temperature"),
             a.REQUEST_TOP_P: settings.get("top_p"),
-            a.GEN_PARAMS: _public_settings(suite.generation),
+            a.GEN_PARAMS: _public_settings(self._generation(suite, arm)) or None,
             a.RUN_ID: self._manifest.run_id,
             a.ARM: arm,
             a.CELL_KIND: kind.value,
@@ -149,13 +164,6 @@ class ArmAttributes:
             a.ENGINE: identity.get("engine"),
         }
         return OperationAttributes(operation, model, otlp_json.attributes_json(fixed))
-
-
-def _settings(suite: SuiteRecord, case: Case | None) -> Mapping[str, Any]:
-    """Return how a case is asked: as its suite says, or as it says itself."""
-    if case is None or all(getattr(case, name) is None for name in _OWN):
-        return suite.generation
-    return GenerationSettings.model_validate(suite.generation).of(case).model_dump(mode="json")
 
 
 def _public_settings(generation: Mapping[str, Any]) -> dict[str, Any]:

@@ -271,7 +271,7 @@ def prepare_with(
         plan = plan.narrow(asked, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
-    proven = comparability.check_comparability(plan.prompts, arms)
+    proven = comparability.check_comparability(plan.prompts, arms, suites)
     found: Mapping[str, JudgedAttempt] = {}
     if options.purpose is RunPurpose.GATE:
         versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]

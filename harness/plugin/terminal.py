@@ -61,6 +61,7 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
         yield f"but {verdict.slices.sentence}"
     for suite in verdict.suites:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
+    yield from (f"note: {note}" for note in verdict.trust_notes())
     yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
     if verdict.leakage is not None:
         yield f"note: {verdict.leakage.sentence}"

@@ -419,6 +419,11 @@ class VerdictRecord(Record):
     )
     """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
 
+    def trust_notes(self) -> tuple[str, ...]:
+        """Return that prompts of recorded answers could not be compared; nothing where all were."""
+        note = self.comparability.get("note")
+        return (str(note),) if note and self.comparability.get("on_trust") else ()
+
     def after(self, **said: DeploymentParity | IncumbentResult) -> VerdictRecord:
         """Return the run's verdict once a further arm has its say: it can only be worse.
 

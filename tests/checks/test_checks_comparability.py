@@ -12,7 +12,7 @@ import pytest
 from tests.tiny_models import TEMPLATE
 from tunegate.harness.checks import comparability
 from tunegate.harness.errors import NotComparable
-from tunegate.harness.model import Prompt
+from tunegate.harness.model import Prompt, RecordedRequest
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case, GenerationSettings
 
@@ -131,3 +131,141 @@ def test_a_recording_beside_a_model(tiny: Any, recording: Callable[[str, str], s
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof["status"] == "declared"
     assert proof["note"].startswith("tuned recorded elsewhere")
+
+
+CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"})
+USER = ({"role": "user", "content": "2 + 2?"},)
+HASH, OTHER_HASH = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "outcome"),
+    [
+        ({"prompt": "2 + 2?"}, {"prompt": "2 + 2?"}, "equal"),
+        ({"prompt": "2 + 2?"}, {"prompt": "2 + 3?"}, "different"),
+        ({"prompt": "2 + 2?"}, {}, "unknown"),
+        ({"prompt": "2 + 2?"}, {"messages": USER}, "equal"),
+        ({"prompt": "2 + 3?"}, {"messages": USER}, "different"),
+        # The question alone says nothing of the system prompt that was sent with it.
+        ({"prompt": "2 + 2?"}, {"messages": CHAT}, "unknown"),
+        ({"messages": CHAT}, {"messages": USER}, "different"),
+        ({"messages": USER}, {"messages": ({**USER[0], "name": None},)}, "equal"),
+        (
+            {"messages": USER},
+            {"messages": ({"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]},)},
+            "equal",
+        ),
+        ({"given_sha256": HASH}, {"given_sha256": HASH}, "equal"),
+        ({"given_sha256": HASH}, {"given_sha256": OTHER_HASH}, "different"),
+        # Of a hash by somebody else's recipe nothing follows about a text.
+        ({"given_sha256": HASH}, {"prompt": "2 + 2?"}, "unknown"),
+        # The hash covers what the prompt that was written down leaves out.
+        (
+            {"prompt": "2 + 2?", "given_sha256": HASH},
+            {"prompt": "2 + 2?", "given_sha256": OTHER_HASH},
+            "different",
+        ),
+        ({"rendered": "<u>2 + 2?"}, {"prompt": "<u>2 + 2?"}, "equal"),
+        ({"rendered": "<u>2 + 2?", "messages": USER}, {"prompt": "2 + 2?"}, "equal"),
+        # Other chat templates make other prompts of one conversation.
+        (
+            {"rendered": "<u>2 + 2?", "messages": USER},
+            {"rendered": "[INST] 2 + 2?", "messages": USER},
+            "different",
+        ),
+        (
+            {"rendered": "2 + 2?", "token_sha256": HASH},
+            {"rendered": "2 + 2?", "token_sha256": OTHER_HASH},
+            "different",
+        ),
+        ({"settings": {"temperature": 0.0}}, {"settings": {"temperature": 0.7}}, "different"),
+        ({"settings": {"temperature": 0.0}}, {"settings": {"top_p": 1.0}}, "unknown"),
+    ],
+)
+def test_requests_are_compared_by_what_both_records_hold(
+    one: dict[str, Any], other: dict[str, Any], outcome: str
+) -> None:
+    """Equal, different or unknown, whichever of the two comes first."""
+    first, second = RecordedRequest(**one), RecordedRequest(**other)
+    for match in (
+        comparability.compare_requests(first, second),
+        comparability.compare_requests(second, first),
+    ):
+        found = "equal" if match.known else "unknown"
+        assert ("different" if match.difference is not None else found) == outcome
+
+
+def _recorded_arms(tmp_path: Path, **files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Open an arm for each list of lines."""
+    specs: dict[str, str | None] = {}
+    for name, lines in files.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+        specs[name] = f"replay:{path}"
+    return dict(open_arms(specs))
+
+
+def _lines(text: str, **asked: str) -> list[dict[str, Any]]:
+    """Return a line a case; cases in `asked` carry the prompt given there."""
+    return [
+        {"id": case, "completion": text, **({"prompt": asked[case]} if case in asked else {})}
+        for case in CASES
+    ]
+
+
+def test_recorded_prompts_that_differ_are_refused_with_their_ids(tmp_path: Path) -> None:
+    """All ids that differ are counted, the first is shown with both texts."""
+    arms = _recorded_arms(
+        tmp_path,
+        base=_lines("x", **TEXTS),
+        tuned=_lines("y", **{**TEXTS, "c0": "the box", "c2": "the village"}),
+    )
+    with pytest.raises(NotComparable) as caught:
+        comparability.check_comparability(_prompts(arms), arms)
+    message = str(caught.value)
+    assert "in 2 of 3 cases ('c0', 'c2'); 'c0':" in message
+    assert "'the parcel' where tuned has 'the box'" in message
+
+
+def test_recorded_prompts_that_are_equal_are_proven(tmp_path: Path) -> None:
+    """Both files carry every prompt: nothing is taken on trust."""
+    arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", **TEXTS))
+    proof = comparability.check_comparability(_prompts(arms), arms)
+    assert (proof["status"], proof["compared"]) == ("proven", 3)
+    assert "on_trust" not in proof
+
+
+def test_prompts_of_some_cases_are_on_trust(tmp_path: Path) -> None:
+    """Where one of the files lacks a prompt, the number of such cases is told."""
+    arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", c1=TEXTS["c1"]))
+    proof = comparability.check_comparability(_prompts(arms), arms)
+    assert (proof["status"], proof["on_trust"]) == ("declared", 2)
+    assert proof["note"].endswith("prompts taken on trust (2 of 3 cases)")
+
+
+def test_a_case_without_a_line_is_unscored_and_not_on_trust(tmp_path: Path) -> None:
+    """What was never answered is no question of prompts."""
+    arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", **TEXTS)[:2])
+    proof = comparability.check_comparability(_prompts(arms), arms)
+    assert (proof["status"], proof["compared"]) == ("proven", 2)
+
+
+def test_a_recorded_prompt_is_compared_with_what_a_live_arm_is_asked(
+    tmp_path: Path, scripted: Callable[..., str]
+) -> None:
+    """A live arm's prompt is known: as it is rendered."""
+    live = open_arms({"tuned": scripted("a", default="x"), "base": scripted("b", default="x")})
+    for word, expected in ((None, 3), ("the box", None)):
+        asked = {
+            case: live["base"].prompt(Case(id=case, prompt=text), GenerationSettings()).text
+            for case, text in TEXTS.items()
+        }
+        if word is not None:
+            asked["c2"] = word
+        recorded = _recorded_arms(tmp_path, tuned=_lines("y", **asked), base=_lines("z"))
+        arms = {"base": live["base"], "tuned": recorded["tuned"]}
+        if expected is None:
+            with pytest.raises(NotComparable, match=r"1 of 3 cases \('c2'\).*'the box'"):
+                comparability.check_comparability(_prompts(arms), arms)
+        else:
+            assert comparability.check_comparability(_prompts(arms), arms)["compared"] == expected

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.model import Request
+from tunegate.harness.model import RecordedRequest, Request
 from tunegate.harness.models.replay import ReplayArm, replay
 from tunegate.harness.records.cases import (
     Case,
@@ -258,3 +258,38 @@ def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
     (run / "cells.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match=r"cells.jsonl:1: not a StoredAnswer"):
         replay(str(run))
+
+
+def test_a_line_may_carry_its_prompt(recorded: Callable[..., str]) -> None:
+    """As text, as a conversation or as a hash; the completion is the same as without."""
+    turns = [{"role": "user", "content": "Q"}]
+    arm = replay(
+        recorded(
+            {"id": "r1", "completion": "x", "prompt": "Q"},
+            {"id": "r2", "completion": "x", "messages": turns},
+            {"id": "r3", "completion": "x", "prompt_sha256": "abc"},
+            {"id": "r4", "completion": "x"},
+        )
+    )
+    assert arm.recorded_request("s", "r1") == RecordedRequest(prompt="Q")
+    assert arm.recorded_request("s", "r2") == RecordedRequest(messages=tuple(turns))
+    assert arm.recorded_request("s", "r3") == RecordedRequest(given_sha256="abc")
+    assert arm.recorded_request("s", "r4") == RecordedRequest()
+    assert arm.recorded_request("s", "r5") is None
+    assert _ask(arm, "r2").completion == Completion(text="x")
+
+
+def test_samples_of_a_case_share_its_prompt(recorded: Callable[..., str]) -> None:
+    """Another prompt under one id is refused with both lines."""
+    target = recorded(
+        {"id": "r1", "completion": "x", "prompt": "Q"},
+        {"id": "r1", "completion": "y", "prompt": "Q", "sample": 1},
+        {"id": "r1", "completion": "z", "prompt": "R", "sample": 2},
+    )
+    with pytest.raises(ModelError, match=r":3: id 'r1' has another prompt than in line 1"):
+        replay(target)
+
+
+def test_settings_of_recorded_answers_are_unknown(recorded: Callable[..., str]) -> None:
+    """A file does not tell how its answers were generated; greedy decoding is not assumed."""
+    assert replay(recorded(FULL)).identity["generation"] == "unknown"

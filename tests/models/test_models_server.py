@@ -245,7 +245,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
     assert comparability.check_comparability(prompts, arms) == {
         "status": "declared",
         "prompts": 1,
-        "note": "base and tuned rendered elsewhere: the prompts are taken on trust",
+        "note": "base and tuned rendered elsewhere: prompts taken on trust",
     }
     assert sorted(arms["base"].kinds) == ["generate", "latency"]
     kind = next(iter(open_kinds("choices")))

@@ -68,6 +68,21 @@ def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None
     assert read == {}
 
 
+def test_settings_of_recorded_answers_are_left_out_where_unknown(tmp_path: Path) -> None:
+    """What the suite would have asked for is no setting of an answer that was made elsewhere."""
+    run, _ = shipped(tmp_path / "tickets", ["x"])
+    suite = run.manifest.suites[0]
+    known = {suite.name: {**suite.generation, "temperature": 0.7}}
+    for told, expected in (("unknown", None), (known, 0.7)):
+        identity = {"spec": "replay:old.jsonl", "backend": "replay", "generation": told}
+        manifest = run.manifest.model_copy(
+            update={"arms": {**run.manifest.arms, "tuned": identity}}
+        )
+        shared = ArmAttributes(manifest).asked(suite, "tuned", CellKind.GENERATE)
+        assert asked(shared).get("temperature") == expected
+        assert ("tunegate.gen.params" in shared.fixed) is (expected is not None)
+
+
 def asked(shared: OperationAttributes) -> dict[str, Any]:
     """Return the settings in the attributes of a span, each of which stands there once."""
     attributes = json.loads(f"[{shared.fixed}]")

@@ -1,4 +1,4 @@
-"""--gate-recorded: what production answered, beside base and tuned."""
+"""Recorded arms: what production answered, and the prompts of answers that were made before."""
 
 from __future__ import annotations
 
@@ -69,3 +69,75 @@ def test_a_model_is_no_record(project: Any) -> None:
     result.stderr.fnmatch_lines(
         ["*--gate-recorded='out/adapter' must be replay: and a file or run*"]
     )
+
+
+def _replayed(project: Any, **texts: dict[str, Any]) -> tuple[str, str]:
+    """Write a file of answers to a hundred cases for each arm; return the options."""
+    for name, own in texts.items():
+        lines = (
+            {"id": f"c{i:03}", "completion": "no" if name == "base" and i > 60 else "yes", **own}
+            for i in range(100)
+        )
+        (project.path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return "--gate-base=replay:base.jsonl", "--gate-tuned=replay:tuned.jsonl"
+
+
+def test_prompts_on_trust_are_told_where_people_look(project: Any) -> None:
+    """In the terminal, in the summary and in the comment, not only on the page."""
+    project.suite()
+    result = project.gate(*_replayed(project, base={}, tuned={}))
+    note = "base and tuned recorded elsewhere: prompts taken on trust"
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"note: {note}"])
+    for name in ("summary.md", "comment.md"):
+        assert note in (project.run / name).read_text(encoding="utf-8")
+
+
+def test_recorded_prompts_that_are_equal_need_no_trust(project: Any) -> None:
+    """The same hash in every line: the run says nothing of trust."""
+    project.suite()
+    known = {"prompt_sha256": "ab12"}
+    result = project.gate(*_replayed(project, base=known, tuned=known))
+    assert result.ret == 0
+    assert "on trust" not in result.stdout.str()
+    assert project.verdict()["comparability"]["status"] == "proven"
+
+
+def test_recorded_prompts_that_differ_are_not_comparable(project: Any) -> None:
+    """Nothing is scored, and no attempt on the suite is counted."""
+    project.suite()
+    arms = _replayed(project, base={"prompt": "one shot: q"}, tuned={"prompt": "five shots: q"})
+    assert project.gate(*arms).ret == 12
+    assert "in 100 of 100 cases ('c000'" in project.verdict()["sentence"]
+    arms = _replayed(project, base={}, tuned={})
+    project.gate(*arms)
+    assert set(project.verdict()["attempts"].values()) == {1}
+
+
+def test_the_prompts_of_a_run_are_known(project: Any) -> None:
+    """A run's arms are replayed without trust; another prompt in the suite is found out."""
+    suite = project.suite()
+    project.gate(*project.models(), "--gate-early-stop=off")
+    project.run.rename(project.path / "before")
+    arms = ("--gate-base=replay:before#base", "--gate-tuned=replay:before")
+    assert project.gate(*arms).ret == 0
+    assert project.verdict()["comparability"]["status"] == "proven"
+    settings = project.verdict()["arms"]["tuned"]["generation"]["demo"]
+    assert settings["temperature"] == 0.0
+
+    path = suite.parent / "cases.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"q7"', '"q7 again"'), encoding="utf-8")
+    assert project.gate(*arms).ret == 12
+    assert "in 1 of 100 cases ('c007')" in project.verdict()["sentence"]
+
+
+def test_runs_with_other_settings_are_not_comparable(project: Any) -> None:
+    """Base was cut at 8 tokens and tuned at 64: their difference is not tuned's doing."""
+    suite = project.suite()
+    toml = suite.read_text(encoding="utf-8")
+    for name, longest in (("short", 8), ("long", 64)):
+        suite.write_text(f"{toml}[generation]\nmax_new_tokens = {longest}\n", encoding="utf-8")
+        project.gate(*project.models(), "--gate-early-stop=off")
+        project.run.rename(project.path / name)
+    assert project.gate("--gate-base=replay:short#base", "--gate-tuned=replay:long").ret == 12
+    assert "max_new_tokens = 8, tuned with 64" in project.verdict()["sentence"]
