@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.records.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pytest
 
 ORDER = 20
+_NO_ADDOPTS = ("-o", "addopts=")
+"""The options that a project gives its tests (`-k`, `--collect-only`) must not thin out a gate."""
 _QUIETLY = (
+    *_NO_ADDOPTS,
     "-p",
     "no:cacheprovider",
     "--no-header",
@@ -70,13 +80,53 @@ def run_gate(args: Sequence[str]) -> int:
 
 
 def pytest_exit_code(arguments: Sequence[str]) -> int:
-    """Run pytest in this process; return the code that `tunegate` ends with."""
+    """Run pytest in this process; return the code that `tunegate` ends with.
+
+    Success takes a verdict of this very session: where pytest ends well without one, the code is
+    that of an error.
+    """
     import pytest
 
-    code = int(pytest.main([*arguments]))
-    return {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.INTERNAL_ERROR: 13}.get(
+    witness = VerdictWitness()
+    with _without_addopts(arguments):
+        code = int(pytest.main([*arguments], plugins=[witness]))
+    code = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.INTERNAL_ERROR: 13}.get(
         pytest.ExitCode(code) if code in set(pytest.ExitCode) else pytest.ExitCode.OK, code
     )
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return code
+    if witness.exit_status is None:
+        print("ERROR: no verdict: this command evaluated no gate", file=sys.stderr)
+        return Verdict.ERROR.exit_code
+    return witness.exit_status
+
+
+@dataclass(eq=False)
+class VerdictWitness:
+    """pytest plugin that notes how the gate session of this process ended."""
+
+    exit_status: int | None = None
+    """The session's own exit code, whatever other plugins made of it; None without a verdict."""
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Read the session before pytest lets go of it. (pytest_unconfigure)"""
+        from tunegate.harness.plugin.options import SESSION
+
+        session = config.stash.get(SESSION, None)
+        if session is not None and session.verdict is not None:
+            self.exit_status = session.exit_status
+
+
+@contextmanager
+def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
+    """Hide PYTEST_ADDOPTS while open, where the arguments override the project's own, too."""
+    name = "PYTEST_ADDOPTS"
+    hidden = os.environ.pop(name, None) if _NO_ADDOPTS[1] in arguments else None
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            os.environ[name] = hidden
 
 
 def pytest_arguments(args: Sequence[str]) -> list[str]:

@@ -134,6 +134,17 @@ class GateSession:
             self.codes.add(Verdict.UNDECIDED.exit_code)
             self.why = "no gate was judged: " + ("all were deselected" if gone else "there is none")
 
+    def note_unevaluated(self, config: pytest.Config) -> None:
+        """Note why none of the collected gates was evaluated, where nothing else says so."""
+        if self.verdict is not None or self.error is not None or self.codes or not self.loaded:
+            return
+        switches = ("collectonly", "setupplan", "setuponly")
+        options = {"collectonly": "--collect-only", "setupplan": "--setup-plan"}
+        given = (s for s in switches if config.getoption(s, default=False))
+        name = next(given, None)
+        cause = "none was run" if name is None else options.get(name, "--setup-only")
+        self.why = f"no gate was evaluated: {cause}"
+
     def gate_result(self, suite: str, gate: Gate) -> tuple[SuiteResult, GateResult]:
         """Return how a gate and its suite ended; the first call makes the run."""
         verdict = self.evaluate()
@@ -247,6 +258,7 @@ class GateSession:
             traceback.print_exc()
             self.error = self.error or BackendError(f"the reports could not be written: {error!r}")
         self._clean()
+        self.note_unevaluated(session.config)
         self.exit_status = self._exit_status(int(session.exitstatus))
         session.exitstatus = self.exit_status
 

@@ -51,6 +51,8 @@ def _lines(state: GateSession) -> Iterator[str]:
         code = state.exit_status
         names = {v.exit_code: v.value.replace("_", " ") for v in Verdict}
         yield f"{names.get(code or 0, 'ERROR')}: {state.why or 'see the failed tests above'}"
+    elif state.why:
+        yield f"no verdict: {state.why}"
     if state.verdict is not None and (state.folder / "report.html").is_file():
         yield f"report: {relative_path(state.folder / 'report.html')}"
 
