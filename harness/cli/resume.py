@@ -38,7 +38,31 @@ def resume(
     manifest = read_record(folder / "manifest.json", Manifest)
     if not manifest.command:
         raise UsageError(f"{folder}: the manifest names no command; run the gate again")
+    refuse_changed(folder, manifest)
     raise typer.Exit(run_again(folder, manifest))
+
+
+def refuse_changed(folder: Path, manifest: Manifest) -> None:
+    """Refuse to go on with other suites than those that the run was begun with.
+
+    Raises:
+        UsageError: a suite is gone or another one than then; every one is named.
+    """
+    from tunegate.harness.suite import load_suite
+
+    problems = []
+    for suite in manifest.suites:
+        path = Path(suite.path)
+        if not path.is_file():
+            problems.append(f"{path}: no such file, and {folder} was begun with this suite")
+        elif (found := load_suite(path).hash) != suite.hash:
+            problems.append(
+                f"{path}: changed since {folder} was begun ({suite.hash[:10]} then, {found[:10]} "
+                "on disk)"
+            )
+    if problems:
+        remedy = "start a new run with `tunegate gate`; stored answers are not asked again"
+        raise UsageError("\n".join([*problems, remedy]))
 
 
 def run_again(folder: Path, manifest: Manifest) -> int:

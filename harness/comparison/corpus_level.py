@@ -80,8 +80,9 @@ class PairedCounts:
     ) -> PairedCounts | None:
         """Return the counts of pairs, summed within clusters; None where an arm has none at all.
 
-        Counts have no worst in general. In place of missing ones stand those among the arm's own
-        that lower tuned's level most, or improve base's.
+        Counts have no worst in general. Missing ones are imputed by those among the arm's own that
+        lower tuned's level most, or improve base's, as heavy as the metric says that one answer may
+        be.
 
         Raises:
             UsageError: cases differ in the number of their counts, or the function fails.
@@ -95,13 +96,17 @@ class PairedCounts:
             )
         level = level_of(metric)
         sign = 1.0 if metric.higher_is_better else -1.0
-        columns = _impute_counts(base, level, -sign), _impute_counts(tuned, level, sign)
+        heaviest = heaviest_case(metric.use)
+        columns = [
+            _impute_counts(rows, level, toward, heaviest)
+            for rows, toward in ((base, -sign), (tuned, sign))
+        ]
         if not all(columns):
             return None
         base_sums, tuned_sums = (
             ArmCounts(_sum_clusters(rows, clusters), level) for rows in columns
         )
-        return cls(base_sums, tuned_sums, metric.higher_is_better, heaviest_case(metric.use))
+        return cls(base_sums, tuned_sums, metric.higher_is_better, heaviest)
 
     @cached_property
     def difference(self) -> JackknifeReplicates:
@@ -252,14 +257,19 @@ def level_of(metric: MetricRecord) -> Level:
     return level
 
 
-def _impute_counts(rows: Sequence[Row | None], level: Level, sign: float) -> list[Row]:
-    """Return an arm's counts, in place of missing ones those that lower `sign` · level most."""
+def _impute_counts(
+    rows: Sequence[Row | None], level: Level, sign: float, heaviest: float
+) -> list[Row]:
+    """Return an arm's counts, in place of missing ones those that lower `sign` · level most.
+
+    An answer that was not scored may weigh as much as `heaviest` of those that were.
+    """
     known = [row for row in rows if row is not None]
     if len(known) in (0, len(rows)):
         return known
     total = [sum(column) for column in zip(*known, strict=True)]
     worst = min(
-        dict.fromkeys(known),
+        (tuple(heaviest * count for count in row) for row in dict.fromkeys(known)),
         key=lambda row: sign * level(t + c for t, c in zip(total, row, strict=True)),
     )
     return [worst if row is None else row for row in rows]

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -58,7 +59,8 @@ class Suite:
     definition: Mapping[str, Any] = field(repr=False)
     """suite.toml as parsed."""
     hash: str
-    """SHA-256 of the definition, the cases and the files that metrics read."""
+    """SHA-256 of the definition, the cases, the files that metrics read and the modules of metrics
+    that are not tunegate's own."""
     places: Mapping[str, str] = field(repr=False)
     """Case id → file and line that the case came from."""
     account: tuple[str, ...] = field(default=(), repr=False)
@@ -370,16 +372,31 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
 
 
 def _hash(
-    source: toml_file.TomlFile, cases: Sequence[SourcedCase], metrics: Iterable[Metric]
+    source: toml_file.TomlFile, cases: Sequence[SourcedCase], metrics: Collection[Metric]
 ) -> str:
     files = {
-        f"{used.name}.{option}": hashlib.sha256(value.read_bytes()).hexdigest()
+        f"{used.name}.{option}": _digest(value)
         for used in metrics
         for option, value in used.options.items()
         if isinstance(value, Path)
     }
+    files |= {f"{used.name} {path.name}": _digest(path) for used in metrics for path in _code(used)}
     definition = {key: value for key, value in source.data.items() if key != "cases"}
     rows = [s.case.model_dump(mode="json", exclude_none=True, by_alias=True) for s in cases]
     # A date, which TOML has and JSON has not, is hashed as its text.
     text = json.dumps(definition, sort_keys=True, default=str)
     return sha256({"definition": text, "cases": rows, "files": files})
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _code(used: Metric) -> Iterator[Path]:
+    """Yield the source files of a metric's functions, unless they are tunegate's own."""
+    functions = (used.score, used.corpus, used.judge and used.judge.steps)
+    modules = {getattr(function, "__module__", None) or "" for function in functions if function}
+    for name in sorted(modules):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None and name.partition(".")[0] != "tunegate":
+            yield Path(file)

@@ -98,7 +98,8 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
     """Return how suites end: all those of the run, or one of them while it runs.
 
     What missing scores could undo is not claimed: SHIP must hold in the worst case for tuned, and
-    each failed gate (a regression, a broken bound, a gain that is ruled out) in the best.
+    each failed gate (a regression, a broken bound, a gain that is ruled out) in the best. A metric
+    without a range has no worst case: where one of its scores is missing, no gate of it holds.
     """
     observed = decide_gates(manifest, tables)
     complete = not any(
@@ -119,10 +120,31 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
                 _open_if_unscored(gate, at_best, table)
                 for gate, at_best in zip(observed[name], best[name], strict=True)
             ),
-            worst[name],
+            tuple(_open_if_boundless(gate, table) for gate in worst[name]),
         )
         for table in tables
         for name in [table.suite.name]
+    )
+
+
+def _open_if_boundless(gate: GateResult, table: ScoreTable) -> GateResult:
+    """Return a gate that holds in the worst case as undecided where there is no worst case."""
+    if gate.status is not GateStatus.PASS or not boundless_metrics(table, [gate]):
+        return gate
+    changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED}
+    return gate.model_copy(update=changes)
+
+
+def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[str]:
+    """Return the gates' metrics that have unscored cases and no range to say how bad these are."""
+    unbounded = {metric.name for metric in table.suite.metrics if metric.range is None}
+    return list(
+        dict.fromkeys(
+            gate.metric
+            for gate in gates
+            if gate.metric in unbounded
+            and any(table.on_tag(gate.tag).unscored(gate.metric, arm) for arm in ARMS)
+        )
     )
 
 
@@ -190,7 +212,9 @@ def _suite_result(
     worst = suite_verdict(suite, worst_gates) if incomplete else None
     caps: list[str] = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
-        caps.append(unscored_sensitivity_note(suite.name, len(incomplete)))
+        counted = [gate for gate in gates if not gate.advisory]
+        boundless = boundless_metrics(table, counted)
+        caps.append(unscored_sensitivity_note(suite.name, len(incomplete), boundless))
     if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
         caps.append(f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}")
     counts = {arm: len(missing[arm]) for arm in ARMS}
@@ -331,10 +355,22 @@ def too_many_unscored(
     )
 
 
-def unscored_sensitivity_note(suite: str, count: int) -> str:
-    """Return the note on gates that hold on the scored cases alone."""
+def unscored_sensitivity_note(suite: str, count: int, boundless: Sequence[str] = ()) -> str:
+    """Return the note on gates that hold on the scored cases alone.
+
+    Args:
+        suite: Name of the suite.
+        count: Its unscored cases.
+        boundless: Metrics with unscored cases of which nothing bounds how bad these are.
+    """
     others = "unscored one" if count == 1 else f"{count} unscored ones"
-    return f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
+    held = f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
+    if not boundless:
+        return held
+    return (
+        f"{held}: {' and '.join(boundless)} has no range, so that nothing bounds the loss; score "
+        "them, or set range = [least, largest] on the metric"
+    )
 
 
 _SEVERITY: dict[GateReason | None, int] = {

@@ -235,6 +235,8 @@ def _status(
         return ParityStatus.ERROR
     status = found.status(beyond=beyond)
     if status is ParityStatus.EQUIVALENT and any(missing.values()):
+        if found.pairs.metric.range is None:  # nothing bounds what the unscored cases lost
+            return ParityStatus.UNDECIDED
         worst = replace(found, pairs=table.imputed(found.pairs.metric))
         return worst.status(beyond=False)
     if status is ParityStatus.NOT_EQUIVALENT and any(missing.values()):

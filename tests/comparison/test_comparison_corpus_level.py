@@ -404,6 +404,21 @@ def test_missing_counts_are_imputed_by_the_worst_seen(suite: Any) -> None:
     assert table.imputed(used).tuned_level == pytest.approx(5 / 23)
 
 
+def test_missing_counts_are_as_heavy_as_one_answer_may_be(pairs: Any) -> None:
+    """An answer that may be six times as long as another is imputed with six times its counts.
+
+    Tuned found 8 of 10, 8 of 10 and, at worst of what was seen, 1 of 10; the missing answer adds
+    6 of 60: (17 + 6) / (30 + 60).
+    """
+    rows = [(8.0, 10.0), (8.0, 10.0), (1.0, 10.0)]
+    used = pairs(rows, rows, use="own_corpus:endless").metric
+
+    counts = PairedCounts.of(used, [*rows, (5.0, 10.0)], [*rows, None], None)
+
+    assert counts is not None
+    assert counts.tuned.replicates.value == pytest.approx(23 / 90)
+
+
 def test_an_arm_without_any_score_is_an_error(judge: Any, suite: Any) -> None:
     """Nothing to impute from: too much is unscored, and nothing breaks."""
     verdict = judge(suite(rows_of(1, 60, 0.5), [None] * 60, GAIN))

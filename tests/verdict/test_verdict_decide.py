@@ -415,6 +415,51 @@ def test_an_unbounded_metric_is_imputed_by_its_worst_difference(
     assert table.imputed(metric, level=True).tuned == (-3.0, -1.5, -3.0)
 
 
+def drifting(n: int, missing: int, arm: str = "tuned") -> tuple[list[Any], list[Any]]:
+    """Return scores around 10 that are equal but for noise; the last `missing` of an arm are None.
+
+    What is missing may have been anything: where tuned's were 0, its mean fell by 10 · missing / n.
+    """
+    base: list[Any] = [10 + (i % 7) * 0.1 for i in range(n)]
+    tuned: list[Any] = [score + (0.01, -0.01)[i % 2] for i, score in enumerate(base)]
+    (tuned if arm == "tuned" else base)[n - missing :] = [None] * missing
+    return base, tuned
+
+
+@pytest.mark.parametrize("arm", ["tuned", "base"])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        tolerance(margin=0.5),
+        gain(margin=-0.5),
+        floor(margin=9.0),
+        Gate(metric="m", kind="ratio", margin=0.5, options={"bound": "at_least"}),
+    ],
+    ids=["tolerance", "gain", "floor", "ratio"],
+)
+def test_an_unscored_case_of_a_metric_without_range_never_ships(
+    judge: Any, columns: Any, made: Any, gate: Gate, arm: str
+) -> None:
+    """One missing score of 400, within max_unscored: nothing bounds how bad the answer was."""
+    metric = made.metric(binary=False, range=None)
+    whole = judge(columns([gate], {"m": drifting(400, 0)}, [metric]))
+    short = judge(columns([gate], {"m": drifting(400, 1, arm)}, [metric]))
+
+    assert whole.verdict is SHIP
+    assert (short.verdict, short.suites[0].worst_case) == (UNDECIDED, UNDECIDED)
+    assert "m has no range" in short.sentence
+    assert "set range = [least, largest]" in short.sentence
+
+
+def test_a_range_bounds_what_an_unscored_case_lost(judge: Any, columns: Any, made: Any) -> None:
+    """The same missing score with a range of 0 to 11 costs at most 11/400, which 0.5 tolerates."""
+    metric = made.metric(binary=False, range=(0.0, 11.0))
+
+    found = judge(columns([tolerance(margin=0.5)], {"m": drifting(400, 1)}, [metric]))
+
+    assert found.verdict is SHIP
+
+
 def test_missing_rows_are_unscored_cases(judge: Any, columns: Any, made: Any) -> None:
     """A planned case whose scores are gone counts as unscored; it does not vanish."""
     suite = columns([gain()], {"m": made.pairs(*BETTER)})
