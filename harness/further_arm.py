@@ -21,10 +21,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness import lookup
+from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.model import Arm
-    from tunegate.harness.records.verdict import DeploymentParity, IncumbentResult, VerdictRecord
+    from tunegate.harness.records.verdict import ArmResult, VerdictRecord
 
 ROOM = "tunegate.harness.further_arms"
 
@@ -46,19 +47,45 @@ class ArmComparison:
     comparison is no part of the interim looks.
     """
 
-    field: str
-    """Field of verdict.json that holds the result."""
     function: str
-    """`module:function`; it is called with a `ScoredRun` and returns the field's record."""
+    """`module:function`; it is called with a `ScoredRun` and returns an `ArmResult`."""
     order: int
     """Position of its sentence in the run's sentence."""
+    result: str = "tunegate.harness.records.verdict:ArmResult"
+    """`module:class` of the result, which stands in verdict.json under the arm's name."""
     from_scores: bool = False
     """Whether scores suffice, so that a stored run can be compared again without its models."""
 
     def compare(self, run: Any) -> Any:
         """Return the result for a `ScoredRun`."""
-        module, _, name = self.function.partition(":")
-        return getattr(import_module(module), name)(run)
+        return _import_object(self.function)(run)
+
+    def result_type(self) -> type[ArmResult]:
+        """Return the class of the result."""
+        found: type[ArmResult] = _import_object(self.result)
+        return found
+
+    def read(self, found: ArmResult) -> ArmResult:
+        """Return a result with the fields of its class, as one from a file has none of its own.
+
+        Raises:
+            UsageError: the file holds something else.
+        """
+        kind = self.result_type()
+        if isinstance(found, kind):
+            return found
+        try:
+            return kind.model_validate(found.model_dump())
+        except ValueError as error:
+            from tunegate.harness.records.files import record_problem
+
+            raise UsageError(f"verdict.json: further_arms: {record_problem(kind, error)}") from None
+
+
+def _import_object(place: str) -> Any:
+    """Return the object that `module:name` names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +159,18 @@ def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 
-def comparison_results(verdict: VerdictRecord) -> dict[str, DeploymentParity | IncumbentResult]:
-    """Return arm → the result of its comparison in a verdict, in the order of their sentences."""
-    fields = {name: compared.field for name, compared in comparisons(further_arms()).items()}
-    found = {name: getattr(verdict, field) for name, field in fields.items()}
-    return {name: result for name, result in found.items() if result is not None}
+def comparison_results(verdict: VerdictRecord) -> dict[str, ArmResult]:
+    """Return arm → the result of its comparison in a verdict, in the order of their sentences.
+
+    A result of an arm that is not declared here comes last, with the fields that it has.
+
+    Raises:
+        UsageError: verdict.json holds no result of its arm's class.
+    """
+    found = verdict.further_arms
+    known = {
+        name: how.read(found[name])
+        for name, how in comparisons(further_arms()).items()
+        if name in found
+    }
+    return {**known, **{name: result for name, result in found.items() if name not in known}}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.run_folder import Run
@@ -102,8 +103,8 @@ def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
     # A goal stands for a tolerance beside the incumbent, and so for its place.
     goals = {key[:3]: where for key, where in places.items() if gate_kind(key[3]).is_goal}
     judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
-    if run.verdict.standing is not None:
-        judged += [(s.name, gate) for s in run.verdict.standing.suites for gate in s.gates]
+    for compared in comparison_results(run.verdict).values():
+        judged += compared.decided_gates()
     against = [(s, gate) for s, gate in judged if gate.status in _ORDER and not gate.advisory]
     for suite, gate in sorted(against, key=lambda pair: _ORDER.index(pair[1].status)):
         key = suite, gate.metric, gate.tag

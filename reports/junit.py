@@ -15,10 +15,9 @@ from xml.etree import ElementTree as ET
 from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
-    DeploymentParity,
+    ArmResult,
     GateResult,
     GateStatus,
-    IncumbentResult,
     SuiteResult,
     Verdict,
 )
@@ -73,15 +72,11 @@ def _verdict(root: ET.Element, run: Run) -> None:
     _count(parent)
 
 
-def _further_arm(parent: ET.Element, name: str, found: DeploymentParity | IncumbentResult) -> None:
+def _further_arm(parent: ET.Element, name: str, found: ArmResult) -> None:
     """Add the comparison of a further arm: it can stop a release that every gate lets through."""
     case = ET.SubElement(parent, "testcase", classname="tunegate", name=name, time="0")
-    if isinstance(found, DeploymentParity):
-        _properties(case, {"status": found.status, "step": found.step})
-        _outcome(case, _TAGS.get(found.verdict), found.status, found.sentence)
-    else:
-        _properties(case, {"verdict": found.verdict})
-        _outcome(case, _TAGS.get(found.verdict), found.verdict, found.sentence)
+    _properties(case, found.facts)
+    _outcome(case, _TAGS.get(found.verdict), found.outcome, found.sentence)
 
 
 def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:

@@ -12,23 +12,12 @@ from functools import partial
 
 from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.training_card import ContaminationResult
-from tunegate.harness.records.verdict import (
-    DeploymentParity,
-    GateResult,
-    GateStatus,
-    IncumbentResult,
-    MetricParity,
-    SuiteIncumbentResult,
-    SuiteParity,
-    SuiteResult,
-)
+from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.reports.case_detail import line_diff
 from tunegate.reports.data import BASE, TUNED, CaseChange, CaseView, ReportData, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
     FACES,
-    PARITIES,
     STATUSES,
     count_noun,
     format_difference,
@@ -37,7 +26,7 @@ from tunegate.reports.formatting import (
     gate_rule,
 )
 from tunegate.reports.identity import run_command
-from tunegate.reports.sections import judge_health
+from tunegate.reports.sections import judge_health, summarize_sections
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -95,16 +84,9 @@ def _fit_text(data: ReportData, fits: Callable[[str], bool]) -> str:
 def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
     """Return title and text of each section, given how many cases it may show."""
     run, judges = data.run, _judges(data)
-    parity, leaked = run.verdict.parity, run.verdict.leakage
     texts = {
         "Gates": gates_table(run),
-        **({"What ships": _parity_section(parity)} if parity else {}),
-        **({"Training data": _leakage(leaked)} if leaked else {}),
-        **(
-            {"Incumbent": _incumbent_section(standing)}
-            if (standing := run.verdict.standing)
-            else {}
-        ),
+        **summarize_sections(data),
         "Regressions": "",
         "Subjects": _subjects(data),
         **judges,
@@ -146,7 +128,8 @@ def _head(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown; the cells are escaped already."""
     titles = list(head)
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -159,81 +142,24 @@ def gates_table(run: Run) -> str:
     if not gates:
         return "No gate was judged."
     head = ("result", "suite", "metric", "rule", "base", "tuned", "difference", "interval", "n")
-    table = _table(head, (_gate(suite, gate) for suite, gate in gates[:GATES]))
+    table = format_table(head, (gate_row(suite.name, gate) for suite, gate in gates[:GATES]))
     notes = [  # each begins with its suite's name
         f"- {escape_markdown(note)}" for suite in run.verdict.suites for note in suite.notes
     ]
-    return "\n".join([table, *_more(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])])
-
-
-def _parity_section(parity: DeploymentParity) -> str:
-    head = ("result", "suite", "metric", "tuned", "shipped", "difference", "interval", "margin")
-    metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
-    table = _table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
-    answers = [
-        f"- {code_span(s.name)}: {s.agreement.same} of {count_noun(s.agreement.answers, 'answer')} "
-        "equal"
-        for s in parity.suites
-        if s.agreement is not None
-    ]
-    more = _more(len(metrics) - GATES, "metric")
-    return "\n".join([escape_markdown(parity.sentence), "", table, *more, *(["", *answers])])
-
-
-def _leakage(found: ContaminationResult) -> str:
-    head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
-    rows = [
-        [
-            code_span(suite.name),
-            code_span(metric.metric),
-            name,
-            format_level(part.base),
-            format_level(part.tuned),
-            format_difference(part.delta),
-            str(part.n),
-        ]
-        for suite in found.suites
-        for metric in suite.metrics
-        for name, part in (("clean", metric.clean), ("touched", metric.touched))
-    ]
-    sentence = f"{escape_markdown(found.sentence)}."
-    return f"{sentence}\n\n{_table(head, rows[:GATES])}" if rows else sentence
-
-
-def _incumbent_section(standing: IncumbentResult) -> str:
-    numbers = ("incumbent", "tuned", "difference", "interval", "n")
-    gates = [(suite, gate) for suite in standing.suites for gate in suite.gates]
-    rows = (_gate(suite, gate) for suite, gate in gates[:GATES])
-    table = _table(("result", "suite", "metric", "rule", *numbers), rows)
     return "\n".join(
-        [escape_markdown(standing.sentence), "", table, *_more(len(gates) - GATES, "gate")]
+        [table, *count_rest(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])]
     )
 
 
-def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
-    face = PARITIES[metric.status]
-    return [
-        f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
-        code_span(suite.name),
-        f"{code_span(metric.metric)}{_tag(metric.tag)}",
-        format_level(metric.tuned),
-        format_level(metric.shipped),
-        format_difference(metric.delta),
-        "–"
-        if metric.low is None
-        else f"{format_difference(metric.low)} to {format_difference(metric.high)}",
-        f"±{metric.margin if isinstance(metric.margin, str) else format_level(metric.margin)}",
-    ]
-
-
-def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[str]:
+def gate_row(suite: str, gate: GateResult) -> list[str]:
+    """Return the cells of a gate: result, suite, metric, rule, both levels and what they show."""
     status = STATUSES[gate.status]
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
-        code_span(suite.name),
-        f"{code_span(gate.metric)}{_tag(gate.tag)} ({better} is better)",
+        code_span(suite),
+        f"{code_span(gate.metric)}{tag_phrase(gate.tag)} ({better} is better)",
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
         format_level(gate.base),
         format_level(gate.tuned),
@@ -247,7 +173,8 @@ def _gate(suite: SuiteResult | SuiteIncumbentResult, gate: GateResult) -> list[s
     ]
 
 
-def _tag(tag: str | None) -> str:
+def tag_phrase(tag: str | None) -> str:
+    """Return ` on` and the tag of a gate on some cases; nothing of one on all."""
     return "" if tag is None else f" on {code_span(tag)}"
 
 
@@ -259,7 +186,7 @@ def _regressions(data: ReportData, cases: int) -> str:
     apart = f"; {touched} of them in training rows" if touched else ""
     head = f"{count_noun(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
     shown = [_case(view) for view in data.regressions[:cases]]
-    return "\n\n".join([head, *shown, *_more(len(data.regressions) - cases, "regression")])
+    return "\n\n".join([head, *shown, *count_rest(len(data.regressions) - cases, "regression")])
 
 
 def _case(view: CaseView) -> str:
@@ -283,7 +210,8 @@ def _subjects(data: ReportData) -> str:
     if not worst:
         return "No subject has cases enough to tell."
     head = ("subject", "suite", "metric", "base", "tuned", "difference", "n")
-    return f"{_table(head, map(_subject, worst))}\n\nWorst first. A gate decides on one by its tag."
+    table = format_table(head, map(_subject, worst))
+    return f"{table}\n\nWorst first. A gate decides on one by its tag."
 
 
 def _subject(s: TagSlice) -> list[str]:
@@ -321,8 +249,9 @@ def _provenance(data: ReportData) -> str:
         for suite in data.run.verdict.suites
     ]
     run = f"Run {code_span(data.run.verdict.run_id)}, seed {data.run.verdict.seed}."
-    return _table(("what", "spec", "hash"), rows) + f"\n\n{run}"
+    return format_table(("what", "spec", "hash"), rows) + f"\n\n{run}"
 
 
-def _more(n: int, noun: str) -> list[str]:
+def count_rest(n: int, noun: str) -> list[str]:
+    """Return a line that says how many more there are; none where all are shown."""
     return [f"\n{count_noun(n, 'more ' + noun)} in the report."] if n > 0 else []

@@ -2,9 +2,7 @@
 
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
 ten thousand cases it stays a small document. The sections are the modules of
-`tunegate.reports.sections`; each has `TITLE` (empty if it brings its own heading), `ORDER` and
-`render(data) -> Markup`. A new one is a file there and a template, or an entry point of a
-package.
+`tunegate.reports.sections`.
 """
 
 from __future__ import annotations
@@ -14,9 +12,8 @@ import hashlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from tunegate.harness import lookup
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping, junit, markdown, openmetrics
@@ -24,12 +21,9 @@ from tunegate.reports.annotations import code_quality, run_annotations
 from tunegate.reports.case_list import list_cases
 from tunegate.reports.data import ReportData, prepare_data
 from tunegate.reports.formatting import FACES
+from tunegate.reports.sections import ReportSection, discover_sections, run_section
 from tunegate.reports.templating import FOLDER, fill_page_template
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-SECTIONS = "tunegate.reports.sections"
 LIMIT = 25_000_000
 """Bytes of a page at most, as long as the scores alone are less."""
 
@@ -57,17 +51,6 @@ _SCRIPTS = (
 
 _HERE = "<!-- cases -->"
 """Where the list of cases stands in the template."""
-
-
-class ReportSection(Protocol):
-    """What a module of `tunegate.reports.sections` offers."""
-
-    TITLE: str
-    ORDER: int
-
-    def render(self, data: ReportData) -> Markup:
-        """Return the section's HTML."""
-        ...
 
 
 def render_page(run: Run) -> str:
@@ -117,11 +100,6 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
     yield from escaping.json_block("texts", found.bodies(room))
 
 
-def discover_sections() -> dict[str, ReportSection]:
-    """Return name → section, in the order of the page."""
-    return lookup.ordered_modules(SECTIONS, extensible=True)
-
-
 def content_policy(style: str, script: str) -> str:
     """Return the content security policy: only these two texts apply, nothing is fetched."""
     return (
@@ -163,12 +141,7 @@ def _script() -> str:
 def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]:
     from markupsafe import Markup
 
-    try:
-        title, html = section.TITLE, section.render(data)
-    except (Exception, SystemExit) as error:
-        if not lookup.warn_of_plugin(SECTIONS, name, error):
-            raise
-        title, html = "", Markup()
+    title, html = run_section(name, lambda: (section.TITLE, section.render(data)), ("", Markup()))
     return {"id": name.replace("_", "-"), "title": title, "html": html}
 
 

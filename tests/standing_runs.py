@@ -22,5 +22,5 @@ def beside(run: Run, text: str = SENTENCE) -> Run:
     )
     standing = IncumbentResult(verdict=Verdict.BLOCK, sentence=text, suites=(own,))
     arms = {**run.verdict.arms, "incumbent": {"spec": f"replay:{text}"}}
-    update = {"standing": standing, "arms": arms, "verdict": Verdict.BLOCK}
+    update = {"further_arms": {"incumbent": standing}, "arms": arms, "verdict": Verdict.BLOCK}
     return replace(run, verdict=run.verdict.model_copy(update=update))

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.candidates.matching import refuse_unmatched
 from tunegate.harness.candidates.pairwise import compare_pairwise
+from tunegate.harness.further_arm import SHIPPED
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.error_control import attempt_number
 from tunegate.harness.records.cases import CellKind
@@ -276,7 +277,7 @@ def candidate_notes(run: Run, judged: CandidateVerdict) -> Iterator[str]:
     touched = sum(suite.n_touched for suite in judged.suites)
     if touched:
         yield f"{count_noun(touched, 'case')} left out: they stand in its training rows"
-    if run.verdict.parity is not None:
+    if SHIPPED in run.verdict.further_arms:
         yield "what ships was compared with tuned at an error of its own, which is not shared"
 
 

@@ -11,8 +11,8 @@ incumbent = FurtherArm(
     help="Model spec of the fine-tune that is shipped today (promoted: the last that "
     "`tunegate promote` recorded): SHIP then takes proof that tuned is no worse than it.",
     comparison=ArmComparison(
-        field="standing",
         function="tunegate.harness.verdict.incumbent:compare",
+        result="tunegate.harness.records.verdict:IncumbentResult",
         order=2,
         from_scores=True,
     ),

@@ -13,8 +13,8 @@ shipped = FurtherArm(
     made_of="tuned",
     same_as_base="the fine-tune was lost on the way to what ships",
     comparison=ArmComparison(
-        field="parity",
         function="tunegate.harness.pipeline.divergence:compare",
+        result="tunegate.harness.records.verdict:DeploymentParity",
         order=1,
     ),
 )

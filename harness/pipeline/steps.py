@@ -221,8 +221,8 @@ class PreparedRun:
             same_answers=same_answers(scored.cells),
             labels=standing_labels(labels, scored.cells, scored.manifest.suites),
         )
-        for comparison in comparisons(self.opened).values():
-            verdict = verdict.after(**{comparison.field: comparison.compare(scored)})
+        for name, comparison in comparisons(self.opened).items():
+            verdict = verdict.after(name, comparison.compare(scored))
         return verdict
 
 

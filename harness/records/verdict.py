@@ -7,12 +7,19 @@ rounded to six significant digits. `harness/schemas/verdict.schema.json` documen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Number, Record, Text
+from tunegate.harness.records.cases import (
+    SCHEMA_VERSION,
+    Number,
+    Record,
+    Text,
+    replace_surrogates,
+)
 from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
 from tunegate.harness.records.training_card import ContaminationResult
 
@@ -210,6 +217,36 @@ class SuiteResult(Record):
         return any(not gate.advisory for gate in self.gates)
 
 
+class ArmResult(Record, extra="allow"):
+    """What the comparison of a further arm found.
+
+    An arm adds its own fields: JSON values by name to this record, or those of a subclass that its
+    `ArmComparison` names. The report shows a text, number or bool by its name.
+    """
+
+    __pydantic_extra__: dict[str, Annotated[JsonValue, BeforeValidator(replace_surrogates)]]
+
+    verdict: Verdict
+    """The worst that the run can still end with."""
+    sentence: str
+    """The sentence that decided it."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in one word."""
+        return self.verdict
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Name → value of what one line can show."""
+        plain = self.model_dump(exclude={"sentence"})
+        return {name: v for name, v in plain.items() if isinstance(v, str | int | float)}
+
+    def decided_gates(self) -> Iterator[tuple[str, GateResult]]:
+        """Yield suite and result of each gate that was decided on this arm."""
+        yield from ()
+
+
 class SuiteIncumbentResult(Record):
     """One suite's comparison of the incumbent and tuned."""
 
@@ -224,15 +261,15 @@ class SuiteIncumbentResult(Record):
     incumbent's level, `delta` is tuned − incumbent."""
 
 
-class IncumbentResult(Record):
-    """Incumbent and tuned: is what is to be shipped no worse than what is?"""
+class IncumbentResult(ArmResult, extra="forbid"):
+    """Incumbent and tuned: SHIP takes proof that tuned is no worse, on each suite that compares."""
 
-    verdict: Verdict
-    """The worst that the run can still end with: SHIP takes proof on every suite that compares."""
-    sentence: str
-    """The sentence that decided it."""
     suites: tuple[SuiteIncumbentResult, ...]
     """In the order of the run."""
+
+    def decided_gates(self) -> Iterator[tuple[str, GateResult]]:
+        """Yield suite and result of each gate, the incumbent taking the place of base."""
+        yield from ((suite.name, gate) for suite in self.suites for gate in suite.gates)
 
 
 class MetricParity(Record):
@@ -321,19 +358,28 @@ class SuiteParity(Record):
     """None where one of the arms' logits are not at hand, or no answers are written."""
 
 
-class DeploymentParity(Record):
-    """Tuned and shipped: is the artifact that will run the fine-tune that was judged?"""
+class DeploymentParity(ArmResult, extra="forbid"):
+    """Tuned and shipped: SHIP takes proof that they are equivalent, and that shipped's guards hold.
+
+    Its verdict is the worst that the run can still end with.
+    """
 
     status: ParityStatus
     """The worst of the suites that count."""
-    verdict: Verdict
-    """The worst that the run can still end with: SHIP takes equivalence and shipped's guards."""
-    sentence: str
-    """The sentence that decided it."""
     step: Text
     """What lies between tuned and shipped, by their identities."""
     suites: tuple[SuiteParity, ...]
     """In the order of the run."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in one word."""
+        return self.status
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Status and step."""
+        return {"status": self.status, "step": self.step}
 
 
 class LostSlice(Record):
@@ -406,35 +452,36 @@ class VerdictRecord(Record):
     """Package → version, Python among them."""
     slices: SliceLosses | None = Field(default=None, exclude_if=lambda slices: slices is None)
     """Tags on which tuned lost although the gates let it ship; absent where none did."""
-    parity: DeploymentParity | None = Field(default=None, exclude_if=lambda parity: parity is None)
-    """Whether what ships behaves as tuned; absent without a shipped arm."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
     """Main facts of how tuned was trained, from the card beside it; absent without one."""
     leakage: ContaminationResult | None = Field(
         default=None, exclude_if=lambda found: found is None
     )
     """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
-    standing: IncumbentResult | None = Field(
-        default=None, exclude_if=lambda standing: standing is None
+    further_arms: dict[str, SerializeAsAny[ArmResult]] = Field(
+        default_factory=dict, exclude_if=lambda found: not found
     )
-    """Whether tuned is no worse than the incumbent; absent without an incumbent arm."""
+    """Further arm → what its comparison found; absent where none is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
         """Return that prompts of recorded answers could not be compared; nothing where all were."""
         note = self.comparability.get("note")
         return (str(note),) if note and self.comparability.get("on_trust") else ()
 
-    def after(self, **said: DeploymentParity | IncumbentResult) -> VerdictRecord:
-        """Return the run's verdict once a further arm has its say: it can only be worse.
+    def after(self, arm: str, found: ArmResult) -> VerdictRecord:
+        """Return the run's verdict after the comparison of a further arm: it can only be worse.
 
         Args:
-            said: What one comparison says, under the name of its field.
+            arm: The arm's name.
+            found: What its comparison found.
         """
-        (part,) = said.values()
-        worst = Verdict.worst([self.verdict, part.verdict])
+        worst = Verdict.worst([self.verdict, found.verdict])
         sentence = self.sentence
         if worst is not self.verdict:
-            sentence = part.sentence
+            sentence = found.sentence
         elif worst is Verdict.SHIP:
-            sentence = f"{sentence}; {part.sentence}"
-        return self.model_copy(update={"verdict": worst, "sentence": sentence, **said})
+            sentence = f"{sentence}; {found.sentence}"
+        arms = {**self.further_arms, arm: found}
+        return self.model_copy(
+            update={"verdict": worst, "sentence": sentence, "further_arms": arms}
+        )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.further_arm import comparisons, further_arms
 from tunegate.harness.json_schema import SCHEMAS, load_schema
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.comparison import CandidateComparison
@@ -36,10 +37,23 @@ def verdict_schema() -> dict[str, Any]:
     return schema_of("verdict")
 
 
+def _add_arm_results(made: dict[str, Any]) -> None:
+    """Give the result of each declared further arm the schema of its class."""
+    results = made["properties"]["further_arms"]["properties"] = dict[str, Any]()
+    for name, how in comparisons(further_arms()).items():
+        kind = how.result_type()
+        own = _drop_titles(kind.model_json_schema(mode="serialization"))
+        made["$defs"] |= {**own.pop("$defs", {}), kind.__name__: own}
+        results[name] = {"$ref": f"#/$defs/{kind.__name__}"}
+    made["$defs"] = dict(sorted(made["$defs"].items()))
+
+
 def schema_of(name: str) -> dict[str, Any]:
     """Return the JSON schema of one of `KINDS`."""
     record, description = KINDS[name]
     made = _drop_titles(record.model_json_schema(mode="serialization"))
+    if record is VerdictRecord:
+        _add_arm_results(made)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"tunegate {name}",

@@ -54,12 +54,13 @@ def decide_again(run: Run) -> VerdictRecord:
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
     scored = ScoredRun(manifest=run.manifest, cases=run.cases_of, scores=run.scores)
-    for compared in comparisons(run.manifest.arms).values():
+    results = run.verdict.further_arms
+    for name, compared in comparisons(run.manifest.arms).items():
         # What took the models to find out is about their answers, which are what they were.
-        found = getattr(run.verdict, compared.field)
-        if found is not None:
-            found = compared.compare(scored) if compared.from_scores else found
-            verdict = verdict.after(**{compared.field: found})
+        if name in results:
+            again = compared.from_scores
+            found = compared.compare(scored) if again else compared.read(results[name])
+            verdict = verdict.after(name, found)
     return verdict
 
 

@@ -1,1 +1,60 @@
-"""The page's sections, one a module: `TITLE`, `ORDER`, `render(data) -> Markup`, and a template."""
+"""Sections of the page, one per file and found by its name; this is their contract.
+
+A section has `TITLE` (empty if it brings its own heading), `ORDER` and `render(data) -> Markup`. If
+it has `summarize(data) -> str`, its text in Markdown is in summary.md and in comments, too, with
+the same title and in the same order. A new one is a file here and a template, or an entry point of
+a package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tunegate.harness import lookup
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from tunegate.reports.data import ReportData
+
+ROOM = "tunegate.reports.sections"
+
+T = TypeVar("T")
+
+
+class ReportSection(Protocol):
+    """What a module of `tunegate.reports.sections` offers."""
+
+    TITLE: str
+    ORDER: int
+
+    def render(self, data: ReportData) -> Markup:
+        """Return the section's HTML."""
+        ...
+
+
+def discover_sections() -> dict[str, ReportSection]:
+    """Return name → section, in the order of the page."""
+    return lookup.ordered_modules(ROOM, extensible=True)
+
+
+def run_section(name: str, make: Callable[[], T], empty: T) -> T:
+    """Return what a section makes; `empty`, with a warning, if a package's section fails."""
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        if not lookup.warn_of_plugin(ROOM, name, error):
+            raise
+        return empty
+
+
+def summarize_sections(data: ReportData) -> dict[str, str]:
+    """Return title → Markdown of the sections that are in the summary and have something to say."""
+    texts: dict[str, str] = {}
+    for name, section in discover_sections().items():
+        summarize: Callable[[ReportData], str] | None = getattr(section, "summarize", None)
+        if summarize is not None and (text := run_section(name, partial(summarize, data), "")):
+            texts[section.TITLE] = text
+    return texts

@@ -10,7 +10,9 @@ from tunegate.harness.records.training_card import (
     SuiteContamination,
 )
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import metric_direction
+from tunegate.reports.escaping import code_span, escape_markdown
+from tunegate.reports.formatting import format_difference, format_level, metric_direction
+from tunegate.reports.markdown import GATES, format_table
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -42,3 +44,27 @@ def render(data: ReportData) -> Markup:
 def _sort_matches(suite: SuiteContamination) -> list[ContaminationMatch]:
     """Return the matches, touched ones first, the longest run first among equals."""
     return sorted(suite.matches, key=lambda m: (not m.touched, -m.longest, -m.share))
+
+
+def summarize(data: ReportData) -> str:
+    """Return both strata of each metric as a table in Markdown."""
+    found = data.run.verdict.leakage
+    if found is None:
+        return ""
+    head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
+    rows = [
+        [
+            code_span(suite.name),
+            code_span(metric.metric),
+            name,
+            format_level(part.base),
+            format_level(part.tuned),
+            format_difference(part.delta),
+            str(part.n),
+        ]
+        for suite in found.suites
+        for metric in suite.metrics
+        for name, part in (("clean", metric.clean), ("touched", metric.touched))
+    ]
+    sentence = f"{escape_markdown(found.sentence)}."
+    return f"{sentence}\n\n{format_table(head, rows[:GATES])}" if rows else sentence

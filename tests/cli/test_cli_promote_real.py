@@ -63,7 +63,7 @@ def test_from_gate_to_card(project: Any, tiny: Any, ask: Any) -> None:
 
     verdict = project.verdict()
     assert result.ret == 0, result.stdout.str()
-    assert verdict["standing"]["verdict"] == "SHIP"
+    assert verdict["further_arms"]["incumbent"]["verdict"] == "SHIP"
     assert "no worse than the incumbent" in verdict["sentence"]
     assert "adapter was shipped on run" in _tunegate("promote", "run")
     (line,) = Path("shipped.jsonl").read_text(encoding="utf-8").splitlines()

@@ -19,6 +19,7 @@ from tunegate.harness.cli import app
 from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.errors import TunegateError
+from tunegate.harness.further_arm import SHIPPED as SHIPPED_ARM
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
@@ -61,7 +62,7 @@ def decided(run: Run) -> VerdictRecord:
         refused = stored.verdict is Verdict.NOT_COMPARABLE
         return (not_comparable if refused else failed_verdict)(run.manifest, stored.sentence)
     found = stored
-    if stored.parity is not None:
+    if SHIPPED_ARM in stored.further_arms:
         # `decide_again` keeps the stored parity, so it is made again before.
         asked = [cell for cell in run.cells if cell.status != "skipped"]
         parity = compare_shipped(
@@ -71,7 +72,8 @@ def decided(run: Run) -> VerdictRecord:
             ParityEvidence(answer_agreement(asked)),
             looks=_looks(run),
         )
-        found = stored.model_copy(update={"parity": parity})
+        arms = {**stored.further_arms, SHIPPED_ARM: parity}
+        found = stored.model_copy(update={"further_arms": arms})
     return decide_again(replace(run, verdict=found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from benchmarks.start_up import write_project
 from tunegate.harness import further_arms as room
 from tunegate.harness import suite as suites
+from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import (
     ArmComparison,
     FurtherArm,
@@ -26,9 +28,12 @@ from tunegate.harness.further_arm import (
     further_arms,
 )
 from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import IncumbentResult, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import ArmResult, Verdict, VerdictRecord
 from tunegate.harness.verdict.decide import ScoredRun
+from tunegate.reports.markdown import render_summary
+from tunegate.reports.page import render_page
 
 TOML = """
 name = "s"
@@ -147,55 +152,143 @@ def test_an_arm_is_compared_by_its_declared_function(
     declare: Callable[..., None],
     evaluate: Callable[[], VerdictRecord],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """The function gets the rival's scores; its result is stored, and makes the verdict worse."""
     seen: list[ScoredRun] = []
 
-    def compare(run: ScoredRun) -> IncumbentResult:
+    def compare(run: ScoredRun) -> RivalResult:
         seen.append(run)
-        return IncumbentResult(verdict=Verdict.BLOCK, sentence="worse than the rival", suites=())
+        return RivalResult(verdict=Verdict.BLOCK, sentence="worse than the rival", lead=0.25)
 
     module = ModuleType("rival_comparison")
-    vars(module)["compare"] = compare
+    vars(module).update(compare=compare, RivalResult=RivalResult)
     monkeypatch.setitem(sys.modules, "rival_comparison", module)
-    function = "rival_comparison:compare"
-    declare(comparison=ArmComparison(field="standing", function=function, order=3))
+    places = {"function": "rival_comparison:compare", "result": "rival_comparison:RivalResult"}
+    declare(comparison=ArmComparison(**places, order=3))
 
     verdict = evaluate()
 
     assert verdict.verdict is Verdict.BLOCK
     assert verdict.sentence == "worse than the rival"
-    assert verdict.standing is not None
     assert {row.value for row in seen[0].scores if row.arm == "rival"} == {0.0}
+    stored = Run.load(tmp_path / "run").verdict
+    assert comparison_results(stored) == comparison_results(verdict) == verdict.further_arms
+    assert record_json(stored) == record_json(verdict)
+
+    damaged = VerdictRecord.model_validate_json(record_json(verdict).replace('"lead"', '"led"'))
+    with pytest.raises(UsageError, match="further_arms: not a RivalResult: lead: "):
+        comparison_results(damaged)
+
+
+class RivalResult(ArmResult, extra="forbid"):
+    """A result with a field of its own."""
+
+    lead: float
+    """By how much the rival is better."""
 
 
 GATE = """
 import sys
 from tunegate.harness import further_arms
 further_arms.__path__.append(sys.argv[1])
-from tunegate.harness.cli.gate import run_gate
+from tunegate.harness.cli import main
 specs = [f"--{arm}=replay:{arm}.jsonl" for arm in ("base", "tuned", "rival")]
-sys.exit(run_gate(["suites", *specs, "--run-dir=run"]))
+sys.argv = ["tunegate", "gate", *(sys.argv[2:] or ["suites", *specs, "--run-dir=run"])]
+main()
 """
+
+ONE_FILE = '''
+"""Rival: another fine-tune, which tuned is compared with by its share of right answers."""
+
+from __future__ import annotations
+
+from tunegate.harness.further_arm import ArmComparison, FurtherArm
+
+ORDER = 50
+
+
+def compare(run):
+    from tunegate.harness.records.verdict import ArmResult, Verdict
+
+    right = [row.value for row in run.scores if row.arm == "rival"]
+    return ArmResult(
+        verdict=Verdict.UNDECIDED,
+        sentence="the rival <b>leads</b>",
+        share_right=sum(right) / len(right),
+        worst_cases=["c1", "c2"],
+    )
+
+
+rival = FurtherArm(
+    name="rival",
+    help="Model spec of a rival.",
+    comparison=ArmComparison(
+        function="tunegate.harness.further_arms.rival:compare", order=3, from_scores=True
+    ),
+)
+'''
 
 
 def test_a_file_is_all_that_an_arm_takes(declare: Callable[..., Path], tmp_path: Path) -> None:
-    """A fifth arm has its option, is asked, and its answers are in the report."""
-    folder = declare(help="Model spec of a rival.")
+    """A fifth arm with a result of its own: in help, verdict.json, log, page, summary and JUnit."""
+    folder = declare()
+    (folder / "rival.py").write_text(ONE_FILE, encoding="utf-8")
     write_project(tmp_path)
     answers = (tmp_path / "tuned.jsonl").read_text(encoding="utf-8")
     rival = answers.replace('"completion": "', '"completion": "rival-')
     (tmp_path / "rival.jsonl").write_text(rival, encoding="utf-8")
 
-    done = subprocess.run(
-        [sys.executable, "-c", GATE, str(folder)],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr
-    assert "rival" in Run.load(tmp_path / "run").verdict.arms
+    said, done = (
+        subprocess.run(
+            [sys.executable, "-c", GATE, str(folder), *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        for words in (["--help"], [])
+    )
+    assert "Model spec of a rival." in said.stdout
+    assert done.returncode == Verdict.UNDECIDED.exit_code, done.stderr
+    assert "UNDECIDED: the rival <b>leads</b>" in done.stdout
     assert asked(tmp_path / "run")
-    assert "rival-" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    verdict, page, summary, junit = (
+        (tmp_path / "run" / name).read_text(encoding="utf-8")
+        for name in ("verdict.json", "report.html", "summary.md", "junit.xml")
+    )
+    assert json.loads(verdict)["further_arms"]["rival"] == {
+        "verdict": "UNDECIDED",
+        "sentence": "the rival <b>leads</b>",
+        "share_right": 0.0,
+        "worst_cases": ["c1", "c2"],
+    }
+    assert "rival-" in page
+    own = page[page.index('id="further-arms"') :].partition("</section>")[0]
+    for text in ("rival", "the rival &lt;b&gt;leads&lt;/b&gt;", "share_right</dt><dd>0.0<"):
+        assert text in own
+    assert "### Further arms" in summary
+    assert r"- share\_right: 0\.0" in summary
+    assert '<property name="share_right" value="0.0"' in junit
+
+
+def test_a_stored_result_of_an_undeclared_arm_is_shown(
+    declare: Callable[..., Path], evaluate: Callable[[], VerdictRecord], tmp_path: Path
+) -> None:
+    """Who reads a run needs no declaration of its arms: page and summary have the sentence."""
+    declare()
+    verdict = evaluate()
+    found = ArmResult(verdict=Verdict.SHIP, sentence="no worse than the other", lead=0.1)
+    (tmp_path / "run" / "verdict.json").write_text(
+        record_json(verdict.after("other", found)), encoding="utf-8"
+    )
+
+    run = Run.load(tmp_path / "run")
+
+    assert list(comparison_results(run.verdict)) == ["other"]
+    assert "no worse than the other" in render_page(run)
+    assert "**other**: no worse than the other" in render_summary(run)
 
 
 def test_the_arms_that_there_are() -> None:
@@ -213,9 +306,9 @@ def test_an_arm_has_the_name_of_its_file() -> None:
 
 @pytest.mark.parametrize("name", ["incumbent", "shipped"])
 def test_declared_functions_exist(name: str) -> None:
-    """The function is imported by its name alone, and its field is one of verdict.json."""
+    """Function and class of the result are imported by their names alone."""
     comparison = comparisons(further_arms())[name]
 
-    assert comparison.field in VerdictRecord.model_fields
+    assert issubclass(comparison.result_type(), ArmResult)
     with pytest.raises(AttributeError):
         comparison.compare(None)

@@ -27,7 +27,7 @@ def test_better_than_base_and_no_worse_than_todays(
 
     result = project.gate(*project.models(tuned=tuned), incumbent(project, right), *workers)
 
-    standing = project.verdict()["standing"]
+    standing = project.verdict()["further_arms"]["incumbent"]
     assert result.ret == code
     assert standing["suites"][0]["gates"][0]["n"] == 100
     assert standing["suites"][0]["gates"][0]["base"] == right / 100
@@ -60,7 +60,7 @@ def test_without_an_incumbent_all_is_as_it_was(project: Any) -> None:
 
     project.gate(*project.models())
 
-    assert "standing" not in project.verdict()
+    assert "further_arms" not in project.verdict()
     assert "Incumbent" not in (project.run / "report.html").read_text(encoding="utf-8")
 
 

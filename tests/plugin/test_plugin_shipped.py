@@ -38,7 +38,7 @@ def test_the_verdict_takes_equivalence(
 
     result = project.gate(*project.models(), shipped(project, right), *workers)
 
-    parity = project.verdict()["parity"]
+    parity = project.verdict()["further_arms"]["shipped"]
     assert result.ret == code
     assert parity["status"] == status
     assert parity["suites"][0]["agreement"]["answers"] == 100
@@ -130,7 +130,7 @@ def test_a_failing_artifact_is_an_error(project: Any) -> None:
     result = project.gate(*project.models(), shipped(project, 95, fail=failures))
 
     assert result.ret == 13
-    assert project.verdict()["parity"]["status"] == "error"
+    assert project.verdict()["further_arms"]["shipped"]["status"] == "error"
 
 
 def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
@@ -150,7 +150,7 @@ def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
     parity = compare_shipped(
         run.manifest, run.cases_of, run.scores, ParityEvidence(answer_agreement(asked)), looks=at
     )
-    assert record_json(again.after(parity=parity)) == (project.run / "verdict.json").read_text(
+    assert record_json(again.after("shipped", parity)) == (project.run / "verdict.json").read_text(
         encoding="utf-8"
     )
 
@@ -177,4 +177,4 @@ def test_the_ini_file_names_it_too(project: Any) -> None:
     )
 
     assert project.gate(*project.models()).ret == 0
-    assert project.verdict()["parity"]["status"] == "equivalent"
+    assert project.verdict()["further_arms"]["shipped"]["status"] == "equivalent"

@@ -80,7 +80,7 @@ def test_a_merge_in_float32_is_equivalent(tiny: Any, tmp_path: Path, judge: Any)
         )
     verdict = judge(made.spec)
 
-    parity = verdict.parity
+    parity: Any = verdict.further_arms["shipped"]
     [suite] = parity.suites
     assert (verdict.verdict, parity.status) == ("SHIP", "equivalent")
     assert (suite.agreement.answers, suite.agreement.same) == (N, N)
@@ -102,8 +102,9 @@ def test_a_merge_with_the_wrong_scale_is_blocked(
         )
     verdict = judge(made.spec)
 
-    [suite] = verdict.parity.suites
-    assert (verdict.verdict, verdict.parity.status) == ("BLOCK", "not_equivalent")
+    parity: Any = verdict.further_arms["shipped"]
+    [suite] = parity.suites
+    assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
     assert suite.agreement.same < N
     assert suite.divergence.kl > 0.01
     assert suite.divergence.until < 1
@@ -139,7 +140,7 @@ def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
         made = artifacts.build_artifact(
             artifacts.find_artifact("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
         )
-    parity = judge(made.spec).parity
+    parity = judge(made.spec).further_arms["shipped"]
 
     assert parity.step == ("the adapter merged into the weights, the weights stored as bfloat16")
     assert parity.suites[0].divergence.kl > 1e-9

@@ -74,7 +74,10 @@ def with_parity(run: Run, **suite: Any) -> Run:
         suites=(found,),
     )
     arms = {**run.verdict.arms, "shipped": {"spec": "out/nf4"}}
-    return replace(run, verdict=run.verdict.model_copy(update={"parity": parity, "arms": arms}))
+    return replace(
+        run,
+        verdict=run.verdict.model_copy(update={"further_arms": {"shipped": parity}, "arms": arms}),
+    )
 
 
 @pytest.fixture(name="run", scope="module")
@@ -86,7 +89,7 @@ def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
     """Step, numbers, answers, tokens and the guard that broke; right behind the gates."""
     html = page.render_page(with_parity(run))
 
-    assert html.index('id="gates"') < html.index('id="parity"') < html.index('id="regressions"')
+    assert html.index('id="gates"') < html.index('id="shipped"') < html.index('id="regressions"')
     for text in (
         "What ships",
         SENTENCE,
@@ -107,7 +110,7 @@ def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
 
 def test_without_a_shipped_arm_nothing_is_said(run: Run) -> None:
     """Neither page nor summary nor JUnit has an empty section."""
-    assert 'id="parity"' not in page.render_page(run)
+    assert 'id="shipped"' not in page.render_page(run)
     assert "What ships" not in render_summary(run)
     assert "shipped" not in render_junit(run)
 

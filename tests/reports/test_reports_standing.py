@@ -16,12 +16,12 @@ def test_the_page_has_a_section_of_its_own(make_run: Any) -> None:
     """Verdict, both specs and each guard with its interval; nothing without an incumbent."""
     html = page.render_page(beside(make_run("BLOCK")))
 
-    own = html[html.index('id="standing"') :]
+    own = html[html.index('id="incumbent"') :]
     own = own[: own.index("</section>")]
     assert own.count("<tbody") == 2
     for text in (SENTENCE, "replay:", "choice_accuracy", "<svg", "worse by less than 0.05"):
         assert text in own
-    assert 'id="standing"' not in page.render_page(make_run("BLOCK"))
+    assert 'id="incumbent"' not in page.render_page(make_run("BLOCK"))
 
 
 def test_summary_and_comment_have_it(make_run: Any) -> None:

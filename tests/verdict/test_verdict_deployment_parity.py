@@ -54,7 +54,7 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
         manifest = made.manifest([suite], arms=ARMS)
         scores = [*suite.rows(), *rows]
         parity = compare_shipped(manifest, {"s": suite.cases()}, scores, ParityEvidence(**more))
-        verdict = judge(suite, arms=ARMS).after(parity=parity)
+        verdict = judge(suite, arms=ARMS).after("shipped", parity)
         validator.validate(json.loads(record_json(verdict)))
         return verdict, parity
 
@@ -250,4 +250,4 @@ def test_without_a_shipped_arm_there_is_no_field(judge: Any, columns: Any, made:
     """verdict.json of a run of two arms is what it was."""
     verdict = judge(columns([GAIN], {"m": made.pairs(30, 0, 20, 10)}))
 
-    assert "parity" not in json.loads(record_json(verdict))
+    assert "further_arms" not in json.loads(record_json(verdict))

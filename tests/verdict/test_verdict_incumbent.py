@@ -43,7 +43,7 @@ def _stand(columns: Any, made: Any, judge: Any, validator: Draft202012Validator)
         ]
         manifest = made.manifest([suite], arms=ARMS)
         standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
-        verdict = judge(suite, arms=ARMS).after(standing=standing)
+        verdict = judge(suite, arms=ARMS).after("incumbent", standing)
         validator.validate(json.loads(record_json(verdict)))
         return verdict, standing
 
@@ -120,7 +120,7 @@ def test_the_verdict_can_only_get_worse(stand: Any, judge: Any, columns: Any) ->
     _, standing = stand([YES] * 100 + [NO] * 100)
     worse = judge(columns([HELD], {"m": (TUNED, BASE)}), arms=ARMS)
 
-    verdict = worse.after(standing=standing)
+    verdict = worse.after("incumbent", standing)
 
     assert (worse.verdict, verdict.verdict) == (Verdict.BLOCK, Verdict.BLOCK)
     assert verdict.sentence == worse.sentence

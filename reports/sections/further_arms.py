@@ -1,0 +1,61 @@
+"""What the comparisons of further arms found, of arms whose name no section has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunegate.harness.further_arm import comparison_results
+from tunegate.harness.records.verdict import ArmResult
+from tunegate.reports.data import ReportData
+from tunegate.reports.escaping import escape_markdown
+from tunegate.reports.formatting import FACES
+from tunegate.reports.markdown import GATES, count_rest, format_table, gate_row
+from tunegate.reports.sections import discover_sections
+from tunegate.reports.templating import fill_page_template
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Further arms"
+ORDER = 16
+
+
+def render(data: ReportData) -> Markup:
+    """Return the sentence, facts and gates of each arm; nothing where each has its own section."""
+    return fill_page_template(
+        "further_arms.html",
+        arms={
+            name: (found, [gate.sentence for _, gate in found.decided_gates()])
+            for name, found in _without_section(data).items()
+        },
+        specs={name: arm.spec for name, arm in data.arms.items()},
+        faces=FACES,
+    )
+
+
+def summarize(data: ReportData) -> str:
+    """Return the same in Markdown."""
+    return "\n\n".join(_summary(name, found) for name, found in _without_section(data).items())
+
+
+def _without_section(data: ReportData) -> dict[str, ArmResult]:
+    own = discover_sections()
+    found = comparison_results(data.run.verdict)
+    return {name: result for name, result in found.items() if name not in own}
+
+
+def _summary(name: str, found: ArmResult) -> str:
+    face = FACES[found.verdict]
+    facts = [
+        f"- {escape_markdown(fact)}: {escape_markdown(str(value))}"
+        for fact, value in found.facts.items()
+        if fact != "verdict"
+    ]
+    title = f"{face.sign} **{escape_markdown(name)}**: {escape_markdown(found.sentence)}"
+    lines = [title, *(["", *facts] if facts else [])]
+    gates = list(found.decided_gates())
+    if gates:
+        head = ("result", "suite", "metric", "rule", name, "tuned", "difference", "interval", "n")
+        table = format_table(head, (gate_row(suite, gate) for suite, gate in gates[:GATES]))
+        lines += ["", table, *count_rest(len(gates) - GATES, "gate")]
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""What ships beside what was judged: metric by metric, answer by answer, token by token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunegate.harness.further_arm import SHIPPED, comparison_results
+from tunegate.harness.records.verdict import DeploymentParity, MetricParity, SuiteParity
+from tunegate.reports.data import ReportData
+from tunegate.reports.escaping import code_span, escape_markdown
+from tunegate.reports.formatting import (
+    PARITIES,
+    STATUSES,
+    count_noun,
+    format_difference,
+    format_level,
+    metric_direction,
+)
+from tunegate.reports.markdown import GATES, count_rest, format_table, tag_phrase
+from tunegate.reports.templating import fill_page_template
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "What ships"
+ORDER = 15
+
+
+def render(data: ReportData) -> Markup:
+    """Return a table of tuned and shipped for each suite; nothing without a shipped arm."""
+    return fill_page_template(
+        "shipped.html",
+        parity=comparison_results(data.run.verdict).get(SHIPPED),
+        specs={name: arm.spec for name, arm in data.arms.items()},
+        parities=PARITIES,
+        statuses=STATUSES,
+        direction=metric_direction,
+    )
+
+
+def summarize(data: ReportData) -> str:
+    """Return the metrics as a table in Markdown, and how many answers are equal."""
+    parity = comparison_results(data.run.verdict).get(SHIPPED)
+    if not isinstance(parity, DeploymentParity):
+        return ""
+    head = ("result", "suite", "metric", "tuned", "shipped", "difference", "interval", "margin")
+    metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
+    table = format_table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
+    answers = [
+        f"- {code_span(s.name)}: {s.agreement.same} of {count_noun(s.agreement.answers, 'answer')} "
+        "equal"
+        for s in parity.suites
+        if s.agreement is not None
+    ]
+    more = count_rest(len(metrics) - GATES, "metric")
+    return "\n".join([escape_markdown(parity.sentence), "", table, *more, *(["", *answers])])
+
+
+def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
+    face = PARITIES[metric.status]
+    return [
+        f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
+        code_span(suite.name),
+        f"{code_span(metric.metric)}{tag_phrase(metric.tag)}",
+        format_level(metric.tuned),
+        format_level(metric.shipped),
+        format_difference(metric.delta),
+        "–"
+        if metric.low is None
+        else f"{format_difference(metric.low)} to {format_difference(metric.high)}",
+        f"±{metric.margin if isinstance(metric.margin, str) else format_level(metric.margin)}",
+    ]
