@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
@@ -268,6 +268,20 @@ class ScoreTable:
             t = self.value(metric.name, case, "tuned")
             rows.append((case, *fill(b, t)))
         return self._made(metric, rows, "base")
+
+    def lacks_scores(self, observed: Pairs, is_advisory: Callable[[Pairs], bool]) -> bool:
+        """Return whether a gate is advisory for want of scores, and not of cases.
+
+        Whether a gate counts must not depend on which answers have no score: a fine-tune that fails
+        to answer would rid itself of the gate.
+
+        Args:
+            observed: The complete pairs of the gate's metric.
+            is_advisory: Returns whether a gate on such pairs would be advisory.
+        """
+        if observed.n == len(self.asked(observed.metric.name)) or not is_advisory(observed):
+            return False
+        return not is_advisory(self.imputed(observed.metric))
 
     def _made(
         self,

@@ -11,10 +11,11 @@ from typing import Any
 from tunegate.harness import lookup
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
-from tunegate.harness.gate_kind import ROOM, DecisionContext, gate_kind
+from tunegate.harness.gate_kind import ROOM, DecisionContext, count_noun, gate_kind
 from tunegate.harness.gating.error_control import (
     ProvenRegressions,
     at_attempt,
@@ -28,7 +29,7 @@ from tunegate.harness.gating.judge_eligibility import (
     judge_eligibility,
 )
 from tunegate.harness.records.cases import CellKind
-from tunegate.harness.records.judges import ARMS
+from tunegate.harness.records.judges import ARMS, LEAST_PAIRS
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
@@ -42,6 +43,13 @@ class _GateInput:
     gate: Gate
     pairs: Pairs
     eligibility: JudgeEligibility
+    lacks_scores: bool = False
+    """Whether it would count if no score were missing, and without them is advisory."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part in the verdict as far as its judge is concerned."""
+        return self.eligibility.counts or self.lacks_scores
 
     @property
     def hypothesis(self) -> tuple[str, str]:
@@ -78,13 +86,13 @@ def decide_gates(
         imputation: What becomes of unscored cases.
     """
     asked = _gate_inputs(tables, imputation)
-    counted = _proven_regressions(manifest, tables, [a for a in asked if a.eligibility.counts])
+    counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])
     # What is only shown must not make it harder to claim the regression of a metric that counts.
-    shown = _proven_regressions(manifest, tables, [a for a in asked if not a.eligibility.counts])
+    shown = _proven_regressions(manifest, tables, [a for a in asked if not a.counts])
     found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
     for one in asked:
         found[one.table.suite.name].append(
-            _decide_input(manifest, one, counted if one.eligibility.counts else shown)
+            _decide_input(manifest, one, counted if one.counts else shown)
         )
     return {suite: tuple(gates) for suite, gates in found.items()}
 
@@ -204,15 +212,28 @@ def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> li
 
 
 def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
-    if pairs.metric.judge is None:
-        return _GateInput(table, gate, pairs, RULE)
-    # Eligibility depends on the observed scores alone, not on imputed ones.
-    found = judge_eligibility(gate, table.labelled(table.pairs(pairs.metric)))
-    if found.status is EligibilityStatus.CORRECTED:
+    judge, lacks = RULE, table.lacks_scores(pairs, lambda of: bool(why_advisory(gate, of)))
+    if pairs.metric.judge is not None:
+        # Eligibility depends on the observed scores alone, not on imputed ones.
+        observed = table.labelled(table.pairs(pairs.metric))
+        judge = judge_eligibility(gate, observed)
+        lacks = lacks or _lacks_labels(table, gate, observed)
+    if judge.status is EligibilityStatus.CORRECTED:
         pairs = table.labelled(pairs)
-    elif found.status is EligibilityStatus.CALIBRATED:
+    elif judge.status is EligibilityStatus.CALIBRATED:
         pairs = calibrated_pairs(pairs)
-    return _GateInput(table, gate, pairs, found)
+    return _GateInput(table, gate, pairs, judge, lacks)
+
+
+def _lacks_labels(table: ScoreTable, gate: Gate, observed: Pairs) -> bool:
+    """Return whether a judge's gate is advisory because labelled answers have no score."""
+    if observed.n and n_labelled(observed.labels) >= LEAST_PAIRS:
+        return False
+
+    def is_shown_only(pairs: Pairs) -> bool:
+        return not judge_eligibility(gate, table.labelled(pairs)).counts
+
+    return table.lacks_scores(observed, is_shown_only)
 
 
 def _proven_regressions(
@@ -259,12 +280,14 @@ def _decide_input(
         # Only of a slice a look hides cases: until it has enough of them it has no look.
         waits = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
         result = result.model_copy(update={"sentence": waits})
+    if one.lacks_scores:
+        result = _open_for_scores(result, len(table.asked(one.gate.metric)))
     if compares_recorded_times(manifest, one.pairs.metric, one.gate):
         result = result.model_copy(update={"advisory": True})
     if one.eligibility.status is EligibilityStatus.RULE:
         return result
     changes: dict[str, object] = {
-        "advisory": result.advisory or not one.eligibility.counts,
+        "advisory": result.advisory or not one.counts,
         "right": one.eligibility.why,
     }
     if one.eligibility.status is EligibilityStatus.REFUSED:
@@ -276,6 +299,24 @@ def _decide_input(
             "needed_most": None,
         }
     return result.model_copy(update=changes)
+
+
+def _open_for_scores(result: GateResult, asked: int) -> GateResult:
+    """Return a gate that missing scores would make advisory: it counts, and is undecided."""
+    sentence = (
+        f"{result.subject}: only {count_noun(result.n, 'case')} of {asked} "
+        f"{'has' if result.n == 1 else 'have'} a score in both arms, too few to judge the gate by"
+    )
+    return result.model_copy(
+        update={
+            "status": GateStatus.UNDECIDED,
+            "reason": GateReason.UNSCORED,
+            "sentence": sentence,
+            "advisory": False,
+            "needed_n": None,
+            "needed_most": None,
+        }
+    )
 
 
 def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate) -> bool:

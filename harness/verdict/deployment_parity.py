@@ -168,7 +168,10 @@ def _compare_metrics(
         if metric.needs is not CellKind.LATENCY and _scores_one_arm(metric)
         for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     }
-    beyond = proven_beyond({key: e for key, e in found.items() if not _advisory(e)})
+    counted = {
+        key: e for key, e in found.items() if not _advisory(tables[key[0]].on_tag(key[2]), e)
+    }
+    beyond = proven_beyond(counted)
     before = {table.suite.name: table for table in whole}
     made: dict[str, list[MetricParity]] = {name: [] for name in tables}
     for key, equivalence in found.items():
@@ -179,9 +182,16 @@ def _compare_metrics(
     return {name: tuple(metrics) for name, metrics in made.items()}
 
 
-def _advisory(found: EquivalencePairs) -> bool:
+def _advisory(table: ScoreTable, found: EquivalencePairs) -> bool:
     """Return whether a metric is only shown: too few cases for it, or a judge's."""
-    return found.pairs.advisory or found.pairs.metric.advisory
+    if found.pairs.metric.advisory:
+        return True
+    return found.pairs.advisory and not _lacks_scores(table, found)
+
+
+def _lacks_scores(table: ScoreTable, found: EquivalencePairs) -> bool:
+    """Return whether a metric counts, though too few of its cases have scores."""
+    return table.lacks_scores(found.pairs, lambda pairs: pairs.advisory)
 
 
 def _equivalence(
@@ -220,7 +230,7 @@ def _metric(
         margin_from=found.margin.source,
         n=pairs.n,
         needed_n=found.needed if status is ParityStatus.UNDECIDED else None,
-        advisory=_advisory(found),
+        advisory=_advisory(table, found),
     )
     named = result.model_copy(update={"metric": gate_subject(metric.name, tag)})
     return result.model_copy(update={"sentence": metric_sentence(named, missing)})
@@ -233,12 +243,16 @@ def _status(
     asked = len(table.asked(found.pairs.metric.name))
     if max(missing.values()) > table.suite.max_unscored * asked * (1 + 1e-9):
         return ParityStatus.ERROR
+    if _lacks_scores(table, found):
+        return ParityStatus.UNDECIDED
     status = found.status(beyond=beyond)
     if status is ParityStatus.EQUIVALENT and any(missing.values()):
         if found.pairs.metric.range is None:  # nothing bounds what the unscored cases lost
             return ParityStatus.UNDECIDED
-        worst = replace(found, pairs=table.imputed(found.pairs.metric))
-        return worst.status(beyond=False)
+        # A difference either way ends equivalence, so that it must survive both extremes.
+        extremes = [table.imputed(found.pairs.metric, best=best) for best in (False, True)]
+        within = all(replace(found, pairs=pairs).within for pairs in extremes)
+        return status if within else ParityStatus.UNDECIDED
     if status is ParityStatus.NOT_EQUIVALENT and any(missing.values()):
         nearer = table.imputed(found.pairs.metric, best=found.pairs.estimate < 0)
         survives = proven_beyond({("", ""): replace(found, pairs=nearer)})

@@ -251,3 +251,45 @@ def test_without_a_shipped_arm_there_is_no_field(judge: Any, columns: Any, made:
     verdict = judge(columns([GAIN], {"m": made.pairs(30, 0, 20, 10)}))
 
     assert "further_arms" not in json.loads(record_json(verdict))
+
+
+@pytest.mark.parametrize("hidden", [YES, NO])
+def test_equivalence_must_survive_missing_scores_either_way(ship: Any, hidden: float) -> None:
+    """No change but for 8 of 200 answers that are missing: 4 % more wins, or losses, than shown.
+
+    That is beyond the half gain of 0.04 in whichever direction they would count.
+    """
+    tuned = [YES] * 180 + [NO] * 20
+    shipped: list[float | None] = list(tuned)
+    for i in [i for i, value in enumerate(tuned) if value == 1 - hidden][:8]:
+        shipped[i] = None
+    verdict, parity = ship(shipped, tuned=tuned)
+
+    assert parity.status == "undecided"
+    assert verdict.verdict is Verdict.UNDECIDED
+
+
+def test_missing_answers_of_shipped_do_not_remove_a_metric(columns: Any, made: Any) -> None:
+    """199 of 205 lengths of shipped: one less than scores without a range take, and it counts."""
+    length = made.metric("length", binary=False, range=None, higher_is_better=False)
+    gates = [HELD, Gate(metric="length", kind="tolerance", margin=5.0)]
+    lengths, others = ([float(10 + (i + by) % 3) for i in range(205)] for by in (0, 1))
+    right = [YES] * 205
+    suite = columns(gates, {"m": (right, right), "length": (lengths, lengths)}, [length])
+    rows = [
+        ScoreRow(suite="s", metric=metric, case=f"c{i:03}", arm="shipped", value=value)
+        for metric, known in (("m", right), ("length", [*others[:199], *[None] * 6]))
+        for i, value in enumerate(known)
+    ]
+    manifest = made.manifest([suite], arms=ARMS)
+    scores = [*suite.rows(), *rows]
+    parity = compare_shipped(manifest, {"s": suite.cases()}, scores, ParityEvidence())
+    second, first = parity.suites[0].metrics
+
+    assert (second.metric, second.status, second.advisory) == ("length", "undecided", False)
+    assert (first.metric, first.status) == ("m", "equivalent")
+    assert parity.verdict is Verdict.UNDECIDED
+    assert [(g.metric, g.status) for g in parity.suites[0].guards] == [
+        ("m", "pass"),
+        ("length", "undecided"),
+    ]

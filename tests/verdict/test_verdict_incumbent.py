@@ -146,3 +146,27 @@ def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
     (gate,) = standing.suites[0].gates
     assert (gate.delta, gate.noise) == (-0.05, 0.1)
     assert standing.verdict is Verdict.UNDECIDED
+
+
+def test_missing_answers_of_the_incumbent_do_not_remove_a_gate(
+    columns: Any, made: Any, judge: Any
+) -> None:
+    """199 of 205 lengths: a gate on scores without a range takes 200, and counts as undecided."""
+    length = made.metric("length", binary=False, range=None, higher_is_better=False)
+    gates = [HELD, Gate(metric="length", kind="tolerance", margin=5.0)]
+    lengths, others = ([float(10 + (i + by) % 3) for i in range(205)] for by in (0, 1))
+    scored = {"m": ([NO] * 100 + [YES] * 105, [YES] * 205), "length": (lengths, others)}
+    suite = columns(gates, scored, [length])
+    rows = [
+        ScoreRow(suite="s", metric=metric, case=f"c{i:03}", arm="incumbent", value=value)
+        for metric, known in (("m", [YES] * 205), ("length", [*lengths[:199], *[None] * 6]))
+        for i, value in enumerate(known)
+    ]
+    manifest = made.manifest([suite], arms=ARMS)
+    standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
+    first, second = standing.suites[0].gates
+
+    assert judge(suite).verdict is Verdict.SHIP
+    assert (first.status, second.status) == ("pass", "undecided")
+    assert (second.n, second.advisory, second.reason) == (199, False, "unscored")
+    assert standing.verdict is Verdict.UNDECIDED
