@@ -245,6 +245,43 @@ def test_a_run_ends_for_success_loss_or_futility(
     assert should_stop(manifest, record, suite.cases(), suite.rows(), 0) is stop
 
 
+@pytest.mark.parametrize(("others", "proven"), [(0, True), (1, True), (2, False)])
+@pytest.mark.parametrize("of", ["suite", "slice", "ended", "shown"])
+def test_a_loss_at_a_look_is_one_of_all_metrics_of_the_run(
+    columns: Any, made: Any, of: str, others: int, proven: bool
+) -> None:
+    """8 losses of 50, no win: Tango's p is 1 - Phi(sqrt 8) = .00234, at half of the cases.
+
+    The error spent there is .05/8 = .00625 of one metric, .00313 of two and .00208 of three,
+    whether the others are asked later (of another suite, or of a tag whose cases are yet to come)
+    or have been decided before. A metric that is only shown is none of them.
+    """
+    base, tuned = [1.0] * 100, [0.0] * 8 + [1.0] * 92
+    gain = Gate(metric="m", kind=GAIN, margin=0.0)
+    gates = [gain] + [
+        gain.model_copy(update={"tag": f"t{i}"}) for i in range(others) if of == "slice"
+    ]
+    suite, manifest, record = _ended(columns, made, base, tuned, gates)
+    suite.tags = [()] * 60 + [("t0", "t1")] * 40
+    further = [columns([gain], {"m": (base, base)}, name=f"o{i}") for i in range(others)]
+    records = [one.record() for one in further if of != "slice"]
+    if of == "shown":
+        shown = made.metric("m", indicative=True)
+        records = [one.model_copy(update={"metrics": (shown,)}) for one in records]
+    manifest = manifest.model_copy(update={"suites": (record, *records)})
+    cases, scores = {"s": suite.cases()}, suite.rows()
+    if of == "ended":
+        cases |= {one.name: one.cases() for one in further}
+        scores = [*scores, *(row for one in further for row in one.rows())]
+    looks = {"s": InterimLook(record.looks, 0)}
+    gate = decide_run(manifest, cases, scores, looks=looks).suites[0].gates[0]
+
+    expected = proven or of == "shown"
+    assert gate.p_value is not None
+    assert (gate.reason is GateReason.REGRESSED) is expected
+    assert should_stop(manifest, record, suite.cases(), suite.rows(), 0) is expected
+
+
 def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
     """Two goals at 90 % have 2.5 % of error each, spent by the same bounds."""
     look = InterimLook(LookSchedule(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 0)
