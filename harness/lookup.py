@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
+from ast import literal_eval
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -123,6 +125,36 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
                 "and is left out"
             )
     return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+
+
+def definition_lines(room: str, name: str) -> dict[str, str]:
+    """Return module → the line of its source that defines `name`, sorted by `ORDER` and name.
+
+    For texts that list the instances of a room which are not worth an import: nothing is imported.
+    A definition begins its line: `name = …` or `def name(…`.
+    """
+    found: list[tuple[int, str, str]] = []
+    pattern = re.compile(rf"^(?:def )?{name}\b.*$", re.MULTILINE)
+    for path in (path for folder in _folders(room) for path in Path(folder).glob("[!_]*.py")):
+        source = path.read_text(encoding="utf-8")
+        if match := pattern.search(source):
+            order = re.search(r"^ORDER = (\d+)", source, re.MULTILINE)
+            found.append((int(order[1]) if order else 0, path.stem, match[0]))
+    return {module: line for _, module, line in sorted(found)}
+
+
+def _folders(room: str) -> list[str]:
+    """Return the folders of a package, which need not be imported."""
+    if room in sys.modules:
+        return list(sys.modules[room].__path__)
+    parent, _, name = room.rpartition(".")
+    return [f"{folder}/{name}" for folder in _folders(parent)]
+
+
+def defined_texts(room: str, name: str) -> dict[str, str]:
+    """Return module → the text that it gives `name` in one line, as `definition_lines` finds it."""
+    lines = definition_lines(room, name)
+    return {module: literal_eval(line.partition(" = ")[2]) for module, line in lines.items()}
 
 
 def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:

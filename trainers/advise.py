@@ -39,7 +39,7 @@ from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import Suite
 from tunegate.trainers import datasets, estimate
 from tunegate.trainers.checkpoint_evaluation import ranking_metric
-from tunegate.trainers.estimate.losses import LOSSES
+from tunegate.trainers.estimate.losses import estimated_trainers
 from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
 TREE = Path(__file__).with_name("advice.toml")
@@ -264,7 +264,7 @@ def fit_sentences(
         method: `lora`, `qlora` or `full`.
         machine: Where it is to be trained.
     """
-    if trainer not in LOSSES:
+    if trainer not in estimated_trainers():
         return
     try:
         yield from _sentences(base, trainer, method, machine)

@@ -30,6 +30,8 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.records.manifest import installed_versions
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from tunegate.harness.model import Arm
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import GateResult, VerdictRecord
@@ -89,32 +91,49 @@ def _python() -> Iterator[DoctorFinding]:
     yield DoctorFinding(True, True, "tunegate", installed_versions(("tunegate",))["tunegate"])
 
 
-_EXTRAS = {
-    "hf": ("torch", "transformers", "peft", "safetensors", "gguf"),
-    "train": ("trl", "accelerate", "datasets"),
-    "lm-eval": ("lm-eval",),
-    "metrics": ("sacrebleu", "rouge-score", "py3langid"),
-    "sources": ("datasets", "pyarrow", "pyyaml"),
-    "litellm": ("litellm",),
-    "gguf": ("gguf", "accelerate"),
-    "llama-cpp": ("llama-cpp-python",),
-    "server": ("httpx",),
-    "quantized": ("bitsandbytes", "accelerate"),
-    "otlp": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
-    "traces": ("opentelemetry-proto", "protobuf"),
-    "proxy": ("fastapi", "mcp", "uvicorn"),
-    "ray": ("ray", "pyarrow"),
-}
+_SHOWN = 5
+"""Packages of an extra that its line names."""
+
+
+def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
+    """Return extra → the packages that it brings, as the installed tunegate declares them.
+
+    `all` and what an extra takes from another one are left out.
+    """
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    installed = metadata.distribution("tunegate")
+    required = [Requirement(text) for text in installed.requires or ()]
+    optional = [
+        one
+        for one in required
+        if one.name != "tunegate" and one.marker and not one.marker.evaluate({"extra": ""})
+    ]
+    extras = sorted({*(installed.metadata.get_all("Provides-Extra") or ())} - {"all"})
+    return {
+        extra: tuple(r for r in optional if r.marker and r.marker.evaluate({"extra": extra}))
+        for extra in extras
+    }
 
 
 def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
-    for extra, names in _EXTRAS.items():
-        found = installed_versions(names)
-        missing = [n for n in names if n not in found]
-        present = ", ".join(f"{n} {version}" for n, version in found.items())
-        remedy = f"missing {', '.join(missing)}: pip install 'tunegate[{extra}]'"
-        yield DoctorFinding(not missing, False, f"extra {extra}", remedy if missing else present)
+    for extra, required in extra_requirements().items():
+        found = installed_versions(one.name for one in required)
+        missing = [one.name for one in required if one.name not in found]
+        other = [
+            f"{one.name} {found[one.name]} (needs {one.specifier})"
+            for one in required
+            if one.name in found and not one.specifier.contains(found[one.name], prereleases=True)
+        ]
+        problems = [*([f"missing {', '.join(missing)}"] if missing else []), *other]
+        present = [f"{name} {version}" for name, version in found.items()]
+        more = [f"{len(present) - _SHOWN} more"] if len(present) > _SHOWN else []
+        remedy = f"{', '.join(problems)}: pip install 'tunegate[{extra}]'"
+        detail = remedy if problems else ", ".join([*present[:_SHOWN], *more])
+        yield DoctorFinding(not problems, False, f"extra {extra}", detail)
 
 
 def _plugins() -> Iterator[DoctorFinding]:

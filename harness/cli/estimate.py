@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from tunegate.trainers.estimate.step_memory import TrainingSetting
 
 ORDER = 160
+_METHODS = "tunegate.trainers"
+_TRAINERS = tuple(lookup.definition_lines(_METHODS, "step_loss"))
+_WRITING = tuple(lookup.definition_lines(_METHODS, "WRITTEN_SHARE"))
+"""Trainers whose step writes answers first."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +34,9 @@ def estimate(  # noqa: PLR0913  # one an option
     model: Annotated[
         str, typer.Option(help="Folder with a config.json, hub id in the cache, or embedded.")
     ] = "",
-    trainer: Annotated[str, typer.Option(help="One of sft, dpo, kto, grpo, for memory.")] = "sft",
+    trainer: Annotated[
+        str, typer.Option(help=f"One of {', '.join(_TRAINERS)}, for memory.")
+    ] = "sft",
     methods: Annotated[str, typer.Option(help="Any of lora, qlora, full.")] = "lora,qlora,full",
     ranks: Annotated[str, typer.Option(help="Ranks of the adapter.")] = "16",
     lengths: Annotated[str, typer.Option(help="Tokens a row.")] = "256,1024",
@@ -37,7 +44,10 @@ def estimate(  # noqa: PLR0913  # one an option
         str, typer.Option(help="Rows a step on one device: of dpo pairs, of grpo answers.")
     ] = "1,4",
     written: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of a row that grpo writes. Default: half.")
+        int | None,
+        typer.Option(
+            min=1, help=f"Tokens of a row that {', '.join(_WRITING)} writes. Default: half."
+        ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Weights: float32 or bfloat16.")] = "float32",
     fits: Annotated[
@@ -74,17 +84,17 @@ def _settings(
     from dataclasses import replace
 
     from tunegate.trainers.estimate import setting_grid
-    from tunegate.trainers.estimate.losses import LOSSES
 
-    if trainer not in LOSSES:
-        raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(LOSSES)}")
+    if trainer not in _TRAINERS:
+        raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(_TRAINERS)}")
     names = [name.strip() for name in methods.split(",")]
     wanted = setting_grid(names, *grid, dtype=dtype, trainer=trainer)
-    if trainer != "grpo":
+    if trainer not in _WRITING:
         return wanted
+    share = lookup.ordered_modules(_METHODS)[trainer].WRITTEN_SHARE
     if (shortest := min(s.length for s in wanted)) <= (written or 1):
         raise UsageError(f"--lengths {shortest}: must hold a prompt beside {written or 1} written")
-    return [replace(s, written=written or s.length // 2) for s in wanted]
+    return [replace(s, written=written or int(s.length * share)) for s in wanted]
 
 
 def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -> None:

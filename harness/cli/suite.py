@@ -8,21 +8,25 @@ from __future__ import annotations
 import random
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness import lookup
 from tunegate.harness.cli import _production_suite
 from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.lookup import unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
 
 
 ORDER = 190
+_SOURCES = "tunegate.harness.sources"
+_TEMPLATES = tuple(lookup.definition_lines(_SOURCES, "TEMPLATE"))
+"""Sources that come with a suite around them."""
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
 _TEMPLATE = """\
@@ -57,7 +61,7 @@ def new(
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
     template: Annotated[
         str | None,
-        typer.Option(help=f"Suite over questions that you have: {', '.join(TEMPLATES)}."),
+        typer.Option(help=f"Suite over questions that you have: {', '.join(_TEMPLATES)}."),
     ] = None,
     of: Annotated[
         Path | None,
@@ -199,51 +203,18 @@ def _brief(case: Case, *, width: int = 100) -> str:
     )
 
 
-MMLU = """\
-name = "{name}"
-
-[cases]
-from = "mmlu"
-path = "data"              # folder with test/ and dev/: MMLU's CSV files, parquet or JSON lines
-per_subject = 5            # questions of each subject, drawn by a seed; more prove smaller losses
-few_shot = 5               # answered questions of the subject in front, from dev/
-style = "text"             # scores the text of each answer; "letters" lists them and scores A to D
-
-[generation]
-template = "none"
-
-[[metrics]]
-use = "choice_probability" # continuous: it falls before the first answer flips
-
-[[metrics]]
-use = "choice_accuracy"    # shown, and every flipped question listed
-
-[[gates]]
-metric = "choice_probability"
-tolerance = 0.02           # the right answer may lose two points of probability at most
-
-# Accuracy takes several times the cases, and proves nothing where base may be guessing: such a gate
-# stays undecided until base is proven above chance plus the tolerance.
-# [[gates]]
-# metric = "choice_accuracy"
-# tolerance = 0.05
-"""
-
-TEMPLATES = {"mmlu": MMLU}
-"""Name → text of suite.toml with a place for the suite's name."""
-
-
 def write_suite_folder(template: str, folder: Path) -> str:
     """Write a suite folder; return what was done and what comes next, in words.
 
     Raises:
         UsageError: there is no such template, or the folder cannot be made.
     """
-    if template not in TEMPLATES:
-        raise UsageError(unknown_name_message(template, tuple(TEMPLATES), what="template"))
+    if template not in _TEMPLATES:
+        raise UsageError(lookup.unknown_name_message(template, _TEMPLATES, what="template"))
     try:
         folder.mkdir(parents=True)
-        text = TEMPLATES[template].format(name=suite_name(folder))
+        source = import_module(f"{_SOURCES}.{template}")
+        text = source.TEMPLATE.format(name=suite_name(folder))
         (folder / "suite.toml").write_text(text, encoding="utf-8")
     except FileExistsError as error:
         raise UsageError(f"{folder}: is already there; choose another name") from error
@@ -281,7 +252,7 @@ def suite_folder(name: str) -> Path:
         UsageError: there is none of that name.
     """
     if name not in suite_names():
-        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
+        raise UsageError(lookup.unknown_name_message(name, suite_names(), what="bundled suite"))
     return HOME / name
 
 

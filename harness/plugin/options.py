@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunegate.harness import defaults
+from tunegate.harness import defaults, lookup
 from tunegate.harness.further_arm import FurtherArm, further_arms
 
 if TYPE_CHECKING:
@@ -114,14 +114,15 @@ OPTIONS = (
     GateOption("base", "Model spec of the base arm. Default: the base that the adapter names."),
     GateOption(
         "tuned",
-        "Model spec of the fine-tune: a folder or hub id, or server:, litellm:, gguf:, replay: "
-        "or scripted: and what it names.",
+        "Model spec of the fine-tune: a folder or hub id, "
+        f"{', '.join(lookup.defined_texts('tunegate.harness.models', 'SPEC').values())}.",
     ),
     *(GateOption(a.name, a.help, type=_spec(a)) for a in further_arms().values() if a.help),
     GateOption(
         "judge",
-        "Judge of metrics that ask one: litellm:PROVIDER/MODEL, server:URL#MODEL, a local model, "
-        "replay:RUN_DIR, command:PROGRAM; several, with commas, are a jury; none goes without.",
+        "Judge of metrics that ask one: "
+        f"{', '.join(lookup.defined_texts('tunegate.harness.judging.backends', 'SPEC').values())}; "
+        "comma-separated specs form a jury; `none` runs without a judge.",
     ),
     GateOption(
         "calibration", "What is known of the judge: calibration.json, or several with commas."

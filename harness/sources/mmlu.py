@@ -24,6 +24,37 @@ from tunegate.harness.source import SourcedCase, make_case
 from tunegate.harness.sources import _text
 from tunegate.harness.sources._table import draw_positions, read_parquet
 
+TEMPLATE = """\
+name = "{name}"
+
+[cases]
+from = "mmlu"
+path = "data"              # folder with test/ and dev/: MMLU's CSV files, parquet or JSON lines
+per_subject = 5            # questions of each subject, drawn by a seed; more prove smaller losses
+few_shot = 5               # answered questions of the subject in front, from dev/
+style = "text"             # scores the text of each answer; "letters" lists them and scores A to D
+
+[generation]
+template = "none"
+
+[[metrics]]
+use = "choice_probability" # continuous: it falls before the first answer flips
+
+[[metrics]]
+use = "choice_accuracy"    # shown, and every flipped question listed
+
+[[gates]]
+metric = "choice_probability"
+tolerance = 0.02           # the right answer may lose two points of probability at most
+
+# Accuracy takes several times the cases, and proves nothing where base may be guessing: such a gate
+# stays undecided until base is proven above chance plus the tolerance.
+# [[gates]]
+# metric = "choice_accuracy"
+# tolerance = 0.05
+"""
+"""`tunegate suite new --template mmlu`: text of suite.toml with a place for the suite's name."""
+
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.cli.doctor import _extras
+from tunegate.harness.cli.doctor import _extras, extra_requirements
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+HF = tuple(
+    map(Requirement, ("torch>=2.10", "transformers>=5.24,<5.25", "peft>=0.21", "safetensors>=0.5"))
+)
 
 
 def test_doctor_reports_in_lines(project: Any) -> None:
@@ -36,29 +40,43 @@ def test_doctor_reports_in_lines(project: Any) -> None:
 
 
 def test_every_extra_is_told() -> None:
-    """Each extra of the project but `all`, with packages that it brings."""
-    from tunegate.harness.cli import doctor
-
+    """Each extra of the project but `all`, with all packages that it brings."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    extras = {
-        name: {re.split(r"[\[<>=]", requirement)[0] for requirement in requirements}
-        for name, requirements in project["optional-dependencies"].items()
-        if name != "all"
-    }
+    extras: dict[str, list[str]] = project["optional-dependencies"]
 
-    assert set(doctor._EXTRAS) == set(extras)
-    for name, packages in doctor._EXTRAS.items():
-        assert set(packages) <= extras[name], name
+    def packages(extra: str) -> set[str]:
+        own = {re.split(r"[<>=]", text)[0] for text in extras[extra]}
+        others = {name.partition("[")[2][:-1] for name in own if name.startswith("tunegate[")}
+        plain = {name.partition("[")[0] for name in own} - {"tunegate"}
+        return plain.union(*map(packages, others))
+
+    found = {name: {r.name for r in required} for name, required in extra_requirements().items()}
+    assert found == {name: packages(name) for name in extras if name != "all"}
 
 
 def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy is a line to paste."""
     from tunegate.harness.cli import doctor
 
-    there = {name: "1.0" for names in doctor._EXTRAS.values() for name in names if name != "peft"}
+    there = {"torch": "2.10", "transformers": "5.24.1", "safetensors": "1", "gguf": "1"}
     monkeypatch.setattr(doctor, "installed_versions", lambda names: there)
+    monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
 
-    hf = next(iter(_extras()))
+    (hf,) = _extras()
 
     assert not hf.good
     assert hf.detail == "missing peft: pip install 'tunegate[hf]'"
+
+
+def test_a_version_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is there in a version beyond the range is no finding to be glad of."""
+    from tunegate.harness.cli import doctor
+
+    there = {"torch": "2.9", "transformers": "5.24.1", "peft": "0.21.3", "safetensors": "1"}
+    monkeypatch.setattr(doctor, "installed_versions", lambda names: there)
+    monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
+
+    (hf,) = _extras()
+
+    assert not hf.good
+    assert hf.detail == "torch 2.9 (needs >=2.10): pip install 'tunegate[hf]'"

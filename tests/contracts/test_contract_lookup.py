@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from pathlib import Path
 
 import pytest
@@ -65,19 +64,50 @@ def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
     assert set(ordered) - marked <= {"vendor"}  # a method that trains elsewhere
 
 
-def test_help_names_every_backend_and_trainer() -> None:
-    """What the options' texts list is what there is; a text cannot import a folder to find out."""
-    from tunegate.harness.cli.estimate import estimate
-    from tunegate.trainers.estimate.losses import LOSSES
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [
+        ("tunegate.harness.models", "SPEC"),
+        ("tunegate.harness.judging.backends", "SPEC"),
+        ("tunegate.harness.sources", "TEMPLATE"),
+        ("tunegate.trainers", "step_loss"),
+        ("tunegate.trainers", "WRITTEN_SHARE"),
+    ],
+)
+def test_a_definition_is_found_in_the_source(room: str, name: str) -> None:
+    """What is read from the files without an import is what importing them finds."""
+    modules = {n: importlib.import_module(f"{room}.{n}") for n in lookup.module_names(room)}
+    defining = [n for n, module in modules.items() if hasattr(module, name)]
 
-    tuned = next(option.help for option in OPTIONS if option.name == "tuned")
-    backends = lookup.module_names("tunegate.harness.models")
-    prefixes = [n for n in backends if lookup.has("tunegate.harness.models", n, marked="SPEC")]
-    trainer = str(inspect.signature(estimate).parameters["trainer"].annotation)
+    assert sorted(lookup.definition_lines(room, name)) == defining != []
 
-    assert len(prefixes) >= 5
-    assert [name for name in prefixes if f"{name}:" not in tuned] == []
-    assert f"One of {', '.join(LOSSES)}, for memory." in trainer
+
+def test_definitions_come_in_their_order() -> None:
+    """Trainers are listed as `tunegate train --help` lists them."""
+    found = lookup.definition_lines("tunegate.trainers", "step_loss")
+
+    assert list(found) == [n for n in lookup.ordered_modules("tunegate.trainers") if n in found]
+
+
+def test_help_has_the_form_of_every_spec() -> None:
+    """The options of models and judges list the specs of all backends."""
+    texts = {option.name: option.help for option in OPTIONS}
+    for option, room in (
+        ("tuned", "tunegate.harness.models"),
+        ("judge", "tunegate.harness.judging.backends"),
+    ):
+        forms = lookup.defined_texts(room, "SPEC")
+        imported = {n: importlib.import_module(f"{room}.{n}").SPEC for n in forms}
+        assert forms == imported
+        assert len(forms) >= 5
+        assert [form for form in forms.values() if form not in texts[option]] == []
+
+
+def test_a_judge_backend_has_the_form_of_its_spec() -> None:
+    """Each file of the folder is one, so each has a `SPEC`."""
+    room = "tunegate.harness.judging.backends"
+
+    assert list(lookup.defined_texts(room, "SPEC")) == list(lookup.module_names(room))
 
 
 def test_a_name_that_is_like_nothing_gets_the_list() -> None:

@@ -387,7 +387,7 @@ def test_documented_groups_are_those_of_folders() -> None:
     groups = {*example["project"]["entry-points"]}
 
     assert groups == {f"tunegate.{room.rpartition('.')[2]}" for room in list(PLAIN)[:5]}
-    assert [group for group in groups if f"| `{group}` |" not in guide] == []
+    assert [group for group in lookup._ROOMS if f"| `{group}` |" not in guide] == []
 
 
 COMMAND = '''
@@ -405,11 +405,16 @@ def say_hello() -> None:
 TRAINER = '''
 """Odds-ratio preference optimization."""
 ORDER = 25
+WRITTEN_SHARE = 0.25
 
 def run(argv, *, say=print):
     """Train."""
     print("training with", *argv)
     return 0
+
+def step_loss(step):
+    """Compute a loss."""
+    return step.ids.sum()
 '''
 PLAIN = {
     METRICS: ("shouts", "def shouts(case, completion): return 1.0\n"),
@@ -418,8 +423,16 @@ PLAIN = {
         "shouter",
         'SPEC = "shouter:X"\ndef shouter(target, *, limits=None): ...\n',
     ),
-    "tunegate.harness.sources": ("shouted", "def shouted(folder): yield from ()\n"),
+    "tunegate.harness.sources": (
+        "shouted",
+        'TEMPLATE = \'name = "{name}"\\ncases.from = "shouted"\\n\'\n'
+        "def shouted(folder): yield from ()\n",
+    ),
     SECTIONS: ("shouting", 'TITLE = "Shouting"\nORDER = 1\ndef render(data): return ""\n'),
+    "tunegate.harness.judging.backends": (
+        "crowd",
+        'SPEC = "crowd:CITY"\ndef crowd(target): ...\n',
+    ),
     "tunegate.harness.cli": ("say_hello", COMMAND),
     "tunegate.trainers": ("orpo", TRAINER),
 }
@@ -449,6 +462,39 @@ def test_a_file_in_its_folder_is_enough(folders: None) -> None:
     assert is_remote(backend)
     assert next(iter(page.discover_sections())) == "verdict"
     assert list(page.discover_sections())[1] == "shouting"
+
+
+LISTED = """
+import importlib, json, sys
+for room, folder in json.loads(sys.argv[1]).items():
+    importlib.import_module(room).__path__.append(folder)
+from tunegate.harness.cli import main
+sys.argv = ["tunegate", *sys.argv[2:]]
+main()
+"""
+
+
+def test_a_file_is_listed_wherever_its_like_are(folders: None, tmp_path: Path) -> None:
+    """Help and errors name a backend, judge model, template and trainer by their files alone."""
+    places = {room: str(tmp_path / f"{number}") for number, room in enumerate(PLAIN)}
+
+    def said(*words: str) -> str:
+        line = [sys.executable, "-c", LISTED, json.dumps(places), *words]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return " ".join((done.stdout + done.stderr).split())
+
+    gate = said("gate", "--help")
+    assert "shouter:X" in gate
+    assert "crowd:CITY" in gate
+    assert "questions that you have: mmlu, shouted." in said("suite", "new", "--help")
+    assert "wrote mine/suite.toml" in said("suite", "new", "mine", "--template", "shouted")
+    assert 'cases.from = "shouted"' in (tmp_path / "mine" / "suite.toml").read_text("utf-8")
+    estimate = said("estimate", "--help")
+    assert "One of sft, dpo, orpo, kto, grpo, for memory." in estimate
+    assert "Tokens of a row that orpo, grpo writes." in estimate
+    assert "allowed are sft, dpo, orpo, kto, grpo" in said(
+        "estimate", "--model", "x", "--trainer", "none"
+    )
 
 
 def test_a_command_is_a_file(folders: None) -> None:

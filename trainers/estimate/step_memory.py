@@ -15,8 +15,9 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.trainers.estimate.losses import LOSSES, TrainingStep
+from tunegate.trainers.estimate.losses import TrainingStep
 
 METHODS = ("lora", "qlora", "full")
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -130,6 +131,7 @@ def _step(model: Any, causal: Any, setting: TrainingSetting) -> StepMemory:
     """Run two steps, of which the second has the optimiser's state from its beginning."""
     import torch
 
+    step_loss = lookup.ordered_modules("tunegate.trainers")[setting.trainer].step_loss
     model.to_empty(device="cpu")
     causal.tie_weights()
     model.train()
@@ -143,7 +145,7 @@ def _step(model: Any, causal: Any, setting: TrainingSetting) -> StepMemory:
     with memory:
         for _ in range(2):
             before = memory.now
-            loss = LOSSES[setting.trainer](TrainingStep(model, causal, ids, setting.written))
+            loss = step_loss(TrainingStep(model, causal, ids, setting.written))
             activations = memory.now - before
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0, foreach=False)

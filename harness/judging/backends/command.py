@@ -46,6 +46,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 
+SPEC = "command:PROGRAM [ARGUMENTS]"
 DEADLINE_S = 120.0
 """Seconds without a line from the program after which it is ended."""
 AT_ONCE = JUDGE_CONCURRENCY

@@ -24,6 +24,8 @@ from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.worker_pool import PoolLimits
 
+SPEC = "litellm:PROVIDER/MODEL"
+
 
 @dataclass(frozen=True)
 class LitellmJudge:

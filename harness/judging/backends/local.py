@@ -17,6 +17,7 @@ from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.model import Answer, Arm, Prompt, Request
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
+SPEC = "FOLDER or hf:ID"
 BATCH = 8
 """Questions that are read together."""
 _FORM = "Answer with one of these, and nothing else: {labels}."

@@ -33,6 +33,8 @@ from tunegate.harness.records.cases import (
 )
 from tunegate.harness.records.files import read_records
 
+SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
+
 
 class RecordedJudgement(Record):
     """One recorded judgement."""

@@ -24,6 +24,8 @@ from tunegate.harness.judge import JudgeQuestion
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, Record, sha256
 
+SPEC = "scripted:FILE"
+
 
 class ScriptedReply(Record):
     """One rule of a script."""

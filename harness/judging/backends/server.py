@@ -27,6 +27,7 @@ from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits
 
+SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
 _NO_SCHEMA = (400, 422)
