@@ -344,7 +344,7 @@ _REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
 """Keys that have a field of their own in `Gate`; those of other kinds are its `options`."""
 
 _CONCLUSIONS: dict[GateReason | None, str] = {
-    GateReason.PASS_WITH_LOSS: "{} holds, though a small loss is proven",
+    GateReason.PASS_WITH_LOSS: "{} holds, though a loss is proven",
     **dict.fromkeys((GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING), "{} is broken"),
     **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
     GateReason.REGRESSED: "a regression is proven, and {} is not",

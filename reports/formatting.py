@@ -150,7 +150,7 @@ REASONS = {
     GateReason.UNSCORED: "too much unscored",
     GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",
-    GateReason.PASS_WITH_LOSS: "passes, with a proven loss inside the tolerance",
+    GateReason.PASS_WITH_LOSS: "passes, with a proven loss that the gate allows",
 }
 
 GOAL_RULES = {

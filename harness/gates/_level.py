@@ -47,16 +47,22 @@ class LevelGate(GateKind):
     """The 0/1 score that certifies the bound with the fewest cases, in a word."""
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield a bound outside of the metric's range, and a mode that its level has not."""
+        """Yield a bound that no level can break or reach, and a mode that its level has not."""
         if gate.floor_mode == "zero_tolerance" and metric.corpus is not None:
             yield (
                 f"floor_mode = zero_tolerance asks every case, and {gate.metric!r} is one value "
                 'over all of them; set aggregate = "mean" on the metric'
             )
         margin = _bound(gate)
-        if metric.range is None or metric.range[0] <= margin <= metric.range[1]:
+        if metric.range is None:
             return
         low, high = metric.range
+        if margin == (low if self.is_lower else high):
+            beyond = "below" if self.is_lower else "above"
+            never = f"no score of {gate.metric!r} is {beyond} it: it never fails"
+            yield f"{self.name}={margin:g}: {never}"
+        if low <= margin <= high:
+            return
         yield (
             f"{self.name}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
             f"{high:g}{percentage_hint(margin, metric.range)}"

@@ -15,7 +15,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
-from tunegate.harness.gate_kind import ROOM, DecisionContext, count_noun, gate_kind
+from tunegate.harness.gate_kind import ROOM, DecisionContext, GateKind, count_noun, gate_kind
 from tunegate.harness.gating.error_control import (
     ProvenRegressions,
     at_attempt,
@@ -142,7 +142,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         tag=gate.tag,
         kind=gate.kind,
         status=outcome.status,
-        reason=outcome.reason,
+        reason=outcome.reason or _passes_with_loss(kind, outcome.status, delta),
         sentence="",
         higher_is_better=pairs.metric.higher_is_better,
         base=delta.base if pairs.n else None,
@@ -168,6 +168,15 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
     named = result.model_copy(update={"metric": result.subject})
     sentence = kind.sentence(named, pairs, context.remaining)
     return result.model_copy(update={"sentence": f"{sentence} ({why})" if why else sentence})
+
+
+def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateReason | None:
+    """Return the reason of a gate that holds although tuned is proven worse than base.
+
+    A level, a ratio and a count of drops do not ask: a tolerance sees it itself.
+    """
+    asked = status is GateStatus.PASS and not kind.tests_difference and not delta.pairs.too_few
+    return GateReason.PASS_WITH_LOSS if asked and delta.oriented.high < 0 else None
 
 
 def why_advisory(gate: Gate, pairs: Pairs) -> str:

@@ -71,7 +71,7 @@ class GateStatus(StrEnum):
 
 
 class GateReason(StrEnum):
-    """Why a gate did not pass; `pass_with_loss` marks a guardrail that held despite a loss."""
+    """Why a gate did not pass; `pass_with_loss` marks a gate that held despite a proven loss."""
 
     BELOW_FLOOR = "below_floor"
     ABOVE_CEILING = "above_ceiling"

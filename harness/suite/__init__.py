@@ -64,7 +64,8 @@ class Suite:
     places: Mapping[str, str] = field(repr=False)
     """Case id → file and line that the case came from."""
     account: tuple[str, ...] = field(default=(), repr=False)
-    """What its source read and left out, and which cases have the same prompt, in lines."""
+    """Tolerances that are wide, what its source read and left out, and which cases have the same
+    prompt, in lines."""
     equal_prompts: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """Cases by prompt, where several have the same one: each group is in one cluster."""
 
@@ -162,7 +163,11 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         definition=source.data,
         hash=_hash(source, parts.cases, parts.metrics.values()),
         places={sourced.case.id: sourced.where for sourced in kept},
-        account=(*joined.account, *parts.account),
+        account=(
+            *consistency.wide_guardrails(tuple(parts.metrics.values()), parts.gates),
+            *joined.account,
+            *parts.account,
+        ),
         equal_prompts=joined.groups,
     )
 

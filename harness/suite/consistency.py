@@ -181,3 +181,32 @@ def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
                 f"{source.where('gates', index, key)}: {key} without {' or '.join(needed)} does "
                 f"nothing; add one, or remove {key}"
             )
+
+
+WIDE = 1 / 3
+"""Share of a metric's range, or of the cases, beyond which a guardrail is pointed out."""
+
+
+def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterator[str]:
+    """Yield the guardrails under which tuned may lose more than a third of what can be lost."""
+    by_name = {used.name: used for used in metrics}
+    for gate in gates:
+        used = by_name.get(gate.metric)
+        share, of = (0.0, "") if used is None else _tolerated_share(gate, used)
+        if share > WIDE:
+            yield (
+                f"{gate.where}: {gate.kind}={gate.margin} lets {gate.metric} lose "
+                f"{100 * share:.3g} % of {of} and still ship"
+            )
+
+
+def _tolerated_share(gate: Gate, used: Metric) -> tuple[float, str]:
+    """Return what a guardrail tolerates as a share, and of what; 0 of other gates."""
+    kind, margin = gate_kind(gate.kind), gate.margin
+    if kind.counts_cases and not isinstance(margin, str):
+        return margin, "its cases"
+    if kind.is_goal or not kind.tests_difference:
+        return 0.0, ""
+    if isinstance(margin, str):
+        return float(margin.rstrip("%")) / 100, "base's level"
+    return (0.0, "") if used.bound is None else (margin / used.bound, "its range")

@@ -6,7 +6,7 @@ No clock, no random numbers, no model: the same records give the same bytes each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.comparison.tag_slices import slice_losses
-from tunegate.harness.gate_kind import count_noun, format_number, gate_kind, interval_words
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
@@ -30,6 +30,7 @@ from tunegate.harness.records.verdict import (
     VerdictRecord,
 )
 from tunegate.harness.verdict.notes import kinship_notes, recorded_times_notes, suite_notes
+from tunegate.harness.verdict.run_sentence import run_sentence
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
@@ -371,123 +372,3 @@ def unscored_sensitivity_note(suite: str, count: int, boundless: Sequence[str] =
         f"{held}: {' and '.join(boundless)} has no range, so that nothing bounds the loss; score "
         "them, or set range = [least, largest] on the metric"
     )
-
-
-_SEVERITY: dict[GateReason | None, int] = {
-    GateReason.UNSCORED: 0,
-    GateReason.CANARY: 0,
-    GateReason.BELOW_FLOOR: 0,
-    GateReason.ABOVE_CEILING: 0,
-    GateReason.REGRESSED: 1,
-    GateReason.SEVERE_DROPS: 1,
-    GateReason.BOUND_BROKEN: 1,
-    GateReason.NO_WORTHWHILE_GAIN: 2,
-    GateReason.INSENSITIVE: 3,
-    GateReason.WITHIN_NOISE: 3,
-    GateReason.NOT_COMPUTABLE: 3,
-    GateReason.UNDERPOWERED: 4,
-    GateReason.FILTERED: 5,
-}
-_DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
-    Verdict.ERROR: (GateStatus.ERROR,),
-    Verdict.BLOCK: (GateStatus.FAIL,),
-    Verdict.HOLD: (GateStatus.FAIL,),
-    Verdict.UNDECIDED: (GateStatus.UNDECIDED, GateStatus.FAIL),
-}
-"""Verdict → statuses of the gates that can have led to it."""
-
-
-def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
-    """Return the sentence that decided the run, naming gate and numbers."""
-    if verdict is Verdict.SHIP:
-        return _ship(suites) + _advisory_failures(suites)
-    decisive = [s for s in suites if s.verdict is verdict and s.gates]
-    for suite in decisive:
-        # A cap speaks first: every gate of the suite may hold.
-        if suite.notes and all(_holds(gate) for gate in suite.gates):
-            return suite.notes[0]
-    candidates = [
-        (suite, gate)
-        for suite in decisive
-        for gate in suite.gates
-        if not _holds(gate) and gate.status in _DECISIVE[verdict]
-    ]
-    if not candidates:
-        notes = [note for suite in decisive for note in suite.notes]
-        return notes[0] if notes else "no gate was judged"
-    suite, gate = min(candidates, key=lambda pair: _rank(verdict, pair[1]))
-    others = sum(not _holds(g) for s in suites for g in s.gates) - 1
-    tail = {0: "", 1: " (1 other gate does not hold either)"}.get(
-        others, f" ({others} other gates do not hold either)"
-    )
-    return f"{suite.name}: {gate.sentence}{tail}"
-
-
-def _holds(gate: GateResult) -> bool:
-    return gate.advisory or gate.status is GateStatus.PASS
-
-
-def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int]:
-    """Order gates by how much they explain the verdict, the best first."""
-    reason = gate.reason or GateReason.FILTERED
-    held_back = verdict is not Verdict.UNDECIDED or gate.status is GateStatus.UNDECIDED
-    return (not held_back, _SEVERITY.get(reason, len(_SEVERITY)))
-
-
-def _ship(suites: tuple[SuiteResult, ...]) -> str:
-    gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
-    holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
-    goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
-    if not goals and all(gate_kind(g.kind).reads_level for _, g in gates):
-        return f"good enough: {_all_gates_hold(len(gates))}; no gate compares tuned with base"
-    if not goals:
-        held = f"no worse: {_all_gates_hold(len(gates))}; no gate asks for a gain"
-        return f"{held} ({'; '.join(_differences(gates))})"
-    suite, goal = goals[0]
-    others, missed = len(holding) - 1, len(gates) - len(holding)
-    tail = {0: "", 1: "; 1 other gate holds too"}.get(others, f"; {others} other gates hold too")
-    if missed:
-        verb = "is" if missed == 1 else "are"
-        tail += f", and {count_noun(missed, 'further goal')} {verb} not needed"
-    return f"{suite.name}: {goal.sentence}{tail}"
-
-
-def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
-    """Return which advisory gates fail under a SHIP: they do not count, and must not be missed."""
-    lost = [(s, g) for s in suites for g in s.gates if g.advisory and g.status is GateStatus.FAIL]
-    if not lost:
-        return ""
-    (suite, gate), *more = lost
-    others = f" and {len(more)} more" if more else ""
-    return f"; advisory, and failing: {suite.name}: {gate.subject}{others}"
-
-
-_NAMED_DIFFERENCES = 4
-"""Differences that the sentence of a run without a goal lists."""
-
-
-def _differences(gates: Sequence[tuple[SuiteResult, GateResult]]) -> Iterator[str]:
-    """Yield what the guardrails measured, which a SHIP without a goal rests on."""
-    several = len({suite.name for suite, _ in gates}) > 1
-    compared = [(s, g) for s, g in gates if not gate_kind(g.kind).reads_level]
-    found = list(
-        dict.fromkeys(
-            f"{f'{suite.name}: ' if several else ''}{_difference(gate)}" for suite, gate in compared
-        )
-    )
-    yield from found[:_NAMED_DIFFERENCES]
-    if len(found) > _NAMED_DIFFERENCES:
-        yield f"{len(found) - _NAMED_DIFFERENCES} more"
-
-
-def _difference(gate: GateResult) -> str:
-    """Return a gate's estimate with its interval: `f1 difference -0.01 [-0.02, 0] on 50 cases`."""
-    kind = gate_kind(gate.kind)
-    sign = kind.tests_difference
-    value = format_number(kind.value(gate), sign=sign)
-    interval = interval_words(gate.low, gate.high, sign=sign)
-    return f"{gate.subject} {kind.quantity} {value}{interval} on {count_noun(gate.n, 'case')}"
-
-
-def _all_gates_hold(count: int) -> str:
-    return {1: "the gate holds", 2: "both gates hold"}.get(count, f"all {count} gates hold")

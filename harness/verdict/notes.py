@@ -76,6 +76,7 @@ def suite_notes(
             *attempt_note(suite, attempts),
             *_equal_prompts(table),
             *_identical(table),
+            *_saturation_notes(table),
             *_metrics(table),
             *timing_notes(table),
             *comparison_notes(table),
@@ -191,6 +192,32 @@ def _metrics(table: ScoreTable) -> Iterator[str]:
             yield from _pair_notes(name, table.on_tag(tag).pairs(metric), gates)
 
 
+def _saturation_notes(table: ScoreTable) -> Iterator[str]:
+    """Yield the gated metrics on which both arms have nothing left to gain, or to lose."""
+    gated = dict.fromkeys((gate.metric, gate.tag) for gate in table.suite.gates)
+    for name, tag in gated:
+        metric = next(m for m in table.suite.metrics if m.name == name)
+        pairs = table.on_tag(tag).pairs(metric)
+        end = _shared_end(pairs)
+        if end is not None:
+            yield (
+                f"{gate_subject(name, tag)}: both arms have the {end} score on all "
+                f"{count_noun(pairs.n, 'case')}, so that the cases cannot tell them apart"
+            )
+
+
+def _shared_end(pairs: Pairs) -> str | None:
+    """Return which end of the metric's range all scores of both arms lie at; None if they do not.
+
+    Without a range, 0 and 1 are the ends of scores that are 0 or 1.
+    """
+    ends = (0.0, 1.0) if pairs.binary else pairs.metric.range
+    values = {*pairs.base, *pairs.tuned}
+    if pairs.too_few or ends is None or len(values) != 1:
+        return None
+    return {ends[0]: "lowest", ends[1]: "highest"}.get(values.pop())
+
+
 def _is_skewed(gate: Gate, pairs: Pairs) -> bool:
     """Return whether the differences are skewed on the scale on which the gate judges them."""
     kind = gate_kind(gate.kind)
@@ -231,7 +258,8 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
             "the interval may be too optimistic on one side"
         )
     same = sum(d == 0 for d in pairs.differences)
-    if pairs.n >= FEW_CASES and same >= SAME_SCORES * pairs.n:
+    alike = pairs.n >= FEW_CASES and same >= SAME_SCORES * pairs.n
+    if alike and _shared_end(pairs) is None:
         yield f"{name}: both arms have the same score on {same} of {pairs.n} cases"
 
 

@@ -51,7 +51,7 @@ SENTENCES = [
     ),
     (
         TOLERANCE, 0.05, (0, 20, 980, 0), "",
-        "the tolerance of 0.05 holds, though a small loss is proven",
+        "the tolerance of 0.05 holds, though a loss is proven",
     ),
     (
         TOLERANCE, 0.05, (0, 30, 70, 0), "",
@@ -195,9 +195,14 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
         ),
         (
             [rule(GAIN, 0.1), rule(GAIN, 0.1, "n")],
-            "is proven, and 1 further goal is not needed",
+            "is proven, and 1 further goal is not needed "
+            "(n difference +0 [-0.03474, +0.03474] on 100 cases)",
         ),
-        ([rule(FLOOR, 0.5)], "good enough: the gate holds; no gate compares tuned with base"),
+        (
+            [rule(FLOOR, 0.5)],
+            "good enough: the gate holds; no gate compares tuned with base "
+            "(m 0.05 → 0.95 on 100 cases)",
+        ),
         (
             [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
             "no worse: both gates hold; no gate asks for a gain "
@@ -221,6 +226,56 @@ def test_a_shipping_run_in_words(
     scores = {"m": made.pairs(90, 0, 5, 5), "n": made.pairs(1, 1, 98, 0)}
 
     assert judge(columns(gates, scores)).sentence.endswith(end)
+
+
+# of 300 cases base has 289 right and tuned 110: 0.9633 → 0.3667, as 179 more went wrong
+LOSS = (0, 179, 110, 11)
+
+
+@pytest.mark.parametrize(
+    ("gates", "sentence"),
+    [
+        (
+            [rule(TOLERANCE, 0.9)],
+            "worse than base, as far as the gates allow: the gate holds; no gate asks for a gain "
+            "(m difference -0.5967 [",
+        ),
+        (
+            [rule(FLOOR, 0.3)],
+            "worse than base, as far as the gates allow: the gate holds; no gate compares tuned "
+            "with base (m 0.9633 → 0.3667 on 300 cases)",
+        ),
+        (
+            [rule(FLOOR, 0.3), rule(TOLERANCE, 0.1, "n")],
+            "worse than base, as far as the gates allow: both gates hold; no gate asks for a gain "
+            "(m 0.9633 → 0.3667 on 300 cases; n difference +0.03333 [",
+        ),
+    ],
+    ids=["tolerance", "floor", "floor beside a tolerance"],
+)
+def test_no_worse_is_not_said_of_a_proven_loss(
+    judge: Any, columns: Any, made: Any, gates: list[Gate], sentence: str
+) -> None:
+    """However much the gates tolerate, SHIP says what was lost, the proven losses first."""
+    scores = {"m": made.pairs(*LOSS), "n": made.pairs(10, 0, 290, 0)}
+
+    verdict = judge(columns(gates, scores))
+
+    assert verdict.verdict == "SHIP"
+    assert verdict.sentence.startswith(sentence)
+    assert verdict.suites[0].gates[0].reason == "pass_with_loss"
+
+
+def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, made: Any) -> None:
+    """A gain on one metric does not hide the loss that a floor lets pass on another."""
+    scores = {"m": made.pairs(*LOSS), "n": made.pairs(100, 0, 200, 0)}
+
+    verdict = judge(columns([rule(FLOOR, 0.3), rule(GAIN, 0.1, "n")], scores))
+
+    assert verdict.sentence.startswith("s: n went from 0.6667 to 1, a change of +0.3333 [")
+    assert verdict.sentence.endswith(
+        "; 1 other gate holds too, with a proven loss (m 0.9633 → 0.3667 on 300 cases)"
+    )
 
 
 def test_a_run_without_a_goal_names_four_differences(judge: Any, columns: Any, made: Any) -> None:

@@ -89,8 +89,43 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
         "no worse: the gate holds; no gate asks for a gain "
         "(m difference +0 [-0.02634, +0.02634] on 100 cases)"
     )
-    assert found.suites[0].notes == ()
-    assert not found.suites[0].has_goal
+    assert found.suites[0].notes == (
+        "s: m: both arms have the highest score on all 100 cases, so that the cases cannot tell "
+        "them apart",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "range_", "end"),
+    [
+        (0.0, (0.0, 1.0), "lowest"),
+        (1.0, None, "highest"),
+        (0.4, (0.0, 1.0), None),
+        (7.0, (0.0, 7.0), "highest"),
+        (7.0, None, None),
+    ],
+)
+def test_scores_at_one_end_of_the_range_are_noted(
+    judge: Any, columns: Any, made: Any, value: float, range_: Any, end: str | None
+) -> None:
+    """Both arms at the floor or the ceiling on every case: the suite cannot tell them apart."""
+    metric = made.metric(binary=False, range=range_)
+    gates = [tolerance(margin=0.9), floor(margin=0.0)]
+    same = [value] * 250
+
+    notes = judge(columns(gates, {"m": (same, same)}, [metric])).suites[0].notes
+    differing = judge(columns(gates, {"m": (same, [*same[1:], 0.5])}, [metric])).suites[0].notes
+
+    told = [note for note in notes if "cannot tell them apart" in note]
+    assert told == (
+        [
+            f"s: m: both arms have the {end} score on all 250 cases, so that the cases cannot tell "
+            "them apart"
+        ]
+        if end
+        else []
+    )
+    assert not any("cannot tell them apart" in note for note in differing)
 
 
 @pytest.mark.parametrize(

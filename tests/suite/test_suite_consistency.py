@@ -1,0 +1,79 @@
+"""Gates that guard little or nothing are pointed out, or refused, when a suite is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tunegate.harness.cli import app
+from tunegate.harness.suite import load_suite
+
+METRICS = """name = "s"
+cases = "cases.jsonl"
+[[metrics]]
+use = "token_f1"
+[[metrics]]
+use = "bleu"
+[[metrics]]
+use = "length"
+[[gates]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ('metric = "token_f1"\ntolerance = 0.33', None),
+        ('metric = "token_f1"\ntolerance = 0.9', "tolerance=0.9 lets token_f1 lose 90 % of its"),
+        ('metric = "bleu"\ntolerance = 30', None),
+        ('metric = "bleu"\ntolerance = 40', "tolerance=40.0 lets bleu lose 40 % of its range"),
+        ('metric = "bleu"\ntolerance = "33%"', None),
+        ('metric = "bleu"\ntolerance = "50%"', "tolerance=50% lets bleu lose 50 % of base's level"),
+        (
+            'metric = "token_f1"\nsevere_drop = 0.5',
+            "severe_drop=0.5 lets token_f1 lose 50 % of its",
+        ),
+        ('metric = "length"\ntolerance = 900', None),
+        ('metric = "token_f1"\ngain = 0.9', None),
+        ('metric = "token_f1"\nfloor = 0.01', None),
+    ],
+)
+def test_a_guardrail_that_tolerates_much_is_pointed_out(
+    written: Callable[..., Path], gate: str, told: str | None
+) -> None:
+    """More than a third of the range, of base's level or of the cases; a goal tolerates nothing."""
+    folder = written(METRICS + gate + "\n")
+
+    lines = load_suite(folder).account
+
+    assert len(lines) == (told is not None)
+    assert told is None or told in lines[0]
+    assert told is None or lines[0].startswith(f"{folder / 'suite.toml'}:11: ")
+
+
+def test_suite_check_shows_it(written: Callable[..., Path]) -> None:
+    """It stands below the suite's name, and is no error."""
+    many = "".join(f'{{"id": "c{i}", "prompt": "p{i}", "expected": "x"}}\n' for i in range(60))
+    folder = written(METRICS + 'metric = "token_f1"\ntolerance = 0.9\n', many)
+
+    result = CliRunner().invoke(app, ["suite", "check", str(folder)], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert "lose 90 % of its range and still ship" in result.output
+
+
+@pytest.mark.parametrize(
+    ("gate", "beyond"),
+    [('metric = "token_f1"\nfloor = 0.0', "below"), ('metric = "bleu"\nceiling = 100', "above")],
+)
+def test_a_bound_that_nothing_can_break_is_refused(
+    refused: Callable[..., list[str]], gate: str, beyond: str
+) -> None:
+    """A floor at the lowest score and a ceiling at the highest never fail."""
+    (problem,) = refused(METRICS + gate + "\n")
+
+    assert problem.startswith("suite.toml:11: ")
+    assert f"is {beyond} it: it never fails" in problem
