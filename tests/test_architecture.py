@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 374
+MOST_FILES = 376
 """Python files of harness, trainers and reports; a new room raises the number, nothing else."""
 INSTANCES = 120
 """Those of them that are found by their file's name; a further one raises the limit."""

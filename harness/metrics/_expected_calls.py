@@ -61,6 +61,16 @@ def expected_calls(case: Case) -> tuple[ExpectedCall, ...]:
     )
 
 
+def offered_tools(case: Case) -> dict[str, OfferedTool]:
+    """Return the tools of a case without problems; those it expects where it offers none."""
+    if case.tools is not None:
+        return _tools(case)
+    return {
+        call.name: OfferedTool(call.name, dict.fromkeys(call.allowed), call.required)
+        for call in expected_calls(case)
+    }
+
+
 def expectation_problems(case: Case) -> list[str]:
     """Return why no answer could meet the expectation, in words; empty if one can."""
     try:
@@ -181,7 +191,7 @@ def allowed_misfit(allowed: Any, schema: Any, place: str) -> str | None:
 
 
 def _wrong(value: Any, schema: Any, place: str) -> str | None:
-    kinds = _kinds(schema)
+    kinds = allowed_types(schema)
     kind = "null" if value is None else _PYTHON.get(type(value), "object")
     if kinds is None or kind in kinds or (kind == "integer" and "number" in kinds):
         return None
@@ -190,14 +200,14 @@ def _wrong(value: Any, schema: Any, place: str) -> str | None:
     )
 
 
-def _kinds(schema: Any) -> frozenset[str] | None:
+def allowed_types(schema: Any) -> frozenset[str] | None:
     """Return the types that a schema allows; None if it does not say."""
     if not isinstance(schema, Mapping):
         return None
     for key in ("anyOf", "oneOf"):
         branches = schema.get(key)
         if "type" not in schema and isinstance(branches, Sequence):
-            found = [_kinds(branch) for branch in branches]
+            found = [allowed_types(branch) for branch in branches]
             known = [kinds for kinds in found if kinds is not None]
             return frozenset().union(*known) if known and len(known) == len(found) else None
     named = schema.get("type")

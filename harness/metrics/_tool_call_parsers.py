@@ -29,12 +29,17 @@ from typing import Any, Literal
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.metrics._json_parsing import shorten_text
 
-Syntax = Literal["auto", "openai", "anthropic", "hermes", "llama3", "mistral", "json", "python"]
+Syntax = Literal[
+    "auto", "openai", "anthropic", "hermes", "llama3", "mistral", "json", "python", "markup"
+]
 SYNTAXES: tuple[Syntax, ...] = (
     "openai", "anthropic", "hermes", "llama3", "mistral", "json", "python",
 )  # fmt: skip
 
-_ENDS = ("</s>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>")
+_ENDS = (
+    "</s>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>",
+    "<end_of_turn>", "<|end|>", "<|return|>",
+)  # fmt: skip
 """End markers that a backend may leave in the text."""
 _BROKEN = re.compile(r'\[?\s*+\{\s*+"(?:name|tool_calls|function_call)"')
 
@@ -65,7 +70,7 @@ def parse_tool_calls(text: str, syntax: Syntax = "auto") -> ParsedCalls:
         text: The completion's text.
         syntax: The only syntax to be read; `auto` takes the first that fits.
     """
-    text = _strip_end_tokens(text)
+    text = strip_end_tokens(text)
     try:
         value, forms = _json_parsing.parse_json(text), _OF_JSON
     except _json_parsing.UnreadableJson:
@@ -80,7 +85,8 @@ def parse_tool_calls(text: str, syntax: Syntax = "auto") -> ParsedCalls:
     return ParsedCalls()
 
 
-def _strip_end_tokens(text: str) -> str:
+def strip_end_tokens(text: str) -> str:
+    """Return a text without the white space around it and the end markers behind it."""
     end = len(text.rstrip())
     while text.endswith(_ENDS, 0, end):
         end -= next(len(mark) for mark in _ENDS if text.endswith(mark, 0, end))

@@ -13,21 +13,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunegate.harness.metric import metric
+from tunegate.harness.metrics._embedded_calls import FORMS, FoundCalls, read_calls
 from tunegate.harness.metrics._expected_calls import (
     ExpectedCall,
     expectation_problems,
     expected_calls,
+    offered_tools,
     type_mismatch,
 )
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._tool_call_parsers import (
-    ParsedCalls,
     Syntax,
     ToolCall,
     format_value,
-    parse_tool_calls,
 )
 from tunegate.harness.records.cases import Case, Completion, Score
+
+Extract = Literal["strict", "fence", "prose"]
+_EXTRACTS: tuple[Extract, ...] = ("strict", "fence", "prose")
+"""In the order of `FORMS`: each reads the forms up to its own place."""
 
 _OF_A_CALL = ("required", "optional", "not_hallucinated", "types", "values")
 """Sub-scores that each call of the right name has."""
@@ -46,6 +50,7 @@ def tool_calls(
     completion: Completion,
     *,
     syntax: Syntax = "auto",
+    extract: Extract = "strict",
     ordered: bool = False,
     strings: Literal["standardized", "exact"] = "standardized",
 ) -> Score:
@@ -54,15 +59,21 @@ def tool_calls(
     What it does:
         The calls are read from the text: OpenAI's `tool_calls` or `function_call`, Anthropic's
         `tool_use` blocks, Hermes' `<tool_call>`, Llama 3's `<|python_tag|>` and
-        `{"name", "parameters"}`, Mistral's `[TOOL_CALLS]`, plain JSON, or Python calls with
-        literal arguments (parsed, never run). The reason names the syntax. They are compared with
+        `{"name", "parameters"}`, Mistral's `[TOOL_CALLS]`, plain JSON, Python calls with
+        literal arguments (parsed, never run), or the markup of other families: DeepSeek,
+        Qwen-Coder, GLM, Kimi, gpt-oss, Granite, Phi, Nemotron, Command, Functionary, ReAct, XML.
+        Reasoning before `</think>` and headers of chat templates are left out. The reason names
+        the syntax.
+        A call of an offered tool in any other form (in a ``` fence, before or behind prose, with
+        brackets that are not closed) is wrong unless `extract` reads that form, and is never taken
+        for an answer without a call. Calls are compared with
         the case's `expected_calls`, each argument with the list of its allowed values; `""` in the
         list means that the argument may be left out, and an empty `expected_calls` that no tool
         may be called. The tools' schemas say which arguments exist, are required, and of which
         type. Calls too many, arguments that nobody asked for and calls that cannot be read are
-        wrong. The parts are `syntax`, `count`, `names` (share of the expected calls), and the
-        shares of the calls so named without a fault in `required`, `optional` (arguments missing),
-        `not_hallucinated` (arguments invented), `types` and `values`.
+        wrong. The parts are `syntax`, `form`, `count`, `names` (share of the expected calls), and
+        the shares of the calls so named without a fault in `required`, `optional` (arguments
+        missing), `not_hallucinated` (arguments invented), `types` and `values`.
 
     Why:
         A program runs the calls. The rules are those of the Berkeley Function Calling
@@ -79,9 +90,9 @@ def tool_calls(
         some models, here it always may; a call that cannot be read counts there as no call, here
         as a wrong one; null is right where it is an allowed value. Standardised strings make
         `-5` and `5` one text: use `strings = "exact"` where that matters. A text that quotes a
-        marker (`<tool_call>` in its reasoning) is taken to call. Markers that are special tokens
-        are lost when a backend drops those from the text; what is left of Llama's and Mistral's
-        forms is still read.
+        marker or a whole call as an example is taken to call; `name()` in a sentence, a signature
+        and a tool's definition are not. Markers that are special tokens are lost when a backend
+        drops those from the text; what is left of Llama's and Mistral's forms is still read.
 
     Example:
         ```json
@@ -90,7 +101,11 @@ def tool_calls(
         The answer `[weather(city="rome")]` is right; `[weather(city="Rome", days=3)]` is not.
 
     Options:
-        syntax: The one syntax that counts; `auto` takes the first that fits.
+        syntax: The one syntax that counts; `auto` takes the first that fits, `markup` is that of
+            the other families.
+        extract: `fence` also reads calls that are a ``` fence as a whole, `prose` those within any
+            other text, and objects with other keys (`{"tool", "args"}`). With `strict` they count
+            as calls in the wrong form: 0, and 0 in the part `form`.
         ordered: Whether the calls must come in the order of `expected_calls`.
         strings: `exact` compares strings character by character.
     """
@@ -100,29 +115,48 @@ def tool_calls(
         return Score.unscored("the case has no expected calls")
     if unmet := expectation_problems(case):
         return Score.unscored(f"no answer can meet the expectation: {unmet[0]}")
-    wanted, reading = expected_calls(case), parse_tool_calls(completion.text, syntax)
-    if reading.problem is not None:
-        reason = shorten_text(f"cannot be read as {reading.syntax}: {reading.problem}", 400)
-        return Score.of(0.0, reason, parts={"syntax": 0.0})
-    if not wanted or not reading.calls:
-        return _score_without_calls(wanted, reading)
-    found = match_calls(wanted, reading.calls, ordered=ordered, exact=strings == "exact")
-    parts = _parts(found, reading.calls)
-    faults = [finding.words for pair in found for finding in pair.findings]
-    if len(reading.calls) != len(wanted):
-        faults.insert(0, f"{len(reading.calls)} calls instead of {len(wanted)}")
-    return Score.of(float(not faults), _format_faults(reading, faults), parts=parts)
+    wanted = expected_calls(case)
+    found = read_calls(completion.text, offered_tools(case), syntax)
+    if found.reading.problem is not None:
+        problem = f"cannot be read as {found.reading.syntax}: {found.reading.problem}"
+        return Score.of(0.0, shorten_text(problem, 400), parts={"syntax": 0.0})
+    form = _form_fault(found, extract)
+    calls = found.reading.calls
+    if not wanted or not calls:
+        return _score_without_calls(wanted, found, form)
+    pairs = match_calls(wanted, calls, ordered=ordered, exact=strings == "exact")
+    parts = _parts(pairs, calls) | {"form": float(form is None)}
+    faults = [finding.words for pair in pairs for finding in pair.findings]
+    if len(calls) != len(wanted):
+        faults.insert(0, f"{len(calls)} calls instead of {len(wanted)}")
+    if form is not None:
+        faults.insert(0, form)
+    return Score.of(float(not faults), _format_faults(found, faults), parts=parts)
 
 
-def _score_without_calls(wanted: Sequence[ExpectedCall], reading: ParsedCalls) -> Score:
+def _form_fault(found: FoundCalls, extract: Extract) -> str | None:
+    """Return why the form of the calls is wrong; None if they are read where they are."""
+    if not found.reading.calls or FORMS.index(found.form) <= _EXTRACTS.index(extract):
+        return None
+    if found.form == "other":
+        return "wrong form: another syntax than the one named, or brackets that are not closed"
+    return f'wrong form: read only with extract = "{found.form}"'
+
+
+def _score_without_calls(
+    wanted: Sequence[ExpectedCall], found: FoundCalls, form: str | None
+) -> Score:
     """Score an answer without calls, or one that should have none."""
-    parts = {"syntax": 1.0, "count": float(len(wanted) == len(reading.calls))}
+    calls = found.reading.calls
+    parts = {"syntax": 1.0, "count": float(len(wanted) == len(calls))}
     if wanted:
         return Score.of(0.0, "no tool is called", parts=parts)
-    names = ", ".join(format_value(call.name, 110) for call in reading.calls[:3])
-    faults = [f"calls {names} where no tool may be called"] if names else []
-    reason = _format_faults(reading, faults) if reading.calls else None
-    return Score.of(parts["count"], reason, parts=parts)
+    if not calls:
+        return Score.of(1.0, parts=parts)
+    names = ", ".join(format_value(call.name, 110) for call in calls[:3])
+    faults = [f"calls {names} where no tool may be called"]
+    parts["form"] = float(form is None)
+    return Score.of(0.0, _format_faults(found, faults), parts=parts)
 
 
 def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str, float]:
@@ -137,9 +171,13 @@ def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str,
     return parts
 
 
-def _format_faults(reading: ParsedCalls, faults: Sequence[str]) -> str:
+def _format_faults(found: FoundCalls, faults: Sequence[str]) -> str:
     more = [f"and {len(faults) - 3} more faults"] if len(faults) > 3 else []
-    return "; ".join([f"read as {reading.syntax}", *faults[:3], *more])
+    where = _PLACES.get(found.form, "")
+    return "; ".join([f"read as {found.reading.syntax}{where}", *faults[:3], *more])
+
+
+_PLACES = {"fence": " in a ``` fence", "prose": " within other text"}
 
 
 _STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})

@@ -1,0 +1,463 @@
+"""Tool calls that are not the whole answer: in a code fence, in prose, or in another markup.
+
+A program that runs tools reads one form and overlooks every other. A metric must not: an answer
+that holds a call of an offered tool is no abstention, and a call in the wrong form is another fault
+than a wrong call. `read_calls` returns what an answer calls together with its form.
+
+A call is found by the name of an offered tool: as a Python call, as a JSON object that has the name
+and arguments, or as the name with a JSON object behind it. The name alone, `name()` in a sentence,
+a signature and a tool's definition are no calls.
+
+Every search is bounded: unclosed brackets are searched up to a multiple of the text's length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.metrics._expected_calls import OfferedTool
+from tunegate.harness.metrics._tool_call_parsers import (
+    MalformedCall,
+    ParsedCalls,
+    Syntax,
+    ToolCall,
+    parse_tool_calls,
+    python,
+    strip_end_tokens,
+)
+from tunegate.harness.metrics._xml_calls import find_xml_calls, json_object
+
+Form = Literal["right", "fence", "prose", "other"]
+"""Where the calls are: as the syntax wants them, in code fences, in other text, or in a form that
+nothing reads (another syntax than the one named, brackets that are not closed)."""
+FORMS: tuple[Form, ...] = ("right", "fence", "prose", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCalls:
+    """The calls of an answer and their form."""
+
+    reading: ParsedCalls
+    form: Form = "right"
+
+
+def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "auto") -> FoundCalls:
+    """Return the calls that an answer makes in any form.
+
+    Reasoning before `</think>` and the headers of chat templates (`<|start_header_id|>…`) are no
+    part of the answer.
+
+    Args:
+        text: The completion's text.
+        tools: The offered tools by name; calls outside the right form are looked for by them.
+        syntax: The syntax that counts as the right form; `auto` takes any.
+    """
+    answer = _strip_headers(text)
+    reading = parse_tool_calls(answer, syntax)
+    search = _CallSearch(answer, tools, syntax)
+    if any(search.offers(call.name) for call in reading.calls) or (reading.calls and not tools):
+        return FoundCalls(reading)
+    try:
+        spans = search.run()
+    except _ExhaustedSearch:
+        return FoundCalls(replace(reading, calls=(), problem="too many brackets are not closed"))
+    calls = tuple(call for span in spans for call in span.calls)
+    if calls and not (reading.calls and not any(search.offers(call.name) for call in calls)):
+        form = max((span.form for span in spans if span.calls), key=FORMS.index)
+        first = next(span.syntax for span in spans if span.calls)
+        return FoundCalls(ParsedCalls(first, calls), form)
+    if reading.calls or reading.problem is not None or not spans:
+        return FoundCalls(reading)
+    return FoundCalls(ParsedCalls(spans[0].syntax, problem=spans[0].problem))
+
+
+_HEADERS = re.compile(
+    r"(?:\s*+(?:<s>|<\|begin_of_text\|>|<\|?bos\|?>|\[/INST\]"
+    r"|<\|start_header_id\|>\s*+\w*+\s*+<\|end_header_id\|>|<\|im_start\|>(?:assistant)?+"
+    r"|<\|assistant\|>|<start_of_turn>(?:model)?+))++"
+)
+
+
+def _strip_headers(text: str) -> str:
+    """Return the answer without reasoning and without what a chat template writes around it."""
+    _, _, answer = text.rpartition("</think>")
+    header = _HEADERS.match(answer)
+    return strip_end_tokens(answer[header.end() if header else 0 :])
+
+
+class _ExhaustedSearch(Exception):
+    """So many brackets are not closed that the search was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CallSpan:
+    """A place of the text with calls, or with an attempt that cannot be read."""
+
+    start: int
+    end: int
+    syntax: Syntax
+    form: Form
+    calls: tuple[ToolCall, ...] = ()
+    problem: str | None = None
+
+
+_FENCE = re.compile(r"(```|~~~)(.*?)(?:\1|\Z)", re.DOTALL)
+_LABEL = re.compile(r"\s*+(?:[\w+-]{1,20}(?=[ \t]*+\n)|(?i:json|python|tool_code|tool_call)\b)")
+_MARKUP = re.compile(
+    r"<function=|<invoke\s+name=|<function_calls>|<functions>|<start_function_call>|<TOOLCALL>"
+    r"|<\uff5ctool\u2581|<\|tool_calls?_(?:section_)?begin\|>|\bto=functions\.|^>>>\w"
+    r"|<\|tool_call\|>|<tool_call>\s*(?:\[|[\w.-]{1,200}\s*</?(?:arg_key|tool_call)>)|^functools\s*\[|<\|python_start\|>|<\|START_ACTION\|>"
+    r"|<\|action_start\|>|\u273fFUNCTION\u273f|^Action:\s*(?:[\w.-]+\s*$|```|\[|\{)",
+    re.MULTILINE,
+)
+"""What announces a call in the templates of other model families."""
+_PREFIX = r"(?:(?:functions|default_api|tools)\.)?"
+_GAP = (
+    r"(?:[\s\"'`*:>,_(]|<\|[\w\u2581]{1,40}\|>|<\uff5c[\w\u2581]{1,40}\uff5c>|\[[A-Z_]{1,12}\]"
+    r"|(?<=:)\d{1,3}|json\b|\u273fARGS\u273f"
+    r"|(?i:action|tool|input|arguments?|args|parameters?|params|with)\b){0,40}+"
+)
+"""What may be between a tool's name and the JSON object of its arguments."""
+_QUOTED_OR_BRACKET = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'|[()\[\]{}"\']', re.DOTALL
+)
+_CLOSES = {"(": ")", "[": "]", "{": "}"}
+_NAME_KEYS = ("name", "function", "tool", "tool_name", "function_name", "action", "recipient_name")
+_ARGUMENT_KEYS = (
+    "arguments", "parameters", "args", "params", "input", "tool_input", "action_input",
+    "tool_args", "tool_arguments", "function_args", "kwargs",
+)  # fmt: skip
+_ALONE = re.compile(r"[\s\[\](){},;`*>\d.-]*+")
+"""What may be around a call on a line of its own."""
+_PLACEHOLDER = re.compile(r"<[^<>\n]*>|\.\.\.|\u2026|\A\s*\w+\s*:\s*[A-Za-z_]")
+_JSON = ("json", "openai", "anthropic", "llama3", "mistral")
+"""Syntaxes whose calls are JSON objects when the markers around them are left out."""
+
+
+class _CallSearch:
+    """One answer, and the patterns that the names of its tools make."""
+
+    def __init__(self, text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> None:
+        self.text = text
+        self.tools = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
+        self.syntax = syntax
+        self.budget = 20 * len(text) + 1_000_000
+        self.fences = [(found.start(2), found.end(2)) for found in _FENCE.finditer(text)]
+
+    def offers(self, name: str) -> bool:
+        """Whether a name is that of an offered tool."""
+        return name in self.tools
+
+    def run(self) -> list[_CallSpan]:
+        """Return the calls by their place; calls repeated outside of code fences are left out.
+
+        Raises:
+            _ExhaustedSearch: too many brackets are not closed.
+        """
+        names = _patterns(frozenset(self.tools))
+        if not (
+            (names and names.name.search(self.text))
+            or '"arguments"' in self.text
+            or _MARKUP.search(self.text)
+        ):
+            return []
+        spans: list[_CallSpan] = []
+        finders = (self._in_fences, self._in_tags, self._in_objects)
+        for find in (*finders, *((self._behind_names, self._in_python) if names else ())):
+            starts = [span.start for span in spans]
+            spans += [one for one in find() if not _is_covered(one, spans, starts)]
+            spans.sort(key=lambda span: span.start)
+        return self._as_markup(_without_repetitions(spans))
+
+    def _as_markup(self, spans: list[_CallSpan]) -> list[_CallSpan]:
+        """Return calls behind the marker of a template as calls in the right form."""
+        marker = _MARKUP.search(self.text)
+        if not spans or marker is None or marker.start() > spans[0].start:
+            return spans
+        right = self.syntax in ("auto", "markup")
+        return [
+            replace(span, syntax="markup", form="right" if right else "other")
+            if span.form != "other"
+            else span
+            for span in spans
+        ]
+
+    def _span(self, start: int, end: int, syntax: Syntax, *calls: ToolCall) -> _CallSpan:
+        named = self.syntax in ("auto", syntax) or (syntax == "json" and self.syntax in _JSON)
+        form: Form = "prose" if named else "other"
+        return _CallSpan(start, end, syntax, form, calls)
+
+    def _in_fences(self) -> Iterator[_CallSpan]:
+        """Yield the code fences that are calls as a whole."""
+        for start, end in self.fences:
+            body = self.text[start:end]
+            label = _LABEL.match(body)
+            for part in dict.fromkeys((body[label.end() :] if label else body, body)):
+                reading = parse_tool_calls(part, self.syntax)
+                if any(call.name in self.tools for call in reading.calls):
+                    syntax = reading.syntax or "json"
+                    yield _CallSpan(start, end, syntax, "fence", reading.calls)
+                    break
+
+    def _in_tags(self) -> Iterator[_CallSpan]:
+        """Yield calls that are XML elements."""
+        for found in find_xml_calls(self.text, self.tools):
+            yield self._span(found.start, found.end, "markup", found.call)
+
+    def _in_objects(self) -> Iterator[_CallSpan]:
+        """Yield JSON objects that are calls or hold some, and those that break off."""
+        position = self.text.find("{")
+        while position >= 0:
+            span, end = self._object_at(position)
+            if span:
+                yield span
+            position = self.text.find("{", max(end, position + 1))
+
+    def _object_at(self, start: int) -> tuple[_CallSpan | None, int]:
+        """Return the calls of the object at a place, and where to go on."""
+        try:
+            value, end = _json_parsing.read_first(self.text, start)
+        except _json_parsing.UnreadableJson as error:
+            self._pay_for(error, start)
+            return self._broken_object(start, str(error))
+        try:
+            calls = tuple(self._calls_within(value))
+        except MalformedCall as error:
+            return _CallSpan(start, end, "json", "prose", problem=str(error)), end
+        return (self._span(start, end, "json", *calls) if calls else None), end
+
+    def _broken_object(self, start: int, problem: str) -> tuple[_CallSpan | None, int]:
+        """Read an object as Python writes it, or one whose last brackets are missing."""
+        names = _patterns(frozenset(self.tools))
+        if names is None or not names.name.search(self.text, start, start + 400):
+            return None, start + 1
+        end, missing = self._closing(start)
+        if end is None:
+            if names.begins.match(self.text, start):
+                end = self._limit(start)
+                return _CallSpan(start, end, "json", "prose", problem=f"not JSON: {problem}"), end
+            return None, start + 1
+        value = _literal(self.text[start:end] + missing)
+        try:
+            calls = tuple(self._calls_within(value))
+        except MalformedCall:
+            calls = ()
+        if calls:
+            span = self._span(start, end, "json", *calls)
+            return (replace(span, form="other") if missing else span), end
+        if names.begins.match(self.text, start):
+            return _CallSpan(start, end, "json", "prose", problem=f"not JSON: {problem}"), end
+        return None, start + 1
+
+    def _calls_within(self, value: Any) -> Iterator[ToolCall]:
+        """Yield the calls that a JSON value is or holds.
+
+        Raises:
+            MalformedCall: an offered tool is called with something else than an object.
+        """
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            call = self._call_of(one) if isinstance(one, dict) else None
+            if call is not None:
+                yield call
+            elif isinstance(one, dict | list):
+                parts = one.values() if isinstance(one, dict) else one
+                waiting.extend(reversed([part for part in parts if isinstance(part, dict | list)]))
+
+    def _call_of(self, value: dict[str, Any]) -> ToolCall | None:
+        """Return the call that an object is: name and arguments, or the name as its only key."""
+        if len(value) == 1:
+            name, arguments = next(iter(value.items()))
+            if name in self.tools and isinstance(arguments, dict):
+                return ToolCall(name, arguments)
+        keys = [key for key in _NAME_KEYS if isinstance(value.get(key), str)]
+        for key in keys:
+            name = value[key].removeprefix("functions.")
+            given = next((one for one in _ARGUMENT_KEYS if one in value), None)
+            if given is None or not (name in self.tools or (key, given) == ("name", "arguments")):
+                continue
+            arguments = value[given]
+            if isinstance(arguments, str):
+                arguments = json_object(arguments or "{}")
+            if isinstance(arguments, dict):
+                return None if self._is_definition(name, arguments) else ToolCall(name, arguments)
+            if name in self.tools:
+                raise MalformedCall(f"{given} of {name} is no object")
+        return None
+
+    def _is_definition(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether the arguments are the JSON schema of a tool's parameters."""
+        known = self.tools[name].arguments if name in self.tools else {}
+        return isinstance(arguments.get("properties"), dict) and "properties" not in known
+
+    def _behind_names(self) -> Iterator[_CallSpan]:
+        """Yield each name with the JSON object of its arguments behind it."""
+        names = _patterns(frozenset(self.tools))
+        assert names is not None, "asked for only where tools are offered"
+        for found in names.gapped.finditer(self.text):
+            try:
+                value, end = _json_parsing.read_first(self.text, found.end())
+            except _json_parsing.UnreadableJson as error:
+                self._pay_for(error, found.end())
+                continue
+            if isinstance(value, dict) and not self._is_definition(found[1], value):
+                yield self._span(found.start(), end, "json", ToolCall(found[1], value))
+
+    def _in_python(self) -> Iterator[_CallSpan]:
+        """Yield Python calls of the offered tools, and attempts that cannot be read."""
+        names = _patterns(frozenset(self.tools))
+        assert names is not None, "asked for only where tools are offered"
+        position = 0
+        while found := names.called.search(self.text, position):
+            position = found.end()
+            opening = found.end() - 1
+            end, missing = self._closing(opening)
+            if end is None:
+                if set("=\"'") & set(self.text[opening : opening + 60]):
+                    end = position = self._limit(opening)
+                    problem = f"the call of {found[1]} breaks off"
+                    yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
+                continue
+            inside = self.text[opening + 1 : end - (not missing)]
+            if self._is_mention(found.start(), end, inside):
+                continue
+            position = end
+            try:
+                calls = python("f" + self.text[opening:end] + missing) or []
+            except MalformedCall as error:
+                if not _PLACEHOLDER.search(inside):
+                    problem = str(error)
+                    yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
+                continue
+            if not calls:
+                problem = f"an argument of {found[1]} has no name"
+                yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
+                continue
+            span = self._span(found.start(), end, "python", ToolCall(found[1], calls[0].arguments))
+            yield replace(span, form="other") if missing else span
+
+    def _is_mention(self, start: int, end: int, inside: str) -> bool:
+        """Whether `name(…)` just names the tool: in a sentence, without values."""
+        if re.search(r"\b(?:def|function|fn)\s+\Z", self.text[max(0, start - 12) : start]):
+            return True
+        if inside.strip():
+            quoted = set("=\"'") & set(inside)
+            return not quoted and not re.fullmatch(r"[\s\d.,\[\]{}-]+", inside)
+        if self._limit(start) < len(self.text):
+            return False
+        before = self.text[max(0, start - 40) : start].rpartition("\n")[2]
+        after = self.text[end : end + 40].partition("\n")[0]
+        return not all(map(_ALONE.fullmatch, (before, after)))
+
+    def _limit(self, position: int) -> int:
+        """Return where the code fence around a place ends, or the text."""
+        index = bisect_right(self.fences, (position, len(self.text) + 1)) - 1
+        inside = index >= 0 and position < self.fences[index][1]
+        return self.fences[index][1] if inside else len(self.text)
+
+    def _closing(self, start: int) -> tuple[int | None, str]:
+        """Return the end of what the bracket at a place opens, and the brackets that it lacks.
+
+        The end is None where a text breaks off, or where too much is missing to tell.
+        """
+        limit, waiting = self._limit(start), []
+        for found in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):
+            mark = found.group()
+            if mark in _CLOSES:
+                waiting.append(_CLOSES[mark])
+            elif mark in ('"', "'"):
+                self._pay(limit - start)
+                return None, ""
+            elif len(mark) == 1 and waiting[-1] == mark:
+                waiting.pop()
+            elif len(mark) == 1:
+                self._pay(found.end() - start)
+                return found.start(), "".join(reversed(waiting))
+            if not waiting:
+                self._pay(found.end() - start)
+                return found.end(), ""
+        self._pay(limit - start)
+        end = len(self.text[:limit].rstrip()) if len(waiting) < 50 else start
+        whole = end > start + 1 and self.text[end - 1] in "\"')]}"
+        return (end, "".join(reversed(waiting))) if whole else (None, "")
+
+    def _pay_for(self, error: _json_parsing.UnreadableJson, start: int) -> None:
+        """Count the characters that were read, and those that the error's line was counted in."""
+        end = getattr(error.__cause__, "pos", start + 5000)
+        self._pay(end - start + end // 100 + 100)
+
+    def _pay(self, characters: int) -> None:
+        self.budget -= characters
+        if self.budget < 0:
+            raise _ExhaustedSearch
+
+
+@dataclass(frozen=True, slots=True)
+class _NamePatterns:
+    """What finds the names of a set of tools."""
+
+    name: re.Pattern[str]
+    called: re.Pattern[str]
+    """A name with an opening bracket behind it."""
+    gapped: re.Pattern[str]
+    """A name with a JSON object behind it."""
+    begins: re.Pattern[str]
+    """A JSON object that begins with the name of a tool."""
+
+
+@lru_cache(maxsize=256)
+def _patterns(names: frozenset[str]) -> _NamePatterns | None:
+    """Return the patterns; None where no tools are offered."""
+    if not names:
+        return None
+    any_name = "|".join(map(re.escape, sorted(names, key=lambda name: (-len(name), name))))
+    start = rf"(?<![\w.])(?<!\w-){_PREFIX}({any_name})"
+    keys = "|".join(_NAME_KEYS)
+    return _NamePatterns(
+        re.compile(rf"(?<!\w)(?:{any_name})(?!\w)"),
+        re.compile(rf"{start}(?:[*`]{{0,3}}\(|[ \t]\((?=\s*\w+\s*=[^=]))"),
+        re.compile(rf"{start}(?!\w){_GAP}(?=\{{\s*[\"'}}])"),
+        re.compile(rf"\{{\s*[\"'](?:{keys})[\"']\s*:\s*[\"']{_PREFIX}(?:{any_name})[\"']"),
+    )
+
+
+def _is_covered(one: _CallSpan, spans: list[_CallSpan], starts: list[int]) -> bool:
+    """Whether a span overlaps one of those that are sorted by their starts."""
+    index = bisect_right(starts, one.start)
+    before = index > 0 and spans[index - 1].end > one.start
+    return before or (index < len(spans) and starts[index] < one.end)
+
+
+def _without_repetitions(spans: list[_CallSpan]) -> list[_CallSpan]:
+    """Leave out what repeats, outside of the code fences, calls that these make."""
+    fenced = {_key(call) for span in spans if span.form == "fence" for call in span.calls}
+    return [
+        span
+        for span in spans
+        if span.form == "fence" or not span.calls or not fenced.issuperset(map(_key, span.calls))
+    ]
+
+
+def _key(call: ToolCall) -> str:
+    return json.dumps([call.name, call.arguments], sort_keys=True)
+
+
+def _literal(text: str) -> Any:
+    """Return an object as JSON or as Python writes it; None if it is neither."""
+    try:
+        return _json_parsing.parse_json(text)
+    except _json_parsing.UnreadableJson:
+        pass
+    try:
+        calls = python(f"f(x={text})")
+    except MalformedCall:
+        return None
+    return calls[0].arguments.get("x") if calls else None

@@ -1,0 +1,131 @@
+"""Tool calls written as XML elements, as several model families do.
+
+`<function=f><parameter=x>1</parameter></function>` (Qwen-Coder), `<invoke name="f">` with
+`<parameter name="x">` (Claude, MiniMax), `<tool_call>f<arg_key>x</arg_key><arg_value>1</arg_value>`
+(GLM), `<functions><function name="f"><param name="x" value="1"/>` (the Berkeley Function Calling
+Leaderboard's two XML formats), `call:f{x:<escape>1<escape>}` (FunctionGemma), and elements named as
+an offered tool: `<f><x>1</x></f>`. Values are texts there; the tool's schema says of which type.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.metrics._expected_calls import OfferedTool, allowed_types
+from tunegate.harness.metrics._tool_call_parsers import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedCall:
+    """A call and the characters that it was read from."""
+
+    start: int
+    end: int
+    call: ToolCall
+
+
+def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[LocatedCall]:
+    """Yield the calls that are XML elements, each kind in the order of the text.
+
+    Args:
+        text: The answer.
+        tools: The offered tools by name, which elements of their names and types go by.
+    """
+    own = _element(frozenset(tools)).finditer(text) if tools else ()
+    for found in (*_TAGGED.finditer(text), *own):
+        name = next(filter(None, found.groups()[:-1])).removeprefix("functions.")
+        value: dict[str, Any] | None = None
+        if found["body"].lstrip().startswith("{"):
+            value = json_object(found["body"])
+        else:
+            value = _convert_texts(tools.get(name), dict(_parameters(found["body"])))
+        if value is not None:
+            yield LocatedCall(found.start(), found.end(), ToolCall(name, value))
+    for found in _GEMMA.finditer(text):
+        texts = {key: quoted or bare for key, quoted, bare in _GEMMA_PAIR.findall(found[2])}
+        call = ToolCall(found[1], _convert_texts(tools.get(found[1]), texts))
+        yield LocatedCall(found.start(), found.end(), call)
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is; None if it is none."""
+    try:
+        value = _json_parsing.parse_json(text)
+    except _json_parsing.UnreadableJson:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _convert_texts(tool: OfferedTool | None, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return texts as values of the types that their arguments have."""
+    return {
+        name: _convert_text(
+            text.removeprefix("\n").removesuffix("\n"), tool and tool.arguments.get(name)
+        )
+        for name, text in texts.items()
+    }
+
+
+def _convert_text(text: str, schema: Any) -> Any:
+    kinds = allowed_types(schema)
+    if kinds is None or "string" in kinds:
+        return text
+    try:
+        return _json_parsing.parse_json(text)
+    except _json_parsing.UnreadableJson:
+        return {"True": True, "False": False, "None": None}.get(text.strip(), text)
+
+
+_TAGGED = re.compile(
+    r"(?:<function=\"?([\w.-]{1,200})\"?>|<invoke\s+name=\"([\w.-]{1,200})\"\s*>"
+    r"|<function\s+name=\"([\w.-]{1,200})\"\s*>|<tool_call>\s*([\w.-]{1,200})\s*(?=<arg_key>|</tool_call>))"
+    r"(?P<body>.*?)(?:</function>|</invoke>|</tool_call>|(?=<function=)|(?=<invoke)|\Z)",
+    re.DOTALL,
+)
+_PARAMETER = re.compile(
+    r"(?:<parameter=\"?([\w.-]{1,200})\"?>|<parameter\s+name=\"([\w.-]{1,200})\"[^<>]*>"
+    r"|<arg_key>\s*([\w.-]{1,200})\s*</arg_key>\s*<arg_value>)"
+    r"(.*?)(?:</parameter>|</arg_value>|\Z)",
+    re.DOTALL,
+)
+_XML_PARAMETER = re.compile(
+    r"<param\s+name=\"([\w.-]{1,200})\"(?:\s+value=\"([^\"]*)\")?[^<>]*?"
+    r"(?:/>|>(.*?)(?:</param>|\Z))",
+    re.DOTALL,
+)
+_TAG_PARAMETER = re.compile(r"<([\w.-]{1,200})>(.*?)(?:</\1>|\Z)", re.DOTALL)
+
+
+def _parameters(body: str) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each parameter between the tags of a call."""
+    found = _PARAMETER.findall(body)
+    if found:
+        yield from ((first or second or third, text) for first, second, third, text in found)
+    elif "<param" in body:
+        for name, value, text in _XML_PARAMETER.findall(body):
+            yield name, html.unescape(value or text)
+    else:
+        yield from _TAG_PARAMETER.findall(body)
+
+
+_GEMMA = re.compile(
+    r"<start_function_call>call:([\w.-]{1,200})\{(.*?)"
+    r"(?:\}<end_function_call>|(?=<start_function_call>)|\Z)",
+    re.DOTALL,
+)
+_GEMMA_PAIR = re.compile(
+    r"([\w.-]{1,200}):(?:<escape>(.*?)<escape>|([^,<>{}]*))(?:,|\Z)", re.DOTALL
+)
+
+
+@lru_cache(maxsize=256)
+def _element(names: frozenset[str]) -> re.Pattern[str]:
+    """Return what finds elements of these names that hold nothing but elements."""
+    name = "|".join(map(re.escape, sorted(names)))
+    return re.compile(rf"<({name})>(?P<body>\s*(?:<[\w.-]{{1,200}}>.*?)?)(?:</\1>|\Z)", re.DOTALL)
