@@ -286,7 +286,7 @@ def preloaded() -> None:
             importlib.import_module(f"{room}.{module.name}")
 
 
-@dataclass
+@dataclass(eq=False)  # pytest 8.0 puts plugins into a set
 class LoadedLibraries:
     """Installed libraries that were loaded when pytester was about to unload them."""
 

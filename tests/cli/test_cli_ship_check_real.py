@@ -1,17 +1,17 @@
-"""ship-check on the real model: the rougher the rounding, the further predictions move."""
+"""ship-check on real weights: the rougher the rounding, the further predictions move."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from tests.tiny_models import muted
+from tests.short_models import ShortModel, short_model
 from tunegate.harness.cli.ship_check import ship_check
-from tunegate.harness.models.demo_model import make_demo_model
+
+__all__ = ["short_model"]
 
 SUITE = """
 name = "ships"
@@ -32,29 +32,9 @@ tolerance = 0.2
 WORDS = ("tea", "rain", "bread", "music", "a bridge")
 
 
-@pytest.fixture(name="adapter", scope="module")
-def _adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A live LoRA adapter of the embedded model: small random weights, no training."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    out = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    with muted():
-        model: Any = AutoModelForCausalLM.from_pretrained(make_demo_model(), dtype=torch.float32)
-        config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-        model = get_peft_model(model, config)
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=0.02)
-        model.save_pretrained(out)
-    return out
-
-
 @pytest.mark.slow
 def test_rounding_is_told_by_its_size(
-    adapter: Path,
+    short_model: ShortModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -74,8 +54,8 @@ def test_rounding_is_told_by_its_size(
 
     with pytest.raises(typer.Exit):
         ship_check(
-            str(make_demo_model()),
-            str(adapter),
+            str(short_model.base),
+            str(short_model.adapter),
             ["suite.toml"],
             artifacts="merged,merged_16bit,four_bit",
         )

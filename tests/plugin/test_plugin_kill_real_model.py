@@ -1,4 +1,4 @@
-"""kill -9 on the real model: nothing finished is lost, the resumed verdict is the same bytes."""
+"""kill -9 on real weights: nothing finished is lost, the resumed verdict is the same bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.short_models import ShortModel, short_model
+
+__all__ = ["short_model"]
 
 CASES = 12
 SUITE = """
@@ -35,34 +39,6 @@ ceiling = 0.9
 """
 
 
-@pytest.fixture(name="base", scope="module")
-def _base() -> Path:
-    from tunegate.harness.models.demo_model import make_demo_model
-
-    return make_demo_model()
-
-
-@pytest.fixture(name="adapter", scope="module")
-def _adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a live LoRA adapter of the base: small random weights, no training."""
-    script = f"""
-import torch, warnings
-warnings.simplefilter("ignore")
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
-torch.manual_seed(0)
-model = AutoModelForCausalLM.from_pretrained({str(base)!r}, dtype=torch.float32)
-model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-for name, weight in model.named_parameters():
-    if "lora_B" in name:
-        torch.nn.init.normal_(weight, std=0.02)
-model.save_pretrained("OUT")
-"""
-    folder = tmp_path_factory.mktemp("adapter")
-    subprocess.run([sys.executable, "-c", script.replace("OUT", str(folder))], check=True)
-    return folder
-
-
 def _project(folder: Path) -> Path:
     suite = folder / "kills"
     suite.mkdir(parents=True)
@@ -79,7 +55,7 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _start(project: Path, base: Path, adapter: Path) -> subprocess.Popen[bytes]:
+def _start(project: Path, model: ShortModel) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable,
@@ -88,9 +64,9 @@ def _start(project: Path, base: Path, adapter: Path) -> subprocess.Popen[bytes]:
             "gate",
             "kills",
             "--base",
-            str(base),
+            str(model.base),
             "--tuned",
-            str(adapter),
+            str(model.adapter),
             "--run-dir",
             "run",
         ],
@@ -114,18 +90,18 @@ def _stored(project: Path) -> int:
 
 @pytest.mark.slow
 def test_three_kills_lose_nothing_and_change_nothing(
-    base: Path, adapter: Path, tmp_path: Path
+    short_model: ShortModel, tmp_path: Path
 ) -> None:
     """Three SIGKILLs in mid-run cost no stored answer, and the verdict is byte-identical."""
     clean, killed = _project(tmp_path / "clean"), _project(tmp_path / "killed")
-    assert _start(clean, base, adapter).wait() in (0, 1, 10)
+    assert _start(clean, short_model).wait() in (0, 1, 10)
     expected = (clean / "run" / "verdict.json").read_bytes()
 
     stored = 0
     for wanted in (3, 16, 30):
-        process = _start(killed, base, adapter)
+        process = _start(killed, short_model)
         while process.poll() is None and _stored(killed) < wanted:
-            time.sleep(0.05)
+            time.sleep(0.01)
         assert process.poll() is None, "the run ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
