@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 from tests.gguf_files import few_stops, rewritten
+from tests.short_models import ShortModel, short_model
 from tests.tiny_models import Tiny, make_tokenizer
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.errors import MissingExtra, ModelError, NotComparable
 from tunegate.harness.models.gguf import gguf
 from tunegate.harness.models.open_arms import computes_here, open_arms
 from tunegate.harness.records.cases import Case
+
+__all__ = ["short_model"]
 
 CASES = [
     Case(id=name, prompt=prompt, choices=("Paris", "Rome"), answer=0, expected=("Paris",))
@@ -316,18 +319,20 @@ def test_only_an_unpacked_file_computes_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("quantisation", "error"), [("F32", 1e-3), ("Q8_0", 0.1)])
 def test_a_real_model_survives_the_file(
-    tmp_path: Path, ask: Callable[..., list[Any]], quantisation: str, error: float
+    short_model: ShortModel,
+    tmp_path: Path,
+    ask: Callable[..., list[Any]],
+    quantisation: str,
+    error: float,
 ) -> None:
-    """SmolLM2 through a file: in float32 the same texts, in Q8_0 likelihoods that are close.
+    """Real weights through a file: in float32 the same texts, in Q8_0 likelihoods that are close.
 
     Greedy texts of a rounded model part at the first close call, so they are compared in float32.
     """
-    from tunegate.harness.models.demo_model import make_demo_model
     from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
-    folder = make_demo_model()
-    write_gguf(folder, tmp_path / "m.gguf", quantisation)
-    arms: Any = open_arms({"base": str(folder), "tuned": f"gguf:{tmp_path / 'm.gguf'}"})
+    write_gguf(short_model.base, tmp_path / "m.gguf", quantisation)
+    arms: Any = open_arms({"base": str(short_model.base), "tuned": f"gguf:{tmp_path / 'm.gguf'}"})
     base, tuned = (_answers(arm, ask(arm, CASES, "answer")) for arm in arms.values())
     texts = [
         {key: c.text for key, c in _answers(arm, ask(arm, CASES, max_new_tokens=16)).items()}

@@ -1,4 +1,4 @@
-"""A real server, `transformers serve` with SmolLM2: the answers of the model in this process."""
+"""A real server, `transformers serve`: the answers of the same model in this process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from tests.short_models import ShortModel, short_model
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import ModelError
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case
 from tunegate.harness.remote.worker_pool import PoolLimits
+
+__all__ = ["short_model"]
 
 PROMPTS = (
     "What is the capital of France?",
@@ -30,14 +33,9 @@ PROMPTS = (
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    """The embedded model's folder, where it was made already."""
-    from tunegate.harness.models.demo_model import existing_demo_model
-
-    found = existing_demo_model()
-    if found is None:
-        pytest.skip("the embedded model is not here; `tunegate demo` makes it")
-    return found
+def folder(short_model: ShortModel) -> Path:
+    """The folder of a model that a server loads in seconds."""
+    return short_model.base
 
 
 @pytest.fixture(scope="module")

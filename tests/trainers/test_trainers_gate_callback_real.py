@@ -65,7 +65,7 @@ def test_trl_trains_the_same_with_and_without_it(
     monkeypatch.chdir(tmp_path)
     alone = _train(tmp_path / "alone", None)
 
-    gated = _train(tmp_path / "gated", GateCallback(ROOT / "suites/support_json", max_cases=2))
+    gated = _train(tmp_path / "gated", GateCallback(ROOT / "suites/support_json", max_cases=1))
 
     looks = [e for e in gated.state.log_history if "gate/support_json/json_schema/base" in e]
     assert [1, 2] == [look["step"] for look in looks]
