@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,6 @@ from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.judging.calibration import LabelledCases
-    from tunegate.harness.judging.contract import Juror
     from tunegate.harness.judging.labelling import LabellingSubject, LabelSheetRow
     from tunegate.harness.metric import Metric
     from tunegate.harness.records.judges import Calibration, Label
@@ -261,6 +259,8 @@ def calibrate(
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judging import stage
+    from tunegate.harness.judging.calibration import calibrate_judge as measured
+    from tunegate.harness.judging.calibration_rates import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
 
     loaded = suites.load_suite(suite)
@@ -272,7 +272,10 @@ def calibrate(
     STORE.parent.mkdir(parents=True, exist_ok=True)
     replies = AnswerCache(STORE)
     try:
-        known = _calibrate_metric(used, stage.open_jurors(specs, replies), given, repeats)
+        bench = CalibrationSetup(
+            used, stage.open_jurors(specs, replies), sys.stderr, suite=loaded.name
+        )
+        known = measured(bench, given, repeats=repeats)
     finally:
         replies.close()
     try:
@@ -284,15 +287,6 @@ def calibrate(
     for line in calibration_lines(known):
         print(line)
     print(f"\n{out}")
-
-
-def _calibrate_metric(
-    metric: Metric, jurors: Sequence[Juror], given: LabelledCases, repeats: int
-) -> Calibration:
-    from tunegate.harness.judging.calibration import calibrate_judge as measured
-    from tunegate.harness.judging.calibration_rates import CalibrationSetup
-
-    return measured(CalibrationSetup(metric, jurors, sys.stderr), given, repeats=repeats)
 
 
 def calibration_lines(known: Calibration) -> list[str]:

@@ -137,10 +137,12 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
     if reasons:
         return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
     n = known.differential.n if known.differential else 0
+    unasked = "; recorded, so it was never asked about known bad answers" if known.recorded else ""
     return JudgeEligibility(
         EligibilityStatus.CALIBRATED,
         f"the judge agrees with people: kappa {known.kappa.estimate:.2f}, differential error "
-        f"within half the margin; labels on {n} pairs of the calibration correct its difference",
+        f"within half the margin; labels on {n} pairs of the calibration correct its difference"
+        f"{unasked}",
     )
 
 

@@ -4,7 +4,8 @@ The known bad answers are empty ones, master keys, and texts that address the ju
 calls an empty answer good is no judge. One whose verdict the judged text can dictate is none where
 a model was trained on what judges like. The strings are of three kinds: orders ("ignore the
 above"), verdicts written in advance, and claims about the task; each is appended to an answer that
-people call bad and the judge, without it, too.
+people call bad and the judge, without it, too. Recorded judgements are of the answers that were at
+hand: they were never asked about bad ones, nor twice, and the calibration says so.
 
 Source: master keys: arXiv 2507.08794; null models: arXiv 2410.07137.
 """
@@ -135,7 +136,9 @@ def calibrate_judge(
     """
     if bench.judge.pairs:
         return calibrate_pairs(bench, given.labels, given.case, _facts(bench, given, seed))
-    tasks = {at: bench.task(given.case(x), x.completion) for at, x in enumerate(given.labels)}
+    tasks = {
+        at: bench.task(given.case(x), x.completion, whose=x) for at, x in enumerate(given.labels)
+    }
     scores = bench.scores(tasks.values())
     rows = [
         JudgedLabel(label, value)
@@ -193,6 +196,7 @@ def _facts(bench: CalibrationSetup, given: LabelledCases, seed: int) -> dict[str
         "labels_sha256": labels_hash(given.labels),
         "good_from": bench.good_from,
         "n_labels": len(given.labels),
+        "recorded": bench.recorded,
         "seed": seed,
     }
 
@@ -205,7 +209,7 @@ def _again(
     seed: int,
 ) -> list[list[float]]:
     """Return the scores of some answers, each asked several times; none where that failed."""
-    if not repeats:
+    if not repeats or bench.recorded:
         return []
     chosen = random.Random(seed).sample(list(rows), min(REPEATED, len(rows)))
     asked = [
@@ -224,6 +228,8 @@ def _canaries(
     bench: CalibrationSetup, given: LabelledCases, rows: Sequence[JudgedLabel]
 ) -> CanaryResult:
     """Ask about known bad answers: empty ones, and bad ones that speak to the judge."""
+    if bench.recorded:
+        return CanaryResult(asked=0)
     good = bench.good_from
     cases = {row.label.id: given.case(row.label) for row in rows}
     bad = {
@@ -275,7 +281,7 @@ def calibrate_pairs(
             f"{facts['labels']}: {len(pairs)} cases have labels for both answers; a judge of pairs "
             "needs lines with arm base and arm tuned for the same id"
         )
-    tasks = [bench.task(case_of(t), b.completion, t.completion) for b, t in pairs]
+    tasks = [bench.task(case_of(t), b.completion, t.completion, whose=t) for b, t in pairs]
     scores = bench.scores(tasks)
     rows = [
         (
@@ -371,6 +377,8 @@ def _pair_canaries(
     bench: CalibrationSetup, pairs: Sequence[tuple[Label, Label]], case_of: Callable[[Label], Case]
 ) -> CanaryResult:
     """Ask whether nothing is preferred to an answer that people call good."""
+    if bench.recorded:
+        return CanaryResult(asked=0)
     good = [b for b, _ in pairs if b.label >= bench.good_from][:3]
     asked = [(name, label, text) for name, text in EMPTY.items() for label in good]
     tasks = [bench.task(case_of(label), label.completion, text) for _, label, text in asked]

@@ -10,7 +10,14 @@ from typing import TextIO
 
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.judge import Judge
-from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, Juror, combine_jurors
+from tunegate.harness.judging.contract import (
+    JudgementOutcome,
+    JudgementTarget,
+    JudgementTask,
+    Juror,
+    are_recorded,
+    combine_jurors,
+)
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.judges import ArmErrors, Label, LabelledPair, RateEstimate
@@ -163,6 +170,13 @@ class CalibrationSetup:
     metric: Metric
     jurors: Sequence[Juror]
     stream: TextIO | None = None
+    suite: str = ""
+    """Name of the suite, by which recorded judgements are found."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether judgements are read that were made before, so that nothing else can be asked."""
+        return are_recorded(self.jurors)
 
     @property
     def judge(self) -> Judge:
@@ -176,10 +190,23 @@ class CalibrationSetup:
         low, high = self.metric.range or (0.0, 1.0)
         return (low + high) / 2
 
-    def task(self, case: Case, *texts: str, repeat: int = 0) -> JudgementTask:
-        """Return the task of judging an answer, or base's and tuned's."""
+    def task(
+        self, case: Case, *texts: str, repeat: int = 0, whose: Label | None = None
+    ) -> JudgementTask:
+        """Return the task of judging an answer, or base's and tuned's.
+
+        Args:
+            case: The case.
+            texts: The answers.
+            repeat: Which repetition it is.
+            whose: Label of the answer; none of one that was made up.
+        """
         completions = tuple(Completion(text=text, finish_reason="stop") for text in texts)
-        return JudgementTask(self.metric.name, self.judge, case, completions, repeat)
+        name, place = self.metric.name, None
+        if whose is not None:
+            place = JudgementTarget(self.suite, name, whose.id, whose.arm or "")
+        apart = whose.id if whose is not None and self.recorded else ""
+        return JudgementTask(name, self.judge, case, completions, repeat, place, apart)
 
     def scores(self, tasks: Iterable[JudgementTask]) -> Mapping[str, Score]:
         """Return key of the task → its score, unscored where the judge failed or abstained."""

@@ -16,6 +16,9 @@ from tunegate.harness.records.judges import (
 )
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
+NOT_ASKED = "not asked: the judgements are recorded"
+"""What is told of canaries, attacks and repeats where judgements were read."""
+
 
 def calibration_figures(known: Calibration) -> list[tuple[str, str]]:
     """Return name and value of everything a calibration measured, in the order of reading."""
@@ -33,9 +36,14 @@ def eligibility_sentence(known: Calibration) -> str:
     if known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return f"Its gates are errors: it calls known bad answers good ({names})."
+    unasked = (
+        " Its judgements are recorded: whether it likes known bad answers, or says the same when "
+        "asked again, is unknown."
+    )
     return (
         f"It may gate where the margin is {known.least_margin:.3g} or more: kappa is at least "
         f"{LEAST_KAPPA}, and its differential error lies within half of that margin."
+        f"{unasked if known.recorded else ''}"
     )
 
 
@@ -66,7 +74,8 @@ def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
     yield "differential error", _differential(known)
     yield "order flips", rate_text(known.order_flips)
     yield "first slot wins", _first(known)
-    yield "flips when asked again", rate_text(known.repeat_flips)
+    again = NOT_ASKED if known.recorded else ""
+    yield "flips when asked again", rate_text(known.repeat_flips) or again
     yield "length slope", rate_text(known.length_slope, sign=True)
     yield "known bad answers", canary_text(known)
     yield "attacks", attack_text(known)
@@ -89,6 +98,8 @@ def _first(known: Calibration) -> str:
 def canary_text(known: Calibration) -> str:
     """Return what the judge made of answers that are known to be bad."""
     told = known.canaries
+    if known.recorded:
+        return NOT_ASKED
     if not told.asked:
         return "none asked"
     liked = f"it likes {', '.join(told.failed)}" if told.failed else "none of them is liked"
@@ -99,6 +110,8 @@ def canary_text(known: Calibration) -> str:
 def attack_text(known: Calibration) -> str:
     """Return how many texts turned a bad answer's verdict."""
     told = known.canaries
+    if known.recorded:
+        return NOT_ASKED
     if not told.attacks:
         from tunegate.harness.judging.calibration import ATTACKS
 

@@ -8,9 +8,9 @@ and programs.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from tunegate.harness.judge import Judge, JudgeQuestion
 from tunegate.harness.model import Answer
@@ -52,13 +52,18 @@ class JudgementTask:
     """Which repetition it is, where a judge is asked the same again to see whether it flips."""
     place: JudgementTarget | None = None
     """Whose completion it is; the first one's, where several are identical."""
+    apart: str = ""
+    """What sets it apart from tasks of the same content: the case's id where judgements were
+    recorded, since every case has one of its own."""
 
     @property
     def key(self) -> str:
         """Hash of what is judged and how; the same for identical completions."""
         case = self.case.model_dump(mode="json", exclude_none=True, exclude=_NOT_SEEN)
         texts = [completion.text for completion in self.completions]
-        return sha256([self.judge.name, self.judge.prompt_sha256, case, texts, self.repeat])
+        apart = [self.apart] if self.apart else []
+        judge = self.judge.name, self.judge.prompt_sha256
+        return sha256([*judge, case, texts, self.repeat, *apart])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,20 @@ class Juror(Protocol):
         self, tasks: Sequence[JudgementTask]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
+
+
+@runtime_checkable
+class RecordedJuror(Protocol):
+    """A juror that reads what was judged before: it cannot be asked anything else."""
+
+    @property
+    def recorded(self) -> Literal[True]:
+        """The mark of such a juror."""
+
+
+def are_recorded(jurors: Iterable[Juror]) -> bool:
+    """Return whether some of the jurors read their judgements."""
+    return any(isinstance(juror, RecordedJuror) for juror in jurors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from tunegate.harness.judging.contract import (
     JudgementTarget,
     JudgementTask,
     Juror,
+    are_recorded,
     combine_jurors,
 )
 from tunegate.harness.metric import Metric
@@ -109,9 +110,10 @@ def run_judges(
     asked = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []
     places: dict[str, list[JudgementTarget]] = {}
     tasks: dict[str, JudgementTask] = {}
+    recorded = are_recorded(jurors)
     for one in asked if jurors else ():
         if one.missing is None:
-            task = one.task
+            task = replace(one.task, apart=one.case.id) if recorded else one.task
             tasks.setdefault(task.key, task)
             places.setdefault(task.key, []).append(one.place)
     found: dict[JudgementTarget, list[JudgementOutcome]] = {}

@@ -151,6 +151,9 @@ class Calibration(Record):
     length_slope: RateEstimate | None = None
     """Change of the judged difference for tuned's answer being 2.7 times as long."""
     canaries: CanaryResult
+    recorded: bool = Field(default=False, exclude_if=lambda recorded: not recorded)
+    """Whether the judgements were recorded, so that neither known bad answers nor repeats could be
+    asked; absent where they were not."""
     seed: int = 0
 
     @property

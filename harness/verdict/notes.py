@@ -428,7 +428,10 @@ def _timing_parts(
 
 
 _NAME = re.compile(r"[a-z]{3,}")
-_NO_FAMILY = {"hf", "local", "server", "litellm", "http", "https", "model", "base", "checkpoint"}
+_NO_FAMILY = {
+    *("hf", "local", "server", "litellm", "gguf", "replay", "results", "scripted", "command"),
+    *("http", "https", "model", "base", "tuned", "checkpoint", "judge", "judged", "judgements"),
+}
 """Words of a spec that name no family of models."""
 
 

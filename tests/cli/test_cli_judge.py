@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,85 @@ def test_a_calibration_that_is_none_is_refused(project: Any, judge: str) -> None
     assert result.ret == 4
     assert "gone.json: no such calibration" in result.stdout.str()
     assert project.stored() == {}
+
+
+def _recorded(labels: Path, path: Path = Path("judged.jsonl"), **changed: float) -> str:
+    """Write a judgement of every labelled answer, as people judged it; return the judge's spec."""
+    rows = map(json.loads, labels.read_text(encoding="utf-8").splitlines())
+    lines = [
+        {"id": r["id"], "arm": r["arm"], "value": changed.get(r["id"], float(r["label"]))}
+        for r in rows
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return f"replay:{path}"
+
+
+def _gated(project: Any, judge: str) -> Any:
+    """Gate recorded answers on the judge, as it is calibrated."""
+    for arm, right in (("base", 30), ("tuned", 95)):
+        lines = ({"id": f"c{i:03}", "completion": "yes" if i < right else "no"} for i in range(N))
+        Path(f"{arm}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    arms = ["--gate-base=replay:base.jsonl", "--gate-tuned=replay:tuned.jsonl"]
+    return project.gate(*arms, f"--gate-judge={judge}", "--gate-calibration=calibration.json")
+
+
+def test_a_recorded_judge_earns_its_gate(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """It agrees with people on both arms; what it was never asked is not made up."""
+    spec = _recorded(labels())
+
+    said = calibrated(spec, labels()).output
+
+    known = read_calibration(Path("calibration.json"))
+    assert (known.kappa.estimate, known.recorded, known.why_not()) == (1.0, True, ())
+    assert (known.canaries.asked, known.canaries.failed, known.repeat_flips) == (0, (), None)
+    assert said.count("not asked: the judgements are recorded") == 3
+    assert _gated(project, spec).ret == 0
+    (gate,) = project.verdict()["suites"][0]["gates"]
+    assert (gate["status"], gate["advisory"]) == ("pass", False)
+    assert "never asked about known bad answers" in gate["right"]
+
+
+def test_recorded_judgements_may_come_in_any_order(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """Shuffled lines make the same calibration, and the gate takes it for the same judge."""
+    spec = _recorded(labels())
+    calibrated(spec, labels())
+    path, first = Path("judged.jsonl"), Path("calibration.json").read_bytes()
+    lines = path.read_text(encoding="utf-8").splitlines()
+
+    for order in (lines[::-1], random.Random(0).sample(lines, len(lines))):
+        path.write_text("\n".join(order), encoding="utf-8")
+        calibrated(spec, labels())
+        assert Path("calibration.json").read_bytes() == first
+    assert _gated(project, spec).ret == 0
+
+
+def test_labels_without_arms_do_not_fit_judgements_by_arm(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """Whose answer was labelled is not guessed; the remedy is named."""
+    spec, rows = _recorded(labels()), labels(40).read_text(encoding="utf-8").splitlines()
+    unnamed = [json.dumps({**json.loads(row), "arm": None}) for row in rows[::2]]
+    Path("labels.jsonl").write_text("\n".join(unnamed), encoding="utf-8")
+    assert "say whose the label is with arm" in refused(
+        "calibrate", "labels.jsonl", "--judge", spec, "--suite", "suites/civil"
+    )
+
+
+def test_a_run_s_judgements_do_not_fit_other_answers(
+    project: Any, judge: str, labels: Callable[..., Path]
+) -> None:
+    """A judgement belongs to a text, whichever arm gave it: what is new is unscored, no zero."""
+    options = [f"--gate-judge={judge}"]
+    assert project.gate(*project.models(30, 95), *options).ret in (0, 10)
+    project.run.rename("before")
+    said = {f"c{i:03}": "yes" if i < 40 else "perhaps" if i < 60 else "no" for i in range(N)}
+    changed = project.models(30, 95, completions=said)
+    assert project.gate(*changed, "--gate-judge=replay:before").ret in (10, 13)
+    rows = [json.loads(x) for x in (project.run / "judgements.jsonl").read_text().splitlines()]
+    failed = {row["case"]: row["reason"] for row in rows if row["status"] == "judge_error"}
+    assert failed.keys() == {f"c{i:03}" for i in range(40, 60)}
+    assert all("judged another answer" in reason for reason in failed.values())

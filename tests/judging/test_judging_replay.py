@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,60 @@ def test_lines_are_found_by_case_and_arm(
     assert [o.score.value for o in outcomes[:2] if o.score] == [0.25, 1.0]
     assert outcomes[3].error == "HTTP 500"
     assert "has no judgement of 'c4' (tuned)" in (outcomes[4].error or "")
+
+
+TEXTS = {"base": "No.", "tuned": "Sorry, it comes on Monday."}
+
+
+def test_a_line_with_its_completion_is_of_that_text_alone(
+    recorded: Callable[..., str], task: Callable[..., JudgementTask]
+) -> None:
+    """By text or hash, whichever arm gave the answer; another answer of the arm is not judged."""
+    digest = hashlib.sha256(TEXTS["tuned"].encode()).hexdigest()
+    juror = replay(
+        recorded(
+            {"id": "c1", "arm": "base", "completion": TEXTS["base"], "value": 0.0},
+            {"id": "c1", "arm": "tuned", "completion_sha256": digest, "value": 1.0},
+        )
+    )
+
+    def judged(text: str, arm: str) -> Any:
+        asked = replace(task(text), place=JudgementTarget("s", "civil", "c1", arm))
+        ((_, outcome),) = juror.judge([asked])
+        return outcome
+
+    assert judged(TEXTS["tuned"], "tuned").score.value == 1.0
+    assert judged(TEXTS["base"], "base").score.value == 0.0
+    assert judged(TEXTS["base"], "tuned").score.value == 0.0
+    assert judged(TEXTS["tuned"], "").score.value == 1.0
+    other = judged("Sorry!", "tuned")
+    assert other.status == "judge_error"
+    assert "judged another answer to 'c1' (tuned)" in other.error
+
+
+def test_the_order_of_lines_makes_no_difference(
+    recorded: Callable[..., str], task: Callable[..., JudgementTask]
+) -> None:
+    """Neither to the fingerprint, nor to which of two judgements of one text is read."""
+    lines = [
+        {"id": "c1", "arm": arm, "sample": sample, "completion": "x", "value": value}
+        for arm, sample, value in (("base", 0, 0.0), ("base", 1, 0.25), ("tuned", 0, 1.0))
+    ]
+    found = set()
+    for order in permutations(lines):
+        juror = replay(recorded(*order))
+        asked = replace(task("x"), place=JudgementTarget("s", "civil", "c1", "recorded"))
+        ((_, outcome),) = juror.judge([asked])
+        assert outcome.score is not None
+        found.add((juror.fingerprint, outcome.score.value))
+    assert len(found) == 1
+
+
+def test_a_completion_and_another_hash_are_a_contradiction(recorded: Callable[..., str]) -> None:
+    """One of the two is wrong, and which is not ours to guess."""
+    line = {"id": "a", "value": 1, "completion": "x", "completion_sha256": "0" * 64}
+    with pytest.raises(ModelError, match=r":1: .*completion_sha256 is not that of completion"):
+        replay(recorded(line))
 
 
 @pytest.mark.parametrize(

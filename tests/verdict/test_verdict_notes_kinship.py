@@ -19,6 +19,8 @@ from tunegate.harness.verdict.notes import family_of, kinship_notes
         ("meta-llama/Meta-Llama-3.1-8B", "llama"),
         ("/models/checkpoint-120", ""),
         ("./base", ""),
+        ("replay:judged.jsonl", ""),
+        ("gguf:llama-3.gguf", ""),
         ("", ""),
     ],
 )
