@@ -32,7 +32,7 @@ Column = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class SimulatedJudge:
     """How often each arm's right answers are called right, and its wrong ones wrong."""
 
     name: str
@@ -45,19 +45,19 @@ class Judge:
 
 
 JUDGES = (
-    Judge("equal for both, delta .10", (0.90, 0.85), (0.90, 0.85), 0.10),
-    Judge("noisy for both, delta .10", (0.80, 0.70), (0.80, 0.70), 0.10),
-    Judge("lenient on tuned, delta 0", (0.90, 0.85), (0.95, 0.60), 0.0, lenient=True),
-    Judge("lenient on tuned, delta -.05", (0.90, 0.85), (0.95, 0.60), -0.05, lenient=True),
-    Judge("harsh on tuned, delta .10", (0.90, 0.85), (0.75, 0.95), 0.10),
+    SimulatedJudge("equal for both, delta .10", (0.90, 0.85), (0.90, 0.85), 0.10),
+    SimulatedJudge("noisy for both, delta .10", (0.80, 0.70), (0.80, 0.70), 0.10),
+    SimulatedJudge("lenient on tuned, delta 0", (0.90, 0.85), (0.95, 0.60), 0.0, lenient=True),
+    SimulatedJudge("lenient on tuned, delta -.05", (0.90, 0.85), (0.95, 0.60), -0.05, lenient=True),
+    SimulatedJudge("harsh on tuned, delta .10", (0.90, 0.85), (0.75, 0.95), 0.10),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CorrectionRow:
     """How often each interval held the truth, and how wide it was on average."""
 
-    judge: Judge
+    judge: SimulatedJudge
     covered: tuple[float, float, float]
     """Naive, labels alone, PPI++."""
     width: tuple[float, float, float]
@@ -69,13 +69,13 @@ class Row:
         return corrected >= LEAST_COVERED and (not self.judge.lenient or 1 - naive >= LEAST_WRONG)
 
 
-def measure(judge: Judge, *, runs: int = RUNS, seed: int = 1) -> Row:
+def measure(judge: SimulatedJudge, *, runs: int = RUNS, seed: int = 1) -> CorrectionRow:
     """Simulate runs with one judge."""
     rng = np.random.default_rng([seed, JUDGES.index(judge)])
     found = [_run(judge, rng) for _ in range(runs)]
     held = [[i.low <= judge.delta <= i.high for i in row] for row in found]
     widths = [[i.width for i in row] for row in found]
-    return Row(judge, _means(held), _means(widths))
+    return CorrectionRow(judge, _means(held), _means(widths))
 
 
 def _means(rows: list[list[bool]] | list[list[float]]) -> tuple[float, float, float]:
@@ -83,7 +83,7 @@ def _means(rows: list[list[bool]] | list[list[float]]) -> tuple[float, float, fl
     return float(naive), float(labels), float(both)
 
 
-def _run(judge: Judge, rng: np.random.Generator) -> list[Interval]:
+def _run(judge: SimulatedJudge, rng: np.random.Generator) -> list[Interval]:
     base, tuned = _truth(judge.delta, rng)
     seen = _judged(tuned, judge.tuned, rng) - _judged(base, judge.base, rng)
     truth = tuned - base

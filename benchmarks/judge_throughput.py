@@ -76,7 +76,7 @@ def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]
 def serving(latency_s: float) -> Iterator[str]:
     """Run a judge server that takes `latency_s` for each reply; yield its address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class JudgeHandler(BaseHTTPRequestHandler):
         """Answers every question with the middle of the scale."""
 
         protocol_version = "HTTP/1.1"
@@ -100,7 +100,7 @@ def serving(latency_s: float) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), JudgeHandler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"

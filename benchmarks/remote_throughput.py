@@ -44,7 +44,7 @@ tolerance = 0.1
 """
 
 
-class Handler(BaseHTTPRequestHandler):
+class ReplyHandler(BaseHTTPRequestHandler):
     """Answers after a while, and as told not at all."""
 
     protocol_version = "HTTP/1.1"
@@ -63,11 +63,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer with the model's name."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with Handler.lock:
-            Handler.count += 1
-            number = Handler.count
+        with ReplyHandler.lock:
+            ReplyHandler.count += 1
+            number = ReplyHandler.count
         time.sleep(LATENCY_S)
-        if Handler.faults and number % 10 == 0:
+        if ReplyHandler.faults and number % 10 == 0:
             self._send(500 if number % 20 else 429, {"error": {"message": "busy"}})
             return
         message = {"role": "assistant", "content": str(body["model"])}
@@ -94,7 +94,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving() -> Iterator[str]:
     """Yield the address of a server."""
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), ReplyHandler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("server", "litellm"), default="server")
     parser.add_argument("--faults", action="store_true", help="refuse every tenth request once")
     options = parser.parse_args()
-    Handler.faults = options.faults
+    ReplyHandler.faults = options.faults
     worst = 0.0
     print("concurrency  questions  seconds  ideal  ratio")
     with serving() as url, tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ import numpy as np
 from benchmarks.error_rates import rules, whole
 from benchmarks.error_rates.runs import Gated
 from benchmarks.error_rates.table import simulated
-from benchmarks.wild_populations import METRIC, Population, Sample, ScoreSet
+from benchmarks.wild_populations import METRIC, ModelPair, Sample, ScoreSet
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.estimator import Estimator
 from tunegate.harness.comparison.interim_look import InterimLook
@@ -153,7 +153,7 @@ class OutcomeCounts:
     used: float = 0.0
     """Sum of the shares of the cases that were used."""
 
-    def add(self, pair: Population, gate: Gate, status: GateStatus, used: float) -> None:
+    def add(self, pair: ModelPair, gate: Gate, status: GateStatus, used: float) -> None:
         """Count one sample."""
         deserved = pair.is_true(gate)
         self.runs += 1
@@ -180,7 +180,7 @@ def written(hits: int, runs: int) -> str:
     return f"{rate:6.4f} {error:.3f}"
 
 
-def usual(pairs: Sequence[Population], seed: int) -> Iterator[str]:
+def usual(pairs: Sequence[ModelPair], seed: int) -> Iterator[str]:
     """Yield the table of the usual gates: every pair once a cell, its arms in random order."""
     half = f"{'false SHIP':>12} {'false BLOCK':>12} {'undecided':>9} {'cases':>5}"
     yield f"{'':<31} | {'all cases at once':<42} | with looks"
@@ -201,7 +201,7 @@ def usual(pairs: Sequence[Population], seed: int) -> Iterator[str]:
         yield f"{kind} {margin!s:<{13 - len(kind)}} {where} | {plain.words()} | {looked.words()}"
 
 
-def disagreements(pairs: Sequence[Population], seed: int) -> tuple[int, int]:
+def disagreements(pairs: Sequence[ModelPair], seed: int) -> tuple[int, int]:
     """Return how often a whole run ends otherwise than its one gate, and of how many runs."""
     wrong = count = 0
     ends = {GateStatus.PASS: Verdict.SHIP, GateStatus.FAIL: Verdict.BLOCK}
@@ -225,7 +225,7 @@ class MarginCase:
     """A pair and the gate whose margin is its true difference."""
 
     label: str
-    pair: Population
+    pair: ModelPair
     gate: Gate
 
     @cached_property
@@ -250,7 +250,7 @@ class MarginCase:
         return self.judge.outcome(self.gate, Sample(base, base)) is GateStatus.PASS
 
 
-def margin_cases(pairs: Iterable[Population]) -> list[MarginCase]:
+def margin_cases(pairs: Iterable[ModelPair]) -> list[MarginCase]:
     """Return every pair with the gates that it is exactly at."""
     found = []
     for pair in pairs:
@@ -350,7 +350,7 @@ def _worst(
             yield f"{text}  {about}{case.pair.discordance:.3f}, margin {case.gate.margin}"
 
 
-def _class(pair: Population) -> str:
+def _class(pair: ModelPair) -> str:
     """Return the class of a pair's discordance."""
     edges = (0.0, *DISCORDANCES, 1.0)
     index = int(np.searchsorted(DISCORDANCES, pair.discordance, side="right"))
@@ -384,8 +384,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     started = time.perf_counter()
     rng = np.random.default_rng(parsed.seed)
-    pairs: list[Population] = []
-    again: list[Population] = []
+    pairs: list[ModelPair] = []
+    again: list[ModelPair] = []
     for path in sorted(parsed.folder.glob("*.json")):
         of = ScoreSet.read(path)
         chosen = of.populations(parsed.pairs, rng)

@@ -52,7 +52,7 @@ class ScoreSet:
         metric = self.metric.model_copy(update={"range": None})
         return replace(self, name=f"{self.name}, no range", metric=metric)
 
-    def populations(self, count: int, rng: np.random.Generator) -> list[Population]:
+    def populations(self, count: int, rng: np.random.Generator) -> list[ModelPair]:
         """Return so many pairs of models, the better one as base."""
         found = []
         for first, second in combinations(self.models, 2):
@@ -61,7 +61,7 @@ class ScoreSet:
             if tuned.mean() > base.mean():
                 base, tuned = tuned, base
             documents = None if self.documents is None else self.documents[known]
-            pair = Population(self, f"{first} / {second}", base, tuned, documents)
+            pair = ModelPair(self, f"{first} / {second}", base, tuned, documents)
             if 0 < -pair.difference <= APART * self.width:
                 found.append(pair)
         alike = sorted(found, key=lambda pair: pair.discordance)[: count // 2]
@@ -100,7 +100,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class ModelPair:
     """A pair of models on all items of a set."""
 
     set: ScoreSet
@@ -125,18 +125,18 @@ class Population:
         return float(np.mean(self.tuned != self.base))
 
     @property
-    def exchanged(self) -> Population:
+    def exchanged(self) -> ModelPair:
         """Return the pair with the arms exchanged."""
         return replace(self, base=self.tuned, tuned=self.base)
 
     @property
-    def balanced(self) -> Population:
+    def balanced(self) -> ModelPair:
         """Return each item twice, once with the arms exchanged: no difference at all."""
         base, tuned = self.base, self.tuned
         documents = self.documents
         if documents is not None:
             documents = np.concatenate([documents, documents + documents.max() + 1])
-        return Population(
+        return ModelPair(
             self.set,
             self.name,
             np.concatenate([base, tuned]),

@@ -46,7 +46,7 @@ EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
 
 
 @dataclass
-class Runner:
+class StepRunner:
     """A runner whose repository is a folder."""
 
     folder: Path

@@ -6,7 +6,7 @@ import ast
 import builtins
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
+OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
 MOST_FILES = 376
@@ -458,11 +459,11 @@ def test_no_more_files_than_there_are_concepts() -> None:
     assert len(sources()) <= MOST_FILES + max(0, len(instances()) - INSTANCES)
 
 
-def class_names() -> list[str]:
-    """Return the name of every class, once for each definition."""
+def class_names(paths: Iterable[Path] | None = None) -> list[str]:
+    """Return the name of every class, once for each definition; of the sources by default."""
     return [
         node.name
-        for path in sources()
+        for path in (sources() if paths is None else paths)
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     ]
@@ -492,8 +493,9 @@ def words_of(name: str) -> list[str]:
 
 
 def test_a_class_name_means_one_thing() -> None:
-    """A class name occurs once in the tree."""
-    count = Counter(class_names())
+    """A class name occurs once in the tree, tests, benchmarks and examples included."""
+    others = (path for top in OTHER_FOLDERS for path in (ROOT / top).rglob("*.py"))
+    count = Counter(class_names([*sources(), *others]))
 
     assert sorted(name for name, number in count.items() if number > 1) == []
 

@@ -30,7 +30,7 @@ UNBOUNDED_SIZES = (LEAST_UNBOUNDED, 2 * LEAST_UNBOUNDED)
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class ContinuousScenario:
     """A population of pairs whose mean difference is known."""
 
     name: str
@@ -83,13 +83,13 @@ def _lognormal(rng: np.random.Generator, n: int) -> Columns:
 
 
 SCENARIOS = (
-    Scenario("normal, unbounded", rules.UNBOUNDED, 0.0, _normal),
-    Scenario("five-step scale", rules.SCORE, 0.0, _likert),
-    Scenario("70 % zeros", rules.SCORE, 0.0, _zeros),
-    Scenario("saturated judge", rules.SCORE, 0.0, _saturated),
-    Scenario("rare big drops", rules.SCORE, 0.62 * 0.1 - 0.08 * 0.7, _rare_drops),
-    Scenario("t with 3 df, unbounded", rules.UNBOUNDED, 0.0, _t3),
-    Scenario("lognormal, unbounded", rules.UNBOUNDED, float(np.exp(0.5)), _lognormal),
+    ContinuousScenario("normal, unbounded", rules.UNBOUNDED, 0.0, _normal),
+    ContinuousScenario("five-step scale", rules.SCORE, 0.0, _likert),
+    ContinuousScenario("70 % zeros", rules.SCORE, 0.0, _zeros),
+    ContinuousScenario("saturated judge", rules.SCORE, 0.0, _saturated),
+    ContinuousScenario("rare big drops", rules.SCORE, 0.62 * 0.1 - 0.08 * 0.7, _rare_drops),
+    ContinuousScenario("t with 3 df, unbounded", rules.UNBOUNDED, 0.0, _t3),
+    ContinuousScenario("lognormal, unbounded", rules.UNBOUNDED, float(np.exp(0.5)), _lognormal),
 )
 
 
@@ -116,7 +116,7 @@ def rows(settings: Settings) -> list[Row]:
 
 
 def measure(
-    scenario: Scenario,
+    scenario: ContinuousScenario,
     n: int,
     reps: int,
     rng: np.random.Generator,
@@ -137,7 +137,7 @@ def measure(
 def wrong_ends(
     base: list[float],
     tuned: list[float],
-    scenario: Scenario,
+    scenario: ContinuousScenario,
     confidence: float,
     rule: rules.Rule = rules.gate,
 ) -> list[str]:
@@ -152,7 +152,7 @@ def wrong_ends(
     return [*ends, "upper"] if rule(exchanged, -truth, confidence) else ends
 
 
-def _row(scenario: Scenario, n: int, end: str, tally: Tally) -> Row:
+def _row(scenario: ContinuousScenario, n: int, end: str, tally: Tally) -> Row:
     rate, error = simulated(tally.wrong[end], tally.reps)
     note = ""
     if tally.flagged >= 0.05 * tally.reps:

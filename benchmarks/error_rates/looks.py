@@ -31,7 +31,7 @@ MOST_LOST = 0.03
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LookPlan:
     """The looks of one binary comparison, and what each of them would call proven."""
 
     sizes: tuple[int, ...]
@@ -69,17 +69,17 @@ def confidences(sizes: tuple[int, ...]) -> tuple[float, ...]:
     return tuple(repeated_confidence(float(bound)) for bound in bounds)
 
 
-def plan(n: int, margin: float) -> Plan:
+def plan(n: int, margin: float) -> LookPlan:
     """Return the looks of `n` planned cases and what each would call proven."""
     sizes = tuple(look_sizes(n))
     tables = tuple(
         binary.proofs(size, margin, confidence)
         for size, confidence in zip(sizes, confidences(sizes), strict=True)
     )
-    return Plan(sizes, tables)
+    return LookPlan(sizes, tables)
 
 
-def stops(looks: Plan, difference: float, share: float) -> NDArray[np.float64]:
+def stops(looks: LookPlan, difference: float, share: float) -> NDArray[np.float64]:
     """Return the probability that the margin is proven at each look, and not before."""
     alive = np.zeros((looks.n + 1, looks.n + 1))
     alive[0, 0] = 1.0
@@ -93,7 +93,7 @@ def stops(looks: Plan, difference: float, share: float) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def ever(looks: Plan, difference: float, share: float) -> float:
+def ever(looks: LookPlan, difference: float, share: float) -> float:
     """Return the probability that the margin is proven at any look."""
     return float(stops(looks, difference, share).sum())
 
@@ -106,7 +106,7 @@ def _grown(alive: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(np.maximum(np.fft.irfft2(product, (room, room))[:width, :width], 0.0))
 
 
-def mean_share(looks: Plan, difference: float, share: float) -> float:
+def mean_share(looks: LookPlan, difference: float, share: float) -> float:
     """Return the mean share of the planned cases that are used."""
     chances = stops(looks, difference, share)
     return float(chances @ np.array(looks.sizes)) / looks.n + 1 - float(chances.sum())
@@ -156,7 +156,7 @@ def _continuous(settings: Settings) -> list[Row]:
 
 
 def _ever_wrong(
-    scenario: continuous.Scenario, looks: list[int], rng: np.random.Generator
+    scenario: continuous.ContinuousScenario, looks: list[int], rng: np.random.Generator
 ) -> set[str]:
     base, tuned = (column.tolist() for column in scenario.draw(rng, looks[-1]))
     wrong: set[str] = set()

@@ -143,18 +143,18 @@ def _extended_often(settings: Settings) -> Iterator[Row]:
     for margin, name in binary.MARGINS.items():
         levels = [1 - (1 - binary.CONFIDENCE) / share for share in shares]
         tables = (binary.proofs(n, margin, level) for n, level in zip(sizes, levels, strict=True))
-        plan = looks.Plan(sizes, tuple(tables))
+        plan = looks.LookPlan(sizes, tuple(tables))
         least = max(abs(margin), 1e-9)
         rate, _ = binary.worst(partial(looks.ever, plan, margin), least, step=0.05)
         what = f"0/1, {name}, true difference {margin:+g}, doubled {len(sizes) - 1} times"
         yield Row("plans", what, "+".join(map(str, sizes)), rate)
 
 
-def _twice(sizes: tuple[int, int], margin: float, share: int) -> looks.Plan:
+def _twice(sizes: tuple[int, int], margin: float, share: int) -> looks.LookPlan:
     """Return two looks of which the second has 1/`share` of the error, as a plan of looks."""
     levels = (binary.CONFIDENCE, 1 - (1 - binary.CONFIDENCE) / share)
     tables = (binary.proofs(n, margin, level) for n, level in zip(sizes, levels, strict=True))
-    return looks.Plan(sizes, tuple(tables))
+    return looks.LookPlan(sizes, tuple(tables))
 
 
 def _extended_runs(settings: Settings) -> Iterator[Row]:

@@ -182,7 +182,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"[a-z]{3,}", text.lower())) - {"the", "and", "for", "you", "was", "that"}
 
 
-class Handler(BaseHTTPRequestHandler):
+class VendorHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
@@ -246,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(vendor: Vendor, port: int = 0) -> ThreadingHTTPServer:
     """Return a server that is not started yet; its port is `server_address[1]`."""
-    handler = type("Bound", (Handler,), {"vendor": vendor})
+    handler = type("Bound", (VendorHandler,), {"vendor": vendor})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     return server

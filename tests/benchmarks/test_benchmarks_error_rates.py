@@ -191,7 +191,7 @@ class TestArithmetic:
     def test_growing(self) -> None:
         """Two steps of cases are distributed like all of them at once."""
         nothing = np.zeros((33, 33), dtype=bool)
-        plan = looks.Plan((15, 32), (nothing[:16, :16], nothing))
+        plan = looks.LookPlan((15, 32), (nothing[:16, :16], nothing))
         alive = np.zeros((33, 33))
         alive[0, 0] = 1.0
         for step in (15, 17):
@@ -201,7 +201,7 @@ class TestArithmetic:
         assert looks.mean_share(plan, 0.1, 0.4) == 1
 
     @pytest.mark.parametrize("scenario", continuous.SCENARIOS, ids=lambda s: s.name)
-    def test_truth(self, scenario: continuous.Scenario) -> None:
+    def test_truth(self, scenario: continuous.ContinuousScenario) -> None:
         """Each scenario's mean difference is what it says, and its scores are in range."""
         base, tuned = scenario.draw(np.random.default_rng(5), 200_000)
         error = (tuned - base).std() / 200_000**0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.judge_correction import JUDGES, Row, measure
+from benchmarks.judge_correction import JUDGES, CorrectionRow, measure
 
 LENIENT = next(judge for judge in JUDGES if judge.lenient)
 
@@ -24,6 +24,6 @@ def test_same_seed_same_table():
 
 def test_it_can_fail():
     """A naive interval that is right too often fails a lenient row, a corrected one any row."""
-    assert Row(LENIENT, (0.0, 0.9, 0.9), (0.1, 0.2, 0.1)).passed
-    assert not Row(LENIENT, (0.1, 0.9, 0.9), (0.1, 0.2, 0.1)).passed
-    assert not Row(JUDGES[0], (0.1, 0.9, 0.8), (0.1, 0.2, 0.1)).passed
+    assert CorrectionRow(LENIENT, (0.0, 0.9, 0.9), (0.1, 0.2, 0.1)).passed
+    assert not CorrectionRow(LENIENT, (0.1, 0.9, 0.9), (0.1, 0.2, 0.1)).passed
+    assert not CorrectionRow(JUDGES[0], (0.1, 0.9, 0.8), (0.1, 0.2, 0.1)).passed

@@ -18,12 +18,12 @@ LETTERS = "abcdefgh"
 
 def population(
     base: list[float], tuned: list[float], documents: list[int] | None = None
-) -> wild.Population:
+) -> wild.ModelPair:
     """Return a pair of models on a set of 0/1 scores, or of scores where they are documents."""
     of = rules.SCORE if documents else rules.ZERO_ONE
     places = None if documents is None else np.array(documents)
     scores = wild.ScoreSet("set", "pass/fail", of, 1.0, {}, places)
-    return wild.Population(scores, "a / b", np.array(base), np.array(tuned), places)
+    return wild.ModelPair(scores, "a / b", np.array(base), np.array(tuned), places)
 
 
 class TestPopulation:

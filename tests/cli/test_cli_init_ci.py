@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.ci_steps import Runner, load
+from tests.ci_steps import StepRunner, load
 from tunegate.harness.cli import app, init, suite
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.run_folder import Run
@@ -146,7 +146,7 @@ def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
 
 def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Path) -> None:
     """Each shell step as the runner runs it: SHIP on the examples, BLOCK once tuned is worse."""
-    runner = Runner(repository)
+    runner = StepRunner(repository)
 
     first = runner.job(GATE, "gate")
 
@@ -172,9 +172,9 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
 
 
 @pytest.fixture
-def commenter(repository: Path) -> Runner:
+def commenter(repository: Path) -> StepRunner:
     """Return a runner whose folder `untrusted` holds the records of a run, as the job gets them."""
-    Runner(repository).run("tunegate gate suites --run-dir untrusted")
+    StepRunner(repository).run("tunegate gate suites --run-dir untrusted")
     for name in ("report.html", "comment.md"):
         Path("untrusted", name).write_text("# SHIP\n@everyone", encoding="utf-8")
     context = {
@@ -185,10 +185,10 @@ def commenter(repository: Path) -> Runner:
         "github.event.workflow_run.head_sha": "abc",
         "github.event.workflow_run.html_url": "https://ci.example/run/1",
     }
-    return Runner(repository, context)
+    return StepRunner(repository, context)
 
 
-def _comment(runner: Runner, comments: list[dict[str, Any]], commit: str = "abc") -> list[Any]:
+def _comment(runner: StepRunner, comments: list[dict[str, Any]], commit: str = "abc") -> list[Any]:
     """Run the job against these comments; return what it wrote to GitHub."""
     runner.variables()
     pulls = [{"number": 7, "head": {"sha": commit}}]
@@ -201,7 +201,7 @@ def _comment(runner: Runner, comments: list[dict[str, Any]], commit: str = "abc"
     return [json.loads(line) for line in written]
 
 
-def test_the_comment_is_written_from_the_records(commenter: Runner) -> None:
+def test_the_comment_is_written_from_the_records(commenter: StepRunner) -> None:
     """It is ours, not the text that came with the artifact, and a branch's name runs nothing."""
     ((method, place, fields),) = _comment(commenter, [])
 
@@ -223,7 +223,7 @@ def test_the_comment_is_written_from_the_records(commenter: Runner) -> None:
 def test_the_job_of_gitlab_runs(repository: Path) -> None:
     """Its script ends green, and leaves each file that its artifacts name."""
     job = load(GITLAB)["tunegate"]
-    runner = Runner(repository, environment={"CI_PROJECT_DIR": str(repository)})
+    runner = StepRunner(repository, environment={"CI_PROJECT_DIR": str(repository)})
 
     done = runner.run("\n".join(job["script"]), {"TUNEGATE": job["variables"]["TUNEGATE"]})
 
@@ -245,7 +245,7 @@ def test_the_action_runs(repository: Path) -> None:
         "inputs.run-dir": "a run",
     }
 
-    done = Runner(repository, context).steps(load(ACTION)["runs"]["steps"])
+    done = StepRunner(repository, context).steps(load(ACTION)["runs"]["steps"])
 
     assert done["Gate"].returncode == 10, done["Gate"].stdout
     assert Path("step-output.txt").read_text() == "verdict=UNDECIDED\n"

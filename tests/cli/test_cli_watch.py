@@ -165,7 +165,7 @@ def test_moments(text: str, seconds: float | None) -> None:
     assert command._moment("--since", text, 1e9) == seconds
 
 
-class TestJudge:
+class TestWatchJudge:
     """The gate's judge, on a sample of production."""
 
     @pytest.fixture

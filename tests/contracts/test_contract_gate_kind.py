@@ -281,7 +281,7 @@ worst_case = 0.3
 """
 
 
-class Project:
+class KindProject:
     """A project with a suite and recorded answers, in which commands run as a user runs them."""
 
     def __init__(self, folder: Path) -> None:
@@ -321,7 +321,7 @@ def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
     """Schema, plan, verdict, page and reference know it; without it the stored run is shown."""
     (tmp_path / "site").mkdir()
     (tmp_path / "work").mkdir()
-    project = Project(tmp_path / "work")
+    project = KindProject(tmp_path / "work")
     project.path = str(installed(tmp_path / "site", example()))
 
     check = project.tunegate("suite", "check", "demo")
@@ -360,7 +360,7 @@ def test_a_kind_that_ends_the_process_gives_no_exit_code(tmp_path: Path) -> None
     """`sys.exit(0)` while the page is drawn: the reports are missing, so the run is an error."""
     (tmp_path / "site").mkdir()
     (tmp_path / "work").mkdir()
-    project = Project(tmp_path / "work")
+    project = KindProject(tmp_path / "work")
     ends = "\n\ndef ends(self, result, write):\n    raise SystemExit(0)\n"
     code = f"{example()}{ends}\n\ntype(worst_case).label = ends\n"
     project.path = str(installed(tmp_path / "site", code))

@@ -214,11 +214,11 @@ def test_progress_ends_when_the_run_fails(bench: Callable[..., Bench]) -> None:
     """However a run ends, the rewritten line is cleared."""
     b = bench()
 
-    class Terminal(io.StringIO):
+    class RecordingTerminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    b.stream = Terminal()
+    b.stream = RecordingTerminal()
     runner = b.runner()
     runner.progress.interval_s = 0.0
 

@@ -48,7 +48,7 @@ CASES = 100
 
 
 @dataclass
-class Bench:
+class ShardBench:
     """A plan with scripted arms."""
 
     specs: dict[str, str | None]
@@ -97,7 +97,7 @@ class HereCrew:
 
 
 @pytest.fixture(name="bench")
-def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Bench:
+def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> ShardBench:
     rows = [{"id": f"c{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(CASES)]
     suite = suites.load_suite(suite_folder(TOML, rows))
     for arm, word in (("base", "no"), ("tuned", "yes")):
@@ -106,15 +106,15 @@ def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> Bench:
         (tmp_path / f"{arm}.json").write_text(json.dumps(script), encoding="utf-8")
     specs: dict[str, str | None] = {a: f"scripted:{tmp_path}/{a}.json" for a in ("base", "tuned")}
     arms = open_arms(specs)
-    return Bench(specs, arms, make_plan([suite], arms, seed=0), tmp_path)
+    return ShardBench(specs, arms, make_plan([suite], arms, seed=0), tmp_path)
 
 
-def sharded(bench: Bench, name: str, crew: HereCrew, **changes: str) -> ShardedRunner:
+def sharded(bench: ShardBench, name: str, crew: HereCrew, **changes: str) -> ShardedRunner:
     """Return the runner of the bench with the help of a crew."""
     return ShardedRunner.of(bench.runner(name), crew, bench.opening(**changes))
 
 
-def test_workers_answer_as_one_process_does(bench: Bench) -> None:
+def test_workers_answer_as_one_process_does(bench: ShardBench) -> None:
     """Every cell has the same completion or error; each batch went out once, both arms with it."""
     bench.runner("one").run()
     crew = HereCrew()
@@ -126,7 +126,7 @@ def test_workers_answer_as_one_process_does(bench: Bench) -> None:
     assert all(len(s.requests) == 2 * len(s.batch.questions) for s in crew.seen)
 
 
-def test_timed_questions_stay_here(bench: Bench) -> None:
+def test_timed_questions_stay_here(bench: ShardBench) -> None:
     """Beside each other they would time each other."""
     crew = HereCrew()
     sharded(bench, "crew", crew).run()
@@ -134,7 +134,7 @@ def test_timed_questions_stay_here(bench: Bench) -> None:
     assert {shard.batch.kind for shard in crew.seen} == {CellKind.GENERATE}
 
 
-def test_what_is_stored_is_not_asked_again(bench: Bench) -> None:
+def test_what_is_stored_is_not_asked_again(bench: ShardBench) -> None:
     """A batch that is whole in the store stays here; of another one what is stored goes along."""
     whole, begun, _ = (b for b in bench.plan.batches if b.kind is CellKind.GENERATE)
     store, known = bench.store("crew"), Completion(text="stored before")
@@ -155,7 +155,7 @@ def test_what_is_stored_is_not_asked_again(bench: Bench) -> None:
     assert {k for k, row in bench.answers("crew").items() if row[2] == "stored before"} == set(keys)
 
 
-def test_drafts_of_the_candidate_before_go_along(bench: Bench) -> None:
+def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
     """The worker has no store: what another candidate wrote is sent with the batch."""
     tuned = [r.key for (q, a), r in bench.plan.requests.items() if a == "tuned"]
     earlier = {key: f"before {key}" for key in tuned}
@@ -170,7 +170,7 @@ def test_drafts_of_the_candidate_before_go_along(bench: Bench) -> None:
     assert [set(s.stored) for s in crew.seen if s.stored] == [{earlier[tuned[0]]}]
 
 
-def test_another_model_in_a_worker_ends_the_run(bench: Bench) -> None:
+def test_another_model_in_a_worker_ends_the_run(bench: ShardBench) -> None:
     """A machine with other weights under the same path must not answer for ours."""
     crew = HereCrew()
     with pytest.raises(BackendError, match="tuned is another model in a worker"):
@@ -179,7 +179,7 @@ def test_another_model_in_a_worker_ends_the_run(bench: Bench) -> None:
     assert {row[0] for row in bench.answers("crew").values()} == {"missing"}
 
 
-def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: Bench) -> None:
+def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: ShardBench) -> None:
     """The worker lives on; the run ends with what its machine lacks."""
     (shard, *_) = _shards(bench)
     (bench.folder / "base.json").unlink()
@@ -189,14 +189,14 @@ def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: Bench) -> None
     assert "base.json: cannot be read" in str(answered.error)
 
 
-def _shards(bench: Bench) -> list[Shard]:
+def _shards(bench: ShardBench) -> list[Shard]:
     crew = HereCrew()
     sharded(bench, "other", crew).run()
     return crew.seen
 
 
 def test_a_backend_that_fails_keeps_what_it_answered(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: ShardBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answers before the failure come back with the reason for the rest."""
     from tunegate.harness.models.scripted import ScriptedArm
@@ -217,7 +217,7 @@ def test_a_backend_that_fails_keeps_what_it_answered(
     assert len(answered.answers) == 5
 
 
-def test_a_stop_ends_between_two_batches(bench: Bench) -> None:
+def test_a_stop_ends_between_two_batches(bench: ShardBench) -> None:
     """Ctrl-C while batches are out: the next to come back is kept, then it ends and resumes."""
     crew = HereCrew(before=lambda number: signal.raise_signal(signal.SIGINT))
     with pytest.raises(RunInterrupted):

@@ -55,7 +55,7 @@ class Collector:
 def _collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """Run a collector, and name it in the environment."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class CollectorHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
@@ -70,7 +70,7 @@ def _collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         def log_message(self, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CollectorHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     found = Collector(f"http://127.0.0.1:{server.server_address[1]}")

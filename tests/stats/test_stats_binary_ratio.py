@@ -157,7 +157,7 @@ def columns(wins, losses, both, neither):
     return tuned, [0] * wins + [1] * losses + [1] * both + [0] * neither
 
 
-class TestClusters:
+class TestClusteredRatio:
     """clustered_ratio_interval and clustered_ratio_test."""
 
     def test_clusters_of_one(self):

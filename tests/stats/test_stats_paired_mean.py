@@ -30,7 +30,7 @@ def unseen_p(values, margin, bound=1.0):
     return float(np.max(np.exp(-struck) * stats.norm.cdf((struck - distance) * one_loss / error)))
 
 
-class TestMeanInterval:
+class TestPairedMeanInterval:
     """mean_interval."""
 
     def test_light_tails(self):
