@@ -55,6 +55,19 @@ class ArmComparison:
     """`module:class` of the result, which stands in verdict.json under the arm's name."""
     from_scores: bool = False
     """Whether scores suffice, so that a stored run can be compared again without its models."""
+    again: str = ""
+    """`module:function` that compares a stored run again where scores do not suffice; it is called
+    with a `ScoredRun` and the stored result, of which it keeps what took the models."""
+
+    def compare_again(self, run: Any, stored: Any) -> Any:
+        """Return the result for a stored `ScoredRun`, given the stored one."""
+        if self.from_scores:
+            return self.compare(run)
+        known = self.read(stored)
+        if not self.again:
+            return known
+        module, _, name = self.again.partition(":")
+        return getattr(import_module(module), name)(run, known)
 
     def compare(self, run: Any) -> Any:
         """Return the result for a `ScoredRun`."""

@@ -26,12 +26,14 @@ def card(
 ) -> None:
     """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
     from tunegate.harness.models import _model_folder
+    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.records.files import write_atomic
-    from tunegate.harness.records.run_folder import Run
     from tunegate.reports import model_card
 
     _model_folder.require_modules("huggingface_hub", what="a model card")
-    loaded = Run.load(run)
+    loaded, notes = load_verified(run)
+    for note in notes:
+        print(f"note: {note}")
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
     path = adapter / "README.md"
     try:

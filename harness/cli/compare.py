@@ -57,13 +57,15 @@ def compare(
     Example: tunegate compare .tunegate/runs/r8 .tunegate/runs/r16 .tunegate/runs/r64
     """
     from tunegate.harness.candidates.rank import compare_runs
+    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.records.files import record_json
-    from tunegate.harness.records.run_folder import Run
     from tunegate.reports.escaping import escape_hidden
 
     folders = runs or []
     found = compare_runs(
-        [Run.load(folder) for folder in folders], of=of, choose=_chosen_index(folders, choose)
+        [load_verified(folder)[0] for folder in folders],
+        of=of,
+        choose=_chosen_index(folders, choose),
     )
     written = _write(found, output)
     if json:

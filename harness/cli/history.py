@@ -73,6 +73,7 @@ def history(
 def _read(runs: Path | None) -> RunHistory:
     from tunegate.harness.cli.resume import RUNS
     from tunegate.harness.engine.answer_cache import candidates_judged
+    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.verdict import run_history
     from tunegate.harness.verdict.run_history import read_history
 
@@ -85,6 +86,7 @@ def _read(runs: Path | None) -> RunHistory:
         sorted(folder.iterdir()),
         run_history.read_promotions(Path(run_history.FILE_NAME)),
         candidates_judged(folder.parent / "store.sqlite"),
+        check=load_verified,
     )
 
 

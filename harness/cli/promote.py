@@ -27,12 +27,15 @@ def promote(
 ) -> None:
     """Record in shipped.jsonl that a run's fine-tune was shipped: `--incumbent promoted` is it."""
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.verdict import run_history
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = Path(run_history.FILE_NAME)
-    record = run_history.promotion_of(Run.load(run or newest_run(RUNS)), now, anyway)
+    loaded, notes = load_verified(run or newest_run(RUNS))
+    for note in notes:
+        print(f"note: {note}")
+    record = run_history.promotion_of(loaded, now, anyway)
     before = run_history.read_promotions(path)
     if before and before[-1].identity == record.identity:
         print(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")

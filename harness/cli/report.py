@@ -32,11 +32,11 @@ def report(
     """Write report.html, summary.md and junit.xml of a finished run."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.otel_export import collector
-    from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)
-    loaded = Run.load(folder)
+    loaded, notes = load_verified(folder)
     if trace_link is not None:
         origin = {**loaded.manifest.origin, collector.ORIGIN: collector.check_template(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})
@@ -52,3 +52,5 @@ def report(
     print(f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}")
     if loaded.verdict.slices is not None:
         print(f"but {loaded.verdict.slices.sentence}")
+    for note in notes:
+        print(f"note: {note}")

@@ -16,5 +16,6 @@ shipped = FurtherArm(
         function="tunegate.harness.pipeline.divergence:compare",
         result="tunegate.harness.records.verdict:DeploymentParity",
         order=1,
+        again="tunegate.harness.verdict.deployment_parity:compare_again",
     ),
 )

@@ -18,7 +18,12 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.equivalence import EquivalencePairs, margin_of, proven_beyond
+from tunegate.harness.comparison.equivalence import (
+    EquivalencePairs,
+    answer_agreement,
+    margin_of,
+    proven_beyond,
+)
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import BASE_AGAIN, SHIPPED
@@ -37,7 +42,7 @@ from tunegate.harness.records.verdict import (
     SuiteParity,
     Verdict,
 )
-from tunegate.harness.verdict.decide import suite_results
+from tunegate.harness.verdict.decide import ScoredRun, suite_results
 
 PAIR = ("tuned", SHIPPED)
 
@@ -100,6 +105,15 @@ def compare_shipped(
         step=done,
         suites=suites,
     )
+
+
+def compare_again(run: ScoredRun, stored: DeploymentParity) -> DeploymentParity:
+    """Compare a stored run again from its scores and answers; predictions are taken as stored."""
+    divergence = {
+        suite.name: suite.divergence for suite in stored.suites if suite.divergence is not None
+    }
+    evidence = ParityEvidence(answer_agreement(run.cells), divergence)
+    return compare_shipped(run.manifest, run.cases, run.scores, evidence, looks=run.looks)
 
 
 def _table_of_arms(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:

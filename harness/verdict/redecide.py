@@ -15,6 +15,7 @@ from tunegate.harness.comparison.score_table import ScoreTable, same_answers, ta
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
+from tunegate.harness.records.files import FilteredRecords
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import LookSchedule, SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -45,22 +46,23 @@ def decide_again(run: Run) -> VerdictRecord:
         for suite in run.manifest.suites
         if (look := _look(suite, skipped.get(suite.name, set()))) is not None
     }
+    asked = FilteredRecords(run.cells, lambda stored: stored.status != "skipped")
     verdict = decide_run(
         run.manifest,
         run.cases_of,
         run.scores,
         looks=looks,
-        same_answers=same_answers(s for s in run.cells if s.status != "skipped"),
+        same_answers=same_answers(asked),
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
-    scored = ScoredRun(manifest=run.manifest, cases=run.cases_of, scores=run.scores)
+    scored = ScoredRun(
+        manifest=run.manifest, cases=run.cases_of, scores=run.scores, cells=asked, looks=looks
+    )
     results = run.verdict.further_arms
     for name, compared in comparisons(run.manifest.arms).items():
         # What took the models to find out is about their answers, which are what they were.
         if name in results:
-            again = compared.from_scores
-            found = compared.compare(scored) if again else compared.read(results[name])
-            verdict = verdict.after(name, found)
+            verdict = verdict.after(name, compared.compare_again(scored, results[name]))
     return verdict
 
 

@@ -13,7 +13,7 @@ the model of its last line, in CI too.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ def read_history(
     folders: Iterable[Path],
     promotions: Sequence[Promotion] = (),
     counts: Mapping[str, int] | None = None,
+    check: Callable[[Path], object] = lambda folder: None,
 ) -> RunHistory:
     """Read the runs of folders.
 
@@ -113,12 +114,15 @@ def read_history(
         folders: Folders that may hold runs.
         promotions: What was shipped.
         counts: Suite hash → candidates that it has judged, as the store has them.
+        check: Raises a UsageError where a run is not to be believed, which is then skipped.
     """
     runs, skipped = [], []
     shipped = {p.run_id: p.promoted for p in promotions}
     for folder in folders:
         try:
-            runs.append(_past(folder, shipped))
+            past = _past(folder, shipped)
+            check(folder)
+            runs.append(past)
         except UsageError as error:
             text = str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}/")
             skipped.append(SkippedFolder(folder=str(folder), why=text))

@@ -40,9 +40,13 @@ def _adapter(project: Any, weights: bytes = b"weights") -> Path:
     (folder / "adapter_model.safetensors").write_bytes(weights)
     config = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    verdict = project.verdict()
-    verdict["arms"]["tuned"] |= {"adapter_sha256": weights_fingerprint(folder), "spec": "adapter"}
-    (project.run / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+    for file in ("manifest.json", "verdict.json"):
+        record = json.loads((project.run / file).read_text(encoding="utf-8"))
+        record["arms"]["tuned"] |= {
+            "adapter_sha256": weights_fingerprint(folder),
+            "spec": "adapter",
+        }
+        (project.run / file).write_text(json.dumps(record), encoding="utf-8")
     return folder
 
 

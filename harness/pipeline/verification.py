@@ -1,0 +1,201 @@
+"""Verification of a stored run: its verdict follows from its scores, and these from its answers.
+
+Whoever reads a verdict that was not made in this process (`report`, `promote`, `card`, `history`,
+`compare`) decides the run again from its files first. A verdict that was edited by hand is refused.
+Scores of bundled metrics are computed again from the stored answers, where the suite is still the
+one that was judged; judged scores, and those of a user's own metrics, are taken as they are stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.comparison.score_table import score_suite
+from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.manifest import SuiteRecord, package_versions
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult, Verdict, VerdictRecord
+from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.verdict.redecide import decide_again
+
+_UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)
+"""Verdicts of runs without scores: there is nothing to decide again, and nothing ships."""
+_MEANS = ("n", "base", "tuned", "delta")
+"""Numbers of a gate that do not depend on the statistical method."""
+_COPIED = frozenset({"arms", "attempts", "run_id", "seed", "versions"})
+"""Fields of a verdict that are those of the manifest."""
+_CLOSE = 1e-5
+"""Relative difference that rounding to six digits may leave between two machines."""
+
+
+def load_verified(folder: Path) -> tuple[Run, tuple[str, ...]]:
+    """Read a finished run that others will believe, and what of it could not be computed again.
+
+    Raises:
+        UsageError: as `Run.load` does, or the run was altered.
+    """
+    run = Run.load(folder)
+    return run, refuse_altered(run)
+
+
+def refuse_altered(run: Run) -> tuple[str, ...]:
+    """Decide a stored run again, and refuse it where the result is another.
+
+    Returns:
+        What could not be computed again, in lines.
+
+    Raises:
+        UsageError: verdict.json does not follow from the scores, or the scores do not follow from
+            the answers; the message says which, and what both say.
+    """
+    if not run.verdict.suites:
+        if run.verdict.verdict in _UNDECIDABLE:
+            return ()
+        raise UsageError(_refusal(run, f"says {run.verdict.verdict.value} and judges no suite"))
+    again = decide_again(run)
+    if difference := next(_differences(run, again), None):
+        raise UsageError(_refusal(run, difference))
+    return tuple(note for suite in run.manifest.suites for note in _check_scores(run, suite))
+
+
+def _refusal(run: Run, difference: str) -> str:
+    return (
+        f"{run.folder / 'verdict.json'}: {difference}: the file was changed, or made by another "
+        "version; judge the suites again with `tunegate gate`"
+    )
+
+
+def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
+    """Yield where the stored verdict differs from the one decided again.
+
+    Under the same versions of all packages every field must be the same. Under others the wording
+    and the intervals may have changed; decisions and means may not.
+    """
+    stored = run.verdict
+    if stored.verdict is not again.verdict:
+        yield f"says {stored.verdict.value}, and the scores give {again.verdict.value}"
+    if _outline(stored) != _outline(again):
+        yield "has not the suites and gates of manifest.json"
+        return
+    for old, new in zip(stored.suites, again.suites, strict=True):
+        if old.verdict is not new.verdict:
+            said, found = old.verdict.value, new.verdict.value
+            yield f"says {said} of {old.name}, and the scores give {found}"
+        for gate, made in zip(old.gates, new.gates, strict=True):
+            place = f"{old.name}: {gate.subject} {gate.kind}"
+            yield from (f"{place}: {text}" for text in _gate_differences(gate, made))
+    ours, theirs = (json.loads(record_json(record)) for record in (stored, again))
+    names = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    fixed = _COPIED if run.manifest.versions != package_versions() else frozenset(names)
+    yield from (f"{name} is not what the run's other files give" for name in names if name in fixed)
+
+
+def _gate_differences(gate: GateResult, made: GateResult) -> Iterator[str]:
+    """Yield which decision or mean of a gate is another one."""
+    if (gate.status, gate.advisory) != (made.status, made.advisory):
+        yield f"says {gate.status}, and the scores give {made.status}"
+    for name in _MEANS:
+        said, found = getattr(gate, name), getattr(made, name)
+        if not _is_close(said, found):
+            yield f"says {name} {_number(said)}, and the scores give {_number(found)}"
+
+
+def _outline(verdict: VerdictRecord) -> list[tuple[str, list[str]]]:
+    """Return the suites' names with the ids of their gates."""
+    return [(suite.name, [gate.id for gate in suite.gates]) for suite in verdict.suites]
+
+
+def _is_close(said: float | None, found: float | None) -> bool:
+    if said is None or found is None:
+        return said is found
+    return math.isclose(said, found, rel_tol=_CLOSE, abs_tol=1e-9)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _check_scores(run: Run, record: SuiteRecord) -> Iterator[str]:
+    """Compute scores of bundled metrics again; yield what could not be.
+
+    Raises:
+        UsageError: a score is another one.
+    """
+    suite = _same_suite(record)
+    if suite is None:
+        yield f"{record.name}: scores taken as stored: {record.path} is not the suite of the run"
+        return
+    _check_plan(run, record, suite)
+    stored = {
+        (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
+    }
+    metrics = tuple(metric for metric in suite.metrics if _is_bundled(metric))
+    asked = (cell for cell in run.cells if cell.status != "skipped")
+    arms = tuple(dict.fromkeys(cell.arm for cell in run.manifest.plan))
+    for row in score_suite(replace(suite, metrics=metrics), asked, arms):
+        old = stored.get((row.metric, row.case, row.arm))
+        if "MissingExtra" not in (row.reason or "") and not _same_score(old, row):
+            said = "no score" if old is None else _number(old.value)
+            raise UsageError(
+                f"{run.folder / 'scores.jsonl'}: {row.metric} of {row.arm} on {row.case!r} is "
+                f"{said}, and the stored answer gives {_number(row.value)}: the file was changed, "
+                "or made by another version; judge the suites again with `tunegate gate`"
+            )
+
+
+def _check_plan(run: Run, record: SuiteRecord, suite: Suite) -> None:
+    """Compare what was judged with the suite.
+
+    Raises:
+        UsageError: manifest.json holds other rules, or cases.jsonl other cases.
+    """
+    if _rules(record) != _rules(suite.record()):
+        raise UsageError(
+            f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {record.path}, "
+            "whose hash it names: the file was changed; judge the suite again with `tunegate gate`"
+        )
+    if run.cases_of[record.name] != suite.cases:
+        raise UsageError(
+            f"{run.folder / 'cases.jsonl'}: its cases are not those of {record.path}: the file "
+            "was changed; judge the suite again with `tunegate gate`"
+        )
+
+
+def _rules(record: SuiteRecord) -> Any:
+    """Return what decides a suite, without judges' calibrations and versions of libraries."""
+    other = {"judge": None, "signature": None}
+    metrics = [metric.model_copy(update=other) for metric in record.metrics]
+    gates = [gate.model_copy(update={"where": ""}) for gate in record.gates]
+    return metrics, gates, record.goal_rule, record.max_unscored, record.alpha_per_attempt
+
+
+def _same_suite(record: SuiteRecord) -> Suite | None:
+    """Return the suite where it is still the one that was judged."""
+    try:
+        suite = load_suite(Path(record.path), max_cases=record.n_cases)
+    except SuiteError:
+        return None
+    return suite if suite.hash == record.hash else None
+
+
+def _is_bundled(metric: Metric) -> bool:
+    """Return whether a metric is scored by code of ours: others' code is not run to read a run."""
+    module: Any = getattr(metric.score, "__module__", "")
+    return metric.judge is None and str(module).partition(".")[0] == "tunegate"
+
+
+def _same_score(old: ScoreRow | None, new: ScoreRow) -> bool:
+    if old is None or (old.counts is None) is not (new.counts is None):
+        return False
+    pairs: Mapping[int, tuple[float, float]] = dict(
+        enumerate(zip(old.counts or (), new.counts or (), strict=False))
+    )
+    return _is_close(old.value, new.value) and all(_is_close(*pair) for pair in pairs.values())
