@@ -52,7 +52,7 @@ class ArmComparison:
     order: int
     """Position of its sentence in the run's sentence."""
     result: str = "tunegate.harness.records.verdict:ArmResult"
-    """`module:class` of the result, which stands in verdict.json under the arm's name."""
+    """`module:class` of the result, which is in verdict.json under the arm's name."""
     from_scores: bool = False
     """Whether scores suffice, so that a stored run can be compared again without its models."""
     again: str = ""

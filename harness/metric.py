@@ -1,7 +1,7 @@
 """The metric contract: a function from (case, completion) to a Score.
 
 A metric keeps no state. Its options are keyword-only arguments that suite.toml sets, and what the
-statistics need to know of it stands in the decorator:
+statistics need to know of it is in the decorator:
 
     @metric(range=(0.0, 1.0))
     def exact_match(case, completion, *, ignore_case: bool = False) -> Score: ...

@@ -1,7 +1,7 @@
 """Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
 
-An option is a parameter of the function beside those it is always given; its annotation says what
-is allowed. Every problem of a table is reported at once.
+An option is a parameter of the function after those it is always given; its annotation says what is
+allowed. Every problem of a table is reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...
@@ -104,7 +104,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any, folder: Path) -> Any:
-    """Return `value` as the parameter's type; a path must exist beside the suite."""
+    """Return `value` as the parameter's type; a path must exist next to the suite."""
     try:
         adapter = TypeAdapter(hint)
     except PydanticUserError:

@@ -21,7 +21,7 @@ from tunegate.reports.escaping import one_line
 from tunegate.reports.formatting import FACES, STATUSES
 
 GATES = 8
-"""Gates annotated at most, beside the verdict: GitHub drops what comes after the tenth."""
+"""Gates annotated at most, besides the verdict: GitHub drops what comes after the tenth."""
 
 SEVERITIES = {"error": "major", "warning": "minor", "notice": "info"}
 """Level of a workflow command → severity of a code-quality report."""
@@ -38,7 +38,7 @@ class Annotation:
     title: str
     message: str
     file: str | None = None
-    """Path from the repository's root; None where the suite lies outside."""
+    """Path from the repository's root; None where the suite is outside."""
     line: int | None = None
 
     def command(self) -> str:

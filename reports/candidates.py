@@ -42,7 +42,7 @@ from tunegate.reports.page import scriptless
 WIDTH, HEIGHT = 420, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
 _AROUND = ((11, -9), (-11, -9), (11, 13), (-11, 13))
-"""Where a letter can stand beside its point: clear of the bars."""
+"""Where a letter can be next to its point: clear of the bars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _ends(effects: list[CandidateEffect]) -> list[float]:
 
 
 def _labels(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return a place for each letter beside its point, far from other points and letters."""
+    """Return a place for each letter next to its point, far from other points and letters."""
     taken: list[tuple[float, float]] = []
     for at, (px, py) in enumerate(points):
         others = [*points[:at], *points[at + 1 :], *taken]

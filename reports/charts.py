@@ -198,7 +198,7 @@ def interval_text(gate: GateResult) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AxisScale:
-    """From values to places: `low` stands at `start`, `high` at `end`."""
+    """From values to places: `low` is at `start`, `high` at `end`."""
 
     low: float
     high: float
@@ -217,7 +217,7 @@ class AxisScale:
         return cls(low - room, high + room, start, end)
 
     def at(self, value: float) -> float:
-        """Return a value's place, to a tenth; values beyond the ends stand at the ends."""
+        """Return a value's place, to a tenth; values beyond the ends are at the ends."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
 

@@ -15,7 +15,7 @@ from tunegate.harness.records.verdict import (
 )
 
 NONE = "–"
-"""What stands where there is no number."""
+"""What is where there is no number."""
 
 
 def format_level(value: float | None) -> str:

@@ -109,7 +109,7 @@ def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisSca
 
 
 def _places(n: int) -> list[float]:
-    """Return n places, equally far apart; one alone stands in the middle."""
+    """Return n places, equally far apart; one alone is in the middle."""
     left, right = _LEFT + 14, WIDTH - _RIGHT - 14
     if n == 1:
         return [(left + right) / 2]

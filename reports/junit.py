@@ -1,8 +1,8 @@
 """junit.xml: a testcase for the verdict, one for each gate, one for each case that a gate broke on.
 
-A case that got worse is evidence, not a rule: under a gate that holds it stands in the output of
+A case that got worse is evidence, not a rule: under a gate that holds it is in the output of
 the gate's testcase. Where a gate of its metric failed it is a failed testcase too, so that CI shows
-which prompts broke beside those of the target branch; a case that the gate leaves out is none. An
+which prompts broke next to those of the target branch; a case that the gate leaves out is none. An
 undecided gate is skipped, as no test framework knows a third answer; an advisory one never fails.
 """
 
@@ -25,7 +25,7 @@ from tunegate.reports.data import CaseView, ReportData, prepare_data
 from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
-"""Regressed cases named of one metric; those of thousands stand in scores.jsonl."""
+"""Regressed cases named of one metric; those of thousands are in scores.jsonl."""
 
 _TAGS = {
     GateStatus.FAIL: "failure",

@@ -1,7 +1,7 @@
 """The README of an adapter: what a run measured, between two markers and as `model-index`.
 
 `model-index` has a place for the tuned model's level alone: base, difference, interval and verdict
-stand in the text. What others wrote, in text and metadata, stays. Nothing is sent anywhere.
+are in the text. What others wrote, in text and metadata, stays. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str
         text: The README as it is; None where there is none.
         run: The finished run.
         name: What the model is called where the README does not say.
-        proven: Whether the model beside the README is known to be the one that was judged.
+        proven: Whether the model next to the README is known to be the one that was judged.
 
     Raises:
         UsageError: the metadata of the README cannot be read.

@@ -1,4 +1,4 @@
-"""The HTML page of a run, and the bundle of files written beside it.
+"""The HTML page of a run, and the bundle of files written next to it.
 
 The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
 ten thousand cases it stays a small document. The sections are the modules of
@@ -50,7 +50,7 @@ _SCRIPTS = (
 
 
 _HERE = "<!-- cases -->"
-"""Where the list of cases stands in the template."""
+"""Where the list of cases is in the template."""
 
 
 def render_page(run: Run) -> str:

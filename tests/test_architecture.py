@@ -556,6 +556,36 @@ def test_every_test_is_a_sentence() -> None:
     assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
+IDIOMS = {
+    "stand": r"\b(?:stands?|stood|standing)\b(?! for\b| out\b)",
+    "lie": r"\b(?:lie|lies|lay)\b",
+    "beside": r"\bbeside\b",
+    "tell": r"\b(?:tells?|told)\b",
+    "say": r"\b(?:says|said|a say)\b",
+    "whose": r"\b(?:whose|whom)\b",
+    "under way": r"\b(?:under way|at work|parted by|(?:goes|go|going) without)\b",
+    "one a file": r"\bone an? (?!time\b)\w+",
+    "What …": r"\AWhat (?!it does\b)",
+}
+"""Idioms that an experienced engineer would not write → how they are found in a text."""
+MOST_IDIOMS = 74
+"""Idioms per 10,000 words of strings and docstrings; the number only shrinks."""
+
+
+def test_idioms_become_fewer() -> None:
+    """Strings and docstrings use plain technical English; on failure, the worst files are named."""
+    words, found = 0, Counter[tuple[str, str]]()
+    for path in sources():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+                words += len(re.findall(r"[A-Za-z]+", node.value))
+                for name, pattern in IDIOMS.items():
+                    found[name, path.name] += len(re.findall(pattern, node.value))
+    rate = found.total() / words * 10_000
+
+    assert rate <= MOST_IDIOMS, f"{rate:.1f} per 10,000 words; most of them: {found.most_common(9)}"
+
+
 RAISES = re.compile(r"(?<=\n) {4}([A-Z]\w*)(?=:)")
 
 

@@ -8,7 +8,7 @@ Whether an advised training fits into a machine's memory, and the cheapest varia
 
 Variants are tried in the order of what they cost: fewer rows a step (time), weights of two bytes
 (rounding), a base in 4 bits (time and rounding), shorter rows (data). Memory is that of
-`tunegate.trainers.estimate`; where a GPU trains, the process beside the tensors does not count.
+`tunegate.trainers.estimate`; where a GPU trains, the process without its tensors does not count.
 """
 
 from __future__ import annotations

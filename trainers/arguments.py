@@ -1,4 +1,4 @@
-"""Training arguments: our dataclasses beside TRL's own, and the parser that takes both.
+"""Training arguments: our dataclasses next to TRL's own, and the parser that takes both.
 
 ```
 tunegate train sft --config good.yaml --learning_rate 3e-4
@@ -304,7 +304,7 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
 
 
 def _suites(names: list[str] | str, config: Path | None) -> list[str]:
-    """Return suites, those that lie beside the configuration with their path."""
+    """Return suites, those that are next to the configuration with their path."""
     found = []
     for name in [names] if isinstance(names, str) else names:
         beside = config is not None and (config.parent / name.partition("::")[0]).exists()
@@ -313,7 +313,7 @@ def _suites(names: list[str] | str, config: Path | None) -> list[str]:
 
 
 def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> list[str]:
-    """Return absolute paths; a relative one is looked for beside the configuration first."""
+    """Return absolute paths; a relative one is looked for next to the configuration first."""
     found, missing = [], []
     folders = [config.parent, Path()] if config else [Path()]
     for name in [names] if isinstance(names, str) else names:

@@ -191,7 +191,7 @@ def _refuse_parts(args: Any) -> None:
 
 
 def _apart(given: str | None, live: Any) -> Arm:
-    """Open base beside a full fine-tune.
+    """Open base next to a full fine-tune.
 
     Raises:
         ModelError: it is not there.

@@ -1,6 +1,6 @@
 """Checkpoint ranking: the checkpoints of a training by their gate results.
 
-`gate_checkpoints.json` lies beside the checkpoints. A checkpoint is better if its verdict on the
+`gate_checkpoints.json` is next to the checkpoints. A checkpoint is better if its verdict on the
 suite that selects is better, and among equals if the metric of that suite's goal is further above
 base; the earlier one of two that are the same. The loss has no say.
 """
@@ -73,7 +73,7 @@ class Checkpoint(Record):
 
     step: int
     folder: str
-    """Its name, beside this file."""
+    """Its name, next to this file."""
     suites: tuple[CheckpointSuite, ...] = ()
     problem: str | None = None
     """Why it could not be judged."""
@@ -142,7 +142,7 @@ class CheckpointRanking(Record):
 
 
 def read_ranking(folder: Path) -> CheckpointRanking | None:
-    """Return what lies in the output folder; None if there is nothing that can be read."""
+    """Return what is in the output folder; None if there is nothing that can be read."""
     try:
         return read_record(folder / FILE, CheckpointRanking)
     except (UsageError, OSError):

@@ -50,7 +50,7 @@ class GateCallback(_EventCallback):
     """Looks at the model at every save, logs paired deltas, keeps the best checkpoint.
 
     Each look is one line on stderr, an entry in `state.log_history` with keys such as
-    `gate/support_json/json_schema/delta`, an entry in `gate_checkpoints.json` beside the
+    `gate/support_json/json_schema/delta`, an entry in `gate_checkpoints.json` next to the
     checkpoints, and an attempt in the ledger of each suite. A look that fails costs the look, not
     the training; Ctrl-C in a look ends the training as it does elsewhere.
 

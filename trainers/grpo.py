@@ -113,7 +113,7 @@ def _build(job: TrainingJob) -> Any:
 
 
 def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
-    """Return the rewards of the configuration; TRL's own weights are refused beside them."""
+    """Return the rewards of the configuration; TRL's own weights are refused with them."""
     file, entries = job.config.config_file, job.config.own.rewards
     if job.config.training.reward_weights is not None:
         raise UsageError("reward_weights: give each entry of `rewards` its `weight` instead")

@@ -2,7 +2,7 @@
 
 | kind | trained | saved as |
 |---|---|---|
-| `lora` | two small matrices beside each linear layer (TRL's `--lora_…` options) | adapter |
+| `lora` | two small matrices next to each linear layer (TRL's `--lora_…` options) | adapter |
 | `qlora` | the same, on a base in 4 bits: NF4 with double quantisation | adapter |
 | `dora` | LoRA with the length of each weight row apart | adapter |
 | `prompt` | embeddings of virtual tokens in front of the prompt | adapter |

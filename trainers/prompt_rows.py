@@ -79,7 +79,7 @@ def prompt_dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0)
 
 
 def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
-    """Return how many tokens a prompt may have beside an answer of `answer` tokens; None: any.
+    """Return how many tokens a prompt may have before an answer of `answer` tokens; None: any.
 
     Raises:
         UsageError: the answer alone fills the context.
@@ -121,7 +121,7 @@ def fitting_prompts(
 
 
 def _case_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that a case has; `answer` means a choice only beside `choices`."""
+    """Return the columns that a case has; `answer` means a choice only with `choices`."""
     fields = {key: row[key] for key in _FIELDS if row.get(key) is not None}
     for key in _STRUCTURES:
         if row.get(key) is not None:

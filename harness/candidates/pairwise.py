@@ -96,7 +96,7 @@ def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | Non
 
 
 def _paired_table(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
-    """Return a table in which one candidate stands in base's place and the other in tuned's."""
+    """Return a table in which one candidate is in base's place and the other in tuned's."""
     places = ((mine, "base"), (theirs, "tuned"))
     values = {
         (metric, case, place): row

@@ -490,6 +490,6 @@ WRITTEN: Sequence[str] = ("max_new_tokens", "temperature", "top_p", "stop")
 
 
 def written_settings(generation: Mapping[str, Any], case: Case) -> dict[str, Any]:
-    """Return what, beside the prompt, decided a written answer."""
+    """Return what, besides the prompt, decided a written answer."""
     offered = {"tools": case.tools, "tool_choice": case.tool_choice}
     return {**{name: generation[name] for name in WRITTEN}, **offered}

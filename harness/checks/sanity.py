@@ -83,7 +83,7 @@ class ProbePassage:
 
 @dataclass(frozen=True, slots=True)
 class ModelDrift:
-    """How far tuned is from base, beside null adapters."""
+    """How far tuned is from base, compared with null adapters."""
 
     divergence: float
     """Mean KL(base‖tuned) in nats a token."""

@@ -19,7 +19,7 @@ from tunegate.harness.records.cases import sha256
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
-"""Pickles that trainers leave beside the weights and that nothing here reads."""
+"""Pickles that trainers leave next to the weights and that nothing here reads."""
 _WEIGHTS = (".safetensors", ".gguf")
 _HEADER_LIMIT = 100_000_000
 """Largest safetensors header the format allows, in bytes."""
@@ -57,7 +57,7 @@ def weights_fingerprint(folder: Path) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
     It covers the content of every weight file; file names of shards count, the folder's own name
-    and place do not. The configuration is no part of it: an arm's identity holds that beside it.
+    and place do not. The configuration is no part of it: an arm's identity holds that next to it.
 
     Raises:
         ModelError: there are no weights in the folder.

@@ -28,7 +28,7 @@ _NEEDED = "give a .csv, .tsv, .parquet, .json, .jsonl or .yaml file, or a saved 
 
 
 def cases_table(path: Path, folder: Path) -> str:
-    """Return the `[cases]` table of a suite in `folder` whose cases lie at `path`.
+    """Return the `[cases]` table of a suite in `folder` whose cases are at `path`.
 
     Raises:
         UsageError: nothing is there, or it has no form that is known.

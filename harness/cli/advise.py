@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ORDER = 130
 ROOM = 0.7
-"""Share of a GPU's memory that 16-bit weights may fill before LoRA has no room beside them: a rule
+"""Share of a GPU's memory that 16-bit weights may fill before LoRA has no room next to them: a rule
 of thumb, for `tunegate estimate` to measure."""
 
 

@@ -1,6 +1,6 @@
 """`tunegate check [BASE] TUNED`: a minute's look at a fine-tune, without a suite and no verdict.
 
-Is it alive, how far does it move the model beside null adapters of the same shape and size, and
+Is it alive, how far does it move the model compared with null adapters of its shape and size, and
 does it still stop, answer and write JSON where base does? Exit codes: 0 nothing alarming; 1 tuned
 lost more prompts than chance would take, or computes no numbers; 12 the adapter is dead or the
 arms are not comparable; 2 a mistake in the call.
@@ -278,7 +278,7 @@ def _split_by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[
 
 
 def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
-    """Return how far tuned is from base, beside null adapters where tuned can have them.
+    """Return how far tuned is from base, compared with null adapters where tuned can have them.
 
     None where the vocabularies differ in size.
     """

@@ -157,7 +157,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _format_spec(spec: str) -> str:
-    """Return a spec on a line of its own, its end if it is long: what differs stands there."""
+    """Return a spec on a line of its own, its end if it is long: what differs is there."""
     text = " ".join(spec.split())
     return text if len(text) <= 40 else f"…{text[-39:]}"
 

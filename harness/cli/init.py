@@ -80,7 +80,7 @@ def _copy_suite(suite: str, place: Path) -> list[str]:
 
 
 def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
-    """Write job and configuration beside the suites that are there, or beside a first one."""
+    """Write job and configuration next to the suites that are there, or next to a first one."""
     if folder is not None and folder.parent != SUITES:
         raise UsageError(f"{folder}: with --ci a suite goes into {SUITES}, where the job looks")
     refuse_present(service)

@@ -1,4 +1,4 @@
-"""`tunegate judge run | calibrate | label`: judges beside the runs that ask them."""
+"""`tunegate judge run | calibrate | label`: judges outside of a gate run."""
 
 from __future__ import annotations
 

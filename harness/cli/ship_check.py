@@ -1,11 +1,11 @@
 """`tunegate ship-check BASE ADAPTER --suite SUITE`: which artifact of a fine-tune may ship?
 
-Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites beside the adapter as
+Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites next to the adapter as
 it was trained, and is compared with it. Exit codes: 0 all are equivalent; 1 one is not; 10 one is
 undecided; 12 one is no fine-tune of this base; 13 one could not be made or compared; 2 a mistake
 in the call.
 
-One artifact beside its fine-tune: both answer the suites, and are compared. Base is opened, to
+One artifact and its fine-tune: both answer the suites, and are compared. Base is opened, to
 prove that the artifact is another model, but asked nothing: whether tuned is better than base is
 the gate's question. The answers go to the gate's own store, and come from it.
 """

@@ -1,7 +1,7 @@
 """Equivalence of two arms within a margin: two one-sided tests, and agreement of the texts.
 
 Equivalent is what is proven to be worse by less than the margin and better by less than it, each at
-5 %: the 90 % interval lies within ±margin. Not equivalent is what is proven to lie beyond it on one
+5 %: the 90 % interval is within ±margin. Not equivalent is what is proven to be beyond it on one
 side. What is neither is undecided. The tests are those of the gates, so that a 0/1 score is judged
 by counts and a bounded one with its guard here too.
 
@@ -60,12 +60,12 @@ class EquivalencePairs:
 
     @property
     def within(self) -> bool:
-        """Whether the difference is proven to lie within the margin."""
+        """Whether the difference is proven to be within the margin."""
         return all(is_proven(side, -margin, self.confidence) for side, margin in self._sides())
 
     @property
     def beyond(self) -> float | None:
-        """The p-value of "the difference lies within the margin"; None where nothing is tested.
+        """The p-value of "the difference is within the margin"; None where nothing is tested.
 
         It is 1 where the interval says so already: the exact test of 0/1 scores takes its time.
         """
@@ -121,7 +121,7 @@ Key = TypeVar("Key")
 
 
 def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
-    """Return the metrics of a run whose difference is proven to lie beyond the margin.
+    """Return the metrics of a run whose difference is proven to be beyond the margin.
 
     Source: Holm (1979) over all metrics that are compared, as for regressions.
     """

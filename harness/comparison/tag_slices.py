@@ -193,7 +193,7 @@ def slice_losses(
 
 @dataclass(frozen=True, slots=True)
 class _WholeMetric:
-    """A metric on all cases of its suite, beside which its slices are looked at."""
+    """A metric on all cases of its suite, next to which its slices are looked at."""
 
     n: int
     """Complete pairs."""

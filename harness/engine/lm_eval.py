@@ -4,7 +4,7 @@ What lm-eval computes row by row is computed once here: the contexts of a task s
 header, the continuations of a context its cache, and logits exist only where they are read. In
 float32 the numbers are those of lm-eval's own `hf` model.
 
-What lies beyond the model's context is cut off on the left, as lm-eval does it; elsewhere in
+What is beyond the model's context is cut off on the left, as lm-eval does it; elsewhere in
 tunegate that is an error of the case. Beams and penalties are refused.
 
 Example:
@@ -67,7 +67,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text that has nothing before it."""
+        """What is before a text that has nothing before it."""
         first = self.tokenizer.bos_token_id
         return self.eot_token_id if first is None else int(first)
 

@@ -251,7 +251,7 @@ def _request(
 
 
 def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:
-    """Return what, beside the prompt, decides the answer to a question of this kind."""
+    """Return what, besides the prompt, decides the answer to a question of this kind."""
     delimiter = () if case.delimiter is None else (case.delimiter,)
     if kind is CellKind.CHOICES:
         return [suite.generation.template, case.choices, *delimiter]

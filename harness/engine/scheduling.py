@@ -159,8 +159,8 @@ def _common(first: Sequence[int], other: Sequence[int], *, limit: int) -> int:
 
 
 READING = 0.25
-"""What reading a token costs beside writing one in a wide batch, on a processor; a GPU reads for
-less, and the time left is then told too long at first."""
+"""Cost of reading a token over that of writing one in a wide batch, on a processor. A GPU reads for
+less, so that the time left is estimated too long at first."""
 
 
 def estimate_effort(request: Request) -> float:

@@ -8,7 +8,7 @@ The runner over several processes: batches go out, answers come back into the on
 
 Who hands out the batches, starts the workers and replaces a lost one is the crew's business (see
 `tunegate.harness.engine.ray_backend`); the plan, its batches, its stages and the store stay here.
-Timed questions are answered in this process when the workers are idle: beside each other they
+Timed questions are answered in this process when the workers are idle: next to each other they
 would time each other.
 """
 

@@ -1,6 +1,6 @@
 """What gains and tolerances share: the mean difference of tuned and base against a margin.
 
-A goal passes when its interval lies above the gain, a guardrail when it lies above minus the
+A goal passes when its interval is above the gain, a guardrail when it is above minus the
 tolerance; a regression is claimed only where the difference is proven below zero after Holm's
 adjustment over the whole run.
 """

@@ -150,7 +150,7 @@ def _shows_loss(gate: Gate, pairs: Pairs) -> bool:
     """Return whether the pairs could have shown a loss of the margin, or show a gain.
 
     Tuned proven better than base has lost nothing, wherever base began: on a new task base is near
-    0, and a tolerance must not stand in the way of the gain.
+    0, and a tolerance must not be in the way of the gain.
 
     Source: assay sensitivity (ICH E10): non-inferiority to a base that fails proves nothing.
     """

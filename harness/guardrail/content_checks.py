@@ -108,7 +108,7 @@ _MARK = re.compile(f"<({'|'.join(KINDS)})>")
 
 
 def personal_data(text: str, kinds: tuple[str, ...] = KINDS) -> Counter[str]:
-    """Return how often each of the kinds stands in a text."""
+    """Return how often each of the kinds is in a text."""
     found = Counter(_MARK.findall(scrub_text(text)))
     found.subtract(_MARK.findall(text))  # a text that was redacted before has marks of its own
     return Counter({kind: found[kind] for kind in kinds if found[kind] > 0})

@@ -41,7 +41,7 @@ def brand_voice(
         `guide = "voice.md"` with `examples = ["Done! Your refund lands by Friday."]`.
 
     Options:
-        guide: The style guide, a text file beside suite.toml.
+        guide: The style guide, a text file next to suite.toml.
         examples: Texts in the voice.
     """
     text = (completion.text or "").strip()

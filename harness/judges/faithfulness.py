@@ -35,7 +35,7 @@ def faithfulness(
 
     What it does:
         Splits the answer into claims, then asks for each by itself: supported, contradicted or not
-        found, with the words of the context that decide. A verdict whose words do not stand in the
+        found, with the words of the context that decide. A verdict whose words are not in the
         context counts as not found. `parts` has the shares of the three, the number of claims and
         the share of verdicts whose quotation was made up.
 
@@ -45,7 +45,7 @@ def faithfulness(
 
     Known problems:
         An answer without a claim is unscored as an abstention, never 1: put a tolerance on `length`
-        or `refusal` beside it, or a model that learned to say nothing is not measured. A claim that
+        or `refusal` as well, or a model that learned to say nothing is not measured. A claim that
         is true but needs two places of the context is easily "not found".
 
     Example:

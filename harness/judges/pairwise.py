@@ -43,7 +43,7 @@ def pairwise(
         only two thirds of swapped pairs (MT-Bench, arXiv 2306.05685).
 
     Known problems:
-        A preference for length remains: read the difference beside its length-adjusted form.
+        A preference for length remains: read the difference together with its length-adjusted form.
 
     Example:
         Tuned wins in both orders: base 0, tuned 1. It wins only where it stands first: 0.5 each.

@@ -32,7 +32,7 @@ def tone(
         A fine-tune on curt data answers curtly; no metric of content sees it.
 
     Known problems:
-        Judges like warm and long answers: look at the length beside it.
+        Judges like warm and long answers: look at the length as well.
 
     Example:
         `tone = "plain and friendly, no exclamation marks"`.

@@ -149,7 +149,7 @@ class JudgedTask:
     juror: Juror = field(repr=False)
 
     def judgements(self, places: Sequence[JudgementTarget]) -> Iterator[Judgement]:
-        """Yield a line for each place; what it took stands in the first."""
+        """Yield a line for each place; what it took is in the first."""
         key = sha256([self.juror.fingerprint, self.task.key])
         for number, place in enumerate(places):
             yield self._line(key, place, self.outcome if number == 0 else None)

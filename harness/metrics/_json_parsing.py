@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Extract = Literal["fence", "prose"]
-"""Where JSON may stand beside the whole text: in a ``` fence, or anywhere, fences first."""
+"""Where JSON may be, besides the whole text: in a ``` fence, or anywhere, fences first."""
 
 _MAX_DIGITS = 4300
 """Digits of the longest integer that Python turns into a number (its own default limit)."""

@@ -7,7 +7,7 @@ from tunegate.harness.metrics._choice_likelihoods import ROUNDING
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 FLOOR = -50.0
-"""Least log-probability per token, in nats: stands in for minus infinity."""
+"""Least log-probability per token, in nats: it replaces minus infinity."""
 
 
 @metric(needs=CellKind.ANSWER, requires=("expected",))

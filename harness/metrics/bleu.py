@@ -1,4 +1,4 @@
-"""BLEU: how many of the answer's word sequences stand in a reference."""
+"""BLEU: how many of the answer's word sequences are in a reference."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def bleu(
     """Score the answer's overlap with the expected texts from 0 to 100, as sacrebleu does.
 
     What it does:
-        Counts the answer's sequences of one to four words that stand in an expected text, each as
+        Counts the answer's sequences of one to four words that are in an expected text, each as
         often as there, and takes the geometric mean of the four shares, less a penalty for an
         answer shorter than the nearest expected text. An arm's level is corpus BLEU: the counts of
         all cases are summed first. A single case has sentence BLEU with effective order. Several
-        expected texts are references: a sequence may stand in any of them.
+        expected texts are references: a sequence may be in any of them.
 
     Why:
         It is the number that translation is reported in, and sacrebleu's is the one that can be
-        compared: its signature stands in the record of the run.
+        compared: its signature is in the record of the run.
 
     Known problems:
         It is blind to meaning: a synonym costs as much as nonsense, a lost "not" hardly anything.

@@ -26,7 +26,7 @@ def choice_probability(
 
     Known problems:
         A fine-tune that grows less sure of everything loses probability without one wrong answer:
-        gate `choice_accuracy` beside it. With `byte` the values are no probabilities of the texts,
+        gate `choice_accuracy` as well. With `byte` the values are no probabilities of the texts,
         only a comparison of them.
 
     Example:

@@ -95,7 +95,7 @@ def classification(
         labels: The classes, each once. An expected text that is none of them is refused.
         aggregate: `mean` is the accuracy, `corpus` is macro-F1; for both name the metric twice.
         ignore_case: Compare without case, as Unicode case folding does.
-        extract: Whether the one label that stands in the answer as a word of its own, in any case
+        extract: Whether the one label that is in the answer as a word of its own, in any case
             of letters, counts too. Several different ones are contradictory: unscored.
     """
     if completion.text is None:

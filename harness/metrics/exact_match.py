@@ -29,7 +29,7 @@ def exact_match(
         Several expected texts are alternatives: one is enough.
 
     Why:
-        It is the one metric that nobody has to interpret. Each leniency is an option that stands in
+        It is the one metric that nobody has to interpret. Each leniency is an option that is in
         the suite, because a hidden one (ignoring case by default) inflates the score in silence.
 
     Known problems:

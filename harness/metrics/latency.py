@@ -22,7 +22,7 @@ def latency(case: Case, completion: Completion) -> Score:
 
     Known problems:
         It depends on the machine and on what else runs there: compare arms of one run, never two
-        runs. A model that says more takes longer: look at `length` beside it. Times that were
+        runs. A model that says more takes longer: look at `length` as well. Times that were
         recorded elsewhere (`replay:`) are taken as they are, batch or single; a line's
         `batch_size` says which. In what order they were taken is unknown, so gates that compare
         them are advisory. 30 cases show no p95: its ratio is judged from 100.

@@ -1,4 +1,4 @@
-"""How many of the answer's words stand in the context: no judge, no understanding."""
+"""How many of the answer's words are in the context: no judge, no understanding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORTEST = 4
 
 @metric(range=(0.0, 1.0), requires=("context",), indicative=True)
 def lexical_support(case: Case, completion: Completion) -> Score:
-    """Score the share of the answer's content words that stand in the context.
+    """Score the share of the answer's content words that are in the context.
 
     What it does:
         Takes the words of four letters or more, and all with a digit, and looks each up among the

@@ -20,7 +20,7 @@ class _RepetitionRule:
     """What the rule means for words or for characters."""
 
     joint: str
-    """What stands between two of them."""
+    """What is between two of them."""
     longest_unit: int
     short_run: int
     """Shortest run that can count."""
@@ -37,7 +37,7 @@ def loops(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer degenerates into repetition, else 0.
 
     What it does:
-        Looks for a unit that stands at least 4 times in a row, exactly alike. A unit is 1 to 16
+        Looks for a unit that is at least 4 times in a row, exactly alike. A unit is 1 to 16
         words, or 1 to 64 characters (for scripts without spaces, and for `!!!!!!`). The run
         counts if it covers 20 words (200 characters), or 8 words (40 characters) that are 30 % of
         the text. A unit without a letter or digit, such as a table's rule, counts only from 8

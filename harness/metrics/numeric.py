@@ -102,7 +102,7 @@ _SAID = re.compile(
 _CHAIN = re.compile(
     rf"[\s)]{{0,4}}(?:[{_MINUS}+*/×·÷^xX=]|\\times|\\cdot|\\div)[\s(]{{0,4}}[{_MINUS}]?(?:{_CURRENCY})?"
 )
-"""What stands between the numbers of an equation."""
+"""What is between the numbers of an equation."""
 
 
 @dataclass(frozen=True, slots=True)

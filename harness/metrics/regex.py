@@ -71,7 +71,7 @@ def regex(
 
     What it does:
         Looks for the pattern in the answer with Python's `re`. Without the option `pattern` each
-        case's expected text is its pattern; of several one is enough. Flags stand in the pattern:
+        case's expected text is its pattern; of several one is enough. Flags are in the pattern:
         `(?i)` ignores case, `(?s)` lets `.` match line breaks, `(?m)` lets `^` and `$` match at
         every line. A pattern that cannot be compiled is refused when the suite is loaded.
 

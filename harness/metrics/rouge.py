@@ -55,7 +55,7 @@ def rouge(
         It is what summaries are reported in, and this is the implementation of most papers.
 
     Known problems:
-        A longer answer has better recall: look at `length` beside it, and prefer F. Words are runs
+        A longer answer has better recall: look at `length` as well, and prefer F. Words are runs
         of `a` to `z` and digits: other scripts vanish, and a case whose expected text has none is
         refused. It is blind to facts: a wrong name costs one word. `rougeLsum` takes a line for a
         sentence and does not split any. Very long texts (4,000 by 5,000 words) have no `rougeL`.

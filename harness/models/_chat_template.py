@@ -152,7 +152,7 @@ def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
 
 
 def _delimiter(request: Request) -> str:
-    """Return what stands between the prompt and a text that is scored after it."""
+    """Return what is between the prompt and a text that is scored after it."""
     if request.generation.template == "chat":
         return ""
     if request.case.delimiter is not None:

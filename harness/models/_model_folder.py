@@ -83,7 +83,7 @@ def _from_hub(name: str) -> Path:
 
 
 def base_record(folder: Path) -> Mapping[str, Any]:
-    """Return what the training record beside an adapter says of its base; empty without one."""
+    """Return what the training record next to an adapter says of its base; empty without one."""
     record = folder / "tunegate_training.json"
     if not record.is_file():
         return {}

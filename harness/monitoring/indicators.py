@@ -20,7 +20,7 @@ from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import Suite
 
 QUANTILE = 0.9
-"""Where the gate's values are cut: a tenth of them lie beyond."""
+"""Where the gate's values are cut: a tenth of them are beyond."""
 
 
 class LossKind(StrEnum):

@@ -80,7 +80,7 @@ class FigureLook(Record):
 
 
 class WatchRecord(Record):
-    """A look; what stands in watch.json."""
+    """A look; what is in watch.json."""
 
     schema_version: int = SCHEMA_VERSION
     verdict: WatchVerdict

@@ -55,7 +55,7 @@ def write_traces(
 
 
 def _lines(spans: SpanBuilder, envelope: OtlpEnvelope, logs: TextIO) -> Iterator[str]:
-    """Yield the lines of spans, and write those of log records beside them."""
+    """Yield the lines of spans, and write those of log records next to them."""
     for signals in spans.cases():
         yield envelope.line("spans", signals.spans)
         if signals.logs:

@@ -5,9 +5,9 @@ OpenTelemetry's own exporters.
 
 Sending a run's telemetry to a collector, which may be down, slow or in the way. The files in the
 run folder are the record; what a collector misses can be sent from them again. So nothing here can
-fail a run, and a collector that does not answer costs two seconds once: the request runs beside us,
-and is left alone when its time is over. No handler, no hook and no provider is set, and a user's
-own provider is neither asked nor changed.
+fail a run, and a collector that does not answer costs two seconds once: the request runs in the
+background, and is left alone when its time is over. No handler, no hook and no provider is set, and
+a user's own provider is neither asked nor changed.
 
 Where a viewer shows a run's traces: an address with places for the ids.
 
@@ -204,7 +204,7 @@ def _send(target: ExportTarget, path: Path, until: float) -> ExportResult:
 
 
 _GRACE = 0.5
-"""Seconds for reading and packing a batch, beside the collector's own."""
+"""Seconds for reading and packing a batch, in addition to the collector's own."""
 
 
 class _FileExport(threading.Thread):

@@ -2,7 +2,7 @@
 
 A judgement that two identical completions share was asked once, and has its spans once. Where the
 record does not know when a reply was asked for (a judge that is a program, or recorded), its span
-stands at the end of what it judged.
+is at the end of what it judged.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class MetricEvaluator:
     result: str
     """Attributes of every result on its span, as text."""
     known: str
-    """What a log record, which is read alone, says beside them: range, direction, version."""
+    """What a log record, which is read alone, says in addition: range, direction, version."""
     check: str
     """Attributes of every check, as text."""
 

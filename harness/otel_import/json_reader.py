@@ -100,9 +100,9 @@ def _decode_line(line: bytes, where: str, reading: ImportReport) -> str:
 
 
 def read_document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
-    """Yield the records of JSON values that follow each other or stand in an array.
+    """Yield the records of JSON values that follow each other or are in an array.
 
-    A resource has to stand before its spans, where every writer puts it; one that comes later is
+    A resource has to be before its spans, where every writer puts it; one that comes later is
     counted.
     """
     walk = _DocumentWalk(JsonCursor(content.read), content)

@@ -23,7 +23,7 @@ from tunegate.harness.otel_import.conventions._common import CONTINUED, is_conti
 from tunegate.harness.otel_import.types import ModelCall, Span
 
 WINDOW = 2000
-"""Spans that are kept in mind; two spans of one request are told apart if more lie between them."""
+"""Spans that are kept in mind; two spans of one request are told apart if more are between them."""
 NEAR = 64
 """Calls with one parent that are looked through for another span of the same request."""
 APART_S = 1.0
@@ -71,7 +71,7 @@ def _conventions() -> tuple[Any, ...]:
 
 @dataclass(slots=True)
 class _SpanWindow:
-    """The last spans, as far as it takes to see which calls lie in one another."""
+    """The last spans, as far as it takes to see which calls are in one another."""
 
     leave_out: Callable[[str, str], None]
     parents: dict[_Key, _Key | None] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class _SpanWindow:
         return bool(same)
 
     def _is_beside(self, key: _Key, found: ModelCall) -> bool:
-        """Return whether another library recorded the same call in a span beside this one."""
+        """Return whether another library recorded the same call in a span next to this one."""
         for near in self.beside.get(self.parents[key], ()):
             other = self.held.get(near)
             if other is None or found.span.scope in self.scopes[near] or not _is_one(found, other):
@@ -177,7 +177,7 @@ def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
 
 
 def _is_one(one: ModelCall, other: ModelCall) -> bool:
-    """Return whether two calls, one beside the other, are the same: asked, answered and when."""
+    """Return whether two calls, one next to the other, are the same: asked, answered and when."""
     if not one.messages or not other.messages:
         during = _is_during(one, other) or _is_during(other, one)
         return during and one.model == other.model
@@ -191,7 +191,7 @@ def _is_during(one: ModelCall, other: ModelCall) -> bool:
 
 
 def _is_within(one: ModelCall, other: ModelCall) -> bool:
-    """Return whether the first of two calls beside each other began later."""
+    """Return whether the first of two calls next to each other began later."""
     return one.span.start_s > other.span.start_s
 
 

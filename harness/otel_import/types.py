@@ -49,7 +49,7 @@ class ImportReport:
     left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
     """What could not be used, by reason."""
     mended: dict[str, OccurrenceCount] = field(default_factory=dict)
-    """What was read otherwise than it stands there, by what was done."""
+    """What was read otherwise than it is there, by what was done."""
 
     def leave_out(self, reason: str, where: str) -> None:
         """Count something that is not used; `reason` is a noun phrase without numbers in it."""

@@ -100,7 +100,7 @@ class RunFolder:
         return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def begin(self, manifest: Manifest) -> Manifest:
-        """Write the manifest, without the outcome of an earlier run beside it; return it.
+        """Write the manifest, without the outcome of an earlier run next to it; return it.
 
         Raises:
             BackendError: the disk cannot be written.

@@ -30,7 +30,7 @@ class DataOptions:
 
     mode: ContaminationMode = ContaminationMode.GATE
     files: tuple[Path, ...] = ()
-    """Files of rows that tuned was trained on, beside those that its card names."""
+    """Files of rows that tuned was trained on, in addition to those that its card names."""
 
     @classmethod
     def named(cls, mode: str, files: str | None) -> DataOptions:

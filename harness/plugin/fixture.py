@@ -96,7 +96,7 @@ class GateFixture:
             yield CompletionPair(case, base, tuned)
 
     def _run(self, path: str | Path) -> tuple[Suite, Run]:
-        """Return the suite and the run that holds it: the session's own, or one beside it."""
+        """Return the suite and the run that holds it: the session's own, or another one."""
         state = self.session
         place = self.root / path
         file = (place / "suite.toml" if place.is_dir() else place).resolve()

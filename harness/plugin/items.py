@@ -159,5 +159,5 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
 
 
 def relative_path(path: Path) -> Path:
-    """Return a path as people type it: from here, if it lies below."""
+    """Return a path as people type it: from here, if it is below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -191,7 +191,7 @@ class SuiteForecast:
     refusals: tuple[str, ...]
     """Why SHIP cannot be reached at all, a sentence a gate."""
     notes: tuple[str, ...]
-    """What a reader must know beside the numbers."""
+    """What a reader must know besides the numbers."""
     seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Arm → seconds a case took in the earlier run."""
     unchanged: float | None = None

@@ -8,8 +8,8 @@ JSON can spell half of a surrogate pair (`"\ud800"`), which no UTF-8 file can ho
 it becomes U+FFFD, the replacement character, as soon as it is read.
 
 What a judge said: one line of `judgements.jsonl` in a run folder. A judgement is one judge's
-opinion of one completion (of one pair, where a judge compares) under one metric. Its scores stand
-in `scores.jsonl` beside those of every other metric; here is what they rest on: the replies as they
+opinion of one completion (of one pair, where a judge compares) under one metric. Its scores are
+in `scores.jsonl` with those of every other metric; here is what they rest on: the replies as they
 came, how often the judge was asked, and what that took.
 
 Example:

@@ -62,7 +62,7 @@ class Candidate(Record):
 
 
 class PairwiseComparison(Record):
-    """Two candidates beside each other on identical cases, by one metric."""
+    """Two candidates compared on identical cases, by one metric."""
 
     suite: str
     """Name of the suite."""

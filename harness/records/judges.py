@@ -102,7 +102,7 @@ class CanaryResult(Record):
 
 
 class Calibration(Record):
-    """How a judge does beside people, and whether it may gate."""
+    """How a judge compares with people, and whether it may gate."""
 
     schema_version: int = SCHEMA_VERSION
     metric: Text

@@ -1,6 +1,6 @@
 """manifest.json: what a run is, written before its first completion.
 
-It holds all that the verdict is a function of, beside the cells: the suites' gates and what the
+It holds all that the verdict is a function of, next to the cells: the suites' gates and what the
 statistics must know of each metric, the identities of the arms, the plan, and what was proven
 about the arms before anything was scored.
 """
@@ -77,9 +77,9 @@ class JudgeRecord(Record):
     pairs: bool = False
     """Whether it compared the arms' completions instead of scoring each alone."""
     calibration: Calibration | None = None
-    """How it does beside people, if that is known of this judge and these models."""
+    """How it compares with people, if that is known of this judge and these models."""
     other_arms: bool = Field(default=False, exclude=True)
-    """Whether its scores are set beside those of other arms than people labelled; never stored."""
+    """Whether it is used on arms other than those that people labelled; never stored."""
 
 
 class MetricRecord(Record):
@@ -200,9 +200,9 @@ class Manifest(Record):
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
     training: TrainingSummary | None = None
-    """How tuned was trained, as the card beside it says; None of runs that never asked."""
+    """How tuned was trained, as the card next to it says; None of runs that never asked."""
     leakage: ContaminationCheck | None = None
-    """Which cases stand in the training rows; None of runs that never looked for them."""
+    """Which cases are in the training rows; None of runs that never looked for them."""
 
     def identity(self, arm: str) -> dict[str, Any]:
         """Return what an arm is; one that was made from base, such as `base_again`, is base."""

@@ -179,7 +179,7 @@ class OverlapKind(StrEnum):
     SHARE = "half of its 8-grams"
     """At least half of the case's runs of 8 words occur in the rows: a near duplicate."""
     WHOLE = "whole short text"
-    """A case of fewer than 13 words of its own stands in a row word for word."""
+    """A case of fewer than 13 words of its own is in a row word for word."""
     SUSPECT = "a fifth of its 8-grams"
     """At least a fifth of the runs occur: listed for review, and no reason to leave it out."""
 
@@ -256,7 +256,7 @@ class SuiteContamination(Record):
 
     @property
     def too_many(self) -> bool:
-        """Whether more of them are touched than a verdict can rest beside."""
+        """Whether more of them are touched than a verdict tolerates."""
         return len(self.touched) > MOST * self.n_cases * (1 + 1e-9)
 
 
@@ -331,14 +331,14 @@ class MetricStrata(Record):
 
 
 class SuiteStrata(Record):
-    """One suite's cases, those that stand in the training rows apart."""
+    """One suite's cases, those that are in the training rows apart."""
 
     name: str
     """Its name in suite.toml."""
     n_cases: int
     """Cases that were compared with the rows."""
     touched: tuple[Text, ...]
-    """Ids of the cases that stand in the rows."""
+    """Ids of the cases that are in the rows."""
     suspect: tuple[Text, ...]
     """Ids of cases with a fifth of their text in the rows; they count as clean."""
     metrics: tuple[MetricStrata, ...] = ()

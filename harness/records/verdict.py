@@ -93,9 +93,9 @@ class ParityStatus(StrEnum):
     """Whether what ships behaves as the fine-tune that was judged."""
 
     EQUIVALENT = "equivalent"
-    """Every difference is proven to lie within its margin."""
+    """Every difference is proven to be within its margin."""
     NOT_EQUIVALENT = "not_equivalent"
-    """A difference is proven to lie beyond its margin."""
+    """A difference is proven to be beyond its margin."""
     UNDECIDED = "undecided"
     """Too little evidence either way."""
     ERROR = "error"
@@ -199,7 +199,7 @@ class SuiteResult(Record):
     n_unscored: dict[str, int]
     """Arm → cases without a score on some gated metric."""
     n_touched: int = Field(default=0, exclude_if=lambda n: not n)
-    """Cases left out of the gates because they stand in the training rows; absent without any."""
+    """Cases left out of the gates because they are in the training rows; absent without any."""
     n_skipped_decided: int = 0
     """Cases not run because everything was decided."""
     unscored_reasons: dict[str, int] = Field(default_factory=dict)
@@ -367,7 +367,7 @@ class DeploymentParity(ArmResult, extra="forbid"):
     status: ParityStatus
     """The worst of the suites that count."""
     step: Text
-    """What lies between tuned and shipped, by their identities."""
+    """What is between tuned and shipped, by their identities."""
     suites: tuple[SuiteParity, ...]
     """In the order of the run."""
 
@@ -410,7 +410,7 @@ class LostSlice(Record):
     q_value: Number
     """Two-sided p-value of "no difference", by Benjamini and Hochberg over the slices tested."""
     stands_out: bool
-    """Whether that is at most 0.10; if not, the interval alone lies on the side of a loss."""
+    """Whether that is at most 0.10; if not, the interval alone is on the side of a loss."""
 
 
 class SliceLosses(Record):
@@ -453,7 +453,7 @@ class VerdictRecord(Record):
     slices: SliceLosses | None = Field(default=None, exclude_if=lambda slices: slices is None)
     """Tags on which tuned lost although the gates let it ship; absent where none did."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
-    """Main facts of how tuned was trained, from the card beside it; absent without one."""
+    """Main facts of how tuned was trained, from the card next to it; absent without one."""
     leakage: ContaminationResult | None = Field(
         default=None, exclude_if=lambda found: found is None
     )

@@ -36,7 +36,7 @@ class HttpClient:
 
     key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Headers beside those of the key."""
+    """Headers besides those of the key."""
 
     def __post_init__(self) -> None:
         """Have no connection yet."""

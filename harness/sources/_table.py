@@ -118,7 +118,7 @@ def read_parquet(path: Path) -> Any:
 def rewrite_rows(
     rows: Iterable[Row], rewrite: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> Iterator[Row]:
-    """Yield rows as `rewrite` returns them; what it raises stands in the row's stead."""
+    """Yield rows as `rewrite` returns them; what it raises is in the row's stead."""
     for where, row in rows:
         try:
             yield where, row if isinstance(row, str) else {**row, **rewrite(row)}

@@ -53,7 +53,7 @@ def lm_eval(
         limit: The first so many documents of each task, as lm-eval's `--limit`; all if not set.
         num_fewshot: Answered examples in front, as `--num_fewshot`; a task that fixes 0 keeps it.
         include_path: Folder of further task files, from the suite's folder. Where all the tasks
-            lie there, lm-eval's own are not read, which takes seconds.
+            are there, lm-eval's own are not read, which takes seconds.
         seed: Seed of the drawing of few-shot examples; lm-eval's default is 1234.
 
     Raises:

@@ -146,7 +146,7 @@ def _draw(
 
 
 def _header(subject: str, shots: Sequence[MmluQuestion], style: str) -> str:
-    """Return what stands in front of every question of a subject."""
+    """Return what is in front of every question of a subject."""
     answered = "".join(
         f"{_ask(shot, style)} {_choices(shot, style)[shot.answer]}\n\n" for shot in shots
     )
@@ -200,7 +200,7 @@ PLACES = (
     "{0}/*_{0}.csv", "*_{0}.csv", "all/{0}-*.parquet", "*/{0}-*.parquet", "{0}*.parquet",
     "{0}.jsonl",
 )  # fmt: skip
-"""Where a split's files lie in a folder; the first place that has any counts."""
+"""Where a split's files are in a folder; the first place that has any counts."""
 COLUMNS = "question, A, B, C, D, answer letter"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -244,7 +244,7 @@ class MmluReading:
 
 
 def split_files(root: Path, split: str) -> list[Path]:
-    """Return the files of a split: `root` itself, or those that lie in it.
+    """Return the files of a split: `root` itself, or those that are in it.
 
     Raises:
         SuiteError: there are none.

@@ -6,7 +6,7 @@ degenerate data give a wide interval, impossible data a `ValueError` of the form
 ``name=value must …``.
 
 A difference is oriented so that positive means *tuned is better*. `confidence` is two-sided: 0.90
-puts one-sided error 0.05 at each end, so that "the interval lies above the margin" and "the
+puts one-sided error 0.05 at each end, so that "the interval is above the margin" and "the
 one-sided test rejects at 0.05" are one statement.
 
 Which function answers which question:

@@ -191,7 +191,7 @@ def update_sequence(
 def update_capital(
     capital: BettingCapital, values: Floats, *, bound: Floats, seen: int
 ) -> BettingCapital:
-    """Return many streams after values that lie in one block; as `update_sequence`, without its
+    """Return many streams after values that are in one block; as `update_sequence`, without its
     checks.
 
     Args:

@@ -178,7 +178,7 @@ class _ScoreProcess:
         return float((self._mass * ratio) @ tails)
 
     def advance(self, step: float, cut: float, time: float, floor: float = -math.inf) -> None:
-        """Carry the density over `step` and drop what lies above `cut` or below `floor`."""
+        """Carry the density over `step` and drop what is above `cut` or below `floor`."""
         nodes, weights = _rule()
         low = min(max(-_FAR * math.sqrt(time), floor), cut)
         points = low + (nodes + 1) / 2 * (cut - low)

@@ -3,9 +3,9 @@
 A judge that is kinder to one of the two models makes a naive comparison err up to always; with
 labels for both models' answers the bias can be measured here, and removed by `ppi`.
 
-Yes-or-no verdicts of a judge beside people's: which errors it makes, and for whom. One 2 x 2 table
-for each arm, for a judge may err more for one of them; what that does to a difference is the
-differential error.
+Yes-or-no verdicts of a judge compared with people's: which errors it makes, and on which arm. One
+2 x 2 table for each arm, for a judge may err more on one of them; what that does to a difference is
+the differential error.
 
 Example:
     >>> round(balanced_accuracy([[45, 5], [10, 40]]).estimate, 3)
@@ -125,7 +125,7 @@ def cohens_kappa(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     Source: Cohen (1960); large-sample variance of Fleiss, Cohen and Everitt (1969), by
     statsmodels.
 
-    Trap: falls with lopsided labels at equal accuracy; read it beside the balanced accuracy.
+    Trap: falls with lopsided labels at equal accuracy; read it together with the balanced accuracy.
     """
     validation.check_between("confidence", confidence, 0, 1)
     counts, method = counts_of(table), "Cohen's kappa"

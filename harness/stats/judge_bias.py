@@ -88,7 +88,7 @@ def first_position_test(first: int, second: int) -> OneSidedTest:
 
     Source: the binomial test at one half.
 
-    Trap: both orders of one pair are not independent; read the share beside it.
+    Trap: both orders of one pair are not independent; read it together with the share.
     """
     total = _check_decided(first, second)
     most = np.array(max(first, second))

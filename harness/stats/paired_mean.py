@@ -180,7 +180,7 @@ def retention_interval(
         clusters: One label per case where cases belong together.
 
     Returns:
-        The interval; the share is kept if it lies above 0.
+        The interval; the share is kept if it is above 0.
 
     Raises:
         ValueError: If the arrays differ in length, a value is outside its range, or as

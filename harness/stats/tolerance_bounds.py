@@ -1,6 +1,6 @@
 """One-sided tolerance bounds: the worst rate that a sample is compatible with.
 
-A figure of n cases is itself an estimate. These are its one-sided limits: what lies beyond one of
+A figure of n cases is itself an estimate. These are its one-sided limits: what is beyond one of
 them is worse than the gate's model, not bad luck of the gate. They are exact or proven for any n
 where cases are independent.
 """

@@ -107,6 +107,6 @@ def design_effect(deff: float) -> float:
 
 
 def check_exceeds(effect: float, margin: float) -> None:
-    """Check that the effect a plan hopes for lies beyond the margin it must clear."""
+    """Check that the effect a plan hopes for is beyond the margin it must clear."""
     if not effect > margin:
         raise ValueError(f"effect={effect} must exceed margin={margin}")

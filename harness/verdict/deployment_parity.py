@@ -62,7 +62,7 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class ParityEvidence:
-    """What is known of tuned's and shipped's answers beside their scores, by suite."""
+    """What is known of tuned's and shipped's answers besides their scores, by suite."""
 
     agreement: Mapping[str, AnswerAgreement] = field(default_factory=dict)
     divergence: Mapping[str, PredictionDivergence] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def compare_again(run: ScoredRun, stored: DeploymentParity) -> DeploymentParity:
 
 
 def _table_of_arms(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:
-    """Return a table in which the arms named stand in the places of base and tuned."""
+    """Return a table in which the arms named are in the places of base and tuned."""
     places = {base: "base", tuned: "tuned"}
     if base == "base":
         places[BASE_AGAIN] = BASE_AGAIN
@@ -336,7 +336,7 @@ def _words(backend: Any, identity: Mapping[str, Any]) -> str:
 
 
 _PLACES = {"base": "tuned", "tuned": "shipped"}
-"""The places of base and tuned, and which arms stand there where tuned is compared with shipped."""
+"""The places of base and tuned, and which arms are there where tuned is compared with shipped."""
 
 
 def metric_sentence(found: MetricParity, missing: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Cost and behaviour: what the answers took, and how they look beside what they score."""
+"""Cost and behaviour: what the answers took, and how they look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuned beside the fine-tune that is shipped today: gate by gate, as beside base."""
+"""Tuned compared with the fine-tune that is shipped today, gate by gate."""
 
 from __future__ import annotations
 

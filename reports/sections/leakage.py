@@ -1,4 +1,4 @@
-"""Which cases the fine-tune was trained on, and the difference on them beside that on the rest."""
+"""Which cases the fine-tune was trained on, and the difference on them and on the rest."""
 
 from __future__ import annotations
 

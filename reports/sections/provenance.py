@@ -41,7 +41,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _settings(data: ReportData) -> dict[str, Any]:
-    """Return what the card of the training says beside its main facts."""
+    """Return what the card of the training says besides its main facts."""
     training = data.run.manifest.training
     card = {} if training is None else training.card
     return {

@@ -1,4 +1,4 @@
-"""What ships beside what was judged: metric by metric, answer by answer, token by token."""
+"""What ships compared with what was judged: metric by metric, answer by answer, token by token."""
 
 from __future__ import annotations
 

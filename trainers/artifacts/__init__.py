@@ -29,7 +29,7 @@ from tunegate.harness.records.manifest import package_versions
 
 ROOM = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"
-"""File beside an artifact that says what it was made of."""
+"""File next to an artifact that says what it was made of."""
 
 
 class DeploymentArtifact(Protocol):

@@ -209,7 +209,7 @@ def plan_tensors(folder: Path, config: Mapping[str, Any]) -> Iterator[TensorSour
 
 
 def _reorder_rotary(name: str, values: Any, config: Mapping[str, Any]) -> Any:
-    """Return q and k with their rows in llama.cpp's order: rotary pairs beside each other."""
+    """Return q and k with their rows in llama.cpp's order: rotary pairs next to each other."""
     part = name.rpartition(".attn_")[2]
     heads = {"q.weight": "num_attention_heads", "k.weight": "num_key_value_heads"}.get(part)
     if heads is None:

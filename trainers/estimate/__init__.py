@@ -35,7 +35,7 @@ class MemoryEstimate:
     setting: TrainingSetting
     step: StepMemory
     process: int
-    """Bytes of the process beside its tensors."""
+    """Bytes of the process besides its tensors."""
 
     @property
     def needed(self) -> int:
@@ -89,14 +89,14 @@ def estimate_memory(
     Args:
         config: Transformers' configuration of the base.
         wanted: Ways of training.
-        process: Bytes of a training process beside its tensors, as `process_bytes` measures.
+        process: Bytes of a training process besides its tensors, as `process_bytes` measures.
     """
     for setting in wanted:
         yield MemoryEstimate(setting, simulate_step(config, setting), process)
 
 
 def process_bytes() -> int:
-    """Measure what a training process takes beside its model; see
+    """Measure what a training process takes besides its model; see
     `tunegate.trainers.estimate.process`.
     """
     return process.measure_overhead()

@@ -60,7 +60,7 @@ def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Ste
 
     Args:
         argv: Flags after `train sft`, `--config FILE` among them.
-        steps: Steps to time, beside the first.
+        steps: Steps to time, after the first.
         say: Takes each line for the user.
 
     Raises:

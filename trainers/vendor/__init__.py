@@ -122,7 +122,7 @@ def _say_done(record: VendorJob, folder: Path, say: callbacks.Say) -> None:
 
 
 def _gate(record: VendorJob) -> str:
-    """Return the command that gates the fine-tune; no card lies beside it, so it names the rows."""
+    """Return the command that gates the fine-tune; no card is next to it, so it names the rows."""
     words = ["tunegate", "gate", "SUITES", "--base", record.base_spec, "--tuned", str(record.spec)]
     rows = ",".join(file.path for file in record.files)
     return shlex.join([*words, *(["--training-data", rows] if rows else [])])

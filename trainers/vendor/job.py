@@ -121,7 +121,7 @@ def parse_options(argv: Sequence[str]) -> VendorOptions:
 
 
 def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> tuple[Path, ...]:
-    """Return the files; a relative name is looked for beside the configuration first."""
+    """Return the files; a relative name is looked for next to the configuration first."""
     folders = [config.parent, Path()] if config else [Path()]
     found = []
     for name in [names] if isinstance(names, str) else names:

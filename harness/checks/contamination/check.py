@@ -15,7 +15,7 @@ by none of this.
 
 The rows that a model was trained on: found again by the card of the training, or given. A file
 counts as the one of the training only if its hash says so. It is looked for where the card says it
-was, then beside the weights, then among the files that the user names.
+was, then next to the weights, then among the files that the user names.
 """
 
 from __future__ import annotations

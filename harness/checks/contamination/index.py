@@ -154,7 +154,7 @@ def shared_runs(
 
     Args:
         hashes: Hash of the N words from each position on, of one suite's cases.
-        valid: Whether these words lie within one text.
+        valid: Whether these words are within one text.
         units: Number of the unit that each position belongs to.
     """
     import numpy as np
@@ -172,7 +172,7 @@ def shared_runs(
 
 
 def mark_covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which positions lie within a run of N words that begins at one of `starts`."""
+    """Return which positions are within a run of N words that begins at one of `starts`."""
     import numpy as np
 
     found = np.zeros_like(starts)
@@ -342,7 +342,7 @@ def _short(
     cut: Sequence[tuple[tuple[Words, ...], tuple[Words, ...]]],
     overlaps: Sequence[CaseOverlap],
 ) -> Iterator[tuple[Words, int]]:
-    """Yield the prompts, with their case, that hold no run and have an answer to be found beside.
+    """Yield the prompts, with their case, that hold no run and have an answer to search for.
 
     A prompt that more than `SHARED_BY` units ask is a template.
     """

@@ -3,7 +3,7 @@
 A group of rows is prefilled, with its drafts where there are any; what is not finished by that goes
 into the slots and is written one token a step, or more where a row follows its draft again. As soon
 as enough slots are free the next group comes in, so that the batch stays wide: decoding is bound by
-what a step costs beside its rows.
+what a step costs besides its rows.
 
 Greedy decoding equals `model.generate(do_sample=False)` token for token in float32; sampling draws
 from a generator of each row's own seed, so an answer does not depend on its neighbours.
@@ -53,8 +53,8 @@ PREFILL = 8192
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
 STEP = {"cpu": 60.0}
-"""What a forward costs beside its tokens, counted in tokens. The linear layers of SmolLM2-135M take
-35 ms for 8 rows and 178 ms for 256 on two cores: 0.58 ms a row and 30 ms beside them, 53 rows'."""
+"""Fixed cost of a forward, counted in tokens. The linear layers of SmolLM2-135M take 35 ms for 8
+rows and 178 ms for 256 on two cores: 0.58 ms for each row and 30 ms besides, 53 rows'."""
 STEP_ELSEWHERE = 1000.0
 """The same on an accelerator, where a few hundred tokens are computed in the time of one."""
 PROBE = 8
@@ -91,7 +91,7 @@ def decode_sequences(
 
 
 class DecodingSlots:
-    """Rows in the making with their cache; the n-th row stands in the n-th slot."""
+    """Rows in the making with their cache; the n-th row is in the n-th slot."""
 
     def __init__(self, width: int, columns: int) -> None:
         """Prepare room.
@@ -228,9 +228,9 @@ class _DecodingLoop:
     slots: DecodingSlots
     shared: prefix_cache.SharedPrefix
     step: float
-    """What a forward costs beside its tokens."""
+    """What a forward costs besides its tokens."""
     strict: bool
-    """Whether no column may lie between a row's tokens: a sliding window counts them."""
+    """Whether no column may be between a row's tokens: a sliding window counts them."""
     back: DraftAcceptance = field(default_factory=DraftAcceptance)
     """How well guesses are accepted where rows came back to their drafts."""
 

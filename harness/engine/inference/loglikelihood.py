@@ -6,7 +6,7 @@ is scored, never as [batch, length, vocabulary].
 
 How many bits the model needs for each byte of a text, whatever its tokenizer. A text longer than
 the context is read in windows that do not overlap; each begins after the last token of the one
-before, as lm-eval's `loglikelihood_rolling` does it. What stands before the first token is the
+before, as lm-eval's `loglikelihood_rolling` does it. What is before the first token is the
 begin marker, or the end marker where a tokenizer has no other.
 
 Source: bits = -sum of log2 p(token | what is before it in the window); divided by the text's length
@@ -203,7 +203,7 @@ def bits_per_byte(
 
 
 def _windows(arm: LocalArm, text: Prompt) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield (what stands before, tokens to be read) until all are read once."""
+    """Yield (what is before, tokens to be read) until all are read once."""
     ids = tuple(text.token_ids or ())
     first = arm.tokenizer.bos_token_id
     marker = min(arm.stop_ids) if first is None else int(first)

@@ -4,7 +4,7 @@ A system prompt or few-shot header is often most of a prompt. Its key-value cach
 and repeated for the rows; the rest of the prompts is left-padded behind it. In float32 the logits
 equal those of whole prompts within 1e-4, as any change of padding does.
 
-The padding lies between prefix and suffix there, and Transformers counts it when it measures a
+The padding is between prefix and suffix there, and Transformers counts it when it measures a
 sliding window: beyond the window such a model gets whole prompts instead.
 """
 

@@ -44,12 +44,12 @@ class DraftAcceptance:
         """Return whether guessing is worth it where `rows` rows would be decoded together.
 
         A guessed token costs its share of a forward; an accepted one saves that and its share of
-        what the forward costs beside its tokens.
+        what the forward costs besides its tokens.
 
         Args:
             suite: The suite.
             rows: Rows decoded together.
-            step: What a forward costs beside its tokens, counted in tokens.
+            step: What a forward costs besides its tokens, counted in tokens.
         """
         share = self.share(suite)
         return share is None or share * (1 + step / max(1, rows)) > 1
@@ -63,7 +63,7 @@ class AnswerDraft:
     watch: DraftAcceptance
     """Counts how well drafts from where this one comes are accepted."""
     place: int | None = 0
-    """Where the answer stands in it; None where the answer has left it."""
+    """Where the answer is in it; None where the answer has left it."""
     _ends: dict[tuple[int, ...], int] | None = None
 
     def ahead(self, most: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ It is started once and reads a JSON line for each completion on its standard inp
     {"key": "…", "metric": "faithful", "judge": "faithfulness", "options": {}, "case": {…},
      "completion": "…"}
 
-For a judge of pairs, `base` and `tuned` stand in the place of `completion`. It answers each, in any
+For a judge of pairs, `base` and `tuned` are in the place of `completion`. It answers each, in any
 order, with a line on its standard output: `{"key": "…", "value": 0.75, "reason": "…"}`, or
 `{"key": "…", "abstained": "why"}`, or `{"key": "…", "error": "why"}`. Its standard error is shown.
 What is no such line, a value outside the metric's range, a silence beyond the deadline and its end

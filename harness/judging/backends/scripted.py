@@ -1,6 +1,6 @@
 """`scripted:FILE`: a judge that answers by rule, for tests of suites, gates and your own judges.
 
-FILE is JSON. The first rule whose text stands in the question's data decides, else the default:
+FILE is JSON. The first rule whose text is in the question's data decides, else the default:
 
     {"rules": [{"contains": "sorry", "reply": {"score": 5}}],
      "default": {"score": 1, "reason": "no apology"}}
@@ -31,7 +31,7 @@ class ScriptedReply(Record):
     """One rule of a script."""
 
     contains: str
-    """Must stand in the question, which holds the completion."""
+    """Must be in the question, which holds the completion."""
     step: str | None = None
     """Only in this step of the judge."""
     reply: dict[str, Any] | None = None

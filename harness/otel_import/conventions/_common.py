@@ -225,7 +225,7 @@ _NO_SETTINGS = {
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
     "system_role", "service_tier", "betas",
 }  # fmt: skip
-"""What requests hold beside their settings: read elsewhere, or of no weight for the answer."""
+"""What requests hold besides their settings: read elsewhere, or of no weight for the answer."""
 _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
 
@@ -248,7 +248,7 @@ def parse_parameters(raw: Any) -> dict[str, Any]:
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that stand in attributes of their own: `gen_ai.request.temperature`."""
+    """Return the settings that are in attributes of their own: `gen_ai.request.temperature`."""
     found = {
         name.removeprefix(_REQUEST): value
         for name, value in attributes.items()

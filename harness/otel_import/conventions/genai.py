@@ -1,7 +1,7 @@
 """OpenTelemetry's GenAI conventions, with the messages in attributes.
 
 `gen_ai.input.messages`, `gen_ai.output.messages`, `gen_ai.system_instructions` and
-`gen_ai.tool.definitions` stand on the span, structured or as JSON, or on the event
+`gen_ai.tool.definitions` are on the span, structured or as JSON, or on the event
 `gen_ai.client.inference.operation.details` (semantic-conventions-genai, gen-ai-spans.md and
 gen-ai-events.md). Calls without any content are read here too.
 """
