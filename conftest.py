@@ -288,19 +288,18 @@ def preloaded() -> None:
 
 @dataclass(eq=False)  # pytest 8.0 puts plugins into a set
 class LoadedLibraries:
-    """Installed libraries that were loaded when pytester was about to unload them."""
+    """Installed libraries that a test has loaded when pytester is about to unload them."""
 
+    before: frozenset[str] = field(default_factory=lambda: frozenset(sys.modules))
     modules: dict[str, ModuleType] = field(default_factory=dict)
 
     def pytest_unconfigure(self) -> None:
-        """Note what is loaded from `site-packages`, at the end of a run in this process."""
-        for name, module in list(sys.modules.items()):
+        """Note what was loaded from `site-packages`, at the end of a run in this process."""
+        for name in sys.modules.keys() - self.before:
             package = sys.modules.get(name.partition(".")[0])
-            place = getattr(package, "__file__", None) or next(
-                iter(getattr(package, "__path__", ())), ""
-            )
-            if "site-packages" in Path(place).parts:
-                self.modules[name] = module
+            places = getattr(package, "__file__", None), *getattr(package, "__path__", ())
+            if any("site-packages" in Path(place).parts for place in places if place):
+                self.modules[name] = sys.modules[name]
 
 
 @contextmanager
