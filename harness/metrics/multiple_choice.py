@@ -2,8 +2,8 @@ r"""Whether an answer in free text names the right choice.
 
 Which choice of a multiple-choice question an answer in free text names. Four kinds of evidence are
 looked at, the strongest first; the first kind that is there decides, and if it names two choices,
-so does the answer. Every pattern looks at a few characters around a place, so the time is linear in
-the text.
+so does the answer. Among statements, a final one outranks weaker ones before it. Every pattern
+looks at a few characters around a place, so the time is linear in the text.
 
 Example:
     >>> find_choices("I first thought of A, but the answer is (B).", "ABCD", ())
@@ -16,11 +16,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Literal
 
 from tunegate.harness.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
-from tunegate.harness.metrics._words import LETTER, matched_index, name_pattern, normalize_text
+from tunegate.harness.metrics._words import (
+    LETTER,
+    drop_reasoning,
+    matched_index,
+    name_pattern,
+    normalize_text,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _LETTERS = "ABCD"
@@ -66,14 +72,22 @@ def _right_choice(case: Case, letters: str) -> int | None:
 
 
 @metric(binary=True, check=_check)
-def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTERS) -> Score:
+def multiple_choice(
+    case: Case,
+    completion: Completion,
+    *,
+    letters: str = _LETTERS,
+    no_answer: Literal["wrong", "unscored"] = "wrong",
+) -> Score:
     r"""Score 1 if the answer names the right choice by its letter or text, else 0.
 
     What it does:
         Reads the choice out of the answer by the first kind of evidence that is there:
         (1) the whole answer is a letter (`B`, `(b)`, `**B.**`, `Option B`);
         (2) a statement: `\boxed{B}`, a line with nothing but a letter, "the answer is B",
-        "Answer: (B)", "the correct option is B", "B is correct", "I choose B";
+        "Answer: (B)", "the correct option is B", "B is correct", "I choose B". "The answer is B"
+        and its like outrank "A is correct", a hypothesis ("If the answer is A") and an earlier
+        line with a letter; "The final answer is B" outranks all before it;
         (3) a line that begins with a label (`B. Paris`), or the answer begins with a choice's
         text and ends the sentence or line there;
         (4) any capital letter on its own, and any choice's text, but for negated ones ("not A",
@@ -81,7 +95,10 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
         Where the case has `choices`, a choice's text behind "the answer is" counts as its letter.
         If that kind of evidence names two choices ("A or B", "The answer is A. … The answer is
         B.", `B. London` where London is A), the case is unscored as ambiguous: which one a reader
-        would take is unknown. An answer that names no choice is wrong: 0, with the reason.
+        would take is unknown. An answer that names no choice is wrong: 0, with the reason; with
+        `no_answer = "unscored"` it is unscored. Reasoning before `</think>`, or without an
+        end, is no part of the answer. In a text that a limit of tokens cut off, letters and texts
+        within sentences (4) do not count.
 
     Why:
         A model that was asked for a letter often writes a sentence. Compared with `exact_match`
@@ -91,9 +108,10 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
     Known problems:
         The sentences of (2) are English; in other languages (1), (3) and (4) work. A corrected
         answer ("A … no, B") is ambiguous, and enough of these end the run as unscored; ask for
-        the letter alone. "Vitamin C" names C where nothing stronger is there. Small letters count
-        only alone, in a box, or behind "the answer is" at the end of a sentence or bracket. Texts
-        are not Unicode-normalised.
+        the letter alone. Unscored answers of tuned cannot hide a loss: SHIP must hold if all of
+        them were wrong, and more than `max_unscored` of them end the run. "Vitamin C" names C
+        where nothing stronger is there. Small letters count only alone, in a box, or behind "the
+        answer is" at the end of a sentence or bracket. Texts are not Unicode-normalised.
 
     Example:
         `Paris is the capital, so the answer is **B**.` is B. `It is B or C.` is unscored.
@@ -101,6 +119,7 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
     Options:
         letters: Letters of the choices in cases that list no `choices`; their right answer is a
             letter in `expected`. With `choices` the letters are A, B, C … in their order.
+        no_answer: What an answer that names no choice is worth, such as one that is cut off.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
@@ -109,13 +128,15 @@ def multiple_choice(case: Case, completion: Completion, *, letters: str = _LETTE
         return Score.unscored("the case has no right choice")
     if case.choices:
         letters = ascii_uppercase[: len(case.choices)]
-    found = sorted(find_choices(completion.text, letters, case.choices or ()))
+    cut_off = completion.finish_reason == "length"
+    found = sorted(find_choices(completion.text, letters, case.choices or (), cut_off=cut_off))
     names = " and ".join(letters[index] for index in found)
     if len(found) > 1:
         return Score.unscored(f"ambiguous: the answer names {names}")
-    if not found:
-        return Score.of(0.0, "the answer names no choice")
-    return Score.of(float(found[0] == right), f"read {names}")
+    if found:
+        return Score.of(float(found[0] == right), f"read {names}")
+    reason = "the answer names no choice" + ("; it is cut off" if cut_off else "")
+    return Score.unscored(reason) if no_answer == "unscored" else Score.of(0.0, reason)
 
 
 _OPEN = r"[\s:*_`\"'(\[$]{0,8}"
@@ -131,6 +152,9 @@ _SAID = re.compile(
     r"|\bI(?:['’]ll|['’]d|\swill|\swould)?\s(?:choose|pick|select|go\swith)\b",
     re.I,
 )
+_HYPOTHESIS = re.compile(
+    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|might|could|may)\b", re.IGNORECASE
+)
 _NEGATED = re.compile(
     rf"(?:\bnot|n['’]t|\bneither|\bnor|\bthan)\s(?:the\s)?{_OPTION}$", re.IGNORECASE
 )
@@ -138,17 +162,28 @@ _TEXT_BEHIND = re.compile(r"[\s)\].:*_\"'–-]{1,8}")
 _SENTENCE_ENDS = re.compile(r"[*_`\"')]{0,4}[ \t]{0,4}(?:[.:;!\n]|\Z)")
 
 
-def find_choices(text: str, letters: str, choices: Sequence[str]) -> set[int]:
+def find_choices(
+    text: str, letters: str, choices: Sequence[str], *, cut_off: bool = False
+) -> set[int]:
     """Return the indices of the choices that the answer names by its strongest evidence.
 
     Args:
         text: The answer.
         letters: Capital letters of the choices, such as `ABCD`.
         choices: The choices' texts, as many as letters; empty if they are unknown.
+        cut_off: Whether a limit of tokens ended it, so that a letter in a sentence is no answer
+            unless the text begins with it.
     """
-    reader = _ChoiceReader(text, letters, choices)
-    kinds = (reader.alone, reader.stated, reader.leading, reader.mentioned)
+    answer = drop_reasoning(text)
+    reader = _ChoiceReader(answer, letters, choices)
+    last = reader.opening if cut_off else reader.mentioned
+    kinds = (reader.alone, reader.stated, reader.leading, last)
     return next((found for kind in kinds if (found := set(kind()))), set())
+
+
+_OPINION, _LINE, _STATEMENT, _FINAL = range(4)
+"""How strong a statement is: `A is correct` and hypotheses, a line with a letter, `the answer is
+A`, `the final answer is A`."""
 
 
 class _ChoiceReader:
@@ -172,18 +207,45 @@ class _ChoiceReader:
             yield self._index(found[1])
 
     def stated(self) -> Iterator[int]:
-        """Yield what a box, a line with nothing but a letter, or a sentence says is the answer."""
+        """Yield what a box, a line with nothing but a letter, or a sentence says is the answer.
+
+        A statement counts unless a stronger one comes behind it, an opinion unless there is one.
+        """
+        statements = sorted(self._statements(), reverse=True)
+        clear = any(strength > _OPINION for _, strength, _ in statements)
+        strongest = 0
+        for _, strength, indices in statements:
+            if strength >= strongest and (strength > _OPINION or not clear):
+                yield from indices
+            strongest = max(strongest, strength)
+
+    def _statements(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        """Yield place, strength and choices of each statement."""
         box = rf"\\boxed\s?\{{(?:\\\w{{2,8}}\s?\{{)?[\s(]{{0,3}}({self.any})[\s)]{{0,3}}\}}"
         line = rf"^[ \t*_`\"'(\[$>#-]{{0,8}}{_OPTION}({self.any}){_CLOSE}$"
         right = (
-            rf"(?<![{LETTER}\d_])({self.any})[)\]*\"']{{0,4}}\s(?i:is|are)\s"
-            r"(?i:the\s)?(?i:correct|right|best|answer|true)\b"
+            rf"(?<![{LETTER}\d_])({self.any})[)\]*\"']{{0,4}}\s(?i:is|are)\s(?i:the\s)?"
+            r"(?i:(?:(?:correct|right|best)\s)?(answer|option|choice)\b|(?:correct|right|best|true)\b)"
         )
-        for pattern, flags in ((box, re.I), (line, re.M), (right, 0)):
-            for found in re.finditer(pattern, self.text, flags):
-                yield self._index(found[1])
+        for found in re.finditer(box, self.text, re.I):
+            yield found.start(), _STATEMENT, (self._index(found[1]),)
+        for found in re.finditer(line, self.text, re.M):
+            yield found.start(), _LINE, (self._index(found[1]),)
+        for found in re.finditer(right, self.text):
+            strength = _STATEMENT if found[2] else _OPINION
+            yield found.start(), strength, (self._index(found[1]),)
         for found in _SAID.finditer(self.text):
-            yield from self._named(found.end())
+            indices = tuple(self._named(found.end()))
+            if indices:
+                yield found.start(), self._strength(found), indices
+
+    def _strength(self, found: re.Match[str]) -> int:
+        """Return how strong a sentence is: hypothesis, statement or final statement."""
+        before = self.text[max(0, found.start() - 20) : found.start()]
+        sentence = re.split(r"[.\n;:!?]", before)[-1] + found.group()
+        if _HYPOTHESIS.search(sentence):
+            return _OPINION
+        return _FINAL if re.search(r"\bfinal\b", sentence, re.I) else _STATEMENT
 
     def leading(self) -> Iterator[int]:
         """Yield the letters that label a line (`B. Paris`), and the text the answer begins with."""
@@ -208,6 +270,12 @@ class _ChoiceReader:
         for found in self.texts.finditer(self.text) if self.texts else ():
             if not self._negated(found):
                 yield matched_index(found)
+
+    def opening(self) -> Iterator[int]:
+        """Yield the capital letter that the text begins with."""
+        found = re.match(rf"\s*+{_OPTION}({self.any}){_ENDS}", self.text)
+        if found:
+            yield self._index(found[1])
 
     def _named(self, place: int) -> Iterator[int]:
         """Yield the letters or the text right behind a place such as `the answer is`."""

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.decided_suites import SuiteOfColumns, manifest_of
 from tunegate.harness.metrics.multiple_choice import multiple_choice
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.verdict.decide import decide_run
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "ABCDabc ().:*\n\\boxed{}answer is or not\0\u202e\ud800"
@@ -51,8 +54,9 @@ def test_reads_the_choice(row: dict[str, Any]) -> None:
 
 
 def test_the_table_is_long_enough() -> None:
-    """At least 60 cases, none of them twice."""
-    assert len(TABLE) >= 60
+    """At least 60 cases of the rules and 60 of styles of writing, none of them twice."""
+    styles = sum(row["why"].startswith("style: ") for row in TABLE)
+    assert min(styles, len(TABLE) - styles) >= 60
     keys = ("text", "choices", "options")
     assert len({json.dumps([row.get(key) for key in keys]) for row in TABLE}) == len(TABLE)
 
@@ -60,6 +64,64 @@ def test_the_table_is_long_enough() -> None:
 def test_an_ambiguous_answer_says_what_it_names() -> None:
     """The reason lists the letters in their order."""
     assert score("It is C or A.", expected="A").reason == "ambiguous: the answer names A and C"
+
+
+@pytest.mark.parametrize("text", ["", "I don't know.", "The answer is", "<think>The answer is B"])
+def test_no_answer_is_worth_what_the_option_says(text: str) -> None:
+    """A text that names no choice is wrong unless the suite says that it is unscored."""
+    wrong, unscored = (
+        multiple_choice.score(
+            Case(id="c", prompt="p", expected="B"), Completion(text=text), no_answer=no_answer
+        )
+        for no_answer in ("wrong", "unscored")
+    )
+
+    assert wrong == Score.of(0.0, "the answer names no choice")
+    assert unscored == Score.unscored("the answer names no choice")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Let us see. Option A says that", None),
+        ("Among A, C and D the first", None),
+        ("The answer is B. Among A and C the", "B"),
+        ("B because it is the", "B"),
+        ("B", "B"),
+        ("**B", "B"),
+        ("B. Paris is the", "B"),
+    ],
+)
+def test_a_letter_in_a_sentence_that_is_cut_off_is_no_answer(text: str, names: str | None) -> None:
+    """The model had not come to its answer, unless the text begins with it or states it."""
+    case = Case(id="c", prompt="p", expected="B")
+    result = multiple_choice.score(case, Completion(text=text, finish_reason="length"))
+
+    if names is None:
+        assert result == Score.of(0.0, "the answer names no choice; it is cut off")
+    else:
+        assert result == Score.of(1.0, "read B")
+
+
+def test_unscored_answers_of_tuned_cannot_hide_a_loss() -> None:
+    """Base answers 400 questions, tuned is cut off on 16: less than 5 %, and yet no SHIP."""
+    case = Case(id="c", prompt="p", expected="B")
+    full, cut = Completion(text="The answer is B."), Completion(text="Let us see whether")
+    verdicts = {}
+    for name, no_answer, answers in (
+        ("complete", "wrong", [full] * 384),
+        ("wrong", "wrong", [cut] * 16 + [full] * 384),
+        ("unscored", "unscored", [cut] * 16 + [full] * 384),
+    ):
+        tuned = [multiple_choice.score(case, one, no_answer=no_answer).value for one in answers]
+        suite = SuiteOfColumns(
+            gates=[Gate(metric="m", kind="tolerance", margin=0.03)],
+            columns={"m": ([1.0] * len(tuned), tuned)},
+        )
+        decided = decide_run(manifest_of([suite]), {"s": suite.cases()}, suite.rows())
+        verdicts[name] = decided.verdict.value
+
+    assert verdicts == {"complete": "SHIP", "wrong": "BLOCK", "unscored": "UNDECIDED"}
 
 
 @pytest.mark.parametrize("expected", ["B", "b", " (B) ", "B.", "paris", " Paris "])
