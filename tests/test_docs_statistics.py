@@ -141,7 +141,6 @@ def test_limits_are_those_of_the_code() -> None:
     from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
     assert not missing(
-        f"With fewer than {paired_mean.GUARDED_BELOW} cases the interval is also computed",
         f"takes {paired_mean._HEAVY_TAILS} times the sample's skewness",
         f"fewer than {estimator.LEAST_UNBOUNDED} independent cases gates on the difference",
         f"advisory below {estimator.LEAST_UNBOUNDED} independent cases",

@@ -22,8 +22,8 @@ from tunegate.harness.comparison.mean_level import rate_interval
 from tunegate.harness.gates.tolerance import tolerance
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateStatus, Verdict
-from tunegate.harness.stats.clusters import independent_units
 from tunegate.harness.stats.group_sequential import efficacy_bounds, look_sizes, repeated_confidence
+from tunegate.harness.stats.unit_means import independent_units
 from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
 Floats = NDArray[np.float64]

@@ -147,7 +147,7 @@ class MeanEstimator(Estimator):
         """
         if self.clusters is None or cases is None:
             return cases
-        from tunegate.harness.stats.clusters import independent_units
+        from tunegate.harness.stats.unit_means import independent_units
 
         units = independent_units(Counter(self.clusters).values())
         return within_limit(math.ceil(cases * self.n / units - 1e-9))

@@ -80,7 +80,7 @@ def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
 
 def independent_share(cases: Sequence[Case]) -> float:
     """Return the number of equal clusters that tell as much as the cases', as a share of them."""
-    from tunegate.harness.stats.clusters import independent_units
+    from tunegate.harness.stats.unit_means import independent_units
 
     sizes = Counter(case.cluster or f"\0{case.id}" for case in cases).values()
     return independent_units(sizes) / len(cases) if cases else 1.0

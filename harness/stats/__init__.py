@@ -26,7 +26,6 @@ Which function answers which question:
 | By how much does a continuous score change?         | `paired_mean.mean_interval`            |
 | Is that change beyond a margin?                     | `paired_mean.mean_test`                |
 | Are there too many catastrophic cases?              | `paired_mean.severe_drops`             |
-| Which share of the signal above chance is left?     | `paired_mean.retention_interval`       |
 | Is the sample too skewed to trust?                  | `paired_mean.skewness_warning`         |
 | By how much does BLEU, micro-F1, … change?          | `corpus_jackknife.jackknife_interval`  |
 | … and what is it without each of the cases?         | `corpus_jackknife.jackknife_replicates` |

@@ -1,61 +1,33 @@
-"""Cases that belong together: the cluster jackknife, and limits for clustered 0/1 data.
+"""Cases that belong together: limits for clustered 0/1 data.
 
 Several questions on one passage are not independent; treating them as such errs with probability
 .13 to .26 where .05 was promised.
 
 A design effect, estimated from the clusters that were seen, knows nothing of a kind of cluster that
 was not: one in thirty documents on which every answer fails. Claims that something rare stays rare
-(a certified floor, a tolerance) therefore rest on Gaffke's bound, which takes each cluster as one
-observation and allows for an unseen one that is as bad as can be. It is Clopper and Pearson's limit
-where the cases of a cluster always agree.
+therefore take each cluster as one observation of a bounded score, and allow for unseen ones that
+are as bad as can be: a tolerance by the limits of `paired_mean`, a certified level by Gaffke's
+bound, which is Clopper and Pearson's limit where the cases of a cluster always agree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import ratio_lower, tango_lower, tango_z
+from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats, Ints
-
-Labels = Sequence[Hashable] | NDArray[np.generic]
-"""One cluster label per case, in the order of the cases."""
+from tunegate.harness.stats.unit_means import independent_units, jackknife
+from tunegate.harness.stats.validation import Floats, Ints, Labels
 
 _TELLING = 5
 """Clusters with a discordant pair from which on the design effect can be estimated."""
-_ROUNDING = 1e-13
-"""Standard errors below this, on data scaled to at most 1, are rounding, not spread."""
-
-
-@dataclass(frozen=True, slots=True)
-class JackknifeMean:
-    """A case-weighted mean with its delete-one-cluster standard error."""
-
-    mean: float
-    """Sum of all values divided by the number of cases."""
-    error: float
-    """Standard error; exactly 0 if leaving a cluster out changes nothing."""
-
-
-def jackknife(sums: Floats, sizes: Floats) -> JackknifeMean:
-    """Delete-one-cluster jackknife (CR3) of a mean, from cluster sums and sizes.
-
-    Source: Bell and McCaffrey (2002), Survey Methodology 28:169-181:
-    v = (G - 1)/G * sum of squared deviations of the leave-one-out means. With equal sizes it is
-    the ordinary standard error of the cluster means.
-    """
-    units = sums.size
-    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
-    squares = ((left_out - left_out.mean()) ** 2).sum()
-    error = float(np.sqrt((units - 1) / units * squares))
-    return JackknifeMean(float(sums.sum() / sizes.sum()), error if error > _ROUNDING else 0.0)
 
 
 def design_effect(differences: ArrayLike, clusters: Labels) -> float:
@@ -108,15 +80,6 @@ def clustered_rate_interval(
     return Interval(estimate, min(low, estimate), max(high, estimate), confidence, _GAFFKE)
 
 
-def independent_units(sizes: Iterable[float]) -> float:
-    """Number of equal clusters that tell as much as those of these sizes: (sum m)^2 / sum m^2.
-
-    Source: Kish (1965), Survey Sampling: the effect of unequal weights.
-    """
-    known = list(sizes)
-    return sum(known) ** 2 / sum(size**2 for size in known)
-
-
 def clustered_binary_interval(
     differences: ArrayLike, clusters: Labels, *, confidence: float = CONFIDENCE
 ) -> Interval:
@@ -133,13 +96,19 @@ def clustered_binary_interval(
 
     Source: Tango (1998) on counts divided by the design effect (Rao and Scott 1992, Biometrics
     48:577-585), with the t quantile of G - 1 degrees of freedom in place of the normal one. A limit
-    that is not beyond 0 is Gaffke's (see `clustered_rate_interval`), if that is wider: "hardly
-    worse" must allow for a kind of cluster that was not seen, "better" is shown by what was.
+    that is not beyond 0 is that of `paired_mean.mean_interval` over the clusters, if that is wider:
+    "hardly worse" must allow for a kind of cluster that was not seen, "better" is shown by what
+    was.
     """
     validation.check_between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
-    low = _lower_limit(data, confidence)
-    high = -_lower_limit(data.exchanged(), confidence)
+    critical, rare = distributions.t_critical(confidence, data.degrees), data.rare
+    low = tango_lower(data.wins, data.losses, data.n, critical)
+    high = -tango_lower(data.losses, data.wins, data.n, critical)
+    if low < 0:
+        low = min(low, rare.low(confidence))
+    if high > 0:
+        high = max(high, rare.high(confidence))
     return Interval((data.wins - data.losses) / data.n, low, high, confidence, _TANGO)
 
 
@@ -169,7 +138,7 @@ def clustered_binary_test(
         better = distributions.t_tail(
             float(tango_z(data.wins, data.losses, data.n, 0.0)), data.degrees
         )
-        p_value = max(p_value, min(data.clusters.lower_tail(margin, worst=-1.0), better))
+        p_value = max(p_value, min(data.rare.p_value(margin), better))
     return OneSidedTest(z, p_value, margin, _TANGO)
 
 
@@ -196,20 +165,19 @@ def clustered_ratio_interval(
             there are fewer than two clusters, or `ratio` or `confidence` is out of range.
 
     Source: `binary.ratio_interval` on counts divided by the design effect, with the t quantile, and
-    Gaffke's limit of the mean of tuned - ratio * base, as `clustered_binary_interval`.
+    the limit of the mean of tuned - ratio * base, as `clustered_binary_interval`.
     """
     validation.check_between("confidence", confidence, 0, 1)
     data = _reduce_ratio(tuned, base, clusters, ratio)
-    critical, alpha = distributions.t_critical(confidence, data.degrees), (1 - confidence) / 2
+    critical, rare = distributions.t_critical(confidence, data.degrees), data.rare
     level = float(np.asarray(base, dtype=np.float64).mean())
     low = ratio_lower(data.wins, data.losses, data.n, critical)
     inverse = ratio_lower(data.losses, data.wins, data.n, critical)
     high = 1 / inverse if inverse > 0 else math.inf
     if ratio < 1 and low < 1 and level > 0:
-        low = min(low, ratio + data.clusters.lower_limit(alpha, worst=-ratio) / level)
+        low = min(low, ratio + rare.low(confidence) / level)
     if ratio > 1 and high > 1 and level > 0:
-        mirrored = replace(data.clusters, means=-data.clusters.means)
-        high = max(high, ratio - mirrored.lower_limit(alpha, worst=-1.0) / level)
+        high = max(high, ratio + rare.high(confidence) / level)
     estimate = float(np.asarray(tuned, dtype=np.float64).mean()) / level if level else math.inf
     return Interval(estimate, max(low, 0.0), high, confidence, _RATIO)
 
@@ -236,13 +204,13 @@ def clustered_ratio_test(
     if ratio < 1:
         equal = float(tango_z(data.wins, data.losses, data.n, 0.0))
         better = distributions.t_tail(equal, data.degrees)
-        p_value = max(p_value, min(data.clusters.lower_tail(0.0, worst=-ratio), better))
+        p_value = max(p_value, min(data.rare.p_value(0.0), better))
     return OneSidedTest(z, p_value, ratio, _RATIO)
 
 
 _GAFFKE = "Gaffke, clusters as units"
-_RATIO = "paired ratio, score / design effect, t; Gaffke"
-_TANGO = "Tango score / design effect, t; Gaffke"
+_RATIO = "paired ratio, score / design effect, t; unseen clusters"
+_TANGO = "Tango score / design effect, t; unseen clusters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,20 +274,8 @@ class _EffectiveCounts:
     n: float
     effect: float
     degrees: int
-    clusters: _ClusterMeans
-
-    def exchanged(self) -> _EffectiveCounts:
-        """Return the counts with the models exchanged."""
-        mirrored = replace(self.clusters, means=-self.clusters.means)
-        return replace(self, wins=self.losses, losses=self.wins, clusters=mirrored)
-
-
-def _lower_limit(data: _EffectiveCounts, confidence: float) -> float:
-    critical = distributions.t_critical(confidence, data.degrees)
-    score = tango_lower(data.wins, data.losses, data.n, critical)
-    if score >= 0:
-        return score
-    return min(score, data.clusters.lower_limit((1 - confidence) / 2, worst=-1.0))
+    rare: MeanFit
+    """The mean over clusters, with its guards against clusters that were not seen."""
 
 
 def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
@@ -338,7 +294,7 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
         values.size / effect,
         effect=float(effect),
         degrees=int(numbers.max()),
-        clusters=_clusters(values, clusters),
+        rare=_fit_clusters(values, numbers, (1.0, 1.0)),
     )
 
 
@@ -349,6 +305,18 @@ def _effect(values: Floats, numbers: Ints) -> float:
     error = jackknife(sums, sizes).error
     naive = values.var() / values.size
     return max(1.0, float(error**2 / naive)) if naive > 0 else 1.0
+
+
+def _fit_clusters(values: Floats, numbers: Ints, reach: Reach) -> MeanFit:
+    """Return the limits of a mean over clusters, each one observation.
+
+    As for Gaffke's bound, an unseen cluster has the size of the cluster of a random case.
+    """
+    sizes = np.bincount(numbers).astype(np.float64)
+    sums = np.bincount(numbers, weights=values).astype(np.float64)
+    bound = max(reach)
+    fitted = fit_units(sums / bound, sizes, bound, bound, reach)
+    return replace(fitted, units=independent_units(sizes.tolist()))
 
 
 def _agreed_effect(numbers: Ints) -> float:
@@ -379,5 +347,5 @@ def _reduce_ratio(
         right / effect,
         effect=effect,
         degrees=plain.degrees,
-        clusters=_clusters(t - ratio * b, clusters),
+        rare=_fit_clusters(t - ratio * b, numbers, (ratio, 1.0)),
     )

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.clusters import Labels
 from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats
+from tunegate.harness.stats.validation import Floats, Labels
 
 _BATCH = 100
 """Resamples drawn at once; bounds the memory at a few megabytes per thousand cases."""

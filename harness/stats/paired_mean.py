@@ -4,7 +4,8 @@ The interval is the envelope of two closed forms, the t interval and Hall's skew
 Scores with a range have two guards against losses that are too rare to be seen in the sample, and
 too large for the mean to do without them:
 
-- With fewer than 50 units, a third interval pretends to have seen the two worst values as well.
+- The losses that were seen count as if they were as frequent as the margin asks: the empirical
+  likelihood (`unit_means.EmpiricalLikelihood`).
 - Whatever the number of units, no mean is excluded that unseen losses of the whole range explain
   (`_UnseenLosses`). This guard fades out by itself: at 5 % it excludes nothing that lies more than
   ln(20) = 3.0 times the range over the number of units below the mean.
@@ -26,9 +27,14 @@ from numpy.typing import ArrayLike
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
-from tunegate.harness.stats.clusters import JackknifeMean, Labels, independent_units, jackknife
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats
+from tunegate.harness.stats.unit_means import (
+    EmpiricalLikelihood,
+    JackknifeMean,
+    independent_units,
+    jackknife,
+)
+from tunegate.harness.stats.validation import Floats, Labels
 
 
 def mean_interval(
@@ -45,7 +51,7 @@ def mean_interval(
         confidence: Two-sided level.
         bound: Largest possible absolute difference (the range of the score), if there is one.
             The interval then also covers the means that unseen differences of that size explain
-            and, with fewer than 50 units, the t interval with -bound and +bound appended.
+            and those of the empirical likelihood.
         clusters: One label per case where cases belong together, at least two different ones.
 
     Returns:
@@ -160,48 +166,6 @@ def severe_drops(
     return clopper_pearson(severe, values.size, confidence=confidence)
 
 
-def retention_interval(
-    base: ArrayLike,
-    tuned: ArrayLike,
-    *,
-    retention: float,
-    chance: float,
-    confidence: float = CONFIDENCE,
-    clusters: Labels | None = None,
-) -> Interval:
-    """Interval for the mean of (tuned - chance) - retention * (base - chance).
-
-    Args:
-        base: Scores of base in [0, 1], one per case.
-        tuned: Scores of tuned for the same cases.
-        retention: Share of the signal above chance that must be kept, in (0, 1].
-        chance: Score of guessing, in [0, 1).
-        confidence: Two-sided level.
-        clusters: One label per case where cases belong together.
-
-    Returns:
-        The interval; the share is kept if it is above 0.
-
-    Raises:
-        ValueError: If the arrays differ in length, a value is outside its range, or as
-            `mean_interval`.
-
-    Source: the linear form of a ratio hypothesis (Fieller 1954, JRSS B 16:175-185). It means
-    nothing unless base itself is proved above chance.
-    """
-    before = validation.check_ranged("base", base, 0, 1)
-    after = validation.check_ranged("tuned", tuned, 0, 1)
-    validation.check_paired(before, after, "base, tuned")
-    if not 0 < retention <= 1:
-        raise ValueError(f"retention={retention} must lie in (0, 1]")
-    if not 0 <= chance < 1:
-        raise ValueError(f"chance={chance} must lie in [0, 1)")
-    contrast = (after - chance) - retention * (before - chance)
-    offset = chance * (1 - retention)
-    bound = max(1 - offset, retention + offset)
-    return mean_interval(contrast, confidence=confidence, bound=bound, clusters=clusters)
-
-
 def skewness_warning(differences: ArrayLike) -> bool:
     """Tell whether the sample is too skewed for its size: abs(g)/sqrt(n) > 0.3.
 
@@ -221,8 +185,6 @@ def skewness_warning(differences: ArrayLike) -> bool:
 
 
 Reach = tuple[float, float]  # Largest absolute value of an unseen unit, below 0 and above it.
-GUARDED_BELOW = 50
-"""Units below which the worst values count as seen: 20 cases cannot show a catastrophe of 8 %."""
 
 _ROUNDING = 1e-12
 """Range below which scaled data do not vary: 0.3 - 0.2 and 0.2 - 0.1 are one value."""
@@ -279,7 +241,7 @@ class _UnseenLosses:
     """Mean of the sample, as a share of the largest possible absolute value."""
     error: float
     """Its standard error, likewise."""
-    units: int
+    units: float
 
     @property
     def noise(self) -> float:
@@ -346,8 +308,11 @@ class MeanFit:
     """Standard error of the mean."""
     reach: Reach
     """What an unseen unit counts at worst and, negated, at best; `inf` if unknown."""
-    units: int
+    units: float
     """Independent units: clusters, or cases."""
+    likelihood: EmpiricalLikelihood | None
+    """Of a score with a range whose units vary, in units of `scale`."""
+    scale: float
     method: str
     """Name of the rule."""
 
@@ -355,17 +320,13 @@ class MeanFit:
         """Lower confidence limit: the lowest of the curves', or of unseen losses."""
         if not self.curves:
             return -self.limit
-        q = distributions.t_critical(confidence, self.degrees)
-        lowest = min(curve.limit(q) for curve in self.curves)
-        return max(-self.limit, min(lowest, self._unseen_limit(1.0, confidence)))
+        return self._lower(1.0, confidence)
 
     def high(self, confidence: float) -> float:
         """Upper confidence limit: the highest of the curves', or of unseen gains."""
         if not self.curves:
             return self.limit
-        q = distributions.t_critical(confidence, self.degrees)
-        highest = max(curve.limit(-q) for curve in self.curves)
-        return min(self.limit, max(highest, -self._unseen_limit(-1.0, confidence)))
+        return -self._lower(-1.0, confidence)
 
     def statistic(self, margin: float) -> float:
         """Smallest of the curves' statistics against `margin`; `-inf` if nothing can be said."""
@@ -379,6 +340,8 @@ class MeanFit:
         if statistic == -math.inf:
             return 1.0
         p_value = distributions.t_tail(statistic, self.degrees)
+        if self.likelihood:
+            p_value = max(p_value, self.likelihood.p_value(margin / self.scale))
         if self.reach[0] == math.inf:
             return p_value
         return max(p_value, self._unseen_losses(1.0).p_value(margin / self.reach[0]))
@@ -387,12 +350,16 @@ class MeanFit:
         reach = self.reach[sign < 0]
         return _UnseenLosses(sign * self.estimate / reach, self.error / reach, self.units)
 
-    def _unseen_limit(self, sign: float, confidence: float) -> float:
+    def _lower(self, sign: float, confidence: float) -> float:
         """Return the lower limit of the mean, or for -1 of its negative."""
+        q, alpha = distributions.t_critical(confidence, self.degrees), (1 - confidence) / 2
+        lowest = min(sign * curve.limit(sign * q) for curve in self.curves)
         reach = self.reach[sign < 0]
-        if reach == math.inf:
-            return math.inf
-        return reach * self._unseen_losses(sign).limit((1 - confidence) / 2)
+        if reach < math.inf:
+            lowest = min(lowest, reach * self._unseen_losses(sign).limit(alpha))
+        if self.likelihood:
+            lowest = self.scale * self.likelihood.mirrored(sign).lower(lowest / self.scale, alpha)
+        return max(-self.limit, lowest)
 
 
 def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
@@ -422,18 +389,19 @@ def fit_units(
     if bound is not None and sums.size > 1:
         # Without spread the mean itself is all that the plain curves can add.
         curves = curves or [LimitCurve(whole.mean, 0.0)]
-        if sums.size < GUARDED_BELOW:
-            extended = _guard(sums, sizes)
-            curves.append(LimitCurve(extended.mean, extended.error))
+    degrees = max(independent_units(sizes.tolist()) - 1, 1.0)
+    likely = bound is not None and whole.error > 0
     return MeanFit(
         estimate=whole.mean * scale,
         limit=math.inf if bound is None else bound,
         curves=tuple(LimitCurve(c.center * scale, c.error * scale, c.skew) for c in curves),
-        degrees=max(independent_units(sizes.tolist()) - 1, 1.0),
+        degrees=degrees,
         spread=whole.error > 0,
         error=whole.error * scale,
         reach=reach or (bound or math.inf,) * 2,
         units=sums.size,
+        likelihood=EmpiricalLikelihood.of(sums, sizes, degrees) if likely else None,
+        scale=scale,
         method=_method(curves, clustered=sizes.max() > 1, guarded=bound is not None),
     )
 
@@ -485,12 +453,6 @@ def _spread_curves(
     if abs(skew) > _SYMMETRIC:
         curves.append(LimitCurve(whole.mean, whole.error, skew))
     return curves
-
-
-def _guard(sums: Floats, sizes: Floats) -> JackknifeMean:
-    """Mean and error after seeing one unit at each end of the range as well."""
-    size = sizes.mean()
-    return jackknife(np.append(sums, [-size, size]), np.append(sizes, [size, size]))
 
 
 def _method(curves: list[LimitCurve], *, clustered: bool, guarded: bool) -> str:

@@ -244,8 +244,6 @@ def mean_power(
 
     Source: T((effect - margin) sqrt(n) / deviation - t_alpha) with n - 1 degrees of freedom, the
     formula n = ((t_alpha + t_beta) deviation / (effect - margin))^2 solved for the power.
-
-    Trap: the guard for fewer than 50 bounded differences widens the interval; plan for 50 or more.
     """
     validation.check_count("n", n, least=2)
     validation.check_between("confidence", confidence, 0, 1)

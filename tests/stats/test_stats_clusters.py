@@ -16,9 +16,9 @@ from tunegate.harness.stats.clusters import (
     clustered_binary_test,
     clustered_rate_interval,
     design_effect,
-    independent_units,
 )
 from tunegate.harness.stats.paired_mean import mean_interval, mean_test
+from tunegate.harness.stats.unit_means import independent_units
 
 PROPERTY = examples(60)
 
@@ -83,14 +83,13 @@ class TestMeanInterval:
         assert mean_interval(D, bound=bound, clusters=range(20)) == mean_interval(D, bound=bound)
 
     def test_guarded(self):
-        """Fewer than 50 clusters of a bounded score also cover an extra cluster at each end."""
+        """Clusters of a bounded score have the guards of as many cases."""
         labels = np.repeat(np.arange(5), 4)
-        means = np.append(np.reshape(D, (5, 4)).mean(axis=1), [-1, 1])
-        half = stats.t.ppf(0.95, 4) * means.std(ddof=1) / math.sqrt(7)
         interval = mean_interval(D, bound=1.0, clusters=labels)
+        single = mean_interval(np.reshape(D, (5, 4)).mean(axis=1), bound=1.0)
 
-        assert interval.low == pytest.approx(means.mean() - half)
-        assert interval.high == pytest.approx(means.mean() + half)
+        assert (interval.low, interval.high) == pytest.approx((single.low, single.high))
+        assert interval.low < mean_interval(D, clusters=labels).low - 0.1
 
     def test_equal_clusters(self):
         """Clusters with equal means are no proof: guarded if bounded, no limits if not."""
@@ -118,16 +117,12 @@ class TestClusteredBinary:
     """clustered_binary_interval, clustered_binary_test and design_effect."""
 
     def test_reference(self):
-        """Ten clusters of three with design effect 1: Tango's limit above 0, Gaffke's beyond."""
-        # 8 wins, 2 losses in 30. The limit beyond the estimate says "not better than that", which
-        # must allow for an eleventh cluster with three wins: a Dirichlet quantile, by simulation.
-        shares = np.random.default_rng(5).dirichlet(np.ones(11), 400_000)
-        means = np.append(np.reshape(BINARY, (10, 3)).mean(axis=1), 1)
+        """Ten clusters of three with design effect 1: Tango's limits with a t quantile."""
         level = 2 * stats.norm.cdf(stats.t.ppf(0.95, 9)) - 1
         interval = clustered_binary_interval(BINARY, TRIPLES)
+        tango = tango_interval(8, 2, 30, confidence=level)
 
-        assert interval.low == pytest.approx(tango_interval(8, 2, 30, confidence=level).low)
-        assert interval.high == pytest.approx(np.quantile(shares @ means, 0.95), abs=0.001)
+        assert (interval.low, interval.high) == pytest.approx((tango.low, tango.high))
         assert design_effect(BINARY, TRIPLES) == 1
         assert interval.estimate == pytest.approx(0.2)
 
@@ -161,6 +156,19 @@ class TestClusteredBinary:
 
         assert fewer.p_value == pytest.approx(0.95**58)
         assert enough.p_value == pytest.approx(0.95**59)
+
+    def test_tolerance_is_that_of_a_bounded_mean(self):
+        """A tolerance over clusters takes each as one score, like a mean of bounded scores."""
+        # 60 clusters of five: three lose two cases, three win two, of design effect 1.9.
+        changes = [[-1, -1, 0, 0, 0]] * 3 + [[1, 1, 0, 0, 0]] * 3 + [[0] * 5] * 54
+        values, labels = np.concatenate(changes), np.repeat(np.arange(60), 5)
+        means = np.mean(changes, axis=1)
+        p_value = clustered_binary_test(values, labels, margin=-0.05).p_value
+
+        assert p_value == pytest.approx(mean_test(means, margin=-0.05, bound=1.0).p_value)
+        assert p_value < 0.06
+        low = clustered_binary_interval(values, labels).low
+        assert low == pytest.approx(mean_interval(means, bound=1.0).low)
 
     def test_proven_gain_proves_every_tolerance(self):
         """Ten clusters could miss a loss of .2, but tuned is proven better than base."""

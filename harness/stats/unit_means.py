@@ -1,0 +1,148 @@
+"""Means of independent units: cases, or clusters of cases that belong together.
+
+A unit is a sum and a size; the mean is the sum of all values divided by the number of cases. Its
+standard error comes from leaving out one unit at a time, and where a few large losses and gains
+make up the sum, from the empirical likelihood.
+
+Example:
+    >>> sums, sizes = np.array([1.0, -1.0, 2.0, 0.0]), np.array([2.0, 2.0, 2.0, 2.0])
+    >>> jackknife(sums, sizes).mean
+    0.25
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from tunegate.harness.stats import distributions
+from tunegate.harness.stats.validation import Floats
+
+_ROUNDING = 1e-13
+"""Standard errors below this, on data scaled to at most 1, are rounding, not spread."""
+_EDGE = 1e-12
+"""How near the multiplier of the likelihood comes to the end of its range."""
+_INFORMATION = 4.0
+"""Degrees of freedom are so many times the units over (kurtosis - 1). Satterthwaite's 2 costs up to
+.03 more power, and errs as often over all populations of three values with 20 to 150 units."""
+
+
+@dataclass(frozen=True, slots=True)
+class JackknifeMean:
+    """A case-weighted mean with its delete-one-cluster standard error."""
+
+    mean: float
+    """Sum of all values divided by the number of cases."""
+    error: float
+    """Standard error; exactly 0 if leaving a cluster out changes nothing."""
+
+
+def jackknife(sums: Floats, sizes: Floats) -> JackknifeMean:
+    """Delete-one-cluster jackknife (CR3) of a mean, from cluster sums and sizes.
+
+    Source: Bell and McCaffrey (2002), Survey Methodology 28:169-181:
+    v = (G - 1)/G * sum of squared deviations of the leave-one-out means. With equal sizes it is
+    the ordinary standard error of the cluster means.
+    """
+    units = sums.size
+    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
+    squares = ((left_out - left_out.mean()) ** 2).sum()
+    error = float(np.sqrt((units - 1) / units * squares))
+    return JackknifeMean(float(sums.sum() / sizes.sum()), error if error > _ROUNDING else 0.0)
+
+
+def independent_units(sizes: Iterable[float]) -> float:
+    """Number of equal clusters that tell as much as those of these sizes: (sum m)^2 / sum m^2.
+
+    Source: Kish (1965), Survey Sampling: the effect of unequal weights.
+    """
+    known = list(sizes)
+    return sum(known) ** 2 / sum(size**2 for size in known)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmpiricalLikelihood:
+    """Lower limits of a mean by the signed root of its empirical likelihood ratio.
+
+    The weights of the units are changed as little as makes their mean the margin. Units far below
+    it then weigh more than their share of the sample, as a score test takes the variance of the
+    null hypothesis: one total loss among few large gains is weak evidence, which the t statistic,
+    Hall's correction included, takes for strong.
+
+    Source: Owen (1988), Biometrika 75:237-249; for clusters, of sums less margin times size. The
+    root is compared with a t quantile whose degrees of freedom fall with the kurtosis: the variance
+    of a sample variance is (kurtosis - 1)/n times its square (Satterthwaite 1946).
+    """
+
+    sums: Floats
+    """Sums of the units' values."""
+    sizes: Floats
+    """Cases of each unit."""
+    degrees: float
+    """Degrees of freedom of the t quantile."""
+
+    @classmethod
+    def of(cls, sums: Floats, sizes: Floats, degrees: float) -> Self:
+        """Return the likelihood of units that vary.
+
+        Args:
+            sums: Sums of the units' values.
+            sizes: Cases of each unit.
+            degrees: Most degrees of freedom: those of the t interval.
+        """
+        apart = sums - sums.sum() / sizes.sum() * sizes
+        squares = (apart / np.abs(apart).max()) ** 2
+        excess = float((squares**2).mean() / squares.mean() ** 2) - 1
+        known = _INFORMATION * sums.size / excess if excess > 0 else math.inf
+        return cls(sums, sizes, max(1.0, min(degrees, known)))
+
+    def mirrored(self, sign: float) -> Self:
+        """Return the likelihood of `sign` times the values: -1 turns upper limits into lower."""
+        return self if sign > 0 else replace(self, sums=-self.sums)
+
+    def root(self, margin: float) -> float:
+        """Return the signed root at a margin; 0 where the mean is not beyond it.
+
+        It is infinite where every unit is beyond the margin.
+        """
+        apart = self.sums - margin * self.sizes
+        lowest = float(apart.min())
+        if lowest >= 0:
+            return math.inf
+        scaled = apart / -lowest
+        if scaled.sum() <= 0:
+            return 0.0
+
+        def pull(multiplier: float) -> float:
+            return float((scaled / (1 + multiplier * scaled)).sum())
+
+        multiplier = 1 - _EDGE
+        if pull(multiplier) < 0:
+            multiplier = distributions.find_root(pull, 0.0, multiplier)
+        return math.sqrt(2 * max(0.0, float(np.log1p(multiplier * scaled).sum())))
+
+    def p_value(self, margin: float) -> float:
+        """Smallest one-sided error at which the limit clears `margin`."""
+        return distributions.t_tail(self.root(margin), self.degrees)
+
+    def lower(self, limit: float, alpha: float) -> float:
+        """Return the lower of `limit` and this lower limit at the one-sided error `alpha`.
+
+        Args:
+            limit: Another lower limit, not above the mean.
+            alpha: Below 0.5.
+        """
+        critical = distributions.t_upper(alpha, self.degrees)
+        if self.root(limit) >= critical:
+            return limit
+        least = float((self.sums / self.sizes).min())
+        low, step = limit, jackknife(self.sums, self.sizes).error
+        while low > least and self.root(low) < critical:
+            low, step = max(least, low - step), 2 * step
+
+        def excess(margin: float) -> float:
+            return min(self.root(margin), 2 * critical) - critical
+
+        return distributions.find_root(excess, low, limit)
