@@ -80,6 +80,8 @@ class Metric:
     """Whether it is a hint for people, whose gates never reach the verdict."""
     judge: Judge | None = None
     """The judge that scores it, in a stage of its own; None where `score` does."""
+    adapt: Callable[[Metric], Metric] | None = None
+    """Returns the metric, its options bound, with the fields that they decide, such as `binary`."""
 
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
         """Score one completion.
@@ -138,6 +140,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     heaviest: float = 6.0,
     signature: Signature | None = None,
     indicative: bool = False,
+    adapt: Callable[[Metric], Metric] | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -156,6 +159,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             heaviest=heaviest,
             signature=signature,
             indicative=indicative,
+            adapt=adapt,
         )
 
     return declare
@@ -182,21 +186,22 @@ def load_metric(
     """
     found = _find(use)
     place = f"{where}: metric {use!r}"
-    own = dict(settings)
-    limits = _own_range(own, found, place)
+    given = dict(settings)
+    limits = _own_range(given, found, place)
     if isinstance(found, Judge):
-        given = 3 if found.pairs else 2
-        bound = options.bind_options(found.steps, own, given=given, folder=folder, where=place)
+        count = 3 if found.pairs else 2
+        bound = options.bind_options(found.steps, given, given=count, folder=folder, where=place)
         return _metric_of_judge(replace(found, options=bound), name)
     base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     corpus = base.corpus
-    if corpus is not None and _aggregate(own, base.aggregate, place) == "mean":
+    if corpus is not None and _aggregate(given, base.aggregate, place) == "mean":
         corpus = None
-    bound = options.bind_options(base.score, own, given=2, folder=folder, where=place)
+    bound = options.bind_options(base.score, given, given=2, folder=folder, where=place)
     # Exact tests count successes, of which a corpus value knows nothing.
     binary = base.binary and corpus is None
     limits = base.range if limits is None else limits
-    return replace(base, name=name, options=bound, corpus=corpus, binary=binary, range=limits)
+    own = replace(base, name=name, options=bound, corpus=corpus, binary=binary, range=limits)
+    return own if base.adapt is None else base.adapt(own)
 
 
 def _find(use: str) -> Any:

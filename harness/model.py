@@ -1,10 +1,10 @@
 """The model contract: an arm answers requests, and can say exactly what it is.
 
-A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Four abilities are
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Five abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
 prefixes), `probe` lets the liveness check compare logits, `RecordedArm` says that the answers are
-on the disk already (with `RequestRecord`, what was asked is there too), and `RemoteArm` that they
-come over a network, many at a time.
+on the disk already (with `RequestRecord`, what was asked is there too), `ScoredArm` that another
+tool has scored them, and `RemoteArm` that they come over a network, many at a time.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
+
+if TYPE_CHECKING:
+    from tunegate.harness.result_set import ResultSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,15 @@ class RequestRecord(Protocol):
 
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
         """Return what was asked in a case; None if nothing is known of it."""
+
+
+@runtime_checkable
+class ScoredArm(Protocol):
+    """An arm that has the results of another tool: answers with their scores."""
+
+    @property
+    def results(self) -> ResultSet:
+        """The results."""
 
 
 @runtime_checkable

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -40,10 +41,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.errors import SuiteError, TunegateError, UsageError
 from tunegate.harness.records.cases import LARGEST, replace_surrogates, sha256
 
 ROOM = "tunegate.harness.results"
+LONGEST_ID = 190
+"""Characters of a case id, which leave room for the number of an equal question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +92,9 @@ class ResultRow:
 
     @property
     def key(self) -> str:
-        """Name of the question among all tasks: `gsm8k/1f3a`."""
-        return f"{self.task}/{self.id}" if self.task else self.id
+        """Name of the question among all tasks, a valid case id: `gsm8k/1f3a`."""
+        name = f"{self.task}/{self.id}" if self.task else self.id
+        return name if len(name) <= LONGEST_ID else f"{name[:100]}…{content_id(name)}"
 
     @property
     def prompt_hash(self) -> str | None:
@@ -245,6 +249,22 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
+def value_at(record: Any, place: str) -> Any:
+    """Return a field of a record, one within another (`doc.subject`, `choices.0`), else None.
+
+    A field whose own name has dots is found, too.
+    """
+    if isinstance(record, Mapping) and place in record:
+        return record[place]
+    value = record
+    for step in place.split("."):
+        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class ResultSpec:
     """What follows `results:` in a spec: `PATH[?format=FORMAT&option=value][#RUN]`."""
@@ -258,15 +278,21 @@ class ResultSpec:
     """The reader's options."""
 
     @classmethod
-    def parse(cls, text: str) -> ResultSpec:
-        """Return the parts of a spec; a path that exists as it is written is taken whole."""
-        if Path(text).exists():
-            return cls(Path(text))
+    def parse(cls, text: str, *, folder: Path = Path()) -> ResultSpec:
+        """Return the parts of a spec; a path that exists as it is written is taken whole.
+
+        Args:
+            text: The spec without `results:`.
+            folder: Where a relative path starts.
+        """
+        text = text.removeprefix("results:")
+        if (folder / text).exists():
+            return cls(folder / text)
         rest, _, run = text.partition("#")
         place, _, query = rest.partition("?")
         given = dict(parse_qsl(query, keep_blank_values=True))
         name = given.pop("format", "")
-        return cls(Path(place), run, name, tuple(sorted(given.items())))
+        return cls(folder / place, run, name, tuple(sorted(given.items())))
 
 
 def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
@@ -284,14 +310,35 @@ def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
         )
     except SuiteError as error:
         raise UsageError(str(error)) from error
-    try:
+    with _read_errors(spec.path, reader.name):
         logs = list(reader.read(spec.path, **bound))
-    except (OSError, UnicodeError, RecursionError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{spec.path}: cannot be read as {reader.name} ({reason})") from error
     if not logs:
         raise UsageError(f"{spec.path}: no results of {reader.name}; it reads {reader.files}")
     return reader, _select_run(spec, logs)
+
+
+def iterate_rows(spec: ResultSpec, log: ResultLog) -> Iterator[ResultRow | UnreadLine]:
+    """Yield the rows of a log.
+
+    Raises:
+        UsageError: the files cannot be read any further, in one line.
+    """
+    with _read_errors(spec.path, log.tool):
+        yield from log.rows()
+
+
+@contextmanager
+def _read_errors(path: Path, name: str) -> Iterator[None]:
+    """Turn what foreign files can make a reader raise into one line; ours pass as they are."""
+    try:
+        yield
+    except TunegateError:
+        raise
+    except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"{path}: cannot be read as results of {name} ({type(error).__name__}: {reason:.200})"
+        ) from error
 
 
 def _select_run(spec: ResultSpec, logs: list[ResultLog]) -> list[ResultLog]:

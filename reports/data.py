@@ -158,8 +158,8 @@ class CaseView:
 
     def text(self, arm: str) -> str | None:
         """Return the text that `arm` wrote, None where it wrote none."""
-        completion = self.completion(arm, CellKind.GENERATE)
-        return completion.text if completion else None
+        known = (self.completion(arm, kind) for kind in (CellKind.GENERATE, CellKind.RECORDED))
+        return next((done.text for done in known if done is not None), None)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ _ASKED = {
     CellKind.ANSWER: "asks for the likelihood of the expected answer",
     CellKind.TEXT: "asks for the likelihood of the prompt",
     CellKind.LATENCY: "times completions in a pass of its own",
+    CellKind.RECORDED: "takes the scores of a `results:` arm",
 }
 
 

@@ -376,7 +376,9 @@ def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterat
     from tunegate.harness.power.feasibility import schedule_looks
     from tunegate.harness.verdict.redecide import claims_at_looks
 
-    recorded = any(arm.get("backend") == "replay" for arm in run.manifest.arms.values())
+    recorded = any(
+        arm.get("backend") in ("replay", "results") for arm in run.manifest.arms.values()
+    )
     judged = any(metric.judge is not None for metric in suite.gated_metrics)
     looks = None if recorded or judged else schedule_looks(suite, seed=run.manifest.seed)
     if looks is None:

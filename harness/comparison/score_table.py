@@ -21,7 +21,15 @@ from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, share
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import (
+    WRITTEN,
+    Case,
+    CellKind,
+    Completion,
+    Score,
+    ScoreRow,
+    StoredAnswer,
+)
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.suite import Suite
 
@@ -56,7 +64,8 @@ def score_suite(
             asked = found.get((arm, metric.needs))
             if asked:
                 row = before.get((metric.name, name, arm))
-                yield row or _row(suite.name, metric, cases[name], arm, asked)
+                base = found.get(("base", metric.needs), ())
+                yield row or _row(suite.name, metric, cases[name], asked, base)
 
 
 def _group_cells(
@@ -67,10 +76,15 @@ def _group_cells(
 
 
 def _row(
-    suite: str, metric: Metric, case: Case, arm: str, asked: Sequence[StoredAnswer]
+    suite: str,
+    metric: Metric,
+    case: Case,
+    asked: Sequence[StoredAnswer],
+    base: Sequence[StoredAnswer],
 ) -> ScoreRow:
     """Score the samples of one case and average them: the unit of inference is the case."""
-    scores = [_score(metric, case, stored) for stored in asked]
+    of_base = {stored.cell.sample: stored.completion for stored in base}
+    scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in asked]
     values = [s.value for s in scores if s.value is not None]
     reasons = [s.reason for s in scores if s.reason]
     unscored = [s.reason for s in scores if s.value is None]
@@ -78,7 +92,7 @@ def _row(
         suite=suite,
         metric=metric.name,
         case=case.id,
-        arm=arm,
+        arm=asked[0].cell.arm,
         value=exact_mean(values) if values and not unscored else None,
         reason=(unscored or reasons or [None])[0],
         parts=None if unscored else _parts(scores),
@@ -99,10 +113,14 @@ def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
     return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
 
 
-def _score(metric: Metric, case: Case, stored: StoredAnswer) -> Score:
+def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | None) -> Score:
     completion: Completion | None = stored.completion
     if completion is None:
         return Score.unscored(stored.error or "there is no completion")
+    hashes = {c.prompt_sha256 for c in (completion, base) if c is not None} - {None}
+    if len(hashes) > 1:
+        # Answers to different questions are no pair.
+        return Score.unscored("another prompt was recorded than in base")
     return metric(case, completion)
 
 
@@ -116,7 +134,7 @@ def same_answers(cells: Iterable[StoredAnswer]) -> dict[str, tuple[int, int]]:
     for (suite, _), group in _group_cells(cells):
         texts: dict[int, dict[str, str | None]] = {}
         for stored in group:
-            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+            if stored.cell.kind in WRITTEN and stored.completion is not None:
                 found = texts.setdefault(stored.cell.sample, {})
                 found[stored.cell.arm] = stored.completion.text
         for found in texts.values():

@@ -24,7 +24,7 @@ from typing import Any
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
-from tunegate.harness.records.cases import Case, Cell, CellKind, sha256
+from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 
@@ -193,7 +193,7 @@ def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
     for kind in CellKind:
         if kind not in kinds or (kind is CellKind.LATENCY and case.id not in timed):
             continue
-        samples = suite.generation.samples if kind is CellKind.GENERATE else 1
+        samples = suite.generation.samples if kind in WRITTEN else 1
         for sample in range(samples):
             yield PlannedQuestion(suite.name, case.id, kind, sample)
 
@@ -257,7 +257,7 @@ def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:
         return [suite.generation.template, case.choices, *delimiter]
     if kind is CellKind.ANSWER:
         return [suite.generation.template, case.expected_texts(), *delimiter]
-    if kind is CellKind.TEXT:
+    if kind in (CellKind.TEXT, CellKind.RECORDED):
         return []
     elsewhere = {"system", "samples", "latency_cases"}
     return suite.generation.of(case).model_dump(mode="json", exclude=elsewhere)
@@ -271,7 +271,7 @@ def _length(request: Request) -> int:
         return size + max(len(text) // 3 for text in request.case.choices or ("",))
     if request.kind is CellKind.ANSWER:
         return size + max(len(text) // 3 for text in request.case.expected_texts())
-    if request.kind is CellKind.TEXT:
+    if request.kind in (CellKind.TEXT, CellKind.RECORDED):
         return size
     return size + request.generation.max_new_tokens
 

@@ -27,6 +27,8 @@ ROW_LIMIT = 48
 """Rows of a batch; more adds memory and little speed on two cores."""
 POOL = 128
 """Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
+RECORDED_ROWS = 10_000
+"""Rows of a batch that is only looked up; each batch is a transaction of the answer cache."""
 
 
 class HasCellKind(Protocol):
@@ -105,8 +107,9 @@ def _rows(
     ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
 ) -> Iterator[list[Q]]:
     """Yield the batches; `here` says that the answers are written by a model in this process."""
-    limit = 1 if kind is CellKind.LATENCY else POOL if here else ROW_LIMIT
-    budget = math.inf if here else TOKEN_BUDGET
+    limits = {CellKind.LATENCY: 1, CellKind.RECORDED: RECORDED_ROWS}
+    limit = limits.get(kind, POOL if here else ROW_LIMIT)
+    budget = math.inf if here or kind is CellKind.RECORDED else TOKEN_BUDGET
     batch: list[Q] = []
     for question in ordered:
         longest = lengths[batch[0]] if batch else lengths[question]

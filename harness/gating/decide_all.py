@@ -334,7 +334,9 @@ def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate
     Whether the arms answered in turn is then unknown, and what a drifting machine adds to one of
     them has no bound: such a gate is advisory.
     """
-    recorded = any(manifest.arms.get(arm, {}).get("backend") == "replay" for arm in ARMS)
+    recorded = any(
+        manifest.arms.get(arm, {}).get("backend") in ("replay", "results") for arm in ARMS
+    )
     timed = metric.needs is CellKind.LATENCY and not gate_kind(gate.kind).reads_level
     return recorded and timed
 

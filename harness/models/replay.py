@@ -23,6 +23,7 @@ from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.model import Answer, Prompt, RecordedRequest, Request
 from tunegate.harness.records.cases import (
+    WRITTEN,
     Case,
     CellKind,
     ChatMessage,
@@ -55,6 +56,8 @@ class RecordedCompletion(Record):
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
     bits_per_byte: float | None = Field(default=None, ge=0)
+    scores: dict[str, float | None] | None = None
+    errors: dict[str, str] | None = None
     prompt: Text | None = None
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
     prompt_sha256: Text | None = None
@@ -153,6 +156,7 @@ _KEYS = {
     CellKind.ANSWER: ("answer_logprob", "answer_logprob"),
     CellKind.TEXT: ("bits_per_byte", "bits_per_byte"),
     CellKind.LATENCY: ("latency_s", "latency_s"),
+    CellKind.RECORDED: ("scores", "scores"),
 }
 _UNTOLD = {"text", "latency_s", "batch_size", "attempts", "answered_by"}
 _FIELDS = {
@@ -161,6 +165,7 @@ _FIELDS = {
     CellKind.ANSWER: "answer_logprob",
     CellKind.TEXT: "bits_per_byte",
     CellKind.LATENCY: "latency_s",
+    CellKind.RECORDED: "scores",
 }
 
 
@@ -297,7 +302,7 @@ def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
     """Return what a cell of a run says about its case: only a timed one says how long it took."""
     if kind is CellKind.LATENCY:
         return {"latency_s": completion.latency_s, "batch_size": completion.batch_size}
-    if kind is not CellKind.GENERATE:
+    if kind not in WRITTEN:
         return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
     told = completion.model_dump(exclude_none=True, exclude=_UNTOLD)
     return {"completion": completion.text, **told}

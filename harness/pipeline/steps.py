@@ -35,7 +35,7 @@ from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.further_arm import add_derived_arms, comparisons
-from tunegate.harness.model import Arm
+from tunegate.harness.model import Arm, ScoredArm
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
@@ -271,7 +271,7 @@ def prepare_with(
         plan = plan.narrow(asked, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
-    proven = comparability.check_comparability(plan.prompts, arms, suites)
+    proven = _compare_prompts(plan, arms, suites)
     found: Mapping[str, JudgedAttempt] = {}
     if options.purpose is RunPurpose.GATE:
         versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
@@ -280,3 +280,22 @@ def prepare_with(
     attempts = {name: attempt.number for name, attempt in found.items()}
     extended = {name: attempt.extended for name, attempt in found.items()}
     return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, extended)
+
+
+def _compare_prompts(
+    plan: Plan, arms: Mapping[str, Arm], suites: Sequence[Suite]
+) -> Mapping[str, Any]:
+    """Return what was proven about the prompts; results of other tools have a check of their own.
+
+    Raises:
+        NotComparable: the arms were asked different things.
+        UsageError: a recorded metric asks for scores that an arm has not.
+    """
+    scored = [arm for arm in arms.values() if isinstance(arm, ScoredArm)]
+    if scored:
+        from tunegate.harness.checks.recorded_results import check_recorded_scores, compare_results
+
+        check_recorded_scores(suites, arms)
+        if len(scored) == len(arms):
+            return compare_results([p[:2] for p in plan.prompts if p[2] == "base"], arms)
+    return comparability.check_comparability(plan.prompts, arms, suites)

@@ -177,11 +177,17 @@ class CellKind(StrEnum):
     """Give the log-likelihood of the prompt itself, in bits per byte of its text."""
     LATENCY = "latency"
     """Write a completion alone in its batch, to be timed."""
+    RECORDED = "recorded"
+    """Give the scores that another tool recorded with its answer."""
 
 
 def _is_none(value: object) -> bool:
     """Return whether a field is left out of records: what came later changes no older hash."""
     return value is None
+
+
+WRITTEN = frozenset({CellKind.GENERATE, CellKind.RECORDED})
+"""Kinds whose completion has the text that the arm answered with."""
 
 
 class Case(Record):
@@ -272,6 +278,12 @@ class Completion(Record):
     """Mean natural-log probability per token of the expected answer."""
     bits_per_byte: float | None = Field(default=None, ge=0)
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
+    scores: dict[Text, float | None] | None = Field(default=None, exclude_if=_is_none)
+    """What another tool scored it: score key → value, None if unscored; absent elsewhere."""
+    errors: dict[Text, Text] | None = Field(default=None, exclude_if=_is_none)
+    """Score key → why the other tool left it unscored; absent elsewhere."""
+    prompt_sha256: str | None = Field(default=None, exclude_if=_is_none)
+    """Hash of the prompt that the other tool sent; absent where it is not known."""
 
 
 class Score(Record):

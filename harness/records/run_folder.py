@@ -25,8 +25,8 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.records import cases as case_records
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import (
+    WRITTEN,
     Case,
-    CellKind,
     Judgement,
     Record,
     ScoreRow,
@@ -101,7 +101,7 @@ class Run:
 
     @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredAnswer]:
-        """(suite, case, arm) → the first sample's generated cell."""
+        """(suite, case, arm) → the first sample's cell that has the answer's text."""
         return IndexedRecords.of(self.cells, _first_sample_place)
 
     @cached_property
@@ -111,7 +111,7 @@ class Run:
 
 
 def _first_sample_place(stored: StoredAnswer) -> tuple[str, str, str] | None:
-    """Return the place of a first sample's generated cell; None for other cells."""
+    """Return the place of a first sample's cell with a text; None for other cells."""
     cell = stored.cell
-    first = cell.kind is CellKind.GENERATE and cell.sample == 0
+    first = cell.kind in WRITTEN and cell.sample == 0
     return (cell.suite, cell.case, cell.arm) if first else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +95,6 @@ def _reason(error: ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {error.start}"
     return "a number with thousands of digits" if "int_max_str" in str(error) else str(error)
-
-
-def value_at(record: Any, place: str) -> Any:
-    """Return a field of a record, one within another (`doc.subject`, `choices.0`), else None.
-
-    A field whose own name has dots is found, too.
-    """
-    if isinstance(record, Mapping) and place in record:
-        return record[place]
-    value = record
-    for step in place.split("."):
-        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            value = value.get(step) if isinstance(value, Mapping) else None
-    return value
 
 
 def text_of(value: Any) -> str | None:

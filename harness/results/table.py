@@ -28,6 +28,7 @@ from tunegate.harness.result_reader import (
     content_id,
     result_reader,
     score_value,
+    value_at,
 )
 from tunegate.harness.results._files import (
     csv_records,
@@ -36,7 +37,6 @@ from tunegate.harness.results._files import (
     json_lines,
     parquet_records,
     text_of,
-    value_at,
 )
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")

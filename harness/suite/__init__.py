@@ -331,7 +331,8 @@ class _SuiteParts:
         for index in self._tables("gates"):
             self.problems += consistency.companion_problems(source, index)
         drawn = self.generation.temperature or any(s.case.temperature for s in self.cases)
-        if self.generation.samples > 1 and not drawn:
+        asked = any(m.needs is not CellKind.RECORDED for m in used)
+        if self.generation.samples > 1 and not drawn and asked:
             self.problems.append(
                 f"{source.where('generation', 'samples')}: samples={self.generation.samples} of "
                 "greedy decoding are all the same; set a temperature, or samples = 1"

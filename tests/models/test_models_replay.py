@@ -120,6 +120,7 @@ def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[s
         "answer": "answer_logprob",
         "text": "bits_per_byte",
         "latency": "latency_s",
+        "recorded": "scores",
     }
     for kind in set(CellKind) - arm.kinds:
         assert f"no line has {needed[kind.value]!r}" in arm.cannot(kind)

@@ -1,0 +1,183 @@
+"""Whether the results of another tool can be compared: the same prompts, settings and scores.
+
+Everything here is known before anything is scored. A case whose prompts differ is unscored where
+the scores are made (`comparison/score_table.py`); more than one in a hundred of them mean that the
+runs differ in more than the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.metric import Metric
+from tunegate.harness.model import Arm, ScoredArm
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.result_set import ResultSet, ScoreSummary
+from tunegate.harness.suite import Suite
+
+MOST_OTHER_PROMPTS = 0.01
+"""Share of the cases whose prompt may differ between two arms; those are left unscored."""
+EXCERPT = 60
+"""Characters of a prompt or setting that are shown."""
+
+
+def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
+    """Refuse recorded metrics that an arm's results cannot answer as the suite states them.
+
+    Raises:
+        UsageError: every problem: a score that is not there, another direction, scores that are no
+            0 and 1, or another number of samples.
+    """
+    problems = [
+        f"{suite.name}: {problem}"
+        for suite in suites
+        for arm in arms.values()
+        if isinstance(arm, ScoredArm)
+        for problem in _suite_problems(suite, arm.results)
+    ]
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+
+
+def _suite_problems(suite: Suite, found: ResultSet) -> Iterator[str]:
+    used = [m for m in suite.metrics if m.needs is CellKind.RECORDED]
+    if not used:
+        return
+    place = f"results:{found.spec.path}"
+    ids = {case.id for case in suite.cases}
+    if not ids & found.case_set:
+        yield (
+            f"{place} has none of the {len(ids)} cases; it has {found.cases[0]!r} where the suite "
+            f"has {suite.cases[0].id!r}; make the suite with `tunegate suite new --from {place}`"
+        )
+        return
+    if found.samples != suite.generation.samples:
+        yield (
+            f"{place} has {found.samples} samples of most cases, the suite asks for "
+            f"{suite.generation.samples}; write samples = {found.samples} under [generation]"
+        )
+    tasks = {row.task for (case, _), row in found.answers.items() if case in ids}
+    for metric in used:
+        yield from _metric_problems(metric, [s for s in found.scores if s.task in tasks], place)
+
+
+def _metric_problems(metric: Metric, there: Sequence[ScoreSummary], place: str) -> Iterator[str]:
+    key = str(metric.options.get("score", ""))
+    name = f"metric {metric.name!r}"
+    found = [summary for summary in there if summary.key == key]
+    if not found:
+        keys = tuple(dict.fromkeys(summary.key for summary in there))
+        near = [known for known in keys if known.split(",")[0] == key]
+        hint = (
+            f"score {key!r} is ambiguous; there are: {', '.join(map(repr, near))}"
+            if near
+            else unknown_name_message(key, keys, what="score")
+        )
+        yield f"{name}: {place}: {hint}"
+    for summary in found:
+        yield from (f"{name}: {place}{p}" for p in _score_problems(metric, summary))
+
+
+def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
+    """Yield what contradicts the metric in a score's values and in what the tool says of it."""
+    key, said = summary.key, summary.traits
+    values = f"scores from {summary.low:g} to {summary.high:g} for {key!r}"
+    if said.refused:
+        yield f": {key!r} cannot be compared by case: {said.refused}"
+    elif not summary.values:
+        yield f": no answer has a number for {key!r}: {summary.reason}"
+    if said.higher_is_better not in (None, metric.higher_is_better):
+        better = str(said.higher_is_better).lower()
+        yield f" states higher_is_better = {better} for {key!r}; write it into the metric"
+    if not summary.values or metric.range is None:
+        return
+    low, high = metric.range
+    if metric.binary and not summary.binary:
+        yield f" has {values}, where binary = true allows 0 and 1; remove it"
+    elif summary.low < low or summary.high > high:
+        yield f" has {values}, outside of range = [{low:g}, {high:g}]; write the true range"
+
+
+def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -> dict[str, Any]:
+    """Return what is proven about the prompts of base and the other arms with results.
+
+    Args:
+        cases: (suite, case) of all that is compared.
+        arms: The arms with results, base among them.
+
+    Raises:
+        NotComparable: the prompts of more than 1 % of the cases differ, or a setting does; the
+            message has both texts.
+    """
+    base = _results_of(arms["base"])
+    ids = list(dict.fromkeys(case for _, case in cases))
+    seen = compared = 0
+    others = 0
+    for name, arm in arms.items():
+        if name == "base":
+            continue
+        theirs = _results_of(arm)
+        both = [case for case in ids if case in base.case_set and case in theirs.case_set]
+        _refuse_other_settings(name, base, theirs, both)
+        known = [case for case in both if _prompt_hash(base, case) and _prompt_hash(theirs, case)]
+        different = [c for c in known if _prompt_hash(base, c) != _prompt_hash(theirs, c)]
+        if len(different) > MOST_OTHER_PROMPTS * len(known):
+            raise NotComparable(_difference(name, base, theirs, different, len(known)))
+        seen, compared, others = seen + len(both), compared + len(known), others + len(different)
+    found: dict[str, Any] = {"status": "proven", "prompts": len(ids), "compared": compared}
+    if others:
+        found["different"] = others
+    if compared < seen:
+        lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
+        found |= {
+            "status": "declared",
+            "note": f"the files hold {lacking}: that both runs asked the same is taken on trust",
+        }
+        return found
+    return {**found, "by": "hash of the recorded prompt"}
+
+
+def _prompt_hash(found: ResultSet, case: str) -> str | None:
+    return found.answers[case, 0].prompt_sha256
+
+
+def _results_of(arm: Arm) -> ResultSet:
+    assert isinstance(arm, ScoredArm)
+    return arm.results
+
+
+def _refuse_other_settings(
+    name: str, base: ResultSet, theirs: ResultSet, both: Sequence[str]
+) -> None:
+    for task in dict.fromkeys(base.answers[case, 0].task for case in both):
+        ours, other = base.settings(task), theirs.settings(task)
+        for key in sorted(ours.keys() & other.keys()):
+            if base.tool == theirs.tool and ours[key] != other[key]:
+                place = f"task {task!r}: " if task else ""
+                raise NotComparable(
+                    f"{place}base and {name} were run with another {key}: base has "
+                    f"{_excerpt(ours[key])}, {name} has {_excerpt(other[key])}; run both alike"
+                )
+
+
+def _difference(
+    name: str, base: ResultSet, theirs: ResultSet, different: Sequence[str], known: int
+) -> str:
+    case = different[0]
+    ours, other = (str(one.prompt(case) or _prompt_hash(one, case)) for one in (base, theirs))
+    pairs = enumerate(zip(ours, other, strict=False))
+    at = next((i for i, (b, o) in pairs if b != o), min(len(ours), len(other)))
+    start = max(0, at - 20)
+    return (
+        f"base and {name} were asked other prompts in {len(different)} of {known} cases (at most "
+        f"1 %): {case!r} has {_excerpt(ours[start:])} in base and {_excerpt(other[start:])} in "
+        f"{name}; run both with the same template, examples and data"
+    )
+
+
+def _excerpt(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"

@@ -1,0 +1,208 @@
+"""Results of lm-eval with `--log_samples`: `samples_TASK_DATE.jsonl` and `results_DATE.json`.
+
+lm-eval writes a line for each document and filter. They become one row with a score for each metric
+and filter, `exact_match,strict-match`. A document is named by the hash of its content; data sets
+that hold one twice are told apart by `doc_id`. A folder may hold several models, each a run, and
+several dates, of which the newest is read for each task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    ScoreTraits,
+    UnreadLine,
+    result_reader,
+    score_value,
+)
+from tunegate.harness.results._files import json_document, json_lines, text_of
+
+_DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
+_SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<date>{_DATE})\.jsonl")
+_OWN_KEYS = {
+    "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics",
+    "doc_hash", "prompt_hash", "target_hash",
+}  # fmt: skip
+"""Keys of a line that are no score, for versions that do not list the scores."""
+CORPUS = "lm-eval computes it over the whole data set and logs its parts; it is no score of a case"
+
+
+def _sample_files(path: Path) -> list[Path]:
+    """Return the files of samples at a path: itself, or those of a folder and two levels below."""
+    if path.is_file():
+        return [path] if _SAMPLES.fullmatch(path.name) else []
+    found = [file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}samples_*.jsonl")]
+    return sorted(file for file in found if _SAMPLES.fullmatch(file.name))
+
+
+def _is_lm_eval(path: Path) -> bool:
+    return bool(_sample_files(path)) or bool(re.fullmatch(rf"results_{_DATE}\.json", path.name))
+
+
+@result_reader(
+    files="the output folder of lm-eval, or its samples_TASK_DATE.jsonl", recognize=_is_lm_eval
+)
+def lm_eval(path: Path) -> Iterator[ResultLog]:
+    """Yield a log for each model and task.
+
+    Raises:
+        UsageError: there are no samples.
+    """
+    files = _sample_files(path)
+    if not files:
+        raise UsageError(
+            f"{path}: no samples_TASK_DATE.jsonl; run lm-eval with --log_samples, and name its "
+            "output folder"
+        )
+    newest: dict[tuple[Path, str], tuple[str, Path]] = {}
+    older: Counter[tuple[Path, str]] = Counter()
+    for file in files:
+        parts = _SAMPLES.fullmatch(file.name)
+        assert parts is not None
+        place = (file.parent, parts["task"])
+        older[place] += place in newest
+        newest[place] = max(newest.get(place, ("", file)), (parts["date"], file))
+    for (folder, task), (date, file) in newest.items():
+        notes = []
+        if older[folder, task]:
+            others = older[folder, task]
+            noun = "run" if others == 1 else "runs"
+            notes = [f"{task}: {date} is read, the newest; {others} older {noun} left out"]
+        run = "" if path.is_file() else str(folder.relative_to(path)).removeprefix(".")
+        yield _log(file, task, run, folder / f"results_{date}.json", tuple(notes))
+
+
+def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) -> ResultLog:
+    found = json_document(header) if header.is_file() else {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{header}: no object; name the output folder of lm-eval")
+    config = _part(_part(found, "configs"), task)
+    filters = [one.get("name", "none") for one in config.get("filter_list") or [{}]]
+    better = _part(_part(found, "higher_is_better"), task)
+    planned = _part(_part(found, "n-samples"), task).get("effective")
+    model = found.get("model_name") or _part(found, "config").get("model")
+    return ResultLog(
+        tool="lm-eval",
+        tool_version=found.get("lm_eval_version"),
+        run=run,
+        model=text_of(model),
+        tasks=(task,),
+        settings={
+            "chat template": found.get("chat_template_sha"),
+            "system instruction": found.get("system_instruction_sha"),
+            "gen_kwargs": _part(found, "config").get("gen_kwargs"),
+        },
+        task_settings={
+            task: {
+                "task version": _part(found, "versions").get(task),
+                "number of few-shot examples": _part(found, "n-shot").get(task),
+                "generation_kwargs": config.get("generation_kwargs"),
+            }
+        },
+        traits={
+            f"{task}/{metric},{name}": ScoreTraits(higher_is_better=value)
+            for metric, value in better.items()
+            for name in filters
+            if isinstance(value, bool)
+        },
+        notes=notes,
+        rows=lambda: _rows(file, task, planned if isinstance(planned, int) else 0),
+    )
+
+
+def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = record.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+@dataclass(slots=True)
+class _DocumentScores:
+    """The scores of a document, from its lines of all filters."""
+
+    scores: dict[str, float | None] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    first: str = ""
+    """Filter of its first line, whose place is the row's."""
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Add the scores of a line."""
+        name = line.get("filter")
+        self.first = self.first or str(name)
+        listed = line.get("metrics")
+        for metric in listed if isinstance(listed, list) else line.keys() - _OWN_KEYS:
+            key = f"{metric},{name}" if name else str(metric)
+            raw = line.get(metric)
+            value, problem = score_value(raw)
+            self.scores[key] = value
+            if problem is not None:
+                self.errors[key] = CORPUS if isinstance(raw, list) else problem
+
+
+def _rows(file: Path, task: str, planned: int) -> Iterator[ResultRow | UnreadLine]:
+    # Lines of one document are apart, the prompts are long: scores are collected first.
+    documents: dict[tuple[Any, str], _DocumentScores] = {}
+    for _, line in json_lines(file):
+        if isinstance(line, dict):
+            documents.setdefault(_name(line), _DocumentScores()).add(line)
+    cut = False
+    for where, line in json_lines(file):
+        if isinstance(line, UnreadLine):
+            cut |= line.cut
+            yield line
+        elif str(line.get("filter")) == (found := documents[_name(line)]).first:
+            yield _row(where, task, line, found)
+    if planned > len(documents) and not cut:
+        problem = f"{len(documents)} of {planned} documents are there"
+        yield UnreadLine(str(file), problem, cut=True)
+
+
+def _name(line: Mapping[str, Any]) -> tuple[Any, str]:
+    number = line.get("doc_id")
+    return (number if isinstance(number, int) else None, str(line.get("doc_hash") or number))
+
+
+def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores) -> ResultRow:
+    number, name = _name(line)
+    given = _first_arguments(line)
+    return ResultRow(
+        id=name[:16],
+        where=where,
+        task=task,
+        position=number,
+        prompt=(text_of(given[0]) if given else None) or None,
+        prompt_sha256=text_of(line.get("prompt_hash")),
+        completion=_completion(line),
+        scores=found.scores,
+        errors=found.errors,
+        expected=text_of(line.get("target")) or None,
+        fields=line,
+    )
+
+
+def _first_arguments(line: Mapping[str, Any]) -> list[Any]:
+    """Return what the model was given first; versions before 0.4.4 write lists."""
+    arguments = line.get("arguments")
+    if isinstance(arguments, Mapping):
+        return list(_part(arguments, "gen_args_0").values())
+    first = arguments[0] if isinstance(arguments, list) and arguments else None
+    return first if isinstance(first, list) else []
+
+
+def _completion(line: Mapping[str, Any]) -> str | None:
+    """Return the first text that the model wrote; None of log-likelihoods, whose second argument
+    is no settings.
+    """
+    given, found = _first_arguments(line), line.get("resps")
+    for _ in range(2):
+        found = found[0] if isinstance(found, list) and found else None
+    written = len(given) > 1 and isinstance(given[1], Mapping)
+    return found if written and isinstance(found, str) else None

@@ -1,0 +1,284 @@
+"""Gates on two runs of other tools: what is paired, unscored, refused and decided."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.results.recorded_results import LM_EVAL, write_rows, write_suite
+from tunegate.harness.errors import UsageError
+from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.suite import load_suite
+
+Rows = list[dict[str, Any]]
+
+
+def gate(suite: Path, base: Path | str, tuned: Path | str, **options: Any) -> VerdictRecord:
+    """Return the verdict on two runs; the run folder is `run` beside the suites."""
+    folder = suite.parents[1] / "run"
+    return EvaluationRun(
+        suites=(load_suite(suite),),
+        specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
+        folder=folder,
+        store_path=folder.with_name("store.sqlite"),
+        stream=io.StringIO(),
+        **options,
+    ).run()
+
+
+def rows(seed: int, right: float, count: int = 200) -> Rows:
+    """Return answers of which a share is right."""
+    drawn = random.Random(seed)
+    return [
+        {"id": f"r{i}", "prompt": f"question {i}", "completion": f"{seed}", "score": score}
+        for i in range(count)
+        for score in [int(drawn.random() < right)]
+    ]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Write a base that is right six times of ten."""
+    return write_rows(tmp_path / "base.jsonl", rows(1, 0.6))
+
+
+@pytest.fixture
+def suite(tmp_path: Path, base: Path) -> Path:
+    """Write a suite over the base."""
+    return write_suite(tmp_path, base)
+
+
+def tuned_of(suite: Path, found: Rows) -> Path:
+    """Write the results of tuned."""
+    return write_rows(suite.parents[1] / "tuned.jsonl", found)
+
+
+def sole(verdict: VerdictRecord) -> Any:
+    """Return the one gate's result."""
+    return verdict.suites[0].gates[0]
+
+
+def test_the_difference_is_the_mean_of_paired_differences(suite: Path, base: Path) -> None:
+    """The numbers are those of the files, computed by hand."""
+    better = rows(2, 0.9)
+    ours = [row["score"] for row in rows(1, 0.6)]
+    expected = sum(t["score"] - b for t, b in zip(better, ours, strict=True)) / 200
+
+    verdict = gate(suite, base, tuned_of(suite, better))
+
+    assert verdict.verdict is Verdict.SHIP
+    assert sole(verdict).delta == pytest.approx(expected, abs=1e-6)
+    assert sole(verdict).n == 200
+
+
+def test_the_verdict_is_the_same_bytes_however_lines_are_ordered(suite: Path, base: Path) -> None:
+    """Shuffled lines in both runs, in files of other names."""
+    found = rows(2, 0.7)
+    gate(suite, base, tuned_of(suite, found))
+    folder = suite.parents[1]
+    first = (folder / "run" / "verdict.json").read_bytes()
+    shutil.rmtree(folder / "run")
+    both = [rows(1, 0.6), found]
+    for each in both:
+        random.Random(3).shuffle(each)
+
+    gate(suite, write_rows(base, both[0]), tuned_of(suite, both[1]))
+
+    assert (folder / "run" / "verdict.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("empty", [None, "", "nan", "Infinity", float("nan"), float("inf"), "good"])
+def test_what_is_no_number_is_unscored(suite: Path, base: Path, empty: Any) -> None:
+    """Ten of 200 are within the 5 % budget, and are no zeros: tuned's level rests on the others."""
+    found = rows(2, 0.9)
+    for row in found[:10]:
+        row["score"] = empty
+
+    verdict = gate(suite, base, tuned_of(suite, found))
+
+    result = sole(verdict)
+    assert result.n == 190
+    assert result.tuned == pytest.approx(sum(r["score"] for r in found[10:]) / 190, abs=1e-6)
+    assert verdict.suites[0].n_unscored["tuned"] == 10
+
+
+def test_an_error_is_unscored_even_where_a_score_is_written(suite: Path, base: Path) -> None:
+    """More than 5 % of failed calls is ERROR, whatever their scores."""
+    found = rows(2, 0.9)
+    for row in found[:11]:
+        row |= {"error": "429 Too Many Requests", "score": 1}
+
+    verdict = gate(suite, base, tuned_of(suite, found))
+
+    assert verdict.verdict is Verdict.ERROR
+    assert "11 of 200" in verdict.sentence
+    assert "429" in verdict.sentence
+
+
+def test_missing_cases_are_unscored_and_not_dropped(suite: Path, base: Path) -> None:
+    """A tuned run that was cut to half decides nothing."""
+    verdict = gate(suite, base, tuned_of(suite, rows(2, 0.95)[:100]))
+
+    assert verdict.verdict is Verdict.ERROR
+    assert "100 of 200" in verdict.sentence
+
+
+def test_the_same_results_twice_are_not_comparable(suite: Path, base: Path, tmp_path: Path) -> None:
+    """Even as a copy with other whitespace and another order of the lines."""
+    copy = tmp_path / "copy.json"
+    copy.write_text(json.dumps(rows(1, 0.6)[::-1], indent=1), encoding="utf-8")
+
+    for same in (base, copy):
+        assert gate(suite, base, same).verdict is Verdict.NOT_COMPARABLE
+
+
+def test_few_other_prompts_are_unscored_and_more_are_not_comparable(
+    suite: Path, base: Path
+) -> None:
+    """Two of 200 are one in a hundred; with three the message shows both texts."""
+    found = rows(2, 0.9)
+    for row in found[:2]:
+        row["prompt"] += " in French"
+    few = gate(suite, base, tuned_of(suite, found))
+    shutil.rmtree(suite.parents[1] / "run")
+    found[2]["prompt"] = "something else"
+
+    many = gate(suite, base, tuned_of(suite, found))
+
+    assert sole(few).n == 198
+    assert few.verdict is Verdict.SHIP
+    assert many.verdict is Verdict.NOT_COMPARABLE
+    assert "3 of 200" in many.sentence
+    assert "'question 0'" in many.sentence
+    assert "'question 0 in French'" in many.sentence
+
+
+def test_runs_without_prompts_are_compared_on_trust(tmp_path: Path) -> None:
+    """The manifest says that equal prompts are not proven."""
+    bare = [
+        [{"id": r["id"], "score": r["score"]} for r in rows(s, p)] for s, p in [(1, 0.6), (2, 0.9)]
+    ]
+    base = write_rows(tmp_path / "base.jsonl", bare[0])
+    suite = write_suite(tmp_path, base)
+
+    verdict = gate(suite, base, tuned_of(suite, bare[1]))
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+
+    assert verdict.verdict is Verdict.SHIP
+    assert manifest["comparability"]["status"] == "declared"
+
+
+def test_repetitions_are_samples_of_a_case_and_not_further_cases(tmp_path: Path) -> None:
+    """Four samples of 50 questions are 50 pairs of means."""
+    found = [
+        [
+            {"id": f"r{i}", "sample": s, "score": int(drawn.random() < p)}
+            for i in range(50)
+            for s in range(4)
+        ]
+        for seed, p in [(1, 0.4), (2, 0.9)]
+        for drawn in [random.Random(seed)]
+    ]
+    base = write_rows(tmp_path / "base.jsonl", found[0])
+    suite = write_suite(
+        tmp_path, base, options="range = [0, 1]", generation="[generation]\nsamples = 4"
+    )
+
+    verdict = gate(suite, base, tuned_of(suite, found[1]))
+
+    means = [sum(row["score"] for row in arm) / 200 for arm in found]
+    assert sole(verdict).n == 50
+    assert sole(verdict).delta == pytest.approx(means[1] - means[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "generation", "changes", "told"),
+    [
+        ("", "[generation]\nsamples = 2", {}, "samples = 1"),
+        ("binary = true", "", {"score": 0.5}, "binary"),
+        ("range = [0, 1]", "", {"score": 7}, "range"),
+        ("", "", {"score": "unknown"}, "no answer has a number"),
+    ],
+)
+def test_scores_that_contradict_the_suite_are_refused_before_anything(
+    suite: Path, base: Path, options: str, generation: str, changes: dict[str, Any], told: str
+) -> None:
+    """One line that names the file and what to write."""
+    write_suite(suite.parents[1], base, options=options, generation=generation)
+    tuned = tuned_of(suite, [row | changes for row in rows(2, 0.9)])
+
+    with pytest.raises(UsageError, match=told):
+        gate(suite, base, tuned)
+
+    assert not (suite.parents[1] / "run" / "verdict.json").exists()
+
+
+def test_a_score_that_one_run_lacks_is_refused(suite: Path, base: Path) -> None:
+    """The message names those that are there."""
+    other = [{"id": r["id"], "scores": {"tone": r["score"]}} for r in rows(2, 0.9)]
+
+    with pytest.raises(UsageError, match=r"unknown score 'score'.*tone"):
+        gate(suite, base, tuned_of(suite, other))
+
+
+def test_a_run_of_other_questions_is_refused(suite: Path, base: Path) -> None:
+    """None of the ids is in it: the message shows one of each."""
+    other = [row | {"id": f"x{row['id']}"} for row in rows(2, 0.9)]
+
+    with pytest.raises(UsageError, match=r"none of the 200 cases.*'xr0'.*'r0'"):
+        gate(suite, base, tuned_of(suite, other))
+
+
+def lm_eval_suite(folder: Path, score: str, options: str = "binary = true") -> Path:
+    """Write a suite over the recorded run of lm-eval."""
+    return write_suite(
+        folder, LM_EVAL / "base", score=score, options=options, cases='task = "sums"'
+    )
+
+
+def test_lm_eval_runs_are_paired_by_document(tmp_path: Path) -> None:
+    """12 pairs of 24 lines; levels are those that lm-eval reports."""
+    suite = lm_eval_suite(tmp_path, "exact_match,strict")
+
+    result = sole(gate(suite, LM_EVAL / "base", LM_EVAL / "tuned"))
+
+    reported = [
+        json.loads(next((LM_EVAL / arm).rglob("results_*.json")).read_text(encoding="utf-8"))
+        for arm in ("base", "tuned")
+    ]
+    levels = [found["results"]["sums"]["exact_match,strict"] for found in reported]
+    assert result.n == 12
+    assert [result.base, result.tuned] == pytest.approx(levels, abs=1e-6)
+
+
+def test_a_score_without_its_filter_is_refused_with_the_two_names(tmp_path: Path) -> None:
+    """`exact_match` names two scores of lm-eval."""
+    suite = lm_eval_suite(tmp_path, "exact_match")
+
+    with pytest.raises(UsageError, match="'exact_match,flexible', 'exact_match,strict'"):
+        gate(suite, LM_EVAL / "base", LM_EVAL / "tuned")
+
+
+def test_another_number_of_examples_is_not_comparable(tmp_path: Path) -> None:
+    """lm-eval's headers say 0 and 1."""
+    suite = lm_eval_suite(tmp_path, "exact_match,strict")
+
+    verdict = gate(suite, LM_EVAL / "base", LM_EVAL / "one_shot")
+
+    assert verdict.verdict is Verdict.NOT_COMPARABLE
+    assert "few-shot" in verdict.sentence
+
+
+def test_another_direction_than_the_tools_is_refused(tmp_path: Path) -> None:
+    """lm-eval says that exact_match is higher-is-better."""
+    suite = lm_eval_suite(tmp_path, "exact_match,strict", "higher_is_better = false")
+
+    with pytest.raises(UsageError, match="higher_is_better = true"):
+        gate(suite, LM_EVAL / "base", LM_EVAL / "tuned")
