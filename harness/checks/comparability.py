@@ -180,12 +180,6 @@ def compare_requests(
         one: What the first arm was asked.
         other: What the second arm was asked.
         names: Who they are, for the words of a difference.
-
-    Example:
-        >>> compare_requests(RecordedRequest(prompt="2 + 2?"), RecordedRequest(prompt="2 + 3?"))
-        RequestMatch(known=True, difference="base has '2 + 2?' where tuned has '2 + 3?'")
-        >>> compare_requests(RecordedRequest(prompt="2 + 2?"), RecordedRequest())
-        RequestMatch(known=False, difference=None)
     """
     match = _compare_prompts(one, other, names)
     if match.difference is not None:
@@ -193,11 +187,8 @@ def compare_requests(
     mine, theirs = one.settings or {}, other.settings or {}
     for name in sorted(mine.keys() & theirs.keys()):
         if canonical_json(mine[name]) != canonical_json(theirs[name]):
-            return RequestMatch(
-                known=True,
-                difference=f"{names[0]} was generated with {name} = {_short(mine[name])}, "
-                f"{names[1]} with {_short(theirs[name])}",
-            )
+            values = f"{name} = {_short(mine[name])}, {names[1]} with {_short(theirs[name])}"
+            return RequestMatch(True, f"{names[0]} was generated with {values}")
     return match
 
 
@@ -205,19 +196,16 @@ def _compare_prompts(
     one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
 ) -> RequestMatch:
     if one.rendered is not None and other.rendered is not None:
-        hashes = one.token_sha256, other.token_sha256
-        if one.rendered == other.rendered and None not in hashes and hashes[0] != hashes[1]:
+        ids = one.token_sha256, other.token_sha256
+        if one.rendered == other.rendered and None not in ids and ids[0] != ids[1]:
             return RequestMatch(known=True, difference="the tokenizers split the same text apart")
         return _match(one.rendered, other.rendered, names)
     if one.given_sha256 is not None and other.given_sha256 is not None:
         if one.given_sha256 == other.given_sha256:
             return RequestMatch(known=True)
-        told = _compare_texts(one, other, names)
-        hashes_differ = (
-            f"{names[0]} has the prompt hash {one.given_sha256[:12]}…, "
-            f"{names[1]} {other.given_sha256[:12]}…"
-        )
-        return RequestMatch(known=True, difference=told.difference or hashes_differ)
+        told = _compare_texts(one, other, names).difference
+        hashes = f"the prompt hashes {one.given_sha256[:12]}… and {other.given_sha256[:12]}… differ"
+        return RequestMatch(known=True, difference=told or hashes)
     return _compare_texts(one, other, names)
 
 
@@ -229,9 +217,8 @@ def _compare_texts(
         mine, theirs = _normal(one.messages), _normal(other.messages)
         if mine == theirs:
             return RequestMatch(known=True)
-        found = _match(_as_text(mine), _as_text(theirs), names)
-        parts = "the parts of the messages that are no text differ"
-        return RequestMatch(known=True, difference=found.difference or parts)
+        found = _match(_as_text(mine), _as_text(theirs), names).difference
+        return RequestMatch(True, found or "the parts of the messages that are no text differ")
     mine_texts, their_texts = _whole_texts(one), _whole_texts(other)
     if not mine_texts or not their_texts:
         return RequestMatch(known=False)
@@ -290,11 +277,8 @@ def _content(value: Any) -> Any:
 
 
 def _as_text(messages: Iterable[Mapping[str, Any]]) -> str:
-    return "\n".join(f"{turn.get('role')}: {_flat(turn.get('content', ''))}" for turn in messages)
-
-
-def _flat(content: Any) -> str:
-    return content if isinstance(content, str) else canonical_json(content)
+    contents = [(turn.get("role"), turn.get("content", "")) for turn in messages]
+    return "\n".join(f"{r}: {c if isinstance(c, str) else canonical_json(c)}" for r, c in contents)
 
 
 def _whole_texts(request: RecordedRequest) -> list[str]:
@@ -368,14 +352,17 @@ class RecordedComparison:
         ]
         by_name = {suite.name: suite for suite in suites}
         cases = {(name, case.id): case for name, s in by_name.items() for case in s.cases}
+        asks = {name: _ArmRecord.of(arm) for name, arm in arms.items()}
         for suite, case in dict.fromkeys(place[:2] for place in prompts):
             found.total[suite] += 1
-            asked = _AskedCase(by_name.get(suite), cases.get((suite, case)), suite, case, prompts)
-            base = asked.of("base", arms["base"])
+            asked = _AskedCase(
+                by_name.get(suite), cases.get((suite, case)), suite, case, prompts, asks
+            )
+            base = asked.of("base")
             for name in others:
-                found._add(suite, case, ("base", name), base, asked.of(name, arms[name]))
+                found._add(suite, case, ("base", name), base, asked.of(name))
             for name in recorded:
-                found._add_suite(suite, case, name, asked, arms[name])
+                found._add_suite(suite, case, name, asked)
         return found
 
     def _add(
@@ -397,9 +384,9 @@ class RecordedComparison:
         else:
             self.on_trust.add((suite, case))
 
-    def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase, arm: Arm) -> None:
+    def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase) -> None:
         """Note where the suite asks other words than the run did that an arm was recorded in."""
-        theirs = asked.of(name, arm)
+        theirs = asked.of(name)
         if asked.suite is None or theirs is None or not theirs.from_case:
             return
         mine = RecordedRequest(messages=asked.messages)
@@ -435,6 +422,23 @@ class RecordedComparison:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _ArmRecord:
+    """How an arm's requests are known; found out once, for it takes longer than a request."""
+
+    recorded: bool
+    record: RequestRecord | None
+    """The record of a recorded arm that may know what it was asked."""
+    here: bool
+    """Whether the prompts of an arm that is not recorded are rendered here."""
+
+    @classmethod
+    def of(cls, arm: Arm) -> _ArmRecord:
+        """Find it out."""
+        record = arm if isinstance(arm, RequestRecord) else None
+        return cls(isinstance(arm, RecordedArm), record, _sort(arm) == "here")
+
+
 @dataclass(frozen=True)
 class _AskedCase:
     """What each arm is or was asked in one case."""
@@ -444,6 +448,7 @@ class _AskedCase:
     name: str
     case: str
     prompts: Mapping[tuple[str, str, str], Prompt]
+    arms: Mapping[str, _ArmRecord]
 
     @property
     def messages(self) -> tuple[dict[str, Any], ...] | None:
@@ -452,25 +457,25 @@ class _AskedCase:
             return None
         return self.content.input_messages(self.suite.generation.system)
 
-    def of(self, name: str, arm: Arm) -> RecordedRequest | None:
+    def of(self, name: str) -> RecordedRequest | None:
         """Return what an arm is asked; None where it was not asked, or nothing is recorded."""
-        if isinstance(arm, RecordedArm):
-            return self._recorded(arm)
+        arm = self.arms[name]
+        if arm.recorded:
+            return self._recorded(arm.record)
         prompt = self.prompts.get((self.name, self.case, name))
         if prompt is None:
             return None
-        here = arm.identity.get("prompts") != "messages"
         return RecordedRequest(
-            rendered=prompt.text if here else None,
+            rendered=prompt.text if arm.here else None,
             token_sha256=None if prompt.token_ids is None else prompt.sha256,
             messages=self.messages,
             settings=self._settings(),
         )
 
-    def _recorded(self, arm: Arm) -> RecordedRequest | None:
+    def _recorded(self, record: RequestRecord | None) -> RecordedRequest | None:
         found: RecordedRequest | None = RecordedRequest()
-        if isinstance(arm, RequestRecord):
-            found = arm.recorded_request(self.name, self.case)
+        if record is not None:
+            found = record.recorded_request(self.name, self.case)
         return found if found is None or self._writes else replace(found, settings=None)
 
     @property

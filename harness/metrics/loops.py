@@ -66,12 +66,33 @@ def loops(case: Case, completion: Completion) -> Score:
     if completion.text is None:
         return Score.unscored("the completion has no text")
     text = completion.text.strip()
-    words = text.split()
-    numbers: dict[str, int] = {}
-    ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    reason = _loop(words, ids, _WORDS) or _loop(text, points, _CHARACTERS)
+    words, reason = text.split(), None
+    if _repeats_words(words):
+        numbers: dict[str, int] = {}
+        ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
+        reason = _loop(words, ids, _WORDS)
+    if reason is None and _repeats_characters(text):
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        reason = _loop(text, points, _CHARACTERS)
     return Score.of(float(reason is not None), reason)
+
+
+# Most texts hold no loop. A run that covers r parts with the period p holds each stretch of r - p
+# parts twice, p apart; r - p is at least 6 words or 30 characters under the rules above.
+
+
+def _repeats_words(words: Sequence[str]) -> bool:
+    """Return whether three words in a row occur twice, without which there is no loop."""
+    return len(set(zip(words, words[1:], words[2:], strict=False))) < len(words) - 2
+
+
+def _repeats_characters(text: str) -> bool:
+    """Return whether 15 characters occur again within the longest unit; a loop holds such."""
+    size = 15  # one of the places 0, 15, 30 … lies within the first 15 characters of a loop
+    return any(
+        text.find(text[at : at + size], at + 1, at + size + _CHARACTERS.longest_unit) >= 0
+        for at in range(0, len(text) - size, size)
+    )
 
 
 def _loop(parts: Sequence[str], ids: Any, scale: _RepetitionRule) -> str | None:

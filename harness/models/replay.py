@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,7 +111,7 @@ class ReplayArm:
         """Hash of the recorded file."""
         return self.sha256
 
-    @property
+    @cached_property
     def kinds(self) -> frozenset[CellKind]:
         """The kinds for which some line has the key."""
         return frozenset(

@@ -39,6 +39,7 @@ class JsonlRecords(Sequence[R]):
         self.path = path
         self.kind = kind
         self._starts = array("Q", (start for start, _ in _scan(path, kind)))
+        self._recent: dict[int, R] = {}
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -57,8 +58,23 @@ class JsonlRecords(Sequence[R]):
         if isinstance(at, slice):
             return tuple(self[i] for i in range(*at.indices(len(self))))
         number = range(len(self))[at]
-        with closing(_scan(self.path, self.kind, self._starts[number], number + 1)) as found:
-            return next(record for _, record in found)
+        known = self._recent.get(number)
+        if known is not None:
+            return known
+        start = self._starts[number]
+        with closing(_scan(self.path, self.kind, start, number + 1)) as found:
+            record = next(record for _, record in found)
+        end = self._starts[number + 1] if number + 1 < len(self) else start + _LONG
+        if end - start < _LONG:
+            if len(self._recent) >= _RECENT:
+                self._recent = {}
+            self._recent[number] = record
+        return record
+
+
+_RECENT, _LONG = 16, 1 << 16
+"""Records that are kept because the next question is often about the same case, and the length in
+bytes from which a record is not kept."""
 
 
 class FilteredRecords(Iterable[R]):

@@ -145,3 +145,27 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     score(text)
 
     assert time.monotonic() - start < 10
+
+
+def test_every_period_is_found_at_every_place() -> None:
+    """The shortest run that counts, of each unit length, wherever it begins; one less is none."""
+    fresh = "".join(chr(0x4E00 + at) for at in range(200))
+    for size in range(1, 65):
+        unit = "".join(chr(0x3041 + at) for at in range(size))
+        run = max(40, 4 * size)
+        for start in (0, 1, 7, 14, 15, 16, 29, 30):
+            tail = 30 - start
+            text = fresh[:start] + (unit * 41)[:run] + fresh[100 : 100 + tail]
+            assert score(text).value == 1.0, (size, start)
+        assert score(fresh[:7] + (unit * 41)[: run - 1] + fresh[100:110]).value == 0.0, size
+
+
+def test_every_period_of_words_is_found_at_every_place() -> None:
+    """Likewise for units of 1 to 16 words."""
+    fresh = [f"{chr(0x4E00 + at)}{at}" for at in range(60)]
+    for size in range(1, 17):
+        unit = [f"{chr(0x3041 + at)}{at}{at}" for at in range(size)]
+        run = max(8, 4 * size)
+        for start in range(8):
+            words = [*fresh[:start], *(unit * 9)[:run], *fresh[30 : 38 - start]]
+            assert score(" ".join(words)).value == 1.0, (size, start)
