@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
 from tunegate.harness.lookup import module_names, unknown_name_message
@@ -69,7 +70,9 @@ def _complete_gates(table: dict[str, Any]) -> None:
     _check_kinds(kinds)
     keys = {key: form for kind in kinds for key, form in kind.schema.items()}
     common = {key: table["properties"][key] for key in COMMON_KEYS}
-    last = {"confidence": common.pop("confidence")}
+    error = f"{100 * (1 - CONFIDENCE) / 2:.3g} % one-sided"
+    described = f"Two-sided confidence of the interval; {CONFIDENCE:.2f} tests at {error}."
+    last = {"confidence": {**common.pop("confidence"), "description": described}}
     table["properties"] = {**common, **keys, **last}
     table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
 

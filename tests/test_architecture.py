@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "contracts": {"records"},
     "suite": {"records"},
     "stats": set(),
-    "further_arms": set(),
+    "further_arms": {"records", "verdict"},
     "metrics": {"records"},
     "judges": {"records"},
     "results": {"records"},
