@@ -65,9 +65,10 @@ class Metric:
     """Turns the summed counts of an arm into its level; None takes the mean of the scores."""
     aggregate: Aggregate = "corpus"
     """Which of the two is taken where both are possible and the suite says nothing."""
-    heaviest: float = 6.0
+    heaviest: float | CorpusFunction = 6.0
     """How many cases of mean weight a single one may weigh in the corpus function, in an answer
-    that no case showed: 1 where an answer's counts cannot grow with its length."""
+    that no case showed: 1 where an answer's counts cannot grow with its length. A function returns
+    it from the summed counts of an arm."""
     signature: Signature | None = None
     """Returns how exactly the numbers are made (versions, settings), for the record of a run."""
     requires: tuple[str, ...] = ()
@@ -137,7 +138,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     check: Check | None = None,
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
-    heaviest: float = 6.0,
+    heaviest: float | CorpusFunction = 6.0,
     signature: Signature | None = None,
     indicative: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
@@ -242,14 +243,21 @@ def _unjudged_score(case: Case, completion: Completion, **options: Any) -> Score
     return Score.unscored("no judge was asked")
 
 
-def heaviest_case(use: str) -> float:
+def heaviest_case(use: str, *sums: Sequence[float]) -> float:
     """Return how many mean cases a case of the metric `use` may weigh; see `Metric.heaviest`.
+
+    Args:
+        use: The metric.
+        sums: The summed counts of each arm; without them a function of the counts is not asked.
 
     Raises:
         UnknownName: nothing is called `use`.
     """
     found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
-    return float(getattr(found, "heaviest", 1.0))
+    weight = getattr(found, "heaviest", 1.0)
+    if not callable(weight):
+        return float(weight)
+    return max((float(weight(counts)) for counts in sums), default=1.0)
 
 
 def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:

@@ -106,7 +106,9 @@ class PairedCounts:
         base_sums, tuned_sums = (
             ArmCounts(_sum_clusters(rows, clusters), level) for rows in columns
         )
-        return cls(base_sums, tuned_sums, metric.higher_is_better, heaviest)
+        sums = ([sum(column) for column in zip(*rows, strict=True)] for rows in columns)
+        weight = heaviest_case(metric.use, *sums)
+        return cls(base_sums, tuned_sums, metric.higher_is_better, weight)
 
     @cached_property
     def difference(self) -> JackknifeReplicates:

@@ -28,6 +28,15 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         for index, label in enumerate(labels)
         if not known[index] or known[index] in known[:index]
     ]
+    expected = {_plain(text, fold) for case in cases for text in case.expected_texts()}
+    unseen = [
+        repr(label) for label, name in zip(labels, known, strict=True) if name not in expected
+    ]
+    if options.get("aggregate") == "corpus" and unseen:
+        problems.append(
+            f"metric 'classification': labels: no case expects {', '.join(unseen)}, and macro-F1 "
+            "takes cases of each class; add some, or remove the label"
+        )
     return problems + [
         f"metric 'classification': case {case.id!r} has expected={shorten_text(text, 80)!r}, which "
         "is "
@@ -59,7 +68,30 @@ def macro_f1(counts: Sequence[float]) -> float:
     return sum(scores) / len(scores)
 
 
-@metric(binary=True, requires=("expected",), check=_check, corpus=macro_f1, aggregate="mean")
+def heaviest_class(counts: Sequence[float]) -> float:
+    """Return how many mean cases a case of the class with the most to lose weighs in macro-F1.
+
+    A class of n_i cases of n that fails altogether takes F1_i / k from the mean of k classes, which
+    is F1_i / (k n_i) a case; a case of mean weight takes macro-F1 / n. A class that no case expects
+    counts as one case that is right.
+    """
+    classes = list(zip(counts[0::3], counts[1::3], counts[2::3], strict=True))
+    n, level = sum(hits + misses for hits, _, misses in classes), macro_f1(counts)
+    lost = max(
+        2 * hits / (2 * hits + alarms + misses) / (hits + misses) if hits + misses else 1.0
+        for hits, alarms, misses in classes
+    )
+    return max(1.0, n * lost / len(classes) / level) if level else 1.0
+
+
+@metric(
+    binary=True,
+    requires=("expected",),
+    check=_check,
+    corpus=macro_f1,
+    aggregate="mean",
+    heaviest=heaviest_class,
+)
 def classification(
     case: Case,
     completion: Completion,
@@ -83,7 +115,8 @@ def classification(
 
     Known problems:
         Without `labels` there is no macro-F1: the classes must be the same for every case. Below 50
-        cases gates on macro-F1 are advisory, and a class of a few cases makes its interval wide.
+        cases gates on macro-F1 are advisory. A class of a few cases makes its interval wide, for
+        all of them may fail unseen: of k classes, a tolerance M takes about 3/(k M) cases of each.
         What `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts
         are not Unicode-normalised.
 

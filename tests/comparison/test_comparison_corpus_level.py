@@ -549,3 +549,23 @@ def test_a_gate_on_a_tag_sums_its_own_cases(suite: Any, judge: Any) -> None:
     assert not found.gates[0].advisory
     assert few.gates[0].advisory
     assert few.notes[0].startswith("s: m (tag a)")
+
+
+@pytest.mark.parametrize(("rare", "proven"), [(19, False), (20, True)])
+def test_a_rare_class_must_be_seen_often_enough(made: Any, rare: int, proven: bool) -> None:
+    """No answer of 400 changed, and all are right: 3 classes, of which one has so many cases.
+
+    A case of it weighs 400/(3 · rare): ln(20) / -ln(1 - .05 · 3 · rare / 400) is 419 for 19 cases
+    and 398 for 20. Were all cases alike, 59 would do.
+    """
+    others = 400 - rare
+    rows = [(1.0, 0, 0, 0, 0, 0, 0, 0, 0)] * (others // 2)
+    rows += [(0, 0, 0, 1.0, 0, 0, 0, 0, 0)] * (others - others // 2)
+    rows += [(0, 0, 0, 0, 0, 0, 1.0, 0, 0)] * rare
+    record = made.metric("classification", binary=False, corpus={})
+    counts = PairedCounts.of(record, rows, rows, None)
+    assert counts is not None
+    pairs = Pairs("s", record, (1.0,) * 400, (1.0,) * 400, corpus=counts)
+
+    assert counts.heaviest == pytest.approx(400 / 3 / rare)
+    assert is_proven(pairs, -0.05, 0.90) is proven

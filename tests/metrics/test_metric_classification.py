@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.metrics.classification import classification, macro_f1
+from tunegate.harness.metrics.classification import classification, heaviest_class, macro_f1
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 from tunegate.harness.suite import load_suite
 
@@ -230,9 +230,7 @@ def _loaded(suite_folder: Any, more: str) -> Any:
 def test_accuracy_is_the_default_and_macro_f1_on_demand(suite_folder: Any) -> None:
     """Without a word gates rest on 0/1 scores and exact tests; macro-F1 is asked for."""
     (plain,) = _loaded(suite_folder, "").metrics
-    (asked,) = _loaded(
-        suite_folder, 'labels = ["refund", "delivery"]\naggregate = "corpus"'
-    ).metrics
+    (asked,) = _loaded(suite_folder, 'labels = ["refund"]\naggregate = "corpus"').metrics
 
     assert (plain.corpus, plain.binary) == (None, True)
     assert (asked.corpus, asked.binary, asked.range) == (macro_f1, False, (0.0, 1.0))
@@ -242,6 +240,35 @@ def test_macro_f1_without_classes_is_refused_at_load(suite_folder: Any) -> None:
     """Its counts would have no meaning, and every case would be unscored."""
     with pytest.raises(SuiteError, match=r"suite\.toml:4: .*macro-F1 needs the option labels"):
         _loaded(suite_folder, 'aggregate = "corpus"')
+
+
+def test_macro_f1_takes_cases_of_each_class(suite_folder: Any) -> None:
+    """A class that no case expects has no F1 that a fine-tune could lose; accuracy needs none."""
+    labels = 'labels = ["refund", "delivery"]'
+    with pytest.raises(SuiteError, match=r"suite\.toml:4: .*no case expects 'delivery'"):
+        _loaded(suite_folder, f'{labels}\naggregate = "corpus"')
+
+    assert _loaded(suite_folder, labels).metrics
+
+
+@pytest.mark.parametrize(
+    ("counts", "weight"),
+    [
+        # two classes of 50, all right: F1 of 1 each, lost a fiftieth a case, of two classes
+        ((50, 0, 0, 50, 0, 0), 1.0),
+        # 4 of 100, all right: 1/4 of F1 a case, half of it of macro-F1, against 1/100 of the mean
+        ((96, 0, 0, 4, 0, 0), 12.5),
+        # the same with F1 2·2/(2·2 + 0 + 2) = 2/3 of the rare class and 192/194 of the other:
+        # 100 · (2/3)/4/2 = 25/3 of their mean, 0.82818
+        ((96, 2, 0, 2, 0, 2), 25 / 3 / ((192 / 194 + 2 / 3) / 2)),
+        # a class without a case: one that is right, 100 · 1/2 of 1
+        ((100, 0, 0, 0, 0, 0), 50.0),
+        ((0, 1, 1, 0, 1, 1), 1.0),  # nothing is left to lose
+    ],
+)
+def test_a_case_of_a_rare_class_weighs_more(counts: tuple[int, ...], weight: float) -> None:
+    """What a case of the class takes from macro-F1, in units of the level by the cases."""
+    assert heaviest_class(counts) == pytest.approx(weight)
 
 
 def test_gates_on_macro_f1_rest_on_it(project: Any) -> None:
