@@ -17,6 +17,7 @@ One module for each question:
 | `binary`     | a 0/1 metric at its margin is called better (or no worse)              |
 | `relative`   | the same where the tolerance is a share of base's level                |
 | `continuous` | the same for scores between 0 and 1 and for unbounded ones, both ends  |
+| `corpora`    | a corpus value at its margin is called no worse, through whole runs    |
 | `clusters`   | the same where cases belong together                                   |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
 | `looks`      | the same when the growing sample is looked at before its end           |

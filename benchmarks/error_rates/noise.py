@@ -15,14 +15,20 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import rules
-from benchmarks.error_rates.runs import SUITE, Gated, verdict
-from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
+from benchmarks.error_rates import looks, rules, whole
+from benchmarks.error_rates.runs import SUITE, Gated, flips, verdict
+from benchmarks.error_rates.table import ALPHA, PROMISE, Row, Settings, simulated
 from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.further_arm import BASE_AGAIN, INCUMBENT, SHIPPED
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.records.verdict import ParityStatus, Verdict
+from tunegate.harness.stats.group_sequential import look_sizes
+from tunegate.harness.verdict.decide import decide_run
+from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
+from tunegate.harness.verdict.incumbent import compare_incumbent
 
 CONFIDENCE = 1 - 2 * ALPHA
 RIGHT = 0.6
@@ -80,8 +86,10 @@ def rows(settings: Settings) -> list[Row]:
     with mock.patch.object(gc, "collect", return_value=0):
         return [
             *false_claims(settings),
+            *looked_claims(settings),
             *true_gains(settings),
             *missing(settings),
+            *missing_further(settings),
             *times(settings),
         ]
 
@@ -112,6 +120,89 @@ def false_claims(settings: Settings) -> list[Row]:
         for ended, hits in claimed.items():
             what = f"false {ended.value}, no change, {noise.name}"
             found.append(Row("noise", what, str(ASKED_AGAIN), *simulated(hits, reps)))
+    return found
+
+
+LOOKED = ((400, 400), (1000, 500))
+"""Planned cases of runs with looks, and how many of them base is asked twice."""
+FIRST = 20
+"""Fewest cases of the first look at 0/1 scores."""
+
+
+def looked_claims(settings: Settings) -> list[Row]:
+    """Return how often any look claims a gain, or a loss, of a fine-tune that changes nothing."""
+    found = []
+    for noise in NOISES[2:4] if settings.fast else NOISES:
+        for planned, again_n in LOOKED[:1] if settings.fast else LOOKED:
+            reps = max(30, settings.reps // 10)
+            rng = settings.rng(f"noise with looks {noise.name} {planned}")
+            claims = [_claims(*_asked_twice(rng, noise, planned, again_n)) for _ in range(reps)]
+            for end, name in enumerate(("gain", "loss")):
+                hits = sum(claimed[end] for claimed in claims)
+                what = f"false {name} at any look, no change, {noise.name}"
+                found.append(Row("noise", what, str(planned), *simulated(hits, reps)))
+    reps = max(20, settings.reps // 200)
+    for noise in NOISES[3:4] if settings.fast else NOISES[1:4]:
+        planned, again_n = LOOKED[0]
+        rng = settings.rng(f"noise with looks, decided {noise.name}")
+        hits = 0
+        for _ in range(reps):
+            part = _gate("gain", 0.0, _asked_twice(rng, noise, planned, again_n))
+            hits += _looked_verdict(part, planned) in (Verdict.SHIP, Verdict.BLOCK)
+        what = f"false SHIP or BLOCK at any look, no change, {noise.name}"
+        limit = 2 * PROMISE
+        found.append(Row("noise", what, str(planned), *simulated(hits, reps), limit=limit))
+    return found
+
+
+def _asked_twice(
+    rng: np.random.Generator, noise: Arithmetic, planned: int, again_n: int
+) -> tuple[Floats, Floats, Floats]:
+    """Return base, an unchanged tuned, and base asked again on cases that are drawn."""
+    base = _base(rng, planned)
+    tuned, again = noise.both(rng, base, base)
+    again[rng.permutation(planned)[again_n:]] = np.nan
+    return base, tuned, again
+
+
+def _claims(base: Floats, tuned: Floats, again: Floats) -> tuple[bool, bool]:
+    """Return whether any look claims a gain, and whether one claims a loss."""
+    sizes = tuple(look_sizes(len(base), first=FIRST))
+    gain = loss = False
+    for size, confidence in zip(sizes, looks.confidences(sizes), strict=True):
+        pairs = _pairs(base[:size], tuned[:size])
+        known = np.flatnonzero(~np.isnan(again[:size]))
+        names = tuple(map(str, known.tolist()))
+        floor = NoiseFloor(replace(_pairs(base[known], again[known]), cases=names))
+        gain |= _clears(floor, pairs, confidence)
+        loss |= _clears(floor.exchanged(), pairs.exchanged(), confidence)
+    return gain, loss
+
+
+_HARDLY = 1.3
+"""Wins above losses, in units of their root, below which no claim is near; it saves most tests."""
+
+
+def _clears(floor: NoiseFloor, pairs: Pairs, confidence: float) -> bool:
+    if pairs.wins - pairs.losses < _HARDLY * math.sqrt(pairs.wins + pairs.losses):
+        return False
+    return is_proven(pairs, 0.0, confidence) and floor.clears(pairs, 0.0, confidence)
+
+
+def _looked_verdict(part: Gated, planned: int) -> Verdict:
+    """Return how a run with a noise floor ends that stops as soon as a look decides it."""
+    schedule = whole.look_schedule(look_sizes(planned, first=FIRST))
+    arms = (*whole.ARMS, BASE_AGAIN)
+    suites = {SUITE: [part]}
+    manifest = whole.manifest_of(suites, looks={SUITE: schedule})
+    cases = whole.cases_of(suites)
+    found = Verdict.UNDECIDED
+    for index, size in enumerate(schedule.sizes):
+        scores = whole.rows_of(suites, arms, first=size)
+        at = {SUITE: InterimLook(schedule, index)}
+        found = decide_run(manifest, cases, scores, looks=at).verdict
+        if found is not Verdict.UNDECIDED:
+            break
     return found
 
 
@@ -215,6 +306,108 @@ def _ended(settings: Settings, hide: Hiding, gain: float, ended: Verdict) -> tup
         )
         hits += verdict([gate]) is ended
     return simulated(hits, reps)
+
+
+FURTHER = 300
+"""Cases of runs with a further arm, of which 3 % have no score."""
+MARGIN = 0.05
+Scores = tuple[Floats, Floats]
+
+
+def _worse(rng: np.random.Generator) -> Scores:
+    """Return scores of an arm, and of one that is worse by exactly the margin."""
+    return flips(rng, FURTHER, 0.03, 0.03 + MARGIN)
+
+
+def _better(rng: np.random.Generator) -> Scores:
+    return flips(rng, FURTHER, 0.03 + MARGIN, 0.03)
+
+
+def _same(rng: np.random.Generator) -> Scores:
+    return flips(rng, FURTHER, 0.08, 0.08)
+
+
+def _graded(rng: np.random.Generator) -> Scores:
+    """Return scores between 0 and 1 of an arm, and of one that is worse by exactly the margin."""
+    first = rng.uniform(0.3, 0.7, FURTHER)
+    return first, first + rng.uniform(-0.3, 0.2, FURTHER)
+
+
+def _losses_of_first(rng: np.random.Generator, first: Floats, second: Floats) -> Scores:
+    return _worst_without(rng, first, first - second), second
+
+
+def _losses_of_second(rng: np.random.Generator, first: Floats, second: Floats) -> Scores:
+    return first, _worst_without(rng, second, first - second)
+
+
+def _wins_of_second(rng: np.random.Generator, first: Floats, second: Floats) -> Scores:
+    return first, _worst_without(rng, second, second - first)
+
+
+def _worst_without(rng: np.random.Generator, column: Floats, loss: Floats) -> Floats:
+    """Return the scores without 3 % of all, those of the largest losses."""
+    order = np.argsort(-(loss + rng.uniform(0, 1e-9, len(loss))))
+    holes = column.copy()
+    holes[order[: round(MISSING * len(column))]] = np.nan
+    return holes
+
+
+def missing_further(settings: Settings) -> list[Row]:
+    """Return false claims on a further arm whose scores, or tuned's, are missing where it helps.
+
+    The first arm of each pair is the incumbent, or tuned beside the artifact that ships.
+    """
+    today, ship = _against_incumbent, _equivalence
+    held, block = Verdict.SHIP, Verdict.BLOCK
+    equal, unequal = ParityStatus.EQUIVALENT, ParityStatus.NOT_EQUIVALENT
+    beyond = "differs by the margin"
+    cells: list[tuple[str, Callable[..., object], object, Callable[..., Scores], Hiding]] = [
+        ("SHIP, tuned worse by the tolerance", today, held, _worse, _losses_of_first),
+        ("SHIP, tuned worse by the tolerance", today, held, _worse, _losses_of_second),
+        ("SHIP, score worse by the tolerance", today, held, _graded, _losses_of_second),
+        ("BLOCK, tuned as good", today, block, _same, _wins_of_second),
+        (f"EQUIVALENT, shipped {beyond}", ship, equal, _worse, _losses_of_second),
+        (f"EQUIVALENT, shipped {beyond}", ship, equal, _better, _wins_of_second),
+        (f"EQUIVALENT, score {beyond}", ship, equal, _graded, _losses_of_first),
+        ("NOT EQUIVALENT, no change", ship, unequal, _same, _wins_of_second),
+    ]
+    found = []
+    for what, compare, wrong, draw, hide in cells[::4] if settings.fast else cells:
+        hidden = hide.__name__.strip("_").replace("_", " ")
+        text = f"false {what}, 3 % unscored: {hidden}"
+        rng = settings.rng(text)
+        reps = max(40, settings.reps // 20)
+        of = rules.SCORE if draw is _graded else rules.ZERO_ONE
+        hits = 0
+        for _ in range(reps):
+            first, second = draw(rng)
+            hits += compare(rng, *hide(rng, first, second), of) is wrong
+        found.append(Row("noise", text, str(FURTHER), *simulated(hits, reps)))
+    return found
+
+
+def _against_incumbent(
+    rng: np.random.Generator, incumbent: Floats, tuned: Floats, of: MetricRecord
+) -> Verdict:
+    """Return how tuned compares with the incumbent; base is far worse than both."""
+    worse = np.nan_to_num(tuned, nan=1.0) * (rng.random(FURTHER) < 0.5 if of.binary else 0.5)
+    run = {SUITE: [whole.gated("m", "tolerance", MARGIN, (worse, tuned), of)]}
+    further = {SUITE: [whole.gated("m", "tolerance", MARGIN, (incumbent,), of)]}
+    manifest, cases = whole.manifest_of(run, arms=(*whole.ARMS, INCUMBENT)), whole.cases_of(run)
+    scored = [*whole.rows_of(run), *whole.rows_of(further, (INCUMBENT,))]
+    return compare_incumbent(manifest, cases, scored).verdict
+
+
+def _equivalence(
+    rng: np.random.Generator, tuned: Floats, shipped: Floats, of: MetricRecord
+) -> ParityStatus:
+    """Return whether the artifact that ships is called equivalent to tuned."""
+    run = {SUITE: [whole.gated("m", "tolerance", MARGIN, (tuned, tuned), of)]}
+    further = {SUITE: [whole.gated("m", "tolerance", MARGIN, (shipped,), of)]}
+    manifest, cases = whole.manifest_of(run, arms=(*whole.ARMS, SHIPPED)), whole.cases_of(run)
+    scored = [*whole.rows_of(run), *whole.rows_of(further, (SHIPPED,))]
+    return compare_shipped(manifest, cases, scored, ParityEvidence()).status
 
 
 TIMED = MetricRecord(

@@ -7,6 +7,7 @@ theory says of it, and the note says so.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from unittest import mock
@@ -156,7 +157,13 @@ def rows_of(
 ) -> list[ScoreRow]:
     """Return the scores of a run, of its first cases only if so asked."""
     return [
-        ScoreRow(suite=suite, metric=part.metric.name, case=str(i), arm=arm, value=value)
+        ScoreRow(
+            suite=suite,
+            metric=part.metric.name,
+            case=str(i),
+            arm=arm,
+            value=None if math.isnan(value) else value,
+        )
         for suite, parts in suites.items()
         for part in parts
         for arm, column in zip(names, part.scores, strict=True)
@@ -170,6 +177,13 @@ def verdict(suites: Suites, *, goal_rule: str = "primary", attempt: int = 1) -> 
     return decide_run(manifest, cases_of(suites), rows_of(suites)).verdict
 
 
+def look_schedule(sizes: Sequence[int]) -> LookSchedule:
+    """Return looks at a suite in the order of its cases, the last of which sees them all."""
+    n = sizes[-1]
+    shares = tuple(size / n for size in sizes)
+    return LookSchedule(order=tuple(map(str, range(n))), sizes=tuple(sizes), shares=shares)
+
+
 def looked_verdict(parts: Sequence[Gated], goal_rule: str, *, first: int = 50) -> Verdict:
     """Return the verdict of a run of one suite that ends as soon as a look decides it.
 
@@ -178,14 +192,11 @@ def looked_verdict(parts: Sequence[Gated], goal_rule: str, *, first: int = 50) -
         goal_rule: Which goals it takes.
         first: Fewest cases of the first look.
     """
-    n = len(parts[0].scores[0])
-    sizes = tuple(look_sizes(n, first=first))
-    order = tuple(map(str, range(n)))
-    plan = LookSchedule(order=order, sizes=sizes, shares=tuple(size / n for size in sizes))
+    plan = look_schedule(look_sizes(len(parts[0].scores[0]), first=first))
     suites = {"s": parts}
     manifest = manifest_of(suites, goal_rule=goal_rule, looks={"s": plan})
     found = Verdict.UNDECIDED
-    for index, size in enumerate(sizes):
+    for index, size in enumerate(plan.sizes):
         scores = rows_of(suites, first=size)
         look = {"s": InterimLook(plan, index)}
         found = decide_run(manifest, cases_of(suites), scores, looks=look).verdict

@@ -12,6 +12,8 @@ from benchmarks.error_rates import (
     bounded,
     clusters,
     continuous,
+    corpora,
+    judged_runs,
     judges,
     looks,
     noise,
@@ -64,6 +66,32 @@ class TestDefaults:
         assert too_high(found) == []
         assert rates[at, "60"] == pytest.approx(0.95**60)
         assert rates[at, "50"] == 0
+
+    def test_corpora(self) -> None:
+        """Corpus values through whole runs: long failures, and classes that hardly occur."""
+        found = corpora._shipped(SMALL)
+
+        assert too_high(found) == []
+        assert {row.what.split(",")[0] for row in found} == {"false SHIP"}
+
+    def test_relative_tolerances_of_judges(self) -> None:
+        """A tolerance in per cent on a judge that labels or a calibration correct."""
+        found = judged_runs.relative(SMALL)
+
+        assert too_high(found) == []
+        assert {row.n for row in found} == {"400", "1000"}
+
+    def test_missing_scores_of_further_arms(self) -> None:
+        """What is missing of the incumbent or of the artifact is what would speak against it."""
+        assert too_high(noise.missing_further(SMALL)) == []
+
+    def test_a_noise_floor_with_looks(self) -> None:
+        """Arithmetic that moves answers one way is claimed as a gain at no look."""
+        small = Settings(reps=400, seed=7, fast=True)
+        found = noise.looked_claims(small)
+
+        assert too_high(found) == []
+        assert {row.n for row in found} == {"400"}
 
     def test_clusters(self) -> None:
         """Few clusters, scores and 0/1."""
