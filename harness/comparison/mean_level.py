@@ -33,8 +33,12 @@ from tunegate.harness.records.cases import CellKind
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 
+@dataclass(frozen=True)
 class MeanEstimator(Estimator):
     """Scores whose mean is the level."""
+
+    reach: tuple[float, float] | None = field(default=None, kw_only=True)
+    """How far the oriented difference of a case can be below 0, and above; None: the range."""
 
     @property
     def base_level(self) -> float:
@@ -90,13 +94,18 @@ class MeanEstimator(Estimator):
             confidence=confidence,
             bound=self.metric.bound,
             clusters=self.clusters,
+            reach=self.reach,
         )
 
     def _test(self, margin: float) -> OneSidedTest:
         from tunegate.harness.stats.paired_mean import mean_test
 
         return mean_test(
-            self.differences, margin=margin, bound=self.metric.bound, clusters=self.clusters
+            self.differences,
+            margin=margin,
+            bound=self.metric.bound,
+            clusters=self.clusters,
+            reach=self.reach,
         )
 
     def _level(self, confidence: float) -> Interval:
@@ -123,9 +132,8 @@ class MeanEstimator(Estimator):
             return found
         from tunegate.harness.stats.paired_mean import unseen_loss_units
 
-        units = unseen_loss_units(
-            margin, bound=self.metric.bound, effect=effect, confidence=confidence
-        )
+        lost = self.reach[0] if self.reach else self.metric.bound
+        units = unseen_loss_units(margin, bound=lost, effect=effect, confidence=confidence)
         return within_limit(max(found, -(-units * self.n // len(independent))))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:

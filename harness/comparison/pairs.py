@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 
 from tunegate.harness.comparison.corpus_level import CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator, PairedScores, exact_mean, is_binary
@@ -49,6 +50,8 @@ class Pairs(PairedScores):
     limit: RelativeLimit | None = None
     """The limit against which the ratio of the levels is judged, of 0/1 scores; None: the scores
     themselves are compared."""
+    reach: tuple[float, float] | None = None
+    """How far the oriented difference of a case can be below 0, and above; None: the range."""
     labels: Labels | None = field(default=None, repr=False)
     """What people say of each pair's two answers; where given, they correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
@@ -143,6 +146,7 @@ class Pairs(PairedScores):
             labels=labels,
             calibration=known,
             limit=limit,
+            reach=self.reach and self.reach[::-1],
         )
 
     def unchanged(self) -> Pairs:
@@ -182,6 +186,7 @@ class Pairs(PairedScores):
         return replace(
             self,
             metric=metric,
+            reach=_relative_reach(self.metric, 1 - sign * slack),
             tuned=shifted,
             corpus=corpus,
             labels=labels,
@@ -211,6 +216,19 @@ def _widen_range(range_: tuple[float, float] | None, share: float) -> tuple[floa
     return (range_[0], range_[1] + share * max(abs(range_[0]), abs(range_[1])))
 
 
+def _relative_reach(metric: MetricRecord, ratio: float) -> tuple[float, float] | None:
+    """Return how far tuned - ratio · base, oriented, can be below 0 and above, both above 0.
+
+    Where tuned can lose no more than its share, nothing but the range is known.
+    """
+    if metric.range is None:
+        return None
+    sign = 1.0 if metric.higher_is_better else -1.0
+    ends = [sign * (tuned - ratio * base) for tuned, base in product(metric.range, repeat=2)]
+    below, above = -min(ends), max(ends)
+    return (below, above) if min(below, above) > 0 else None
+
+
 def estimator_of(pairs: Pairs) -> Estimator:
     """Return the estimator that the scores call for: the one place where it is chosen."""
     columns = pairs.suite, pairs.metric, pairs.base, pairs.tuned, _dependent(pairs)
@@ -226,7 +244,7 @@ def estimator_of(pairs: Pairs) -> Estimator:
         return RelativeEstimator(*columns, limit=pairs.limit)
     if pairs.binary:
         return BinaryEstimator(*columns)
-    return MeanEstimator(*columns, in_logarithms=pairs.in_logarithms)
+    return MeanEstimator(*columns, in_logarithms=pairs.in_logarithms, reach=pairs.reach)
 
 
 def _dependent(pairs: Pairs) -> tuple[str, ...] | None:

@@ -36,6 +36,8 @@ from tunegate.harness.stats.unit_means import (
 )
 from tunegate.harness.stats.validation import Floats, Labels
 
+Reach = tuple[float, float]  # Largest absolute value of an unseen unit, below 0 and above it.
+
 
 def mean_interval(
     differences: ArrayLike,
@@ -43,6 +45,7 @@ def mean_interval(
     confidence: float = CONFIDENCE,
     bound: float | None = None,
     clusters: Labels | None = None,
+    reach: Reach | None = None,
 ) -> Interval:
     """Interval for the mean of paired differences.
 
@@ -53,6 +56,8 @@ def mean_interval(
             The interval then also covers the means that unseen differences of that size explain
             and those of the empirical likelihood.
         clusters: One label per case where cases belong together, at least two different ones.
+        reach: How far an unseen difference can be below 0, and above; `bound` for both if not
+            given. A difference of tuned - 0.95 base, of scores from 0 to 1, is at least -0.95.
 
     Returns:
         The interval, clipped to plus and minus `bound`. One case, or no spread and no bound,
@@ -70,7 +75,7 @@ def mean_interval(
     of one case must be averaged before they come here.
     """
     validation.check_between("confidence", confidence, 0, 1)
-    model = fit_mean(differences, bound, clusters)
+    model = fit_mean(differences, bound, clusters, reach)
     low, high = model.low(confidence), model.high(confidence)
     return Interval(model.estimate, low, high, confidence, model.method)
 
@@ -81,6 +86,7 @@ def mean_test(
     margin: float = 0.0,
     bound: float | None = None,
     clusters: Labels | None = None,
+    reach: Reach | None = None,
 ) -> OneSidedTest:
     """Test that the mean of paired differences exceeds `margin`.
 
@@ -89,6 +95,7 @@ def mean_test(
         margin: Null value; strictly within plus and minus `bound`.
         bound: Largest possible absolute difference, as for `mean_interval`.
         clusters: One label per case where cases belong together.
+        reach: As for `mean_interval`.
 
     Returns:
         The least favourable of the statistics behind `mean_interval`, and the p-value: the
@@ -109,7 +116,7 @@ def mean_test(
     else:
         validation.check_positive("bound", bound)
         validation.check_between("margin", margin, -bound, bound)
-    model = fit_mean(differences, bound, clusters)
+    model = fit_mean(differences, bound, clusters, reach)
     return OneSidedTest(model.statistic(margin), model.p_value(margin), margin, model.method)
 
 
@@ -183,8 +190,6 @@ def skewness_warning(differences: ArrayLike) -> bool:
     values = validation.check_vector("differences", differences)
     return abs(sample_skewness(values)) / math.sqrt(values.size) > 0.3
 
-
-Reach = tuple[float, float]  # Largest absolute value of an unseen unit, below 0 and above it.
 
 _ROUNDING = 1e-12
 """Range below which scaled data do not vary: 0.3 - 0.2 and 0.2 - 0.1 are one value."""
@@ -362,13 +367,18 @@ class MeanFit:
         return max(-self.limit, lowest)
 
 
-def fit_mean(differences: ArrayLike, bound: float | None, clusters: Labels | None) -> MeanFit:
+def fit_mean(
+    differences: ArrayLike,
+    bound: float | None,
+    clusters: Labels | None,
+    reach: Reach | None = None,
+) -> MeanFit:
     """Validate the data and choose the curves; see `paired_mean.mean_interval` for the rules."""
     values = _clip_differences(differences, bound)
     # Working at a scale of 1 makes the result exactly equivariant and keeps squares finite.
     scale = bound or float(np.abs(values).max()) or 1.0
     sums, sizes = _units(values / scale, clusters)
-    return fit_units(sums, sizes, scale, bound)
+    return fit_units(sums, sizes, scale, bound, reach)
 
 
 def fit_units(

@@ -138,6 +138,44 @@ def test_scores_between_are_still_judged_as_a_mean(made: Any) -> None:
     assert "ratio" not in judged.test(0.0).method
 
 
+@pytest.mark.parametrize(
+    ("level", "limits", "higher", "least"),
+    [
+        # tuned - .95 base is at least 0 - .95; unchanged it is .0375.
+        (0.75, (0.0, 1.0), True, 0.95),
+        # Where less is better, 1.05 base - tuned is at least 0 - 1.
+        (0.75, (0.0, 1.0), False, 1.0),
+        # On a scale from 1 to 5, 1 - .95 * 5.
+        (4.0, (1.0, 5.0), True, 3.75),
+    ],
+)
+def test_no_more_is_lost_than_the_range_allows(
+    made: Any, level: float, limits: tuple[float, float], higher: bool, least: float
+) -> None:
+    """Without a change, the p-value of 5 % is that of unseen cases that lose the most they can."""
+    of = made.metric(binary=False, range=limits, higher_is_better=higher)
+    pairs = compare([level] * 80, [level] * 80, metric=of).pairs.relative(0.05)
+
+    hidden = (least / (least + 0.05 * level)) ** 80
+    assert pairs.test(0.0).p_value == pytest.approx(hidden)
+    assert pairs.exchanged().exchanged().test(0.0) == pairs.test(0.0)
+    assert is_proven(pairs, 0.0, 0.90) is (hidden < 0.05)
+    # The other end: what tuned may gain at most, in cases that were not seen.
+    low, high = limits
+    most = high - 0.95 * low if higher else 1.05 * high - low
+    gained = most - (most - 0.05 * level) * 0.05 ** (1 / 80)
+    assert pairs.interval(0.90).high == pytest.approx(gained)
+
+
+def test_nothing_to_lose_leaves_the_range(made: Any) -> None:
+    """Scores from .5 to 1 cannot fall by 60 %; the guard then allows for the whole range."""
+    of = made.metric(binary=False, range=(0.5, 1.0))
+    pairs = compare([0.7] * 30, [0.7] * 30, metric=of).pairs
+
+    assert pairs.relative(0.6).reach is None
+    assert pairs.relative(0.4).reach == pytest.approx((0.1, 0.7))
+
+
 def test_the_margin_is_the_ratios(made: Any) -> None:
     """A further margin beside the limit is refused."""
     with pytest.raises(ValueError, match=r"margin=0\.1 must be 0"):
