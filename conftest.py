@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -16,8 +17,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -204,7 +206,20 @@ class Project:
         return run("suites", f"--gate-run-dir={self.run}", *args)
 
     def tunegate(self, *args: str | Path) -> pytest.RunResult:
-        """Run the tunegate command."""
+        """Run the tunegate command in this process, which saves the imports."""
+        from tunegate.harness.cli import main
+
+        start, out, err = time.monotonic(), io.StringIO(), io.StringIO()
+        argv = [TUNEGATE, *map(str, args)]
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", argv)
+            with pytest.raises(SystemExit) as end:
+                main()
+        told, said = (stream.getvalue().splitlines() for stream in (out, err))
+        return pytest.RunResult(int(end.value.code or 0), told, said, time.monotonic() - start)
+
+    def tunegate_apart(self, *args: str | Path) -> pytest.RunResult:
+        """Run the tunegate command in a process of its own."""
         return self.pytester.run(TUNEGATE, *args, timeout=120)
 
     def start(self, *args: str | Path) -> subprocess.Popen[str]:

@@ -85,7 +85,7 @@ def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:
 
 def test_a_mistake_exits_2_with_one_line(project: Any) -> None:
     """The process prints the sentence and nothing else."""
-    result = project.tunegate("gate", "suites", "--tuend", "x")
+    result = project.tunegate_apart("gate", "suites", "--tuend", "x")
 
     assert result.ret == 2
     assert result.outlines == []

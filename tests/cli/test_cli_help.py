@@ -42,7 +42,7 @@ def test_the_version_is_that_of_the_package(project: Any) -> None:
     """`tunegate --version` prints one line, which the project's file has too."""
     about = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
 
-    result = project.tunegate("--version")
+    result = project.tunegate_apart("--version")
 
     assert (result.ret, result.outlines) == (0, [f"tunegate {about['version']}"])
 
@@ -109,7 +109,7 @@ def test_a_call_that_says_too_little_is_2(project: Any, arguments: tuple[str, ..
 
 def test_an_unknown_trainer_is_named(project: Any) -> None:
     """The nearest trainer is offered."""
-    result = project.tunegate("train", "sf")
+    result = project.tunegate_apart("train", "sf")
 
     assert result.ret == 2
     result.stderr.fnmatch_lines(["tunegate: unknown trainer 'sf'; did you mean 'sft'?"])

@@ -74,7 +74,7 @@ def test_check_prints_each_problem_on_its_line(project: Any) -> None:
     """The process prefixes every line with its name and exits 2."""
     project.suite(gates="flor = 1\nanother = 2")
 
-    result = project.tunegate("suite", "check", "suites/demo")
+    result = project.tunegate_apart("suite", "check", "suites/demo")
 
     assert result.ret == 2
     assert all(line.startswith("tunegate: suites/demo/suite.toml:") for line in result.errlines)

@@ -305,12 +305,11 @@ def test_the_worst_case_of_an_unbounded_metric_is_its_worst_ratio() -> None:
 
 def test_summary_and_card_show_the_ratio_and_not_the_difference() -> None:
     """The cell of the difference holds what the interval next to it is about."""
-    from tunegate.reports.markdown import _gate
+    from tunegate.reports.markdown import gate_row
 
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
-    suite: Any = SimpleNamespace(name="s")
 
-    assert _gate(suite, result)[-3:] == ["1.100", "1.070 to 1.131", "20"]
+    assert gate_row("s", result)[-3:] == ["1.100", "1.070 to 1.131", "20"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_ten_kills_lose_nothing(project: Any) -> None:
     """kill -9 at ten random moments: the store never shrinks, the verdict is the same bytes."""
     moments = random.Random(20261124)
     arguments = _options(project, delay_s=0.005)
-    assert project.tunegate(*arguments).ret == 0
+    assert project.tunegate_apart(*arguments).ret == 0
     clean = (project.run / "verdict.json").read_bytes()
     shutil.rmtree(project.run)
     shutil.rmtree(project.path / ".tunegate")
@@ -52,7 +52,7 @@ def test_ten_kills_lose_nothing(project: Any) -> None:
         found = set(project.stored())
         assert known <= found
         known = found
-    result = project.tunegate("resume", project.run)
+    result = project.tunegate_apart("resume", project.run)
 
     assert result.ret == 0
     assert (project.run / "verdict.json").read_bytes() == clean
@@ -81,7 +81,7 @@ def test_a_signal_stops_the_run_and_names_how_to_go_on(
     kept = set(project.stored())
     assert 0 < len(kept) < 2 * CASES
 
-    result = project.tunegate("resume", project.run)
+    result = project.tunegate_apart("resume", project.run)
 
     assert result.ret == 0
     assert kept <= set(project.stored())

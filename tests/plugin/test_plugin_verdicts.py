@@ -46,7 +46,7 @@ def test_the_command_line_gives_the_same_codes(project: Any, verdict: str) -> No
     code, given = VERDICTS[verdict]
     options = [o.replace("--gate-", "--") for o in _prepare(project, **given)]
 
-    result = project.tunegate("gate", "suites", *options, "--run-dir", "run")
+    result = project.tunegate_apart("gate", "suites", *options, "--run-dir", "run")
 
     result.stdout.fnmatch_lines([f"{verdict}: *demo*"])
     assert result.ret == code

@@ -94,7 +94,7 @@ def test_a_run_made_by_workers_can_be_resumed(project: Any) -> None:
     project.suite()
     project.gate(*project.models(tuned=10), "--gate-early-stop=off", "-n", "2")
 
-    result = project.tunegate("resume", project.run)
+    result = project.tunegate_apart("resume", project.run)
 
     assert result.ret == 1
     assert "200 answers planned (200 are stored already)" in result.stderr.str()
