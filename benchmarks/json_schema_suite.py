@@ -1,18 +1,20 @@
 """json_schema on the official test suite: `python -m benchmarks.json_schema_suite --data DIR`.
 
-DIR is a checkout of json-schema-org/JSON-Schema-Test-Suite, or a folder with its `tests`. Every
-instance of drafts 7, 2019-09 and 2020-12, optional ones included, goes through the metric as a
-completion. The peer is the jsonschema library itself, with the validator that it picks by
-`$schema`, formats checked and nothing fetched. Both say valid or invalid, or that the schema cannot
-be used: it refers to another document, breaks its meta-schema or names one that the library has
-not. They must say the same everywhere. The last column counts where both also say what the suite's
-authors expect; the rest are gaps of the library, optional formats above all.
+DIR is a checkout of json-schema-org/JSON-Schema-Test-Suite, or a folder with its `tests`. The
+source of the jsonschema library has them in `json`. Every instance of drafts 4, 6, 7, 2019-09
+and 2020-12, optional ones included, goes through the metric as a completion. The peer is the
+jsonschema library itself, with the validator that it picks by `$schema`, formats checked and
+nothing fetched. Both say valid or invalid, or that the schema cannot be used: it refers to another
+document, breaks its meta-schema, names one that the library has not or has a pattern that Python
+cannot read. They must say the same everywhere. The last column counts where both also say what the
+suite's authors expect; the rest are gaps of the library, optional formats above all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +23,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jsonschema import Draft7Validator, Draft201909Validator, Draft202012Validator
+from jsonschema import (
+    Draft4Validator,
+    Draft6Validator,
+    Draft7Validator,
+    Draft201909Validator,
+    Draft202012Validator,
+)
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
 from referencing import Registry
@@ -31,6 +39,8 @@ from tunegate.harness.metrics.json_schema import json_schema
 from tunegate.harness.records.cases import Case, Completion
 
 DRAFTS: dict[str, tuple[str, Any]] = {
+    "draft4": ("http://json-schema.org/draft-04/schema#", Draft4Validator),
+    "draft6": ("http://json-schema.org/draft-06/schema#", Draft6Validator),
     "draft7": ("http://json-schema.org/draft-07/schema#", Draft7Validator),
     "draft2019-09": ("https://json-schema.org/draft/2019-09/schema", Draft201909Validator),
     "draft2020-12": ("https://json-schema.org/draft/2020-12/schema", Draft202012Validator),
@@ -83,7 +93,7 @@ def _instances(folder: Path, draft: str) -> Iterator[Instance]:
     for path in sorted(folder.rglob("*.json")):
         for group in json.loads(path.read_text(encoding="utf-8")):
             schema = group["schema"]
-            if isinstance(schema, dict):  # draft 7's files do not name their draft
+            if isinstance(schema, dict):  # the files of drafts 4 to 7 do not name their draft
                 schema = {"$schema": DRAFTS[draft][0], **schema}
             for test in group["tests"]:
                 place = f"{path.relative_to(folder.parent)}: {group['description']}"
@@ -114,7 +124,7 @@ def _library(schema: Any, data: Any, draft: Any) -> str:
         chosen.check_schema(schema)
         validator = chosen(schema, registry=Registry(), format_checker=chosen.FORMAT_CHECKER)
         return "valid" if validator.is_valid(data) else "invalid"
-    except (SchemaError, Unresolvable):
+    except (SchemaError, Unresolvable, re.error):
         return "unusable"
 
 

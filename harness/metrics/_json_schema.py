@@ -7,6 +7,7 @@ meta-schemas and no way to retrieve another document.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ from tunegate.harness.metrics import _json_parsing
 jsonschema = json_schema.jsonschema_library()
 
 _DRAFTS: dict[str, Any] = {
+    "http://json-schema.org/draft-04/schema": jsonschema.Draft4Validator,
+    "http://json-schema.org/draft-06/schema": jsonschema.Draft6Validator,
     "http://json-schema.org/draft-07/schema": jsonschema.Draft7Validator,
     "https://json-schema.org/draft/2019-09/schema": jsonschema.Draft201909Validator,
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
@@ -77,14 +80,29 @@ def _compile(text: str) -> _CompiledSchema:
     except jsonschema.exceptions.SchemaError as error:
         return _CompiledSchema(problems=(_format_error(error),))
     validator = draft(schema, registry=Registry(), format_checker=draft.FORMAT_CHECKER)
-    references = _dangling_references(schema, specification_with(dialect))
-    return _CompiledSchema(validator, tuple(dict.fromkeys(references)))
+    parts = dict.fromkeys(_unusable_parts(schema, specification_with(dialect)))
+    return _CompiledSchema(validator, tuple(parts) or _endless_references(validator))
 
 
-def _dangling_references(
-    schema: dict[str, Any] | bool, dialect: Specification[Any]
-) -> Iterator[str]:
-    """Yield a sentence for each reference that does not lead to a place inside the schema."""
+def _endless_references(validator: Any) -> tuple[str, ...]:
+    """Return a sentence if references lead from one to the next without an end.
+
+    Such a chain takes no part of the answer, so that a small value of each type meets it.
+    """
+    values: tuple[Any, ...] = (None, True, 1, "", [], {})
+    for value in values:
+        try:
+            validator.is_valid(value)
+        except RecursionError:
+            return ("its references lead from one to the next without an end",)
+    return ()
+
+
+def _unusable_parts(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:
+    """Yield a sentence for each reference that leads out of the schema, and for bad patterns.
+
+    The meta-schemas of drafts 4 and 6 let any text be a key of `patternProperties`.
+    """
     root = dialect.create_resource(schema)
     waiting = [(REGISTRY.resolver_with_root(root), root)]
     seen: set[int] = set()
@@ -93,6 +111,8 @@ def _dangling_references(
         if not isinstance(resource.contents, dict) or id(resource.contents) in seen:
             continue
         seen.add(id(resource.contents))
+        for pattern in _bad_patterns(resource.contents.get("patternProperties")):
+            yield f"patternProperties: {pattern!r} is not a 'regex'"
         for key in sorted(_REFERENCES & resource.contents.keys()):
             reference = resource.contents[key]
             try:
@@ -105,6 +125,14 @@ def _dangling_references(
             else:
                 waiting.append((target.resolver, dialect.create_resource(target.contents)))
         waiting += [(resolver.in_subresource(part), part) for part in resource.subresources()]
+
+
+def _bad_patterns(schemas: Any) -> Iterator[str]:
+    for pattern in schemas if isinstance(schemas, dict) else ():
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError):
+            yield pattern
 
 
 def _format_error(error: Any) -> str:

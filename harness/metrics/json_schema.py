@@ -24,6 +24,14 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     schema = options.get("schema")
     problems = [] if schema is None else list(check_schema(schema))
     bare = [c.id for c in cases if c.answer_schema is None]
+    seen: dict[str, tuple[str, ...]] = {}
+    for case in cases:
+        if case.answer_schema is not None:
+            document = json.dumps(case.answer_schema)
+            found = seen.get(document)
+            if found is None:
+                found = seen[document] = _document_problems(document)
+            problems += [f"case {case.id!r}: schema: {problem}" for problem in found]
     if schema is None and bare:
         problems.append(
             f"metric 'json_schema' has no schema for case {bare[0]!r}; give the metric the option "
@@ -44,8 +52,8 @@ def json_schema(
 
     What it does:
         The answer must be strict JSON (no NaN, no Infinity, no key twice, nothing around it) and
-        valid under the schema, `format` included. Drafts 7, 2019-09 and 2020-12 are known by
-        `$schema`; without it the schema is read as 2020-12. References stay inside the schema:
+        valid under the schema, `format` included. Drafts 4, 6, 7, 2019-09 and 2020-12 are known
+        by `$schema`; without it the schema is read as 2020-12. References stay inside the schema:
         nothing is fetched. The reason names the first violation with its JSON path.
 
     Why:
@@ -91,15 +99,21 @@ def json_schema(
 def check_schema(schema: Path) -> tuple[str, ...]:
     """Return what makes the schema file unusable, each as `file: what`; empty if nothing does."""
     try:
-        document = _read(schema)
-        problems = _subprocess_timeout.run_with_timeout(
+        problems = _document_problems(_read(schema))
+    except (OSError, ValueError) as error:
+        problems = (f"cannot be read: {error}",)
+    return tuple(f"{schema}: {problem}" for problem in problems)
+
+
+def _document_problems(document: str) -> tuple[str, ...]:
+    """Return what makes the text of a schema unusable."""
+    try:
+        found: list[str] = _subprocess_timeout.run_with_timeout(
             _VALIDATION, "schema_problems", document, limit_s=LIMIT_S, needs=_grammars(document)
         )
-    except (OSError, ValueError) as error:
-        problems = [f"cannot be read: {error}"]
     except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
-        problems = [f"cannot be checked: {error}"]
-    return tuple(f"{schema}: {problem}" for problem in problems)
+        return (f"cannot be checked: {error}",)
+    return tuple(found)
 
 
 def _document(case: Case, schema: Path | None) -> str | None:

@@ -28,8 +28,11 @@ TICKET = {
         "order": {"type": ["string", "null"], "pattern": "^[A-Z]{2}-[0-9]{4}$"},
     },
 }
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 RIGHT = '{"urgency": "low", "order": "AB-1234"}'
 DRAFTS = [
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-06/schema#",
     "http://json-schema.org/draft-07/schema#",
     "https://json-schema.org/draft/2019-09/schema",
     "https://json-schema.org/draft/2020-12/schema",
@@ -160,21 +163,24 @@ def test_without_a_dialect_it_is_the_newest() -> None:
     assert score("[1]", {"prefixItems": [{"type": "string"}]}).value == 0.0
 
 
-@pytest.mark.parametrize("dialect", DRAFTS)
+FORMATS = [
+    (2, "date", "2024-02-29", "2023-02-29"),
+    (0, "date-time", "2024-02-29T10:00:00Z", "2024-02-29 10:00"),
+    (0, "email", "a@b.org", "a.b.org"),
+    (0, "ipv4", "127.0.0.1", "256.0.0.1"),
+    (0, "uri", "https://a.org/x", "not a uri"),
+    (2, "iri", "https://ä.org/x", "not an iri"),
+    (0, "hostname", "a.org", "-a.org"),
+    (1, "json-pointer", "/a/0", "a"),
+    (1, "uri-template", "/a/{b}", "/a/{b"),
+    (0, "regex", "^a+$", "("),
+]
+"""Place in `DRAFTS` of the first draft with the format, its name, a right value, a wrong one."""
+
+
 @pytest.mark.parametrize(
-    ("name", "good", "bad"),
-    [
-        ("date", "2024-02-29", "2023-02-29"),
-        ("date-time", "2024-02-29T10:00:00Z", "2024-02-29 10:00"),
-        ("email", "a@b.org", "a.b.org"),
-        ("ipv4", "127.0.0.1", "256.0.0.1"),
-        ("uri", "https://a.org/x", "not a uri"),
-        ("iri", "https://ä.org/x", "not an iri"),
-        ("hostname", "a.org", "-a.org"),
-        ("json-pointer", "/a/0", "a"),
-        ("uri-template", "/a/{b}", "/a/{b"),
-        ("regex", "^a+$", "("),
-    ],
+    ("dialect", "name", "good", "bad"),
+    [(dialect, *rest) for first, *rest in FORMATS for dialect in DRAFTS[first:]],
 )
 def test_formats_are_checked(dialect: str, name: str, good: str, bad: str) -> None:
     """The checkers of the non-GPL extra are installed and on: an unchecked format passes all."""
@@ -189,8 +195,13 @@ def test_formats_are_checked(dialect: str, name: str, good: str, bad: str) -> No
     [
         ('{"type": "objekt"}', "'objekt'"),
         ('{"pattern": "("}', "'(' is not a 'regex'"),
-        ('{"$schema": "http://json-schema.org/draft-04/schema#"}', "is not supported"),
+        ('{"$schema": "http://json-schema.org/draft-03/schema#"}', "is not supported"),
         ('{"$schema": 7}', "is not supported"),
+        (
+            '{"$schema": "http://json-schema.org/draft-04/schema#",'
+            ' "items": {"patternProperties": {"(": {}}}}',
+            "'(' is not a 'regex'",
+        ),
         ("[]", "must be an object"),
         ("{", "not JSON"),
         ('{"minimum": NaN}', "not JSON"),
@@ -226,7 +237,7 @@ def test_an_unusable_schema_is_unscored_and_found_at_load(
         {"properties": {"schema": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}},
         {"const": {"$ref": "http://data.test/not-a-reference"}},
         {"properties": {"$ref": {"type": "string"}}},
-        {"$schema": DRAFTS[1], "properties": {"a": {"$recursiveRef": "#"}}},
+        {"$schema": DRAFTS[3], "properties": {"a": {"$recursiveRef": "#"}}},
         {"$dynamicRef": "#node", "$defs": {"a": {"$dynamicAnchor": "node"}}},
         {"properties": {"a": {"$ref": "#"}}},
     ],
@@ -299,7 +310,7 @@ def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for schema in (
             {"$ref": reference},
             {"$id": f"file://{tmp_path}/s.json", "properties": {"a": {"$ref": reference}}},
-            {"$schema": DRAFTS[0], "items": {"$ref": reference}},
+            {"$schema": DRAFT_7, "items": {"$ref": reference}},
         ):
             (problem,) = _json_schema.schema_problems(json.dumps(schema))
             assert _json_schema.schema_violation(json.dumps(schema), '{"a": 1}') == {
@@ -312,7 +323,7 @@ def test_the_validator_cannot_fetch_either(tmp_path: Path, monkeypatch: pytest.M
     """Should the check at load ever miss a reference, following it fails without a fetch."""
     fetched: list[Any] = []
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **_: fetched.append(args))
-    monkeypatch.setattr(_json_schema, "_dangling_references", lambda *_: iter(()))
+    monkeypatch.setattr(_json_schema, "_unusable_parts", lambda *_: iter(()))
     with pytest.raises(Exception, match="Unresolvable"):
         _json_schema.schema_violation(
             json.dumps({"$ref": f"file://{tmp_path}/unchecked.json"}), "1"
@@ -332,7 +343,7 @@ LONG = "a" * 60 + "!"
         ({"patternProperties": {EVIL: True}}, {LONG: 1}),
         ({"patternProperties": {EVIL: True}, "unevaluatedProperties": False}, {LONG: 1}),
         # a nested $schema must not lead around the limit
-        ({"items": {"$schema": DRAFTS[0], "pattern": EVIL}}, [LONG]),
+        ({"items": {"$schema": DRAFT_7, "pattern": EVIL}}, [LONG]),
         # no pattern at all: every level tries the next one twice, 2^40 ways
         (
             {
@@ -369,12 +380,81 @@ def test_the_limit_is_one_second() -> None:
     assert module.LIMIT_S == 1.0
 
 
-def test_a_reference_that_never_ends_is_unscored() -> None:
-    """A schema that is only itself ends in a recursion error, not in a hang or a zero."""
-    result = score("1", {"$ref": "#"})
+@pytest.mark.parametrize(
+    ("schema", "answer", "value"),
+    [
+        ({"minimum": 5, "exclusiveMinimum": True}, "5", 0.0),  # a number since draft 6
+        ({"minimum": 5}, "5", 1.0),
+        ({"id": "http://x.test/a", "$ref": "#/definitions/b", "definitions": {"b": {}}}, "5", 1.0),
+        ({"definitions": {"a": {"id": "#here", "type": "null"}}, "$ref": "#here"}, "5", 0.0),
+        ({"const": 1}, "2", 1.0),  # unknown before draft 6
+        ({"items": [{"type": "null"}], "additionalItems": False}, "[null, 1]", 0.0),
+    ],
+)
+def test_draft_4_is_read_as_draft_4(schema: dict[str, Any], answer: str, value: float) -> None:
+    """Its `id`, its `exclusiveMinimum` that is true or false, and no keyword of later drafts."""
+    assert score(answer, {"$schema": DRAFTS[0], **schema}).value == value
 
+
+def test_draft_6_is_read_as_draft_6() -> None:
+    """`const`, `contains` and a numeric `exclusiveMinimum` are new in it, `if` in draft 7."""
+    for schema, answer, value in (
+        ({"const": 1}, "2", 0.0),
+        ({"exclusiveMinimum": 5}, "5", 0.0),
+        ({"contains": {"const": 1}}, "[2]", 0.0),
+        ({"if": {}, "then": False}, "1", 1.0),
+    ):
+        assert score(answer, {"$schema": DRAFTS[1], **schema}).value == value
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+        {"allOf": [{"$ref": "#"}]},
+        {"$dynamicAnchor": "n", "$dynamicRef": "#n"},
+    ],
+)
+def test_references_without_an_end_are_refused_at_load(
+    tmp_path: Path, schema: dict[str, Any]
+) -> None:
+    """No answer could be validated: a problem of the suite, and an unscored case without it."""
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(schema), encoding="utf-8")
+    (problem,) = check_schema(path)
+    result = score("1", schema)
+
+    assert "references lead from one to the next without an end" in problem
     assert result.value is None
-    assert "check_error" in str(result.reason)
+    assert "without an end" in str(result.reason)
+
+
+def test_a_reference_without_an_end_in_a_part_is_unscored_where_it_is_met() -> None:
+    """An answer without that part is validated; one with it ends in an error, not in a hang."""
+    schema = {"properties": {"a": {"$ref": "#/$defs/l"}}, "$defs": {"l": {"$ref": "#/$defs/l"}}}
+
+    assert score('{"b": 1}', schema).value == 1.0
+    assert score('{"a": 1}', schema).value is None
+
+
+def test_schemas_of_cases_are_checked_when_the_suite_is_loaded() -> None:
+    """Each case with an unusable schema is named, before any answer is paid for."""
+    assert json_schema.check is not None
+    deep: dict[str, Any] = {}
+    for _ in range(90):
+        deep = {"not": deep}
+    schemas = {"good": TICKET, "odd": {"type": "objekt"}, "lost": {"$ref": "#/no"}, "deep": deep}
+    cases = [Case(id=name, prompt="p", answer_schema=one) for name, one in schemas.items()]
+    problems = list(json_schema.check({}, [*cases, cases[1].model_copy(update={"id": "odd2"})]))
+
+    assert [problem.partition(": schema: ")[0] for problem in problems] == [
+        "case 'odd'",
+        "case 'lost'",
+        "case 'odd2'",
+    ]
+    assert "'objekt'" in problems[0]
+    assert "leads to no place" in problems[1]
 
 
 def test_deep_answers_are_scored_or_explained() -> None:
