@@ -16,6 +16,8 @@ from tunegate.harness.records.training_card import (
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMode,
+    FileState,
+    TrainingDataFile,
     TrainingSummary,
 )
 from tunegate.harness.suite import Suite
@@ -87,6 +89,7 @@ class TrainingProvenance:
         from tunegate.harness.checks.contamination import check
 
         sources = check.find_training_files(card, folder, options.files)
+        card = _note_foreign_files(card, [source.file for source in sources])
         return cls(
             card,
             check.check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
@@ -109,6 +112,21 @@ class TrainingProvenance:
         """Return what a user must hear before the run: what differs, and what was found."""
         notes = () if self.training is None else self.training.notes
         return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
+
+
+def _note_foreign_files(
+    card: TrainingSummary, files: Sequence[TrainingDataFile]
+) -> TrainingSummary:
+    """Return the card with a note on files of the user that its training did not read."""
+    if not card.files:
+        return card
+    foreign = [
+        f"--gate-training-data={file.path}: none of the files that tuned's card names has this "
+        "content, so that it says nothing about what tuned was trained on"
+        for file in files
+        if file.state is FileState.GIVEN
+    ]
+    return card.model_copy(update={"notes": (*card.notes, *foreign)}) if foreign else card
 
 
 def _folder(spec: str) -> Path | None:

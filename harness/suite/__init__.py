@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +32,7 @@ from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, s
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases, SourcedCase
 from tunegate.harness.suite import consistency, toml_file
+from tunegate.harness.suite.equal_prompts import join_equal_prompts
 
 FILE_NAME = "suite.toml"
 
@@ -170,95 +170,6 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         ),
         equal_prompts=joined.groups,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class JoinedCases:
-    """Cases of which those with the same prompt are in one cluster."""
-
-    cases: tuple[Case, ...]
-    groups: tuple[tuple[str, ...], ...]
-    """The ids of the cases of each prompt that several have."""
-
-    @property
-    def account(self) -> tuple[str, ...]:
-        """How many cases share a prompt, as a line; none where all prompts differ."""
-        if not self.groups:
-            return ()
-        count, prompts = sum(map(len, self.groups)), len(self.groups)
-        noun = "prompt" if prompts == 1 else "prompts"
-        return (
-            f"{count} cases share {prompts} {noun}: those of a prompt count as one cluster, "
-            f"{self.groups[0][0]!r} and {self.groups[0][1]!r} for example",
-        )
-
-
-def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> JoinedCases:
-    """Put cases with the same prompt into one cluster, with all that their clusters hold.
-
-    The same question asked forty times is no more evidence than asked once: a model gives it the
-    same answer. Prompts are compared as the model sees them: the conversation and the tools; for
-    log-likelihoods also the choices, or the expected answer, since these are what is scored there.
-    What an answer is compared with makes no difference. Texts are compared without the white space
-    around them, which chat templates cut off.
-
-    Args:
-        cases: The cases of a suite.
-        kinds: What its metrics ask the model for; cases that are equal for one of them are joined.
-    """
-    places: dict[str, list[int]] = {}
-    for kind, (place, case) in product(kinds, enumerate(cases)):
-        places.setdefault(_seen_by_model(case, kind), []).append(place)
-    shared = {key: found for key, found in places.items() if len(found) > 1}
-    clusters: dict[str, list[int]] = {}
-    for place, case in enumerate(cases):
-        if case.cluster is not None:
-            clusters.setdefault(case.cluster, []).append(place)
-    first = _first_of_component(len(cases), [*shared.values(), *clusters.values()])
-    names: dict[int, str] = {}
-    for cluster, members in clusters.items():
-        names.setdefault(first[members[0]], cluster)
-    for key, members in shared.items():
-        names.setdefault(first[members[0]], f"prompt {key[:12]}")
-    groups: dict[int, list[str]] = {}
-    for case, start in zip(cases, _first_of_component(len(cases), shared.values()), strict=True):
-        groups.setdefault(start, []).append(case.id)
-    return JoinedCases(
-        tuple(
-            case if case.cluster == name else case.model_copy(update={"cluster": name})
-            for place, case in enumerate(cases)
-            for name in [names.get(first[place])]
-        ),
-        tuple(tuple(group) for group in groups.values() if len(group) > 1),
-    )
-
-
-def _seen_by_model(case: Case, kind: CellKind) -> str:
-    """Return a hash of what the model sees of a case."""
-    turns = [
-        {key: text.strip() if isinstance(text, str) else text for key, text in turn.items()}
-        for turn in case.input_messages()
-    ]
-    offered = (case.tools, case.tool_choice, case.response_format)
-    scored = {CellKind.CHOICES: case.choices, CellKind.ANSWER: case.expected}.get(kind)
-    return sha256([turns, offered, scored])
-
-
-def _first_of_component(count: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return the smallest number that is linked to each of 0..count-1 by groups in common."""
-    root = list(range(count))
-
-    def find(number: int) -> int:
-        while root[number] != number:
-            root[number] = root[root[number]]
-            number = root[number]
-        return number
-
-    for first, *others in groups:
-        for other in others:
-            low, high = sorted((find(first), find(other)))
-            root[high] = low
-    return [find(number) for number in range(count)]
 
 
 class _SuiteParts:

@@ -222,7 +222,7 @@ sample = 20
 use = "length"
 [[gates]]
 metric = "length"
-tolerance = "50%"
+tolerance = "30%"
 """
 _SPAN = {"traceId": "1" * 32, "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
 _ASKED = [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}]

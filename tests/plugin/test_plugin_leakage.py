@@ -260,3 +260,17 @@ def test_a_file_that_is_not_there_is_a_usage_error(project: Any) -> None:
     assert result.ret == 4
     result.stdout.fnmatch_lines(["*--gate-training-data=absent.jsonl: no such file or folder"])
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_file_that_the_card_does_not_know_is_told(project: Any) -> None:
+    """Rows beside those of the card are compared, and it is said that the training read others."""
+    prepare(project, n=40)
+    own, foreign = rows(project), rows(project, 1, name="foreign.jsonl")
+    card(project, own)
+
+    told = project.gate(*project.models(), f"--gate-training-data={foreign}")
+    known = project.gate(*project.models(), f"--gate-training-data={own}")
+
+    note = f"note: --gate-training-data={foreign}: none of the files that tuned's card names has *"
+    told.stdout.fnmatch_lines([note])
+    assert "none of the files that tuned's card names" not in known.stdout.str()

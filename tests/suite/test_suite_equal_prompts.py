@@ -11,7 +11,8 @@ import pytest
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.suite import join_equal_prompts, load_suite
+from tunegate.harness.suite import load_suite
+from tunegate.harness.suite.equal_prompts import join_equal_prompts, normalize_prompt
 from tunegate.harness.verdict.decide import decide_run
 
 GENERATE, CHOICES, ANSWER = CellKind.GENERATE, CellKind.CHOICES, CellKind.ANSWER
@@ -49,14 +50,14 @@ def groups(cases: Sequence[Case], *kinds: CellKind) -> list[set[str]]:
         ({"prompt": None, "messages": ({"role": "user", "content": "q"},)}, True),
         ({"expected": "another"}, True),
         ({"tags": ("t",), "max_new_tokens": 5, "context": "c"}, True),
-        ({"prompt": "Q"}, False),
+        ({"prompt": "Q?"}, True),
         ({"prompt": "q  q"}, False),
         ({"tools": (TOOL,)}, False),
         ({"prompt": None, "messages": ({"role": "system", "content": "q"},)}, False),
     ],
 )
 def test_what_the_model_sees_makes_the_prompt(other: dict[str, Any], equal: bool) -> None:
-    """The conversation and the tools, without white space around a text; nothing else."""
+    """The words of the conversation and the tools; nothing else."""
     cases = cases_of({"expected": "one"}, other)
 
     assert groups(cases, GENERATE) == ([{"0", "1"}] if equal else [])
@@ -67,10 +68,89 @@ def test_likelihoods_are_asked_of_more_than_the_prompt() -> None:
     pairs = cases_of({"choices": ("a", "b")}, {"choices": ("c", "d")}, {"choices": ("a", "b")})
     texts = cases_of({"expected": "one"}, {"expected": "two"})
 
+    turned = cases_of({"choices": ("a", "b")}, {"choices": ("B.", "a")})
+
+    assert groups(turned, CHOICES) == [{"0", "1"}]
     assert groups(pairs, CHOICES) == [{"0", "2"}]
     assert groups(pairs, CHOICES, GENERATE) == [{"0", "1", "2"}]
     assert groups(texts, ANSWER) == []
     assert groups(texts, ANSWER, GENERATE) == [{"0", "1"}]
+
+
+ASKED = "What is the capital of France?"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "what is the capital of france",
+        "WHAT IS THE CAPITAL OF FRANCE??",
+        "  What is\tthe\ncapital  of France ?",
+        "“What is the **capital** of _France_?”",
+        "«What is the `capital` of 'France'»...",
+        "¿What, is the capital, of France!",
+        "What is the cap\u200bital of Fr\u00adance\ufeff?",
+        "What is the c\u034fapital of France\ufe0f?",
+        "Wh\u0430t is the \u0441apital \u043ef France?",
+        "Whαt is the cαpital οf Frαnce?",
+        "Ｗｈａｔ is the capital of 𝐅𝐫𝐚𝐧𝐜𝐞?",
+        "Question 12: What is the capital of France?",
+        "Q3. What is the capital of France?",
+        "(7) What is the capital of France?",
+        "#40 What is the capital of France?",
+        "What is the capital of France? [#17]",
+        "What is the capital of France? (id a8f3)",
+    ],
+)
+def test_a_spelling_makes_no_other_prompt(spelt: str) -> None:
+    """Case, white space, punctuation, invisible characters, lookalikes and numbers of cases."""
+    assert normalize_prompt(spelt) == normalize_prompt(ASKED) == "what is the capital of france"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 3 + 4?", "What is 3 - 4?"),
+        ("What is 3 * 4?", "What is 3 ** 4?"),
+        ("What is 3.5?", "What is 35?"),
+        ("What is -5 + 2?", "What is 5 + 2?"),
+        ("What is 5!?", "What is 5?"),
+        ("What is (1 + 2) * 3?", "What is 1 + (2 * 3)?"),
+        ("What does a[1:] give?", "What does a[1] give?"),
+        ("What is x < y?", "What is x > y?"),
+        ("Question 3 of the form?", "Question 4 of the form?"),
+        ("What happened in 1945?", "What happened in 1946?"),
+        ("Was war am 3. Mai?", "Was war am 4. Mai?"),
+        ("Translate: ma", "Translate: má"),
+        ("Play Yesterday by the Beatles", "Play Tomorrow by the Beatles"),
+        ("кот", "код"),
+    ],
+)
+def test_what_is_content_makes_another_prompt(one: str, other: str) -> None:
+    """Digits, operators, accents and the punctuation within words."""
+    assert normalize_prompt(one) != normalize_prompt(other)
+
+
+def test_templated_prompts_are_not_joined() -> None:
+    """1,710 sums that differ in a digit or an operator are 1,710 prompts."""
+    sums = {
+        normalize_prompt(f"Compute {a}{sign}{b}.")
+        for a in range(-9, 10)
+        for sign in ("+", "-", "*", "/", "**", "!=", "==", ".", ",")
+        for b in range(10)
+    }
+
+    assert len(sums) == 19 * 9 * 10
+
+
+def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
+    """Forty ids and forty spellings are one question asked forty times, and it is told."""
+    marks = [" ", "  ", "\u200b", "!", "?", ".", "..", ",", '"', "\n"]
+    cases = cases_of(*({"prompt": mark + ASKED + mark * i} for i in range(1, 5) for mark in marks))
+    joined = join_equal_prompts(cases, [GENERATE])
+
+    assert len({case.cluster for case in joined.cases}) == 1
+    assert joined.account[0].startswith("40 cases share 1 prompt (39 of them spelt differently): ")
 
 
 def test_clusters_of_equal_prompts_are_united() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
 from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.equal_prompts import fold_lookalikes
 
 Words = tuple[str, ...]
 _NO_TEXT = ("role", "type", "id")
@@ -98,8 +98,9 @@ _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
 def split_words(text: str) -> list[str]:
     """Return the words of a text.
 
-    Compatibility forms are made one (NFKC), case is folded, apostrophes within a word vanish, all
-    other punctuation parts words. In scripts without spaces every character is a word.
+    Compatibility forms are made one (NFKC), invisible characters vanish, lookalikes of Latin
+    letters count as these (`fold_lookalikes`), case is folded, apostrophes within a word vanish,
+    all other punctuation parts words. In scripts without spaces every character is a word.
 
     Example:
         >>> split_words("Don't panic: it's 42 €!")
@@ -108,5 +109,5 @@ def split_words(text: str) -> list[str]:
     if text.isascii():
         plain = text.lower()
         return _ASCII_WORD.findall(_APOSTROPHES.sub("", plain) if "'" in plain else plain)
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = fold_lookalikes(text).casefold()
     return _WORD.findall(_APOSTROPHES.sub("", text))

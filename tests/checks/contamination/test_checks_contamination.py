@@ -45,11 +45,29 @@ def overlaps(cases: list[Case], *rows: Any) -> list[CaseOverlap]:
         ("東京へ行く now", ["東", "京", "へ", "行", "く", "now"]),
         ("हिन्दी", ["हिन्दी"]),
         (" \n\t.,!", []),
+        ("Fr\u200ban\u00adce, P\u0430r\u0456s", ["france", "paris"]),
     ],
 )
 def test_words(text: str, expected: list[str]) -> None:
     """Case, punctuation and forms of letters do not matter; unspaced scripts go by character."""
     assert split_words(text) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["What\u200b is the c\u0430pital of Fr\u200dance?", "Paris"],
+        ["Please answer shortly: what is the CAPITAL of France? Thank you.", "It is P\u0430ris."],
+        ["Q: Wh\u0430t is the capit\u0430l of France?\u200b A: Paris"],
+    ],
+)
+def test_a_short_prompt_is_found_however_it_is_dressed(row: list[str]) -> None:
+    """Invisible characters, lookalikes and words around six words with their answer."""
+    case = Case(id="a", prompt="What is the capital of France?", expected="Paris")
+
+    (found,) = overlaps([case], row)
+
+    assert classify_overlap(found) in (OverlapKind.EXACT, OverlapKind.WHOLE)
 
 
 def test_every_text_of_a_row_is_compared() -> None:

@@ -1,0 +1,216 @@
+r"""Equal prompts: cases that ask the same question in the same words are one cluster.
+
+The same question asked forty times is no more evidence than asked once, and no less so under forty
+ids, in capitals, with another full stop, or with invisible characters between the letters. Texts
+are compared by their words: without case, white space, the punctuation at the edges of words,
+invisible characters, a number in front (`Question 12:`) or behind (`[#12]`), and with letters that
+look like Latin ones taken for these. Digits, operators and the punctuation within words are
+content: `3 + 4` and `3 - 4`, `a[1:]` and `a[1]`, `3.5` and `35` remain different questions.
+
+Source of the lookalikes: Unicode Technical Standard 39, confusables.txt, single letters of the
+scripts below; letters in the form of small capitals are added.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.records.cases import Case, CellKind, sha256
+
+_LOOKALIKES = str.maketrans(
+    # Cyrillic, Greek, Armenian, Cherokee, and Latin letters in small capitals or without a dot.
+    "аеорсухіјѕһԁԛԝѵӏкмтнвАВЕКМНОРСТУХЅІЈҮ"
+    "αοριντκυχγεηϲϳΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
+    "օոսհց"
+    "ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᏢᏒᏚᎢᏙᎳᏃ"
+    "ɑıɩɡᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+    "aeopcyxijshdqwvlkmthbABEKMHOPCTYXSIJY"
+    "aopivtkuxyencjABEZHIKMNOPTYX"
+    "onuhg"
+    "ABCDEGHiJKLMPRSTVWZ"
+    "aiigabcdefghijklmnoprstuvwyz",
+)
+_INVISIBLE = re.compile(
+    "[\u0300-\u036f\u115f\u1160\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""Marks that joined no letter, fillers and selectors; format characters are found by category."""
+
+_QUOTES = "\"'`´‘’“”„‚«»‹›"
+_BEFORE = _QUOTES + "¿¡"
+_AFTER = _QUOTES + ".,;:?…。、"
+_MARKS = ("*", "_")
+_EMPHASIS = re.compile(r"^[*_]+(?=[^\W\d_])|(?<=[^\W\d_])[*_]+$")
+"""Marks of Markdown around a word; without letters within they may be operators."""
+_NUMBERED = re.compile(
+    r"(?:(?:question|q|item|case|prompt|example|task|test|no|nr|number)[ .:#]*\d+[.):\]-]+"
+    r"|#\d+[.):]*|\(\d+\)|\[\d+\]|\d+\))\s+(?=\S+\s+\S+\s+\S)"
+)
+"""A number in front of a text of three words or more."""
+_LEADING = re.compile(r"[\s.,;:!?…]+(?=[^\W\d_])")
+"""Marks in front of the first word of a text."""
+_TAGGED = re.compile(r"\s+(?:\[#?\d+\]|\(?#\d+\)?|[\[(](?:id|case|no|nr|ref)[ .:#]*\w+[\])])$")
+"""A number behind a text."""
+
+
+def fold_lookalikes(text: str) -> str:
+    """Return a text as it looks: compatibility forms made one, lookalikes Latin, no invisibles."""
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    return _INVISIBLE.sub("", text)
+
+
+def normalize_prompt(text: str) -> str:
+    """Return the words of a prompt, by which it is compared.
+
+    Example:
+        >>> normalize_prompt("Question 3: What is  the “Capital” of France?")
+        'what is the capital of france'
+        >>> normalize_prompt("3 + 4.5 = ?") == normalize_prompt("3 + 45 = ?")
+        False
+    """
+    folded = fold_lookalikes(text).casefold().strip()
+    if marks := _LEADING.match(folded):
+        folded = folded[marks.end() :]
+    number = _NUMBERED.match(folded)
+    folded = _TAGGED.sub("", folded[number.end() :] if number else folded)
+    words = (word if word.isalnum() else _strip_edges(word) for word in folded.split())
+    return " ".join(filter(None, words))
+
+
+def _strip_edges(word: str) -> str:
+    """Return a word without quotes, emphasis and the punctuation of a sentence behind it.
+
+    A mark that a digit precedes may be an operator: `5!` is not 5.
+    """
+    before = ""
+    while word != before:
+        before = word
+        word = word.lstrip(_BEFORE).rstrip(_AFTER)
+        if word[-1:] == "!" and not word.rstrip("!")[-1:].isdigit():
+            word = word.rstrip("!")
+        if word[:1] in _MARKS or word[-1:] in _MARKS:
+            word = _EMPHASIS.sub("", word)
+    return word
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedCases:
+    """Cases of which those with the same prompt are in one cluster."""
+
+    cases: tuple[Case, ...]
+    groups: tuple[tuple[str, ...], ...]
+    """The ids of the cases of each prompt that several have."""
+    spelt: int = 0
+    """How many of these cases have a spelling of their own of a prompt that others have."""
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """How many cases share a prompt, as a line; none where all prompts differ."""
+        if not self.groups:
+            return ()
+        count, prompts = sum(map(len, self.groups)), len(self.groups)
+        noun = "prompt" if prompts == 1 else "prompts"
+        if self.spelt:
+            noun += f" ({self.spelt} of them spelt differently)"
+        return (
+            f"{count} cases share {prompts} {noun}: those of a prompt count as one cluster, "
+            f"{self.groups[0][0]!r} and {self.groups[0][1]!r} for example",
+        )
+
+
+def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> JoinedCases:
+    """Put cases with the same prompt into one cluster, with all that their clusters hold.
+
+    The same question asked forty times is no more evidence than asked once: a model gives it the
+    same answer. Prompts are compared by the words that the model sees (`normalize_prompt`) and the
+    tools; for log-likelihoods also by the choices, in any order, or the expected answer, since
+    these are what is scored there. What an answer is compared with makes no difference.
+
+    Args:
+        cases: The cases of a suite.
+        kinds: What its metrics ask the model for; cases that are equal for one of them are joined.
+    """
+    places: dict[str, list[int]] = {}
+    kinds = tuple(kinds)
+    for place, case in enumerate(cases):
+        texts = _normalize_texts(list(case.input_messages()))
+        for kind in kinds:
+            places.setdefault(_seen_by_model(case, texts, kind), []).append(place)
+    shared = {key: found for key, found in places.items() if len(found) > 1}
+    clusters: dict[str, list[int]] = {}
+    for place, case in enumerate(cases):
+        if case.cluster is not None:
+            clusters.setdefault(case.cluster, []).append(place)
+    first = _first_of_component(len(cases), [*shared.values(), *clusters.values()])
+    names: dict[int, str] = {}
+    for cluster, members in clusters.items():
+        names.setdefault(first[members[0]], cluster)
+    for key, members in shared.items():
+        names.setdefault(first[members[0]], f"prompt {key[:12]}")
+    groups: dict[int, list[str]] = {}
+    for case, start in zip(cases, _first_of_component(len(cases), shared.values()), strict=True):
+        groups.setdefault(start, []).append(case.id)
+    return JoinedCases(
+        tuple(
+            case if case.cluster == name else case.model_copy(update={"cluster": name})
+            for place, case in enumerate(cases)
+            for name in [names.get(first[place])]
+        ),
+        tuple(tuple(group) for group in groups.values() if len(group) > 1),
+        _count_spellings(cases, shared.values()),
+    )
+
+
+def _count_spellings(cases: Sequence[Case], groups: Iterable[Sequence[int]]) -> int:
+    """Return how many cases have a prompt that is not the first of their group to the letter."""
+    return len(
+        {
+            place
+            for first, *others in groups
+            for place in others
+            if cases[place].input_messages() != cases[first].input_messages()
+        }
+    )
+
+
+def _seen_by_model(case: Case, texts: Any, kind: CellKind) -> str:
+    """Return a hash of what the model sees of a case, given the words of its messages."""
+    offered = (case.tools, case.tool_choice, case.response_format)
+    scored: Any = case.expected if kind is CellKind.ANSWER else None
+    if kind is CellKind.CHOICES and case.choices is not None:
+        scored = sorted(map(normalize_prompt, case.choices))
+    return sha256([texts, offered, scored])
+
+
+def _normalize_texts(value: Any) -> Any:
+    """Return messages with all texts in them normalised."""
+    if isinstance(value, str):
+        return normalize_prompt(value)
+    if isinstance(value, dict):
+        return {key: _normalize_texts(inner) for key, inner in value.items()}
+    return (
+        [_normalize_texts(inner) for inner in value] if isinstance(value, list | tuple) else value
+    )
+
+
+def _first_of_component(count: int, groups: Iterable[Sequence[int]]) -> list[int]:
+    """Return the smallest number that is linked to each of 0..count-1 by groups in common."""
+    root = list(range(count))
+
+    def find(number: int) -> int:
+        while root[number] != number:
+            root[number] = root[root[number]]
+            number = root[number]
+        return number
+
+    for first, *others in groups:
+        for other in others:
+            low, high = sorted((find(first), find(other)))
+            root[high] = low
+    return [find(number) for number in range(count)]
