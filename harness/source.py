@@ -1,6 +1,6 @@
 """The source contract: options of the `[cases]` table → cases, each with the place it came from.
 
-A source is a function `<x>(folder, *, options…) -> Iterator[SourcedCase]` in
+A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
 `harness/sources/<x>.py`, its options annotated as those of a metric are. It collects the problems
 of all lines and raises one `SuiteError`, so that one edit mends them all. One that leaves something
 out returns `AccountedCases`, which says what.
@@ -25,22 +25,14 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SourcedCase:
-    """A case and the file and line it came from."""
-
-    case: Case
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
 class AccountedCases:
     """Cases with an account of how they came about, which is shown with the suite."""
 
-    cases: tuple[SourcedCase, ...]
+    cases: tuple[Case, ...]
     account: tuple[str, ...]
     """What was read, what was left out and why, in lines."""
 
-    def __iter__(self) -> Iterator[SourcedCase]:
+    def __iter__(self) -> Iterator[Case]:
         """Yield the cases."""
         return iter(self.cases)
 
@@ -83,11 +75,15 @@ def case_schema() -> dict[str, Any]:
     }
 
 
-def make_case(row: Mapping[str, Any]) -> Case:
+def make_case(row: Mapping[str, Any], where: str = "") -> Case:
     """Turn a row in the form of case.schema.json into a Case.
 
     A letter in `answer` becomes an index, an absent `id` the hash of the content, half of a
     surrogate pair U+FFFD.
+
+    Args:
+        row: The row.
+        where: File and line of the row, which messages about the case name.
 
     Raises:
         ValueError: what is wrong, in words, without the place.
@@ -103,4 +99,4 @@ def make_case(row: Mapping[str, Any]) -> Case:
             f"answer={row['answer']!r} names no choice: there are {len(fields['choices'])}"
         )
     fields.setdefault("id", sha256(replace_surrogates(dict(row)))[:12])
-    return Case.model_validate(fields)
+    return Case.model_validate(fields).with_place(where)

@@ -128,7 +128,6 @@ PARTICIPLE = re.compile(
 NO_PARTICIPLES = {"embed", "feed", "need", "seed", "speed", "weight", "height"}
 
 SHAPES = {
-    "SourcedCase": "harness/source.py",
     "Case": "harness/records/cases.py",
     "Request": "harness/model.py",
     "Completion": "harness/records/cases.py",

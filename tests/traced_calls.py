@@ -80,7 +80,7 @@ def shipped(
         attempts={},
     )
     rows = {
-        (suite.name, case.id): RunCase(suite=suite.name, case=case, where=suite.places[case.id])
+        (suite.name, case.id): RunCase(suite=suite.name, case=case, where=case.where)
         for case in suite.cases
     }
     nobody: Any = None  # no verdict is asked for here

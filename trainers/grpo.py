@@ -93,7 +93,7 @@ def _build(job: TrainingJob) -> Any:
         prompt_rows.load_prompts(job.rows), tokenizer, room=room, say=job.say
     )
     held = prompt_rows.load_prompts(job.evaluation) if job.evaluation else ()
-    verifiable_rewards.check_rewards(used, [row.sourced for row in (*rows, *held)], where="rewards")
+    verifiable_rewards.check_rewards(used, [row.case for row in (*rows, *held)], where="rewards")
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)

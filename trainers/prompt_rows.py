@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.models._chat_template import render_prompt
-from tunegate.harness.records.cases import GenerationSettings
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.source import make_case
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.datasets import TrainingRows, raise_all
 
@@ -39,7 +39,7 @@ _STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices")
 class PromptRow:
     """One prompt."""
 
-    sourced: SourcedCase
+    case: Case
     """The case that metrics see, and the line it came from."""
     prompt: Any
     """Text, or a list of messages: TRL's column."""
@@ -56,11 +56,11 @@ def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
     found, problems = [], []
     for place, row in zip(rows.places, rows.rows, strict=True):
         try:
-            case = make_case(_case_fields(row))
+            case = make_case(_case_fields(row), place)
         except ValueError as error:
             problems.append(f"{place}: {error}")
         else:
-            found.append(PromptRow(SourcedCase(case, place), row["prompt"], row))
+            found.append(PromptRow(case, row["prompt"], row))
     raise_all(problems)
     return tuple(found)
 
@@ -73,7 +73,7 @@ def prompt_dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0)
     """
     from datasets import Dataset
 
-    shown = _render_tools(rows, tokenizer) if any(r.sourced.case.tools for r in rows) else None
+    shown = _render_tools(rows, tokenizer) if any(r.case.tools for r in rows) else None
     prompts = shown or [row.prompt for row in rows]
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
@@ -144,11 +144,11 @@ def _render_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
     """Return the prompts as text that shows each row's tools, which TRL itself does not."""
     texts = []
     for row in rows:
-        where = row.sourced.where
+        where = row.case.where
         if isinstance(row.prompt, str):
             raise UsageError(f"{where}: `tools` need a chat template; write the prompt as messages")
         try:
-            prompt = render_prompt(tokenizer, row.sourced.case, GenerationSettings(), spec=where)
+            prompt = render_prompt(tokenizer, row.case, GenerationSettings(), spec=where)
         except ValueError as error:
             raise UsageError(f"{where}: {error}") from error
         if tuple(tokenizer(prompt.text)["input_ids"]) != prompt.token_ids:

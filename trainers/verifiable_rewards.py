@@ -33,8 +33,7 @@ from tunegate.harness import metric as metric_contract
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import RewardFailed, UnknownName, UsageError
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import CellKind, Completion, Score
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 from tunegate.harness.suite import consistency
 from tunegate.trainers import yaml_config
 from tunegate.trainers.prompt_rows import PromptRow
@@ -101,7 +100,7 @@ def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[R
     return tuple(rewards)
 
 
-def check_rewards(rewards: Sequence[Reward], cases: Sequence[SourcedCase], *, where: str) -> None:
+def check_rewards(rewards: Sequence[Reward], cases: Sequence[Case], *, where: str) -> None:
     """Refuse rows that lack what a reward needs, by the metrics' own rules.
 
     Raises:
@@ -214,9 +213,9 @@ class RewardVerifier:
         return [self._one(metric, self._rows[row], completion) for row, completion in pairs]
 
     def _one(self, metric: Metric, row: PromptRow, completion: Completion) -> float | None:
-        failed = f"{row.sourced.where}: reward {metric.name!r}"
+        failed = f"{row.case.where}: reward {metric.name!r}"
         try:
-            result = metric.score(row.sourced.case, completion, **metric.options)
+            result = metric.score(row.case, completion, **metric.options)
             if result is not None and not isinstance(result, Score):
                 result = float(result)
         except Exception as error:
@@ -249,11 +248,11 @@ class RewardVerifier:
             values = list(asyncio.run(result) if inspect.iscoroutine(result) else result)
             values = [None if value is None else float(value) for value in values]
         except Exception as error:
-            places = f"{rows[0].sourced.where} and what is in a batch with it"
+            places = f"{rows[0].case.where} and what is in a batch with it"
             raise RewardFailed(f"{places}: {named} raised {_one_line(error)}") from error
         if len(values) != len(rows):
             raise RewardFailed(f"{named} returned {len(values)} numbers for {len(rows)} rows")
-        where = [f"{row.sourced.where}: {named}" for row in rows]
+        where = [f"{row.case.where}: {named}" for row in rows]
         return [_finite(value, place) for value, place in zip(values, where, strict=True)]
 
 

@@ -69,7 +69,7 @@ def suite_text(name: str, cases_table: str, production: ProductionCases) -> str:
     """Return the text of suite.toml for the cases of traces."""
     from tunegate.harness.power.feasibility import provable_tolerance
 
-    cases = [sourced.case for sourced in production.cases]
+    cases = list(production.cases)
     # Calls of one trace are no independent evidence: what they are worth is Kish's effective size.
     sizes = Counter(case.cluster or case.id for case in cases).values()
     tolerance = provable_tolerance(len(cases) ** 2 // sum(size**2 for size in sizes))
@@ -115,7 +115,7 @@ def write_suite(folder: Path, production: ProductionCases, *, name: str) -> None
     """
     from tunegate.harness.records.files import record_lines
 
-    cases = record_lines(sourced.case for sourced in production.cases)
+    cases = record_lines(production.cases)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cases.jsonl").write_text("".join(cases), encoding="utf-8")

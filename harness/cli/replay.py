@@ -129,7 +129,7 @@ def _write_suite(found: ProductionCases, given: str | None) -> Path:
     from tunegate.harness.cli.suite import suite_name
     from tunegate.harness.records.cases import sha256
 
-    digest = sha256([sourced.case.id for sourced in found.cases])[:12]
+    digest = sha256([case.id for case in found.cases])[:12]
     folder = Path(given) if given else FOLDER / f"production-{digest}"
     if given and folder.exists():
         raise UsageError(

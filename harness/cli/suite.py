@@ -189,7 +189,7 @@ def sample(
         print(*record_lines(cases[i] for i in drawn), sep="", end="")
         return
     for case in (cases[i] for i in drawn):
-        print(f"{_brief(case, width=1000)}\n  {suite.places[case.id]}")
+        print(f"{_brief(case, width=1000)}\n  {case.where}")
 
 
 def _brief(case: Case, *, width: int = 100) -> str:

@@ -162,7 +162,7 @@ def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
             yield RunCase(
                 suite=suite.name,
                 case=case,
-                where=suite.places[case.id],
+                where=case.where,
                 rendered=prompt.text if prompt else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
             )

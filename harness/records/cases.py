@@ -33,6 +33,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     WithJsonSchema,
     model_validator,
 )
@@ -236,6 +237,27 @@ class Case(Record):
     """Labels such as the subject: slices of the report, never clusters."""
     cluster: FilledText | None = None
     """Cases that belong together (one passage, one customer) share this name."""
+
+    _where: str = PrivateAttr(default="")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what the cases hold; the place that they were read from is no part of it."""
+        return isinstance(other, Case) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """Return a hash of the id."""
+        return hash(self.id)
+
+    @property
+    def where(self) -> str:
+        """File and line that the case was read from; empty for one that was made in memory."""
+        return self._where
+
+    def with_place(self, where: str) -> Case:
+        """Return the case with the file and line that it was read from."""
+        case = self.model_copy()
+        case._where = where
+        return case
 
     def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:
         """Return the conversation the model sees, with the suite's system prompt in front."""

@@ -1,1 +1,1 @@
-"""Where cases come from: one source a file, options → iterator of `SourcedCase`."""
+"""Where cases come from: one source a file, options → iterator of `Case`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._table import (
     Columns,
     RowSelection,
@@ -146,7 +146,7 @@ def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
 
 def conversation_cases(
     table: RowTable, columns: Columns | None, part: RowSelection
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the cases of a table whose rows are conversations of a training file.
 
     Raises:

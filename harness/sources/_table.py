@@ -25,7 +25,8 @@ from pydantic import AfterValidator, Field
 
 from tunegate.harness.errors import MissingExtra, SuiteError
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.records.cases import Case
+from tunegate.harness.source import make_case
 from tunegate.harness.sources._text import Row, json_value, summarize_problems
 
 MOST_ROWS = 100_000
@@ -128,7 +129,7 @@ def rewrite_rows(
 
 def map_columns(
     table: RowTable, columns: Columns | None, part: RowSelection, always: Sequence[str] = ()
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the cases of a table whose columns are mapped.
 
     Args:
@@ -153,7 +154,7 @@ def table_cases(
     table: RowTable,
     part: RowSelection,
     form: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the cases of a table; `form` turns a row into the form of case.schema.json.
 
     Raises:
@@ -171,7 +172,7 @@ def table_cases(
             if isinstance(row, str):
                 raise ValueError(row)
             found = form(row)
-            case = make_case(found)
+            case = make_case(found, where)
         except ValueError as error:
             problems.append(f"{where}: {error}")
             continue
@@ -179,7 +180,7 @@ def table_cases(
             again.append(f"{where}: the same as {seen[case.id]}")
             continue
         seen[case.id] = where
-        yield SourcedCase(case, where)
+        yield case
     if again and part.repeated == "refuse":
         more = f", and {len(again) - 1} more rows like it" if len(again) > 1 else ""
         problems.append(f'{again[0]}{more}; remove them, give ids, or set repeated = "drop"')

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _text
 from tunegate.harness.sources._table import (
     Columns,
@@ -38,7 +38,7 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     r"""Yield the cases of `file`; all cells are texts, an empty one is no value.
 
     Args:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tunegate.harness.errors import MissingExtra, SuiteError
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (
     Columns,
@@ -55,7 +55,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the rows of a data set as cases.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _text
 from tunegate.harness.sources._table import (
     Columns,
@@ -30,7 +30,7 @@ def jsonl(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the cases of `file`; blank lines are skipped.
 
     Args:

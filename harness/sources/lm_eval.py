@@ -30,7 +30,8 @@ from pydantic import Field
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import MissingExtra, SuiteError
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.records.cases import Case
+from tunegate.harness.source import make_case
 
 NAMES_SHOWN = 20
 """So many task names are listed where none is near; lm-eval has thousands."""
@@ -44,7 +45,7 @@ def lm_eval(
     num_fewshot: Annotated[int, Field(ge=0)] | None = None,
     include_path: str = "",
     seed: int = 1234,
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the documents of lm-eval's tasks as cases, tagged with their task.
 
     Args:
@@ -73,8 +74,7 @@ def lm_eval(
             place = f"lm-eval task {name!r}, document {number}"
             try:
                 fields = _fields(task, doc, asked)
-                case = make_case({"id": f"{name}:{number}", "tags": [name], **fields})
-                yield SourcedCase(case, place)
+                yield make_case({"id": f"{name}:{number}", "tags": [name], **fields}, place)
             except ValueError as error:
                 problems.append(f"{place}: {error}")
     if problems:

@@ -20,7 +20,7 @@ from pydantic import Field
 from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.records.cases import Case
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.source import make_case
 from tunegate.harness.sources import _text
 from tunegate.harness.sources._table import draw_positions, read_parquet
 
@@ -66,7 +66,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     few_shot: Annotated[int, Field(ge=0)] = 0,
     split: Literal["test", "val", "dev"] = "test",
     style: Literal["text", "letters"] = "text",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield one case a question, subject by subject; its tag is its subject.
 
     Set `template = "none"` under [generation]: the prompts are plain text.
@@ -106,7 +106,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     for subject, questions in taken.items():
         header = _header(subject, shots.get(subject, ())[:few_shot], style)
         for question in _draw(questions, per_subject, seed):
-            yield SourcedCase(_case(question, header, style), question.where)
+            yield _case(question, header, style)
 
 
 def _unknown_subjects(root: Path, subjects: Sequence[str], asked: MmluReading) -> Iterator[str]:
@@ -182,7 +182,8 @@ def _case(question: MmluQuestion, header: str, style: str) -> Case:
             "choices": choices,
             "answer": question.answer,
             "tags": [question.subject],
-        }
+        },
+        question.where,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text
 from tunegate.harness.sources._table import (
     Columns,
@@ -36,7 +36,7 @@ def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield one case a line; of several ideal answers one is enough.
 
     Args:

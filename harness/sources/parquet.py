@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (
     Columns,
@@ -38,7 +38,7 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the cases of `file`; null and NaN are no values.
 
     Args:

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.source import SourcedCase
+from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
     MOST_ROWS,
@@ -70,7 +70,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
     sample: Count | None = None,
     seed: int = 0,
     repeated: Repeated = "refuse",
-) -> Iterator[SourcedCase]:
+) -> Iterator[Case]:
     """Yield the tests of a configuration as cases.
 
     Args:

@@ -24,7 +24,7 @@ from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.records.cases import Case
 from tunegate.harness.result_reader import ResultRow, ResultSpec, value_at
 from tunegate.harness.result_set import ResultSet, read_results
-from tunegate.harness.source import AccountedCases, SourcedCase, make_case
+from tunegate.harness.source import AccountedCases, make_case
 from tunegate.harness.sources._text import summarize_problems
 
 
@@ -86,15 +86,15 @@ def results(
         except ValueError as error:
             lacking.append(f"{row.where}: {error}")
             continue
-        cases.append(SourcedCase(case, row.where))
+        cases.append(case)
     if lacking:
         raise SuiteError(summarize_problems(lacking))
-    cases.sort(key=lambda sourced: sourced.case.id)
+    cases.sort(key=lambda case: case.id)
     return AccountedCases(tuple(cases), _account(found, cases))
 
 
-def _account(found: ResultSet, cases: Sequence[SourcedCase]) -> tuple[str, ...]:
-    without = sum(s.case.prompt == _no_prompt(s.case.id) for s in cases)
+def _account(found: ResultSet, cases: Sequence[Case]) -> tuple[str, ...]:
+    without = sum(case.prompt == _no_prompt(case.id) for case in cases)
     lines = list(found.notes)
     if without:
         lines.append(f"{without} of {len(cases)} results hold no prompt: the id stands in for it")
@@ -131,7 +131,7 @@ def _case(
         fields["tags"] = list(dict.fromkeys(tags))
     if "cluster" in columns:
         fields["cluster"] = str(_field(row, str(columns["cluster"])))
-    return make_case(fields)
+    return make_case(fields, row.where)
 
 
 def _field(row: ResultRow, place: str) -> Any:

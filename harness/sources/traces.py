@@ -36,8 +36,8 @@ from tunegate.harness.otel_export.redaction import scrub_text
 from tunegate.harness.otel_import import read_spans
 from tunegate.harness.otel_import.model_calls import find_model_calls
 from tunegate.harness.otel_import.types import ImportReport
-from tunegate.harness.records.cases import sha256
-from tunegate.harness.source import AccountedCases, SourcedCase, make_case
+from tunegate.harness.records.cases import Case, sha256
+from tunegate.harness.source import AccountedCases, make_case
 from tunegate.harness.sources._replayed_call import (
     OwnTraceFilter,
     ReplayedCall,
@@ -137,7 +137,7 @@ class TraceSelection:
 class ProductionCases:
     """The cases that traces gave."""
 
-    cases: tuple[SourcedCase, ...]
+    cases: tuple[Case, ...]
     recorded: tuple[Mapping[str, Any], ...]
     """Lines for `replay:`: what was answered, as far as the traces hold it."""
     reading: ImportReport
@@ -281,7 +281,7 @@ def _finish_cases(
     clean: Callable[[str], str] | None,
     reading: ImportReport,
     settings: SettingsTransfer,
-) -> Iterator[tuple[SourcedCase, Mapping[str, Any] | None]]:
+) -> Iterator[tuple[Case, Mapping[str, Any] | None]]:
     """Yield the cases, cleaned, with ids that none of the others has, and what was recorded."""
     once = _DuplicateFilter(wanted.repeated == "drop")
     ids: Counter[str] = Counter()
@@ -299,12 +299,13 @@ def _finish_cases(
         ids[given] += 1
         name = given if ids[given] == 1 else f"{given}-{ids[given]}"
         try:
-            case = make_case({**settings.take(tidy.parameters, tidy.row), **tidy.row, "id": name})
+            row = {**settings.take(tidy.parameters, tidy.row), **tidy.row, "id": name}
+            case = make_case(row, call.where)
         except ValueError as error:
             reading.leave_out(f"a call that is no case: {error!s:.80}", call.where)
             continue
         said = tidy.recorded
-        yield SourcedCase(case, call.where), None if said is None else {**said, "id": name}
+        yield case, None if said is None else {**said, "id": name}
 
 
 def _part(found: Iterable[ReplayedCall], wanted: TraceSelection) -> list[ReplayedCall]:

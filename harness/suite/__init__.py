@@ -30,7 +30,7 @@ from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
-from tunegate.harness.source import AccountedCases, SourcedCase
+from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
 
@@ -61,8 +61,6 @@ class Suite:
     hash: str
     """SHA-256 of the definition, the cases, the files that metrics read and the modules of metrics
     that are not tunegate's own."""
-    places: Mapping[str, str] = field(repr=False)
-    """Case id → file and line that the case came from."""
     account: tuple[str, ...] = field(default=(), repr=False)
     """Tolerances that are wide, what its source read and left out, and which cases have the same
     prompt, in lines."""
@@ -148,7 +146,7 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         raise SuiteError(parts.problems)
     kept = parts.cases[:max_cases]
     kinds = dict.fromkeys(used.needs for used in parts.metrics.values())
-    joined = join_equal_prompts([sourced.case for sourced in kept], kinds)
+    joined = join_equal_prompts(kept, kinds)
     return Suite(
         name=source.data["name"],
         path=file,
@@ -162,7 +160,6 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         sealed=source.data.get("sealed", False),
         definition=source.data,
         hash=_hash(source, parts.cases, parts.metrics.values()),
-        places={sourced.case.id: sourced.where for sourced in kept},
         account=(
             *consistency.wide_guardrails(tuple(parts.metrics.values()), parts.gates),
             *joined.account,
@@ -187,7 +184,7 @@ class _SuiteParts:
         self.generation = GenerationSettings()
         if self._sound("generation"):
             self.generation = GenerationSettings.model_validate(source.data["generation"])
-        self.cases: list[SourcedCase] = []
+        self.cases: list[Case] = []
         self.account: tuple[str, ...] = ()
         all_read = self._sound("cases") and self._collect(self._read_cases) is True
         self.cases_known = all_read or bool(self.cases)
@@ -218,8 +215,9 @@ class _SuiteParts:
 
     def _read_cases(self) -> bool:
         found = _cases(self.source)
-        for sourced in found:  # those before a broken line are kept
-            self.cases.append(sourced)
+        for number, case in enumerate(found, start=1):  # those before a broken line are kept
+            place = case.where or f"{self.source.where('cases')}: case {number}"
+            self.cases.append(case if case.where else case.with_place(place))
         self.account = found.account if isinstance(found, AccountedCases) else ()
         return True
 
@@ -241,7 +239,7 @@ class _SuiteParts:
             self.problems += consistency.tag_problems(source, self._tables("gates"), self.cases)
         for index in self._tables("gates"):
             self.problems += consistency.companion_problems(source, index)
-        drawn = self.generation.temperature or any(s.case.temperature for s in self.cases)
+        drawn = self.generation.temperature or any(case.temperature for case in self.cases)
         asked = any(m.needs is not CellKind.RECORDED for m in used)
         if self.generation.samples > 1 and not drawn and asked:
             self.problems.append(
@@ -250,7 +248,7 @@ class _SuiteParts:
             )
 
 
-def _cases(source: toml_file.TomlFile) -> Iterable[SourcedCase]:
+def _cases(source: toml_file.TomlFile) -> Iterable[Case]:
     given = source.data["cases"]
     settings = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
     name = settings.pop("from")
@@ -261,7 +259,7 @@ def _cases(source: toml_file.TomlFile) -> Iterable[SourcedCase]:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"
     bound = options.bind_options(function, settings, given=1, folder=folder, where=place)
-    found: Iterable[SourcedCase] = function(folder, **bound)
+    found: Iterable[Case] = function(folder, **bound)
     return found
 
 
@@ -288,9 +286,7 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
             yield Gate(kind=kind.name, where=where, **common, **kind.fields(table))
 
 
-def _hash(
-    source: toml_file.TomlFile, cases: Sequence[SourcedCase], metrics: Collection[Metric]
-) -> str:
+def _hash(source: toml_file.TomlFile, cases: Sequence[Case], metrics: Collection[Metric]) -> str:
     files = {
         f"{used.name}.{option}": _digest(value)
         for used in metrics
@@ -299,7 +295,7 @@ def _hash(
     }
     files |= {f"{used.name} {path.name}": _digest(path) for used in metrics for path in _code(used)}
     definition = {key: value for key, value in source.data.items() if key != "cases"}
-    rows = [s.case.model_dump(mode="json", exclude_none=True, by_alias=True) for s in cases]
+    rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in cases]
     # A date, which TOML has and JSON has not, is hashed as its text.
     text = json.dumps(definition, sort_keys=True, default=str)
     return sha256({"definition": text, "cases": rows, "files": files})

@@ -16,7 +16,6 @@ from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.source import SourcedCase
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 20
@@ -25,35 +24,30 @@ _MAY_BE_EMPTY = {"expected_calls"}
 """Fields of a case in which nothing is something: the right answer calls no tool."""
 
 
-def case_problems(
-    source: TomlFile, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
-) -> list[str]:
+def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:
     """Return missing and repeated cases, and what a metric lacks in them."""
     if not cases:
         return [f"{source.where('cases')}: no cases; a suite needs at least one"]
     problems = []
     seen: dict[str, str] = {}
-    for sourced in cases:
-        case, where = sourced.case, sourced.where
+    for case in cases:
         if case.id in seen:
-            problems.append(f"{where}: id {case.id!r} is already used at {seen[case.id]}")
-        seen.setdefault(case.id, where)
+            problems.append(f"{case.where}: id {case.id!r} is already used at {seen[case.id]}")
+        seen.setdefault(case.id, case.where)
     return problems + lacking_problems(source.where("cases"), cases, metrics)
 
 
-def lacking_problems(
-    place: str, cases: Sequence[SourcedCase], metrics: Sequence[Metric]
-) -> list[str]:
+def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:
     """Return what the metrics lack in the cases; `place` names them all where many lack it."""
     problems = []
     lacking: Counter[tuple[str, str]] = Counter()
-    for sourced in cases:
+    for case in cases:
         for used in metrics:
-            for what in _missing_fields(sourced.case, used):
+            for what in _missing_fields(case, used):
                 lacking[what, used.name] += 1
                 if lacking[what, used.name] <= MOST_LACKING:
                     need = f"no {what!r}, which the metric {used.name!r} needs"
-                    problems.append(f"{sourced.where}: case {sourced.case.id!r} has {need}")
+                    problems.append(f"{case.where}: case {case.id!r} has {need}")
     return problems + [
         f"{place}: {count - MOST_LACKING} more cases have no {what!r}, which the "
         f"metric {name!r} needs"
@@ -76,13 +70,13 @@ def _missing_fields(case: Case, used: Metric) -> list[str]:
     )
 
 
-def metric_problems(where: str, used: Metric, cases: Sequence[SourcedCase]) -> list[str]:
+def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
     """Return what the metric's own check has to say about its options and the cases."""
     if used.check is None:
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        found = used.check(given, [sourced.case for sourced in cases])
+        found = used.check(given, list(cases))
     except UsageError as error:
         found = [str(error)]
     except Exception as error:
@@ -123,9 +117,7 @@ MOST_TAGS = 10
 """Tags that are listed where a gate names one that no case has."""
 
 
-def tag_problems(
-    source: TomlFile, tables: Sequence[int], cases: Sequence[SourcedCase]
-) -> Iterator[str]:
+def tag_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
     """Yield the tags of gates that no case has, with the tags that there are.
 
     Args:
@@ -133,7 +125,7 @@ def tag_problems(
         tables: Numbers of the `[[gates]]` tables whose form is right.
         cases: The suite's cases.
     """
-    counts = Counter(tag for sourced in cases for tag in dict.fromkeys(sourced.case.tags))
+    counts = Counter(tag for case in cases for tag in dict.fromkeys(case.tags))
     for index in tables:
         tag = source.data["gates"][index].get("tag")
         if tag is None or tag in counts:

@@ -79,7 +79,7 @@ def echo(target):
 ''',
     "sources.py": '''
 """Cases that count."""
-from tunegate.harness.source import SourcedCase, make_case
+from tunegate.harness.source import make_case
 
 def counted(folder, *, n: int):
     """Yield `n` cases.
@@ -90,7 +90,7 @@ def counted(folder, *, n: int):
     """
     for at in range(n):
         row = {"id": f"c{at}", "prompt": f"Capital {at}?", "expected": "Paris"}
-        yield SourcedCase(make_case(row), f"counted:{at}")
+        yield make_case(row, f"counted:{at}")
 ''',
     "section.py": '''
 """How many cases there are."""

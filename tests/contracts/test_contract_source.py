@@ -13,7 +13,7 @@ import pytest
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.json_schema import jsonschema_library, schema_problems
 from tunegate.harness.records.cases import Case
-from tunegate.harness.source import SourcedCase, case_schema, make_case
+from tunegate.harness.source import case_schema, make_case
 from tunegate.harness.sources.jsonl import jsonl
 
 
@@ -90,7 +90,7 @@ def test_jsonl_keeps_the_places(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"prompt": "a"}\n\n{"prompt": "b"}', encoding="utf-8")
     found = list(jsonl(tmp_path, file="c.jsonl"))
 
-    assert [isinstance(s, SourcedCase) for s in found] == [True, True]
+    assert [isinstance(s, Case) for s in found] == [True, True]
     assert [s.where for s in found] == [f"{tmp_path}/c.jsonl:1", f"{tmp_path}/c.jsonl:3"]
 
 
@@ -98,13 +98,13 @@ def test_unicode_line_ends_are_no_line_ends(tmp_path: Path) -> None:
     """U+2028 and a form feed inside a text do not split a case."""
     (tmp_path / "c.jsonl").write_text('{"prompt": "a\u2028b\x85c"}\n', encoding="utf-8")
 
-    assert [s.case.prompt for s in jsonl(tmp_path, file="c.jsonl")] == ["a\u2028b\x85c"]
+    assert [s.prompt for s in jsonl(tmp_path, file="c.jsonl")] == ["a\u2028b\x85c"]
 
 
 def test_good_lines_come_before_the_complaint(tmp_path: Path) -> None:
     """All good cases are yielded, then every bad line is named in one error."""
     (tmp_path / "c.jsonl").write_text('1\n{"prompt": "a"}\n2\n', encoding="utf-8")
-    cases: list[SourcedCase] = []
+    cases: list[Case] = []
     with pytest.raises(SuiteError) as caught:
         cases.extend(jsonl(tmp_path, file="c.jsonl"))
 

@@ -238,7 +238,7 @@ def test_cases_of_the_source_have_the_same_likelihoods(
     arm = ours.arm
     for name in names:
         source = lm_eval(tasks.parent, tasks=(name,), include_path="tasks", num_fewshot=1)
-        cases = [sourced.case for sourced in source]
+        cases = list(source)
         made = {
             a.key: a.completion
             for a in local_engine.complete_requests(arm, ask(arm, cases, "choices"))

@@ -68,7 +68,7 @@ def test_the_configuration_is_one_that_trains() -> None:
     rows = datasets.load_rows(config.data.train_files, datasets.PROMPTS, seed=0)
     used = verifiable_rewards.load_rewards(config.own.rewards, folder=EXAMPLE, where="rewards")
     verifiable_rewards.check_rewards(
-        used, [row.sourced for row in prompt_rows.load_prompts(rows)], where="rewards"
+        used, [row.case for row in prompt_rows.load_prompts(rows)], where="rewards"
     )
 
     gated = suite.load_suite(EXAMPLE / "house")

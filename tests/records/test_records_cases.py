@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import pickle
 
 import pytest
 from pydantic import ValidationError
@@ -99,3 +100,18 @@ def test_a_gates_margin_is_a_number_or_a_share() -> None:
     assert Gate(metric="m", kind="floor", margin=1).margin == 1.0
     assert Gate(metric="m", kind="tolerance", margin="2%").margin == "2%"
     assert Gate(metric="m", kind="floor", margin=1).id == "m::floor"
+
+
+def test_the_place_of_a_case_is_no_part_of_it() -> None:
+    """It is kept by a copy and by pickle, and is neither dumped, compared nor in the schema."""
+    case = Case(id="a", prompt="p").with_place("c.jsonl:7")
+
+    assert case.where == "c.jsonl:7"
+    assert case.model_copy(update={"cluster": "x"}).where == "c.jsonl:7"
+    assert pickle.loads(pickle.dumps(case)).where == "c.jsonl:7"
+    assert case == Case(id="a", prompt="p") != Case(id="a", prompt="q")
+    assert hash(case) == hash(Case(id="a", prompt="p"))
+    assert "c.jsonl" not in case.model_dump_json()
+    assert "where" not in Case.model_json_schema()["properties"]
+    with pytest.raises(ValidationError):
+        Case.model_validate({"id": "a", "prompt": "p", "where": "c.jsonl:7"})

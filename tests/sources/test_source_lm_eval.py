@@ -23,7 +23,7 @@ needs_lm_eval = pytest.mark.usefixtures("lm_eval_installed")
 def cases(folder: Path, *tasks: str, **options: Any) -> list[Case]:
     """Return the cases that the source yields."""
     found = lm_eval(folder, tasks=tasks, include_path="tasks", **options)
-    return [sourced.case for sourced in found]
+    return list(found)
 
 
 def complaint(folder: Path, *tasks: str, **options: Any) -> str:
@@ -66,7 +66,7 @@ def test_its_mmlu_is_our_mmlu(task: Callable[..., Path], tmp_path: Path) -> None
     for split in ("test", "dev"):
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    ours = [s.case for s in mmlu(tmp_path, path=".", few_shot=3, style="letters")]
+    ours = list(mmlu(tmp_path, path=".", few_shot=3, style="letters"))
     theirs = cases(folder, "ink", num_fewshot=3)
 
     assert [c.prompt for c in theirs] == [c.prompt for c in ours]
@@ -296,6 +296,6 @@ def test_in_a_suite(task: Callable[..., Path], suite_folder: Callable[..., Path]
         [],
     )
 
-    assert [*suite.load_suite(folder).places.values()] == [
+    assert [case.where for case in suite.load_suite(folder).cases] == [
         f"lm-eval task 'ink', document {i}" for i in range(3)
     ]

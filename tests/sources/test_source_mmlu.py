@@ -46,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 def cases(folder: Path, path: str = "mmlu", **options: Any) -> list[Case]:
     """Return the cases that the source yields."""
-    return [sourced.case for sourced in mmlu(folder, path=path, **options)]
+    return list(mmlu(folder, path=path, **options))
 
 
 def complaint(folder: Path, path: str = "mmlu", **options: Any) -> str:

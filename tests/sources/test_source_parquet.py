@@ -81,7 +81,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(
     drawn = [c.id for c in cases(TABLE + "sample = 6")]
     assert drawn == sorted(drawn)
     assert len({*drawn}) == 6
-    wheres = suite.load_suite(tmp_path).places.values()
+    wheres = [case.where for case in suite.load_suite(tmp_path).cases]
     assert all(
         where == f"{tmp_path}/t.parquet/{i[0]}.parquet: row {int(i[1]) + 1}"
         for where, i in zip(wheres, drawn, strict=True)

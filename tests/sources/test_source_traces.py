@@ -161,7 +161,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
             "latency_s": 1.0,
         },
     )
-    assert found.cases[2].case.expected is None
+    assert found.cases[2].expected is None
     assert list(found.reading.mended) == [
         "a call whose answer was not recorded: nothing is expected"
     ]
@@ -189,14 +189,14 @@ def test_identical_prompts_are_asked_once(traced: Traced) -> None:
 
     once, all_ = (collect_cases([path], TraceSelection(repeated=how)) for how in ("drop", "keep"))
 
-    assert [sourced.case.id[-1] for sourced in once.cases] == ["1", "3", "4"]
+    assert [sourced.id[-1] for sourced in once.cases] == ["1", "3", "4"]
     assert once.reading.left_out["a call whose prompt is that of an earlier one"].count == 1
-    assert [sourced.case.id[-1] for sourced in all_.cases] == ["1", "2", "3", "4"]
+    assert [sourced.id[-1] for sourced in all_.cases] == ["1", "2", "3", "4"]
 
 
 def everything(found: ProductionCases) -> str:
     """Return all that was kept, as one text."""
-    return json.dumps([[s.case.model_dump(mode="json") for s in found.cases], found.recorded])
+    return json.dumps([[s.model_dump(mode="json") for s in found.cases], found.recorded])
 
 
 def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> None:
@@ -215,7 +215,7 @@ def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> Non
     )
 
     assert "example.org" not in everything(clean)
-    assert clean.cases[0].case.prompt == "Write to <email>"
+    assert clean.cases[0].prompt == "Write to <email>"
     assert len(clean.cases) == 3
     assert everything(plain).count("jo@example.org") == 6
     assert len(plain.cases) == 4
@@ -233,7 +233,7 @@ def test_a_scrub_of_the_users_own(
 
     found = collect_cases([path], TraceSelection(scrub="house_scrub:scrub"))
 
-    assert [(s.case.prompt, s.case.expected) for s in found.cases] == [("HELLO", "FINE")]
+    assert [(s.prompt, s.expected) for s in found.cases] == [("HELLO", "FINE")]
     assert found.reading.left_out["a call on which scrub failed (KeyError)"].first == f"{path}:2"
 
 
@@ -255,7 +255,7 @@ def test_only_chooses_by_facets_and_attributes(
 
     found = collect_cases([path], TraceSelection(only=only))
 
-    assert "".join(sourced.case.id[-1] for sourced in found.cases) == left
+    assert "".join(sourced.id[-1] for sourced in found.cases) == left
 
 
 def test_a_draw_takes_each_routes_share(traced: Traced, cases: Load) -> None:
@@ -341,7 +341,7 @@ def test_a_runs_own_traces_give_its_cases(traced: Traced) -> None:
 
     found = collect_cases([path], TraceSelection())
 
-    (kept,) = [s.case.model_dump(mode="json", exclude_defaults=True) for s in found.cases]
+    (kept,) = [s.model_dump(mode="json", exclude_defaults=True) for s in found.cases]
     assert kept == case
     assert [(line["id"], line["completion"]) for line in found.recorded] == [("refund", "tuned's")]
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:4"]
@@ -367,7 +367,7 @@ def test_a_run_without_a_chat_template_is_replayed_without_one(traced: Traced) -
 
     spans = [*of_a_run(1, "One", "chat"), *of_a_run(2, "Two", "none")]
     found = collect_cases([path := traced(*spans, scope="tunegate")], TraceSelection())
-    assert (found.template, [s.case.prompt for s in found.cases]) == ("chat", ["One"])
+    assert (found.template, [s.prompt for s in found.cases]) == ("chat", ["One"])
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:3"]
 
 
@@ -434,8 +434,8 @@ def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
         collect_cases([path], TraceSelection(settings=how)) for how in ("greedy", "recorded")
     )
 
-    first, second = (sourced.case for sourced in greedy.cases)
+    first, second = greedy.cases
     assert (first.max_new_tokens, first.stop, first.temperature) == (24, ("END",), None)
     assert (second.max_new_tokens, second.stop, second.temperature) == (8, ("END", "x"), None)
-    assert [sourced.case.temperature for sourced in same.cases] == [0.0, 0.5]
+    assert [sourced.temperature for sourced in same.cases] == [0.0, 0.5]
     assert "sampled in production: 1 of 2 calls (temperature 0.5)" in greedy.account[-1]

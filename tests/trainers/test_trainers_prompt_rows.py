@@ -32,19 +32,19 @@ def test_rows_become_cases() -> None:
         {"prompt": turns, "expected_calls": '[{"name": "dial", "arguments": {"n": [3]}}]'},
     )
 
-    assert ("1 + 1", "2") == (text.sourced.case.prompt, text.sourced.case.expected)
-    assert text.sourced.case.answer is None  # no choices: a column for functions of TRL's kind
+    assert ("1 + 1", "2") == (text.case.prompt, text.case.expected)
+    assert text.case.answer is None  # no choices: a column for functions of TRL's kind
     assert 3 == text.values["level"]
-    assert (turns[0],) == chat.sourced.case.messages
-    assert ({"name": "dial", "arguments": {"n": [3]}},) == chat.sourced.case.expected_calls
-    assert ["rows.jsonl:1", "rows.jsonl:2"] == [row.sourced.where for row in (text, chat)]
+    assert (turns[0],) == chat.case.messages
+    assert ({"name": "dial", "arguments": {"n": [3]}},) == chat.case.expected_calls
+    assert ["rows.jsonl:1", "rows.jsonl:2"] == [row.case.where for row in (text, chat)]
 
 
 def test_choices_keep_their_answer() -> None:
     """Beside `choices` an `answer` is the right one of them."""
     (row,) = loaded({"prompt": "Even?", "choices": ["1", "2"], "answer": "B"})
 
-    assert 1 == row.sourced.case.answer
+    assert 1 == row.case.answer
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Case
-from tunegate.harness.source import SourcedCase
 from tunegate.trainers import verifiable_rewards
 
 HERE = "tests.trainers.test_trainers_verifiable_rewards"
@@ -126,8 +125,8 @@ def test_no_reward_names_the_flag() -> None:
 def test_rows_are_held_to_the_metrics_rules() -> None:
     """A row without what a metric requires, or with what it cannot use, is named at the start."""
     used = load("numeric")
-    bare = SourcedCase(Case(id="a", prompt="1 + 1"), "rows.jsonl:1")
-    wordy = SourcedCase(Case(id="b", prompt="1 + 1", expected="two"), "rows.jsonl:2")
+    bare = Case(id="a", prompt="1 + 1").with_place("rows.jsonl:1")
+    wordy = Case(id="b", prompt="1 + 1", expected="two").with_place("rows.jsonl:2")
 
     with pytest.raises(UsageError, match=r"rows\.jsonl:1: case 'a' has no 'expected'"):
         verifiable_rewards.check_rewards(used, [bare, wordy], where="rewards")

@@ -11,7 +11,6 @@ import pytest
 from tunegate.harness.errors import RewardFailed
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.source import SourcedCase
 from tunegate.trainers.prompt_rows import PromptRow
 from tunegate.trainers.verifiable_rewards import Reward, RewardVerifier
 
@@ -31,7 +30,7 @@ def rows(count: int) -> list[PromptRow]:
     """Return rows that come from lines 1, 2, … of a file."""
     return [
         PromptRow(
-            SourcedCase(Case(id=str(i), prompt=f"p{i}", expected=f"e{i}"), f"rows.jsonl:{i + 1}"),
+            Case(id=str(i), prompt=f"p{i}", expected=f"e{i}").with_place(f"rows.jsonl:{i + 1}"),
             f"p{i}",
             {"prompt": f"p{i}", "level": 10 * i},
         )
