@@ -67,7 +67,7 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
     """
     from markupsafe import Markup
 
-    data, found = data or prepare_data(run), discover_sections()
+    data, found, here = data or prepare_data(run), discover_sections(), Markup(_HERE)
     style, script = Markup(_asset("style.css")), Markup(_script())
     shell = fill_page_template(
         "page.html",
@@ -78,9 +78,9 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
         script=script,
         keys=KEYS,
         sections=[part for name in found if (part := _part(name, found[name], data))["html"]],
-        data=Markup(_HERE),
+        data=here,
     )
-    before, _, after = shell.rpartition(_HERE)
+    before, _, after = shell.rpartition(here)
     yield before
     yield from _data(data, LIMIT - len(before.encode()) - len(after.encode()))
     yield after

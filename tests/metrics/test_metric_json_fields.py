@@ -309,8 +309,8 @@ def test_any_text_is_scored(text: str, options: dict[str, Any]) -> None:
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
     """The time is linear in the size of the answer, in both modes, with a tolerance too."""
-    start = time.monotonic()
+    start = time.process_time()
     score("[1]", text, lists="set", numeric_tolerance=0.5)
     score(text if text.endswith(("]", "}")) else "[1]", text)
 
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20

@@ -17,7 +17,11 @@ def incumbent(project: Any, right: int) -> str:
     return f"--gate-incumbent={project.model('incumbent', right)}"
 
 
-@pytest.mark.parametrize(("right", "code"), [(60, 0), (94, 0), (100, 1)])
+@pytest.mark.parametrize(
+    ("workers", "right", "code"),
+    [("plain", 60, 0), ("plain", 94, 0), ("plain", 100, 1), ("-n2", 100, 1)],
+    indirect=["workers"],
+)
 def test_better_than_base_and_no_worse_than_todays(
     project: Any, workers: tuple[str, ...], right: int, code: int
 ) -> None:

@@ -100,12 +100,12 @@ def test_a_gain_by_heart_does_not_ship(project: Any) -> None:
     assert unaware.ret == 0
 
 
-def test_more_than_a_tenth_is_not_comparable(project: Any, workers: tuple[str, ...]) -> None:
+def test_more_than_a_tenth_is_not_comparable(project: Any) -> None:
     """Eleven of a hundred refuse the run before a question is asked, with ids and a way out."""
     prepare(project)
     data = rows(project, *range(11))
 
-    result = project.gate(*project.models(), f"--gate-training-data={data}", *workers)
+    result = project.gate(*project.models(), f"--gate-training-data={data}")
 
     assert result.ret == 12
     result.stdout.fnmatch_lines(

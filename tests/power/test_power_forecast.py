@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from math import ceil, comb, sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -98,6 +99,7 @@ def cases_by_hand(margin: float, psi: float, power: float) -> int:
     return ceil(((1.644854 * sqrt(null) + PHI.inv_cdf(power) * sqrt(true)) / -margin) ** 2)
 
 
+@cache
 def proves(wins: int, losses: int, n: int, margin: float, alpha: float) -> bool:
     """Return whether Tango's statistic, and McNemar's mid-p at a margin of 0, prove the margin.
 
