@@ -115,7 +115,11 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from tunegate.harness.power.feasibility import advisory_notes, unreachable_gates
+    from tunegate.harness.power.feasibility import (
+        advisory_notes,
+        judged_once_notes,
+        unreachable_gates,
+    )
     from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
@@ -128,7 +132,7 @@ def check(
         problems += unreachable_gates(suite)
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
-        notes = (*suite.account, *advisory_notes(suite))
+        notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
         print(*(f"  {line}\n" for line in notes), sep="", end="")
     if problems:
         raise SuiteError(problems)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
@@ -20,7 +21,8 @@ from tunegate.harness.gate_kind import (
 )
 from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
@@ -94,18 +96,19 @@ class ToleranceGate(DifferenceGate):
         return self.judged_pairs(gate, pairs.unchanged()).pairs.estimate
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
-        """Yield that n cases of 0/1 scores prove nothing even if no answer changes."""
-        if not metric.binary:
-            return
+        """Yield that n cases prove nothing even if no answer changes."""
         # Where a gain is asked of the metric too, its wins prove a tolerance with fewer cases.
         if any(g.metric == gate.metric and gate_kind(g.kind).is_goal for g in gates):
             return
-        least, written, best = _fewest_cases(gate, metric), f"{gate.margin!r}", ""
+        if metric.corpus is not None and n < LEAST:
+            return  # advisory in any case
+        least, written, best = _least_cases(gate, metric), f"{gate.margin!r}", ""
         if isinstance(gate.margin, str):
-            best = "base scores 1 on all of them and "
+            level = 1.0 if metric.range is None else max(map(abs, metric.range))
+            best = f"base scores {level:g} on all of them and "
         else:
             written = f"{gate.margin:g}"
-        if n < least:
+        if least is not None and n < least:
             yield (
                 f"tolerance={written} on {gate.metric!r} cannot be proven with {n} cases even if "
                 f"{best}no answer changes: it takes {least}; add cases, or widen the tolerance"
@@ -197,6 +200,48 @@ def _fewest_cases(gate: Gate, metric: Metric) -> int:
         # "At most 1 + s times base" is "base at least 1/(1 + s) of tuned", a loss of s/(1 + s).
         margin = share if metric.higher_is_better else share / (1 + share)
     return smallest_provable_n(margin, confidence=gate.confidence)
+
+
+def _least_cases(gate: Gate, metric: Metric) -> int | None:
+    """Return the cases below which no unchanged scores prove the tolerance; None if all may.
+
+    Scores with a range prove nothing of losses of the whole range that no case showed, or of all
+    that a case can lose of a share of base's level. A judge's gate is advisory unless people's
+    labels correct it, which take more cases than this.
+    """
+    if metric.binary:
+        return _fewest_cases(gate, metric)
+    if metric.range is None or metric.needs is CellKind.LATENCY or metric.judge is not None:
+        return None
+    least = min(_unseen_units(gate, metric, level) for level in metric.range)
+    if metric.corpus is not None or metric.range != (0.0, 1.0):
+        return least
+    # Scores that turn out to be 0 and 1 alone are judged by counts.
+    return min(least, _fewest_cases(gate, metric))
+
+
+def _unseen_units(gate: Gate, metric: Metric, level: float) -> int:
+    """Return the cases that prove the tolerance if all scores of both arms are at a level."""
+    from tunegate.harness.stats.paired_mean import unseen_loss_units
+
+    assert metric.range is not None
+    least, most = metric.range
+    record = MetricRecord(
+        name=metric.name,
+        use=metric.name,
+        needs=metric.needs,
+        higher_is_better=metric.higher_is_better,
+        range=metric.range,
+        binary=False,
+    )
+    # A hair off 0 and 1, which alone would be taken for successes and failures.
+    inside = level + 1e-9 * ((least + most) / 2 - level)
+    judged = gate_kind(gate.kind).judged_pairs(gate, Pairs("", record, (inside,), (inside,)))
+    pairs = judged.pairs
+    bound = pairs.reach[0] if pairs.reach else pairs.metric.bound or most - least
+    return unseen_loss_units(
+        judged.margin, bound=bound, effect=pairs.estimate, confidence=gate.confidence
+    )
 
 
 def _planned_margin(gate: Gate, pairs: Pairs | None) -> tuple[float | None, str]:

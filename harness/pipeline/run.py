@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from tunegate.harness.errors import (
     TunegateError,
     UsageError,
 )
+from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import calibration_report, stage
 from tunegate.harness.judging.contract import Juror
@@ -42,7 +43,7 @@ from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
 from tunegate.harness.pipeline.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
 from tunegate.harness.pipeline.training_provenance import DataOptions, TrainingProvenance
-from tunegate.harness.power.feasibility import unreachable_gates
+from tunegate.harness.power.feasibility import advisory_notes, unreachable_gates
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredAnswer
 from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
@@ -180,7 +181,8 @@ class EvaluationRun:
 
     def _compared(self, store: AnswerCache, crew: WorkerPool | None) -> VerdictRecord:
         self._say(
-            *(f"{s.name}: {told}" for s in self.suites for told in account_summary(s.account))
+            *(f"{s.name}: {told}" for s in self.suites for told in account_summary(s.account)),
+            *self._advisory_notes(),
         )
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
@@ -211,6 +213,15 @@ class EvaluationRun:
             self._answer(run, whole, crew)
         self._folder.write_lines("cells.jsonl", run.cells(skipped=watching.skips(whole=whole)))
         return self._decided(run, manifest, watching)
+
+    def _advisory_notes(self) -> Iterator[str]:
+        """Yield the gates that stay advisory in this run, before anything is spent."""
+        if self.self_check:  # no gate of base against itself is meant to count
+            return
+        opened = [arm for arm, spec in self.specs.items() if spec is not None]
+        arms = [f"the {arm} arm" for arm in comparisons(opened)]
+        for suite in self.suites:
+            yield from (f"{suite.name}: {note}" for note in advisory_notes(suite, arms))
 
     @property
     def _stops_early(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus, judged_once
@@ -32,6 +32,7 @@ from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES, POWER
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
+from tunegate.harness.records.judges import LEAST_PAIRS
 from tunegate.harness.records.manifest import Gate, LookSchedule, MetricRecord
 from tunegate.harness.suite import Suite
 
@@ -67,14 +68,19 @@ def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
     """Yield what the gate's kind refuses of `n` cases.
 
     Without a failure, or a change, nothing is known of how far the cases of a cluster agree, and
-    a cluster counts as one case.
+    a cluster counts as one case. What bounds unseen losses of other scores than 0 and 1 counts
+    clusters of any size.
     """
-    units = int(n * independent_share(cases_on(suite, gate.tag)) + 1e-9)
+    metric, cases = suite.metric(gate.metric), cases_on(suite, gate.tag)
+    if metric.binary or gate_kind(gate.kind).counts_cases:
+        units = int(n * independent_share(cases) + 1e-9)
+    else:
+        units = min(n, cluster_count(cases) or n)
     others = [other for other in suite.gates if gate.tag in (None, other.tag)]
     hint = ""
     if units < n:
         hint = f"; the {n} cases come in clusters that count as {count_noun(units, 'case')}"
-    for problem in gate_kind(gate.kind).refusals(gate, suite.metric(gate.metric), units, others):
+    for problem in gate_kind(gate.kind).refusals(gate, metric, units, others):
         yield f"{problem}{hint}"
 
 
@@ -184,8 +190,17 @@ def silent_goals(suite: Suite) -> Iterator[str]:
             yield f"{gate.where}: {key}={gate.margin} has no say; {why}"
 
 
-def advisory_notes(suite: Suite) -> Iterator[str]:
-    """Yield the metrics whose gates have no say for want of cases, and those judged once."""
+ANY_ARM = "an incumbent, or an artifact that ships,"
+"""What a suite that no run has been made of may yet be compared with."""
+
+
+def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator[str]:
+    """Yield the gates that stay advisory whatever the scores, and why.
+
+    Args:
+        suite: The suite.
+        arms: What tuned is compared with besides base, in words.
+    """
     found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
     yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)
     for metric in suite.gated_metrics:
@@ -194,6 +209,28 @@ def advisory_notes(suite: Suite) -> Iterator[str]:
                 f"{metric.name}: declares no range: below {LEAST_UNBOUNDED} cases its gates count "
                 "if all scores are 0 or 1, else set range = [least, largest] on the metric"
             )
+    yield from _judge_notes(suite, arms)
+
+
+def _judge_notes(suite: Suite, arms: Collection[str]) -> Iterator[str]:
+    """Yield where gates on a judge are advisory though the judge is calibrated."""
+    judges = {metric.name: metric.judge for metric in suite.gated_metrics if metric.judge}
+    tagged = (g.subject for g in suite.gates if g.metric in judges and g.tag is not None)
+    for subject in dict.fromkeys(tagged):
+        yield (
+            f"{subject}: a calibration is of all cases, so that a judge's gate on a tag is "
+            f"advisory: label {LEAST_PAIRS} pairs of the tag in the run (tunegate judge label)"
+        )
+    compared = [name for name, judge in judges.items() if not judge.pairs]
+    for arm in arms if compared else ():
+        yield (
+            f"{', '.join(compared)}: compared with {arm} a judge's gate is advisory: people "
+            "labelled answers of base and tuned alone"
+        )
+
+
+def judged_once_notes(suite: Suite) -> Iterator[str]:
+    """Yield the metrics of one value over all cases, which no look judges early."""
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
     if gated and len(suite.cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])

@@ -492,6 +492,7 @@ def _notes(
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
     yield from feasibility.advisory_notes(suite)
+    yield from feasibility.judged_once_notes(suite)
     if planned and feasibility.planned_shares(suite, len(suite.cases)):
         yield "chances are those of a run that may end early; --early-stop off adds a point or two"
     if suite.goal_rule == "any" and sum(gate_kind(g.gate.kind).is_goal for g in gates) > 1:

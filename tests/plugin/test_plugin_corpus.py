@@ -116,7 +116,7 @@ def test_a_gain_in_corpus_bleu_ships(project: Any, suite: Any, arms: Any) -> Non
 
 def test_the_interval_is_made_of_the_stored_counts(project: Any, suite: Any, arms: Any) -> None:
     """Whoever has scores.jsonl and sacrebleu's formula can compute it."""
-    suite("tolerance = 1.0")
+    suite("tolerance = 6.0")
     project.gate(*arms(BASE, TUNED))
 
     run = Run.load(project.run)
@@ -140,7 +140,7 @@ def test_the_interval_is_made_of_the_stored_counts(project: Any, suite: Any, arm
 
 def test_a_loss_of_corpus_bleu_blocks(project: Any, suite: Any, arms: Any) -> None:
     """A proven regression; the report lists the cases by their sentence scores."""
-    suite("tolerance = 1.0")
+    suite("tolerance = 6.0")
 
     result = project.gate(*arms(TUNED, BASE))
 

@@ -62,3 +62,20 @@ def test_its_gates_count_and_are_those_of_proportions(
     assert method in found["method"]
     assert not found["advisory"]
     assert found["status"] == "pass"
+
+
+def test_a_run_begins_with_the_gates_that_are_advisory(project: Any) -> None:
+    """60 lengths are too few for a gate: told in one line before a model is opened."""
+    toml = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+    toml += '[[metrics]]\nuse = "length"\n[[gates]]\nmetric = "length"\ntolerance = "5%"\n'
+    toml += '[[gates]]\nmetric = "exact_match"\ngain = 0\n'
+    rows = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(N)]
+    project.raw_suite(toml, rows)
+    options = [f"--gate-{arm}={project.model(arm, right, n=N)}" for arm, right in
+               (("base", 20), ("tuned", 55))]  # fmt: skip
+
+    said = project.gate(*options).stderr.str()
+
+    note = "tunegate: demo: length: scores without a range gate from 200 independent cases on"
+    assert said.count(note) == 1
+    assert said.index(note) < said.index("tunegate: opening base")

@@ -95,6 +95,92 @@ def test_few_scores_without_a_range_have_no_say(
     assert all(note.startswith(f"{needs}: scores without a range gate from 200") for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("metric", "gate", "least"),
+    [
+        # ln(.05)/ln(1 - tolerance/range), as for 0/1 scores
+        ("token_f1", "tolerance = 0.05", 59),
+        ("rouge", "tolerance = 0.02", 149),
+        # tuned - .95 base is -95 at worst and 5 unchanged: ln(20)/ln(100/95) = 58.4
+        ("chrf", 'tolerance = "5%"', 59),
+        # scores may turn out to be 0 and 1 alone: the bound of a ratio of those
+        ("token_f1", 'tolerance = "5%"', 59),
+        ("token_f1", 'tolerance = 0.05\ntag = "t"', 59),
+    ],
+)
+def test_a_bounded_tolerance_takes_cases_even_if_nothing_changes(
+    suite_folder: Write, metric: str, gate: str, least: int
+) -> None:
+    """One case less is refused with the number it takes; unseen losses might still be there."""
+    toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n'
+    toml += f'[[gates]]\nmetric = "{metric}"\n{gate}\n'
+
+    def refused(n: int, more: str = "") -> list[str]:
+        cases = [{"prompt": f"q{i}", "expected": "1", "tags": ["t"]} for i in range(n)]
+        others = [{"prompt": f"o{i}", "expected": "1"} for i in range(99 if "tag" in gate else 0)]
+        return unreachable_gates(load_suite(suite_folder(toml + more, [*cases, *others])))
+
+    (found,) = refused(least - 1)
+    assert f"cannot be proven with {least - 1} cases" in found
+    assert f"it takes {least};" in found
+    assert not refused(least)
+    goal = f'[[gates]]\nmetric = "{metric}"\ngain = 0.001\n'
+    assert "tag" in gate or not refused(least - 1, goal)
+
+
+def test_a_few_cases_of_a_corpus_value_are_advisory_not_refused(suite_folder: Write) -> None:
+    """49 cases of chrF are shown in any case; from 50 on 59 prove 5 points of 100 at best."""
+    assert not problems(suite_folder, "tolerance = 5", 49, metric="chrf")
+    assert "it takes 59;" in problems(suite_folder, "tolerance = 5", 58, metric="chrf")[0]
+
+
+def test_unseen_losses_count_clusters_of_any_size(suite_folder: Write) -> None:
+    """59 clusters prove 0.05 of F1, though one of them has 42 cases of the 100."""
+    toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "token_f1"\n'
+    toml += '[[gates]]\nmetric = "token_f1"\ntolerance = 0.05\n'
+
+    def refused(clusters: int) -> list[str]:
+        cases = [
+            {"prompt": str(i), "expected": "1", "cluster": str(min(i, clusters - 1))}
+            for i in range(100)
+        ]
+        return unreachable_gates(load_suite(suite_folder(toml, cases)))
+
+    assert not refused(59)
+    assert "cannot be proven with 58 cases" in refused(58)[0]
+
+
+JUDGED = """
+name = "s"
+cases = "cases.jsonl"
+[[metrics]]
+use = "tone"
+tone = "warm"
+[[gates]]
+metric = "tone"
+tolerance = 0.2
+[[gates]]
+metric = "tone"
+tag = "t"
+tolerance = 0.2
+"""
+
+
+def test_where_a_calibrated_judge_is_advisory_is_told(suite_folder: Write) -> None:
+    """On a tag, and beside another arm than base: one line each, of the arms of the run."""
+    cases = [{"prompt": str(i), "tags": ["t"]} for i in range(60)]
+    suite = load_suite(suite_folder(JUDGED, cases))
+
+    alone = list(advisory_notes(suite, ()))
+    assert len(alone) == 1
+    assert alone[0].startswith("tone (tag t): ")
+    assert "label 50 pairs of the tag" in alone[0]
+    named = list(advisory_notes(suite, ["the incumbent arm"]))
+    assert named[0] == alone[0]
+    assert named[1].startswith("tone: compared with the incumbent arm a judge's gate is advisory")
+    assert "an incumbent" in list(advisory_notes(suite))[1]
+
+
 OWN = """
 def good(case, completion):
     return float("yes" in completion.text)
