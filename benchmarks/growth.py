@@ -112,7 +112,7 @@ def _on_disk(folder: Path, cases: int) -> str:
     sizes = {
         "store": sum(path.stat().st_size for path in folder.glob("store.sqlite*")),
         "run folder": sum(path.stat().st_size for path in out.iterdir() if path.is_file()),
-        "its traces": (out / "traces.jsonl").stat().st_size,
+        "its traces": sum(path.stat().st_size for path in out.glob("traces.jsonl*")),
         "page": (out / "report.html").stat().st_size,
     }
     told = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sizes.items())

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.otel_export import TRACES, collector
+from tunegate.harness.otel_export import TRACES, collector, find_file
 from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha256
 from tunegate.harness.records.cases import Judgement, StoredAnswer
 from tunegate.harness.records.run_folder import Run
@@ -332,7 +332,7 @@ def trace_viewer(run: Run) -> TraceViewer | None:
     Whatever the run's folder says, a link leads to a web page: it was read from a file.
     """
     link = run.manifest.origin.get(collector.ORIGIN)
-    if link is None and not (run.folder / TRACES).is_file():
+    if link is None and find_file(run.folder, TRACES) is None:
         return None
     known = link if link is not None and collector.template_problem(link) is None else None
     return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), known)

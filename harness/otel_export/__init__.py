@@ -2,7 +2,8 @@
 
 A line of traces.jsonl is a `TracesData` with all spans of a case, the last one that of the run and
 its suites; a line of logs.jsonl is a `LogsData` with the case's evaluation results; metrics.jsonl
-is one `MetricsData`. They are made from the stored records, a case at a time.
+is one `MetricsData`. They are made from the stored records, a case at a time. Spans and log records
+of many answers are packed by gzip, to a fifteenth: `traces.jsonl.gz` and `logs.jsonl.gz`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from tunegate.harness.otel_export.spans import SpanBuilder
 
 TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
+PACKED = ".gz"
 FILE_NAMES = (TRACES, LOGS, METRICS)
+PACKED_NAMES = (TRACES + PACKED, LOGS + PACKED)
+PACKED_FROM = 2_000
+"""Answers of a run from which on its spans and log records are packed."""
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """Return a file of a run's telemetry, packed or not; None if the run left none."""
+    found = (folder / name, folder / f"{name}{PACKED}")
+    return next((path for path in found if path.is_file()), None)
 
 
 def write_traces(
@@ -47,11 +58,12 @@ def write_traces(
     envelope = otlp_json.OtlpEnvelope(
         otlp_json.attributes_json(resources.resource_attributes(version)), version
     )
-    with open_atomic(folder / LOGS) as logs:
-        write_atomic(folder / TRACES, _lines(spans, envelope, logs))
+    packed = PACKED if len(run.manifest.plan) >= PACKED_FROM else ""
+    with open_atomic(folder / f"{LOGS}{packed}") as logs:
+        write_atomic(folder / f"{TRACES}{packed}", _lines(spans, envelope, logs))
     start, end = spans.extent
     write_atomic(folder / METRICS, envelope.line("metrics", spans.totals.metrics(start, end)))
-    return folder / TRACES
+    return folder / f"{TRACES}{packed}"
 
 
 def _lines(spans: SpanBuilder, envelope: OtlpEnvelope, logs: TextIO) -> Iterator[str]:

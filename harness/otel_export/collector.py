@@ -34,7 +34,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.otel_export import otlp_json
+from tunegate.harness.otel_export import find_file, otlp_json
 
 EXTRA = "pip install 'tunegate[otlp]'"
 JSON_EXPORTER = "pip install --pre opentelemetry-exporter-otlp-json-http"
@@ -153,13 +153,14 @@ def send_files(folder: Path) -> list[str]:
     dead: set[str] = set()
     until = time.monotonic() + LONGEST
     for target in export_targets():
-        if target.shown in dead or not (folder / target.signal.file).is_file():
+        path = find_file(folder, target.signal.file)
+        if target.shown in dead or path is None:
             continue
         with _quiet():
-            sent = _send(target, folder / target.signal.file, until)
+            sent = _send(target, path, until)
         if sent.problem is not None:
             dead.add(target.shown)
-            told.append(sent.sentence(folder))
+            told.append(sent.sentence(path))
     return told
 
 
@@ -172,12 +173,12 @@ class ExportResult:
     """How many the collector took."""
     problem: str | None = None
 
-    def sentence(self, folder: Path) -> str:
-        """Return what did not go, why, and where it is."""
+    def sentence(self, path: Path) -> str:
+        """Return what did not go, why, and that the file has it."""
         signal = self.target.signal
         return (
             f"telemetry: {self.items} {signal.item} went to {self.target.shown}, then no more: "
-            f"{self.problem}; {folder / signal.file} has all"
+            f"{self.problem}; {path} has all"
         )
 
 

@@ -14,6 +14,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -207,12 +208,15 @@ def read_batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
     """Yield what a file holds in parts that an exporter takes, each with its number of items.
 
     Args:
-        path: traces.jsonl, logs.jsonl or metrics.jsonl.
+        path: traces.jsonl, logs.jsonl or metrics.jsonl; the first two perhaps packed, with `.gz`.
         size: Items that a part has at least, if there are as many.
     """
-    make = _MAKERS[path.name]
+    make = _MAKERS[path.name.removesuffix(".gz")]
     found: list[Any] = []
-    with path.open(encoding="utf-8") as lines:
+    packed = path.suffix == ".gz"
+    with (
+        gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines
+    ):
         for line in lines:
             found += make(json.loads(line))
             if len(found) >= size:

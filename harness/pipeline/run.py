@@ -206,7 +206,8 @@ class EvaluationRun:
         found = {"comparability": run.comparability, "liveness": alive, "attempts": run.attempts}
         made = self._manifest(options.looks, run.extended, plan=run.plan.cells, **found)
         manifest = self._begin(made)
-        self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan))
+        seen = not isinstance(self.arms["base"], RecordedArm)
+        self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan, rendered=seen))
         self._say(*self._notices(), run.plan.sentence(len(run.cached)))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:

@@ -21,7 +21,13 @@ from pydantic import BaseModel
 from tunegate.harness import otel_export
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.errors import BackendError, TunegateError, UsageError
-from tunegate.harness.otel_export import FILE_NAMES, collector, redaction, resources
+from tunegate.harness.otel_export import (
+    FILE_NAMES,
+    PACKED_NAMES,
+    collector,
+    redaction,
+    resources,
+)
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
 from tunegate.harness.otel_export.collector import send_files
 from tunegate.harness.records import cases
@@ -49,6 +55,7 @@ _OUTCOME = (
     "judgements.jsonl",
     "scores.jsonl",
     *FILE_NAMES,
+    *PACKED_NAMES,
     "report.html",
     "summary.md",
     "comment.md",
@@ -154,8 +161,14 @@ class RunFolder:
             raise self.failure(name, error) from error
 
 
-def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
-    """Yield the cases of suites as the models see them."""
+def run_cases(suites: Iterable[Suite], plan: Plan, *, rendered: bool = True) -> Iterator[RunCase]:
+    """Yield the cases of suites as the models see them.
+
+    Args:
+        suites: The suites.
+        plan: What is asked.
+        rendered: Whether the prompts were rendered; those of a recorded base were not seen.
+    """
     for suite in suites:
         for case in suite.cases:
             prompt = plan.prompts.get((suite.name, case.id, "base"))
@@ -163,7 +176,7 @@ def run_cases(suites: Iterable[Suite], plan: Plan) -> Iterator[RunCase]:
                 suite=suite.name,
                 case=case,
                 where=case.where,
-                rendered=prompt.text if prompt else None,
+                rendered=prompt.text if prompt and rendered else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
             )
 

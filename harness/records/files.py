@@ -6,6 +6,7 @@ finds records by a key and keeps nothing but the keys.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, M
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar, overload
+from typing import Any, BinaryIO, Generic, TextIO, TypeVar, cast, overload
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -233,6 +234,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def open_atomic(path: Path) -> Iterator[TextIO]:
     """Return a file to write: readers see the old content, or all of the new once it is closed.
 
+    What a name that ends in `.gz` is given is packed, the same bytes for the same text.
+
     Raises:
         OSError: as the file system says; the old file is untouched.
     """
@@ -240,14 +243,32 @@ def open_atomic(path: Path) -> Iterator[TextIO]:
     # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
     temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}-{next(_NUMBERS)}"
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("wb") as raw:
+            with _text_into(raw, packed=path.suffix == ".gz") as file:
+                yield file
+            os.fsync(raw.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _text_into(raw: BinaryIO, *, packed: bool) -> Iterator[TextIO]:
+    """Return a text file that is written to `raw`, which stays open."""
+    target = raw
+    if packed:
+        import gzip
+
+        target = cast("BinaryIO", gzip.GzipFile("", "wb", compresslevel=5, fileobj=raw, mtime=0))
+    text = io.TextIOWrapper(target, "utf-8", errors="backslashreplace", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
+        if packed:
+            target.close()
+        raw.flush()
 
 
 def write_atomic(path: Path, text: str | Iterable[str]) -> None:

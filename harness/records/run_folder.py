@@ -9,7 +9,7 @@
     labels.jsonl    what people said about answers, where somebody was asked
     scores.jsonl    every metric's value on every case and arm
     verdict.json    the decision
-    traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry
+    traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry; packed where it is much
 ```
 Reports, CI files and history are made from these files alone, without a model.
 """
@@ -47,7 +47,7 @@ class RunCase(Record):
     where: Text
     """File and line the case came from."""
     rendered: Text | None = None
-    """The prompt after the chat template, as both arms saw it."""
+    """The prompt after the chat template, as both arms saw it; None where base was recorded."""
     prompt_sha256: str | None = None
     """Hash of the prompt's token ids, equal in all arms."""
 

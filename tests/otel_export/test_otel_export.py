@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from tunegate.harness import otel_export
 from tunegate.harness.otel_export import FILE_NAMES, write_traces
 from tunegate.harness.otel_export.completion_spans import ContentCapture
+from tunegate.harness.otel_import import read_spans
+from tunegate.harness.otel_import.types import ImportReport
 from tunegate.harness.records.cases import Case
 
 ODD = "half \ud800, NUL \x00, ANSI \x1b[31m, bidi \u202e, BOM \ufeff, \U0001f600, \u2028"
@@ -185,3 +189,29 @@ def test_a_full_disk_leaves_the_old_files(
         written(scores=())
 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_files_of_many_answers_are_packed(
+    written: Any, recorded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gzip holds the same lines, the same bytes each time, and our own reader reads them."""
+    plain = {
+        name: (written().folder / name).read_bytes() for name in ("traces.jsonl", "logs.jsonl")
+    }
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    monkeypatch.setattr(otel_export, "PACKED_FROM", len(recorded.manifest.plan))
+
+    paths = [write_traces(folder, recorded) for _ in range(2)]
+
+    assert paths == [folder / "traces.jsonl.gz"] * 2
+    packed = {name: (folder / f"{name}.gz").read_bytes() for name in plain}
+    assert {name: gzip.decompress(data) for name, data in packed.items()} == plain
+    write_traces(folder, recorded)
+    assert {name: (folder / f"{name}.gz").read_bytes() for name in plain} == packed
+    spans = [
+        list(read_spans([where], ImportReport())) for where in (tmp_path / "traces.jsonl", folder)
+    ]
+    names = [[(s.span_id, len(s.events)) for s in found] for found in spans]
+    assert names[0] == names[1] != []
+    assert otel_export.find_file(folder, "logs.jsonl") == folder / "logs.jsonl.gz"

@@ -97,6 +97,21 @@ def _spans(messages: list[Any]) -> list[Any]:
     ]
 
 
+def test_packed_files_are_sent(written: Any, collector: Collector) -> None:
+    """The spans and records of `traces.jsonl.gz` and `logs.jsonl.gz` go out as those of others."""
+    made = written()
+    count = len(made.spans)
+    for name in ("traces.jsonl", "logs.jsonl"):
+        path = made.folder / name
+        path.with_name(f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+    assert send_files(made.folder) == []
+
+    assert len(_spans(collector.messages("/v1/traces"))) == count
+    assert collector.messages("/v1/logs")
+
+
 def test_the_collector_gets_what_the_files_hold(written: Any, collector: Collector) -> None:
     """Every span, link, event, record and number, as protobuf, equal to the lines on the disk."""
     made = written()
